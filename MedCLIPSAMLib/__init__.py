@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .run_context import Progress as Progress
     from .run_context import RunContext as RunContext
     from .segmentation.affinity import AffinitySettings as AffinitySettings
-    from .segmentation.result import CarriedResult as CarriedResult
     from .segmentation.result import PromptedResult as PromptedResult
+    from .segmentation.result import PropagatedResult as PropagatedResult
     from .segmentation.result import Result as Result
     from .segmentation.result import SliceResult as SliceResult
     from .segmentation.saliency import M2IBSettings as M2IBSettings
@@ -66,7 +66,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ".worker.subprocess_transport": ("SubprocessTransport", "worker_command"),
     ".pipeline.segment_volume": ("segment_volume",),
     ".pipeline.request": ("SegmentationRequest",),
-    ".segmentation.result": ("CarriedResult", "PromptedResult", "Result", "SliceResult"),
+    ".segmentation.result": ("PropagatedResult", "PromptedResult", "Result", "SliceResult"),
     ".segmentation.segmenter": ("TextSegmenter", "load_segmenter"),
     ".segmentation.affinity": ("AffinitySettings",),
     ".segmentation.saliency": ("M2IBSettings",),

@@ -37,7 +37,7 @@ class Strategy(StrEnum):
     """`MEMORY` along the three orthogonal planes, and the voxels that at least two of them agree on."""
 
 
-class CarryMethod(StrEnum):
+class PropagationMethod(StrEnum):
     """How a mask is propagated from slice to slice; see the strategies of these names."""
 
     MEMORY = "memory"

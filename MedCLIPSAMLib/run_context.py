@@ -28,7 +28,7 @@ class Progress:
         done: in units of the run: a fraction of 1, slices, cases, steps, bytes.
         total: in the same units; None where it is not known.
         message: what is being done, for people.
-        stage: what is being done, for programs: "saliency", "embedding", "mask", "presence", "carry".
+        stage: what is being done, for programs: "saliency", "embedding", "mask", "presence", "propagation".
         seconds_left: an estimate; None where there is none.
         details: figures of this moment by name, such as slice, prompt, loss.
     """

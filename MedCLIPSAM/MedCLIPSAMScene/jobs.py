@@ -243,7 +243,7 @@ class StackJob(Job):
     def _onProgress(self, number: int, message: Message) -> None:
         fraction = SENDING + (1 - SENDING) * float(message.fields.get("fraction") or 0)
         stage = str(message.fields.get("stage"))
-        named = {"presence": _("looking for the slices that show it"), "carry": _("from slice to slice")}
+        named = {"presence": _("looking for the slices that show it"), "propagation": _("from slice to slice")}
         self._progress(fraction, named.get(stage, stage))
 
     def _onResult(self, number: int, request: Request, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Segment a volume from key slices on, and carry corrections to the neighboring slices.
+"""Segment a volume from key slices on, and propagate corrections to the neighboring slices.
 
 result = operations.propagate.run(volumeNode, ["brain tumor"])
 operations.propagate.runCorrection(result.segmentation, result.prompts[0].segmentId, volumeNode)
@@ -61,7 +61,7 @@ class PropagateOperation:
 
         Args:
             slices: numbers along the plane that follow one another; all when None.
-            method: how masks are propagated, "memory" or "boxes"; see `propagation.carry`.
+            method: how masks are propagated, "memory" or "boxes"; see `propagation.propagate_masks`.
             See `SegmentOperation.start` for the others and the errors.
         """
 
@@ -213,7 +213,7 @@ class PropagateOperation:
 
         ownMasks = {k - low: mask for k, mask in own.items()}
         client = self._session.client
-        ask = lambda key: client.carry(key, ownMasks, reach)
+        ask = lambda key: client.propagate_masks(key, ownMasks, reach)
         return self._session.start(
             geometry,
             lambda listeners: StackJob(client, geometry, numbers, ask, take, listeners),

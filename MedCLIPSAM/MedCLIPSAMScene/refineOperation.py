@@ -112,9 +112,9 @@ class RefineOperation:
                 prompts["boxes"] = mask_box(mask, inside)[None]
             if len(points):
                 prompts["points"], prompts["labels"] = points[None], labels[None]
-            return self._session.client.outline(key, 0, **prompts)
+            return self._session.client.predict_mask(key, 0, **prompts)
 
-        return self._startOutline(
+        return self._startPrediction(
             segmentationNode, segmentId, geometry, [number], ask, marks, name, finished=finished, progressed=progressed
         )
 
@@ -146,9 +146,9 @@ class RefineOperation:
             )
 
         def ask(key: str, number: int) -> Request:
-            return self._session.client.outline(key, 0, boxes=boxes[number])
+            return self._session.client.predict_mask(key, 0, boxes=boxes[number])
 
-        return self._startOutline(
+        return self._startPrediction(
             segmentationNode,
             segmentId,
             geometry,
@@ -160,7 +160,7 @@ class RefineOperation:
             progressed=progressed,
         )
 
-    def _startOutline(
+    def _startPrediction(
         self,
         segmentationNode,
         segmentId: str | None,

@@ -9,9 +9,9 @@ import typer
 from ..choices import Strategy, parse_choice
 from .benchmark_cluster import cluster
 from .benchmark_expected_dsc import expected_dsc
+from .benchmark_ood import ood
 from .benchmark_options import options
 from .benchmark_real import real
-from .benchmark_strangeness import strangeness
 from .benchmark_without_masks import without_masks
 from .figures import FiguresFile, write_figures
 from .option_groups import DemoModels, option_groups
@@ -32,7 +32,7 @@ app.command()(speed)
 app.command()(real)
 app.command()(without_masks)
 app.command()(options)
-app.command()(strangeness)
+app.command()(ood)
 app.command()(cluster)
 app.command()(expected_dsc)
 
@@ -106,7 +106,7 @@ def volumes(
     corrected = figures["correction"]
     if corrected["cases"]:
         typer.echo(
-            f"One corrected slice, carried: {corrected['cases']} cases below 0.6, "
+            f"One corrected slice, propagated: {corrected['cases']} cases below 0.6, "
             f"median DSC {corrected['before']:.2f} before, {corrected['after']:.2f} after."
         )
     write_figures(out, figures)

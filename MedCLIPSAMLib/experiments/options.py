@@ -174,7 +174,7 @@ def measure_options(
         for done, case in enumerate(image_set.images, 1):
             context.raise_if_cancelled()
             segmenter.set_image(case.image)
-            segmenter.outline(full_box(case.truth.shape))  # embeds the image
+            segmenter.predict_mask(full_box(case.truth.shape))  # embeds the image
             started = time.process_time()
             located = segmenter.locate([image_set.prompt])[0][image_set.prompt]
             map_seconds.append(time.process_time() - started)

@@ -66,7 +66,7 @@ def measure_prompt(
         result = segmenter.segment(prompt)
         seconds = time.perf_counter() - started
         truth = case.truth
-        outlined = lambda boxes, truth=truth: dsc(segmenter.outline(boxes)[0], truth) if len(boxes) else 0.0
+        outlined = lambda boxes, truth=truth: dsc(segmenter.predict_mask(boxes)[0], truth) if len(boxes) else 0.0
         scores = {
             "dsc": dsc(result.mask, truth),
             "nsd": nsd(result.mask, truth, (1.0, 1.0), NSD_TOLERANCE),
@@ -83,7 +83,7 @@ def measure_prompt(
         truth = own.case.truth
         segmenter.set_image(own.case.image)
         boxes = scale_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
-        own.scores["other_saliency"] = dsc(segmenter.outline(boxes)[0], truth) if len(boxes) else 0.0
+        own.scores["other_saliency"] = dsc(segmenter.predict_mask(boxes)[0], truth) if len(boxes) else 0.0
     return measured
 
 

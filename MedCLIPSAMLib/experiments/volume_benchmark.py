@@ -17,7 +17,7 @@ from ..evaluation.metrics import dsc
 from ..phantoms.volumes import VolumePhantom, make_volume
 from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
-from ..propagation.carry import carry
+from ..propagation.propagate_masks import propagate_masks
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Geometry, SliceStack, Volume
@@ -121,9 +121,9 @@ def _lesion_free(segmenter, cases: int, split: str, strategy: Strategy) -> dict:
 
 
 def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
-    """Correct the slice with the largest error by hand and carry it from there, as "Propagate correction" does.
+    """Correct the slice with the largest error by hand and propagate it from there, as "Propagate correction" does.
 
-    On slices that the object is carried to, its mask replaces the old one; beyond its end, what was joined to it is
+    On slices that the object is propagated to, its mask replaces the old one; beyond its end, what was joined to it is
     removed; other masks stay.
     """
     before, after = [], []
@@ -133,7 +133,7 @@ def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarra
         k = int(wrong.argmax())
         corrected, reached = mask.copy(), {k}
         corrected[k] = truth[k]
-        for number, masks in carry(segmenter, len(stack), stack.image, {"": {k: truth[k]}}):
+        for number, masks in propagate_masks(segmenter, len(stack), stack.image, {"": {k: truth[k]}}):
             corrected[number] = masks[""]
             reached.add(number)
         for number, step in ((min(reached) - 1, -1), (max(reached) + 1, 1)):

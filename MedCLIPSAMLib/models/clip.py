@@ -16,7 +16,7 @@ from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import scale, to_device
 from .expected_dsc import DscPredictor, read_predictor
-from .familiarity import Familiarity, read_familiarity
+from .feature_statistics import FeatureStatistics, read_statistics
 from .image_text import TextImageModel, build, is_own
 from .layouts import is_hugging_face, set_layer_norm_epsilon, to_open_clip
 from .store import find, locate
@@ -33,7 +33,7 @@ class ClipModel:
         name: in the catalogue.
         model: in evaluation mode, its parameters frozen.
         folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
-        familiarity: statistics of its training images; None where there are none.
+        feature_statistics: statistics of its training images; None where there are none.
         dsc_predictor: predicts the DSC of masks; None where none was fitted.
     """
 
@@ -42,11 +42,11 @@ class ClipModel:
         name: str,
         model: TextImageModel,
         folder: Path,
-        familiarity: Familiarity | None = None,
+        feature_statistics: FeatureStatistics | None = None,
         dsc_predictor: DscPredictor | None = None,
     ) -> None:
         self.name, self.model = name, model
-        self.familiarity, self.dsc_predictor = familiarity, dsc_predictor
+        self.feature_statistics, self.dsc_predictor = feature_statistics, dsc_predictor
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         self.device = next(model.parameters()).device
@@ -181,7 +181,7 @@ def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | 
     _check_fits(model, folder)
     model = with_fast_linear(model).to(device, torch.float32).eval().requires_grad_(False)
     width = read_config(folder / "open_clip_config.json")["model_cfg"]["embed_dim"]
-    return ClipModel(name, model, folder, read_familiarity(folder, width), read_predictor(folder))
+    return ClipModel(name, model, folder, read_statistics(folder, width), read_predictor(folder))
 
 
 def load_weights(model: TextImageModel, folder: Path) -> None:

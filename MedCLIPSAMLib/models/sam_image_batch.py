@@ -84,7 +84,7 @@ class SamImageBatch:
             numbers: the image of each object.
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
-            logits: (B, h, w) to start from, see `TextSegmenter.outline`.
+            logits: (B, h, w) to start from, see `TextSegmenter.predict_mask`.
             mend: changes each mask before it is enlarged to the size of the image, which is much larger.
         """
         self.embed(numbers)

@@ -20,11 +20,11 @@ import numpy as np
 
 from .. import __version__
 from ..checkpoints import fingerprint
-from ..choices import CarryMethod, Plane, Strategy
+from ..choices import Plane, PropagationMethod, Strategy
 from ..errors import InputError
-from ..propagation.carry import CarrySettings
 from ..propagation.key_slices import presence_profile
 from ..propagation.propagate import PropagateSettings, propagate
+from ..propagation.propagate_masks import MaskPropagationSettings
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult, Result, SliceResult
 from ..segmentation.result_arrays import load_results, store_results
@@ -179,7 +179,7 @@ def _propagate_each(
     """Segment key slices for each prompt and propagate their masks to the other slices."""
     first, count, prompts = request.slices[0], len(request.slices), list(request.prompts)
     image = lambda k: stack.image(first + k)
-    settings = PropagateSettings(CarrySettings(CarryMethod(request.strategy)), first=first)
+    settings = PropagateSettings(MaskPropagationSettings(PropagationMethod(request.strategy)), first=first)
     stored = context.checkpoints.load("profiles") if context.checkpoints else None
     if stored:
         profiles = stored["profiles"]

@@ -92,25 +92,25 @@ class VolumeRun(Iterator[SliceResult]):
         tags = provenance(self._segmenter, self.request, self.stack.plane)
         looked: dict[int, float | None] = {}
         for by_slice in results.values():
-            looked |= strangeness_of(by_slice)
+            looked |= ood_scores(by_slice)
         return VolumeResult(self.stack, self.request, results, tags, notes_on(self._segmenter, looked))
 
 
-def strangeness_of(results: Mapping[int, Result]) -> dict[int, float | None]:
-    """Return the strangeness of the slices that the text-image model encoded; see `Localization`."""
-    return {k: result.where.strangeness for k, result in results.items() if isinstance(result, PromptedResult)}
+def ood_scores(results: Mapping[int, Result]) -> dict[int, float | None]:
+    """Return the OOD scores of the slices that the text-image model encoded; see `Localization`."""
+    return {k: result.where.ood_score for k, result in results.items() if isinstance(result, PromptedResult)}
 
 
-def notes_on(segmenter: TextSegmenter, strangeness: Mapping[int, float | None]) -> tuple[str, ...]:
+def notes_on(segmenter: TextSegmenter, scores: Mapping[int, float | None]) -> tuple[str, ...]:
     """Return sentences for the user on all results of a run.
 
     There is a note where more than half of the encoded slices are unlike the text-image model's training images.
     """
-    known = segmenter.clip.familiarity
-    strange = sum(1 for value in strangeness.values() if value is not None and value > 1)
-    if known is None or 2 * strange <= len(strangeness):
+    known = segmenter.clip.feature_statistics
+    unseen = sum(1 for value in scores.values() if value is not None and value > 1)
+    if known is None or 2 * unseen <= len(scores):
         return ()
-    what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} segmented slices are"
+    what = "This image looks" if len(scores) == 1 else f"{unseen} of {len(scores)} segmented slices are"
     kinds = ", ".join(dict.fromkeys(known.kinds))
     return (f"{what} unlike what '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
 

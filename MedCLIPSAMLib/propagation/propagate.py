@@ -1,8 +1,8 @@
-"""One prompt, a whole stack: the slices that show it best are segmented, and their masks carried to the others.
+"""One prompt, a whole stack: the slices that show it best are segmented, and their masks propagated to the others.
 
 1. Presence of the prompt on all slices, coarse to fine (`key_slices`): cheap, the text-image model only.
 2. The full pipeline on the best few; the key slice is the one among them with the highest score times contrast.
-3. Each part of its mask is a separate object, carried in both directions until it ends (`carry`), or the prompt is
+3. Each part of its mask is a separate object, propagated both ways until it ends (`propagate_masks`), or the prompt is
    no longer present: past an object's end SAM 2 goes on to its neighbor, which the text-image model knows better.
 4. Where the prompt is present and nothing has arrived, there is another key slice, up to a number of them.
 """
@@ -18,13 +18,13 @@ from scipy.ndimage import binary_dilation
 from skimage.measure import label
 
 from ..run_context import RunContext
-from ..segmentation.result import CarriedResult, PromptedResult, Result
+from ..segmentation.result import PromptedResult, PropagatedResult, Result
 from ..segmentation.result_arrays import load_results, store_results
 from ..segmentation.sam_prompts import SamPrompts
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Share, settings_class
-from .carry import CarrySettings, SliceImage, carry
 from .key_slices import candidates
+from .propagate_masks import MaskPropagationSettings, SliceImage, propagate_masks
 
 
 @settings_class
@@ -32,16 +32,16 @@ class PropagateSettings:
     """Settings of how a stack is segmented from key slices.
 
     Args:
-        carry: how masks are carried.
+        masks: how masks are propagated.
         keys: maximum key slices for a prompt.
         looks: slices on which the full pipeline is tried for a key.
-        min_part: parts of a key slice's mask below this share of the largest are not carried on their own.
+        min_part: parts of a key slice's mask below this share of the largest are not propagated on their own.
         fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
-        beyond: slices that masks are carried to past the last one on which the prompt is present.
+        beyond: slices that masks are propagated to past the last one on which the prompt is present.
         first: number in the volume of the first slice of the stack, for messages.
     """
 
-    carry: CarrySettings = CarrySettings()
+    masks: MaskPropagationSettings = MaskPropagationSettings()
     keys: Annotated[int, Field(ge=1)] = 4
     looks: Annotated[int, Field(ge=1)] = 3
     min_part: Share = 0.2
@@ -60,7 +60,7 @@ def propagate(
     settings: PropagateSettings = PropagateSettings(),
     context: RunContext = RunContext(),
 ) -> dict[int, Result]:
-    """Segment a prompt on key slices of a stack and carry the masks to the other slices.
+    """Segment a prompt on key slices of a stack and propagate the masks to the other slices.
 
     Args:
         count: slices of the stack.
@@ -82,7 +82,7 @@ def propagate(
         for start in range(0, len(picks), segmenter.batch_size):
             batch = picks[start : start + segmenter.batch_size]
             named = ", ".join(str(settings.first + k) for k in batch)
-            context.report(taken.mean(), message=f"slice {named}: {prompt}", stage="carry")
+            context.report(taken.mean(), message=f"slice {named}: {prompt}", stage="propagation")
             looked |= look(batch)
         found = {k: result for k, result in looked.items() if result.found}
         taken[[k for k in picks if k not in found]] = True
@@ -94,8 +94,8 @@ def propagate(
         objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.min_part))}
         limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
         part = context.checkpoint_part(f"from-{key}")
-        for k, masks in carry(segmenter, count, image, objects, settings.carry, limits=limits, context=part):
-            context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="carry")
+        for k, masks in propagate_masks(segmenter, count, image, objects, settings.masks, limits=limits, context=part):
+            context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="propagation")
             mask = np.any(list(masks.values()), axis=0)
             taken[k] = True
             before = results.get(k)
@@ -107,9 +107,9 @@ def propagate(
             if before is not None and before.score >= found[key].score:
                 results[k] = replace(before, mask=mask)
                 continue
-            where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
+            where = f"propagated from slice {settings.first + key} (score {found[key].score:.2f} there)"
             message, notes = f"Found '{prompt}': {where}.", found[key].notes
-            results[k] = CarriedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)
+            results[k] = PropagatedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
         alone = look([k])[k]

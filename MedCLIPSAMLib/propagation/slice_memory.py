@@ -1,4 +1,4 @@
-"""Carry masks from slice to slice by SAM 2's memory, with a stack of slices as its video.
+"""Propagate masks from slice to slice by SAM 2's memory, with a stack of slices as its video.
 
     memory = SliceMemory(sam, len(stack), stack.image, stack.image_shape)
     memory.give("tumour", 12, mask)                       # a known mask, on any number of slices

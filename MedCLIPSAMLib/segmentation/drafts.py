@@ -10,7 +10,7 @@ import numpy as np
 
 from ..models.threads import on_threads
 from .answer import draft_result, finish_result
-from .outline import Outline
+from .mask_prediction import MaskPrediction
 from .result import Localization, PromptedResult
 from .settings import Settings
 from .wording import absence_message, says_absent
@@ -35,7 +35,7 @@ class Drafts:
         where: what `TextSegmenter.locate` gives for them.
 
     Attributes:
-        waiting: the drafts that need an outline.
+        waiting: the drafts that need a mask.
         numbers: the image of each of them.
     """
 
@@ -57,9 +57,9 @@ class Drafts:
         self.waiting = [self._results[at][prompt][step] for at, prompt, step in self._places]
         self.numbers = [at for at, _, _ in self._places]
 
-    def finish(self, outlined: Iterable[Outline]) -> None:
-        """Finish the drafts in `waiting` with an outline for each."""
-        for (at, prompt, step), draft, found in zip(self._places, self.waiting, outlined):
+    def finish(self, masks: Iterable[MaskPrediction]) -> None:
+        """Finish the drafts in `waiting` with a mask for each."""
+        for (at, prompt, step), draft, found in zip(self._places, self.waiting, masks):
             self._results[at][prompt][step] = finish_result(
                 draft, found.mask, found.quality, self._settings, found.uncertainty
             )
@@ -77,7 +77,7 @@ class Drafts:
             choose: takes the results of all steps of a prompt on an image.
             notes: by prompt, added to those of the result.
             saliency_seconds: for each result.
-            seconds: by stage, for each draft that was outlined.
+            seconds: by stage, for each draft with a mask.
         """
         counts = Counter((at, prompt) for at, prompt, _ in self._places)
 

@@ -60,8 +60,8 @@ def locate(
         if negative:
             maps = normalize(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
             maps = normalize((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-        known = models.clip.familiarity
-        strangeness = known.strangeness(seen).tolist() if known else [None] * len(seen)
+        known = models.clip.feature_statistics
+        ood_score = known.ood_score(seen).tolist() if known else [None] * len(seen)
         for column, prompt in enumerate(group):
             present = presence(
                 models.clip, seen, texts[prompt], prompt, negative, models.encode_text, settings.modality
@@ -69,7 +69,7 @@ def locate(
             for at, image_presence in enumerate(present):
                 steps = maps[at, column].numpy()
                 where[at][prompt] = [
-                    Localization(SaliencyMap(values, shape), image_presence, strangeness[at]) for values in steps
+                    Localization(SaliencyMap(values, shape), image_presence, ood_score[at]) for values in steps
                 ]
     return where
 

@@ -10,7 +10,7 @@ CONFIDENCE = 8.0
 
 
 def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
-    """Convert a mask, (H, W) bool, to logits for `TextSegmenter.outline`, (side, side) float32.
+    """Convert a mask, (H, W) bool, to logits for `TextSegmenter.predict_mask`, (side, side) float32.
 
     SAM 2 sees every image stretched to a square; the share of a cell that the mask covers becomes -CONFIDENCE ..
     CONFIDENCE.

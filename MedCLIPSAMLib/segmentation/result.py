@@ -18,13 +18,13 @@ class Localization:
     Args:
         map: where, never whether.
         presence: whether.
-        strangeness: how unlike the training images this one is, see `models.familiarity`; above 1 there is a note. None
+        ood_score: how unlike the training images this one is, see `models.feature_statistics`; a note above 1. None
             for a model without these statistics.
     """
 
     map: SaliencyMap
     presence: Presence
-    strangeness: float | None = None
+    ood_score: float | None = None
 
     @property
     def saliency(self) -> np.ndarray:
@@ -95,7 +95,7 @@ class PromptedResult(Result):
 
 
 @dataclass(frozen=True)
-class CarriedResult(Result):
+class PropagatedResult(Result):
     """A mask that was propagated from another slice, whose score it has.
 
     Args:

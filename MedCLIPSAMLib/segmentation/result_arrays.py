@@ -57,7 +57,7 @@ def _to_arrays(result: PromptedResult) -> Arrays:
 
 def _describe(result: PromptedResult) -> dict[str, Any]:
     named = {name: getattr(result, name) for name in _DESCRIBED}
-    return named | {"presence": asdict(result.where.presence), "strangeness": result.where.strangeness}
+    return named | {"presence": asdict(result.where.presence), "ood_score": result.where.ood_score}
 
 
 def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PromptedResult:
@@ -70,7 +70,7 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         where=Localization(
             SaliencyMap(arrays["saliency"], arrays["mask"].shape),
             Presence(**described["presence"]),
-            described["strangeness"],
+            described["ood_score"],
         ),
         coarse=arrays["coarse"],
         sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),

@@ -1,4 +1,4 @@
-"""From a text prompt to a mask of one image: encode the image, locate the prompt, outline it.
+"""From a text prompt to a mask of one image: encode the image, locate the prompt, predict its mask.
 
     segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
     segmenter.set_image(image)                      # uint8 (H, W, 3)
@@ -35,7 +35,7 @@ from .image_batch import ImageBatch, check_images, make_image_batch
 from .loaded_models import LoadedModels, Models
 from .locate import locate, spread_by_sam
 from .locators import Locator, locator_of
-from .outline import AskSam, Outline, embed_and_outline, outline_drafts, outline_prompts
+from .mask_prediction import AskSam, MaskPrediction, embed_and_predict, predict_draft_masks, predict_prompted_mask
 from .precision import resolve_precision
 from .prompts import RememberedTexts, prompt_features
 from .result import Localization, PromptedResult
@@ -182,7 +182,7 @@ class TextSegmenter:
         return self.locate([prompt], negative)[0][prompt][0]
 
     def segment(self, prompt: str, negative: str | None = None, context: RunContext = RunContext()) -> PromptedResult:
-        """Outline what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
+        """Segment what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
         return self.segment_each([prompt], negative, context)[0][prompt]
 
     def segment_each(
@@ -192,13 +192,13 @@ class TextSegmenter:
         context: RunContext = RunContext(),
         located: list[dict[str, list[Localization]]] | None = None,
     ) -> list[dict[str, PromptedResult]]:
-        """Outline what each prompt names in each image: for every image the results by prompt.
+        """Segment what each prompt names in each image: for every image the results by prompt.
 
         They equal those of `segment` for each alone, but for rounding. The seconds of steps done together are
         shared out evenly. See `saliency` for the arguments and errors.
 
         Args:
-            context: reports each of the stages `outline.STAGE_STARTS`, and is checked for cancellation within them.
+            context: reports the stages of `mask_prediction.STAGE_STARTS`, and is checked for cancellation within them.
             located: what `locate` returned for the same prompts; it is called first when None.
         """
         context.raise_if_cancelled()
@@ -216,13 +216,13 @@ class TextSegmenter:
         notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
         saliency_seconds = (time.perf_counter() - started) / (len(images) * len(prompts))
         seconds: dict[str, float] = {}
-        ask = lambda images: outline_drafts(images, drafts.numbers, drafts.waiting, settings)
-        drafts.finish(self._outlines(drafts.numbers, ask, seconds, context))
+        ask = lambda images: predict_draft_masks(images, drafts.numbers, drafts.waiting, settings)
+        drafts.finish(self._predict_masks(drafts.numbers, ask, seconds, context))
         predictor = None if negative else self.clip.dsc_predictor
         choose = lambda maps: choose_with_expected_dsc(maps, predictor, self.sam.name, settings)
         return drafts.choose(choose, notes_of, saliency_seconds, seconds)
 
-    def outline(
+    def predict_mask(
         self,
         sam_prompts: SamPrompts,
         seconds: dict[str, float] | None = None,
@@ -246,8 +246,8 @@ class TextSegmenter:
                 f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
                 "Give one array for each object.",
             )
-        ask = lambda images: [outline_prompts(images, sam_prompts, logits, self._settings)]
-        found = self._outlines([0], ask, {} if seconds is None else seconds, context)[0]
+        ask = lambda images: [predict_prompted_mask(images, sam_prompts, logits, self._settings)]
+        found = self._predict_masks([0], ask, {} if seconds is None else seconds, context)[0]
         return found.mask, found.quality
 
     def locate(
@@ -262,16 +262,16 @@ class TextSegmenter:
             self._models, self._require_images(), self.settings, prompts, negative, self.text_features, batch, context
         )
 
-    def _outlines(
+    def _predict_masks(
         self, numbers: list[int], ask: AskSam, seconds: dict[str, float], context: RunContext
-    ) -> list[Outline]:
-        """Outline objects on the images of `numbers` with these settings; see `embed_and_outline`."""
+    ) -> list[MaskPrediction]:
+        """Predict masks on the images of `numbers` with these settings; see `embed_and_predict`."""
         if not numbers:
             return []
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
         self.set_up_sam()
-        return embed_and_outline(images, numbers, ask, seconds, context)
+        return embed_and_predict(images, numbers, ask, seconds, context)
 
     def text_features(self, prompt: str) -> torch.Tensor:
         """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.

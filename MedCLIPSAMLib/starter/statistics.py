@@ -10,7 +10,7 @@ import torch
 
 from ..errors import InputError
 from ..models.clip import ClipModel
-from ..models.familiarity import Familiarity
+from ..models.feature_statistics import FeatureStatistics
 from ..phantoms.dataset import make_phantom
 from ..run_context import RunContext
 from .data_set import UnusableImageError, decode, image_path, read_index
@@ -79,7 +79,7 @@ def seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[np.nda
     } | {f"{PHANTOMS} {of}": phantom_images(of, split, max(1, count // 4)) for of in MODALITIES}
 
 
-def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext = RunContext()) -> Familiarity:
+def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext = RunContext()) -> FeatureStatistics:
     """Make the statistics of a model from the training and validation images of a folder of sets.
 
     Args:
@@ -97,7 +97,7 @@ def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext
     return fit(training, validation)
 
 
-def fit(training: Mapping[str, torch.Tensor], validation: Mapping[str, torch.Tensor]) -> Familiarity:
+def fit(training: Mapping[str, torch.Tensor], validation: Mapping[str, torch.Tensor]) -> FeatureStatistics:
     """Fit a mean for each kind, one covariance of all about their means, and the limits.
 
     Args:
@@ -110,7 +110,7 @@ def fit(training: Mapping[str, torch.Tensor], validation: Mapping[str, torch.Ten
     whitening = (vectors / (values + SHRINKAGE * values.mean()).sqrt()).float()
     limits = []
     for kind, mean in means.items():
-        alone = Familiarity((kind,), mean[None], whitening, torch.ones(1))
-        limits.append(alone.strangeness(validation[kind]).quantile(1 - FALSE_WARNINGS))
+        alone = FeatureStatistics((kind,), mean[None], whitening, torch.ones(1))
+        limits.append(alone.ood_score(validation[kind]).quantile(1 - FALSE_WARNINGS))
     names = tuple(kind if kind in KINDS else PHANTOMS for kind in means)
-    return Familiarity(names, torch.stack(list(means.values())), whitening, torch.stack(limits))
+    return FeatureStatistics(names, torch.stack(list(means.values())), whitening, torch.stack(limits))

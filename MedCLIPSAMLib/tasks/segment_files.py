@@ -242,7 +242,7 @@ def _outlined(
         context.raise_if_cancelled()
         if not segmenter.has_images([image]):
             segmenter.set_image(image)
-        return segmenter.outline(sam_prompts, context=context)
+        return segmenter.predict_mask(sam_prompts, context=context)
 
     mask, quality = run_within_memory(segmenter, work, context)
     ((label, prompt),) = task.labels.items()

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..pipeline.volume_result import VolumeResult
 from ..segmentation.report import LeftOut
-from ..segmentation.result import CarriedResult, PromptedResult, Result
+from ..segmentation.result import PromptedResult, PropagatedResult, Result
 from ..volumes import Segment, SliceStack, Volume
 from ..volumes.statistics import SegmentStatistics, measure
 from ..volumes.terminology import distinct_colors
@@ -87,7 +87,7 @@ class Segmented:
         totals: dict[int, float] = {}
         for by_slice in self.results.values():
             for number, result in by_slice.items():
-                weight = 0.99 if isinstance(result, CarriedResult) else 1.0
+                weight = 0.99 if isinstance(result, PropagatedResult) else 1.0
                 totals[number] = totals.get(number, 0.0) + weight * result.score
         return max(totals, key=lambda k: totals[k])
 

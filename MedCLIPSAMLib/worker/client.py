@@ -111,7 +111,7 @@ class WorkerClient(Connection):
         self._ensure_given(key)
         return self._request("segment", fields)
 
-    def outline(
+    def predict_mask(
         self,
         key: str,
         number: int = 0,
@@ -120,7 +120,7 @@ class WorkerClient(Connection):
         labels: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Request:
-        """Outline B objects on one slice by SAM 2.
+        """Predict the mask of B objects on one slice by SAM 2.
 
         The result has the union of their masks, mask (H, W) uint8, predicted_iou (B,) float32, and the number of points
         that the mask does not follow, "ignored_points".
@@ -138,7 +138,7 @@ class WorkerClient(Connection):
         )
         arrays = {name: np.asarray(array, dtype) for name, array, dtype in named if array is not None}
         self._ensure_given(key)
-        return self._request("outline", {"image": key, "slice": int(number)}, arrays)
+        return self._request("predict_mask", {"image": key, "slice": int(number)}, arrays)
 
     def set_slice(self, key: str, image: np.ndarray, number: int, count: int) -> Request:
         """Send one slice, uint8 (H, W, 3), of a stack of `count`; large stacks are sent slice by slice.
@@ -148,22 +148,24 @@ class WorkerClient(Connection):
         self._ensure_running()
         return self._request("image", {"key": key, "slice": number, "of": count}, {"images": image})
 
-    def carry(
+    def propagate_masks(
         self, key: str, masks: Mapping[int, np.ndarray], reach: int | None = None, method: str = "memory"
     ) -> Request:
-        """Carry the masks of one object from some slices of a stack to the others.
+        """Propagate the masks of one object from some slices of a stack to the others.
 
         There is a part for each slice reached: slice; mask (H, W) uint8. The result has device and seconds.
 
         Args:
             masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
             reach: slices to go beyond the outermost of these; None as far as the object is seen.
-            method: "memory" or "boxes"; see `propagation.carry`.
+            method: "memory" or "boxes"; see `propagation.propagate_masks`.
         """
         numbers = sorted(masks)
         arrays = {"masks": np.stack([np.asarray(masks[k], np.uint8) for k in numbers])}
         self._ensure_given(key)
-        return self._request("carry", {"image": key, "slices": numbers, "reach": reach, "method": method}, arrays)
+        return self._request(
+            "propagate_masks", {"image": key, "slices": numbers, "reach": reach, "method": method}, arrays
+        )
 
     def propagate(
         self,
@@ -173,7 +175,7 @@ class WorkerClient(Connection):
         settings: Mapping[str, Any] | None = None,
         method: str = "memory",
     ) -> Request:
-        """Segment what each prompt names in a whole stack, from key slices that are carried to the others.
+        """Segment what each prompt names in a whole stack, from key slices whose masks are propagated to the others.
 
         There is a part for each prompt and slice on which it was segmented, found or not: as in `segment`, without
         saliency, points and predicted IoU. The result has device, tags and seconds.

@@ -23,7 +23,7 @@ from .fields import models_folder, text_of
 from .images import ImageStack, ReceivedImages
 from .protocol import Message
 from .reply import Answer, Reply, run_context
-from .segmenting import carry_masks, outline, propagate, segment
+from .segmenting import answer_predict_mask, answer_propagate_masks, propagate, segment
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,12 @@ class Engine:
             "image": lambda message, reply: ({"slices": self._images.receive(message)}, {}),
             "segment": lambda message, reply: segment(*self._ready(message), message, reply),
             "propagate": lambda message, reply: propagate(*self._ready(message), message, reply),
-            "outline": lambda message, reply: outline(self.segmenter, self._images.find(message), message, reply),
-            "carry": lambda message, reply: carry_masks(self.segmenter, self._images.find(message), message, reply),
+            "predict_mask": lambda message, reply: answer_predict_mask(
+                self.segmenter, self._images.find(message), message, reply
+            ),
+            "propagate_masks": lambda message, reply: answer_propagate_masks(
+                self.segmenter, self._images.find(message), message, reply
+            ),
             "finetune": self._finetune,
             "export": self._export,
         }

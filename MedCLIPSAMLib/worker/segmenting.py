@@ -1,4 +1,4 @@
-"""The requests that segment: prompts on slices, prompts on a whole stack, outlines, and masks to propagate."""
+"""The requests that segment: prompts on slices and on whole stacks, boxes and points, and masks to propagate."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..choices import CarryMethod, Strategy, parse_choice
+from ..choices import PropagationMethod, Strategy, parse_choice
 from ..errors import InputError
 from ..pipeline.memory_fallback import run_within_memory
 from ..pipeline.request import ResolvedRequest
 from ..pipeline.segment_volume import segment_slices
-from ..pipeline.volume_result import notes_on, provenance, strangeness_of
-from ..propagation.carry import CarrySettings, carry
+from ..pipeline.volume_result import notes_on, ood_scores, provenance
+from ..propagation.propagate_masks import MaskPropagationSettings, propagate_masks
 from ..segmentation.mask_prompt import mask_logits
 from ..segmentation.result import SliceResult
 from ..segmentation.sam_prompts import follows_points
@@ -63,14 +63,14 @@ def _run(
     looked: dict[int, float | None] = {}
     for result in segment_slices(segmenter, stack, request, run_context(reply)):
         reply.send("part", *part(result))
-        looked |= strangeness_of({result.number: result.result})
+        looked |= ood_scores({result.number: result.result})
     notes, tags = list(notes_on(segmenter, looked)), provenance(segmenter, request)
     seconds = time.perf_counter() - started
     return {"device": str(segmenter.clip.device), "tags": tags, "notes": notes, "seconds": seconds}, {}
 
 
-def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
-    """Answer "outline": the union of SAM 2's masks of some objects on one slice."""
+def answer_predict_mask(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
+    """Answer "predict_mask": the union of SAM 2's masks of some objects on one slice."""
     started = time.perf_counter()
     number, context = message.fields.get("slice", 0), run_context(reply)
     require_slice(number, len(stack))
@@ -89,7 +89,7 @@ def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply
             segmenter.set_images(images)
         side = segmenter.sam.image_size // 4
         logits = None if masks is None else np.stack([mask_logits(mask > 0, side) for mask in masks])
-        return segmenter.outline(prompts, logits=logits, context=part)
+        return segmenter.predict_mask(prompts, logits=logits, context=part)
 
     mask, quality = run_within_memory(segmenter, work, context)
     followed = follows_points(mask, prompts.points.reshape(-1, 2), prompts.labels.ravel())
@@ -98,8 +98,8 @@ def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply
     return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}
 
 
-def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
-    """Answer "carry": a part for each slice that a mask was carried to.
+def answer_propagate_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
+    """Answer "propagate_masks": a part for each slice that a mask was propagated to.
 
     Fields: slices (the given ones), reach (slices beyond the outermost of them, or None), method. Arrays: masks, uint8
     (M, H, W), one for each of these slices.
@@ -117,13 +117,15 @@ def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, r
     if reach is not None and (type(reach) is not int or reach < 1):
         raise InputError(f"Expected a number of slices as reach, got {reach!r}.", "Send 1 or more, or null.")
     known = {k: mask > 0 for k, mask in zip(numbers, masks)}
-    settings, context = CarrySettings(_method_of(message)), run_context(reply)
+    settings, context = MaskPropagationSettings(_method_of(message)), run_context(reply)
 
     def work() -> dict[int, np.ndarray]:
-        carried, found = carry(segmenter, len(stack), stack.image, {"": known}, settings, reach, context=context), {}
-        for k, objects in carried:
+        found = {}
+        for k, objects in propagate_masks(
+            segmenter, len(stack), stack.image, {"": known}, settings, reach, context=context
+        ):
             found[k] = objects[""].astype(np.uint8)
-            context.report(len(found) / len(stack), stage="carry", slice=k)
+            context.report(len(found) / len(stack), stage="propagation", slice=k)
         return found
 
     for k, mask in run_within_memory(segmenter, work, context).items():
@@ -131,5 +133,5 @@ def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, r
     return {"device": str(segmenter.clip.device), "seconds": time.perf_counter() - started}, {}
 
 
-def _method_of(message: Message) -> CarryMethod:
-    return parse_choice(CarryMethod, text_of(message, "method", "memory"), "propagation method")
+def _method_of(message: Message) -> PropagationMethod:
+    return parse_choice(PropagationMethod, text_of(message, "method", "memory"), "propagation method")

@@ -108,7 +108,7 @@ def test_one_prompt_for_a_whole_volume(run, tmp_path, strategy):
     assert dsc(sitk.GetArrayFromImage(sitk.ReadImage(str(out))) > 0, phantom.lesion_mask) > 0.6
     code, text, err = run(*arguments, "--window", "0:255", "--json", "--overwrite")
     rows = json.loads(text)["results"]
-    assert any(row["presence"] is None and "carried" in row["message"] for row in rows)
+    assert any(row["presence"] is None and "propagated" in row["message"] for row in rows)
 
 
 def test_slices_at_uneven_positions_are_followed_in_their_order_and_noted(run, tmp_path):

@@ -27,7 +27,7 @@ def lesion_of(monkeypatch):
         mask[y0:y1, x0:x1] = True
         return mask, np.array([0.9], np.float32)
 
-    monkeypatch.setattr(segmenters.TextSegmenter, "outline", outlined)
+    monkeypatch.setattr(segmenters.TextSegmenter, "predict_mask", outlined)
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["patient known", "without birth date and sex"])

@@ -157,7 +157,7 @@ def test_what_a_label_map_cannot_hold_of_overlaps_is_a_note(run, tmp_path, monke
     def outline_all(self, *_, **__):
         return np.ones(self._shown[0].images[0].shape[:2], bool), np.array([0.9], np.float32)
 
-    monkeypatch.setattr(segmenters.TextSegmenter, "outline", outline_all)
+    monkeypatch.setattr(segmenters.TextSegmenter, "predict_mask", outline_all)
     ask = ("segment", phantom_png(tmp_path / "head.png"), "-p", "a: brain tumor", "-p", "b: tumor", "--presence", 0)
     for name, lost in (("masks.png", True), ("masks.seg.nrrd", False)):
         code, text, err = run(*ask, "-o", tmp_path / name, "--json")

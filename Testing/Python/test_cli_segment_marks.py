@@ -120,7 +120,7 @@ def test_marks_go_with_a_region_and_a_region_alone_is_a_box(run, tmp_path, monke
         mask[y0:y1, x0:x1] = True
         return mask, np.array([0.9], np.float32)
 
-    monkeypatch.setattr(segmenters.TextSegmenter, "outline", outlined)
+    monkeypatch.setattr(segmenters.TextSegmenter, "predict_mask", outlined)
     voxels = np.random.default_rng(0).integers(0, 900, (6, 50, 60)).astype(np.int16)
     volume = Volume(voxels, Geometry(direction=tuple(np.diag([-1.0, -1.0, -1.0]).ravel())))
     sitk.WriteImage(volume.to_sitk(), str(tmp_path / "v.nrrd"))

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.pipeline.request import SegmentationRequest
 from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.result import CarriedResult, PromptedResult
+from MedCLIPSAMLib.segmentation.result import PromptedResult, PropagatedResult
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack, read_segmentation, read_volume
 from MedCLIPSAMLib.worker.engine import Engine
@@ -85,7 +85,7 @@ def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, str
 def test_a_carried_mask_names_the_slice_of_the_volume_that_it_comes_from(segmenter, path):
     request = SegmentationRequest(PROMPTS[:1], slices=SLICES, strategy=Strategy.BOXES, window=WINDOW)
     results = segment_volume(segmenter, read_volume(path), request).collect().results[PROMPTS[0]]
-    carried = [result for result in results.values() if isinstance(result, CarriedResult)]
+    carried = [result for result in results.values() if isinstance(result, PropagatedResult)]
     assert carried
     for result in carried:
         assert isinstance(results[result.source], PromptedResult) and f"slice {result.source} " in result.message

@@ -14,8 +14,8 @@ from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import precision as module
+from MedCLIPSAMLib.segmentation.mask_prediction import predict_masks
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
-from MedCLIPSAMLib.segmentation.outline import outlines
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, follows_points
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -185,8 +185,8 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
         logits = mask_logits(wrong, segmenter.sam.image_size // 4)[None]
         inside = np.argwhere(lesion)[lesion.sum() // 2][::-1] + 0.5
         point, label = np.array([[inside]], np.float32), np.ones((1, 1), np.int32)
-        corrected, _quality = segmenter.outline(SamPrompts(box, point, label), logits=logits)
-        alone, _quality = segmenter.outline(SamPrompts.from_boxes(box), logits=logits)
+        corrected, _quality = segmenter.predict_mask(SamPrompts(box, point, label), logits=logits)
+        alone, _quality = segmenter.predict_mask(SamPrompts.from_boxes(box), logits=logits)
         followed += follows_points(corrected, point[0], label[0]).all()
         led += follows_points(alone, point[0], label[0]).all()
     assert led <= 2 and followed >= 7
@@ -258,6 +258,6 @@ def test_masks_are_tidied_alike_before_and_after_they_are_enlarged(segmenter):
         segmenter.set_image(np.kron(to_rgb(phantom), np.ones((2, 2, 1), np.uint8)))
         where = segmenter.segment("brain tumor")
         images = segmenter._require_images().sam
-        both += [outlines(images, [0], [where.sam_prompts], 0.05, enlarged)[0][0] for enlarged in (False, True)]
+        both += [predict_masks(images, [0], [where.sam_prompts], 0.05, enlarged)[0][0] for enlarged in (False, True)]
     assert sum(mask.any() for mask in both) >= 8
     assert all(dsc(first, second) > 0.97 for first, second in zip(both[::2], both[1::2]))

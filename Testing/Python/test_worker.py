@@ -93,9 +93,11 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
     logits = np.full((1, side, side), -8, np.float32)
     logits[:, side // 4 : side // 2, side // 4 : side // 2] = 8
     for given, start in ((SamPrompts.from_boxes(box), None), (SamPrompts(box, points, labels), mask[None])):
-        expected, quality = segmenter.outline(given, logits=None if start is None else logits)
+        expected, quality = segmenter.predict_mask(given, logits=None if start is None else logits)
         with_points = {"points": given.points, "labels": given.labels} if start is not None else {}
-        arrays = worker.wait(worker.client.outline("brain", 1, given.boxes, **with_points, masks=start)).result.arrays
+        arrays = worker.wait(
+            worker.client.predict_mask("brain", 1, given.boxes, **with_points, masks=start)
+        ).result.arrays
         assert np.array_equal(arrays["mask"] > 0, expected) and np.array_equal(arrays["predicted_iou"], quality)
 
 
@@ -115,10 +117,10 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
         ),
         (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "got 0"),
         (lambda client: client.models("x" * 5000), OutputError, "too long"),
-        (lambda client: client.outline("brain"), InputError, "boxes"),
-        (lambda client: client.outline("brain", boxes=np.zeros(4)), InputError, "(4,)"),
+        (lambda client: client.predict_mask("brain"), InputError, "boxes"),
+        (lambda client: client.predict_mask("brain", boxes=np.zeros(4)), InputError, "(4,)"),
         (
-            lambda client: client.outline("brain", boxes=np.ones((1, 4)), masks=np.ones((1, 3, 3))),
+            lambda client: client.predict_mask("brain", boxes=np.ones((1, 4)), masks=np.ones((1, 3, 3))),
             InputError,
             "Masks",
         ),
@@ -308,7 +310,7 @@ def test_the_log_file_of_a_worker_names_time_level_and_module(tmp_path, images):
         own.client.set_image("brain", images)
         own.wait(own.client.segment("brain", ["brain tumor"], [0]))
         with pytest.raises(InputError):
-            own.wait(own.client.outline("nowhere", boxes=np.zeros((1, 4))))
+            own.wait(own.client.predict_mask("nowhere", boxes=np.zeros((1, 4))))
         # Standard error too; it is a pipe of its own, which may be read after the answer.
         own.transport.run_until(lambda: "no images 'nowhere'" in own.client.log, timeout=60)
     finally:

@@ -65,9 +65,9 @@ def worker(client):
 
 
 ON_A_STACK = {
-    "carry": lambda client, key: client.carry(key, {0: MASK}),
+    "propagate_masks": lambda client, key: client.propagate_masks(key, {0: MASK}),
     "propagate": lambda client, key: client.propagate(key, ["tumor"]),
-    "outline": lambda client, key: client.outline(key, 0, BOX),
+    "predict_mask": lambda client, key: client.predict_mask(key, 0, BOX),
     "segment": lambda client, key: client.segment(key, ["tumor"]),
 }
 
@@ -112,8 +112,8 @@ def test_an_interrupted_message_ends_the_worker_which_would_read_on_in_the_next_
         client.set_image("b", IMAGE)
     worker.write = write
     assert not client.running and not client.busy
-    request = client.outline("b", 0, BOX)
-    assert worker.work() == ["image", "outline"] and request.value() and worker.parser not in parsers
+    request = client.predict_mask("b", 0, BOX)
+    assert worker.work() == ["image", "predict_mask"] and request.value() and worker.parser not in parsers
 
 
 def test_a_start_that_was_interrupted_is_made_again_by_the_next_request(client, worker, monkeypatch):
@@ -154,12 +154,12 @@ def test_a_cancelled_use_of_images_leaves_both_sides_with_the_same_ones(client, 
     for key in "abcd":
         client.set_image(key, IMAGE)
     worker.work()
-    cancelled = client.outline("a", 0, BOX)
+    cancelled = client.predict_mask("a", 0, BOX)
     client.cancel(cancelled)
     with pytest.raises(Cancelled):
         cancelled.value()
     client.set_image("e", IMAGE)
-    requests = [client.outline(key, 0, BOX) for key in "acde"]
+    requests = [client.predict_mask(key, 0, BOX) for key in "acde"]
     worker.work()
     assert all(request.value() for request in requests) and not client.has_image("b")
 
@@ -168,12 +168,12 @@ def test_images_that_another_client_sends_without_a_list_are_the_four_used_last(
     images = ReceivedImages()
     for key in "abcd":
         images.receive(Message("image", 1, {"key": key}, {"images": IMAGE}))
-    images.find(Message("outline", 1, {"image": "a"}))
+    images.find(Message("predict_mask", 1, {"image": "a"}))
     images.receive(Message("image", 1, {"key": "e"}, {"images": IMAGE}))
     with pytest.raises(InputError, match="no images 'b'"):
-        images.find(Message("outline", 1, {"image": "b"}))
+        images.find(Message("predict_mask", 1, {"image": "b"}))
     for keep in (["a", {}], ["a", 1]):
         images.receive(Message("image", 1, {"key": "e", "keep": keep}, {"images": IMAGE}))
-    assert len(images.find(Message("outline", 1, {"image": "a"}))) == 1
+    assert len(images.find(Message("predict_mask", 1, {"image": "a"}))) == 1
     with pytest.raises(InputError, match="no images 'c'"):
-        images.find(Message("outline", 1, {"image": "c"}))
+        images.find(Message("predict_mask", 1, {"image": "c"}))

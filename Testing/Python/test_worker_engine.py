@@ -108,22 +108,22 @@ def test_weights_that_were_replaced_are_the_ones_used_after_the_next_load(tmp_pa
     assert cell() == pytest.approx(before + 1, abs=1e-3)  # float16
 
 
-def test_a_carry_that_is_begun_again_sends_each_slice_once_and_none_of_the_first_try(engine, monkeypatch):
+def test_a_propagation_that_is_begun_again_sends_each_slice_once_and_none_of_the_first_try(engine, monkeypatch):
     """Memory runs out after slices 1 and 2; in smaller steps the object ends at slice 1."""
     tries = []
 
-    def carry(*_, **__):
+    def propagate(*_, **__):
         tries.append(1)
         yield 1, {"": np.full((8, 8), len(tries) == 2)}
         if len(tries) == 1:
             yield 2, {"": np.ones((8, 8), bool)}
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("MedCLIPSAMLib.worker.segmenting.carry", carry)
+    monkeypatch.setattr("MedCLIPSAMLib.worker.segmenting.propagate_masks", propagate)
     images, reply = np.zeros((3, 8, 8, 3), np.uint8), RecordingReply()
     engine.handle(Message("image", 1, {"key": "stack"}, {"images": images}), reply)
     mask = {"masks": np.ones((1, 8, 8), np.uint8)}
-    engine.handle(Message("carry", 1, {"image": "stack", "slices": [0]}, mask), reply)
+    engine.handle(Message("propagate_masks", 1, {"image": "stack", "slices": [0]}, mask), reply)
     (part,) = reply.of("part")
     assert len(tries) == 2 and part.fields["slice"] == 1 and part.arrays["mask"].all()
 
@@ -199,7 +199,7 @@ def test_the_images_used_last_are_kept(engine):
     engine.handle(Message("image", 1, {"key": "more"}, {"images": np.zeros((8, 8, 3), np.uint8)}), RecordingReply())
     engine.handle(SEGMENT, RecordingReply())
     with pytest.raises(InputError, match="no images '0'"):
-        engine.handle(Message("outline", 1, {"image": "0"}), RecordingReply())
+        engine.handle(Message("predict_mask", 1, {"image": "0"}), RecordingReply())
 
 
 def test_a_request_that_does_not_exist_is_refused(engine):

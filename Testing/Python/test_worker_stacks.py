@@ -5,7 +5,7 @@ import pytest
 
 from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.propagation.carry import carry
+from MedCLIPSAMLib.propagation.propagate_masks import propagate_masks
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,14 @@ def test_a_stack_given_slice_by_slice_is_carried_as_in_process(worker, stack, se
     key = int(stack.lesion_mask.sum((1, 2)).argmax())
     mask = stack.lesion_mask[key]
     give_slices(worker, "stack", stack)
-    request = worker.client.carry("stack", {key: mask}, reach=4)
+    request = worker.client.propagate_masks("stack", {key: mask}, reach=4)
     worker.wait(request)
     image = lambda k: np.repeat(stack.slices[k][..., None], 3, axis=2)
-    expected = {k: found[""] for k, found in carry(segmenter, 24, image, {"": {key: mask}}, reach=4)}
+    expected = {k: found[""] for k, found in propagate_masks(segmenter, 24, image, {"": {key: mask}}, reach=4)}
     found = {part.fields["slice"]: part.arrays["mask"] > 0 for part in request.parts}
     assert found.keys() == expected.keys() and all(np.array_equal(found[k], expected[k]) for k in found)
     messages = [m.fields for about, m in worker.events if about is request and m.type == "progress"]
-    assert all(message["stage"] == "carry" and 0 < message["fraction"] <= 1 for message in messages) and messages
+    assert all(message["stage"] == "propagation" and 0 < message["fraction"] <= 1 for message in messages) and messages
 
 
 def test_a_prompt_for_a_stack_comes_as_parts_with_tags(worker, stack):
@@ -53,12 +53,12 @@ def test_wrong_stacks_and_masks_are_refused(worker, stack):
     give_slices(worker, "stack", stack)
     mask = np.ones((128, 128), bool)
     for wrong in (
-        lambda client: client.carry("stack", {99: mask}),
-        lambda client: client.carry("stack", {1: mask[:50]}),
-        lambda client: client.carry("stack", {1: np.zeros_like(mask)}),
-        lambda client: client.carry("stack", {1: mask}, reach=0),
-        lambda client: client.carry("stack", {1: mask}, method="telepathy"),
-        lambda client: client.carry("nowhere", {1: mask}),
+        lambda client: client.propagate_masks("stack", {99: mask}),
+        lambda client: client.propagate_masks("stack", {1: mask[:50]}),
+        lambda client: client.propagate_masks("stack", {1: np.zeros_like(mask)}),
+        lambda client: client.propagate_masks("stack", {1: mask}, reach=0),
+        lambda client: client.propagate_masks("stack", {1: mask}, method="telepathy"),
+        lambda client: client.propagate_masks("nowhere", {1: mask}),
         lambda client: client.propagate("stack", []),
         lambda client: client.set_slice("stack", np.zeros((8, 8, 3), np.uint8), 5, 3),
         lambda client: client.set_slice("stack", np.zeros((8, 8, 3), np.uint8), 0, 10**9),

@@ -21,7 +21,7 @@ from MedCLIPSAMScene.sliceMasks import SliceMasks
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.models.clip import load_clip
-from MedCLIPSAMLib.models.familiarity import STATISTICS, Familiarity
+from MedCLIPSAMLib.models.feature_statistics import STATISTICS, FeatureStatistics
 from MedCLIPSAMLib.models.store import find, locate
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
@@ -65,7 +65,7 @@ def test_images_unlike_what_the_model_has_seen_are_told_once_for_all_slices(oper
     folder = tmp_path / "demo-clip"
     shutil.copytree(locate(find("demo", "clip")), folder)
     width = load_clip("demo").encode_text(["a tumor"]).shape[1]
-    known = Familiarity(("another world",), torch.zeros(1, width), torch.eye(width), torch.full((1,), 0.1))
+    known = FeatureStatistics(("another world",), torch.zeros(1, width), torch.eye(width), torch.full((1,), 0.1))
     known.write(folder / STATISTICS)
     operations.session.models = ("demo", "demo", "cpu", str(tmp_path))
     result = operations.segment.run(

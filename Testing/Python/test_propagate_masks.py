@@ -19,9 +19,9 @@ from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.propagation.carry import CarrySettings, carry
 from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
 from MedCLIPSAMLib.propagation.propagate import _limits, _parts, propagate
+from MedCLIPSAMLib.propagation.propagate_masks import MaskPropagationSettings, propagate_masks
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
@@ -55,7 +55,9 @@ def test_a_mask_of_one_slice_outlines_the_object_on_all(segmenter, tumour, metho
     truth, key = tumour.lesion_mask, widest(tumour)
     mask = np.zeros_like(truth)
     mask[key] = truth[key]
-    for k, found in carry(segmenter, len(truth), images(tumour), {"t": {key: truth[key]}}, CarrySettings(method)):
+    for k, found in propagate_masks(
+        segmenter, len(truth), images(tumour), {"t": {key: truth[key]}}, MaskPropagationSettings(method)
+    ):
         assert k != key and set(found) == {"t"} and found["t"].any()
         mask[k] = found["t"]
     assert dsc(mask, truth) > 0.75
@@ -67,7 +69,7 @@ def test_bfloat16_propagates_the_same_masks(segmenter, tumour):
     truth, key = tumour.lesion_mask, widest(tumour)
     propagated = lambda precision: {
         k: masks["t"]
-        for k, masks in carry(
+        for k, masks in propagate_masks(
             segmenter.with_settings(replace(segmenter.settings, precision=precision)),
             len(truth),
             images(tumour),
@@ -83,7 +85,7 @@ def test_bfloat16_propagates_the_same_masks(segmenter, tumour):
 def test_reach_and_given_slices_are_kept_to(segmenter, tumour):
     truth, key = tumour.lesion_mask, widest(tumour)
     given = {key - 1: truth[key - 1], key + 2: truth[key + 2]}
-    seen = [k for k, _ in carry(segmenter, len(truth), images(tumour), {"t": given}, reach=1)]
+    seen = [k for k, _ in propagate_masks(segmenter, len(truth), images(tumour), {"t": given}, reach=1)]
     assert set(seen) <= {key - 2, key, key + 1, key + 3} and {key, key + 1} <= set(seen)
 
 
@@ -91,23 +93,29 @@ def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour):
     """The user erased the mask on a slice: it is given as empty, and is nothing to start from alone."""
     truth, key = tumour.lesion_mask, widest(tumour)
     nothing = np.zeros_like(truth[key])
-    assert list(carry(segmenter, len(truth), images(tumour), {"t": {key: truth[key], key + 3: nothing}}, reach=1))
+    assert list(
+        propagate_masks(segmenter, len(truth), images(tumour), {"t": {key: truth[key], key + 3: nothing}}, reach=1)
+    )
     with pytest.raises(InputError, match="empty"):
-        list(carry(segmenter, len(truth), images(tumour), {"t": {key: nothing}}))
+        list(propagate_masks(segmenter, len(truth), images(tumour), {"t": {key: nothing}}))
 
 
 def test_masks_of_another_shape_and_unknown_ways_are_refused(segmenter, tumour):
     with pytest.raises(InputError, match="shape"):
-        list(carry(segmenter, 24, images(tumour), {"t": {1: np.ones((5, 5), bool), 2: np.ones((6, 6), bool)}}))
+        list(
+            propagate_masks(segmenter, 24, images(tumour), {"t": {1: np.ones((5, 5), bool), 2: np.ones((6, 6), bool)}})
+        )
     with pytest.raises(InputError, match="telepathy"):
-        CarrySettings("telepathy")
+        MaskPropagationSettings("telepathy")
 
 
 def test_a_cancelled_run_ends_between_two_slices(segmenter, tumour):
     key, carried = widest(tumour), []
     context = RunContext(is_cancelled=lambda: len(carried) == 2)
     with pytest.raises(Cancelled):
-        for k, _ in carry(segmenter, 24, images(tumour), {"t": {key: tumour.lesion_mask[key]}}, context=context):
+        for k, _ in propagate_masks(
+            segmenter, 24, images(tumour), {"t": {key: tumour.lesion_mask[key]}}, context=context
+        ):
             carried.append(k)
     assert len(carried) == 2
 
@@ -120,8 +128,8 @@ def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
         read.append(k)
         return images(tumour)(key)
 
-    given, settings = {"t": {0: tumour.lesion_mask[key]}}, CarrySettings("memory")
-    for k, _masks in carry(segmenter, 60, image, given, settings, limits=(0, 59)):
+    given, settings = {"t": {0: tumour.lesion_mask[key]}}, MaskPropagationSettings("memory")
+    for k, _masks in propagate_masks(segmenter, 60, image, given, settings, limits=(0, 59)):
         if k in (20, 40, 58):
             gc.collect()
             storages = [tensor.untyped_storage() for tensor in gc.get_objects() if type(tensor) is torch.Tensor]
@@ -133,7 +141,11 @@ def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
 def test_following_draws_nothing_on_the_error_stream(segmenter, tumour, capfd):
     """The error stream of the worker is its log; SAM 2's own predictor, which others may use, still draws its bar."""
     key = widest(tumour)
-    list(carry(segmenter, 3, images(tumour), {"t": {1: tumour.lesion_mask[key]}}, CarrySettings("memory")))
+    list(
+        propagate_masks(
+            segmenter, 3, images(tumour), {"t": {1: tumour.lesion_mask[key]}}, MaskPropagationSettings("memory")
+        )
+    )
     assert capfd.readouterr().err == ""
     assert sam2.sam2_video_predictor.tqdm is tqdm.tqdm
 
@@ -151,7 +163,7 @@ def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
 def test_masks_are_not_carried_past_where_the_prompt_is_present(segmenter, tumour):
     truth, key = tumour.lesion_mask, widest(tumour)
     given = {"t": {key: truth[key]}}
-    carried = carry(segmenter, len(truth), images(tumour), given, limits=(key - 1, key + 2))
+    carried = propagate_masks(segmenter, len(truth), images(tumour), given, limits=(key - 1, key + 2))
     assert sorted(k for k, _ in carried) == [key - 1, key + 1, key + 2]
     profile = np.array([0, 0.9, 0, 0, 0, 0.2, 0.9, 0.9, 0, 0.9, 0, 0, 0])
     assert _limits(profile, 7, 0.1, 0) == (5, 7)
@@ -176,7 +188,7 @@ def test_a_slice_reached_from_two_keys_has_the_better_score_with_its_source_and_
     monkeypatch.setattr(f"{module}._segment_slices", lambda s, i, numbers, *_: {k: keys[k] for k in numbers})
     given = lambda objects: next(iter(objects["0"]))
     carried = lambda s, c, i, objects, *_, **__: ((k, {"0": m}) for k, m in reached[given(objects)].items())
-    monkeypatch.setattr(f"{module}.carry", carried)
+    monkeypatch.setattr(f"{module}.propagate_masks", carried)
     segmenter = SimpleNamespace(settings=SimpleNamespace(presence_threshold=0.5), batch_size=1)
     for order in ([[1], [5], []], [[5], [1], []]):
         waiting[:] = order

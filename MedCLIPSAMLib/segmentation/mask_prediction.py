@@ -25,7 +25,7 @@ STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """The stages of the work on a prompt, and roughly the share of it that is done when each begins."""
 
 
-class Outline(NamedTuple):
+class MaskPrediction(NamedTuple):
     """An answer of SAM 2.
 
     Args:
@@ -39,18 +39,18 @@ class Outline(NamedTuple):
     uncertainty: np.ndarray | None = None
 
 
-AskSam = Callable[[SamImageBatch], list[Outline]]
-"""Asks SAM 2 for outlines on images that are embedded."""
+AskSam = Callable[[SamImageBatch], list[MaskPrediction]]
+"""Asks SAM 2 for masks on images that are embedded."""
 
 
-def outlines(
+def predict_masks(
     images: SamImageBatch,
     numbers: Sequence[int],
     sam_prompts: Sequence[SamPrompts],
     min_part: float,
     enlarged: bool = False,
-) -> list[Outline]:
-    """Outline the objects of each prompt; SAM 2 takes those with the same kinds of prompts together.
+) -> list[MaskPrediction]:
+    """Predict the masks of each prompt; SAM 2 takes those with the same kinds of prompts together.
 
     Args:
         numbers: the image of each of `sam_prompts`.
@@ -73,22 +73,22 @@ def outlines(
     return [_union([found[at, row] for row in range(len(sam_prompt))]) for at, sam_prompt in enumerate(sam_prompts)]
 
 
-def outline_drafts(
+def predict_draft_masks(
     images: SamImageBatch, numbers: Sequence[int], drafts: Sequence[PromptedResult], settings: Settings
-) -> list[Outline]:
-    """Outline each draft on the image of its number, by one mask or by the vote of several."""
+) -> list[MaskPrediction]:
+    """Predict the mask of each draft on the image of its number, by one mask or by the vote of several."""
     if settings.vote.method != VoteMethod.NONE:
-        return [voted_outline(images, number, draft, settings) for number, draft in zip(numbers, drafts)]
+        return [predict_voted_mask(images, number, draft, settings) for number, draft in zip(numbers, drafts)]
     prompts = [draft.sam_prompts for draft in drafts]
-    return outlines(images, numbers, prompts, settings.min_part, _tidies_enlarged(settings))
+    return predict_masks(images, numbers, prompts, settings.min_part, _tidies_enlarged(settings))
 
 
-def outline_prompts(
+def predict_prompted_mask(
     images: SamImageBatch, sam_prompts: SamPrompts, logits: np.ndarray | None, settings: Settings
-) -> Outline:
-    """Outline prompts on the first image, starting from masks where `logits` are given; see `TextSegmenter.outline`."""
+) -> MaskPrediction:
+    """Predict the mask of prompts on the first image; see `TextSegmenter.predict_mask`."""
     if logits is None:
-        return outlines(images, [0], [sam_prompts], settings.min_part, _tidies_enlarged(settings))[0]
+        return predict_masks(images, [0], [sam_prompts], settings.min_part, _tidies_enlarged(settings))[0]
     return predict_mask_respecting_clicks(images, 0, sam_prompts, logits, settings.min_part)
 
 
@@ -97,13 +97,13 @@ def _tidies_enlarged(settings: Settings) -> bool:
     return settings.coarse.method == CoarseMethod.KMEANS
 
 
-def embed_and_outline(
+def embed_and_predict(
     images: SamImageBatch,
     numbers: Sequence[int],
     ask: AskSam,
     seconds: dict[str, float],
     context: RunContext,
-) -> list[Outline]:
+) -> list[MaskPrediction]:
     """Embed the images of `numbers` where they are not yet, and return what `ask` gives for them.
 
     Args:
@@ -122,8 +122,8 @@ def embed_and_outline(
     return found
 
 
-def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> Outline:
-    """Outline a draft's prompts by the vote of several masks; see `vote.VoteSettings`."""
+def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> MaskPrediction:
+    """Predict the mask of a draft's prompts by the vote of several masks; see `vote.VoteSettings`."""
     prompts, vote = draft.sam_prompts, settings.vote
     numbers = [number] * len(prompts)
     inside = _points_in_boxes(draft.coarse, prompts.boxes, vote.points, settings.prompts.seed)
@@ -139,7 +139,7 @@ def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, set
     # Before it is enlarged: an enlarged share lies between 0 and 1 along every outline, where all agree too.
     share = masks.mean(1, dtype=np.float32).max(0, keepdims=True)  # of the masks; STAPLE's probability is sure too soon
     uncertainty = np.clip(images.enlarge(uncertainty_of(share))[0], 0, 1)
-    return Outline(np.asarray(mask), np.clip(quality.mean(1), 0, 1).astype(np.float32), uncertainty)
+    return MaskPrediction(np.asarray(mask), np.clip(quality.mean(1), 0, 1).astype(np.float32), uncertainty)
 
 
 def _points_in_boxes(coarse: np.ndarray, boxes: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -170,8 +170,8 @@ def _mend(
 
 def predict_mask_respecting_clicks(
     images: SamImageBatch, number: int, sam_prompts: SamPrompts, logits: np.ndarray, min_part: float
-) -> Outline:
-    """Outline prompts on one image, starting from masks; see `TextSegmenter.outline`."""
+) -> MaskPrediction:
+    """Predict the mask of prompts on one image; see `TextSegmenter.predict_mask`."""
     return _union(
         [
             _predict_respecting_clicks(images, number, sam_prompts, row, logits, min_part)
@@ -206,6 +206,6 @@ def _predict_respecting_clicks(
     return mask, iou
 
 
-def _union(found: list[tuple[np.ndarray, float]]) -> Outline:
+def _union(found: list[tuple[np.ndarray, float]]) -> MaskPrediction:
     masks, quality = zip(*found)
-    return Outline(np.any(masks, axis=0), np.clip(np.array(quality, np.float32), 0, 1))
+    return MaskPrediction(np.any(masks, axis=0), np.clip(np.array(quality, np.float32), 0, 1))

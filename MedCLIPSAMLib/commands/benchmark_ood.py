@@ -1,4 +1,4 @@
-"""`medclipsam benchmark strangeness`: how often a model warns of images, falsely and rightly."""
+"""`medclipsam benchmark ood`: how often a model warns of images, falsely and rightly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .progress import progress_bar
 
 
 @option_groups
-def strangeness(
+def ood(
     data: Annotated[Path, typer.Argument(help="Folder of the sets, as for 'benchmark real'.")],
     *,
     images: Annotated[int, typer.Option(min=2, help="Max images of a set.")] = 60,
@@ -22,11 +22,11 @@ def strangeness(
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Count warnings of strange images, on test images like those a model has seen, and on others.
+    """Count warnings of out-of-distribution images, on test images like those a model has seen, and on others.
 
-    Example: medclipsam benchmark strangeness ~/real
+    Example: medclipsam benchmark ood ~/real
     """
-    from ..experiments.strangeness import measure_strangeness
+    from ..experiments.out_of_distribution import measure_ood_notes
     from ..files.outputs import check_outputs
     from .benchmark_real import refuse_inside
 
@@ -34,7 +34,7 @@ def strangeness(
     check_outputs((data,), (out,), overwrite)
     loaded = clip.load()
     with progress_bar("looking", unit="count") as context:
-        found = measure_strangeness(loaded, data, images, context)
+        found = measure_ood_notes(loaded, data, images, context)
     for group, by_kind in found.items():
         typer.echo(f"| {group} | images | warned | median |\n|---|---|---|---|")
         for kind, row in by_kind.items():

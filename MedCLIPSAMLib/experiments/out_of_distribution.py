@@ -1,4 +1,4 @@
-"""How often a model warns of strange images: falsely, of images like its training images, and rightly, of others."""
+"""Count how often a model warns of images like its training images, falsely, and of others, rightly."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PHOTOGRAPHS = (
 SEED = 12
 
 
-def measure_strangeness(
+def measure_ood_notes(
     clip: ClipModel, data: Path, count: int = 60, context: RunContext = RunContext()
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Measure the share of images that a model warns of.
@@ -46,18 +46,18 @@ def measure_strangeness(
         count: images of each set, at most.
 
     Returns:
-        {"seen" and "strange": {kind: {"images", "warned": share, "median": strangeness}}}; of the test split.
+        {"seen" and "unseen": {kind: {"images", "warned": share, "median": ood_score}}}; of the test split.
 
     Raises:
         InputError: the model has no statistics, or a set is missing.
     """
-    known = clip.familiarity
+    known = clip.feature_statistics
     if known is None:
         raise InputError(f"The model '{clip.name}' has no statistics of its images.", "See 'starter statistics'.")
     turned = {f"{kind}, upside down": _turned(images) for kind, images in seen_images(data, "test", count // 2).items()}
     kinds = {
         "seen": seen_images(data, "test", count),
-        "strange": {
+        "unseen": {
             "fetal heads in ultrasound (HC18)": read_images(data, "fetal_head_us_hc18", "test", count),
             "photographs": photographs(),
             "noise, black, gray and white": _noise(),
@@ -68,7 +68,7 @@ def measure_strangeness(
     for group, by_kind in kinds.items():
         measured[group] = {}
         for kind, images in by_kind.items():
-            values = known.strangeness(features_of(clip, images, context.titled(kind))).numpy()
+            values = known.ood_score(features_of(clip, images, context.titled(kind))).numpy()
             measured[group][kind] = {
                 "images": len(values),
                 "warned": float((values > 1).mean()),

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 
 from MedCLIPSAMLib.choices import Strategy
 from MedCLIPSAMLib.errors import InputError, ModelError
-from MedCLIPSAMLib.experiments.strangeness import measure_strangeness
+from MedCLIPSAMLib.experiments.out_of_distribution import measure_ood_notes
 from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.models.clip import load_clip
-from MedCLIPSAMLib.models.familiarity import STATISTICS, Familiarity, read_familiarity
+from MedCLIPSAMLib.models.feature_statistics import STATISTICS, FeatureStatistics, read_statistics
 from MedCLIPSAMLib.models.store import find, locate
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.pipeline.request import SegmentationRequest
@@ -33,26 +33,26 @@ from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
 
 
-def two_kinds(limits=(1.0, 2.0)) -> Familiarity:
+def two_kinds(limits=(1.0, 2.0)) -> FeatureStatistics:
     """Two kinds of images in a space of two features, whose spread is 0.5 along x and 1 along y."""
     means = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
     whitening = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-    return Familiarity(("MR", "CT"), means, whitening, torch.tensor(limits))
+    return FeatureStatistics(("MR", "CT"), means, whitening, torch.tensor(limits))
 
 
 def test_the_nearest_kind_counts_in_units_of_its_limit():
     # (1, 0): 2 of the first kind. (13, 0): 6 of the second kind, whose limit is 2. (0, 3): 3 of the first kind
-    found = two_kinds().strangeness(torch.tensor([[0.0, 0.0], [1.0, 0.0], [13.0, 0.0], [0.0, 3.0]]))
+    found = two_kinds().ood_score(torch.tensor([[0.0, 0.0], [1.0, 0.0], [13.0, 0.0], [0.0, 3.0]]))
     assert found.tolist() == pytest.approx([0, 2, 3, 3])
 
 
 def test_what_is_written_is_read(tmp_path):
     two_kinds().write(tmp_path / STATISTICS)
-    read = read_familiarity(tmp_path, 2)
+    read = read_statistics(tmp_path, 2)
     features = torch.tensor([[1.0, 2.0], [7.0, -1.0]])
     assert read.kinds == ("MR", "CT")
-    assert torch.allclose(read.strangeness(features), two_kinds().strangeness(features))
-    assert read_familiarity(tmp_path / "elsewhere", 2) is None
+    assert torch.allclose(read.ood_score(features), two_kinds().ood_score(features))
+    assert read_statistics(tmp_path / "elsewhere", 2) is None
 
 
 GOOD = {"means": torch.zeros(1, 2), "whitening": torch.ones(2, 2), "limits": torch.ones(1)}
@@ -79,20 +79,20 @@ GOOD = {"means": torch.zeros(1, 2), "whitening": torch.ones(2, 2), "limits": tor
 def test_statistics_that_do_not_fit_are_refused(tmp_path, tensors, kinds):
     save_file(tensors, tmp_path / STATISTICS, {"kinds": kinds})
     with pytest.raises(ModelError, match=STATISTICS):
-        read_familiarity(tmp_path, 2)
+        read_statistics(tmp_path, 2)
 
 
 @pytest.mark.parametrize("data", [b"", b"no statistics", b"\xff" * 64, b"\0" * (2 << 20)])
 def test_a_damaged_file_is_refused(tmp_path, data):
     (tmp_path / STATISTICS).write_bytes(data)
     with pytest.raises(ModelError, match=STATISTICS):
-        read_familiarity(tmp_path, 2)
+        read_statistics(tmp_path, 2)
 
 
 def test_a_model_is_loaded_with_its_statistics_and_refused_with_wrong_ones(tmp_path):
     folder = tmp_path / "demo-clip"
     shutil.copytree(locate(find("demo", "clip")), folder)
-    assert load_clip("demo", models_dir=tmp_path).familiarity is None
+    assert load_clip("demo", models_dir=tmp_path).feature_statistics is None
     two_kinds().write(folder / STATISTICS)
     with pytest.raises(ModelError, match="Expected finite statistics of 2 kinds"):
         load_clip("demo", models_dir=tmp_path)
@@ -108,9 +108,9 @@ def strange(segmenter, monkeypatch):
     """A segmenter to which every image is strange, or none."""
 
     def make(value: float):
-        known = Familiarity(("MR", "CT"), torch.zeros(1, 1), torch.zeros(1, 1), torch.ones(1))
-        monkeypatch.setattr(Familiarity, "strangeness", lambda self, features: torch.full((len(features),), value))
-        monkeypatch.setattr(segmenter.clip, "familiarity", known)
+        known = FeatureStatistics(("MR", "CT"), torch.zeros(1, 1), torch.zeros(1, 1), torch.ones(1))
+        monkeypatch.setattr(FeatureStatistics, "ood_score", lambda self, features: torch.full((len(features),), value))
+        monkeypatch.setattr(segmenter.clip, "feature_statistics", known)
         return segmenter
 
     return make
@@ -140,7 +140,7 @@ def test_a_volume_is_strange_where_more_than_half_of_its_slices_are(strange, bra
     volume = read_volume(brain)
     volume = replace(volume, array=np.repeat(volume.array, 4, 0), natural=False)
     values = iter([2.0, 0.5, 3.0, 0.5, 2.0, 2.0, 2.0, 0.5])
-    monkeypatch.setattr(Familiarity, "strangeness", lambda self, features: torch.tensor([next(values)]))
+    monkeypatch.setattr(FeatureStatistics, "ood_score", lambda self, features: torch.tensor([next(values)]))
     request = SegmentationRequest(("brain tumor",), slices="all", strategy=Strategy.SLICES)
     assert segment_volume(segmenter, volume, request).collect().notes == ()
     assert segment_volume(segmenter, volume, request).collect().notes == (f"3 of 4 segmented slices are {SAID}",)
@@ -150,7 +150,7 @@ def test_a_model_without_statistics_says_nothing(segmenter, brain):
     found = segment_volume(segmenter, read_volume(brain), SegmentationRequest(("brain tumor",))).collect()
     assert found.notes == ()
     (result,) = found.results["brain tumor"].values()
-    assert result.where.strangeness is None
+    assert result.where.ood_score is None
 
 
 def test_the_manifest_of_an_export_holds_the_note(strange, brain, tmp_path):
@@ -163,7 +163,7 @@ def test_the_manifest_of_an_export_holds_the_note(strange, brain, tmp_path):
 def test_the_worker_answers_it_once(strange, brain):
     engine, progress = Engine(), RecordingReply()
     engine.handle(Message("load", 1, {"device": "cpu", "model": "demo", "sam": "demo"}), RecordingReply())
-    engine.segmenter.clip.familiarity = strange(1.5).clip.familiarity
+    engine.segmenter.clip.feature_statistics = strange(1.5).clip.feature_statistics
     images = np.ascontiguousarray(read_volume(brain).array[0])
     images = images if images.ndim == 3 else np.repeat(images[..., None], 3, 2)
     engine.handle(Message("image", 1, {"key": "brain"}, {"images": images}), RecordingReply())
@@ -195,12 +195,12 @@ def test_statistics_of_sets_know_their_like_and_warn_of_noise(tmp_path):
     (tmp_path / "breast_us_busbra" / "images" / "train0.png").write_bytes(b"no image")
     clip = load_clip("demo")
     with pytest.raises(InputError, match="has no statistics of its images"):
-        measure_strangeness(clip, tmp_path, 4)
+        measure_ood_notes(clip, tmp_path, 4)
     made = make_statistics(clip, tmp_path, 4)
     assert list(dict.fromkeys(made.kinds))[-1] == "phantoms"
-    clip.familiarity = made
-    found = measure_strangeness(clip, tmp_path, 4)
-    heads = found["strange"]["fetal heads in ultrasound (HC18)"]
+    clip.feature_statistics = made
+    found = measure_ood_notes(clip, tmp_path, 4)
+    heads = found["unseen"]["fetal heads in ultrasound (HC18)"]
     assert (heads["images"], heads["warned"]) == (4, 1.0), "which are noise here"
     assert np.mean([row["median"] for row in found["seen"].values()]) < 1.5
     (tmp_path / "chest_xray_covid" / "index.csv").unlink()
@@ -213,8 +213,8 @@ def test_the_shipped_statistics_warn_of_noise_and_not_of_phantoms():
     assert (locate(find("starter", "clip")) / STATISTICS).stat().st_size < 300_000
     noise = np.random.default_rng(3).integers(0, 256, (1, 200, 200, 3), dtype=np.uint8)
     phantoms = np.stack([make_phantom("test", number, "US").image for number in range(3)])
-    strangeness = clip.familiarity.strangeness(
+    ood_score = clip.feature_statistics.ood_score(
         clip.encode_image(clip.preprocess(np.concatenate([noise[:, :128, :128], np.repeat(phantoms[..., None], 3, 3)])))
     )
-    assert strangeness[0] > 1
-    assert strangeness[1:].median() < 1
+    assert ood_score[0] > 1
+    assert ood_score[1:].median() < 1

@@ -1,4 +1,4 @@
-"""Carry masks from a few slices to their neighbors, by SAM 2's memory or by boxes.
+"""Propagate masks from a few slices to their neighbors, by SAM 2's memory or by boxes.
 
 Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or small that it is something else.
 """
@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from ..choices import CarryMethod
+from ..choices import PropagationMethod
 from ..errors import InputError
 from ..models.interrupt import interruptible
 from ..run_context import RunContext
@@ -24,13 +24,13 @@ from ..validated import Choice, settings_class
 from .slice_memory import SliceMemory
 
 SliceImage = Callable[[int], np.ndarray]
-Carried = tuple[int, dict[str, np.ndarray]]
+PropagatedMasks = tuple[int, dict[str, np.ndarray]]
 Objects = Mapping[str, Mapping[int, np.ndarray]]
 
 
 @settings_class
-class CarrySettings:
-    """Settings of how masks are carried.
+class MaskPropagationSettings:
+    """Settings of how masks are propagated.
 
     Args:
         method: "memory" (SAM 2's, over the slices before) or "boxes" (the box of each mask is the prompt on the next).
@@ -38,22 +38,22 @@ class CarrySettings:
         growth: a mask this many times larger than the largest given one is a leak.
     """
 
-    method: Choice[CarryMethod] = CarryMethod.MEMORY
+    method: Choice[PropagationMethod] = PropagationMethod.MEMORY
     patience: Annotated[int, Field(ge=1)] = 2
     growth: Annotated[float, Field(gt=1)] = 3.0
 
 
-def carry(
+def propagate_masks(
     segmenter: TextSegmenter,
     count: int,
     image: SliceImage,
     given: Objects,
-    settings: CarrySettings = CarrySettings(),
+    settings: MaskPropagationSettings = MaskPropagationSettings(),
     reach: int | None = None,
     limits: tuple[int, int] | None = None,
     context: RunContext = RunContext(),
-) -> Iterator[Carried]:
-    """Carry masks of objects to the slices between and around the given ones, slice by slice.
+) -> Iterator[PropagatedMasks]:
+    """Propagate masks of objects to the slices between and around the given ones, slice by slice.
 
     Args:
         count: slices of the stack.
@@ -72,7 +72,7 @@ def carry(
     objects = {name: dict(masks) for name, masks in given.items() if any(mask.any() for mask in masks.values())}
     if not objects:
         raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
-    kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == CarryMethod.MEMORY else _Boxes
+    kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == PropagationMethod.MEMORY else _Boxes
     carrier = kind(segmenter, count, image, objects)
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
     places = sorted({k for masks in objects.values() for k in masks})
@@ -120,7 +120,7 @@ class _Memory:
             for k, mask in sorted(masks.items(), key=lambda item: not item[1].any()):
                 self._memory.give(name, k, mask)
 
-    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
+    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[PropagatedMasks]:
         slices = _slices_between(start, beyond)
         if len(slices):
             with interruptible(self._blocks, context):
@@ -128,7 +128,7 @@ class _Memory:
 
 
 class _Boxes:
-    """Carries by the box around the mask before, widened a little: SAM 2 outlines what is in it."""
+    """Propagates by the box around the mask before, widened a little: SAM 2 segments what is in it."""
 
     MARGIN = 2.0
     MIN_OVERLAP = 0.2
@@ -137,7 +137,7 @@ class _Boxes:
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
         self._segmenter, self._image, self._objects = segmenter, image, objects
 
-    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
+    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[PropagatedMasks]:
         checkpoints = context.checkpoints
         masks = {name: masks[start] for name, masks in self._objects.items() if start in masks}
         for k in _slices_between(start, beyond):
@@ -155,7 +155,7 @@ class _Boxes:
             if not mask.any():
                 continue
             box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
-            found, quality = self._segmenter.outline(box, context=context.without_progress())
+            found, quality = self._segmenter.predict_mask(box, context=context.without_progress())
             overlap = (found & mask).sum() / max(1, (found | mask).sum())
             if overlap >= self.MIN_OVERLAP and quality.mean() >= self.MIN_QUALITY:
                 masks[name] = found

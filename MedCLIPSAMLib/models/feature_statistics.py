@@ -23,11 +23,11 @@ from ..files.atomic import atomic_path
 STATISTICS = "statistics.safetensors"
 """Name of the file in a model's folder."""
 MAX_BYTES, MAX_KINDS, MAX_NAME = 1 << 20, 64, 60
-_REMEDY = "Get the model again from its source, or remove that file: then there are no notes on strange images."
+_REMEDY = "Get the model again from its source, or remove that file: then nothing is said of unfamiliar images."
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class FeatureStatistics:
     """The kinds of images that a model has seen.
 
     Args:
@@ -42,8 +42,8 @@ class Familiarity:
     whitening: torch.Tensor
     limits: torch.Tensor
 
-    def strangeness(self, features: torch.Tensor) -> torch.Tensor:
-        """Compute how strange images are, (N,) float32 on the CPU, from their L2-normalized features, (N, D)."""
+    def ood_score(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute out-of-distribution scores, (N,) float32 on the CPU, from their L2-normalized features, (N, D)."""
         away = features.detach().float().cpu()[:, None] - self.means
         return ((away @ self.whitening).norm(dim=2) / self.limits).amin(1)
 
@@ -59,7 +59,7 @@ class Familiarity:
             temporary.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}, about))
 
 
-def read_familiarity(folder: Path, width: int) -> Familiarity | None:
+def read_statistics(folder: Path, width: int) -> FeatureStatistics | None:
     """Read the statistics of a model's folder; None where it has none.
 
     Args:
@@ -89,7 +89,7 @@ def read_familiarity(folder: Path, width: int) -> Familiarity | None:
             f"Expected finite statistics of {count} kinds and {width} features in '{path}', got arrays of {shapes}.",
             _REMEDY,
         )
-    return Familiarity(kinds, means, whitening, limits)
+    return FeatureStatistics(kinds, means, whitening, limits)
 
 
 def _names(text: str) -> tuple[str, ...]:
