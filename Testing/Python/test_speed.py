@@ -155,7 +155,7 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
 
 def test_what_an_image_costs_between_the_networks():
     threads = torch.get_num_threads()
-    cost = between_cost(64, rounds=2)
+    cost = between_cost(64)
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
     assert all(ms > 0 for ms in cost.ms.values()) and torch.get_num_threads() == threads
     figures = shown(

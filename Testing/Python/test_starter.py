@@ -258,7 +258,7 @@ def test_a_correction_is_clicked_where_the_mask_is_wrong():
 
 @pytest.fixture(scope="module")
 def examples():
-    return [from_phantom(phantom) for phantom in make_many("train", 16, 1)]
+    return [from_phantom(phantom) for phantom in make_many("train", 16)]
 
 
 def _weights(folder):
