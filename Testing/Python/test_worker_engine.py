@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.exhausted import exhaust
 from hypothesis import given
 from hypothesis import strategies as st
 from recording_reply import RecordingReply
@@ -38,18 +39,6 @@ def engine():
 
 
 SEGMENT = Message("segment", 1, {"image": "brain", "prompts": ["brain tumor"]})
-
-
-def exhaust(module, times):
-    """Make a part of a model run out of memory the next `times` times, as CUDA does."""
-    left = [times]
-
-    def hook(*_):
-        if left[0]:
-            left[0] -= 1
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    module.register_forward_pre_hook(hook)
 
 
 def test_memory_that_runs_out_once_is_answered_with_smaller_steps(engine):
