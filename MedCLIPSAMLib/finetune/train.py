@@ -36,7 +36,7 @@ from .optimizer import decay_groups
 from .retrieval import top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
-from .task import Task, make_task
+from .task import TrainingTask, make_task
 from .trainable import merge_lora, prepare, trained_state
 from .validation import validate
 
@@ -106,7 +106,7 @@ def _digest(text: str) -> str:
 
 
 class _Run:
-    def __init__(self, fabric, task: Task, settings: FineTuneSettings, out: Path, fingerprint, context) -> None:
+    def __init__(self, fabric, task: TrainingTask, settings: FineTuneSettings, out: Path, fingerprint, context) -> None:
         self._fabric, self._task, self._settings, self._out = fabric, task, settings, out
         self._context = context
         self._log = StepLog(fabric, out / LOG, context)

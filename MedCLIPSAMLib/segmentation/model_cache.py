@@ -7,7 +7,7 @@ from typing import Any
 
 from ..models.acceleration.memory import release
 from ..models.device import resolve_device
-from ..models.store import find, locate
+from ..models.store import find, find_model_folder
 from .segmenter import TextSegmenter, load_segmenter
 from .settings import Settings, default_settings
 
@@ -46,6 +46,9 @@ class ModelCache:
 
 def _stamps(model: str, sam: str, models_dir: Path | None) -> tuple[Any, ...]:
     """Return path, modification time and size of each file of both models."""
-    folders = locate(find(model, "clip", models_dir), models_dir), locate(find(sam, "sam", models_dir), models_dir)
+    folders = (
+        find_model_folder(find(model, "clip", models_dir), models_dir),
+        find_model_folder(find(sam, "sam", models_dir), models_dir),
+    )
     files = sorted(file for folder in folders for file in folder.iterdir())
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)

@@ -141,8 +141,8 @@ def m2ib(
     key = settings.layer, settings.mirror, settings.finer
     if key not in early:
         encode = partial(_before_bottleneck, tower, views, settings.layer)
-        few = captures if views.count * len(pixels) <= MAX_RECORDED_VIEWS else None
-        by_image = few.run(("tokens", *key), encode, pixels) if few else encode(pixels)
+        recorder = captures if views.count * len(pixels) <= MAX_RECORDED_VIEWS else None
+        by_image = recorder.run(("tokens", *key), encode, pixels) if recorder else encode(pixels)
         early[key] = by_image[0].transpose(0, 1).flatten(0, 1), by_image[1]
     tokens, image_features = early[key]
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
@@ -169,7 +169,7 @@ def _before_bottleneck(
     tower: VisionTower, views: Views, layer: int, pixels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the tokens of all views of N images at a block, (N, views, T, C), and the images' features, (N, D)."""
-    tokens = tower.tokens_at(views.of(pixels), layer).unflatten(0, (views.count, -1)).transpose(0, 1)
+    tokens = tower.tokens_at(views.make(pixels), layer).unflatten(0, (views.count, -1)).transpose(0, 1)
     plain = tokens[:, 0] if views.plain_first else tower.tokens_at(pixels, layer)
     return tokens, tower.features_from(plain, layer)
 

@@ -23,7 +23,7 @@ def test_each_value_lies_at_the_center_of_its_place(mirror, finer):
     pixels = torch.stack([rows, columns, rows])[None].repeat(2, 1, 1, 1)
     pixels[1] += 1000
     views = Views(mirror, finer, PATCH)
-    seen = views.of(pixels)
+    seen = views.make(pixels)
     assert len(seen) == 2 * views.count and (not views.plain_first or torch.equal(seen[:2], pixels))
     merged = views.merge(F.avg_pool2d(seen, PATCH))
     size = PATCH / (2 if finer else 1)
