@@ -3,6 +3,7 @@
 # make check     the same, and check style, spelling, imports and types
 # make gpu-bundle REAL=FOLDER  collect in build/gpu-bundle what tools/gpu.sh needs on a GPU machine without a network
 # make docs      build the documents as a site in build/docs
+# make samples   draw the sample images of Resources/samples again: the same pixels, a new date in the DICOM file
 # make coverage  the tests of the engine, and which lines they run
 # make clean     remove .venv, demo-output and test-output
 
@@ -15,7 +16,7 @@ SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel Testing/Views)
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy $(1); \
     else echo "$(2). On Debian: apt-get install $(1)" >&2; fi
 
-.PHONY: demo test check docs coverage gpu-bundle clean
+.PHONY: demo test check docs coverage samples gpu-bundle clean
 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
@@ -36,6 +37,9 @@ check: .venv/.installed-dev
 
 coverage: .venv/.installed-test .venv/.installed-dev
 	.venv/bin/python -m pytest -q -n 2 --dist loadfile Testing/Python --cov --cov-report=term:skip-covered
+
+samples: .venv/.installed
+	.venv/bin/python -c 'from MedCLIPSAMLib.phantoms.samples import write_samples; write_samples()'
 
 docs: .venv/.installed-docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build

@@ -13,7 +13,7 @@ DEFAULT_MODEL = os.environ.get("MEDCLIPSAM_MODEL", "starter")
 DEFAULT_SAM = os.environ.get("MEDCLIPSAM_SAM", "starter")
 """SAM 2 where none is named; set by an environment variable in the same way."""
 
-Choice = TypeVar("Choice", bound=StrEnum)
+Member = TypeVar("Member", bound=StrEnum)
 
 
 class Plane(StrEnum):
@@ -176,7 +176,7 @@ class Configuration(StrEnum):
     FULL = "3d_fullres"
 
 
-def parse_choice(kind: type[Choice], value: str, name: str) -> Choice:
+def parse_choice(kind: type[Member], value: str, name: str) -> Member:
     """Return the member of a choice for its text.
 
     Args:

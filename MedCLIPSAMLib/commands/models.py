@@ -49,10 +49,10 @@ def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_j
 
     Example: medclipsam models where biomedclip
     """
-    from ..models.store import find, locate, status
+    from ..models.store import find, find_model_folder, status
 
     model = find(name, kind, models_dir)
-    folder = locate(model, models_dir)
+    folder = find_model_folder(model, models_dir)
     typer.echo(json.dumps(status(model, models_dir).as_dict(), indent=2) if as_json else str(folder))
 
 

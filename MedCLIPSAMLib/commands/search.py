@@ -165,21 +165,15 @@ def _print(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) ->
 
 
 def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCase]:
-    """Take the slice with the largest mask of each image that has a mask of the same name."""
+    """Take the slice with the largest mask of each image that has a mask of its name."""
     import numpy as np
 
     from ..errors import InputError
+    from ..evaluation.pairs import pairs_of_folders
     from ..experiments.search import SearchCase
     from ..volumes import SliceStack, read_segmentation, read_volume
-    from ..volumes.volume import stem
 
-    files = [path for path in sorted(truth.iterdir()) if path.is_file()] if truth.is_dir() else []
-    masks = {stem(path).removesuffix(suffix): path for path in files if stem(path).endswith(suffix)}
-    pairs = (
-        [(path, masks[stem(path)]) for path in sorted(images.iterdir()) if stem(path) in masks]
-        if images.is_dir()
-        else []
-    )
+    pairs = [(image, path) for image, path in pairs_of_folders(images, truth, suffix).cases.values() if image]
     if not pairs:
         raise InputError(
             f"No image in '{images}' has a mask of the same name in '{truth}'.",

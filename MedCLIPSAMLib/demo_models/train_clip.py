@@ -11,7 +11,6 @@ inside its region alone, and not by those outside: each part is pooled with nois
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..finetune.optimizer import cosine_schedule, decay_groups
 from ..models.clip import build_clip
 from ..models.weights import write_weights
 from ..phantoms.captions import Text, all_texts, impossible_texts
@@ -194,17 +194,9 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
     context.notify(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
 
     dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1] + [dense_scale]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)),
-    )
+    groups = decay_groups([*model.parameters(), dense_scale], settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
+    schedule = cosine_schedule(optimizer, settings.warm_up, settings.steps)
     generator = torch.Generator().manual_seed(settings.seed)
     trunk, head = model.visual.trunk, model.visual.head
     for step in range(settings.steps):

@@ -79,7 +79,7 @@ def memory_loss(
     count, length = truth.shape[:2]
     encoded = sam.forward_image(images.flatten(0, 1))
     _, features, positions, sizes = sam._prepare_backbone_features(encoded)
-    of = lambda levels, t: [level.unflatten(1, (count, length))[:, :, t] for level in levels]
+    at_slice = lambda levels, t: [level.unflatten(1, (count, length))[:, :, t] for level in levels]
     outputs: dict[str, dict[int, dict]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     by_mask, closed = rng.random() < 0.5, rng.random() < 0.3
     losses = []
@@ -96,10 +96,20 @@ def memory_loss(
             points = {"point_coords": corners, "point_labels": labels}
         wrapper.there = truth[:, t].flatten(1).any(1)
         out, answer, _, _ = sam._track_step(
-            t, first or given, of(features, t), of(positions, t), sizes, points, masks, outputs, FRAMES, False, None
+            t,
+            first or given,
+            at_slice(features, t),
+            at_slice(positions, t),
+            sizes,
+            points,
+            masks,
+            outputs,
+            FRAMES,
+            False,
+            None,
         )
         logits, _, ious, _, high_resolution, out["obj_ptr"], score = answer
-        sam._encode_memory_in_output(of(features, t), sizes, points, True, high_resolution, score, out)
+        sam._encode_memory_in_output(at_slice(features, t), sizes, points, True, high_resolution, score, out)
         outputs["cond_frame_outputs" if first or given else "non_cond_frame_outputs"][t] = out
         if masks is None:
             losses.append(loss(logits, ious, wrapper.score, target))

@@ -8,7 +8,6 @@ click where the first mask is wrong.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..finetune.optimizer import cosine_schedule
 from ..models.sam import Sam2, build_sam, decode, embed
 from ..models.weights import write_weights
 from ..phantoms.dataset import make_many
@@ -171,10 +171,7 @@ def _stage(
     started = time.time()
     parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / steps)),
-    )
+    schedule = cosine_schedule(optimizer, settings.warm_up, steps)
     shown = []
     for step in range(steps):
         loss = loss_of(step)

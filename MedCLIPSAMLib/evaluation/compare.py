@@ -34,7 +34,7 @@ class PairedDifference:
     worse: int
 
 
-def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> PairedDifference:
+def compare_paired(first: ArrayLike, second: ArrayLike) -> PairedDifference:
     """Compare the values of two runs on the same cases, in the same order.
 
     Raises:
@@ -50,7 +50,7 @@ def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired
     both = np.isfinite(first_values) & np.isfinite(second_values)
     first_values, second_values = first_values[both], second_values[both]
     change = second_values - first_values
-    about = summarize(change, seed)
+    about = summarize(change)
     p = float("nan")
     if change.size > 1:
         p = float(wilcoxon(change, zero_method="zsplit").pvalue) if change.any() else 1.0

@@ -13,7 +13,7 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import RASTER_MASK_SUFFIXES, WHITE, common_grid, gray_levels, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
-from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names, pairs_of_folders
+from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.run_context import RunContext
 
@@ -81,16 +81,6 @@ class Evaluation:
         """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all."""
         scores = [score for score in self.scores if segment in (None, score.segment)]
         return summarize(np.array([getattr(score, metric) for score in scores]))
-
-
-def evaluate_folders(
-    pred_dir: str | Path,
-    truth_dir: str | Path,
-    tolerance: float = 2.0,
-    context: RunContext = RunContext(),
-) -> Evaluation:
-    """Score every mask of `truth_dir` with the prediction of its name; see `pairs.pairs_of_folders` and `evaluate`."""
-    return evaluate(pairs_of_folders(Path(pred_dir), Path(truth_dir)), tolerance, context)
 
 
 def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
@@ -184,7 +174,7 @@ def _gray_levels(cases: Mapping[str, tuple[Path | None, Path]], names: Mapping[P
     return failed
 
 
-def summarize(values: np.ndarray, seed: int = 0) -> Summary:
+def summarize(values: np.ndarray) -> Summary:
     """Summarize the finite `values` (N,); the interval by a bootstrap of 10,000 draws, NaN for less than two."""
     from scipy.stats import bootstrap
 
@@ -195,7 +185,7 @@ def summarize(values: np.ndarray, seed: int = 0) -> Summary:
     mean, median = float(values.mean()), float(np.median(values))
     if values.size == 1:
         return Summary(1, mean, nan, median, nan, nan)
-    draws = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", batch=500, rng=seed)
+    draws = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", batch=500, rng=0)
     low, high = draws.confidence_interval
     return Summary(values.size, mean, float(values.std(ddof=1)), median, float(low), float(high))
 

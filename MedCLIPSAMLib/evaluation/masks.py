@@ -163,7 +163,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
 
 def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
     """Reorder the axes of masks to those of another grid, where they are parallel; exact."""
-    own, other = Geometry.of(masks.grid), Geometry.of(reference)
+    own, other = Geometry.from_sitk(masks.grid), Geometry.from_sitk(reference)
     steps = np.linalg.inv(other.affine) @ own.affine
     turn = np.rint(steps[:3, :3])
     parallel = np.abs(steps[:3, :3] - turn).max() < PARALLEL and (np.abs(turn).sum(0) == 1).all()

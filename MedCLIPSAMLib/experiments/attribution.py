@@ -22,7 +22,7 @@ from ..segmentation.vision_tower import VisionTower
 
 CHANNELS = 300 / 768
 """Share of the channels that gScoreCAM takes: its authors' 300 of a ViT-B/16."""
-TOGETHER = 16
+MASKS_AT_ONCE = 16
 """Number of masked images that the model encodes at once."""
 
 
@@ -70,7 +70,7 @@ def g_score_cam(
     chosen = gradient.mean(0).topk(count).indices
     maps = activations[:, chosen].T.reshape(1, count, *tower.grid)
     masks = normalize(F.interpolate(maps, pixels.shape[-2:], mode="bilinear", align_corners=True))[0]
-    scores = torch.cat([_similarity(tower, part[:, None] * pixels, text, layer) for part in masks.split(TOGETHER)])
+    scores = torch.cat([_similarity(tower, part[:, None] * pixels, text, layer) for part in masks.split(MASKS_AT_ONCE)])
     weights = (scale * scores).softmax(0)
     return torch.einsum("k,khw->hw", weights, maps[0]).clamp(min=0)
 

@@ -53,9 +53,9 @@ class ClusterRun:
 class _SleepingEngine(RayEngine):
     """The engine of a real cluster, with workers that sleep."""
 
-    def __init__(self, workers: int, seconds: float, spread: float, deaths: float, seed: int) -> None:
+    def __init__(self, workers: int, seconds: float, deaths: float, seed: int) -> None:
         super().__init__(ModelChoice(device="cpu"), workers)
-        self._arguments = seconds, spread, deaths, seed
+        self._arguments = seconds, deaths, seed
         self.started = 0.0
 
     def _new_worker(self) -> Any:
@@ -70,7 +70,6 @@ def simulate_cluster(
     workers: int = 64,
     cases: int = 2000,
     seconds: float = 1.0,
-    spread: float = 0.3,
     deaths: float = 0.0,
     seed: int = 0,
     context: RunContext = RunContext(),
@@ -79,13 +78,13 @@ def simulate_cluster(
 
     Args:
         workers: processes of Ray on this machine, which need no core each, as they sleep.
-        seconds: median time of a case; see `SleepingWorker` for `spread` and `deaths`.
+        seconds: median time of a case; see `SleepingWorker` for `deaths`.
     """
     import ray
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        engine = _SleepingEngine(workers, seconds, spread, deaths, seed)
+        engine = _SleepingEngine(workers, seconds, deaths, seed)
         with TemporaryDirectory() as name:
             out = Path(name) / "Dataset001_Simulated"
             found = [

@@ -91,7 +91,6 @@ def search_without_masks(
     cases: Sequence[SearchCase],
     space: Space,
     trials: int = 20,
-    seed: int = SEED,
     context: RunContext = RunContext(),
 ) -> list[LabelFreeTrial]:
     """Try the model's settings and the search's proposals; the choice comes first, the others by `score`.
@@ -100,7 +99,6 @@ def search_without_masks(
 
     Args:
         trials: their number, including the model's own settings.
-        seed: of the proposals.
 
     Raises:
         InputError: no case. MedCLIPSAMError: optuna is not installed.
@@ -111,7 +109,7 @@ def search_without_masks(
     settings = replace(segmenter.settings, presence_threshold=0.0)
     done = [_measure(settings, views, default=True)]
     context.report(1, trials, "the model's own settings")
-    study = _study(seed)
+    study = _study()
     distributions = _distributions(space)
     _tell_default(study, done[0], distributions)
     for number in range(2, trials + 1):
@@ -202,7 +200,7 @@ def _measure(settings: Settings, views: Sequence[_Views], default: bool = False)
     )
 
 
-def _study(seed: int) -> optuna.Study:
+def _study() -> optuna.Study:
     """Make an optuna study without its log."""
     try:
         import optuna
@@ -212,7 +210,7 @@ def _study(seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return optuna.create_study(
-            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=6)
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=SEED, n_startup_trials=6)
         )
     finally:
         optuna.logging.set_verbosity(before)

@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..evaluation.pairs import pairs_of_folders
 from ..files.json_text import read_json
 from ..volumes.volume import stem
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 PER_IMAGE = "P3"
 
 
@@ -186,35 +186,25 @@ def _test_set(task: PaperTask, folder: Path) -> TestSet:
 
 
 def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
-    images, masks = _list_images(image_dir), _list_images(mask_dir)
-    for these, others, what, lacking in ((images, masks, "image", "mask"), (masks, images, "mask", "image")):
-        alone = sorted(these.keys() - others.keys())
+    pairs = pairs_of_folders(image_dir, mask_dir)
+    files = [(image, mask) for image, mask in pairs.cases.values() if image]
+    without_image = [str(mask) for image, mask in pairs.cases.values() if image is None]
+    for alone, what, lacking in ((pairs.extra, "image", "mask"), (without_image, "mask", "image")):
         if alone:
             raise InputError(
-                f"{len(alone)} of {len(these)} files have no {lacking} of their name, "
-                f"such as the {what} '{these[alone[0]]}'.",
+                f"{len(alone)} of the {what}s in '{folder}' have no {lacking} of their name, such as '{alone[0]}'.",
                 "Files are paired by name.",
             )
-    for case, path in images.items():
-        image_size, mask_size = _size(path), _size(masks[case])
+    for path, mask in files:
+        image_size, mask_size = _size(path), _size(mask)
         if image_size and mask_size and image_size != mask_size:
             raise InputError(
                 f"'{path}' has {image_size[0]} x {image_size[1]} pixels and its mask {mask_size[0]} x {mask_size[1]}.",
                 "Get the files again, or bring the mask to the size of the image.",
             )
-    return TestSet(task, folder, images, {case: masks[case] for case in images})
-
-
-def _list_images(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if stem(path) in files:
-                raise InputError(f"'{path}' and '{files[stem(path)].name}' are the same case.", "Keep one.")
-            files[stem(path)] = path
-    if not files:
-        raise InputError(f"'{folder}' holds no image.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
-    return files
+    return TestSet(
+        task, folder, {stem(image): image for image, _ in files}, {stem(image): mask for image, mask in files}
+    )
 
 
 def _size(path: Path) -> tuple[int, int] | None:

@@ -49,12 +49,11 @@ def search(
 
     The presence check is off: the search is for where, not whether.
     """
-    settings = segmenter.settings
+    settings = replace(segmenter.settings, presence_threshold=0.0)
     grid = list(product(layers, betas, steps))
     trials = []
     for done, (layer, beta, count) in enumerate(grid):
-        tried = replace(settings.saliency, layer=layer, beta=beta, steps=count, earliest=0)
-        trial = segmenter.with_settings(replace(settings, saliency=tried, by_word={}, presence_threshold=0.0))
+        trial = segmenter.with_settings(settings.with_saliency(layer=layer, beta=beta, steps=count))
         scores = []
         for case in cases:
             trial.set_image(case.image)

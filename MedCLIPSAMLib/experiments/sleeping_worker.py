@@ -4,19 +4,21 @@ import os
 import random
 import time
 
+SPREAD = 0.3
+"""Standard deviation of the logarithm of the times."""
+
 
 class SleepingWorker:
     """Stands in for a worker with models: it sleeps for the time of the computation, and may die.
 
     Args:
         seconds: median time of a case; times are log-normal.
-        spread: standard deviation of the logarithm of the times.
         deaths: share of cases at which the process ends, as when memory runs out.
         seed: of times and deaths, together with each case's name and the process.
     """
 
-    def __init__(self, seconds: float, spread: float, deaths: float, seed: int) -> None:
-        self._seconds, self._spread, self._deaths, self._seed = seconds, spread, deaths, seed
+    def __init__(self, seconds: float, deaths: float, seed: int) -> None:
+        self._seconds, self._deaths, self._seed = seconds, deaths, seed
 
     def ready(self) -> int:
         """Return the process."""
@@ -25,7 +27,7 @@ class SleepingWorker:
     def do(self, case: str) -> dict:
         """Sleep for a case; return its line of the manifest, and the seconds that it slept."""
         chance = random.Random(f"{self._seed} {case} {os.getpid()}")
-        seconds = self._seconds * chance.lognormvariate(0, self._spread)
+        seconds = self._seconds * chance.lognormvariate(0, SPREAD)
         time.sleep(seconds)
         if chance.random() < self._deaths:
             os._exit(1)

@@ -81,7 +81,7 @@ def check_case(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ImageChoice:
     """The choice of images in a folder tree.
 
     Args:
@@ -113,13 +113,13 @@ def find_cases(
 
     Args:
         prompts: by label, for images without one in the table.
-        series, include, exclude: see `Choice`; patterns choose among the images of a table too.
+        series, include, exclude: see `ImageChoice`; patterns choose among the images of a table too.
         phase: of series with several images at one position.
 
     Raises:
         InputError: nothing there, an unknown column, an image that is missing, or no prompt for one.
     """
-    choice = Choice(series, tuple(include), tuple(exclude))
+    choice = ImageChoice(series, tuple(include), tuple(exclude))
     if inputs.is_file() and inputs.suffix.lower() == ".csv":
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts)]
         cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
@@ -137,7 +137,7 @@ def find_cases(
     return [Case(name, image, dict(prompts), None, uid, phase, inputs) for name, (_, image, uid) in zip(names, images)]
 
 
-def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Path, str | None]]:
+def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tuple[Path, Path, str | None]]:
     """Find images: a relative path for the name, the file or folder, and the UID where other series are beside it.
 
     Hidden files and folders, results of this program, and duplicates by links are left out; so are segmentations, masks

@@ -92,7 +92,7 @@ class LoadedCase:
 
 
 @dataclass(frozen=True)
-class Segmented:
+class SegmentedCase:
     """An image and its result, and the seconds of each step."""
 
     volume: Volume
@@ -123,7 +123,7 @@ def read_case(case: Case) -> LoadedCase | FailedCase:
 
 def segment_case(
     segmenter: TextSegmenter, case: Case, loaded: LoadedCase | FailedCase, settings: ExportSettings, context: RunContext
-) -> Segmented | FailedCase:
+) -> SegmentedCase | FailedCase:
     """Segment the image of `read_case`.
 
     Raises:
@@ -146,7 +146,7 @@ def segment_case(
         log.info("%s: %s", case.name, error)
         return FailedCase(error, {"load": loaded.seconds, "segment": 0.0})
     seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
-    return Segmented(loaded.volume, result, seconds)
+    return SegmentedCase(loaded.volume, result, seconds)
 
 
 def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, settings: ExportSettings) -> None:
@@ -167,12 +167,12 @@ def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, 
             raise InputError(f"Expected prompts for {known}, whose DSC is predicted, got '{prompt}'.", _NO_MINIMUM)
 
 
-def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) -> dict[str, Any]:
+def write_result(case: Case, outcome: SegmentedCase | FailedCase, job: ExportJob) -> dict[str, Any]:
     """Write the files of a case, and return its line of the manifest."""
     record = new_record(case)
     record["seconds"] = outcome.seconds
     started = time.perf_counter()
-    record["source"] = Sources().of(case.image)
+    record["source"] = Sources().describe(case.image)
     if isinstance(outcome, FailedCase):
         record |= {"problem": outcome.error.problem, "remedy": outcome.error.remedy}
     else:
@@ -188,7 +188,7 @@ def new_record(case: Case) -> dict[str, Any]:
     return record | {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, Any]:
+def _write_files(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str, Any]:
     """Write masks and image of a case, and return their fields of the manifest."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
     record: dict[str, Any] = {}
@@ -212,7 +212,7 @@ def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, An
 
 
 def _judge(
-    case: Case, outcome: Segmented, job: ExportJob
+    case: Case, outcome: SegmentedCase, job: ExportJob
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Segment], list[str]]:
     """Decide which labels are found, each by the voxels that it has in the file: in a label map surer ones are first.
 

@@ -28,7 +28,7 @@ class Sources:
     def __init__(self) -> None:
         self._known: dict[Path, dict[str, Any]] = {}
 
-    def of(self, image: Path) -> dict[str, Any]:
+    def describe(self, image: Path) -> dict[str, Any]:
         """Describe a file, or the files of a folder; {} where it cannot be read."""
         if image not in self._known:
             try:
@@ -48,7 +48,7 @@ class Sources:
                 return True
         except OSError:
             return True  # it is gone, and its case stays
-        return self.of(image).get("sha256") == before.get("sha256")
+        return self.describe(image).get("sha256") == before.get("sha256")
 
 
 def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames) -> list[Case]:

@@ -43,7 +43,7 @@ class Source(Protocol):
         """Yield the batches of an epoch from number `start` on."""
 
 
-def read_raster(path: Path) -> np.ndarray:
+def read_slice(path: Path) -> np.ndarray:
     """Read an image file, uint8 (H, W, 3); of a volume the middle axial slice.
 
     Raises:
@@ -91,7 +91,7 @@ def readable(
         key = f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
         if key not in known:
             try:
-                read_raster(path)
+                read_slice(path)
                 known[key] = ""
             except MedCLIPSAMError as error:
                 known[key] = error.problem
@@ -147,7 +147,7 @@ class PairSource:
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
-        read: Callable[[Path], np.ndarray] = read_raster,
+        read: Callable[[Path], np.ndarray] = read_slice,
         keep_rest: bool = False,
     ) -> None:
         check_batch(batch, world)

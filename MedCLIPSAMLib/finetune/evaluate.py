@@ -10,11 +10,11 @@ import torch
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
 from ..run_context import RunContext
-from .batches import read_raster, square
+from .batches import read_slice, square
 from .captions import Pair
 from .retrieval import retrieval
 
-TOGETHER = 32
+PAIRS_AT_ONCE = 32
 """Number of pairs that are encoded at once."""
 
 
@@ -23,11 +23,11 @@ def features(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Encode images and captions: float32 (N, D) each on the CPU, L2-normalized."""
     images, texts = [], []
-    for at in range(0, len(pairs), TOGETHER):
-        chunk = pairs[at : at + TOGETHER]
+    for at in range(0, len(pairs), PAIRS_AT_ONCE):
+        chunk = pairs[at : at + PAIRS_AT_ONCE]
         context.raise_if_cancelled()
         context.report(at, len(pairs), clip.name)
-        rgb = torch.stack([square(read_raster(pair.image), clip.image_size) for pair in chunk])
+        rgb = torch.stack([square(read_slice(pair.image), clip.image_size) for pair in chunk])
         images.append(clip.encode_image(clip.preprocess(rgb.numpy())).cpu())
         tokens = clip.tokenize([pair.caption for pair in chunk], cut=True)
         with torch.inference_mode():

@@ -21,10 +21,10 @@ from ..run_context import RunContext
 from ..segmentation.presence import EVERYDAY
 from .batches import Batch, PairSource
 from .checkpoint import read_checkpoint, write_checkpoint
-from .task import Task
+from .task import TrainingTask
 
 STAGE = "encoding"
-TOGETHER = 32
+ENCODED_AT_ONCE = 32
 """Number of images or captions that are encoded at once."""
 
 
@@ -64,7 +64,9 @@ class EncodedSource:
             yield self._images[numbers], [self._source.pairs[number].caption for number in numbers]
 
 
-def encode_once(task: Task, clip: ClipModel, fabric: Any, store: Path, fingerprint: str, context: RunContext) -> Task:
+def encode_once(
+    task: TrainingTask, clip: ClipModel, fabric: Any, store: Path, fingerprint: str, context: RunContext
+) -> TrainingTask:
     """Run the towers once on all images and captions, and train the heads on their features.
 
     Args:
@@ -94,7 +96,7 @@ def encode_once(task: Task, clip: ClipModel, fabric: Any, store: Path, fingerpri
     parts = torch.cat(found).split([len(source.pairs) for source in sources])
     training, validation = (EncodedSource(source, part) for source, part in zip(sources, parts))
     inputs = lambda images, captions: (images, torch.stack([texts[caption] for caption in captions]))
-    return Task(Heads(clip.model), task.model, training, validation, inputs)
+    return TrainingTask(Heads(clip.model), task.model, training, validation, inputs)
 
 
 def _read_features(store: Path, fingerprint: str, most: int) -> torch.Tensor:
@@ -112,7 +114,9 @@ def _encode_images(
     """Run the image tower on the pairs of a source that are not found yet, and add float32 (b, W) of each batch."""
     done, total = sum(map(len, found)), len(source.pairs)
     left = range(done, total)
-    for images, _captions in source.load([list(left[at : at + TOGETHER]) for at in range(0, len(left), TOGETHER)]):
+    for images, _captions in source.load(
+        [list(left[at : at + ENCODED_AT_ONCE]) for at in range(0, len(left), ENCODED_AT_ONCE)]
+    ):
         context.raise_if_cancelled()
         with fabric.autocast():
             found.append(_input_of(clip.model.visual.head, clip.model.encode_image, clip.preprocess(images.numpy())))
@@ -125,9 +129,9 @@ def _encode_captions(clip: ClipModel, captions: list[str], fabric: Any, context:
     """Run the text tower on every caption: float32 (V,) each on the model's device."""
     features: dict[str, torch.Tensor] = {}
     unique = sorted(set(captions), key=len)
-    for at in range(0, len(unique), TOGETHER):
+    for at in range(0, len(unique), ENCODED_AT_ONCE):
         context.raise_if_cancelled()
-        chunk = unique[at : at + TOGETHER]
+        chunk = unique[at : at + ENCODED_AT_ONCE]
         with fabric.autocast():
             rows = _input_of(clip.model.text.proj, clip.model.encode_text, clip.tokenize(chunk, True))
         features.update(zip(chunk, rows))

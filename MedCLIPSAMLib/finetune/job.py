@@ -17,7 +17,7 @@ from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
 from ..models.clip import load_tokenizer, unknown_words
 from ..models.device import resolve_device
-from ..models.store import find, locate
+from ..models.store import find, find_model_folder
 from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
 from .batches import PairSource, Source, readable
@@ -84,7 +84,7 @@ def run(
     """
     settings = settings.resolved()
     check_name(name)
-    tokenizer = load_tokenizer(locate(find(settings.base, "clip", models_dir), models_dir))
+    tokenizer = load_tokenizer(find_model_folder(find(settings.base, "clip", models_dir), models_dir))
     resolve_device(device)
     model = (models_dir or trained_folder()) / name
     _check_name_is_free(model, out, replace)

@@ -13,7 +13,7 @@ from ..models.catalogue import CLIP_FILES
 from ..models.clip import build_clip, load_weights
 from ..models.clip_config import read_preprocessing
 from ..models.layouts import to_hugging_face
-from ..models.store import find, locate
+from ..models.store import find, find_model_folder
 from ..models.trained import CLIPSEG_FILES, ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
 from ..models.weights import load_strictly, read_weights, write_weights
 from .owner import sign
@@ -40,7 +40,7 @@ def publish(
         ModelError: an invalid name, or weights that do not fit the model. OutputError: it cannot be written.
     """
     base = find(settings.base, "clip", models_dir)
-    source = locate(base, models_dir)
+    source = find_model_folder(base, models_dir)
 
     def write_model(folder: Path) -> None:
         _copy_files(source, folder, base.map_by)
@@ -69,7 +69,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
     if out.exists():
         raise OutputError(f"'{out}' is there already.", "Give the name of a new folder.")
     entry = find(name, "clip", models_dir)
-    folder = locate(entry, models_dir)
+    folder = find_model_folder(entry, models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}

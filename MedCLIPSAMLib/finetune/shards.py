@@ -21,7 +21,7 @@ from ..errors import InputError, MedCLIPSAMError
 from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
-from .batches import Batch, check_batch, draw_crop, read_raster, square
+from .batches import Batch, check_batch, draw_crop, read_slice, square
 from .captions import CAPTION_FIELDS, MIN_CHARACTERS, clean_caption
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
@@ -172,4 +172,4 @@ def _read_image(pair: dict) -> np.ndarray:
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         path = Path(folder) / f"image.{ending}"
         path.write_bytes(pair[ending])
-        return read_raster(path)
+        return read_slice(path)

@@ -12,7 +12,7 @@ from .batches import Source
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """A module to train, the model that it belongs to, and its data.
 
     Args:
@@ -29,14 +29,14 @@ class Task:
     inputs: Callable[[torch.Tensor, list[str]], tuple[torch.Tensor, torch.Tensor]]
 
 
-def make_task(clip: ClipModel, model: torch.nn.Module, training: Source, validation: Source) -> Task:
+def make_task(clip: ClipModel, model: torch.nn.Module, training: Source, validation: Source) -> TrainingTask:
     """Make the task that trains a whole model on pixels and tokens.
 
     Args:
         model: that of `clip`, perhaps wrapped by LoRA.
         training, validation: batches of images, uint8 (b, S, S, 3), and captions.
     """
-    return Task(
+    return TrainingTask(
         model,
         model,
         training,

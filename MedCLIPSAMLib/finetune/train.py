@@ -32,10 +32,11 @@ from .gradients import contrastive_backward
 from .heads import encode_once
 from .losses import make_loss
 from .memory import memory_of
+from .optimizer import decay_groups
 from .retrieval import top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
-from .task import Task, make_task
+from .task import TrainingTask, make_task
 from .trainable import merge_lora, prepare, trained_state
 from .validation import validate
 
@@ -105,7 +106,7 @@ def _digest(text: str) -> str:
 
 
 class _Run:
-    def __init__(self, fabric, task: Task, settings: FineTuneSettings, out: Path, fingerprint, context) -> None:
+    def __init__(self, fabric, task: TrainingTask, settings: FineTuneSettings, out: Path, fingerprint, context) -> None:
         self._fabric, self._task, self._settings, self._out = fabric, task, settings, out
         self._context = context
         self._log = StepLog(fabric, out / LOG, context)
@@ -113,13 +114,7 @@ class _Run:
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = task.trained
         trained = [parameter for parameter in self._plain.parameters() if parameter.requires_grad]
-        matrices, rest = (
-            [parameter for parameter in trained if (parameter.ndim > 1) is wide] for wide in (True, False)
-        )
-        optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}],
-            lr=settings.rate,
-        )
+        optimizer = torch.optim.AdamW(decay_groups(trained, settings.weight_decay), lr=settings.rate)
         self._model, self._optimizer = fabric.setup(self._plain, optimizer)
         self._blend = Blend(self._plain, settings.learned_share)
         self._memory = memory_of(fabric.device)

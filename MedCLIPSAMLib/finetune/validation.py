@@ -10,12 +10,12 @@ import torch.nn.functional as F
 
 from ..segmentation.presence import EVERYDAY
 from .retrieval import retrieval, spread_of
-from .task import Task
+from .task import TrainingTask
 
 
 @torch.no_grad()
 def validate(
-    model: torch.nn.Module, task: Task, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    model: torch.nn.Module, task: TrainingTask, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> dict[str, Any]:
     """Compute the figures of the validation pairs of a task, in every process the same.
 
@@ -40,7 +40,7 @@ def validate(
     return retrieval(images, texts, captions) | {"loss": sum(losses) / len(losses), "spread": spread}
 
 
-def _encode_everyday(model: torch.nn.Module, task: Task, images: torch.Tensor) -> torch.Tensor:
+def _encode_everyday(model: torch.nn.Module, task: TrainingTask, images: torch.Tensor) -> torch.Tensor:
     """Encode the everyday texts, (M, D) on the CPU, L2-normalized.
 
     Args:

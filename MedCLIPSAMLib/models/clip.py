@@ -19,7 +19,7 @@ from .expected_dsc import DscPredictor, read_predictor
 from .feature_statistics import FeatureStatistics, read_statistics
 from .image_text import TextImageModel, build, is_own
 from .layouts import is_hugging_face, set_layer_norm_epsilon, to_open_clip
-from .store import find, locate
+from .store import find, find_model_folder
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
@@ -175,7 +175,7 @@ def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | 
     Raises:
         ModelError: unknown, absent, damaged, or of another architecture than its configuration says.
     """
-    folder = locate(find(name, "clip", models_dir), models_dir)
+    folder = find_model_folder(find(name, "clip", models_dir), models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
     _check_fits(model, folder)

@@ -117,11 +117,11 @@ def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def set_layer_norm_epsilon(tower: torch.nn.Module, epsilon: float = VISION_EPSILON) -> None:
-    """Set the epsilon of all layer norms of a tower."""
+def set_layer_norm_epsilon(tower: torch.nn.Module) -> None:
+    """Set the epsilon of all layer norms of an image tower to `VISION_EPSILON`."""
     for module in tower.modules():
         if isinstance(module, torch.nn.LayerNorm):
-            module.eps = epsilon
+            module.eps = VISION_EPSILON
 
 
 def some(names: Iterable[str], count: int = 3) -> str:

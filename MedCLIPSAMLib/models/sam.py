@@ -25,7 +25,7 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .device import OnCpu, scale, to_device
 from .sam_config import read_sam_config
-from .store import WEIGHTS, find, locate
+from .store import WEIGHT_SUFFIXES, find, find_model_folder
 from .weights import load_strictly, read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -181,12 +181,12 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
         ModelError: unknown, absent, damaged, or weights that do not fit the configuration; the message names a few.
     """
     entry = find(name, "sam", models_dir)
-    folder = locate(entry, models_dir)
+    folder = find_model_folder(entry, models_dir)
     own = sorted(folder.glob("*.yaml"))
     if not own and not entry.config:
         raise ModelError(f"'{folder}' holds no configuration (.yaml).", "Put it beside the weights.")
     sam = build_sam(own[0] if own else Path(str(files("sam2").joinpath(entry.config))), entry.options)
-    path = next(path for suffix in WEIGHTS for path in sorted(folder.glob(f"*{suffix}")))
+    path = next(path for suffix in WEIGHT_SUFFIXES for path in sorted(folder.glob(f"*{suffix}")))
     load_strictly(sam, read_weights(path), path)
     sam.name = name
     return with_fast_linear(sam).to(device).requires_grad_(False)

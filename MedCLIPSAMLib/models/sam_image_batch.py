@@ -20,7 +20,7 @@ PIXELS = 4 * 1024**2
 OBJECTS = 16
 """Maximum objects that a GPU outlines together."""
 
-Mend = Callable[[int, np.ndarray], np.ndarray]
+ChangeMask = Callable[[int, np.ndarray], np.ndarray]
 """Takes the number of an object and its mask at SAM 2's size, (h, w) bool, and returns the corrected mask."""
 
 
@@ -76,7 +76,7 @@ class SamImageBatch:
         points: np.ndarray | None = None,
         labels: np.ndarray | None = None,
         logits: np.ndarray | None = None,
-        mend: Mend | None = None,
+        change_mask: ChangeMask | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Predict one mask an object, (B, H, W) bool, and the IoU of each, (B,) float32.
 
@@ -85,7 +85,7 @@ class SamImageBatch:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
             logits: (B, h, w) to start from, see `TextSegmenter.predict_mask`.
-            mend: changes each mask before it is enlarged to the size of the image, which is much larger.
+            change_mask: changes each mask before it is enlarged to the size of the image, which is much larger.
         """
         self.embed(numbers)
         together = OBJECTS if self.at_once else 1
@@ -93,7 +93,7 @@ class SamImageBatch:
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
             given = [None if array is None else array[some] for array in (boxes, points, labels, logits)]
-            change = partial(_mend_logits, mend, start) if mend else None
+            change = partial(_change_logits, change_mask, start) if change_mask else None
             found.append(self._masks(numbers[some], change, *given))
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
@@ -170,10 +170,10 @@ class SamImageBatch:
         return places.astype(np.float32) / np.array([width, height], np.float32) * np.float32(self._sam.image_size)
 
 
-def _mend_logits(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
-    """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as `mend` says."""
+def _change_logits(change_mask: ChangeMask, first: int, logits: torch.Tensor) -> torch.Tensor:
+    """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as told."""
     (masks,) = to_host(logits[:, 0] > 0)
-    wanted = np.stack(on_threads(mend, range(first, first + len(masks)), masks))
+    wanted = np.stack(on_threads(change_mask, range(first, first + len(masks)), masks))
     if np.array_equal(wanted, masks):
         return logits
     changed, inside = (to_device(logits.device, changed)[:, None] for changed in (wanted != masks, wanted))

@@ -21,7 +21,7 @@ from .trained import trained_folder, trained_models
 ENVIRONMENT = "MEDCLIPSAM_MODELS"
 """Environment variable that names an offline folder of models."""
 
-WEIGHTS = (".safetensors", ".bin", ".pt")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt")
 
 State = Literal["shipped", "offline", "downloaded", "trained", "incomplete", "damaged", "missing"]
 
@@ -85,7 +85,7 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
         ModelError: a folder that the user named does not exist.
     """
     for origin, folder in _candidates(model, models_dir):
-        if folder.is_dir() and any(path.suffix in WEIGHTS for path in folder.iterdir()):
+        if folder.is_dir() and any(path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir()):
             return _inspect(model, origin, folder, checksums)
     if folder.is_dir() and any(folder.iterdir()):
         return Status(
@@ -140,7 +140,7 @@ def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = No
         raise
 
 
-def locate(model: Model, models_dir: Path | str | None = None) -> Path:
+def find_model_folder(model: Model, models_dir: Path | str | None = None) -> Path:
     """Find the folder of a model that can be used.
 
     Raises:
@@ -186,7 +186,9 @@ def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[S
 def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Status:
     """Look into a folder. Users may keep weights under another name, so only the small files are required by name."""
     absent = [
-        file.name for file in model.files if not (folder / file.name).is_file() and not file.name.endswith(WEIGHTS)
+        file.name
+        for file in model.files
+        if not (folder / file.name).is_file() and not file.name.endswith(WEIGHT_SUFFIXES)
     ]
     if absent:
         return Status(model, "incomplete", folder, f"it lacks {', '.join(absent)}")

@@ -44,7 +44,7 @@ REVIEW = "review.csv"
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageFile:
     """One image to predict.
 
     Args:
@@ -65,7 +65,7 @@ class Image:
         return self.path.parent if self.root is None else self.root
 
 
-def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
+def find_images(inputs: Path) -> tuple[list[ImageFile], Path | None]:
     """Find the images of a folder tree, an image, or those of a dataset of nnU-Net, which is returned too.
 
     Raises:
@@ -73,13 +73,13 @@ def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
     """
     if (inputs / "dataset.json").is_file():
         dataset = read_dataset(inputs)
-        return [Image(case, dataset.image(case), root=dataset.folder) for case in dataset.cases], dataset.folder
+        return [ImageFile(case, dataset.image(case), root=dataset.folder) for case in dataset.cases], dataset.folder
     found = find_cases(inputs, {"label": "label"})
-    return [Image(case.name.removesuffix("_0000"), case.image, case.series, case.folder) for case in found], None
+    return [ImageFile(case.name.removesuffix("_0000"), case.image, case.series, case.folder) for case in found], None
 
 
 def predict(
-    images: Sequence[Image],
+    images: Sequence[ImageFile],
     ensemble: Ensemble,
     out: Path,
     dataset: Path | None = None,
@@ -129,7 +129,7 @@ def predict(
     return rank_records(out)
 
 
-def _predict_case(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+def _predict_case(image: ImageFile, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
     """Predict an image and write its files; return the line of the manifest without the fields that name the image."""
     record: dict[str, Any] = {"case": image.case, "status": "failed", "labels": {}, "files": []}
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")

@@ -27,9 +27,9 @@ def _ribs(rng: np.random.Generator, center: float) -> np.ndarray:
     return ndimage.gaussian_filter(ribs, 0.8)
 
 
-def chest_xray(rng: np.random.Generator, kind: str | None = None) -> Phantom:
-    """Draw a frontal chest X-ray; `kind` is one of `KINDS`, drawn when None."""
-    kind = kind or KINDS[rng.choice(3, p=(0.5, 0.25, 0.25))]
+def chest_xray(rng: np.random.Generator) -> Phantom:
+    """Draw a frontal chest X-ray of one of `KINDS`."""
+    kind = KINDS[rng.choice(3, p=(0.5, 0.25, 0.25))]
     center = SIZE / 2 + rng.uniform(-5, 5)
     top, height = rng.uniform(14, 24), rng.uniform(34, 42)
     lungs = {}

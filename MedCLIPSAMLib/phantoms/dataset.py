@@ -43,9 +43,9 @@ def make_phantom(split: str, index: int, modality: str | None = None, lesions: i
     return {"US": breast_us, "MR": brain_mri, "CT": lung_ct}[modality](rng, lesions)
 
 
-def make_many(split: str, count: int, workers: int = 2) -> list[Phantom]:
-    """Make the first `count` phantoms of a split in `workers` processes."""
-    with ProcessPoolExecutor(workers) as pool:
+def make_many(split: str, count: int) -> list[Phantom]:
+    """Make the first `count` phantoms of a split in two processes."""
+    with ProcessPoolExecutor(2) as pool:
         return list(pool.map(partial(make_phantom, split), range(count), chunksize=16))
 
 

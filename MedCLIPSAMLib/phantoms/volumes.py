@@ -169,9 +169,9 @@ def many_volumes(split: str, count: int, workers: int = 2) -> list[VolumePhantom
     return _many(make_volume, split, count, workers)
 
 
-def many_sections(split: str, count: int, workers: int = 2) -> list[Phantom]:
-    """Return the slices of the same volumes, see `make_sections`."""
-    return [section for sections in _many(make_sections, split, count, workers) for section in sections]
+def many_sections(split: str, count: int) -> list[Phantom]:
+    """Return the slices of the same volumes, see `make_sections`, made in two processes."""
+    return [section for sections in _many(make_sections, split, count, 2) for section in sections]
 
 
 def _many(make: Callable, split: str, count: int, workers: int) -> list:

@@ -87,7 +87,7 @@ def nearness(grid: tuple[int, int], reach: float, like: torch.Tensor) -> torch.T
     return torch.exp(-(torch.cdist(places, places) ** 2) / (2 * reach**2))
 
 
-def finest(levels: Sequence[torch.Tensor], side: int = SIDE) -> torch.Tensor:
-    """Choose the finest of some features, (1, C, H, W) each, that has at most `side` rows and columns."""
-    fitting = [level for level in levels if max(level.shape[-2:]) <= side]
+def finest(levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Choose the finest of some features, (1, C, H, W) each, that has at most `SIDE` rows and columns."""
+    fitting = [level for level in levels if max(level.shape[-2:]) <= SIDE]
     return max(fitting or [levels[-1]], key=lambda level: level.shape[-1])

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..models.expected_dsc import DscPredictor, Indicators, read_predictor
-from ..models.store import find, locate
+from ..models.store import find, find_model_folder
 from .agreement import choose_result
 from .report_words import DESCRIPTIONS
 from .result import PromptedResult
@@ -60,7 +60,7 @@ def require_predictor(
     Raises:
         InputError: naming them. ModelError: an unknown, absent or damaged text-image model.
     """
-    predictor = read_predictor(locate(find(model, "clip", models_dir), models_dir))
+    predictor = read_predictor(find_model_folder(find(model, "clip", models_dir), models_dir))
     remedy = "Choose masks by their score instead, or fit a predictor: medclipsam benchmark expected-dsc --fit."
     if predictor is None or predictor.sam != sam:
         raise InputError(f"Expected models whose DSC is predicted, got '{model}' with '{sam}'.", remedy)

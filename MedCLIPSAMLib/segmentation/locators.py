@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ..errors import ModelError
 from ..models.clip_config import refuse_code
 from ..models.layouts import some
-from ..models.store import find, locate
+from ..models.store import find, find_model_folder
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
@@ -129,5 +129,5 @@ def locator_of(model: str, models_dir: Path | None = None) -> Callable[[ClipMode
     entry = find(model, "clip", models_dir)
     if entry.map_by == M2IB:
         return None
-    folder = locate(entry, models_dir)
+    folder = find_model_folder(entry, models_dir)
     return lambda clip: LOCATORS[entry.map_by](clip, folder)

@@ -65,11 +65,11 @@ def predict_masks(
     for rows in alike.values():
         columns = zip(*(sam_prompts[at].row(row) for at, row in rows))
         boxes, points, labels = (None if column[0] is None else np.stack(column) for column in columns)
-        mend = partial(_mend, images, min_part, points, labels)
+        tidy_object = partial(_tidy_object, images, min_part, points, labels)
         where = [numbers[at] for at, _ in rows]
-        masks, quality = images.masks(where, boxes, points, labels, mend=None if enlarged else mend)
+        masks, quality = images.masks(where, boxes, points, labels, change_mask=None if enlarged else tidy_object)
         for index, of in enumerate(rows):
-            found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
+            found[of] = tidy_object(index, masks[index]) if enlarged else masks[index], float(quality[index])
     return [_union([found[at, row] for row in range(len(sam_prompt))]) for at, sam_prompt in enumerate(sam_prompts)]
 
 
@@ -153,7 +153,7 @@ def _points_in_boxes(coarse: np.ndarray, boxes: np.ndarray, count: int, seed: in
     return np.array(found, np.float32).reshape(len(boxes), count, 2)
 
 
-def _mend(
+def _tidy_object(
     images: SamImageBatch,
     min_part: float,
     points: np.ndarray | None,
@@ -190,13 +190,13 @@ def _predict_respecting_clicks(
     """
     box, points, labels = (None if array is None else array[None] for array in sam_prompts.row(row))
     start = logits[row : row + 1]
-    mend = partial(_mend, images, min_part, points, labels)
+    tidy_object = partial(_tidy_object, images, min_part, points, labels)
     if points is None or labels is None:
-        masks, quality = images.masks([number], box, None, None, start, mend)
+        masks, quality = images.masks([number], box, None, None, start, tidy_object)
         return masks[0], float(quality[0])
     tried: list[tuple[int, np.ndarray, float]] = []
     for around, mask_input in ((box, start), (box, None), (None, None)):
-        masks, quality = images.masks([number], around, points, labels, mask_input, mend)
+        masks, quality = images.masks([number], around, points, labels, mask_input, tidy_object)
         mask = masks[0]
         followed = int(follows_points(mask, points[0], labels[0]).sum())
         tried.append((followed, mask, float(quality[0])))

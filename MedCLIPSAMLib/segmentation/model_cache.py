@@ -7,7 +7,7 @@ from typing import Any
 from ..models.acceleration.memory import release
 from ..models.catalogue_entry import Kind
 from ..models.device import resolve_device
-from ..models.store import find, locate
+from ..models.store import find, find_model_folder
 from .model_choice import ModelChoice
 from .segmenter import TextSegmenter
 from .settings import default_settings
@@ -46,6 +46,6 @@ class ModelCache:
 def _stamps(choice: ModelChoice) -> tuple[Any, ...]:
     """Compute path, modification time and size of each file of both models."""
     named: tuple[tuple[str, Kind], ...] = (choice.clip, "clip"), (choice.sam, "sam")
-    folders = [locate(find(name, kind, choice.models_dir), choice.models_dir) for name, kind in named]
+    folders = [find_model_folder(find(name, kind, choice.models_dir), choice.models_dir) for name, kind in named]
     files = sorted(file for folder in folders for file in folder.rglob("*"))
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)

@@ -88,15 +88,10 @@ class Saliency:
 
     Args:
         by_step: (N, P, T, h, w) float32, KL in nats by patch, not normalized, after each of `M2IBSettings.candidates`.
-        similarity: (N, P) float32, cosine similarity of image and text without any noise.
-        kept_similarity: (N, P) float32, the same through the bottleneck, the mean over the noise of the last update;
-            NaN with one step, which has no update.
         image_features: (N, D) float32 of the images as they are, L2-normalized, as `clip.encode_image` gives them.
     """
 
     by_step: torch.Tensor
-    similarity: torch.Tensor
-    kept_similarity: torch.Tensor
     image_features: torch.Tensor
 
     @property
@@ -143,11 +138,11 @@ def m2ib(
     text_features = text_features.to(pixels.device).float()
     early = {} if early is None else early
     views = Views(settings.mirror, settings.finer, pixels.shape[-1] // tower.grid[1])
-    key, count = (settings.layer, settings.mirror, settings.finer), len(pixels)
+    key = settings.layer, settings.mirror, settings.finer
     if key not in early:
         encode = partial(_before_bottleneck, tower, views, settings.layer)
-        few = captures if views.count * count <= MAX_RECORDED_VIEWS else None
-        by_image = few.run(("tokens", *key), encode, pixels) if few else encode(pixels)
+        recorder = captures if views.count * len(pixels) <= MAX_RECORDED_VIEWS else None
+        by_image = recorder.run(("tokens", *key), encode, pixels) if recorder else encode(pixels)
         early[key] = by_image[0].transpose(0, 1).flatten(0, 1), by_image[1]
     tokens, image_features = early[key]
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
@@ -160,15 +155,13 @@ def m2ib(
     with in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = len(tokens) * len(text_features)
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
-        found = []
+        found: list[torch.Tensor] = []
         for start in range(0, pairs, batch):
             context.raise_if_cancelled()
             pair = torch.arange(start, min(start + batch, pairs), device=tokens.device)
-            found.append(search(tokens[pair // len(text_features)], text_features[pair % len(text_features)]))
-    maps, gate = map(torch.cat, zip(*found))
-    shape = len(tokens), len(text_features)
-    maps, gate = maps.reshape(*shape, -1, *tower.grid), gate.reshape(views.count, count, -1).mean(0)
-    return Saliency(views.merge(maps), image_features @ text_features.T, gate, image_features)
+            found += search(tokens[pair // len(text_features)], text_features[pair % len(text_features)])
+    maps = torch.cat(found).reshape(len(tokens), len(text_features), -1, *tower.grid)
+    return Saliency(views.merge(maps), image_features)
 
 
 @torch.no_grad()
@@ -176,7 +169,7 @@ def _before_bottleneck(
     tower: VisionTower, views: Views, layer: int, pixels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the tokens of all views of N images at a block, (N, views, T, C), and the images' features, (N, D)."""
-    tokens = tower.tokens_at(views.of(pixels), layer).unflatten(0, (views.count, -1)).transpose(0, 1)
+    tokens = tower.tokens_at(views.make(pixels), layer).unflatten(0, (views.count, -1)).transpose(0, 1)
     plain = tokens[:, 0] if views.plain_first else tower.tokens_at(pixels, layer)
     return tokens, tower.features_from(plain, layer)
 
@@ -189,34 +182,30 @@ def _bottleneck(
     noise_batch: int | None,
     tokens: torch.Tensor,
     texts: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor]:
     """Optimize the bottleneck of M independent pairs: tokens (M, T, C) and texts (M, D).
 
-    Returns the KL by patch token after each of the candidate steps, (M, steps, h * w), and the similarity through the
-    bottleneck, (M,). No step depends on a value, so that all of it can be recorded as a CUDA graph.
+    Returns the KL by patch token after each of the candidate steps, (M, steps, h * w). No step depends on a value, so
+    that all of it can be recorded as a CUDA graph.
     """
-    count = len(tokens)
     alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
     update = _adam(alpha, settings.learning_rate)
-    fit = torch.full((count,), torch.nan, device=tokens.device)
     by_patch = lambda: _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :]
     maps = []
     for step, noise in enumerate(noises, 1):
         context.raise_if_cancelled()
         if step in settings.candidates:
             maps.append(by_patch())
-        fit = torch.zeros(count, device=tokens.device)
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
         (gradient,) = torch.autograd.grad(loss, alpha)
         for samples in noise.split(noise_batch or settings.samples):
             gate = alpha.sigmoid()[:, None]
             blended = (gate * tokens[:, None] + (1 - gate) * samples).flatten(0, 1)
-            features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(samples)))
-            share = torch.einsum("msd,md->m", features, texts) / settings.samples
-            gradient = gradient - torch.autograd.grad(share.sum(), alpha)[0]
-            fit = fit + share.detach()
+            features = tower.features_from(blended, settings.layer).unflatten(0, (len(tokens), len(samples)))
+            similarity = torch.einsum("msd,md->", features, texts) / settings.samples
+            gradient = gradient - torch.autograd.grad(similarity, alpha)[0]
         update(gradient)
-    return torch.stack([*maps, by_patch()], 1), fit
+    return (torch.stack([*maps, by_patch()], 1),)
 
 
 def _adam(

@@ -44,7 +44,7 @@ from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
 from .wording import notes
 
-TOGETHER = 8
+IMAGES_AT_ONCE = 8
 """Images taken together on a GPU, unless the settings say otherwise."""
 
 
@@ -105,7 +105,7 @@ class TextSegmenter:
         """Number of images to give to `set_images` at once; 1 where memory is short."""
         if self._models.frugal:
             return 1
-        return self._settings.at_once or (1 if self.clip.device.type == "cpu" else TOGETHER)
+        return self._settings.at_once or (1 if self.clip.device.type == "cpu" else IMAGES_AT_ONCE)
 
     @property
     def frugal(self) -> bool:

@@ -42,7 +42,7 @@ class Settings:
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products in bfloat16 of M2IB and of SAM 2's encoder and memory attention; or
             "auto", which a segmenter replaces by one of them, see `TextSegmenter.settings`.
-        at_once: images taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
+        at_once: images taken together where there are many; 0 is one on a CPU and `segmenter.IMAGES_AT_ONCE` on a GPU.
         capture: on an NVIDIA GPU the networks are recorded as CUDA graphs; see `models.acceleration.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.

@@ -33,7 +33,7 @@ class Views:
         """Whether the first view is the image as it is."""
         return not self.finer
 
-    def of(self, pixels: torch.Tensor) -> torch.Tensor:
+    def make(self, pixels: torch.Tensor) -> torch.Tensor:
         """Make all views of N images, (N, 3, S, S) to (count * N, 3, S, S), view by view; the border is repeated."""
         quarter = self.patch // 4
         views = [pixels]

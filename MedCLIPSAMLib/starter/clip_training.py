@@ -76,7 +76,7 @@ def train_clip(
         folder: where the model is written (see `models.clip` for the layout), with every checkpoint.
 
     Raises:
-        InputError, OutputError, Cancelled: see `Trainee`.
+        InputError, ModelError, OutputError, Cancelled: see `Trainee`.
     """
     possible, nowhere = training_texts()
     texts = possible + nowhere

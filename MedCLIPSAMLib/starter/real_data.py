@@ -21,6 +21,8 @@ MIN_STACK = 8
 """Minimum slices of a nodule for a stack, to train the memory."""
 _MIN_PART = 12
 """Minimum pixels of a part of a mask in the full image; smaller ones are specks."""
+_MIN_SIDE = 0.35
+"""Minimum share of the image's width, and of its height, of a box without tumor."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,14 @@ def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
             yield _example(near, "US", "busbra_near", [(LESION, part, kind) for part in _parts(near.mask)])
 
 
-def tumor_free_boxes(mask: np.ndarray, min_share: float = 0.35) -> list[tuple[int, int, int, int]]:
+def tumor_free_boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
     """List the boxes (x0, y0, x1, y1) beside, above and below a tumor that are a good part of the image."""
     if not mask.any():
         return []
     height, width = mask.shape
     x0, y0, x1, y1 = _extent(mask)
     boxes = ((0, 0, x0 - 3, height), (x1 + 3, 0, width, height), (0, 0, width, y0 - 3), (0, y1 + 3, width, height))
-    return [box for box in boxes if box[2] - box[0] > min_share * width and box[3] - box[1] > min_share * height]
+    return [box for box in boxes if box[2] - box[0] > _MIN_SIDE * width and box[3] - box[1] > _MIN_SIDE * height]
 
 
 def _extent(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -86,7 +86,7 @@ def train_sam(
         folder: where the model is written, with every checkpoint.
 
     Raises:
-        InputError, OutputError, Cancelled: see `Trainee`.
+        InputError, ModelError, OutputError, Cancelled: see `Trainee`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     copyfile(resource_path("models/starter-sam/sam2_starter.yaml"), config := folder / "sam2_starter.yaml")

@@ -64,7 +64,8 @@ def train_starter(training: StarterTraining) -> None:
 
     Raises:
         Cancelled: by a signal.
-        InputError: the data cannot be used. OutputError: the disk is full. DeviceError: there is no such device.
+        InputError: the data cannot be used. ModelError: a checkpoint is of other settings, or damaged. OutputError: the
+            disk is full. DeviceError: there is no such device.
     """
     examples = read_training_examples(training, RunContext(on_notice=_print))
     volumes = many_volumes("train", training.volumes, _workers()) if "sam" in training.models else []

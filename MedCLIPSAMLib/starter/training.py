@@ -21,7 +21,8 @@ from safetensors.torch import save
 
 from ..errors import InputError
 from ..files.atomic import atomic_path
-from ..finetune.checkpoint import write_checkpoint
+from ..finetune.checkpoint import read_checkpoint, write_checkpoint
+from ..finetune.optimizer import decay_groups
 from ..models.device import fast_bfloat16
 from ..run_context import RunContext
 
@@ -135,21 +136,11 @@ class Trainee:
         """Load the checkpoint where there is one.
 
         Raises:
-            InputError: it is of a run with other settings, or damaged.
+            ModelError: it is of a run with other settings, or damaged.
         """
         if not self._path.is_file():
             return
-        try:
-            state = torch.load(self._path, map_location="cpu", weights_only=True)
-            settings = state["settings"]
-        except Exception as error:  # torch.load tells damage in many ways
-            raise InputError(
-                f"Expected a checkpoint at '{self._path}': {error}.", "Remove it to start from the beginning."
-            ) from error
-        if settings != self._settings:
-            raise InputError(
-                f"'{self._path}' is of a run with other settings.", "Give the same ones, or another output folder."
-            )
+        state = read_checkpoint(self._path, self._settings)
         self.model.load_state_dict(state["model"])
         for parameter, value in zip(self._extra, state["extra"], strict=True):
             parameter.data.copy_(value)
@@ -167,7 +158,7 @@ class Trainee:
             OutputError: they cannot be written.
         """
         state = {
-            "settings": self._settings,
+            "fingerprint": self._settings,
             "model": self.model.state_dict(),
             "extra": [parameter.detach() for parameter in self._extra],
             "average": self._average,
@@ -238,13 +229,7 @@ class Trainee:
     def _start(self, stage: Stage) -> None:
         """Make the optimizer of a stage over its trained parameters; matrices decay, the rest does not."""
         free = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [parameter for parameter in free if parameter.ndim > 1], "weight_decay": stage.weight_decay},
-            {
-                "params": [*(parameter for parameter in free if parameter.ndim <= 1), *self._extra],
-                "weight_decay": 0.0,
-            },
-        ]
+        groups = decay_groups([*free, *self._extra], stage.weight_decay)
         fused = next(self.model.parameters()).device.type == "cuda"
         self._optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98), fused=fused)
         if self._resumed is not None:

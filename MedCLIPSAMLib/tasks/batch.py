@@ -93,7 +93,7 @@ class Batch:
     def record_source(self, image: Input, places: Places) -> None:
         """Record the files that new masks of an image are made from, where they go into a folder."""
         if self.folders and not places.kept:
-            source = Sources().of(image.path)
+            source = Sources().describe(image.path)
             own = {name: source[name] for name in source if name != "time" or not image.anonymous}
             add_source(self.folders[0], image.name, own)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..export.cases import Choice, case_names, images_below
+from ..export.cases import ImageChoice, case_names, images_below
 from ..export.image_names import hide_names
 from ..volumes import Volume, read_volume
 from ..volumes.archive import is_zip
@@ -75,7 +75,7 @@ def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | N
             within = series if path.is_file() and is_zip(path) else None
             found.setdefault((path.resolve(), within), (Path(path.name), path))
             continue
-        for inside, image, uid in images_below(path, Choice(series)):
+        for inside, image, uid in images_below(path, ImageChoice(series)):
             short = inside if inside.parts else Path(path.resolve().name)
             found.setdefault((image.resolve(), uid), (short, image))
     names = _names([short for short, _ in found.values()], [image for image, _ in found])

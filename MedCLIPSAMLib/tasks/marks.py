@@ -102,7 +102,7 @@ class Region:
     stop: tuple[int, int, int]
 
     @classmethod
-    def of(cls, box: Numbers, stack: SliceStack) -> Region:
+    def from_box(cls, box: Numbers, stack: SliceStack) -> Region:
         """Make the region of (x0, y0, x1, y1), on all slices of a stack, or of (i0, j0, k0, i1, j1, k1).
 
         Raises:

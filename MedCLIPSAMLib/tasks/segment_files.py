@@ -191,20 +191,24 @@ def segment_file(
     stack = SliceStack(volume, task.request.plane, task.request.window)
     request, marks, looked_at, region = task.request, task.marks, volume, None
     if task.roi is not None:
-        roi = Region.of(task.roi, stack)
+        roi = Region.from_box(task.roi, stack)
         region, marks = roi.in_plane(stack), marks.within(roi, stack)
         looked_at = region.cut(volume)
         if len(task.roi) == 6 and not marks:
             request = replace(request, slices=roi.slices(stack))
     if marks:
         found = _outlined(segmenter, SliceStack(looked_at, request.plane, request.window), marks, task, context)
-        return write(Segmented.of(name, volume, stack, found, task.labels, places, region, task.tags), task.form)
+        return write(
+            Segmented.from_result(name, volume, stack, found, task.labels, places, region, task.tags), task.form
+        )
     with ExitStack() as resources:
         resources.enter_context(hold_unfinished(places.unfinished))
         checkpoints = CheckpointFolder(places.unfinished)
         context = replace(context, checkpoints=checkpoints)
         found = segment_volume(segmenter, looked_at, request, context).collect()
-        segmented = write(Segmented.of(name, volume, stack, found, task.labels, places, region, task.tags), task.form)
+        segmented = write(
+            Segmented.from_result(name, volume, stack, found, task.labels, places, region, task.tags), task.form
+        )
         checkpoints.remove()
     return segmented
 

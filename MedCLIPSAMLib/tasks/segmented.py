@@ -49,7 +49,7 @@ class Segmented:
     left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def of(
+    def from_result(
         cls,
         name: str,
         volume: Volume,

@@ -55,7 +55,7 @@ class Geometry:
         return float(np.prod(self.spacing)) / 1000
 
     @staticmethod
-    def of(image: sitk.Image) -> Geometry:
+    def from_sitk(image: sitk.Image) -> Geometry:
         """Return the geometry of a 3-D image."""
         return Geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
 

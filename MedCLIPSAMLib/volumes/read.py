@@ -135,7 +135,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         array, geometry, known = read_nifti(nifti, path, notes)
     else:
         image = _by_itk(path, notes)
-        array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
+        array, geometry = sitk.GetArrayFromImage(image), Geometry.from_sitk(image)
         if analyze := find_analyze(path):
             array = read_values(analyze)
             notes.append(UNPLACED_NOTE)
@@ -222,7 +222,7 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
         image = sitk.JoinSeries(image)
         for key, value in {**keys, FLAT: "1"}.items():
             image.SetMetaData(key, value)
-    straight(Geometry.of(image).affine, f"'{path}'", notes, SHEAR_REMEDY.format(name=path.name)).place(image)
+    straight(Geometry.from_sitk(image).affine, f"'{path}'", notes, SHEAR_REMEDY.format(name=path.name)).place(image)
     return image
 
 

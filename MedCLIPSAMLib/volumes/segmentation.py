@@ -101,7 +101,7 @@ def _field(image: sitk.Image, key: str) -> str:
 def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
     """Place label values on the grid of `volume`, (K, J, I), 0 outside of the file's extent."""
     array = sitk.GetArrayFromImage(labels)
-    if volume is None or (array.shape == volume.shape and Geometry.of(labels).is_close(volume.geometry)):
+    if volume is None or (array.shape == volume.shape and Geometry.from_sitk(labels).is_close(volume.geometry)):
         return array
     grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
     moved = sitk.GetArrayFromImage(sitk.Resample(labels, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0))

@@ -68,7 +68,7 @@ class Volume:
         """Make a volume from the voxels and the geometry of a 3-D image; `known` are further attributes."""
         import SimpleITK as sitk
 
-        return Volume(sitk.GetArrayFromImage(image), Geometry.of(image), name, **known)
+        return Volume(sitk.GetArrayFromImage(image), Geometry.from_sitk(image), name, **known)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -74,7 +74,7 @@ def encode(message: Message) -> bytes:
     content = {"type": message.type, "id": message.id, "fields": dict(message.fields), "arrays": described}
     header = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     size = sum(map(len, parts))
-    _check_sizes(len(header), size, MAX_PAYLOAD)
+    _check_sizes(len(header), size)
     _layout(described, size)
     return b"".join([_PREAMBLE.pack(MAGIC, len(header), size), header, *parts])
 
@@ -84,13 +84,9 @@ class FrameParser:
 
     It holds what has arrived and no more: sizes that a frame claims are checked, never allocated. After an error every
     further call raises the same error.
-
-    Args:
-        max_payload: frames with more array bytes are refused from their header.
     """
 
-    def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
-        self.max_payload = max_payload
+    def __init__(self) -> None:
         self._buffer = bytearray()
         self._sizes: tuple[int, int] | None = None
         self._header: dict[str, Any] | None = None
@@ -127,7 +123,7 @@ class FrameParser:
             if len(self._buffer) < _PREAMBLE.size:
                 return None
             _, header, payload = _PREAMBLE.unpack(self._take(_PREAMBLE.size))
-            _check_sizes(header, payload, self.max_payload)
+            _check_sizes(header, payload)
             self._sizes = header, payload
         header, payload = self._sizes
         if self._header is None:
@@ -150,10 +146,10 @@ class FrameParser:
         return taken
 
 
-def _check_sizes(header: int, payload: int, max_payload: int) -> None:
-    if header > MAX_HEADER or payload > max_payload:
+def _check_sizes(header: int, payload: int) -> None:
+    if header > MAX_HEADER or payload > MAX_PAYLOAD:
         raise ProtocolError(
-            f"Expected at most {MAX_HEADER} header and {max_payload} array bytes, got {header} and {payload}.",
+            f"Expected at most {MAX_HEADER} header and {MAX_PAYLOAD} array bytes, got {header} and {payload}.",
             "Send the slices in several messages.",
         )
 

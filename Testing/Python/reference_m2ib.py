@@ -5,10 +5,7 @@ import torch.nn.functional as F
 
 
 def reference_m2ib(model, pixels, text, layer, beta, steps, samples, learning_rate, noises):
-    """The map (h, w) of one image (1, 3, S, S) for one text (D,), and the similarity at each step.
-
-    `noises` holds (samples, T, C) for each step.
-    """
+    """The map (h, w) of one image (1, 3, S, S) for one text (D,), with `noises` (samples, T, C) of each step."""
     trunk = model.visual.trunk
     captured = {}
     block = trunk.blocks[layer]
@@ -18,7 +15,6 @@ def reference_m2ib(model, pixels, text, layer, beta, steps, samples, learning_ra
     tokens = captured["tokens"][0]
     alpha = torch.full_like(tokens, 5.0, requires_grad=True)
     optimizer = torch.optim.Adam([alpha], lr=learning_rate)
-    history = []
     for step in range(steps):
         weight = torch.sigmoid(alpha)
         mean, variance = weight * tokens, (1 - weight) ** 2
@@ -30,10 +26,9 @@ def reference_m2ib(model, pixels, text, layer, beta, steps, samples, learning_ra
             image = model.encode_image(pixels)[0]
             hook.remove()
             similarities.append(F.cosine_similarity(image, text, dim=0))
-        history.append(torch.stack(similarities).mean().item())
         loss = beta * kl.mean() - torch.stack(similarities).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     height, width = trunk.patch_embed.grid_size
-    return kl.detach().sum(-1)[trunk.num_prefix_tokens :].reshape(height, width), history
+    return kl.detach().sum(-1)[trunk.num_prefix_tokens :].reshape(height, width)

@@ -276,13 +276,16 @@ def test_the_search_command_finds_pairs_by_name(run, tmp_path):
     (tmp_path / "images").mkdir(), (tmp_path / "truth").mkdir()
     phantom = make_phantom("validation", 0, "XR")
     _write(tmp_path / "images" / "a.png", phantom.image)
-    _write(tmp_path / "truth" / "a.png", phantom.lungs_mask.astype(np.uint8) * 255)
+    _write(tmp_path / "truth" / "a_mask.png", phantom.lungs_mask.astype(np.uint8) * 255)
     code, out, err = run(
         "search", tmp_path / "images", tmp_path / "truth", "-p", "lungs", "--layers", "3", "--betas", "0.1,1", "--json"
     )
     assert code == 0, err
     assert json.loads(out)["cases"] == 1 and len(json.loads(out)["trials"]) == 2
     assert run("search", tmp_path / "images", tmp_path, "-p", "lungs")[0] == 2
+    _write(tmp_path / "images" / "a.bmp", phantom.image)
+    code, _, err = run("search", tmp_path / "images", tmp_path / "truth", "-p", "lungs")
+    assert code == 2 and "are the same case" in err
 
 
 def test_verbose_says_what_was_chosen_and_an_option_overrides_it(run, brain, tmp_path):

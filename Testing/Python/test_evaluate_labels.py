@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.folders import evaluate_folders
+from MedCLIPSAMLib.evaluation.folders import evaluate
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 FIRST = (slice(0, 1), slice(1, 4), slice(1, 5))
@@ -32,7 +33,7 @@ def test_values_that_both_sides_name_go_by_their_names(tmp_path, beside):
     """The first box is the liver on both sides, with other values."""
     labels(tmp_path / "p" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2}, beside)
     labels(tmp_path / "t" / "a.nii.gz", 2, 1, {"tumor": 1, "liver": 2}, beside)
-    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert {score.segment: score.dsc for score in found.scores} == {"liver": 1.0, "tumor": 1.0}
 
 
@@ -40,17 +41,17 @@ def test_equal_values_of_other_names_are_other_segments(tmp_path):
     labels(tmp_path / "p" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2})
     labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"spleen": 1, "cyst": 2})
     with pytest.raises(InputError, match="'liver', 'tumor' and 'cyst', 'spleen'"):
-        evaluate_folders(tmp_path / "p", tmp_path / "t")
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     labels(tmp_path / "p" / "a.nii.gz", 1, 0, {"liver": 1, "tumor": 2})
     labels(tmp_path / "t" / "a.nii.gz", 1, 0, {"tumor": 1, "liver": 2})
     with pytest.raises(InputError, match="'liver' and 'tumor'"):
-        evaluate_folders(tmp_path / "p", tmp_path / "t")
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
 def test_names_on_one_side_leave_common_values_as_they_are(tmp_path):
     labels(tmp_path / "p" / "a.nii.gz", 1, 2)
     labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2})
-    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert {score.segment: score.dsc for score in found.scores} == {"1": 1.0, "2": 1.0}
 
 
@@ -58,7 +59,7 @@ def test_labels_that_differ_in_case_only_are_refused(tmp_path):
     labels(tmp_path / "p" / "a.nii.gz", 1, 2)
     labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"liver": 1, "Liver": 2})
     with pytest.raises(InputError, match="labels.json' differ in case only"):
-        evaluate_folders(tmp_path / "p", tmp_path / "t")
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
 def segments(path: Path, *names: str) -> None:
@@ -85,7 +86,7 @@ def test_segments_whose_names_differ_in_case_only_are_refused(tmp_path):
     segments(tmp_path / "p" / "a.seg.nrrd", "Lesion", "lesion")
     labels(tmp_path / "t" / "a.nii.gz", 1, 1)
     with pytest.raises(InputError, match="'Lesion' and 'lesion', which differ in case only"):
-        evaluate_folders(tmp_path / "p", tmp_path / "t")
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
 @pytest.mark.parametrize("side", ["p", "t"])
@@ -110,7 +111,7 @@ def test_what_stands_beside_a_mask_is_no_prediction(tmp_path):
     for folder, name in (("p", "a"), ("t", "a"), ("t", "b")):
         labels(tmp_path / folder / f"{name}.nii.gz", 1, 1)
     (tmp_path / "p" / "b.json").write_text("{}", encoding="utf-8")
-    assert evaluate_folders(tmp_path / "p", tmp_path / "t").missing == ["b"]
+    assert evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).missing == ["b"]
 
 
 def picture(path: Path, pixels: np.ndarray) -> None:
@@ -132,7 +133,7 @@ def test_smoothed_borders_are_no_labels(tmp_path, border, gray):
     for folder in ("p", "t"):
         picture(tmp_path / folder / "a.png", square(255))
         picture(tmp_path / folder / "b.png", square(255, tuple(border) if folder == gray else ()))
-    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert [(score.case, score.segment, score.dsc) for score in found.scores] == [("a", "mask", 1.0)]
     assert "gray levels. Threshold it" in found.failed["b"]
 
@@ -142,7 +143,7 @@ def test_labels_of_an_image_stay_labels(tmp_path):
     for folder in ("p", "t"):
         picture(tmp_path / folder / "a.png", square(255, (128,)))
         picture(tmp_path / folder / "b.png", square(40, tuple(range(1, 19))))
-    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert not found.failed and len(found.scores) == 2 + 19 and {score.dsc for score in found.scores} == {1.0}
 
 
@@ -150,4 +151,4 @@ def test_white_of_16_bits_is_white(tmp_path):
     for name, kind, white in (("a", np.uint8, 255), ("b", np.uint16, 65535)):
         picture(tmp_path / "p" / f"{name}.png", square(255))
         picture(tmp_path / "t" / f"{name}.png", square(white, kind=kind))
-    assert [score.dsc for score in evaluate_folders(tmp_path / "p", tmp_path / "t").scores] == [1.0, 1.0]
+    assert [score.dsc for score in evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]

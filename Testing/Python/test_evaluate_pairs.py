@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from MedCLIPSAMLib.evaluation.folders import evaluate, evaluate_folders
+from MedCLIPSAMLib.evaluation.folders import evaluate
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders, pairs_of_table
 from MedCLIPSAMLib.volumes import Segment, Volume, write_saliency, write_segmentation
 
@@ -44,7 +44,7 @@ def volume_of(path: Path, voxels: np.ndarray, spacing=(0.5, 1.0, 2.0), direction
 def test_words_at_the_end_of_names_do_not_count(tmp_path, prediction, truth):
     mask(tmp_path / "p" / prediction), mask(tmp_path / "t" / truth)
     mask(tmp_path / "p" / "b.png", slice(2, 4)), mask(tmp_path / "t" / "b.png")
-    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert sorted(score.dsc for score in found.scores) == pytest.approx([2 / 3, 1.0]) and not found.missing
 
 
@@ -53,7 +53,7 @@ def test_masks_whose_voxels_lie_in_a_file_beside_are_compared(tmp_path, ending):
     truth = np.zeros((4, 5, 6))
     truth[1:3, 1:3, 1:5] = 1
     volume_of(tmp_path / "p" / "a.nii.gz", truth), volume_of(tmp_path / "t" / f"a{ending}", truth)
-    (score,) = evaluate_folders(tmp_path / "p", tmp_path / "t").scores
+    (score,) = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores
     assert score.dsc == 1 and score.difference_ml == 0
 
 
@@ -73,7 +73,7 @@ def test_jpeg_masks_are_their_brighter_half(tmp_path):
     mask(tmp_path / "p" / "a.png"), mask(tmp_path / "t" / "a_mask.jpg", quality=40)
     values = np.unique(np.asarray(Image.open(tmp_path / "t" / "a_mask.jpg")))
     assert len(values) > 2  # JPEG changed them
-    assert evaluate_folders(tmp_path / "p", tmp_path / "t").scores[0].dsc == 1.0
+    assert evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores[0].dsc == 1.0
 
 
 def test_a_table_names_the_pairs(run, tmp_path):
@@ -143,7 +143,7 @@ def test_every_order_and_direction_of_the_axes_of_one_grid_is_scored_exactly(tmp
         sitk.WriteImage(turned, str(folder / "case.nrrd"))
         place = reference.TransformIndexToPhysicalPoint((4, 3, 2))
         assert turned[turned.TransformPhysicalPointToIndex(place)] == int(voxels[2, 3, 4])
-        (score,) = evaluate_folders(folder, tmp_path / "t").scores
+        (score,) = evaluate(pairs_of_folders(folder, tmp_path / "t")).scores
         assert score.dsc == 1.0 and score.hd95 == 0.0 and score.difference_ml == 0.0
 
 
@@ -196,7 +196,7 @@ def test_maps_and_overlays_beside_masks_are_no_predictions(tmp_path):
         write_saliency(tmp_path / "p" / name, lesion * 0.5, volume)
     mask(tmp_path / "p" / "a_overlay.png"), mask(tmp_path / "p" / "a_montage.png")
     assert list(pairs_of_folders(tmp_path / "p", tmp_path / "t").cases) == ["a"]
-    assert evaluate_folders(tmp_path / "p", tmp_path / "t").scores[0].dsc == 1.0
+    assert evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores[0].dsc == 1.0
 
 
 def test_labels_of_a_dataset_name_the_values_of_its_masks(tmp_path):
@@ -210,7 +210,7 @@ def test_labels_of_a_dataset_name_the_values_of_its_masks(tmp_path):
     described = {"labels": {"background": 0, "lesion": 1, "Vessel": 2}}
     (labels.parent / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
     write_segmentation(tmp_path / "p" / "a.seg.nrrd", [Segment("Vessel", two), Segment("lesion", one)], volume)
-    found = evaluate_folders(tmp_path / "p", labels)
+    found = evaluate(pairs_of_folders(tmp_path / "p", labels))
     assert {score.segment: score.dsc for score in found.scores} == {"lesion": 1.0, "vessel": 1.0}
 
 
@@ -218,7 +218,7 @@ def test_a_table_is_scored_like_folders(tmp_path):
     mask(tmp_path / "p" / "a.png", slice(2, 4)), mask(tmp_path / "t" / "a.png")
     (tmp_path / "t.csv").write_text("case,prediction,truth\na,p/a.png,t/a.png\n", encoding="utf-8")
     by_table = evaluate(pairs_of_table(tmp_path / "t.csv"))
-    by_folders = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    by_folders = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert (
         [score.dsc for score in by_table.scores] == [score.dsc for score in by_folders.scores] == pytest.approx([2 / 3])
     )

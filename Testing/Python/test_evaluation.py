@@ -11,9 +11,10 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.folders import evaluate_folders, summarize
+from MedCLIPSAMLib.evaluation.folders import evaluate, summarize
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
 from MedCLIPSAMLib.evaluation.overlays import contact_sheet, overlay
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 
@@ -110,7 +111,7 @@ def test_folders_are_matched_by_name_whatever_the_format(tmp_path):
     write_masks(pred, "b.nrrd", labels((5, 5)))
     write_masks(pred, "a.nii.gz", labels((20, 30)))
     write_masks(pred, "z.png", labels((20, 20)))
-    found = evaluate_folders(pred, truth)
+    found = evaluate(pairs_of_folders(pred, truth))
     assert [(score.case, score.dsc) for score in found.scores] == [("a", 0.5), ("b", 1.0), ("c", 0.0)]
     assert found.scores[0].hd95 == pytest.approx(10)
     assert found.scores[2].note == "no prediction"
@@ -125,8 +126,8 @@ def test_an_image_stored_as_a_volume_scores_like_the_image(tmp_path):
     for suffix in (".png", ".nii.gz"):
         write_masks(tmp_path / f"truth{suffix}", f"a{suffix}", labels((20, 20)))
         write_masks(tmp_path / f"pred{suffix}", f"a{suffix}", labels((20, 26)))
-    flat = evaluate_folders(tmp_path / "pred.png", tmp_path / "truth.png")
-    volume = evaluate_folders(tmp_path / "pred.nii.gz", tmp_path / "truth.nii.gz")
+    flat = evaluate(pairs_of_folders(tmp_path / "pred.png", tmp_path / "truth.png"))
+    volume = evaluate(pairs_of_folders(tmp_path / "pred.nii.gz", tmp_path / "truth.nii.gz"))
     assert flat.scores == volume.scores
     assert 0.2 < flat.scores[0].nsd < 0.8
 
@@ -134,7 +135,7 @@ def test_an_image_stored_as_a_volume_scores_like_the_image(tmp_path):
 def test_spacing_of_the_file_is_that_of_its_axes(tmp_path):
     write_masks(tmp_path / "truth", "a.nii.gz", labels((20, 20)), spacing=(1.0, 3.0, 1.0))
     write_masks(tmp_path / "pred", "a.nii.gz", labels((21, 20)), spacing=(1.0, 3.0, 1.0))
-    assert evaluate_folders(tmp_path / "pred", tmp_path / "truth").scores[0].hd95 == pytest.approx(3)
+    assert evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth")).scores[0].hd95 == pytest.approx(3)
 
 
 def test_segments_are_matched_by_label(tmp_path):
@@ -143,7 +144,7 @@ def test_segments_are_matched_by_label(tmp_path):
     write_masks(pred, "a.nii.gz", labels((30, 30), values=(2,)))
     write_masks(truth, "b.nii.gz", labels((0, 0), values=(1,)))
     write_masks(pred, "b.nii.gz", labels((0, 0), (30, 30), values=(2, 7)))
-    found = evaluate_folders(pred, truth)
+    found = evaluate(pairs_of_folders(pred, truth))
     got = [(score.case, score.segment, score.dsc) for score in found.scores]
     assert got == [("a", "1", 0.0), ("a", "2", 1.0), ("b", "1", 0.0), ("b", "2", 0.0)]
     assert found.extra == ["b: 7"]
@@ -154,7 +155,7 @@ def test_a_false_positive_on_an_empty_truth_scores_nothing(tmp_path):
     for name, drawn in (("a", (20, 20)), ("b", None)):
         write_masks(truth, f"{name}.png", labels(drawn) if drawn else labels())
         write_masks(pred, f"{name}.png", labels((20, 20)))
-    assert [score.dsc for score in evaluate_folders(pred, truth).scores] == [1.0, 0.0]
+    assert [score.dsc for score in evaluate(pairs_of_folders(pred, truth)).scores] == [1.0, 0.0]
 
 
 def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):
@@ -169,7 +170,7 @@ def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):
     inside = mask[1:, 15:45, 10:50]
     write_segmentation(tmp_path / "pred" / "a.seg.nrrd", [Segment("liver", inside)], Volume.from_sitk(cropped))
     for folders in (("pred", "truth"), ("truth", "pred")):
-        score = evaluate_folders(*(tmp_path / name for name in folders)).scores[0]
+        score = evaluate(pairs_of_folders(*(tmp_path / name for name in folders))).scores[0]
         assert score.dsc == pytest.approx(2 * 3 / (3 + 4))
         assert score.hd95 == pytest.approx(3)
 
@@ -179,14 +180,14 @@ def test_different_grids_are_refused_by_case(tmp_path, shift):
     write_masks(tmp_path / "truth", "patient7.nii.gz", labels((20, 20), slices=2))
     write_masks(tmp_path / "pred", "patient7.nii.gz", labels((20, 20), slices=2), **shift)
     with pytest.raises(InputError, match="patient7.*different grids"):
-        evaluate_folders(tmp_path / "pred", tmp_path / "truth")
+        evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth"))
 
 
 def test_foreign_segment_names_are_refused(tmp_path):
     write_masks(tmp_path / "truth", "a.nii.gz", labels((0, 0), (30, 30)))
     write_masks(tmp_path / "pred", "a.nii.gz", labels((0, 0), (30, 30), values=(8, 9)))
     with pytest.raises(InputError, match="'8', '9' and '1', '2'"):
-        evaluate_folders(tmp_path / "pred", tmp_path / "truth")
+        evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth"))
 
 
 def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.known import failures
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.models.expected_dsc import EXPECTED_DSC, DscPredictor, Indicators, fit_predictor, read_predictor
-from MedCLIPSAMLib.models.store import find, locate
+from MedCLIPSAMLib.models.store import find, find_model_folder
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation.expected_dsc import fitted_settings, holds_for, knows_target
@@ -268,7 +268,7 @@ def test_a_predictor_is_fitted_on_validation_alone_and_judged_on_what_it_was_not
 
 @pytest.mark.parametrize("name", ["starter", "demo"])
 def test_the_shipped_predictors_hold_for_the_shipped_models_and_settings(name):
-    folder = locate(find(name, "clip"))
+    folder = find_model_folder(find(name, "clip"))
     predictor = read_predictor(folder)
     assert holds_for(predictor, name, default_settings(name))
     sure, unsure = (predictor.predict(Indicators(*values)) for values in ([0.95] * 4, [0.6, 0.4, 0.3, 0.3]))

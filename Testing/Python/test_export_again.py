@@ -39,7 +39,7 @@ class Engine:
         for case in cases:
             self.done.append(case.name)
             record = {"case": case.name, "image": str(case.image), "status": "found", "labels": {}, "files": []}
-            record["source"] = Sources().of(case.image)
+            record["source"] = Sources().describe(case.image)
             try:
                 volume = read_volume(case.image, **case.choice())
                 masks = {label: volume.array[..., 0] > 100 for label in case.prompts}

@@ -12,7 +12,7 @@ import typer
 from MedCLIPSAMLib.choices import Strategy
 from MedCLIPSAMLib.commands.export import _say_outcome
 from MedCLIPSAMLib.export.cases import Case
-from MedCLIPSAMLib.export.job import ExportJob, ExportSettings, Segmented, write_result
+from MedCLIPSAMLib.export.job import ExportJob, ExportSettings, SegmentedCase, write_result
 from MedCLIPSAMLib.export.manifest import MANIFEST
 from MedCLIPSAMLib.pipeline.request import ResolvedRequest
 from MedCLIPSAMLib.pipeline.volume_result import VolumeResult
@@ -34,7 +34,7 @@ def write(tmp_path):
             mask[part] = score > 0
             results[label] = {0: Result(label, mask, score, "")}
         request = ResolvedRequest(tuple(results), None, (0,), Strategy.SLICES, None)
-        outcome = Segmented(volume, VolumeResult(SliceStack(volume), request, results, {}), {})
+        outcome = SegmentedCase(volume, VolumeResult(SliceStack(volume), request, results, {}), {})
         case = Case("a", tmp_path / "a.nii.gz", {label: label for label in found})
         settings = ExportSettings(**({"form": "nii.gz"} | settings))
         record = write_result(case, outcome, ExportJob(tmp_path, settings, tuple(found)))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
 from MedCLIPSAMLib.finetune import heads
 from MedCLIPSAMLib.finetune import train as fine_tuning
-from MedCLIPSAMLib.finetune.batches import PairSource, read_raster
+from MedCLIPSAMLib.finetune.batches import PairSource, read_slice
 from MedCLIPSAMLib.finetune.blend import Blend
 from MedCLIPSAMLib.finetune.evaluate import features
 from MedCLIPSAMLib.finetune.retrieval import retrieval
@@ -30,7 +30,7 @@ FIXTURES = (captions, pairs)
 HEADS = replace(QUICK, freeze="all-but-heads", crop=None, learning_rate=None, epochs=3)
 
 
-def train(pairs, out, settings=HEADS, wrapped=lambda source: source, read=read_raster, **options):
+def train(pairs, out, settings=HEADS, wrapped=lambda source: source, read=read_slice, **options):
     """Train on 20 pairs and validate on 12; `wrapped` hides what kind of source it is."""
 
     def source(part, crop):
@@ -63,7 +63,7 @@ def test_every_image_is_read_once_and_the_weights_are_those_of_running_the_tower
 
     def counted(path):
         read[path] += 1
-        return read_raster(path)
+        return read_slice(path)
 
     once = train(pairs, tmp_path / "once", read=counted)
     always = train(pairs, tmp_path / "always", wrapped=Streamed)
@@ -116,12 +116,12 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(pairs, tmp_path):
 
 
 def test_encoding_reports_progress_and_goes_on_where_it_was_cancelled(pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr(heads, "TOGETHER", 8)
+    monkeypatch.setattr(heads, "ENCODED_AT_ONCE", 8)
     seen, read = [], Counter()
 
     def counted(path):
         read[path] += 1
-        return read_raster(path)
+        return read_slice(path)
 
     with pytest.raises(Cancelled):
         train(pairs, tmp_path, read=counted, context=RunContext(seen.append, is_cancelled=lambda: len(seen) == 2))
@@ -163,7 +163,7 @@ def test_crops_are_made_where_they_are_asked_for(pairs, tmp_path):
 
     def counted(path):
         read[path] += 1
-        return read_raster(path)
+        return read_slice(path)
 
     train(pairs, tmp_path, replace(HEADS, crop=0.8), read=counted)
     assert {read[pair.image] for pair in pairs[:20]} == {HEADS.epochs}

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.errors import DeviceError, ModelError
 from MedCLIPSAMLib.files.checksums import record
 from MedCLIPSAMLib.models.catalogue import MODELS, find
 from MedCLIPSAMLib.models.device import resolve_device
-from MedCLIPSAMLib.models.store import ENVIRONMENT, cache_folder, locate, status, statuses
+from MedCLIPSAMLib.models.store import ENVIRONMENT, cache_folder, find_model_folder, status, statuses
 from MedCLIPSAMLib.resources import resource_path
 
 
@@ -62,21 +62,21 @@ def test_the_shipped_models_are_there():
     for kind in ("clip", "sam"):
         model = find("demo", kind)
         assert status(model).state == "shipped", status(model)
-        assert locate(model) == resource_path("models") / model.folder
+        assert find_model_folder(model) == resource_path("models") / model.folder
 
 
 def test_folders_are_searched_in_order(tmp_path, monkeypatch):
     model = find("medclip-samv2")
     with pytest.raises(ModelError, match="not on this machine.*medclipsam models download medclip-samv2"):
-        locate(model)
+        find_model_folder(model)
     cached = put(cache_folder() / model.folder, *CLIP)
-    assert locate(model) == cached and status(model).state == "downloaded"
+    assert find_model_folder(model) == cached and status(model).state == "downloaded"
     by_environment = put(tmp_path / "environment" / model.folder, *CLIP)
     monkeypatch.setenv(ENVIRONMENT, str(by_environment.parent))
-    assert locate(model) == by_environment and status(model).state == "offline"
+    assert find_model_folder(model) == by_environment and status(model).state == "offline"
     by_option = put(tmp_path / "option" / model.folder, *CLIP)
-    assert locate(model, by_option.parent) == by_option
-    assert locate(model, put(tmp_path / "empty")) == by_environment
+    assert find_model_folder(model, by_option.parent) == by_option
+    assert find_model_folder(model, put(tmp_path / "empty")) == by_environment
 
 
 @pytest.mark.parametrize("kind", ["clip", "sam"])
@@ -84,33 +84,33 @@ def test_a_model_that_nobody_offers_is_found_in_a_named_folder_only(tmp_path, ki
     model = replace(find("starter", kind), shipped=False)
     assert not status(model).as_dict()["downloadable"]
     with pytest.raises(ModelError, match=f"not offered for download.*'{model.folder}'.*--models-dir") as error:
-        locate(model)
+        find_model_folder(model)
     assert "models download" not in str(error.value)
     put(tmp_path / model.folder, *(file.name for file in model.files))
-    assert locate(model, tmp_path) == tmp_path / model.folder
+    assert find_model_folder(model, tmp_path) == tmp_path / model.folder
 
 
 def test_a_named_folder_must_exist(tmp_path):
     with pytest.raises(ModelError, match="does not exist.*--models-dir"):
-        locate(find("biomedclip"), tmp_path / "nowhere")
+        find_model_folder(find("biomedclip"), tmp_path / "nowhere")
 
 
 def test_a_half_copied_or_truncated_model_is_not_used(tmp_path):
     put(tmp_path / "biomedclip", "open_clip_pytorch_model.bin", "vocab.txt")
     with pytest.raises(ModelError, match="incomplete: it lacks open_clip_config.json"):
-        locate(find("biomedclip"), tmp_path)
+        find_model_folder(find("biomedclip"), tmp_path)
     put(tmp_path / "sam2.1-tiny", "sam2.1_hiera_tiny.pt")
     with pytest.raises(
         ModelError, match="damaged: 'sam2.1_hiera_tiny.pt' has 7 bytes, not 156008466.*Put the right files there"
     ):
-        locate(find("sam2.1-tiny"), tmp_path)
+        find_model_folder(find("sam2.1-tiny"), tmp_path)
 
 
 def test_an_unfinished_download_is_incomplete():
     put(cache_folder() / "sam2.1-tiny", "sam2.1_hiera_tiny.pt.partial")
     assert status(find("sam2.1-tiny")).state == "incomplete"
     with pytest.raises(ModelError, match="did not finish.*models download sam2.1-tiny"):
-        locate(find("sam2.1-tiny"))
+        find_model_folder(find("sam2.1-tiny"))
 
 
 def test_a_changed_file_is_found_by_its_checksum(tmp_path):

@@ -21,7 +21,7 @@ from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.feature_statistics import STATISTICS, FeatureStatistics, read_statistics
-from MedCLIPSAMLib.models.store import find, locate
+from MedCLIPSAMLib.models.store import find, find_model_folder
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.pipeline.request import SegmentationRequest
 from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_refused(tmp_path, data):
 
 def test_a_model_is_loaded_with_its_statistics_and_refused_with_wrong_ones(tmp_path):
     folder = tmp_path / "demo-clip"
-    shutil.copytree(locate(find("demo", "clip")), folder)
+    shutil.copytree(find_model_folder(find("demo", "clip")), folder)
     assert load_clip("demo", models_dir=tmp_path).feature_statistics is None
     two_kinds().write(folder / STATISTICS)
     with pytest.raises(ModelError, match="Expected finite statistics of 2 kinds"):
@@ -210,7 +210,7 @@ def test_statistics_of_sets_know_their_like_and_warn_of_noise(tmp_path):
 
 def test_the_shipped_statistics_warn_of_noise_and_not_of_phantoms():
     clip = load_clip("starter")
-    assert (locate(find("starter", "clip")) / STATISTICS).stat().st_size < 300_000
+    assert (find_model_folder(find("starter", "clip")) / STATISTICS).stat().st_size < 300_000
     noise = np.random.default_rng(3).integers(0, 256, (1, 200, 200, 3), dtype=np.uint8)
     phantoms = np.stack([make_phantom("test", number, "US").image for number in range(3)])
     ood_score = clip.feature_statistics.ood_score(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from helpers.exhausted import exhaust
 from recording_reply import RecordingReply
 
 from MedCLIPSAMLib import cli
@@ -127,18 +128,6 @@ def test_a_cancelled_run_resumes_and_ends_the_same(segmenter, path, strategy, tm
         assert list(plain.results[prompt]) == list(resumed.results[prompt])
         for k, result in plain.results[prompt].items():
             assert np.array_equal(result.mask, resumed.results[prompt][k].mask)
-
-
-def exhaust(module, times):
-    """Make a part of a model run out of memory the next `times` times, as CUDA does."""
-    left = [times]
-
-    def hook(*_):
-        if left[0]:
-            left[0] -= 1
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    module.register_forward_pre_hook(hook)
 
 
 @pytest.mark.parametrize("strategy", [Strategy.SLICES, Strategy.MEMORY])

@@ -159,10 +159,10 @@ def test_names_and_sizes_that_do_not_fit_are_named(data):
     with pytest.raises(InputError, match=r"000000.png' has 128 x 128 pixels and its mask 5 x 5"):
         find_test_sets(data)
     (masks / "000000.png").rename(masks / "other.png")
-    with pytest.raises(InputError, match="the image .*000000.png"):
+    with pytest.raises(InputError, match="1 of the images in .* have no mask of their name, such as '000000'"):
         find_test_sets(data)
     (data / "breast_tumors" / "test_images" / "000000.png").unlink()
-    with pytest.raises(InputError, match="the mask .*other.png"):
+    with pytest.raises(InputError, match="1 of the masks in .* have no image of their name, such as .*other.png"):
         find_test_sets(data)
 
 

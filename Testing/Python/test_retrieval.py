@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.finetune.batches import read_raster
+from MedCLIPSAMLib.finetune.batches import read_slice
 from MedCLIPSAMLib.finetune.retrieval import retrieval, spread_of, top1
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.phantoms.captions import all_texts
@@ -87,7 +87,7 @@ def test_the_command_compares_models(tmp_path, monkeypatch, capsys):
     figures = json.loads(capsys.readouterr().out)["demo"]
     assert figures["pairs"] == figures["batch"] == 12
     clip = load_clip("demo")
-    images = clip.encode_image(clip.preprocess(np.stack([read_raster(tmp_path / row["image"]) for row in rows])))
+    images = clip.encode_image(clip.preprocess(np.stack([read_slice(tmp_path / row["image"]) for row in rows])))
     similar = images @ clip.encode_text([row["caption"] for row in rows]).T
     expected = (similar.argmax(1) == torch.arange(12)).float().mean().item()
     assert figures["image_to_text"]["top1"]["mean"] == pytest.approx(expected, abs=1e-6)

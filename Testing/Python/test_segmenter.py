@@ -230,21 +230,21 @@ def test_bfloat16_outlines_the_same(segmenter):
     assert np.mean(agreement) > 0.95, agreement
 
 
-def test_a_mask_that_is_mended_before_it_is_enlarged_comes_out_so(segmenter):
+def test_a_mask_that_is_changed_before_it_is_enlarged_comes_out_so(segmenter):
     """Not square, and larger than SAM 2's own mask: the part that is left lies where it does on the whole image."""
     images = SamImageBatch(segmenter.sam)
     images.set(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)[None])
     boxes, requested = np.array([[30, 40, 200, 150], [10, 10, 90, 90]], np.float32), []
     plain, quality = images.masks([0, 0], boxes)
 
-    def mend(index, mask):
+    def change(index, mask):
         requested.append(index)
         left = np.zeros_like(mask)
         height, width = mask.shape
         left[height // 4 : height // 2, width // 2 : 3 * width // 4] = True
         return mask if index else left
 
-    masks, same = images.masks([0, 0], boxes, mend=mend)
+    masks, same = images.masks([0, 0], boxes, change_mask=change)
     assert sorted(requested) == [0, 1] and np.array_equal(quality, same) and np.array_equal(masks[1], plain[1])
     truth = np.zeros((200, 300), bool)
     truth[50:100, 150:225] = True

@@ -106,7 +106,13 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     monkeypatch.setattr(gpu, "sam21", sam)
     monkeypatch.setattr(gpu, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
     monkeypatch.setattr(gpu, "PROMPT", "brain tumor")
-    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "IMAGES": 2, "IMAGE_BATCH_SIZES": (2,), "WIDE": 160}.items():
+    for name, value in {
+        "SLICES": 3,
+        "SLICE_BATCH_SIZES": (1, 2),
+        "IMAGES": 2,
+        "IMAGE_BATCH_SIZES": (2,),
+        "WIDE": 160,
+    }.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(gpu, "NARROW", 96)
     cost = gpu.gpu_cost(1, torch.device("cpu"), RunContext())
@@ -155,7 +161,7 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
 
 def test_what_an_image_costs_between_the_networks():
     threads = torch.get_num_threads()
-    cost = between_cost(64, rounds=2)
+    cost = between_cost(64)
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
     assert all(ms > 0 for ms in cost.ms.values()) and torch.get_num_threads() == threads
     figures = shown(

@@ -13,7 +13,7 @@ from helpers.datasets import write_breast_set
 from PIL import Image
 from safetensors.torch import load_file
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.phantoms.captions import Text
 from MedCLIPSAMLib.phantoms.dataset import make_many
 from MedCLIPSAMLib.phantoms.volumes import many_volumes
@@ -258,7 +258,7 @@ def test_a_correction_is_clicked_where_the_mask_is_wrong():
 
 @pytest.fixture(scope="module")
 def examples():
-    return [from_phantom(phantom) for phantom in make_many("train", 16, 1)]
+    return [from_phantom(phantom) for phantom in make_many("train", 16)]
 
 
 def _weights(folder):
@@ -300,13 +300,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, examples):
     with pytest.raises(Cancelled):
         _train("clip", tmp_path, examples, stop_after=1)
     run = TrainingRun(Budget(steps=9), CPU, tmp_path / "clip.checkpoint", True)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(ModelError, match="other settings"):
         train_clip(tmp_path / "model", examples, run, ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1))
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, examples):
     (tmp_path / "clip.checkpoint").write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match="Expected a checkpoint"):
+    with pytest.raises(ModelError, match="damaged"):
         _train("clip", tmp_path, examples, resume=True)
 
 

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.device_choice import describe_device
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
-from MedCLIPSAMLib.segmentation.segmenter import TOGETHER, load_segmenter
+from MedCLIPSAMLib.segmentation.segmenter import IMAGES_AT_ONCE, load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
@@ -202,7 +202,7 @@ def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
     monkeypatch.setattr(batched.clip, "device", torch.device("cpu"))
     assert left_to_it.batch_size == 1 and "images one by one" in describe_device(left_to_it)
     monkeypatch.setattr(batched.clip, "device", torch.device("mps"))
-    assert left_to_it.batch_size == TOGETHER
+    assert left_to_it.batch_size == IMAGES_AT_ONCE
 
 
 def test_once_memory_ran_out_all_work_is_done_in_small_steps():

@@ -22,7 +22,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.files.claim import lock_folder
-from MedCLIPSAMLib.nnunet.predict import Image, find_images, predict
+from MedCLIPSAMLib.nnunet.predict import ImageFile, find_images, predict
 from MedCLIPSAMLib.nnunet.process import Process, one_gpu
 from MedCLIPSAMLib.nnunet.ranking import rank_records
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
@@ -274,7 +274,7 @@ def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
     image.SetSpacing((0.8, 0.8, 5.0))
     image.SetOrigin((12.0, -30.0, 140.0))
     sitk.WriteImage(image, str(tmp_path / "oblique.nii.gz"))
-    (record,) = predict([Image("oblique", tmp_path / "oblique.nii.gz")], ensemble, tmp_path / "out")
+    (record,) = predict([ImageFile("oblique", tmp_path / "oblique.nii.gz")], ensemble, tmp_path / "out")
     assert record["status"] == "found"
     mask = sitk.ReadImage(str(tmp_path / "out" / "oblique.seg.nrrd"))
     uncertain = sitk.ReadImage(str(tmp_path / "out" / "oblique_uncertainty.nii.gz"))
@@ -366,7 +366,7 @@ def test_unfinished_and_damaged_models_are_refused(run, tmp_path):
 
 def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(ensemble, tmp_path, monkeypatch):
     sitk.WriteImage(sitk.GetImageFromArray(lungs("test", 1)[0]), str(tmp_path / "one.png"))
-    images, out = [Image("one", tmp_path / "one.png")], tmp_path / "out"
+    images, out = [ImageFile("one", tmp_path / "one.png")], tmp_path / "out"
     with monkeypatch.context() as patch:
 
         def full(*_arguments):

@@ -22,7 +22,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.feature_statistics import STATISTICS, FeatureStatistics
-from MedCLIPSAMLib.models.store import find, locate
+from MedCLIPSAMLib.models.store import find, find_model_folder
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 
@@ -63,7 +63,7 @@ def test_the_modality_of_a_volume_from_dicom_reaches_the_models(operations, phan
 
 def test_images_unlike_what_the_model_has_seen_are_told_once_for_all_slices(operations, phantom, tmp_path) -> None:
     folder = tmp_path / "demo-clip"
-    shutil.copytree(locate(find("demo", "clip")), folder)
+    shutil.copytree(find_model_folder(find("demo", "clip")), folder)
     width = load_clip("demo").encode_text(["a tumor"]).shape[1]
     known = FeatureStatistics(("another world",), torch.zeros(1, width), torch.eye(width), torch.full((1,), 0.1))
     known.write(folder / STATISTICS)

@@ -17,12 +17,13 @@ from ...segmentation.tidy import tidy
 
 MASK = 256
 """Pixels along a side of SAM 2's masks for images of 1024 px."""
+ROUNDS = 50
 SHOWN, PLAIN = "map by pixel, on access", "all of it on all pixels"
 
 
 @dataclass(frozen=True)
 class BetweenCost:
-    """Milliseconds of each step for a square image, the minimum of many rounds.
+    """Milliseconds of each step for a square image, the minimum of `ROUNDS`.
 
     Args:
         pixels: its side.
@@ -38,14 +39,14 @@ class BetweenCost:
         return sum(ms for step, ms in self.ms.items() if step not in (SHOWN, PLAIN))
 
 
-def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
+def between_cost(pixels: int) -> BetweenCost:
     """Measure a map of 14 x 14 patches with one object, a quarter of the image wide, and a mask of that size."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         ms: dict[str, float] = {}
         values = _values()
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             _time_round(ms, values, pixels)
         return BetweenCost(pixels, ms)
     finally:

@@ -29,7 +29,7 @@ from .interleaved import interleaved
 from .parts import Place, kernel_seconds, time_parts
 from .saliency import difference, wait_for_device
 
-SLICES, TOGETHER = 64, (1, 8, 16, 32)
+SLICES, SLICE_BATCH_SIZES = 64, (1, 8, 16, 32)
 """Number of slices of 512 px, and batch sizes."""
 IMAGES, IMAGE_BATCH_SIZES = 16, (8, 16)
 """Number of images of 1024 px, and batch sizes."""
@@ -42,7 +42,7 @@ PLACES: dict[str, list[Place]] = {
     "between the networks": [(drafting, "draft_each")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_image_batch, "decode")],
-    "masks tidied": [(sam_image_batch, "_mend_logits")],
+    "masks tidied": [(sam_image_batch, "_change_logits")],
     "copies to the host": [(torch.Tensor, "cpu"), (sam_image_batch, "to_host")],
 }
 
@@ -88,9 +88,9 @@ def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
     parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
         "an image, SAM 2.1 tiny": lambda: _time_image(clip, "tiny", rounds),
         "where the time of an image goes": lambda: _profile(clip, WIDE, 1, rounds),
-        "slices": lambda: _stack(clip, NARROW, SLICES, TOGETHER, rounds, context),
+        "slices": lambda: _stack(clip, NARROW, SLICES, SLICE_BATCH_SIZES, rounds, context),
         "images": lambda: _stack(clip, WIDE, IMAGES, IMAGE_BATCH_SIZES, rounds, context),
-        "where the time of slices goes": lambda: _profile(clip, NARROW, max(TOGETHER), rounds),
+        "where the time of slices goes": lambda: _profile(clip, NARROW, max(SLICE_BATCH_SIZES), rounds),
         "a saliency map": lambda: _saliency(clip, rounds, context),
         "an image, SAM 2.1 large": lambda: _time_image(clip, "large", rounds),
     }

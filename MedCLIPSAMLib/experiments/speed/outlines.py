@@ -15,6 +15,7 @@ from .full_size import sam21, sam_vit_h
 from .interleaved import VariantTimes, interleaved
 
 SIZES = ("tiny", "small", "base-plus", "large")
+BOX_ROUNDS = 10
 BOX = np.array([300.0, 300.0, 700.0, 700.0])
 
 
@@ -25,7 +26,7 @@ class OutlineCost:
     Args:
         name, pixels: the model and its image size.
         times: of embedding an image, in "f32" and, where the model supports it, "bf16".
-        box_ms: milliseconds of one box on an embedded image, the median of ten.
+        box_ms: milliseconds of one box on an embedded image, the median of `BOX_ROUNDS`.
     """
 
     name: str
@@ -34,13 +35,11 @@ class OutlineCost:
     box_ms: float
 
 
-def outline_costs(
-    rounds: int, device: torch.device, context: RunContext, sizes: tuple[str, ...] = SIZES
-) -> list[OutlineCost]:
+def outline_costs(rounds: int, device: torch.device, context: RunContext) -> list[OutlineCost]:
     """Measure SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where it is installed."""
     image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     costs = []
-    for size in sizes:
+    for size in SIZES:
         for pixels in (1024, 512):
             sam = sam21(size, pixels, device)
             images = SamImageBatch(sam)
@@ -71,10 +70,10 @@ def outline_costs(
     return costs
 
 
-def _milliseconds(call: Callable[[], object], count: int = 10) -> float:
+def _milliseconds(call: Callable[[], object]) -> float:
     call()
     taken = []
-    for _ in range(count):
+    for _ in range(BOX_ROUNDS):
         started = time.perf_counter()
         call()
         taken.append(time.perf_counter() - started)

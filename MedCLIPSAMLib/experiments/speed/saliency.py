@@ -15,6 +15,8 @@ from .authors import COPIES, STEPS, authors_saliency
 from .full_size import PROMPT, biomedclip
 from .interleaved import VariantTimes, interleaved
 
+TRIES = 10
+"""Timed products of matrices."""
 AUTHORS, F32, BF16 = "authors' loop", "ours, f32", "ours, bf16"
 
 
@@ -74,14 +76,14 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunCon
     return SaliencyCost(layer, times, gflop, apart, difference(other, maps[AUTHORS]))
 
 
-def matmul_peak(device: torch.device, tries: int = 10) -> PeakThroughput:
+def matmul_peak(device: torch.device) -> PeakThroughput:
     """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
     size = 2048 if device.type == "cpu" else 8192  # a small one takes a GPU no longer than its launch
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
         layer, matrix = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
         seconds = []
-        for _ in range(tries + 1):
+        for _ in range(TRIES + 1):
             started = time.perf_counter()
             wait_for_device(layer(matrix))
             seconds.append(time.perf_counter() - started)

@@ -1,0 +1,25 @@
+"""What trainings share: which parameters of AdamW decay, and the learning rate of the demo models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+
+def decay_groups(parameters: Iterable[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Group parameters for AdamW: matrices decay, vectors and single numbers do not."""
+    matrices: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
+    for parameter in parameters:
+        (matrices if parameter.ndim > 1 else rest).append(parameter)
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def cosine_schedule(optimizer: torch.optim.Optimizer, warm_up: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Let the learning rate rise linearly in `warm_up` steps, below half a cosine that falls to 0 over all `steps`."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+    )
