@@ -52,7 +52,7 @@ class ShardSource:
         context: reports the number of pairs in the first reading.
 
     Attributes:
-        dropped: (reason, name) of each pair that cannot be used.
+        dropped: (reason, shard and key) of each pair that cannot be used.
 
     Raises:
         InputError: an invalid batch, fewer usable pairs than it takes, or a damaged shard.
@@ -87,7 +87,7 @@ class ShardSource:
         """See `batches`."""
         order = random.Random(f"{self.seed} {epoch}")
         paths = order.sample(self.paths, len(self.paths))
-        pairs = (pair for pair in self._pairs(paths) if pair["__key__"] not in self._unusable)
+        pairs = (pair for pair in self._pairs(paths) if _name(pair) not in self._unusable)
         shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(pairs)
         images, captions = [], []
         for number, pair in enumerate(shuffled):
@@ -126,18 +126,18 @@ class ShardSource:
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}
             if known.get("shards") == named and known["min_characters"] == self._min_characters:
-                return known["count"], [(reason, what) for reason, what in known["dropped"]]
+                return known["count"], [(reason, what) for reason, what in known["unusable"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         count, dropped = 0, []
         for pair in self._pairs(self.paths):
             reason = self._problem(pair)
             if reason:
-                dropped.append((reason, pair["__key__"]))
+                dropped.append((reason, _name(pair)))
             count += not reason
             context.report(count + len(dropped), None, "reading shards")
         if record is not None:
-            content = {"shards": named, "min_characters": self._min_characters, "count": count, "dropped": dropped}
+            content = {"shards": named, "min_characters": self._min_characters, "count": count, "unusable": dropped}
             with atomic_path(record) as temporary:
                 temporary.write_text(json.dumps(content), encoding="utf-8")
         return count, dropped
@@ -151,6 +151,11 @@ class ShardSource:
         except MedCLIPSAMError:
             return "images cannot be read"
         return ""
+
+
+def _name(pair: dict) -> str:
+    """Name a pair by its shard and key, as keys repeat across shards."""
+    return f"{pair['__url__']}: {pair['__key__']}"
 
 
 def _caption(pair: dict) -> str:

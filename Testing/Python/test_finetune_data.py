@@ -272,6 +272,22 @@ def test_shards_give_the_pairs_that_can_be_used(shards, folder):
     assert [a[1] + b[1] for a, b in zip(*parts)] == [captions for _, captions in every]
 
 
+def test_keys_that_repeat_in_other_shards_name_other_pairs(folder):
+    image = BytesIO()
+    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
+    for shard in range(2):
+        with tarfile.open(folder / f"part-{shard:02d}.tar", "w") as tar:
+            for number in range(3):
+                caption = "short" if (shard, number) == (0, 1) else f"Ultrasound number {shard} {number}"
+                add(tar, f"{number:04d}.png", image.getvalue())
+                add(tar, f"{number:04d}.txt", caption.encode())
+    (folder / "record.json").write_text("{}")
+    for _ in range(2):  # the second time from its record
+        made = ShardSource(expand_shards(str(folder / "part-{00..01}.tar")), 16, 5, record=folder / "record.json")
+        assert (made.count, made.steps, len(list(made.batches(0)))) == (5, 1, 1)
+        assert [name for _, name in made.dropped] == [f"{folder / 'part-00.tar'}: 0001"]
+
+
 def test_shards_that_are_missing_damaged_or_commands_are_refused(shards, folder):
     with pytest.raises(InputError, match=r"part-02.tar.*\(1 of 3 are missing\)"):
         expand_shards(shards.replace("..01", "..02"))
