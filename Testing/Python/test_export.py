@@ -196,15 +196,17 @@ def test_a_cancelled_export_keeps_what_was_done(segmenter, images, tmp_path):
     assert sum(export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz")).values()) == 5
 
 
-def test_a_broken_case_is_done_again_only_when_asked(segmenter, images, tmp_path):
+def test_a_broken_case_is_done_again_when_asked_or_when_its_file_was_replaced(segmenter, images, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "x.png").write_bytes(b"broken")
     cases, settings = find_cases(folder, {"tumor": "brain tumor"}), ExportSettings("nii.gz")
-    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"failed": 1}
+    lines = lambda: len((tmp_path / "out" / MANIFEST).read_text().splitlines())
+    for count, retry in ((1, False), (1, False), (2, True)):
+        assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings, retry=retry) == {"failed": 1}
+        assert lines() == count
     (folder / "x.png").write_bytes((images / "a.png").read_bytes())
-    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"failed": 1}
-    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings, retry=True) == {"found": 1}
+    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"found": 1}
 
 
 def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch):

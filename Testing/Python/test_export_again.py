@@ -21,6 +21,7 @@ from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.known import Sources
 from MedCLIPSAMLib.export.manifest import MANIFEST, read_records
 from MedCLIPSAMLib.export.prompt_file import read_prompts
+from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.volumes import read_volume
 
 PROMPTS = {"tumor": "brain tumor"}
@@ -143,6 +144,19 @@ def test_an_image_exchanged_under_its_name_is_done_again(folder):
     assert run(folder, out) == ["c"] and run(folder, out) == []
     assert not (out / "imagesTr" / "c_0000.nii.gz").exists() and not (out / "labelsTr" / "c.nii.gz").exists()
     assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+
+
+def test_a_case_that_was_struck_out_is_done_again_once_it_is_put_back(folder):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    strike(out, ["c"])
+    image(folder / "c.png", 220)
+    assert run(folder, out, retry=True) == []
+    assert [path.name for path in (out / "labelsTr").iterdir()] == ["a_b.nii.gz"]
+    assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+    strike(out, [])
+    assert run(folder, out) == ["c"]
+    assert read_volume(out / "imagesTr" / "c_0000.nii.gz").array.max() == 220
 
 
 def test_an_image_of_another_folder_does_not_replace_one_of_the_same_name(folder):
