@@ -282,3 +282,12 @@ def test_a_mask_that_was_not_replaced_after_all_is_of_the_files_before(run, tmp_
         assert run(*ask, "--overwrite")[0] != 0
     assert json.loads(run(*ask)[1])["exchanged"] == [str(head)]
     assert run(*ask, "--overwrite")[0] == 0 and json.loads(run(*ask)[1])["exchanged"] == []
+
+
+def test_a_full_disk_ends_the_run_over_a_folder(run, tmp_path, monkeypatch):
+    for name in "ab":
+        phantom_png(tmp_path / "in" / f"{name}.png")
+    full = Mock(side_effect=OSError(28, "No space left on device"))
+    monkeypatch.setattr("MedCLIPSAMLib.tasks.segment_files.segment_file", full)
+    code, _, err = run("segment", tmp_path / "in", "--box", "20,20,60,60", "-o", tmp_path / "out")
+    assert code == 2 and full.call_count == 1 and "No space left on device" in err

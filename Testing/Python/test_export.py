@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from MedCLIPSAMLib import cli
-from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, OutputError, attempt
 from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.export import job
 from MedCLIPSAMLib.export.cases import Case, find_cases
 from MedCLIPSAMLib.export.dicom_seg import write_dicom_seg
 from MedCLIPSAMLib.export.engines import LocalEngine
@@ -209,18 +213,49 @@ def test_a_broken_case_is_done_again_when_asked_or_when_its_file_was_replaced(se
     assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"found": 1}
 
 
-def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch):
-    def read(path):
-        if path.name == "b.png":
-            raise RuntimeError("a codec failed")
-        return read_volume(path)
+@pytest.mark.parametrize("step", ["read_volume", "segment_volume", "overlay", "write_case"])
+def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch, step):
+    real, calls = getattr(job, step), []
 
-    monkeypatch.setattr("MedCLIPSAMLib.export.job.read_volume", read)
-    counts = export(
-        find_cases(images, {"tumor": "brain tumor"}), LocalEngine(segmenter), tmp_path / "out", ExportSettings("nii.gz")
-    )
+    def failing(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MemoryError("a codec failed")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(job, step, failing)
+    cases, out = find_cases(images, {"tumor": "brain tumor"}), tmp_path / "Dataset001_Heads"
+    counts = export(cases, LocalEngine(segmenter), out, ExportSettings(keep_empty=True))
+    records = read_records(out)
     assert counts["failed"] == 2 and sum(counts.values()) == 5
-    assert "RuntimeError: a codec failed" in read_records(tmp_path / "out")["b"]["problem"]
+    (failed,) = (record for case, record in records.items() if record["status"] == "failed" and case != "broken")
+    assert "MemoryError: a codec failed" in failed["problem"] and failed["source"]["sha256"]
+    assert not failed["files"]
+    assert [len(list((out / folder).iterdir())) for folder in ("imagesTr", "labelsTr")] == [3, 3]
+
+
+NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "error, cause, ends",
+    [
+        (Cancelled(), None, Cancelled),
+        (NO_ROOM, None, OutputError),
+        (OutputError("It cannot be written."), NO_ROOM, OutputError),
+        (OutputError("It cannot be written."), OutputError("It is full."), None),
+        (FileNotFoundError(errno.ENOENT, "No such file"), None, None),
+        (InputError("It cannot be read."), NO_ROOM, None),
+    ],
+)
+def test_a_full_disk_and_the_user_end_a_run_of_many_images_and_nothing_else(error, cause, ends):
+    error.__cause__ = cause
+    with pytest.raises(ends) if ends else nullcontext():
+        failure = attempt(Mock(side_effect=error), "a", "'a.png' cannot be read")
+        if isinstance(error, MedCLIPSAMError):
+            assert failure is error
+        else:
+            assert str(failure) == "'a.png' cannot be read: FileNotFoundError: [Errno 2] No such file. Leave it out."
 
 
 def test_names_are_unique_and_fit_for_files(tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -157,6 +159,23 @@ def test_a_case_that_was_struck_out_is_done_again_once_it_is_put_back(folder):
     strike(out, [])
     assert run(folder, out) == ["c"]
     assert read_volume(out / "imagesTr" / "c_0000.nii.gz").array.max() == 220
+
+
+def test_a_case_that_cannot_be_written_leaves_nothing_and_takes_nothing_away(folder, monkeypatch):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    files = lambda: {path: path.read_bytes() for path in out.glob("*Tr/**/*")}
+    before = files()
+    image(folder / "c.png", 220)
+    image(folder / "d.png", 220)
+    for error in (OSError(errno.ENOSPC, "No space left"), InputError("It does not fit.")):
+        with monkeypatch.context() as patch:
+            patch.setattr("MedCLIPSAMLib.export.dataset.write_segmentation", Mock(side_effect=error))
+            for name in ("c", "d"):
+                with pytest.raises((OutputError, InputError), match="No space left|It does not fit"):
+                    write_case(out, name, "nnunet", read_volume(folder / f"{name}.png"), [])
+        assert files() == before
+    assert run(folder, out) == ["c", "d"] and len(files()) == 6
 
 
 def test_an_image_of_another_folder_does_not_replace_one_of_the_same_name(folder):
