@@ -6,7 +6,6 @@ are the same for all images, or come with the table; a label is what the mask is
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import os
@@ -18,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import InputError
+from ..files.csv_text import read_table
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
@@ -224,19 +224,15 @@ def _series(folder: Path, which: str | None, dicom: dict[Path, str]) -> list[tup
 
 
 def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), [name.strip().lower() for name in reader.fieldnames or []]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
+    rows = read_table(table)
+    columns = rows[0][1].keys() if rows else COLUMNS
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown or "image" not in columns:
         what = f"the unknown column '{unknown[0]}'" if unknown else "no column 'image'"
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
     requested: dict[str, tuple[Path, dict[str, str], str | None]] = {}
-    for line, row in enumerate(rows, 2):
-        row = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name}
+    for line, fields in rows:
+        row = {name: value.strip() for name, value in fields.items()}
         image = table.parent / row["image"]
         if not row["image"] or not image.exists():
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")

@@ -279,6 +279,8 @@ def test_names_are_unique_and_fit_for_files(tmp_path):
         ("prompt,image\nx\n", "Line 2.*no image ''"),
         ("image,prompt\na.png,x\na.png,x\n", "Line 3.*was there before"),
         ("image,prompt\n", "holds no images"),
+        ("image,prompt,label\na.png,brain tumor, left lobe,tumor\n", "Line 2.*4 fields for 3 columns"),
+        ('image,prompt\na.png,"x\n', "Line 2.*cannot be read"),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused(images, tmp_path, text, message):
@@ -288,6 +290,15 @@ def test_tables_that_cannot_be_used_are_refused(images, tmp_path, text, message)
             find_cases(images / "table.csv", None)
     finally:
         (images / "table.csv").unlink()
+
+
+@pytest.mark.parametrize("delimiter", ",;\t")
+def test_a_table_of_images_has_any_delimiter(images, tmp_path, delimiter):
+    table = tmp_path / "table.csv"
+    rows = (("Image", "prompt", "label"), (images / "a.png", "brain tumor", "tumor"), (images / "a.png", "skull", ""))
+    table.write_text("".join(delimiter.join(map(str, row)) + "\n" for row in rows), encoding="utf-8-sig")
+    (case,) = find_cases(table, None)
+    assert case.prompts == {"tumor": "brain tumor", "skull": "skull"}
 
 
 def test_prompts_come_from_text_or_json(tmp_path):
