@@ -118,7 +118,7 @@ class MeasuredModels(ModelOptions):
 
     def load_measured(self) -> TextSegmenter:
         """Load the models with the settings of the catalogue; errors as `load_segmenter`."""
-        return self.load(replace(self.default_settings(), precision=self.precision))
+        return self.load(ComputeOptions(self.precision).apply(self.default_settings()))
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,9 @@ class ComputeOptions:
     capture: Capture = True
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings with these options."""
-        return replace(settings, precision=self.precision, at_once=self.at_once, capture=self.capture)
+        """Return the settings with these options; a precision of the model's own stays with 'auto'."""
+        precision = settings.precision if self.precision == Precision.AUTO else self.precision
+        return replace(settings, precision=precision, at_once=self.at_once, capture=self.capture)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib.choices import CoarseMethod, SamPromptKind
-from MedCLIPSAMLib.commands.option_groups import MaskOptions
+from MedCLIPSAMLib.choices import CoarseMethod, Precision, SamPromptKind
+from MedCLIPSAMLib.commands.option_groups import ComputeOptions, MaskOptions
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.samples import SAMPLES
@@ -333,8 +333,10 @@ def test_a_stopped_run_may_go_on_with_other_slices_together():
 
 def test_the_settings_of_a_model_stay_where_no_option_is_given():
     answer = {"prompts": {"kind": "points", "margin": 0.3}, "min_part": 0.0, "style": "P1", "kind": "malignant"}
-    settings = with_changes(default_settings("demo"), answer | {"coarse": {"method": "threshold", "threshold": 0.6}})
-    assert MaskOptions().apply(settings) == settings
+    answer |= {"coarse": {"method": "threshold", "threshold": 0.6}, "precision": "f32"}
+    settings = with_changes(default_settings("demo"), answer)
+    assert MaskOptions().apply(settings) == ComputeOptions().apply(settings) == settings
+    assert ComputeOptions(Precision.BF16).apply(settings).precision == "bf16"
     options = MaskOptions(coarse=CoarseMethod.OTSU, prompts=SamPromptKind.BOXES, min_part=0.05, kind="*")
     changed = options.apply(settings)
     assert (changed.coarse.method, changed.coarse.threshold) == ("otsu", 0.6)

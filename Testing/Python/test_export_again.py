@@ -21,7 +21,7 @@ from MedCLIPSAMLib.export.dataset import segments_of, write_case
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.known import Sources
-from MedCLIPSAMLib.export.manifest import MANIFEST, read_records
+from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.prompt_file import read_prompts
 from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.volumes import read_volume
@@ -146,6 +146,18 @@ def test_an_image_exchanged_under_its_name_is_done_again(folder):
     assert run(folder, out) == ["c"] and run(folder, out) == []
     assert not (out / "imagesTr" / "c_0000.nii.gz").exists() and not (out / "labelsTr" / "c.nii.gz").exists()
     assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+
+
+def test_a_run_killed_before_its_line_is_written_leaves_no_file_that_the_manifest_does_not_know(folder, monkeypatch):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    image(folder / "c.png", 0)  # nothing is found in it any more
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "write", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, out)
+    assert [path.name for path in (out / "labelsTr").iterdir()] == ["a_b.nii.gz"]
+    assert run(folder, out) == ["c"] and json.loads((out / "dataset.json").read_text())["numTraining"] == 1
 
 
 def test_a_case_that_was_struck_out_is_done_again_once_it_is_put_back(folder):
