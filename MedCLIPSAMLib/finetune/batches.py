@@ -153,11 +153,11 @@ class PairSource:
         read: Callable[[Path], np.ndarray] = read_raster,
         keep_rest: bool = False,
     ) -> None:
-        self.batch = check_batch(batch, world, len(pairs), keep_rest)
+        check_batch(batch, world)
+        self.batch, self.steps, _ = divide(len(pairs), batch, keep_rest)
         self.pairs, self.size, self.crop = pairs, size, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
         self.read, self.keep_rest = read, keep_rest
-        self.steps, _ = count_steps(len(pairs), self.batch, keep_rest)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See the head of this file."""
@@ -231,21 +231,22 @@ def _without_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def check_batch(batch: int, world: int, pairs: int, keep_rest: bool) -> int:
-    """Return the size of the batches of some pairs; refuse one without negatives, or that they do not fill.
-
-    See `PairSource` for the arguments.
-    """
+def check_batch(batch: int, world: int) -> None:
+    """Refuse a batch that has no negatives or cannot be divided among the processes; see `PairSource`."""
     if batch < 2:
         raise InputError(f"A batch of {batch} has no negatives to learn from.", "Take 2 or more; the paper takes 64.")
     if batch % world:
         raise InputError(f"A batch of {batch} cannot be shared by {world} processes.", "Take a multiple of it.")
+
+
+def divide(pairs: int, batch: int, keep_rest: bool) -> tuple[int, int, int]:
+    """Return the size of an epoch's batches, their number, and the number of pairs in them; see `PairSource`.
+
+    Raises:
+        InputError: fewer pairs than a batch.
+    """
     if pairs < (least := 2 if keep_rest else batch):
         raise InputError(f"{pairs} usable pairs do not fill a batch of {least}.", "Give more pairs or a smaller batch.")
-    return min(batch, pairs)
-
-
-def count_steps(pairs: int, batch: int, keep_rest: bool) -> tuple[int, int]:
-    """Return how many batches an epoch has, and how many pairs are in them; see `PairSource`."""
+    batch = min(batch, pairs)
     steps, rest = divmod(pairs, batch)
-    return steps + (keep_rest and rest > 1), pairs if keep_rest else pairs - rest
+    return batch, steps + (keep_rest and rest > 1), pairs if keep_rest else pairs - rest

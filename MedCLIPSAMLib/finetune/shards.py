@@ -21,7 +21,7 @@ from ..errors import InputError, MedCLIPSAMError, attempt
 from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
-from .batches import Batch, check_batch, count_steps, draw_crop, read_raster, square
+from .batches import Batch, check_batch, divide, draw_crop, read_raster, square
 from .captions import CAPTION_FIELDS, MIN_CHARACTERS, clean_caption
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
@@ -72,12 +72,12 @@ class ShardSource:
         min_characters: int = MIN_CHARACTERS,
         keep_rest: bool = False,
     ) -> None:
+        check_batch(batch, world)
         self.paths, self.size, self.crop = paths, size, crop
         self.seed, self.rank, self.world, self._min_characters = seed, rank, world, min_characters
         self.count, self.dropped = self._count(record, context)
         self._unusable = {what for _reason, what in self.dropped}
-        self.batch = check_batch(batch, world, self.count, keep_rest)
-        self.steps, self._used = count_steps(self.count, self.batch, keep_rest)
+        self.batch, self.steps, self._used = divide(self.count, batch, keep_rest)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `batches`."""
