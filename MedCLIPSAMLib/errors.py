@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import re
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
 """Exit codes: refused with a message, ended by Ctrl+C, ended by SIGTERM."""
@@ -53,6 +60,40 @@ def from_system(error: OSError) -> OutputError:
     """Convert an error of the system to one with a remedy, naming the file."""
     named = f"'{error.filename}': " if error.filename is not None else ""
     return OutputError(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
+
+
+def attempt(work: Callable[[], T], name: str, failure: str) -> T | MedCLIPSAMError:
+    """Do the work on one image of many and return its result, or why it failed, so that the others go on.
+
+    An error that was not foreseen is logged with its traceback.
+
+    Args:
+        name: of the image, for the log.
+        failure: how the message of such an error begins, as in "'head.nii' cannot be read".
+
+    Raises:
+        Cancelled: the user cancelled. OutputError: the system refuses to write, as on a full disk.
+    """
+    try:
+        return work()
+    except Cancelled:
+        raise
+    except MedCLIPSAMError as error:
+        if isinstance(error, OutputError) and _is_of_system(error):
+            raise
+        log.info("%s: %s", name, error)
+        return error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise from_system(error) from error
+        log.warning("%s failed", name, exc_info=True)
+        return InputError(f"{failure}: {type(error).__name__}: {error}.", "Leave it out.")
+
+
+def _is_of_system(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return error is not None
 
 
 class DeviceError(MedCLIPSAMError):

@@ -62,8 +62,7 @@ class CaseOptions:
         if text.prompt and self.prompts:
             raise InputError("Both -p and --prompts were given.", "Give one of them.")
         prompts = read_prompts(self.prompts) if self.prompts else parse_prompts(text.prompt)
-        cases = find_cases(inputs, prompts, series.series, series.phase, self.include, self.exclude)
-        return [replace(case, negative=case.negative or text.negative) for case in cases]
+        return find_cases(inputs, prompts, series.series, series.phase, self.include, self.exclude, text.negative)
 
 
 @dataclass(frozen=True)

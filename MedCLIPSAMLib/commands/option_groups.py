@@ -118,7 +118,7 @@ class MeasuredModels(ModelOptions):
 
     def load_measured(self) -> TextSegmenter:
         """Load the models with the settings of the catalogue; errors as `load_segmenter`."""
-        return self.load(replace(self.default_settings(), precision=self.precision))
+        return self.load(ComputeOptions(self.precision).apply(self.default_settings()))
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,9 @@ class ComputeOptions:
     capture: Capture = True
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings with these options."""
-        return replace(settings, precision=self.precision, at_once=self.at_once, capture=self.capture)
+        """Return the settings with these options; a precision of the model's own stays with 'auto'."""
+        precision = settings.precision if self.precision == Precision.AUTO else self.precision
+        return replace(settings, precision=precision, at_once=self.at_once, capture=self.capture)
 
 
 @dataclass(frozen=True)
@@ -173,31 +174,42 @@ class MaskOptions:
     steps: Annotated[int | None, typer.Option(help="M2IB: optimization steps.")] = None
     samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None
-    coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is thresholded.")] = CoarseMethod.OTSU
-    prompts: Annotated[SamPromptKind, typer.Option(help="Prompts of SAM 2.")] = SamPromptKind.BOXES
+    coarse: Annotated[
+        CoarseMethod | None,
+        typer.Option(help="How the saliency map is thresholded. 'otsu' unless the model has its own."),
+    ] = None
+    prompts: Annotated[
+        SamPromptKind | None, typer.Option(help="Prompts of SAM 2. 'boxes' unless the model has its own.")
+    ] = None
     presence: Presence = None
     min_part: Annotated[
-        float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")
-    ] = 0.05
+        float | None,
+        typer.Option(
+            help="Remove parts and fill holes below this share of a mask; 0 leaves them. 0.05 unless the model has its "
+            "own."
+        ),
+    ] = None
     style: Annotated[
         str | None, typer.Option(help="Prompt style P0 to P5, for prompts that name the target of a prompt set.")
     ] = None
-    kind: Annotated[str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")] = "*"
+    kind: Annotated[
+        str | None,
+        typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'; '*' takes all."),
+    ] = None
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings of a model with these options in their place."""
-        from ..segmentation.coarse import CoarseSettings
-
-        options = {name: getattr(self, name) for name in ("layer", "beta", "steps", "samples", "seed")}
+        """Return the settings of a model with the options that were given in their place."""
+        saliency = _given(layer=self.layer, beta=self.beta, steps=self.steps, samples=self.samples, seed=self.seed)
         return replace(
-            settings.with_saliency(**{name: value for name, value in options.items() if value is not None}),
-            coarse=CoarseSettings(method=self.coarse),
-            prompts=replace(settings.prompts, kind=self.prompts),
-            presence_threshold=settings.presence_threshold if self.presence is None else self.presence,
-            min_part=self.min_part,
-            style=self.style,
-            kind=self.kind,
+            settings.with_saliency(**saliency),
+            coarse=replace(settings.coarse, **_given(method=self.coarse)),
+            prompts=replace(settings.prompts, **_given(kind=self.prompts)),
+            **_given(presence_threshold=self.presence, min_part=self.min_part, style=self.style, kind=self.kind),
         )
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True)

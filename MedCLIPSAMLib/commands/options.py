@@ -44,7 +44,10 @@ ModelsDir = Annotated[
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:N or mps.")]
 PrecisionName = Annotated[
-    Precision, typer.Option("--precision", help="Precision of matrix products; 'auto' is bf16 where it is fast.")
+    Precision,
+    typer.Option(
+        "--precision", help="Precision of matrix products; 'auto' is the model's own, else bf16 where it is fast."
+    ),
 ]
 SlicePlane = Annotated[Plane, typer.Option("--plane", help="Plane of the slices.")]
 WindowRange = Annotated[

@@ -74,7 +74,7 @@ def train(
     clip_settings = replace(ClipTraining(), steps=clip_steps or ClipTraining.steps) if clip else None
     sam_settings = replace(SamTraining(), steps=sam_steps or SamTraining.steps) if sam else None
     chosen = [name for name, taken in (("demo-clip", clip), ("demo-sam", sam)) if taken]
-    if out is not None:
-        check_folders([out / name for name in chosen], overwrite)
-    seconds = train_demo_models(out or resource_path("models"), clip_settings, sam_settings)
+    folder = out or resource_path("models")
+    check_folders([folder / name for name in chosen], overwrite)
+    seconds = train_demo_models(folder, clip_settings, sam_settings)
     typer.echo(f"Trained in {seconds / 60:.1f} min.")

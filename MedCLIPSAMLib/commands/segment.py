@@ -216,6 +216,7 @@ def segment(
     from ..export.case_key import CaseKey
     from ..tasks.batch import prepare
     from ..tasks.segment_files import FileSegmenter
+    from ..tasks.segmented import Segmented
 
     outputs = output.outputs(out)
     read = written.read(text, marks)
@@ -245,9 +246,11 @@ def segment(
         try:
             for number, (image, places) in enumerate(todo, 1):
                 title = f"{number} of {len(todo)}, {image.name}" if outputs.is_folder else ""
-                batch.record_source(image, places)
+                source = batch.describe_source(image, places)
                 with progress_bar(title or "loading", quiet=as_json) as run_context:
                     outcome = segmenter.segment(image, places, run_context.titled(title) if title else run_context)
+                if isinstance(outcome, Segmented):
+                    batch.record_source(image, source)
                 report.add(image, outcome)
         except KeyboardInterrupt:
             report.say_stopped(batch.unfinished_steps)

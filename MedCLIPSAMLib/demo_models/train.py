@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from ..files.folder import atomic_folder
 from ..run_context import RunContext
 from .train_clip import ClipTraining, train_clip
 from .train_sam import SamTraining, train_sam
@@ -24,7 +25,7 @@ def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining 
     """Train the demo models from random weights, printing their progress.
 
     Args:
-        folder: where demo-clip/ and demo-sam/ are written.
+        folder: where demo-clip/ and demo-sam/ are written, each whole at the end of its training.
         clip, sam: settings; None leaves that model alone.
 
     Returns:
@@ -36,17 +37,18 @@ def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining 
     ) as pool:
         running = []
         if sam is not None:
-            running.append(pool.submit(_time_training, "sam", partial(train_sam, folder / "demo-sam", sam)))
+            running.append(pool.submit(_time_training, "sam", partial(train_sam, settings=sam), folder))
         if clip is not None:
-            running.append(pool.submit(_time_training, "clip", partial(train_clip, folder / "demo-clip", clip)))
+            running.append(pool.submit(_time_training, "clip", partial(train_clip, settings=clip), folder))
         for future in running:
             future.result()
     return time.time() - started
 
 
-def _time_training(name: str, train: Callable[[RunContext], None]) -> None:
+def _time_training(name: str, train: Callable[..., None], folder: Path) -> None:
     """Run one training and print its processor time: the wall clock of a core that does nothing else."""
-    train(RunContext(on_notice=_print))
+    with atomic_folder(folder / f"demo-{name}") as temporary:
+        train(temporary, context=RunContext(on_notice=_print))
     _print(f"{name}: {sum(os.times()[:4]) / 60:.1f} min of processor time, the making of phantoms included")
 
 

@@ -180,7 +180,7 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
     """Train the demo CLIP from random weights and write its folder (see `models.clip` for the layout).
 
     Args:
-        folder: where the model is written; its weights are replaced at the end only.
+        folder: where the model is written, its weights at the end.
         context: notified every 20 steps.
     """
     torch.manual_seed(settings.seed)

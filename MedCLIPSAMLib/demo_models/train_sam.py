@@ -115,13 +115,11 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunC
     """Train the demo SAM 2 from random weights and write its folder (sam2_demo.yaml, model.safetensors).
 
     Args:
-        folder: where the model is written; its weights are replaced at the end only.
+        folder: where the model is written, its weights at the end.
         context: notified every 50 steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "sam2_demo.yaml"
-    if not config.exists():
-        copyfile(resource_path("models/demo-sam/sam2_demo.yaml"), config)
+    copyfile(resource_path("models/demo-sam/sam2_demo.yaml"), config := folder / "sam2_demo.yaml")
     torch.manual_seed(settings.seed)
     sam = build_sam(config).train().requires_grad_(True)
     rng, generator = np.random.default_rng(settings.seed), torch.Generator().manual_seed(settings.seed)

@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.masks import RASTER_MASK_SUFFIXES, WHITE, common_grid, gray_levels, read_masks
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, attempt
+from MedCLIPSAMLib.evaluation.masks import RASTER_MASK_SUFFIXES, WHITE, Masks, common_grid, gray_levels, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
 from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
 from MedCLIPSAMLib.files.atomic import atomic_path
@@ -119,11 +120,12 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
     extra, scores = list(pairs.extra), []
     for done, (case, (pred, truth)) in enumerate(sorted(cases.items())):
         context.report(done, len(cases), case)
-        try:
-            scores += _score_case(case, pred, truth, None if single else known, tolerance, renamed)
-        except InputError as error:
-            failed[case] = f"{error.problem} {error.remedy}".strip()
+        work = partial(_score_case, case, pred, truth, None if single else known, tolerance, renamed)
+        scored = attempt(work, case, f"'{case}' cannot be scored")
+        if isinstance(scored, MedCLIPSAMError):
+            failed[case] = str(scored)
             continue
+        scores += scored
         if not single and pred is not None:
             extra += [f"{case}: {segment}" for segment in sorted(_renamed(names, renamed, pred) - known)]
     if failed and not scores:
@@ -138,14 +140,17 @@ def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str], list
     failed: dict[str, str] = {}
     notes: list[str] = []
     for case, pair in pairs.cases.items():
-        try:
-            found = [read_masks(path) for path in pair if path is not None]
-        except InputError as error:
-            failed[case] = f"{error.problem} {error.remedy}".strip()
+        found = attempt(partial(_read_pair, pair), case, f"The masks of '{case}' cannot be read")
+        if isinstance(found, MedCLIPSAMError):
+            failed[case] = str(found)
             continue
         names |= {masks.path: set(masks.masks) for masks in found}
         notes += [note for masks in found for note in masks.notes if note not in notes]
     return names, failed, notes
+
+
+def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
+    return [read_masks(path) for path in pair if path is not None]
 
 
 def _renamed(names: Mapping[Path, set[str]], renamed: Mapping[Path, Mapping[str, str]], path: Path) -> set[str]:

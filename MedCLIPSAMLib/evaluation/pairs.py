@@ -9,7 +9,7 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES
-from MedCLIPSAMLib.files.csv_text import read_rows
+from MedCLIPSAMLib.files.csv_text import read_table
 from MedCLIPSAMLib.files.json_text import read_json
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -72,12 +72,8 @@ def pairs_of_table(table: Path) -> MaskPairs:
     Raises:
         InputError: unreadable, other columns, no truth in a line, or a case twice.
     """
-    try:
-        rows = read_rows(table.read_text(encoding="utf-8-sig"), table)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
     cases: dict[str, tuple[Path | None, Path]] = {}
-    for line, fields in rows:
+    for line, fields in read_table(table):
         row = {name: text.strip() for name, text in fields.items()}
         if not row.keys() >= {"prediction", "truth"} or not row["truth"]:
             raise InputError(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from ..errors import InputError
+from ..files.csv_text import read_table
 from .folders import METRICS
 
 
@@ -16,18 +16,17 @@ def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
         InputError: unreadable, other columns, a value that is no number, or a case twice.
     """
     scores: dict[tuple[str, str], dict[str, float]] = {}
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                key = row["case"], row["segment"]
-                if key in scores:
-                    raise InputError(f"'{path}' has the case '{key[0]}' twice.", "Keep one line of it.")
-                scores[key] = {name: float(row[name]) for name in METRICS}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"Expected a table of scores, got '{path}': {type(error).__name__}: {error}.",
-            "Write it by medclipsam evaluate --csv.",
-        ) from error
+    for line, row in read_table(path):
+        try:
+            key, values = (row["case"], row["segment"]), {name: float(row[name]) for name in METRICS}
+        except (KeyError, ValueError) as error:
+            raise InputError(
+                f"Expected a table of scores, got line {line} of '{path}': {type(error).__name__}: {error}.",
+                "Write it by medclipsam evaluate --csv.",
+            ) from error
+        if key in scores:
+            raise InputError(f"'{path}' has the case '{key[0]}' twice.", "Keep one line of it.")
+        scores[key] = values
     if not scores:
         raise InputError(f"'{path}' holds no scores.", "Write it by medclipsam evaluate --csv.")
     return scores

@@ -6,7 +6,6 @@ are the same for all images, or come with the table; a label is what the mask is
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import os
@@ -18,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import InputError
+from ..files.csv_text import read_table
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
@@ -108,11 +108,12 @@ def find_cases(
     phase: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    negative: str | None = None,
 ) -> list[Case]:
     """Find the images of a folder tree, or of a table (.csv) with their paths and, in a column `prompt`, the prompts.
 
     Args:
-        prompts: by label, for images without one in the table.
+        prompts, negative: by label, and what to exclude, for images without one in the table.
         series, include, exclude: see `ImageChoice`; patterns choose among the images of a table too.
         phase: of series with several images at one position.
 
@@ -121,7 +122,7 @@ def find_cases(
     """
     choice = ImageChoice(series, tuple(include), tuple(exclude))
     if inputs.is_file() and inputs.suffix.lower() == ".csv":
-        cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts)]
+        cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
         cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
         if not cases:
             raise InputError(f"No image of '{inputs}' fits --include and --exclude.", "Change the patterns.")
@@ -131,10 +132,11 @@ def find_cases(
     if not prompts:
         raise InputError("No prompts were given.", "Name them by -p, or a file of them by --prompts.")
     if inputs.is_file():
-        return [Case(case_names([Path(inputs.name)])[0], inputs, dict(prompts), series=series, phase=phase)]
+        return [Case(case_names([Path(inputs.name)])[0], inputs, dict(prompts), negative, series, phase)]
     images = images_below(inputs, choice)
     names = case_names([path for path, _, _ in images])
-    return [Case(name, image, dict(prompts), None, uid, phase, inputs) for name, (_, image, uid) in zip(names, images)]
+    asked = dict(prompts), negative
+    return [Case(name, image, *asked, uid, phase, inputs) for name, (_, image, uid) in zip(names, images)]
 
 
 def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tuple[Path, Path, str | None]]:
@@ -223,20 +225,16 @@ def _series(folder: Path, which: str | None, dicom: dict[Path, str]) -> list[tup
     return [(f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid) for name, image, uid in found]
 
 
-def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), [name.strip().lower() for name in reader.fieldnames or []]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
+def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | None) -> list[Case]:
+    rows = read_table(table)
+    columns = rows[0][1].keys() if rows else COLUMNS
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown or "image" not in columns:
         what = f"the unknown column '{unknown[0]}'" if unknown else "no column 'image'"
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
     requested: dict[str, tuple[Path, dict[str, str], str | None]] = {}
-    for line, row in enumerate(rows, 2):
-        row = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name}
+    for line, fields in rows:
+        row = {name: value.strip() for name, value in fields.items()}
         image = table.parent / row["image"]
         if not row["image"] or not image.exists():
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")
@@ -244,7 +242,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
         if not own:
             raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all by -p.")
         key = row.get("case") or row["image"]
-        _, known, _ = requested.setdefault(key, (image, {}, row.get("negative") or None))
+        _, known, _ = requested.setdefault(key, (image, {}, row.get("negative") or negative))
         if requested[key][0] != image or known.keys() & own.keys():
             raise InputError(f"Line {line} of '{table}': '{key}' was there before.", "Give each label of a case once.")
         known.update(own)
@@ -252,9 +250,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
     names = case_names([Path(key) for key in requested])
     root = table.parent
-    return [
-        Case(name, image, own, negative, root=root) for name, (image, own, negative) in zip(names, requested.values())
-    ]
+    return [Case(name, image, own, other, root=root) for name, (image, own, other) in zip(names, requested.values())]
 
 
 def case_names(paths: list[Path]) -> list[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -94,50 +95,52 @@ def is_label_map(form: str) -> bool:
     return form not in ("seg.nrrd", "dcm")
 
 
-def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Sequence[Segment]) -> list[str]:
-    """Write a case, with its image for nnU-Net, and return the files' names, relative to `folder`.
+def write_case(
+    folder: Path,
+    name: str,
+    form: str,
+    volume: Volume,
+    segments: Sequence[Segment],
+    uncertain: Sequence[np.ndarray | None] = (),
+) -> list[str]:
+    """Write a case, with its image for nnU-Net, and return the files' names, relative to `folder`; the masks' is last.
 
-    Where segments overlap, a label map keeps the one with the higher score (tag MedCLIPSAM.Score).
+    All files are there once all are complete; where that fails, earlier ones of the case stay as they were. Where
+    segments overlap, a label map keeps the one with the higher score (tag MedCLIPSAM.Score).
+
+    Args:
+        uncertain: the uncertainty of the vote on each label, (K, J, I) float32, of which the largest value is written;
+            None where there was no vote.
 
     Raises:
-        InputError: this image does not fit that format. OutputError: it cannot be written; files of the case that
-            were written are removed.
+        InputError: this image does not fit that format. OutputError: it cannot be written.
     """
-    files = case_files(name, form)
+    *images, masks = case_files(name, form)
+    voted = [values for values in uncertain if values is not None]
+    files = [*images, *([f"{UNCERTAINTY}/{name}.nii.gz"] if voted else []), masks]
     if form == "png" and volume.shape[0] > 1:
         raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
     if is_label_map(form):
         segments, _ = without_overlap(segments)
     try:
-        for file in files:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        if form == "nnunet":
-            write_array(folder / files[0], gray(volume), volume)
-        if form == "dcm":
-            write_dicom_seg(folder / files[-1], segments, volume)
-        else:
-            write_segmentation(folder / files[-1], segments, volume)
+        with ExitStack() as complete:
+            for file in files:
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            paths = {file: complete.enter_context(atomic_path(folder / file)) for file in files}
+            for file in images:
+                write_array(paths[file], gray(volume), volume)
+            if voted:
+                write_saliency(paths[files[-2]], np.max(voted, axis=0), volume)
+            if form == "dcm":
+                write_dicom_seg(paths[masks], segments, volume)
+            else:
+                write_segmentation(paths[masks], segments, volume)
     except (OSError, RuntimeError, OutputError) as error:
-        for file in files:
-            (folder / file).unlink(missing_ok=True)
-        reason = getattr(error, "problem", str(error).splitlines()[0])
-        raise OutputError(f"The case '{name}' cannot be written: {reason}", "Make room on the disk.") from error
+        cause = error.__cause__ or error  # the error itself names a temporary file
+        reason = getattr(cause, "strerror", None) or str(cause).partition("\n")[0]
+        problem = f"The case '{name}' cannot be written: {reason.rstrip('.')}."
+        raise OutputError(problem, "Make room on the disk.") from error
     return files
-
-
-def write_uncertainty(folder: Path, name: str, volume: Volume, maps: Sequence[np.ndarray | None]) -> list[str]:
-    """Write the uncertainty of a vote, and return the file's name in `folder`; none without a vote.
-
-    Args:
-        maps: (K, J, I) float32 of each label, of which the largest value counts; None where there was no vote.
-    """
-    voted = [values for values in maps if values is not None]
-    if not voted:
-        return []
-    file = f"{UNCERTAINTY}/{name}.nii.gz"
-    (folder / UNCERTAINTY).mkdir(exist_ok=True)
-    write_saliency(folder / file, np.max(voted, axis=0), volume)
-    return [file]
 
 
 def write_description(folder: Path, form: str, labels: Sequence[str], cases: Sequence[str], channel: str) -> None:

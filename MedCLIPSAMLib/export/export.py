@@ -26,7 +26,7 @@ from .image_names import ImageNames
 from .job import ExportJob, ExportSettings
 from .known import Sources, check_prompts, describing, exchanged, with_known_names
 from .manifest import Manifest
-from .upkeep import refresh
+from .upkeep import read_struck, refresh
 
 
 def export(
@@ -40,11 +40,13 @@ def export(
 ) -> dict[str, int]:
     """Segment and write every case that is not in the manifest in `out` yet, or whose image has changed.
 
+    Cases that were struck out are left alone.
+
     Args:
         engine: segments on this machine or on a cluster; the masks are the same.
         out: the dataset's folder; new, empty, or of the same export.
         context: reports each finished case, with its name as the message, and its status.
-        retry: process failed cases again.
+        retry: process failed cases again also where their image is the same.
         key: name the cases by its numbers, and let nothing else in the dataset name their images.
 
     Returns:
@@ -72,6 +74,7 @@ def export(
         check_prompts(cases, records)
         again = exchanged(cases, records, sources, images)
         again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
+        again -= read_struck(out)  # until they are put back
         todo = [case for case in cases if case.name not in records or case.name in again]
         write = describing(todo, out, dict(records), images, manifest.write)
         job = ExportJob(out, settings, tuple(labels))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from ..choices import ExportFormat, Plane, Strategy
-from ..errors import Cancelled, InputError, MedCLIPSAMError
+from ..errors import InputError, MedCLIPSAMError, attempt
 from ..evaluation.overlays import overlay
 from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
@@ -30,11 +29,9 @@ from ..volumes.terminology import color_for
 from ..volumes.window import Window, check_window
 from ..volumes.write import write_png
 from .cases import Case
-from .dataset import is_label_map, segments_of, write_case, write_uncertainty
+from .dataset import is_label_map, segments_of, write_case
 from .known import Sources
 from .report import IMAGE_FOLDER
-
-log = logging.getLogger(__name__)
 
 _NO_MINIMUM = "Leave the minimum of the expected DSC out; the minimum of the score is for every image."
 
@@ -85,40 +82,41 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """An image that was read, and the seconds it took."""
+    """An image that was read, its files, see `known.Sources`, and the seconds it took."""
 
     volume: Volume
+    source: dict[str, Any]
     seconds: float
 
 
 @dataclass(frozen=True)
 class SegmentedCase:
-    """An image and its result, and the seconds of each step."""
+    """An image and its result, the image's files, and the seconds of each step."""
 
     volume: Volume
     result: VolumeResult
+    source: dict[str, Any]
     seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
 class FailedCase:
-    """Why a case has no result, and the seconds of each step."""
+    """Why a case has no result, the image's files, and the seconds of each step."""
 
     error: MedCLIPSAMError
+    source: dict[str, Any]
     seconds: dict[str, float]
 
 
 def read_case(case: Case) -> LoadedCase | FailedCase:
-    """Read the image of a case."""
+    """Read the image of a case; its files are described before, so that a change in between shows as one."""
     started = time.perf_counter()
-    try:
-        return LoadedCase(read_volume(case.image, **case.choice()), time.perf_counter() - started)
-    except MedCLIPSAMError as error:
-        problem = error
-    except Exception as error:  # one image of thousands must not end the run
-        problem = InputError(f"'{case.image}' cannot be read: {type(error).__name__}: {error}.", "Leave it out.")
-    log.info("%s: %s", case.name, problem)
-    return FailedCase(problem, {"load": time.perf_counter() - started, "segment": 0.0})
+    source = Sources().describe(case.image)
+    volume = attempt(lambda: read_volume(case.image, **case.choice()), case.name, f"'{case.image}' cannot be read")
+    seconds = time.perf_counter() - started
+    if isinstance(volume, MedCLIPSAMError):
+        return FailedCase(volume, source, {"load": seconds, "segment": 0.0})
+    return LoadedCase(volume, source, seconds)
 
 
 def segment_case(
@@ -132,21 +130,24 @@ def segment_case(
     if isinstance(loaded, FailedCase):
         return loaded
     started = time.perf_counter()
-    prompts = tuple(dict.fromkeys(case.prompts.values()))
-    try:
-        if settings.min_expected_dsc:
-            _require_expected_dsc(segmenter, case, loaded.volume, settings)
-        request = SegmentationRequest(
-            prompts, case.negative, settings.plane, "all", settings.strategy, window=settings.window
-        )
-        result = segment_volume(segmenter, loaded.volume, request, context.without_progress()).collect()
-    except Cancelled:
-        raise
-    except MedCLIPSAMError as error:
-        log.info("%s: %s", case.name, error)
-        return FailedCase(error, {"load": loaded.seconds, "segment": 0.0})
+    work = lambda: _segment(segmenter, case, loaded.volume, settings, context)
+    result = attempt(work, case.name, f"'{case.image}' cannot be segmented")
+    if isinstance(result, MedCLIPSAMError):
+        return FailedCase(result, loaded.source, {"load": loaded.seconds, "segment": 0.0})
     seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
-    return SegmentedCase(loaded.volume, result, seconds)
+    return SegmentedCase(loaded.volume, result, loaded.source, seconds)
+
+
+def _segment(
+    segmenter: TextSegmenter, case: Case, volume: Volume, settings: ExportSettings, context: RunContext
+) -> VolumeResult:
+    if settings.min_expected_dsc:
+        _require_expected_dsc(segmenter, case, volume, settings)
+    prompts = tuple(dict.fromkeys(case.prompts.values()))
+    request = SegmentationRequest(
+        prompts, case.negative, settings.plane, "all", settings.strategy, window=settings.window
+    )
+    return segment_volume(segmenter, volume, request, context.without_progress()).collect()
 
 
 def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, settings: ExportSettings) -> None:
@@ -168,18 +169,24 @@ def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, 
 
 
 def write_result(case: Case, outcome: SegmentedCase | FailedCase, job: ExportJob) -> dict[str, Any]:
-    """Write the files of a case, and return its line of the manifest."""
-    record = new_record(case)
-    record["seconds"] = outcome.seconds
+    """Write the files of a case, and return its line of the manifest.
+
+    Raises:
+        OutputError: the system refuses to write, as on a full disk.
+    """
+    record = new_record(case) | {"source": outcome.source}
     started = time.perf_counter()
-    record["source"] = Sources().describe(case.image)
+    written: dict[str, Any] | MedCLIPSAMError
     if isinstance(outcome, FailedCase):
-        record |= {"problem": outcome.error.problem, "remedy": outcome.error.remedy}
+        written = outcome.error
     else:
-        record |= _write_files(case, outcome, job)
+        written = attempt(
+            lambda: _write_files(case, outcome, job), case.name, f"The masks of '{case.image}' cannot be written"
+        )
+    if isinstance(written, MedCLIPSAMError):
+        written = {"problem": written.problem, "remedy": written.remedy}
     seconds = outcome.seconds | {"write": time.perf_counter() - started}
-    record["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
-    return record
+    return record | written | {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
 
 
 def new_record(case: Case) -> dict[str, Any]:
@@ -189,25 +196,19 @@ def new_record(case: Case) -> dict[str, Any]:
 
 
 def _write_files(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str, Any]:
-    """Write masks and image of a case, and return their fields of the manifest."""
+    """Write the overlay of a case, then its masks and image, and return their fields of the manifest."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
-    record: dict[str, Any] = {}
     labels, segments, lost = _judge(case, outcome, job)
     masks, tags = ({label: getattr(one, name) for label, one in segments.items()} for name in ("mask", "tags"))
     states = [label["status"] for label in labels.values()]
-    record["labels"] = labels
-    record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
-    record["modality"] = volume.modality
+    status = next((state for state in ("found", "filtered") if state in states), "empty")
+    record: dict[str, Any] = {"labels": labels, "status": status, "modality": volume.modality}
     record["notes"] = [*volume.notes, *result.notes, *lost]
-    if record["status"] == "found" or (settings.keep_empty and record["status"] == "empty"):
-        try:
-            ordered = segments_of(job.labels, masks, tags)
-            files = write_case(job.out, case.name, settings.form, volume, ordered)
-            uncertain = [result.uncertainty(prompt) for prompt in case.prompts.values()]
-            record["files"] = [*files[:-1], *write_uncertainty(job.out, case.name, volume, uncertain), files[-1]]
-        except InputError as error:
-            record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
     record["slice"] = _write_overlay(job.out, case, result, masks)
+    if status == "found" or (settings.keep_empty and status == "empty"):
+        ordered = segments_of(job.labels, masks, tags)
+        uncertain = [result.uncertainty(prompt) for prompt in case.prompts.values()]
+        record["files"] = write_case(job.out, case.name, settings.form, volume, ordered, uncertain)
     return record
 
 

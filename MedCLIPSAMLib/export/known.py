@@ -103,7 +103,7 @@ def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images:
     for case in cases:
         record = records.get(case.name, {})
         before = record.get("source")
-        if not before or "trusted" in record or record["status"] == "failed" or sources.is_same(case.image, before):
+        if not before or "trusted" in record or sources.is_same(case.image, before):
             continue
         if not images.is_of(record, _describe(case, images), case.image):
             raise InputError(
@@ -121,7 +121,10 @@ def describing(
     images: ImageNames,
     write: Callable[[Mapping[str, Any]], None],
 ) -> Callable[[Mapping[str, Any]], None]:
-    """Let `write` also record the source of a case, and remove earlier files of it that it no longer has."""
+    """Let `write` also record the source of a case; before it, remove earlier files that the case no longer has.
+
+    A run that is killed in between does the case again, as its source is not recorded yet.
+    """
     by_name = {case.name: case for case in cases}
 
     def complete(record: Mapping[str, Any]) -> None:
@@ -129,10 +132,10 @@ def describing(
         about: dict[str, Any] = {"prompts": dict(case.prompts), "negative": case.negative}
         source = record["source"]
         about["source"] = {name: source[name] for name in source if name != "time" or not images.anonymous}
-        write({**images.scrub(record, case.image, case.folder), **about, **_describe(case, images)})
         for file in set(before.get("files", ())) - set(record["files"]):
             for place in (out, out / "struck"):
                 (place / file).unlink(missing_ok=True)
+        write({**images.scrub(record, case.image, case.folder), **about, **_describe(case, images)})
 
     return complete
 

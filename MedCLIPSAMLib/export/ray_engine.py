@@ -24,6 +24,7 @@ from ..segmentation.settings import default_settings
 from .cases import Case
 from .engines import Write
 from .job import ExportJob, FailedCase, LoadedCase, new_record, read_case, segment_case, write_result
+from .known import Sources
 
 ATTEMPTS = 3
 """Maximum number of workers that die of a case before it is recorded as failed: it would kill the next one too."""
@@ -206,7 +207,7 @@ def _dead_record(case: Case) -> dict:
     """Make the line of the manifest of a case at which workers died."""
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
     return new_record(case) | {
-        "source": {},
+        "source": Sources().describe(case.image),
         "problem": problem,
         "remedy": "Run it alone, on a machine with more memory, by --retry.",
     }

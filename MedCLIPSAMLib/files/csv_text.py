@@ -15,6 +15,19 @@ def delimiter_of(line: str) -> str:
     return max("\t,;", key=line.count)
 
 
+def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read the rows of a file; see `read_rows`.
+
+    Raises:
+        InputError: it cannot be read; or see `read_rows`.
+    """
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
+    return read_rows(text, table)
+
+
 def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
     """Read the rows of a table with names of columns in its first line: the line each begins at, and fields by name.
 

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import InputError, MedCLIPSAMError
+from ..errors import InputError, MedCLIPSAMError, attempt
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import SliceStack, read_volume
@@ -81,32 +81,34 @@ def readable(
 
     Args:
         record: a JSON file that records which files were read before, by size and modification time, so that each
-            is read once only.
+            that could be is read once only; also when the run is cancelled.
     """
     known = _read_recorded(record)
     files = list(dict.fromkeys(pair.image for pair in pairs))
 
     def check(path: Path) -> str:
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            return error.strerror or str(error)
         key = f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
-        if key not in known:
-            try:
-                read_slice(path)
-                known[key] = ""
-            except MedCLIPSAMError as error:
-                known[key] = error.problem
+        if known.get(key) != "":
+            image = attempt(lambda: read_slice(path), path.name, f"'{path}' cannot be read")
+            known[key] = image.problem if isinstance(image, MedCLIPSAMError) else ""
         return known[key]
 
     wrong: dict[Path, str] = {}
-    with ThreadPoolExecutor(8) as pool:
-        for done, (path, problem) in enumerate(zip(files, pool.map(check, files)), 1):
-            context.raise_if_cancelled()
-            context.report(done, len(files), "reading images")
-            if problem:
-                wrong[path] = problem
-    if record is not None:
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps(known), encoding="utf-8")
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for done, (path, problem) in enumerate(zip(files, pool.map(check, files)), 1):
+                context.raise_if_cancelled()
+                context.report(done, len(files), "reading images")
+                if problem:
+                    wrong[path] = problem
+    finally:
+        if record is not None:
+            with atomic_path(record) as temporary:
+                temporary.write_text(json.dumps(known), encoding="utf-8")
     return [pair for pair in pairs if pair.image not in wrong], [
         ("images cannot be read", f"{path}: {problem}") for path, problem in wrong.items()
     ]
@@ -126,12 +128,13 @@ class PairSource:
     Args:
         pairs: at least two.
         size: edge of the image that the model sees.
-        batch: pairs a batch over all processes; the rest at an epoch's end is dropped, or kept.
+        batch: pairs a batch over all processes.
         crop: minimum share of an image's area that a random crop keeps; 1 takes it whole.
         rank, world: number of this process, and of all; each takes every `world`-th pair of a batch.
         workers: processes that read images.
         read: path of an image file -> uint8 (H, W, 3).
-        keep_rest: the rest at an epoch's end is a smaller batch of two or more, or one pair in the last batch.
+        keep_rest: the rest at an epoch's end is not dropped, but a smaller batch of two or more, or one more pair in
+            the last batch; and fewer pairs than a batch are one.
 
     Raises:
         InputError: a batch of less than 2, or not a multiple of `world`, or fewer pairs than a batch.
@@ -151,14 +154,10 @@ class PairSource:
         keep_rest: bool = False,
     ) -> None:
         check_batch(batch, world)
-        if len(pairs) < batch:
-            raise InputError(
-                f"{len(pairs)} pairs do not fill a batch of {batch}.", "Give more pairs or a smaller batch."
-            )
-        self.pairs, self.size, self.batch, self.crop = pairs, size, batch, crop
+        self.batch, self.steps, _ = divide(len(pairs), batch, keep_rest)
+        self.pairs, self.size, self.crop = pairs, size, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
         self.read, self.keep_rest = read, keep_rest
-        self.steps = len(pairs) // batch + (keep_rest and len(pairs) % batch > 1)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See the head of this file."""
@@ -238,3 +237,16 @@ def check_batch(batch: int, world: int) -> None:
         raise InputError(f"A batch of {batch} has no negatives to learn from.", "Take 2 or more; the paper takes 64.")
     if batch % world:
         raise InputError(f"A batch of {batch} cannot be shared by {world} processes.", "Take a multiple of it.")
+
+
+def divide(pairs: int, batch: int, keep_rest: bool) -> tuple[int, int, int]:
+    """Return the size of an epoch's batches, their number, and the number of pairs in them; see `PairSource`.
+
+    Raises:
+        InputError: fewer pairs than a batch.
+    """
+    if pairs < (least := 2 if keep_rest else batch):
+        raise InputError(f"{pairs} usable pairs do not fill a batch of {least}.", "Give more pairs or a smaller batch.")
+    batch = min(batch, pairs)
+    steps, rest = divmod(pairs, batch)
+    return batch, steps + (keep_rest and rest > 1), pairs if keep_rest else pairs - rest

@@ -138,11 +138,11 @@ def _sources(
             "Give more pairs, a larger validation share, or validation pairs in a separate table.",
         )
 
-    def source(side: int, size: int, batch: int, crop: float, rank: int = 0, world: int = 1) -> Source:
+    def source(side: int, size: int, crop: float = 1.0, rank: int = 0, world: int = 1) -> Source:
         pairs = sides[side]
+        order = (size, settings.batch, crop, settings.seed, rank, world)
         if pairs is not None:
-            several = min(batch, len(pairs))
-            return PairSource(pairs, size, several, crop, settings.seed, rank, world, workers, keep_rest=side == 1)
+            return PairSource(pairs, *order, workers, keep_rest=side == 1)
         try:
             from .shards import ShardSource, expand_shards
         except ImportError as error:
@@ -151,27 +151,18 @@ def _sources(
             ) from error
 
         pattern = data.captions if side == 0 else data.validation or ""
-        record = out / f"shards-{side}.json"
-        min_characters = data.min_characters
-        made = ShardSource(
-            expand_shards(pattern), size, batch, crop, settings.seed, rank, world, record, min_characters=min_characters
-        )
-        _write_dropped(out, dropped + made.dropped)
+        record, least = out / f"shards-{side}.json", data.min_characters
+        made = ShardSource(expand_shards(pattern), *order, record, min_characters=least, keep_rest=side == 1)
+        dropped.extend(made.dropped)
+        _write_dropped(out, dropped)
         context.notify(f"{made.count} pairs in '{pattern}'; {len(made.dropped)} cannot be used.")
         return made
-
-    def training(size: int, rank: int, world: int) -> Source:
-        if sides[0] is not None and len(sides[0]) < settings.batch:
-            raise InputError(
-                f"{len(sides[0])} training pairs do not fill a batch of {settings.batch}.",
-                "Give more pairs or a smaller batch.",
-            )
-        return source(0, size, settings.batch, settings.min_crop, rank, world)
 
     made_of: list[Any] = [data.captions, data.validation, data.min_characters]
     made_of += [(str(pair.image), pair.caption) for pairs in sides for pair in pairs or ()]
     about = hashlib.sha256(repr(made_of).encode()).hexdigest()
-    return training, lambda size: source(1, size, settings.batch, 1.0), about
+    training = lambda size, rank, world: source(0, size, settings.min_crop, rank, world)
+    return training, lambda size: source(1, size), about
 
 
 def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> list[Pair]:

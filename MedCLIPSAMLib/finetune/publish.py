@@ -14,7 +14,7 @@ from ..models.clip import build_clip, load_weights
 from ..models.clip_config import read_preprocessing
 from ..models.layouts import to_hugging_face
 from ..models.store import find, find_model_folder
-from ..models.trained import CLIPSEG_FILES, ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
+from ..models.trained import ENTRY, MAPS_BY, WEIGHTS_FILE, Training, trained_folder, write_trained
 from ..models.weights import load_strictly, read_weights, write_weights
 from .owner import sign
 from .retrieval import top1
@@ -86,10 +86,11 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
 
 
 def _copy_files(source: Path, folder: Path, map_by: str) -> None:
-    """Copy what a text-image model needs beside its weights, with the files of CLIPSeg where it makes the maps."""
-    for file in (*CLIP_FILES, *(CLIPSEG_FILES if map_by == "clipseg" else ())):
-        (folder / file).parent.mkdir(exist_ok=True)
+    """Copy what a text-image model needs beside its weights, with the folders of what makes its maps."""
+    for file in CLIP_FILES:
         shutil.copyfile(source / file, folder / file)
+    for part in {Path(file).parent for file in MAPS_BY[map_by]}:
+        shutil.copytree(source / part, folder / part)
 
 
 def _write_hugging_face_config(folder: Path) -> None:

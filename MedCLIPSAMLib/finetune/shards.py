@@ -17,11 +17,11 @@ import numpy as np
 import torch
 import webdataset
 
-from ..errors import InputError, MedCLIPSAMError
+from ..errors import InputError, MedCLIPSAMError, attempt
 from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
-from .batches import Batch, check_batch, draw_crop, read_slice, square
+from .batches import Batch, check_batch, divide, draw_crop, read_slice, square
 from .captions import CAPTION_FIELDS, MIN_CHARACTERS, clean_caption
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
@@ -47,15 +47,15 @@ class ShardSource:
 
     Args:
         paths: the tar files.
-        size, batch, crop, seed, rank, world: see `batches.PairSource`.
+        size, batch, crop, seed, rank, world, keep_rest: see `batches.PairSource`.
         record: a JSON file that records which pairs can be used.
         context: reports the number of pairs in the first reading.
 
     Attributes:
-        dropped: (reason, name) of each pair that cannot be used.
+        dropped: (reason, shard and key) of each pair that cannot be used.
 
     Raises:
-        InputError: an invalid batch, fewer usable pairs than it takes, or a damaged shard.
+        InputError: see `batches.PairSource`; or a damaged shard.
     """
 
     def __init__(
@@ -70,30 +70,27 @@ class ShardSource:
         record: Path | None = None,
         context: RunContext = RunContext(),
         min_characters: int = MIN_CHARACTERS,
+        keep_rest: bool = False,
     ) -> None:
         check_batch(batch, world)
-        self.paths, self.size, self.batch, self.crop = paths, size, batch, crop
+        self.paths, self.size, self.crop = paths, size, crop
         self.seed, self.rank, self.world, self._min_characters = seed, rank, world, min_characters
         self.count, self.dropped = self._count(record, context)
         self._unusable = {what for _reason, what in self.dropped}
-        if self.count < batch:
-            raise InputError(
-                f"{self.count} usable pairs in {len(paths)} shards do not fill a batch of {batch}.",
-                "Give more pairs or a smaller batch.",
-            )
-        self.steps = self.count // batch
+        self.batch, self.steps, self._used = divide(self.count, batch, keep_rest)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `batches`."""
         order = random.Random(f"{self.seed} {epoch}")
         paths = order.sample(self.paths, len(self.paths))
-        pairs = (pair for pair in self._pairs(paths) if pair["__key__"] not in self._unusable)
+        pairs = (pair for pair in self._pairs(paths) if _name(pair) not in self._unusable)
         shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(pairs)
+        batch_of = lambda number: min(number // self.batch, self.steps - 1)
         images, captions = [], []
         for number, pair in enumerate(shuffled):
-            if number >= self.steps * self.batch:
+            if number >= self._used:
                 return
-            if number < start * self.batch:
+            if batch_of(number) < start:
                 continue
             if number % self.batch % self.world == self.rank:
                 crop = (1.0, 0.0, 0.0)
@@ -101,7 +98,7 @@ class ShardSource:
                     crop = draw_crop(np.random.default_rng([self.seed, epoch, number]), self.crop)
                 images.append(square(_read_image(pair), self.size, crop))
                 captions.append(clean_caption(_caption(pair)))
-            if number % self.batch == self.batch - 1:
+            if number == self._used - 1 or batch_of(number + 1) > batch_of(number):
                 yield torch.stack(images), captions
                 images, captions = [], []
 
@@ -126,18 +123,18 @@ class ShardSource:
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}
             if known.get("shards") == named and known["min_characters"] == self._min_characters:
-                return known["count"], [(reason, what) for reason, what in known["dropped"]]
+                return known["count"], [(reason, what) for reason, what in known["unusable"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         count, dropped = 0, []
         for pair in self._pairs(self.paths):
             reason = self._problem(pair)
             if reason:
-                dropped.append((reason, pair["__key__"]))
+                dropped.append((reason, _name(pair)))
             count += not reason
             context.report(count + len(dropped), None, "reading shards")
         if record is not None:
-            content = {"shards": named, "min_characters": self._min_characters, "count": count, "dropped": dropped}
+            content = {"shards": named, "min_characters": self._min_characters, "count": count, "unusable": dropped}
             with atomic_path(record) as temporary:
                 temporary.write_text(json.dumps(content), encoding="utf-8")
         return count, dropped
@@ -146,11 +143,13 @@ class ShardSource:
         """Return why a pair cannot be used; "" when it can."""
         if len(clean_caption(_caption(pair))) < self._min_characters:
             return f"captions have less than {self._min_characters} characters"
-        try:
-            _read_image(pair)
-        except MedCLIPSAMError:
-            return "images cannot be read"
-        return ""
+        image = attempt(lambda: _read_image(pair), _name(pair), "It cannot be read")
+        return "images cannot be read" if isinstance(image, MedCLIPSAMError) else ""
+
+
+def _name(pair: dict) -> str:
+    """Name a pair by its shard and key, as keys repeat across shards."""
+    return f"{pair['__url__']}: {pair['__key__']}"
 
 
 def _caption(pair: dict) -> str:

@@ -87,8 +87,9 @@ def fine_tune(
             cancelled training ends.
 
     Raises:
-        InputError: settings or data that cannot work. ModelError: the base is absent, or the checkpoint in `out` does
-            not belong to this training. OutputError: the disk is full. Cancelled.
+        InputError: settings or data that cannot work, or an epoch of fewer batches than its source has. ModelError: the
+            base is absent, or the checkpoint in `out` does not belong to this training. OutputError: the disk is full.
+            Cancelled.
     """
     fabric = launch_fabric(settings, device, out)
     clip = load_clip(settings.base, fabric.device, models_dir=models_dir)
@@ -156,6 +157,11 @@ class _Run:
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
                 self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
+            if self._step < (epoch + 1) * training.steps:
+                raise InputError(
+                    f"Expected {training.steps} batches in an epoch, got {self._step - epoch * training.steps}.",
+                    "Give every pair a key of its own, and leave the data as they are during a training.",
+                )
         return self._finish()
 
     def _one_step(self, images: torch.Tensor, captions: list[str], rate: float) -> float:

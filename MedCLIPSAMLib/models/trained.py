@@ -25,9 +25,9 @@ from .catalogue_entry import Kind, Model, ModelFile
 
 ENTRY = "medclipsam.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
-CLIPSEG_FILES = ("clipseg/config.json", "clipseg/model.safetensors")
-MAPS_BY = ("m2ib", "cosine", "clipseg")
-"""What can make the maps of a text: M2IB, or a locator of `segmentation.locators`."""
+MAPS_BY = {"m2ib": (), "cosine": (), "clipseg": ("clipseg/config.json", "clipseg/model.safetensors")}
+"""What can make the maps of a text, M2IB or a locator of `segmentation.locators`, and the files that it must have in
+folders of its own in the model's; what else is there belongs to it too."""
 MAX_SIZE = 4096
 """Maximum image size of a SAM 2, in pixels."""
 _OF_ALL = ("name", "title", "purpose", "licence", "base", "image_size")
@@ -115,7 +115,7 @@ def _clip_entry(entry: dict, folder: Path) -> Model:
         **_about(entry, folder),
         source=_line(entry["base"], 200),
         image_size=int(entry["image_size"]),
-        files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE, *(CLIPSEG_FILES if map_by == "clipseg" else ())))),
+        files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE, *MAPS_BY[map_by]))),
         saliency=_numbers(entry["saliency"]),
         by_word=by_word,
         map_by=map_by,

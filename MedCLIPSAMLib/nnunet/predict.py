@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
+from ..errors import DeviceError, InputError, MedCLIPSAMError, attempt
 from ..evaluation.overlays import overlay
 from ..export.case_key import CaseKey
 from ..export.cases import find_cases
@@ -134,22 +134,23 @@ def _predict_case(image: ImageFile, ensemble: Ensemble, out: Path, context: RunC
     record: dict[str, Any] = {"case": image.case, "status": "failed", "labels": {}, "files": []}
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
-    try:
+
+    def work() -> dict[str, Any]:
         volume = read_volume(image.path, image.series)
-        record |= _write_case(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
-    except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
-        raise
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"The memory of {ensemble.device} is too small for '{image.case}'.", "Go on with --device cpu."
-        ) from error
-    except MedCLIPSAMError as error:
-        record |= {"problem": error.problem, "remedy": error.remedy}
-    except (RuntimeError, ValueError, AssertionError) as error:  # nnU-Net's own, of an image that it cannot take
-        record |= {
-            "problem": f"{type(error).__name__}: {error}",
-            "remedy": "Leave it out, or check whether it is complete.",
-        }
+        try:
+            prediction = ensemble.predict(volume, context)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"The memory of {ensemble.device} is too small for '{image.case}'.", "Go on with --device cpu."
+            ) from error
+        return _write_case(image.case, volume, prediction, ensemble.labels, out)
+
+    outcome = attempt(work, image.case, f"'{image.path}' cannot be predicted")
+    if isinstance(outcome, DeviceError):
+        raise outcome
+    if isinstance(outcome, MedCLIPSAMError):
+        outcome = {"problem": outcome.problem, "remedy": outcome.remedy}
+    record |= outcome
     record["seconds"] = round(time.perf_counter() - started, 3)
     return record
 

@@ -9,7 +9,6 @@ Read with Pillow and NumPy alone.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
+from ..files.csv_text import read_table
 
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "gap": "gap"}
 """Splits by their names in index.csv; "gap" lies between two splits and is used by none."""
@@ -36,25 +36,19 @@ def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -
         more: columns that are needed besides image, `group` and split.
 
     Raises:
-        InputError: no table that can be read, one without a column that is needed, a row of another length, an unknown
-            split, an image that is no file name or is there twice, or a group in two splits.
+        InputError: see `csv_text.read_table`; or one without rows or a column that is needed, an unknown split, an
+            image that is no file name or is there twice, or a group in two splits.
     """
     path = folder / "index.csv"
     needed = ["image", group, "split", *more]
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns, rows = list(reader.fieldnames or []), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"Expected a table '{path}', got none that can be read: {error}.", "Name the data.") from error
+    rows = read_table(path)
+    columns = rows[0][1].keys() if rows else ()
     if any(column not in columns for column in needed):
         raise InputError(f"Expected the columns {', '.join(needed)} in '{path}', got {', '.join(columns) or 'none'}.")
     split_of: dict[str, str] = {}
     seen: set[str] = set()
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         where = f"in line {line} of '{path}'"
-        if None in row or None in row.values():
-            raise InputError(f"Expected {len(columns)} values {where}, got another number.")
         if row["split"] not in SPLITS:
             raise InputError(f"Expected one of {', '.join(SPLITS)} as split {where}, got '{row['split']}'.")
         if Path(row["image"]).name != row["image"] or "\\" in row["image"] or row["image"] in ("", ".", ".."):
@@ -69,7 +63,7 @@ def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -
                 f"in '{split}' of '{path}'.",
                 "Figures on such a split would be too good; split again.",
             )
-    return rows
+    return [row for _, row in rows]
 
 
 def slice_number(row: dict[str, str]) -> int:

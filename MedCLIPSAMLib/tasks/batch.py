@@ -90,12 +90,15 @@ class Batch:
             recorded = [*known, *(label for label in labels if label not in known)]
             _write_marker(self.folders[0], _read_marker(self.folders[0]) | {LEFT_OUT: recorded})
 
-    def record_source(self, image: Input, places: Places) -> None:
-        """Record the files that new masks of an image are made from, where they go into a folder."""
-        if self.folders and not places.kept:
-            source = Sources().describe(image.path)
-            own = {name: source[name] for name in source if name != "time" or not image.anonymous}
-            add_source(self.folders[0], image.name, own)
+    def describe_source(self, image: Input, places: Places) -> dict[str, Any]:
+        """Describe the files of an image before it is read; {} where its masks are not new, or go into no folder."""
+        source = Sources().describe(image.path) if self.folders and not places.kept else {}
+        return {name: source[name] for name in source if name != "time" or not image.anonymous}
+
+    def record_source(self, image: Input, source: Mapping[str, Any]) -> None:
+        """Record the files that the new masks of an image were made from, once they are written."""
+        if source:
+            add_source(self.folders[0], image.name, source)
 
     def exchanged(self) -> list[Input]:
         """Find the images whose masks stay, and were made from other files than the image has now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..checkpoints import CheckpointFolder
 from ..choices import MaskFormat, Strategy
-from ..errors import Cancelled, InputError, MedCLIPSAMError, PromptError
+from ..errors import InputError, MedCLIPSAMError, PromptError, attempt
 from ..files.unfinished import hold_unfinished
 from ..pipeline.memory_fallback import run_within_memory
 from ..pipeline.request import ResolvedRequest, SegmentationRequest
@@ -30,8 +29,6 @@ from .places import Places
 from .report_file import FindingPrompt
 from .segmented import Segmented
 from .writing import check_form, write
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,14 +130,18 @@ class FileSegmenter:
 
         Raises:
             PromptError: the models cannot read a prompt that the user gave, or none of a report. ModelError,
-                DeviceError: by `load`. Cancelled: by the context.
+                DeviceError: by `load`. Cancelled, OutputError: see `errors.attempt`.
         """
-        volume = _attempt(image, lambda: _read(image, places, self._task))
-        if isinstance(volume, Failed):
-            return volume
+        failure = f"'{image.path}' cannot be segmented"
+        volume = attempt(lambda: _read(image, places, self._task), image.name, failure)
+        if isinstance(volume, MedCLIPSAMError):
+            return Failed(image, volume)
         segmenter = self._ready()
-        segmented = _attempt(image, lambda: segment_file(segmenter, image.name, volume, places, self._task, context))
-        return segmented if isinstance(segmented, Failed) else replace(segmented, left_out=self._left_out)
+        work = lambda: segment_file(segmenter, image.name, volume, places, self._task, context)
+        segmented = attempt(work, image.name, failure)
+        if isinstance(segmented, MedCLIPSAMError):
+            return Failed(image, segmented)
+        return replace(segmented, left_out=self._left_out)
 
     def _ready(self) -> TextSegmenter:
         if self._segmenter is None:
@@ -218,20 +219,6 @@ def _read(image: Input, places: Places, task: Task) -> Volume:
     for path in places.masks.values():
         check_form(task.form, path, volume)
     return volume
-
-
-def _attempt(image: Input, work: Callable[[], Any]) -> Any:
-    """Return the result of `work`, or why it failed: a bug with one image must not end the run of many."""
-    try:
-        return work()
-    except Cancelled:
-        raise
-    except MedCLIPSAMError as error:
-        problem = error
-    except Exception as error:
-        log.warning("%s failed", image.name, exc_info=True)
-        problem = InputError(f"'{image.path}' cannot be segmented: {type(error).__name__}: {error}.", "Leave it out.")
-    return Failed(image, problem)
 
 
 def _outlined(

@@ -32,24 +32,25 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
         raise InputError(f"Expected an object of prompts by label, got {prompts!r}.", 'Send {"tumor": "brain tumor"}.')
     export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
-    cases = find_cases(Path(text("inputs")), prompts)
-    cases = [replace(case, negative=case.negative or text("negative") or None) for case in cases]
+    cases = find_cases(Path(text("inputs")), prompts, negative=text("negative") or None)
+    wanted = sorted({prompt for case in cases for prompt in case.prompts.values()})
     models_dir = models_folder(message)
     clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
     settings, out = settings_of(message, default_settings(clip, models_dir)), Path(text("out"))
     key = CaseKey(Path(text("anonymous"))) if text("anonymous") else None
     check_request(cases, out, export_settings, key)
     if export_settings.min_expected_dsc:
-        wanted = {prompt for case in cases for prompt in case.prompts.values()}
-        require_predictor(clip, sam, settings, sorted(wanted), models_dir)
+        require_predictor(clip, sam, settings, wanted, models_dir)
     context = run_context(reply, "export")
     context.report(0.0, stage="loading")
-    segmenter = load_segmenter(clip, sam, device, models_dir, settings)
+    engine = LocalEngine(load_segmenter(clip, sam, device, models_dir, settings))
+    for note in engine.notes_on(wanted):
+        context.notify(note)
 
     def report(progress: Progress) -> None:
         about = {"done": progress.done, "total": progress.total, "case": progress.message}
         context.on_progress(replace(progress, details={**about, **progress.details}))
 
-    engine, retry = LocalEngine(segmenter), bool(message.fields.get("retry"))
+    retry = bool(message.fields.get("retry"))
     counts = export(cases, engine, out, export_settings, replace(context, on_progress=report), retry, key)
     return {"counts": counts, "cases": len(cases), "report": str(out / "report.html")}, {}

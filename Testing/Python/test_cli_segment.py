@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MedCLIPSAMLib.choices import CoarseMethod, Precision, SamPromptKind
+from MedCLIPSAMLib.commands.option_groups import ComputeOptions, MaskOptions
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.samples import SAMPLES
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation.settings import default_settings
+from MedCLIPSAMLib.validated import with_changes
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -331,3 +334,16 @@ def test_a_stopped_run_may_go_on_with_other_slices_together():
     other = replace(settings, at_once=4, capture=False)
     assert settings != other and settings.deciding() == other.deciding()
     assert replace(settings, min_part=0.2).deciding() != settings.deciding()
+
+
+def test_the_settings_of_a_model_stay_where_no_option_is_given():
+    answer = {"prompts": {"kind": "points", "margin": 0.3}, "min_part": 0.0, "style": "P1", "kind": "malignant"}
+    answer |= {"coarse": {"method": "threshold", "threshold": 0.6}, "precision": "f32"}
+    settings = with_changes(default_settings("demo"), answer)
+    assert MaskOptions().apply(settings) == ComputeOptions().apply(settings) == settings
+    assert ComputeOptions(Precision.BF16).apply(settings).precision == "bf16"
+    options = MaskOptions(coarse=CoarseMethod.OTSU, prompts=SamPromptKind.BOXES, min_part=0.05, kind="*")
+    changed = options.apply(settings)
+    assert (changed.coarse.method, changed.coarse.threshold) == ("otsu", 0.6)
+    assert (changed.prompts.kind, changed.prompts.margin) == ("boxes", 0.3)
+    assert (changed.min_part, changed.style, changed.kind) == (0.05, "P1", "*")

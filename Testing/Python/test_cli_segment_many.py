@@ -7,6 +7,7 @@ import time
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -268,3 +269,25 @@ def test_a_mask_of_an_image_that_was_exchanged_stays_and_it_is_said(run, tmp_pat
     (sources,) = (tmp_path / "numbered").glob(".*.jsonl")
     (source,) = (json.loads(line) for line in sources.read_text().split("\n") if line)
     assert source.keys() == {"image", "size", "sha256"} and source["image"] != "head"  # no date, no name
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt(), RuntimeError("a filter failed")], ids=["stopped", "failed"])
+def test_a_mask_that_was_not_replaced_after_all_is_of_the_files_before(run, tmp_path, monkeypatch, ending):
+    head, out = phantom_png(tmp_path / "head.png"), tmp_path / "out"
+    ask = ("segment", head, "--box", "20,20,60,60", "-o", out, "--json")
+    assert run(*ask)[0] == 0
+    phantom_png(head, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("MedCLIPSAMLib.tasks.segment_files.segment_file", Mock(side_effect=ending))
+        assert run(*ask, "--overwrite")[0] != 0
+    assert json.loads(run(*ask)[1])["exchanged"] == [str(head)]
+    assert run(*ask, "--overwrite")[0] == 0 and json.loads(run(*ask)[1])["exchanged"] == []
+
+
+def test_a_full_disk_ends_the_run_over_a_folder(run, tmp_path, monkeypatch):
+    for name in "ab":
+        phantom_png(tmp_path / "in" / f"{name}.png")
+    full = Mock(side_effect=OSError(28, "No space left on device"))
+    monkeypatch.setattr("MedCLIPSAMLib.tasks.segment_files.segment_file", full)
+    code, _, err = run("segment", tmp_path / "in", "--box", "20,20,60,60", "-o", tmp_path / "out")
+    assert code == 2 and full.call_count == 1 and "No space left on device" in err

@@ -60,5 +60,7 @@ def test_the_command_compares_tables_and_draws_them(tmp_path, monkeypatch, capsy
     with pytest.raises(InputError, match="one table only.*'c5'|'c5'"):
         paired_values(first, table(tmp_path / "short.csv", SECOND[:5]), "dsc")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="Expected a table of scores"):
+    with pytest.raises(InputError, match="Expected a table of scores.*line 2"):
         paired_values(first, tmp_path / "bad.csv", "dsc")
+    (tmp_path / "excel.csv").write_text(first.read_text().replace(",", ";"))
+    assert paired_values(first, tmp_path / "excel.csv", "dsc") == paired_values(first, first, "dsc")

@@ -3,13 +3,16 @@
 import itertools
 import json
 import shutil
+from itertools import chain, repeat
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from MedCLIPSAMLib.evaluation import folders
 from MedCLIPSAMLib.evaluation.folders import evaluate
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders, pairs_of_table
 from MedCLIPSAMLib.volumes import Segment, Volume, write_saliency, write_segmentation
@@ -120,6 +123,17 @@ def test_bad_cases_are_lines_and_the_others_are_scored(run, tmp_path):
     assert {row["case"]: row["dsc"] for row in report["cases"]} == {"good": 1.0, "gone": 0.0}
     lines = [line for line in err.splitlines() if line.startswith("failed: ")]
     assert len(lines) == 2 and "different grids" in "".join(lines)
+
+
+@pytest.mark.parametrize("step", ["read_masks", "hd95"])
+def test_an_error_that_nobody_foresaw_is_that_of_its_case(tmp_path, monkeypatch, step):
+    for name in ("a", "b"):
+        mask(tmp_path / "p" / f"{name}.png"), mask(tmp_path / "t" / f"{name}.png")
+    once = chain([MemoryError("too large")], repeat(DEFAULT))
+    real = getattr(folders, step)
+    monkeypatch.setattr(folders, step, Mock(wraps=real, side_effect=once))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
+    assert [score.case for score in found.scores] == ["b"] and "MemoryError: too large" in found.failed["a"]
 
 
 SIGNED = [

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from MedCLIPSAMLib import cli
-from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, OutputError, attempt
 from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.export import job
 from MedCLIPSAMLib.export.cases import Case, find_cases
 from MedCLIPSAMLib.export.dicom_seg import write_dicom_seg
 from MedCLIPSAMLib.export.engines import LocalEngine
@@ -196,29 +200,62 @@ def test_a_cancelled_export_keeps_what_was_done(segmenter, images, tmp_path):
     assert sum(export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz")).values()) == 5
 
 
-def test_a_broken_case_is_done_again_only_when_asked(segmenter, images, tmp_path):
+def test_a_broken_case_is_done_again_when_asked_or_when_its_file_was_replaced(segmenter, images, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "x.png").write_bytes(b"broken")
     cases, settings = find_cases(folder, {"tumor": "brain tumor"}), ExportSettings("nii.gz")
-    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"failed": 1}
+    lines = lambda: len((tmp_path / "out" / MANIFEST).read_text().splitlines())
+    for count, retry in ((1, False), (1, False), (2, True)):
+        assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings, retry=retry) == {"failed": 1}
+        assert lines() == count
     (folder / "x.png").write_bytes((images / "a.png").read_bytes())
-    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"failed": 1}
-    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings, retry=True) == {"found": 1}
+    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"found": 1}
 
 
-def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch):
-    def read(path):
-        if path.name == "b.png":
-            raise RuntimeError("a codec failed")
-        return read_volume(path)
+@pytest.mark.parametrize("step", ["read_volume", "segment_volume", "overlay", "write_case"])
+def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch, step):
+    real, calls = getattr(job, step), []
 
-    monkeypatch.setattr("MedCLIPSAMLib.export.job.read_volume", read)
-    counts = export(
-        find_cases(images, {"tumor": "brain tumor"}), LocalEngine(segmenter), tmp_path / "out", ExportSettings("nii.gz")
-    )
+    def failing(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MemoryError("a codec failed")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(job, step, failing)
+    cases, out = find_cases(images, {"tumor": "brain tumor"}), tmp_path / "Dataset001_Heads"
+    counts = export(cases, LocalEngine(segmenter), out, ExportSettings(keep_empty=True))
+    records = read_records(out)
     assert counts["failed"] == 2 and sum(counts.values()) == 5
-    assert "RuntimeError: a codec failed" in read_records(tmp_path / "out")["b"]["problem"]
+    (failed,) = (record for case, record in records.items() if record["status"] == "failed" and case != "broken")
+    assert "MemoryError: a codec failed" in failed["problem"] and failed["source"]["sha256"]
+    assert not failed["files"]
+    assert [len(list((out / folder).iterdir())) for folder in ("imagesTr", "labelsTr")] == [3, 3]
+
+
+NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "error, cause, ends",
+    [
+        (Cancelled(), None, Cancelled),
+        (NO_ROOM, None, OutputError),
+        (OutputError("It cannot be written."), NO_ROOM, OutputError),
+        (OutputError("It cannot be written."), OutputError("It is full."), None),
+        (FileNotFoundError(errno.ENOENT, "No such file"), None, None),
+        (InputError("It cannot be read."), NO_ROOM, None),
+    ],
+)
+def test_a_full_disk_and_the_user_end_a_run_of_many_images_and_nothing_else(error, cause, ends):
+    error.__cause__ = cause
+    with pytest.raises(ends) if ends else nullcontext():
+        failure = attempt(Mock(side_effect=error), "a", "'a.png' cannot be read")
+        if isinstance(error, MedCLIPSAMError):
+            assert failure is error
+        else:
+            assert str(failure) == "'a.png' cannot be read: FileNotFoundError: [Errno 2] No such file. Leave it out."
 
 
 def test_names_are_unique_and_fit_for_files(tmp_path):
@@ -242,6 +279,8 @@ def test_names_are_unique_and_fit_for_files(tmp_path):
         ("prompt,image\nx\n", "Line 2.*no image ''"),
         ("image,prompt\na.png,x\na.png,x\n", "Line 3.*was there before"),
         ("image,prompt\n", "holds no images"),
+        ("image,prompt,label\na.png,brain tumor, left lobe,tumor\n", "Line 2.*4 fields for 3 columns"),
+        ('image,prompt\na.png,"x\n', "Line 2.*cannot be read"),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused(images, tmp_path, text, message):
@@ -251,6 +290,15 @@ def test_tables_that_cannot_be_used_are_refused(images, tmp_path, text, message)
             find_cases(images / "table.csv", None)
     finally:
         (images / "table.csv").unlink()
+
+
+@pytest.mark.parametrize("delimiter", ",;\t")
+def test_a_table_of_images_has_any_delimiter(images, tmp_path, delimiter):
+    table = tmp_path / "table.csv"
+    rows = (("Image", "prompt", "label"), (images / "a.png", "brain tumor", "tumor"), (images / "a.png", "skull", ""))
+    table.write_text("".join(delimiter.join(map(str, row)) + "\n" for row in rows), encoding="utf-8-sig")
+    (case,) = find_cases(table, None)
+    assert case.prompts == {"tumor": "brain tumor", "skull": "skull"}
 
 
 def test_prompts_come_from_text_or_json(tmp_path):

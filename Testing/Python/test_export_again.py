@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,8 +21,9 @@ from MedCLIPSAMLib.export.dataset import segments_of, write_case
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.known import Sources
-from MedCLIPSAMLib.export.manifest import MANIFEST, read_records
+from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.prompt_file import read_prompts
+from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.volumes import read_volume
 
 PROMPTS = {"tumor": "brain tumor"}
@@ -143,6 +146,48 @@ def test_an_image_exchanged_under_its_name_is_done_again(folder):
     assert run(folder, out) == ["c"] and run(folder, out) == []
     assert not (out / "imagesTr" / "c_0000.nii.gz").exists() and not (out / "labelsTr" / "c.nii.gz").exists()
     assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+
+
+def test_a_run_killed_before_its_line_is_written_leaves_no_file_that_the_manifest_does_not_know(folder, monkeypatch):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    image(folder / "c.png", 0)  # nothing is found in it any more
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "write", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, out)
+    assert [path.name for path in (out / "labelsTr").iterdir()] == ["a_b.nii.gz"]
+    assert run(folder, out) == ["c"] and json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+
+
+def test_a_case_that_was_struck_out_is_done_again_once_it_is_put_back(folder):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    strike(out, ["c"])
+    image(folder / "c.png", 220)
+    assert run(folder, out, retry=True) == []
+    assert [path.name for path in (out / "labelsTr").iterdir()] == ["a_b.nii.gz"]
+    assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+    strike(out, [])
+    assert run(folder, out) == ["c"]
+    assert read_volume(out / "imagesTr" / "c_0000.nii.gz").array.max() == 220
+
+
+def test_a_case_that_cannot_be_written_leaves_nothing_and_takes_nothing_away(folder, monkeypatch):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    files = lambda: {path: path.read_bytes() for path in out.glob("*Tr/**/*")}
+    before = files()
+    image(folder / "c.png", 220)
+    image(folder / "d.png", 220)
+    for error in (OSError(errno.ENOSPC, "No space left"), InputError("It does not fit.")):
+        with monkeypatch.context() as patch:
+            patch.setattr("MedCLIPSAMLib.export.dataset.write_segmentation", Mock(side_effect=error))
+            for name in ("c", "d"):
+                with pytest.raises((OutputError, InputError), match="No space left|It does not fit"):
+                    write_case(out, name, "nnunet", read_volume(folder / f"{name}.png"), [])
+        assert files() == before
+    assert run(folder, out) == ["c", "d"] and len(files()) == 6
 
 
 def test_an_image_of_another_folder_does_not_replace_one_of_the_same_name(folder):

@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import nibabel
@@ -12,14 +13,17 @@ import pytest
 import SimpleITK as sitk
 from dicom_made import image, save
 from PIL import Image
+from recording_reply import RecordingReply
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.masks_beside import masks_among
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_segmentation
 from MedCLIPSAMLib.volumes.dicom_series import Series
 from MedCLIPSAMLib.volumes.write import write_png
+from MedCLIPSAMLib.worker.exporting import export_dataset
+from MedCLIPSAMLib.worker.protocol import Message
 
 PROMPTS = {"tumor": "brain tumor"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,3 +232,11 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
     )
     code, _, err = run(*ask, "-o", tmp_path / "none", "-p", "zorblax")
     assert code == 2 and "knows no word of the prompt 'zorblax'" in err and not (tmp_path / "none").exists()
+    ask = {"inputs": str(tmp_path / "a.png"), "clip": "demo", "sam": "demo", "device": "cpu", "export": {"form": "png"}}
+    for out, prompt in (("by worker", "brest tumor"), ("by worker, none", "zorblax")):
+        fields, reply = ask | {"out": str(tmp_path / out), "prompts": {"x": prompt}}, RecordingReply()
+        with pytest.raises(PromptError, match="knows no word") if prompt == "zorblax" else nullcontext():
+            export_dataset(Message("export", 1, fields), reply)
+            (notice,) = reply.of("notice")
+            assert notice.fields["message"].startswith("The model 'demo' does not know, and leaves out: brest.")
+    assert not (tmp_path / "by worker, none").exists()

@@ -34,7 +34,7 @@ def write(tmp_path):
             mask[part] = score > 0
             results[label] = {0: Result(label, mask, score, "")}
         request = ResolvedRequest(tuple(results), None, (0,), Strategy.SLICES, None)
-        outcome = SegmentedCase(volume, VolumeResult(SliceStack(volume), request, results, {}), {})
+        outcome = SegmentedCase(volume, VolumeResult(SliceStack(volume), request, results, {}), {}, {})
         case = Case("a", tmp_path / "a.nii.gz", {label: label for label in found})
         settings = ExportSettings(**({"form": "nii.gz"} | settings))
         record = write_result(case, outcome, ExportJob(tmp_path, settings, tuple(found)))

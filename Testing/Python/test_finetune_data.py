@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.finetune.batches import PairSource, readable, square
+from MedCLIPSAMLib.errors import Cancelled, InputError
+from MedCLIPSAMLib.finetune.batches import PairSource, read_slice, readable, square
 from MedCLIPSAMLib.finetune.captions import Pair, clean_caption, read_captions, split_by_patient
 from MedCLIPSAMLib.finetune.shards import ShardSource, expand_shards
 from MedCLIPSAMLib.run_context import RunContext
@@ -192,8 +192,29 @@ def test_unreadable_images_are_listed_once_and_remembered(folder):
     assert readable(pairs, folder / "record.json") == (good, bad)
 
 
+def test_a_cancelled_check_of_images_goes_on_and_a_file_that_is_gone_is_one_that_cannot_be_read(folder, monkeypatch):
+    read = []
+
+    def counted(path):
+        read.append(path)
+        return read_slice(path)
+
+    monkeypatch.setattr("MedCLIPSAMLib.finetune.batches.read_slice", counted)
+    pairs = [Pair(folder / f"image{number}.png", LONG, str(number)) for number in range(6)]
+    with pytest.raises(Cancelled):
+        readable(pairs, folder / "record.json", RunContext(is_cancelled=lambda: True))
+    assert set(json.loads((folder / "record.json").read_text()).values()) == {""}
+    (folder / "image5.png").unlink()
+    good, bad = readable(pairs, folder / "record.json")
+    assert good == pairs[:5] and bad == [
+        ("images cannot be read", f"{folder / 'image5.png'}: No such file or directory")
+    ]
+    assert len(read) == len(set(read))
+
+
 def source(folder, count=6, **options):
-    return PairSource([Pair(folder / f"image{n}.png", f"caption {n}", str(n)) for n in range(count)], 16, 2, **options)
+    pairs = [Pair(folder / f"image{n}.png", f"caption {n}", str(n)) for n in range(count)]
+    return PairSource(pairs, 16, **{"batch": 2} | options)
 
 
 def test_batches_depend_on_the_epoch_and_go_on_from_any_step(folder):
@@ -270,6 +291,30 @@ def test_shards_give_the_pairs_that_can_be_used(shards, folder):
     assert [captions for _, captions in again.batches(1)] != [captions for _, captions in every]
     parts = [list(ShardSource(expand_shards(shards), 16, 2, rank=rank, world=2).batches(0)) for rank in (0, 1)]
     assert [a[1] + b[1] for a, b in zip(*parts)] == [captions for _, captions in every]
+
+
+@pytest.mark.parametrize("batch, sizes", [(2, [2, 2, 2]), (4, [4, 2]), (5, [6]), (6, [6]), (64, [6])])
+def test_validation_keeps_the_rest_of_shards_as_of_files(shards, folder, batch, sizes):
+    made = ShardSource(expand_shards(shards), 16, batch, keep_rest=True)
+    for kept in (made, source(folder, batch=batch, keep_rest=True)):
+        assert [len(captions) for _, captions in kept.batches(0)] == sizes and kept.steps == len(sizes)
+        assert [len(captions) for _, captions in kept.batches(0, 1)] == sizes[1:]
+
+
+def test_keys_that_repeat_in_other_shards_name_other_pairs(folder):
+    image = BytesIO()
+    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
+    for shard in range(2):
+        with tarfile.open(folder / f"part-{shard:02d}.tar", "w") as tar:
+            for number in range(3):
+                caption = "short" if (shard, number) == (0, 1) else f"Ultrasound number {shard} {number}"
+                add(tar, f"{number:04d}.png", image.getvalue())
+                add(tar, f"{number:04d}.txt", caption.encode())
+    (folder / "record.json").write_text("{}")
+    for _ in range(2):  # the second time from its record
+        made = ShardSource(expand_shards(str(folder / "part-{00..01}.tar")), 16, 5, record=folder / "record.json")
+        assert (made.count, made.steps, len(list(made.batches(0)))) == (5, 1, 1)
+        assert [name for _, name in made.dropped] == [f"{folder / 'part-00.tar'}: 0001"]
 
 
 def test_shards_that_are_missing_damaged_or_commands_are_refused(shards, folder):

@@ -140,10 +140,10 @@ def test_records_without_a_patient_are_counted(captions, tmp_path):
 def test_a_model_is_trained_on_shards(tmp_path):
     for shard in range(3):
         with tarfile.open(tmp_path / f"part-{shard}.tar", "w") as tar:
-            for number in range(6):
+            for number in range(7):
                 image = BytesIO()
                 Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(image, "PNG")
-                caption = f"the ultrasound image {shard} {number}".encode()
+                caption = f"the ultrasound image {shard} {number}".encode() if number < 6 else b"short"
                 for ending, content in (("png", image.getvalue()), ("txt", caption)):
                     member = tarfile.TarInfo(f"case{shard}{number}.{ending}")
                     member.size = len(content)
@@ -156,5 +156,7 @@ def test_a_model_is_trained_on_shards(tmp_path):
     result, folder = run(
         data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=progress.append)
     )
-    assert result.steps == 3 and result.after["pairs"] == 4 and (folder / "medclipsam.json").is_file()
+    assert result.steps == 3 and result.after["pairs"] == 6 and (folder / "medclipsam.json").is_file()
     assert any("12 pairs" in line for line in progress)
+    dropped = (tmp_path / "run" / "dropped.csv").read_text().splitlines()[1:]
+    assert [line.split("/")[-1] for line in dropped] == [f"part-{shard}.tar: case{shard}6" for shard in range(3)]

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from MedCLIPSAMLib.errors import ModelError, OutputError
-from MedCLIPSAMLib.finetune.publish import export_model
+from MedCLIPSAMLib.finetune.publish import export_model, publish
+from MedCLIPSAMLib.finetune.settings import FineTuneSettings
+from MedCLIPSAMLib.finetune.train import FineTuned
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
 from MedCLIPSAMLib.models import timm_towers
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.store import find, find_model_folder
-from MedCLIPSAMLib.models.trained import CLIPSEG_FILES, ENTRY
+from MedCLIPSAMLib.models.trained import ENTRY, WEIGHTS_FILE
 
 
 def test_what_lora_learnt_is_in_the_merged_weights():
@@ -65,7 +67,12 @@ def test_a_model_whose_maps_are_clipsegs_takes_its_files_along(tmp_path):
     about |= {"saliency": {"layer": 3, "beta": 0.3, "steps": 10}, "by_word": {}, "map_by": "clipseg"}
     (folder / ENTRY).write_text(json.dumps(about), encoding="utf-8")
     (folder / "clipseg").mkdir()
-    for file in CLIPSEG_FILES:
-        (folder / file).write_text(file, encoding="utf-8")
-    out = export_model("mine", "open-clip", tmp_path / "exported", tmp_path / "models")
-    assert [(out / file).read_text(encoding="utf-8") for file in CLIPSEG_FILES] == list(CLIPSEG_FILES)
+    files = ("config.json", "model.safetensors", "vocab.json", "merges.txt")
+    for file in files:
+        (folder / "clipseg" / file).write_text(file, encoding="utf-8")
+    exported = export_model("mine", "open-clip", tmp_path / "exported", tmp_path / "models")
+    figures = {way: {"top1": {"mean": 0.5}} for way in ("image_to_text", "text_to_image")}
+    trained = FineTuned(folder / WEIGHTS_FILE, figures, figures, 1, 1, 0)
+    tuned = publish(trained, FineTuneSettings(base="mine"), "tuned", "captions.csv", tmp_path / "models")
+    for out in (exported, tuned):
+        assert {path.name: path.read_text() for path in (out / "clipseg").iterdir()} == {file: file for file in files}

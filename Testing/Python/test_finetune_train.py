@@ -16,8 +16,9 @@ from finetuning import QUICK, captions, pairs, train
 from safetensors.torch import load_file
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
-from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG
+from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG, fine_tune
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare, trained_state
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
@@ -45,6 +46,16 @@ def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
 def test_training_ends_when_nothing_is_gained(pairs, tmp_path):
     result = train(pairs, tmp_path, replace(QUICK, epochs=9, patience=2, learning_rate=1e-12))
     assert result.steps == result.step + 10 < 45
+
+
+def test_an_epoch_of_fewer_batches_than_were_counted_ends_the_run(pairs, tmp_path):
+    class Shrunk(PairSource):
+        def order(self, epoch):
+            return super().order(epoch)[:3]
+
+    training = lambda size, rank, world: Shrunk(pairs[:20], size, 4)
+    with pytest.raises(InputError, match="Expected 5 batches in an epoch, got 3"):
+        fine_tune(training, lambda size: PairSource(pairs[20:], size, 4), QUICK, tmp_path, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """No command writes to its input, to another of its outputs, or over a file that it did not make."""
 
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -9,8 +10,11 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.demo_models.train import _time_training
+from MedCLIPSAMLib.demo_models.train_clip import train_clip
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.outputs import check_outputs, claim_outputs
+from MedCLIPSAMLib.resources import resource_path
 
 
 @pytest.fixture()
@@ -156,6 +160,17 @@ def test_folders_of_outputs_are_new_or_made_by_the_same_command(run, tmp_path, c
     before = contents(tmp_path)
     code, message = run(*command, tmp_path)
     assert code == 2 and ("not empty" in message or "there already" in message)
+    assert contents(tmp_path) == before
+
+
+def test_a_training_that_fails_leaves_the_demo_model_as_it_was(run, tmp_path, monkeypatch):
+    code, message = run("demo-models", "train", "--no-sam")
+    assert code == 2 and "demo-clip' is there already" in message
+    shutil.copytree(resource_path("models") / "demo-clip", tmp_path / "demo-clip")
+    before = contents(tmp_path)
+    monkeypatch.setattr("MedCLIPSAMLib.demo_models.train_clip.make_many", lambda *_: 1 / 0)  # after the vocabulary
+    with pytest.raises(ZeroDivisionError):
+        _time_training("clip", train_clip, tmp_path)
     assert contents(tmp_path) == before
 
 

@@ -137,7 +137,7 @@ def test_a_case_that_kills_every_worker_is_recorded_and_the_run_goes_on(cases, c
     counts = export([long, cases[0]], RayEngine(ModelChoice(device="cpu"), workers=1), out, ExportSettings("nii.gz"))
     record = read_records(out)["long"]
     assert len(killed) == 2 and counts["failed"] == 1 and sum(counts.values()) == 2
-    assert "died" in record["problem"] and "--retry" in record["remedy"]
+    assert "died" in record["problem"] and "--retry" in record["remedy"] and record["source"]["sha256"]
 
 
 def test_a_cluster_without_room_for_a_worker_is_said_to_have_none(cases, cluster, monkeypatch, tmp_path):

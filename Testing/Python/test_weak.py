@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ import SimpleITK as sitk
 import torch
 from helpers.weak import command, lungs, write_dataset
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError, from_system
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.files.claim import lock_folder
@@ -370,7 +371,7 @@ def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(ensemble, tmp_path,
     with monkeypatch.context() as patch:
 
         def full(*_arguments):
-            raise OutputError("'one.seg.nrrd' cannot be written: No space left on device.")
+            raise from_system(OSError(errno.ENOSPC, "No space left on device")) from OSError(errno.ENOSPC)
 
         patch.setattr("MedCLIPSAMLib.nnunet.predict.write_segmentation", full)
         with pytest.raises(OutputError, match="No space left"):

@@ -16,7 +16,7 @@ from MedCLIPSAMLib.choices import Precision
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.models.catalogue import find
-from MedCLIPSAMLib.models.store import locate, status
+from MedCLIPSAMLib.models.store import find_model_folder, status
 from MedCLIPSAMLib.models.trained import ENTRY
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
