@@ -8,13 +8,14 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import vtk_to_numpy
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.terminology import color_for, terminology_for
 
+from .labelmaps import ADD, BINARY, CLEAR, REPLACE, merge, orientedImage, requireGrid, resampled, usedExtent
 from .sliceGeometry import SceneSlices
-from .sliceMasks import Extent, SliceMasks, cut
+from .sliceMasks import SliceMasks, around, cut, shapeOf
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
@@ -23,10 +24,6 @@ POINTS_TAG = "MedCLIPSAM.Points"
 NOTES_TAG = "MedCLIPSAM.Notes"
 """Notes on the runs that made a segment, separated by `BETWEEN_NOTES`."""
 BETWEEN_NOTES = " // "
-BINARY = "Binary labelmap"
-CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
-ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
-REPLACE = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
 
 
 def newSegmentation(volumeNode, name: str | None = None):
@@ -106,7 +103,10 @@ def addSegment(segmentationNode, name: str) -> str:
 
 
 def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
-    """Replace a segment on the slices of masks; its other slices and the other segments stay."""
+    """Replace a segment on the slices of masks; its other slices and the other segments stay.
+
+    A segment on another voxel grid stays on it where that is finer than the masks' volume; see `requireGrid`.
+    """
     segmentation = segmentationNode.GetSegmentation()
     # A mask merged into a shared label map may end up in another of its segments.
     sharing: list[str] = []
@@ -114,25 +114,27 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     if sharing:
         segmentation.SeparateSegmentLabelmap(segmentId)
     matrix = masks.slices.ijkToRAS
+    grid = requireGrid(segmentationNode, segmentId, matrix)
+    toGrid = np.linalg.inv(grid) @ matrix
     for covered, block, corner in masks.runs():
-        used = _usedExtent(segmentationNode, segmentId, matrix, covered)
-        before = cut(used, covered)
+        used = usedExtent(segmentationNode, segmentId, grid)
+        before = cut(used, around(covered, toGrid))
         _markBegun(segmentation.GetSegment(segmentId), block)
-        if before and before == used and block.size:
-            _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
+        if before and before == used and block.size and grid is matrix:
+            merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
             continue
         if before:
-            size = [last - first + 1 for first, last in zip(before[4::-2], before[5::-2])]
-            empty = orientedImage(np.zeros(size, np.uint8), before[::2], matrix)
-            _merge(segmentationNode, segmentId, empty, CLEAR)
+            covering = orientedImage(np.zeros(shapeOf(covered), np.uint8), covered[::2], matrix)
+            merge(segmentationNode, segmentId, resampled(covering, before, grid, outside=1), CLEAR)
         if block.size:
-            _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), ADD)
+            image = orientedImage(block, corner, matrix)
+            merge(segmentationNode, segmentId, resampled(image, around(image.GetExtent(), toGrid), grid), ADD)
 
 
 def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.ndarray) -> None:
     """Replace a whole segment by a (K, J, I) bool mask; `matrix` is from its voxels to the node's RAS."""
     _markBegun(segmentationNode.GetSegmentation().GetSegment(segmentId), mask)
-    _merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
+    merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
 
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
@@ -169,17 +171,6 @@ def readMask(
     return vtk_to_numpy(merged.GetPointData().GetScalars()).reshape(shape) > 0
 
 
-def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):
-    """Make a vtkOrientedImageData of a (K, J, I) bool or uint8 block of the voxel grid, first voxel at `corner`."""
-    k, j, i = block.shape
-    image = slicer.vtkOrientedImageData()
-    image.SetExtent(corner[0], corner[0] + i - 1, corner[1], corner[1] + j - 1, corner[2], corner[2] + k - 1)
-    scalars = numpy_to_vtk(np.ascontiguousarray(block, np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
-    image.GetPointData().SetScalars(scalars)
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    return image
-
-
 def tags(segment) -> dict[str, str]:
     """Return the tags of this project on a segment."""
     found = {}
@@ -208,8 +199,7 @@ def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     """Return the slices of a volume between the first and the last on which a segment may not be empty."""
     shape = slices.stack.volume.shape
     full = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
-    extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, full)
-    both = cut(extent, full)
+    both = cut(usedExtent(segmentationNode, segmentId, slices.ijkToRAS), full)
     if both is None:
         return range(0)
     axis = "IJK".index(slices.stack.source_axis)
@@ -248,37 +238,11 @@ def addNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
     setNotes(segmentationNode, segmentId, [*notesOf(segmentationNode, segmentId), *notes])
 
 
-def _merge(segmentationNode, segmentId: str, image, mode: int) -> None:
-    if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-        image, segmentationNode, segmentId, mode, image.GetExtent()
-    ):
-        raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
-
-
 def _markBegun(segment, mask: np.ndarray) -> None:
     """Let the Segment Editor show a segment that gets voxels as in progress, unless its status says more already."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if mask.any() and logic.GetSegmentStatus(segment) == logic.NotStarted:
         logic.SetSegmentStatus(segment, logic.InProgress)
-
-
-def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: Extent) -> Extent | None:
-    """Return the extent in which a segment may not be empty on a grid; None where it is empty.
-
-    Where the segment is kept on another grid, that is all of the voxels that are `covered`.
-    """
-    image = segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY)
-    if image is None or image.IsEmpty():
-        return None
-    own = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(own)
-    if not np.allclose(slicer.util.arrayFromVTKMatrix(own), matrix):
-        return covered
-    extent = [0] * 6
-    if not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent):
-        return None
-    i0, i1, j0, j1, k0, k1 = extent
-    return i0, i1, j0, j1, k0, k1
 
 
 def _takeGeometry(segmentationNode, volumeNode) -> None:
