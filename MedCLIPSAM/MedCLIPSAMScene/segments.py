@@ -30,7 +30,7 @@ def newSegmentation(volumeNode, name: str | None = None):
     """Add a segmentation with a volume's geometry, under its transform and beside it in the subject hierarchy."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
     node.CreateDefaultDisplayNodes()
-    _takeGeometry(node, volumeNode)
+    takeGeometry(node, volumeNode)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy:
         beside, root = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetSceneItemID()
@@ -40,30 +40,54 @@ def newSegmentation(volumeNode, name: str | None = None):
 
 
 def requireFit(segmentationNode, volumeNode) -> None:
-    """Check that masks of a volume can be written into a segmentation, and prepare it for them.
-
-    An empty segmentation takes over the geometry and the transform of the volume. One with surfaces only gets binary
-    label maps.
+    """Check that masks of a volume can be written into a segmentation; nothing is changed.
 
     Raises:
-        InputError: the segmentation is under another transform than the volume: its segments would move.
+        InputError: its segments are no label maps, or are under another transform than the volume and would move.
     """
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetNumberOfSegments() == 0:
-        _takeGeometry(segmentationNode, volumeNode)
-    if segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
+    requireLabelmaps(segmentationNode)
+    hasSegments = segmentationNode.GetSegmentation().GetNumberOfSegments() > 0
+    if hasSegments and segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
         raise InputError(
             _("The segmentation '{segmentation}' and the volume '{volume}' are under different transforms.").format(
                 segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
             ),
             _("Put both under the same one in the Transforms module, or choose another segmentation."),
         )
-    if segmentation.GetSourceRepresentationName() != BINARY:
-        if segmentation.GetNumberOfSegments():
-            if not segmentation.GetConversionParameter("Reference image geometry"):
-                segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-            segmentation.CreateRepresentation(BINARY)
-        segmentation.SetSourceRepresentationName(BINARY)
+
+
+def requireLabelmaps(segmentationNode) -> None:
+    """Check that the segments of a segmentation are stored as label maps.
+
+    A conversion loses details and drops what the segments were made from, which no undo brings back: it is the user's.
+
+    Raises:
+        InputError: they are stored as surfaces or contours.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    kind = segmentation.GetSourceRepresentationName()
+    if segmentation.GetNumberOfSegments() and kind != BINARY:
+        raise InputError(
+            _("The segments of '{name}' are stored as '{kind}', not as label maps.").format(
+                name=segmentationNode.GetName(), kind=kind
+            ),
+            _(
+                "Convert them first (Segmentations module, Representations: create 'Binary labelmap', then 'Make "
+                "source'), or choose another segmentation."
+            ),
+        )
+
+
+def takeGeometry(segmentationNode, volumeNode) -> None:
+    """Put an empty segmentation under a volume's transform, and on its voxel grid unless it has one.
+
+    Slicer compares grids across transforms, so the transform is first.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfSegments() == 0:
+        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        if not segmentation.GetConversionParameter("Reference image geometry"):
+            segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
 def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
@@ -89,13 +113,20 @@ def requireSegment(segmentationNode, segmentId: str):
 
 
 def addSegment(segmentationNode, name: str) -> str:
-    """Add an empty segment, its color and terminology from the words of its name, and return its id."""
+    """Add an empty segment, its color and terminology from the words of its name, and return its id.
+
+    Raises:
+        InputError: see `requireLabelmaps`.
+    """
+    requireLabelmaps(segmentationNode)
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.SetColor(*color_for(name))
     segment.SetTerminology(terminology_for(name).entry())
     segment.AddRepresentation(BINARY, slicer.vtkOrientedImageData())
     segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfSegments() == 0:
+        segmentation.SetSourceRepresentationName(BINARY)
     identifier = segmentation.GenerateUniqueSegmentID(name)
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
@@ -155,14 +186,15 @@ def readMask(
         shape: of the block.
         matrix: from the grid's voxels to the node's RAS.
         corner: the block's first voxel, (i, j, k).
+
+    Raises:
+        InputError: see `requireLabelmaps`.
     """
+    requireLabelmaps(segmentationNode)
     frame = orientedImage(np.zeros(shape, bool), corner, matrix)
     identifiers = vtk.vtkStringArray()
     identifiers.InsertNextValue(segmentId)
     merged = slicer.vtkOrientedImageData()
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetSourceRepresentationName() != BINARY:
-        segmentation.CreateRepresentation(BINARY)
     segmentationNode.GenerateMergedLabelmapForAllSegments(
         merged, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, frame, identifiers
     )
@@ -243,12 +275,6 @@ def _markBegun(segment, mask: np.ndarray) -> None:
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if mask.any() and logic.GetSegmentStatus(segment) == logic.NotStarted:
         logic.SetSegmentStatus(segment, logic.InProgress)
-
-
-def _takeGeometry(segmentationNode, volumeNode) -> None:
-    """Set a segmentation's transform and voxel grid to a volume's; Slicer compares grids across transforms."""
-    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
 def _segmentationName(volumeNode) -> str:

@@ -102,12 +102,33 @@ class SceneSlices:
         self.volumeNode, self.plane = volumeNode, plane
         self.stack = SliceStack(sceneVolume(volumeNode), plane, _displayWindow(volumeNode))
         self.ijkToRAS = ijkToRAS(volumeNode)
+        self._transformId = volumeNode.GetTransformNodeID()
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
         self._notes = VolumeNotes(volumeNode, axes, self.stack.window)
 
     def __len__(self) -> int:
         return len(self.stack)
+
+    def requireUnmoved(self) -> None:
+        """Check that the voxels of the volume are where they were when this was made.
+
+        A transform that moves it together with its segmentations may have changed.
+
+        Raises:
+            InputError: its voxel grid, or the transform that it is under, is another one.
+        """
+        image, node = self.volumeNode.GetImageData(), self.volumeNode
+        if (
+            image is None
+            or image.GetDimensions() != self.stack.volume.shape[::-1]
+            or not np.array_equal(ijkToRAS(node), self.ijkToRAS)
+            or node.GetTransformNodeID() != self._transformId
+        ):
+            raise InputError(
+                _("'{name}' was moved during the run, or its voxels are others now.").format(name=node.GetName()),
+                _("The scene is as it was; run it again."),
+            )
 
     def image(self, k: int) -> np.ndarray:
         """Return slice k as the models see it, uint8 (H, W, 3), and check it for `notes`."""
