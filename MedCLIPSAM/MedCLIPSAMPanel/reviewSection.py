@@ -62,7 +62,8 @@ class ReviewSection:
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
         if self._opened is not None and slicer.mrmlScene.IsNodePresent(self._opened.volume):
             # Only when something has changed: in between the foreground of the views is the user's.
-            state = self._opened.volume.GetID(), parameters.review.showUncertainty
+            chosen = parameters.inputVolume is self._opened.volume
+            state = self._opened.volume.GetID(), chosen, parameters.review.showUncertainty
             if state != self._shownState:
                 self._shownState = state
                 overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
