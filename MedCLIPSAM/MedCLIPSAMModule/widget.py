@@ -144,6 +144,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             names = set(node.GetParameterNames()) - set(OF_ONE_SCENE)
             self._storedChoices = {name: node.GetParameter(name) for name in names}
         self.session.forgetScene()
+        self.inputs.forget()
         self.corrections.forget()
         self.review.forget()
         self._setParameters(None)

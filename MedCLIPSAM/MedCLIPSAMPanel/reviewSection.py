@@ -157,12 +157,12 @@ class ReviewSection:
     def _leave(self) -> str:
         """Remove the opened case from the scene; unsaved changes stay in it, and a message says so."""
         opened, self._opened = self._opened, None
-        if opened is None:
+        if opened is None or not slicer.mrmlScene.IsNodePresent(opened.segmentation):  # removed by hand
             return ""
         try:
             now = self._review.masks(opened)
-        except MedCLIPSAMError:  # it was removed by hand, or cannot be told from what it was
-            return ""
+        except MedCLIPSAMError:  # it cannot be told from what it was
+            now = {}
         same = now.keys() == self._before.keys() and all((now[name] == self._before[name]).all() for name in now)
         if same:
             self._review.close(opened)

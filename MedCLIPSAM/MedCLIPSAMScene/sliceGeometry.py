@@ -56,6 +56,31 @@ def ijkToRAS(volumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+Placement = tuple[tuple[int, int, int], tuple[float, ...], str | None]
+"""Voxels along I, J and K, the matrix from them to the volume's own RAS, and the ID of the transform it is under."""
+
+
+def placementOf(volumeNode) -> Placement:
+    """Return where the voxels of a volume are, for `requirePlacement`."""
+    dimensions = volumeNode.GetImageData().GetDimensions() if volumeNode.GetImageData() is not None else (0, 0, 0)
+    return dimensions, tuple(ijkToRAS(volumeNode).ravel().tolist()), volumeNode.GetTransformNodeID()
+
+
+def requirePlacement(volumeNode, before: Placement) -> None:
+    """Check that the voxels of a volume are where they were.
+
+    A transform that moves it together with its segmentations may have changed.
+
+    Raises:
+        InputError: its voxel grid, or the transform that it is under, is another one.
+    """
+    if placementOf(volumeNode) != before:
+        raise InputError(
+            _("'{name}' was moved meanwhile, or has other voxels.").format(name=volumeNode.GetName()),
+            _("Nothing was written: put it back, or start again."),
+        )
+
+
 def sceneVolume(volumeNode) -> Volume:
     """Make the engine's volume of a scalar or RGB volume node, in world coordinates; its voxels are not copied.
 
@@ -94,7 +119,8 @@ def sceneVolume(volumeNode) -> Volume:
 def _voxelsOf(volumeNode) -> np.ndarray | None:
     """View the voxels of a volume node of any class, (K, J, I) or (K, J, I, components); None where it has none."""
     image = volumeNode.GetImageData()
-    scalars = image.GetPointData().GetScalars() if image is not None else None
+    data = image.GetPointData() if image is not None else None
+    scalars = data and (data.GetScalars() or data.GetTensors())
     if scalars is None or 0 in image.GetDimensions():
         return None
     components = scalars.GetNumberOfComponents()
@@ -117,7 +143,7 @@ class SceneSlices:
         window = _displayWindow(volumeNode)
         self.stack = SliceStack(sceneVolume(volumeNode), plane, window)
         self.ijkToRAS = ijkToRAS(volumeNode)
-        self._transformId = volumeNode.GetTransformNodeID()
+        self._placement = placementOf(volumeNode)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
         self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
@@ -131,24 +157,8 @@ class SceneSlices:
         return len(self.stack)
 
     def requireUnmoved(self) -> None:
-        """Check that the voxels of the volume are where they were when this was made.
-
-        A transform that moves it together with its segmentations may have changed.
-
-        Raises:
-            InputError: its voxel grid, or the transform that it is under, is another one.
-        """
-        image, node = self.volumeNode.GetImageData(), self.volumeNode
-        if (
-            image is None
-            or image.GetDimensions() != self.stack.volume.shape[::-1]
-            or not np.array_equal(ijkToRAS(node), self.ijkToRAS)
-            or node.GetTransformNodeID() != self._transformId
-        ):
-            raise InputError(
-                _("'{name}' was moved during the run, or its voxels are others now.").format(name=node.GetName()),
-                _("The scene is as it was; run it again."),
-            )
+        """Check that the volume is where it was when this was made; see `requirePlacement`."""
+        requirePlacement(self.volumeNode, self._placement)
 
     def image(self, k: int) -> np.ndarray:
         """Return slice k as the models see it, uint8 (H, W, 3), and check it for `notes`."""

@@ -194,3 +194,26 @@ def test_what_was_made_for_a_volume_is_removed_with_it(panel) -> None:
     assert count("vtkMRMLMarkupsFiducialNode") == 2
     panel.ui.inputVolumeSelector.setCurrentNode(t2)
     assert [view[0] for view in shown()] == ["T2"] * 3 and "'T2'" in shown()[0][1]
+
+
+def test_a_volume_of_another_scene_is_given_no_segmentation_of_one_before(panel) -> None:
+    """Nodes of the next scene have the IDs of those before."""
+
+    def fill(number: int) -> list:
+        """Two volumes, and a segmentation of the one of this number."""
+        volumes = [shown_volume(name) for name in ("T1", "T2")]
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"of {volumes[number].GetName()}")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumes[number])
+        return [*volumes, node]
+
+    t1, t2, node = fill(0)
+    panel.ui.inputVolumeSelector.setCurrentNode(t1)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.ui.inputVolumeSelector.setCurrentNode(t2)
+    assert panel.parameters.segmentation is None
+    before = t1.GetID(), node.GetID()
+    slicer.mrmlScene.Clear(0)
+    t1, t2, node = fill(1)
+    assert (t1.GetID(), node.GetID()) == before
+    panel.ui.inputVolumeSelector.setCurrentNode(t1)
+    assert panel.parameters.segmentation is None

@@ -257,7 +257,7 @@ def test_masks_are_not_written_where_the_volume_no_longer_is(operations, phantom
     move(volume, node)
     session.transport.run_until(lambda: bool(ended), TIMEOUT)
     assert ended[0][0] is None and isinstance(ended[0][1], InputError)
-    remedy = "under different transforms" if move is transformSegmentation else "'head' was moved during the run"
+    remedy = "under different transforms" if move is transformSegmentation else "'head' was moved meanwhile"
     assert remedy in str(ended[0][1])
     assert list(node.GetSegmentation().GetSegmentIDs()) == [identifier]
     assert segments.tags(node.GetSegmentation().GetSegment(identifier)) == state
