@@ -138,6 +138,8 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
 
     A segment on another voxel grid stays on it where that is finer than the masks' volume; see `requireGrid`.
     """
+    if not masks.checks:
+        return
     segmentation = segmentationNode.GetSegmentation()
     # A mask merged into a shared label map may end up in another of its segments.
     sharing: list[str] = []
@@ -146,20 +148,23 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
         segmentation.SeparateSegmentLabelmap(segmentId)
     matrix = masks.slices.ijkToRAS
     grid = requireGrid(segmentationNode, segmentId, matrix)
-    toGrid = np.linalg.inv(grid) @ matrix
+    same, toGrid = grid is matrix, np.linalg.inv(grid) @ matrix
     for covered, block, corner in masks.runs():
         used = usedExtent(segmentationNode, segmentId, grid)
         before = cut(used, around(covered, toGrid))
         _markBegun(segmentation.GetSegment(segmentId), block)
-        if before and before == used and block.size and grid is matrix:
+        if same and before and before == used and block.size:
             merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
             continue
         if before:
-            covering = orientedImage(np.zeros(shapeOf(covered), np.uint8), covered[::2], matrix)
-            merge(segmentationNode, segmentId, resampled(covering, before, grid, outside=1), CLEAR)
+            hole = before if same else covered
+            image = orientedImage(np.zeros(shapeOf(hole), np.uint8), hole[::2], matrix)
+            merge(segmentationNode, segmentId, image if same else resampled(image, before, grid, outside=1), CLEAR)
         if block.size:
             image = orientedImage(block, corner, matrix)
-            merge(segmentationNode, segmentId, resampled(image, around(image.GetExtent(), toGrid), grid), ADD)
+            if not same:
+                image = resampled(image, around(image.GetExtent(), toGrid), grid)
+            merge(segmentationNode, segmentId, image, ADD)
 
 
 def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.ndarray) -> None:
