@@ -140,16 +140,16 @@ class SceneSlices:
 
     def __init__(self, volumeNode, plane: str = "axial") -> None:
         self.volumeNode, self.plane = volumeNode, plane
-        window = _displayWindow(volumeNode)
-        self.stack = SliceStack(sceneVolume(volumeNode), plane, window)
+        volume, window = sceneVolume(volumeNode), _displayWindow(volumeNode)
+        self.stack = SliceStack(volume, plane, window)
         self.ijkToRAS = ijkToRAS(volumeNode)
         self._placement = placementOf(volumeNode)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
         self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
-        if self.stack.volume.is_rgb and window is not None:
+        if volume.is_rgb and window is not None:
             self._levels = to_uint8(self._levels, *window)
-        elif not self.stack.volume.is_rgb and _isInverted(volumeNode):
+        elif not volume.is_rgb and _isInverted(volumeNode):
             self._levels = self._levels[::-1]
         self._notes = VolumeNotes(volumeNode, axes, window or self.stack.window)
 
