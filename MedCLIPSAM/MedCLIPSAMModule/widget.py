@@ -92,6 +92,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.gui.connect(None)
         self.removeObservers()
         self.inputs.close()
+        self.installation.close()
         self.prompts.status.close()
         self.logic.close()
         self.models.close()
@@ -119,9 +120,17 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _caller, _event, node) -> None:
-        """Choose nothing in place of a node that is removed; the selectors would choose its neighbor."""
+        """Choose nothing in place of a node that is removed; the selectors would choose its neighbor.
+
+        What was made to be seen over a volume goes with it.
+        """
+        from MedCLIPSAMScene import markups, overlay
+
         if self.parameters is None or slicer.mrmlScene.IsClosing():
             return
+        if node.IsA("vtkMRMLVolumeNode"):
+            overlay.removeMaps(node)
+            markups.removeMarkups(node)
         for name in ("inputVolume", "segmentation"):
             if getattr(self.parameters, name) is node:
                 setattr(self.parameters, name, None)
@@ -135,6 +144,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             names = set(node.GetParameterNames()) - set(OF_ONE_SCENE)
             self._storedChoices = {name: node.GetParameter(name) for name in names}
         self.session.forgetScene()
+        self.inputs.forget()
         self.corrections.forget()
         self.review.forget()
         self._setParameters(None)
@@ -231,8 +241,8 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self.session.job is not None
 
     def whyBusy(self) -> str:
-        """Return a sentence that a run is not finished; empty when none is running."""
-        return _("A run is not finished.") if self.busy else ""
+        """Return a sentence that a run or an installation is not finished; empty when none is running."""
+        return _("A run is not finished.") if self.busy else self.installation.whyBusy()
 
     def run(self, start: Callable, show: Callable, status=None) -> bool:
         """Start a run with the chosen models and show how it goes.

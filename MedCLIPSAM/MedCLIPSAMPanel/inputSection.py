@@ -33,6 +33,11 @@ class InputSection:
         if self._layoutManager is not None:
             self._layoutManager.disconnect("layoutChanged(int)", self._offerViews)
 
+    def forget(self) -> None:
+        """Forget the nodes of a scene before it is closed; those of the next one get their IDs."""
+        self._volume = None
+        self._left.clear()
+
     def begin(self) -> None:
         """Take up the volume of a scene, or choose one; the views show what they show."""
         parameters = self._panel.parameters

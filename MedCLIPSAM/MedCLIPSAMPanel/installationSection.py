@@ -17,6 +17,7 @@ class InstallationSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
+        self._installing = self._closed = False
         ui.reportEdit.setMinimumHeight(160)
         ui.checkButton.connect("clicked(bool)", lambda *_arguments: self._checkAgain())
         ui.installButton.connect("clicked(bool)", lambda *_arguments: self._install())
@@ -24,6 +25,14 @@ class InstallationSection:
         self.check()
         if self._missing:
             ui.installationCollapsibleButton.collapsed = False
+
+    def close(self) -> None:
+        """Leave the widgets alone from now on: an installation may end after the panel was removed."""
+        self._closed = True
+
+    def whyBusy(self) -> str:
+        """Return a sentence that packages are being installed; empty when none are."""
+        return _("Packages are being installed.") if self._installing else ""
 
     def warning(self) -> str:
         """Return a sentence on packages that the next run needs and lacks; empty when all are installed."""
@@ -38,7 +47,7 @@ class InstallationSection:
         """Show the installed packages."""
         missing = self._missing = dependencies.missing()
         self._panel.ui.reportEdit.setPlainText(dependencies.report())
-        enable(self._panel.ui.installButton, "" if missing else _("All is there."))
+        enable(self._panel.ui.installButton, self.whyBusy() or ("" if missing else _("All is there.")))
 
     def _install(self) -> None:
         names = ", ".join(dependency.name for dependency in dependencies.missing())
@@ -46,18 +55,25 @@ class InstallationSection:
             _("These Python packages will be downloaded and installed into Slicer: {names}").format(names=names)
         ):
             return
+        self._installing = True
+        self._checkAgain()
         try:
             dependencies.install(self._progress)
         except MedCLIPSAMError as error:
             slicer.util.errorDisplay(str(error))
-        self._checkAgain()
+        finally:
+            self._installing = False
+            self._checkAgain()
 
     def _checkAgain(self) -> None:
-        self.check()
-        self._panel.update()
+        if not self._closed:
+            self.check()
+            self._panel.update()
 
     def _progress(self, text: str) -> None:
-        self._panel.ui.reportEdit.setPlainText(text)
+        """Show a line of pip's output. Slicer handles clicks meanwhile, such as on Reload."""
+        if not self._closed:
+            self._panel.ui.reportEdit.setPlainText(text)
         slicer.app.processEvents()
 
     def _log(self) -> None:

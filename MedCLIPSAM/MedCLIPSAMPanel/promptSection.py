@@ -42,8 +42,8 @@ class PromptSection:
 
     def whyNot(self) -> str:
         """Return why nothing can be segmented now; empty when it can."""
-        if self._panel.busy:
-            return _("A run is not finished.")
+        if busy := self._panel.whyBusy():
+            return busy
         if self._panel.parameters.inputVolume is None:
             return _("Choose an input volume first, or load one from Sample Data.")
         if not self.prompts():

@@ -35,24 +35,24 @@ class ResultSection:
         reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
         for button in (ui.addBoxButton, ui.removeBoxesButton, ui.segmentBoxesButton):
             enable(button, reason)
-        vote = volume and overlay.voteOf(volume)
+        vote = overlay.voteOf(volume)
         noVote = _(
             "There is no map of a vote: choose a vote under Settings, and segment a slice, or a few each on its own."
         )
         enable(ui.uncertaintyCheckBox, "" if vote else noVote)
         uncertain = bool(vote) and parameters.showUncertainty
         enable(ui.saliencyCheckBox, _("The uncertainty is shown in its place: hide it first.") if uncertain else "")
-        if volume is not None:
-            saliency = overlay.saliencyOf(volume)
-            if saliency is not None:
-                overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
-            # Only when something has changed: in between the foreground of the views is the user's.
-            ids = volume.GetID(), saliency and saliency.GetID(), vote and vote.GetID()
-            state = *ids, parameters.showSaliency, uncertain
-            if state != self._shownState:
-                self._shownState = state
-                overlay.showVote(volume, uncertain)
-                overlay.showSaliency(volume, parameters.showSaliency and not uncertain)
+        saliency = overlay.saliencyOf(volume)
+        if saliency is not None:
+            overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
+        # Only when something has changed: in between the foreground of the views is the user's.
+        ids = (node and node.GetID() for node in (volume, saliency, vote))
+        state = *ids, parameters.showSaliency, uncertain
+        if state != self._shownState:
+            self._shownState = state
+            overlay.hideStrayMaps()
+            overlay.showVote(volume, uncertain)
+            overlay.showSaliency(volume, parameters.showSaliency and not uncertain)
 
     def show(self, result: SceneResult) -> None:
         """Show a finished run, and choose the segment that it made."""

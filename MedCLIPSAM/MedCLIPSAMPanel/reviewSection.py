@@ -62,7 +62,8 @@ class ReviewSection:
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
         if self._opened is not None and slicer.mrmlScene.IsNodePresent(self._opened.volume):
             # Only when something has changed: in between the foreground of the views is the user's.
-            state = self._opened.volume.GetID(), parameters.review.showUncertainty
+            chosen = parameters.inputVolume is self._opened.volume
+            state = self._opened.volume.GetID(), chosen, parameters.review.showUncertainty
             if state != self._shownState:
                 self._shownState = state
                 overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
@@ -156,12 +157,12 @@ class ReviewSection:
     def _leave(self) -> str:
         """Remove the opened case from the scene; unsaved changes stay in it, and a message says so."""
         opened, self._opened = self._opened, None
-        if opened is None:
+        if opened is None or not slicer.mrmlScene.IsNodePresent(opened.segmentation):  # removed by hand
             return ""
         try:
             now = self._review.masks(opened)
-        except MedCLIPSAMError:  # it was removed by hand, or cannot be told from what it was
-            return ""
+        except MedCLIPSAMError:  # it cannot be told from what it was
+            now = {}
         same = now.keys() == self._before.keys() and all((now[name] == self._before[name]).all() for name in now)
         if same:
             self._review.close(opened)

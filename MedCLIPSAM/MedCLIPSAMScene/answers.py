@@ -125,6 +125,7 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
         for prompt, masks in found.masks.items():
             segmentId = segments.segmentOfPrompt(segmentationNode, prompt) if segmentationNode else None
             if segmentId is None and masks:
+                segments.takeGeometry(segmentationNode, found.geometry.volumeNode)
                 segmentId = segments.addSegment(segmentationNode, prompt)
             result = found.promptResult(prompt, segmentId)
             if segmentId is not None:

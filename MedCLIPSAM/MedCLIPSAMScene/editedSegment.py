@@ -20,8 +20,9 @@ from MedCLIPSAMLib.errors import InputError
 
 from . import protect, segments
 from .answers import Found
+from .labelmaps import orientedImage, resampled
 from .results import SceneResult
-from .sliceMasks import Extent, cut
+from .sliceMasks import Extent, around, cut, shapeOf
 from .strings import _
 
 
@@ -78,7 +79,7 @@ class _Edit:
             (self.added, modes.ModificationModeAdd),
         ):
             if block.any():
-                labelmap = segments.orientedImage(block, self.extent[::2], self.matrix)
+                labelmap = orientedImage(block, self.extent[::2], self.matrix)
                 effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(self.extent))
 
 
@@ -105,7 +106,7 @@ class _Grid:
         extent = self._extentOf(covered)
         if extent is None:
             return None
-        looked = self._resample(np.ones(_shape(covered), np.uint8), covered[::2], extent)
+        looked = self._resample(np.ones(shapeOf(covered), np.uint8), covered[::2], extent)
         found = self._resample(block, corner, extent) if block.size else np.zeros_like(looked)
         editable = self._editable(extent)
         present = segments.readMask(self._segmentationNode, self._segmentId, looked.shape, self._matrix, extent[::2])
@@ -114,20 +115,11 @@ class _Grid:
 
     def _extentOf(self, covered: Extent) -> Extent | None:
         """Compute the extent of the editor's voxels around covered voxels of the volume."""
-        low, high = np.array(covered[::2]) - 0.5, np.array(covered[1::2]) + 0.5
-        corners = np.array(np.meshgrid(*zip(low, high))).reshape(3, -1)
-        toGrid = np.linalg.inv(self._matrix) @ self._ijkToRAS
-        inGrid = toGrid[:3, :3] @ corners + toGrid[:3, 3:]
-        first, last = np.floor(inGrid.min(1)).astype(int), np.ceil(inGrid.max(1)).astype(int)
-        return cut(tuple(np.ravel(list(zip(first, last))).tolist()), self._extent)
+        return cut(around(covered, np.linalg.inv(self._matrix) @ self._ijkToRAS), self._extent)
 
     def _resample(self, block: np.ndarray, corner: Sequence[int], extent: Extent) -> np.ndarray:
-        frame, resampled = self._frame(extent), slicer.vtkOrientedImageData()
-        image = segments.orientedImage(block, corner, self._ijkToRAS)
-        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-            image, frame, resampled, False
-        )
-        return _block(resampled, extent) > 0
+        image = orientedImage(block, corner, self._ijkToRAS)
+        return _block(resampled(image, extent, self._matrix), extent) > 0
 
     def _editable(self, extent: Extent) -> np.ndarray:
         """Compute where the editor's masking lets the segment be changed."""
@@ -143,7 +135,7 @@ class _Grid:
         return editable
 
     def _frame(self, extent: Extent):
-        return segments.orientedImage(np.zeros(_shape(extent), np.uint8), extent[::2], self._matrix)
+        return orientedImage(np.zeros(shapeOf(extent), np.uint8), extent[::2], self._matrix)
 
 
 @contextmanager
@@ -158,14 +150,9 @@ def _selected(node, segmentId: str) -> Iterator[None]:
         node.EndModify(modified)
 
 
-def _shape(extent: Extent) -> tuple[int, ...]:
-    """Return the shape (K, J, I) of an extent."""
-    return tuple(last - first + 1 for first, last in zip(extent[4::-2], extent[5::-2]))
-
-
 def _block(image, extent: Extent) -> np.ndarray:
     """Return the voxels of an image in an extent that it covers, (K, J, I)."""
     full = image.GetExtent()
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(full))
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shapeOf(full))
     bounds = (slice(a - first, b + 1 - first) for a, b, first in zip(extent[4::-2], extent[5::-2], full[4::-2]))
     return voxels[tuple(bounds)]

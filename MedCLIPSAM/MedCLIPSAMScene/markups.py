@@ -94,6 +94,13 @@ def removeBoxes(volumeNode) -> None:
         removeNode(node)
 
 
+def removeMarkups(volumeNode) -> None:
+    """Remove the boxes and the point lists of a volume from the scene."""
+    removeBoxes(volumeNode)
+    for node in (*markupsOf(volumeNode, POSITIVE), *markupsOf(volumeNode, NEGATIVE)):
+        removeNode(node)
+
+
 def pointList(volumeNode, kind: str):
     """Return the list of the positive or negative points of a volume; made when there is none."""
     found = markupsOf(volumeNode, kind)

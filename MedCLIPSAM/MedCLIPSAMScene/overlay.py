@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import slicer
@@ -111,10 +112,16 @@ def removeVote(volumeNode) -> None:
     _removeMap(volumeNode, VOTE_OF)
 
 
+def removeMaps(volumeNode) -> None:
+    """Remove all maps of a volume."""
+    for role in MAPS:
+        _removeMap(volumeNode, role)
+
+
 def _removeMap(volumeNode, role: str) -> None:
     node = _mapOf(volumeNode, role)
     if node is not None:
-        _showMap(node, volumeNode, False, None)
+        _hideMaps(lambda shown, _background: shown is node)
         removeNode(node)
 
 
@@ -134,6 +141,8 @@ def uncertaintyOf(volumeNode):
 
 
 def _mapOf(volumeNode, role: str):
+    if volumeNode is None:
+        return None
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetNodeReferenceID(role) == volumeNode.GetID():
             return node
@@ -148,44 +157,66 @@ def setThreshold(mapNode, threshold: float) -> None:
 
 
 def showSaliency(volumeNode, shown: bool, opacity: float | None = None) -> None:
-    """Show the saliency map of a volume as the foreground of the slice views that show the volume, or hide it.
+    """Show the saliency map of a volume as the foreground of the slice views that show the volume, or hide all of them.
 
     Args:
+        volumeNode: None where there is no map to be shown.
         opacity: 0 to 1. None fades a map that was not shown to MAP_OPACITY, and leaves one that is shown as it is.
     """
-    _showMap(saliencyOf(volumeNode), volumeNode, shown, opacity)
+    _showMap(SALIENCY_OF, volumeNode, shown, opacity)
 
 
 def showVote(volumeNode, shown: bool) -> None:
     """Show the uncertainty of a vote in the same way, or hide it."""
-    _showMap(voteOf(volumeNode), volumeNode, shown, None)
+    _showMap(VOTE_OF, volumeNode, shown, None)
 
 
 def showUncertainty(volumeNode, shown: bool, opacity: float | None = None) -> None:
     """Show the uncertainty of an ensemble in the same way, or hide it."""
-    _showMap(uncertaintyOf(volumeNode), volumeNode, shown, opacity)
+    _showMap(UNCERTAINTY_OF, volumeNode, shown, opacity)
 
 
-def _showMap(node, volumeNode, shown: bool, opacity: float | None) -> None:
+def _showMap(role: str, volumeNode, shown: bool, opacity: float | None) -> None:
+    if not shown:
+        _hideMaps(lambda node, _background: node.GetNodeReferenceID(role) is not None)
+        return
+    node = _mapOf(volumeNode, role)
     if node is None:
         return
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        present = composite.GetForegroundVolumeID() == node.GetID()
-        if shown and composite.GetBackgroundVolumeID() == volumeNode.GetID():
-            if not present:
+        if composite.GetBackgroundVolumeID() == volumeNode.GetID():
+            if composite.GetForegroundVolumeID() != node.GetID():
                 _keepForeground(composite)
                 composite.SetForegroundVolumeID(node.GetID())
                 composite.SetForegroundOpacity(MAP_OPACITY)
             if opacity is not None:
                 composite.SetForegroundOpacity(opacity)
-        elif not shown and present:
+
+
+def hideStrayMaps() -> None:
+    """Bring the user's foreground back where a map is shown over another volume than its own."""
+    _hideMaps(lambda node, background: background not in map(node.GetNodeReferenceID, MAPS))
+
+
+def _hideMaps(isHidden: Callable[[Any, str | None], bool]) -> None:
+    """Bring the user's foreground back in the views of some maps.
+
+    Args:
+        isHidden: takes a map that is the foreground of a view, and the ID of the background.
+    """
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        node = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        if _isMap(node) and isHidden(node, composite.GetBackgroundVolumeID()):
             _bringForegroundBack(composite)
+
+
+def _isMap(node) -> bool:
+    return node is not None and any(node.GetNodeReferenceID(role) for role in MAPS)
 
 
 def _keepForeground(composite) -> None:
     """Store the user's foreground, such as a PET, unless it is a map itself."""
-    foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
-    if foreground is None or not any(foreground.GetNodeReferenceID(role) for role in MAPS):
+    if not _isMap(slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")):
         composite.SetNodeReferenceID(FOREGROUND, composite.GetForegroundVolumeID())
         composite.SetAttribute(FOREGROUND_OPACITY, str(composite.GetForegroundOpacity()))
 

@@ -10,8 +10,8 @@ import slicer
 class Placing:
     """Persistent placement of the points of one markups list.
 
-    A right click, Esc, another mouse mode, or another markup that is placed ends it. The mouse mode and the persistence
-    of before are restored, and a mode that the user has chosen meanwhile stays.
+    A right click, Esc, another mouse mode, another markup that is placed, or the removal of the list ends it. The mouse
+    mode and the persistence of before are restored, and a mode that the user has chosen meanwhile stays.
 
     Args:
         onEnded: called once when placing ends, by any means.
@@ -43,6 +43,7 @@ class Placing:
         for node, event in (
             (interaction, slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent),
             (selection, slicer.vtkMRMLSelectionNode.ActivePlaceNodeIDChangedEvent),
+            (slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent),
         ):
             self._observed.append((node, node.AddObserver(event, self._changed)))
 
@@ -61,7 +62,9 @@ class Placing:
 
     def _changed(self, _caller, _event) -> None:
         if self.active and not (
-            self._isPlaceMode(_interactionNode()) and _selectionNode().GetActivePlaceNodeID() == self._nodeId
+            self._isPlaceMode(_interactionNode())
+            and _selectionNode().GetActivePlaceNodeID() == self._nodeId
+            and slicer.mrmlScene.GetNodeByID(self._nodeId)
         ):
             self.stop()
 

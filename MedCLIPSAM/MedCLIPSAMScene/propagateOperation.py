@@ -66,9 +66,10 @@ class PropagateOperation:
         """
 
         def write(found: Found) -> SceneResult:
+            result = writeFound(self._session, segmentationNode, found)
             overlay.removeSaliency(volumeNode)
             overlay.removeVote(volumeNode)
-            return writeFound(self._session, segmentationNode, found)
+            return result
 
         return self.startMasks(
             volumeNode,
@@ -108,8 +109,6 @@ class PropagateOperation:
         numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
         if numbers[-1] - numbers[0] != len(numbers) - 1:
             raise InputError(_("The slices do not follow one another."), _("Give a range of slices."))
-        if segmentationNode is not None:
-            segments.requireFit(segmentationNode, volumeNode)
         answers: Answers = {prompt: {} for prompt in prompts}
         masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
 

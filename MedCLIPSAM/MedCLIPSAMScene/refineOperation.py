@@ -137,8 +137,6 @@ class RefineOperation:
         Raises:
             InputError: no box.
         """
-        if segmentationNode is not None:
-            segments.requireFit(segmentationNode, geometry.volumeNode)
         if not boxes:
             raise InputError(
                 _("There is no box on the slice shown."),
@@ -193,6 +191,7 @@ class RefineOperation:
             written: list[str] = []
 
             def change() -> None:
+                segments.takeGeometry(node, geometry.volumeNode)
                 identifier = segmentId or segments.addSegment(node, newName or _("Segment"))
                 written.append(identifier)
                 protect.writeUnlocked(node, identifier, SliceMasks.of(geometry, masks))

@@ -22,7 +22,7 @@ from MedCLIPSAMLib.volumes.slices import SliceStack
 
 from . import overlay, segments
 from .removal import removedOnError, removeNode
-from .sliceGeometry import RAS_TO_LPS, ijkToRAS, transformToWorld
+from .sliceGeometry import RAS_TO_LPS, Placement, ijkToRAS, placementOf, requirePlacement, transformToWorld
 from .strings import _
 
 
@@ -53,6 +53,7 @@ class OpenCase:
         dataset: that the correction goes into.
         image: the file of its image, or the folder of the series.
         volume, segmentation: its nodes.
+        placement: of the volume when it was opened.
         series: UID.
     """
 
@@ -62,6 +63,7 @@ class OpenCase:
     image: Path
     volume: Any
     segmentation: Any
+    placement: Placement
     series: str | None = None
 
 
@@ -125,7 +127,7 @@ class ReviewOperation:
                     segments.writeMask(segmentation, identifier, masks[label], ijkToRAS(volume))
             if uncertainty is not None:
                 overlay.writeUncertainty(volume, uncertainty)
-        return OpenCase(case, root, target, image, volume, segmentation, series)
+        return OpenCase(case, root, target, image, volume, segmentation, placementOf(volume), series)
 
     def save(self, opened: OpenCase) -> int:
         """Write the segments of an opened case into its dataset as a trusted label, by their names.
@@ -142,10 +144,12 @@ class ReviewOperation:
         """Read the current masks of an opened case, (K, J, I) bool by the names of the segments.
 
         Raises:
-            InputError: it is no longer in the scene, or two segments have one name.
+            InputError: it is no longer in the scene, was moved or transformed, or two segments have one name.
         """
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in (opened.volume, opened.segmentation)):
             raise InputError(_("'{case}' is no longer in the scene.").format(case=opened.case), _("Open it again."))
+        requirePlacement(opened.volume, opened.placement)
+        segments.requireFit(opened.segmentation, opened.volume)
         shape = slicer.util.arrayFromVolume(opened.volume).shape[:3]
         segmentation = opened.segmentation.GetSegmentation()
         masks: dict[str, np.ndarray] = {}

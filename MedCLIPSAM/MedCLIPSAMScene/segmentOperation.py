@@ -12,7 +12,7 @@ import numpy as np
 
 from MedCLIPSAMLib.worker.request import Request
 
-from . import overlay, segments
+from . import overlay
 from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, SliceJob, answerOf
 from .modality import withModality
@@ -131,8 +131,6 @@ class SegmentOperation:
         geometry = SceneSlices(volumeNode, plane)
         prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, [len(geometry) // 2] if slices is None else slices)
-        if segmentationNode is not None:
-            segments.requireFit(segmentationNode, volumeNode)
         keepSaliency = keepSaliency and numbers[-1] - numbers[0] == len(numbers) - 1 < MAX_SALIENCY_SLICES
         answers: Answers = {prompt: {} for prompt in prompts}
         masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}

@@ -8,13 +8,14 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import vtk_to_numpy
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.terminology import color_for, terminology_for
 
+from .labelmaps import ADD, BINARY, CLEAR, REPLACE, merge, orientedImage, requireGrid, resampled, usedExtent
 from .sliceGeometry import SceneSlices
-from .sliceMasks import Extent, SliceMasks, cut
+from .sliceMasks import SliceMasks, around, cut, shapeOf
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
@@ -23,17 +24,13 @@ POINTS_TAG = "MedCLIPSAM.Points"
 NOTES_TAG = "MedCLIPSAM.Notes"
 """Notes on the runs that made a segment, separated by `BETWEEN_NOTES`."""
 BETWEEN_NOTES = " // "
-BINARY = "Binary labelmap"
-CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
-ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
-REPLACE = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
 
 
 def newSegmentation(volumeNode, name: str | None = None):
     """Add a segmentation with a volume's geometry, under its transform and beside it in the subject hierarchy."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
     node.CreateDefaultDisplayNodes()
-    _takeGeometry(node, volumeNode)
+    takeGeometry(node, volumeNode)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy:
         beside, root = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetSceneItemID()
@@ -43,30 +40,54 @@ def newSegmentation(volumeNode, name: str | None = None):
 
 
 def requireFit(segmentationNode, volumeNode) -> None:
-    """Check that masks of a volume can be written into a segmentation, and prepare it for them.
-
-    An empty segmentation takes over the geometry and the transform of the volume. One with surfaces only gets binary
-    label maps.
+    """Check that masks of a volume can be written into a segmentation; nothing is changed.
 
     Raises:
-        InputError: the segmentation is under another transform than the volume: its segments would move.
+        InputError: its segments are no label maps, or are under another transform than the volume and would move.
     """
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetNumberOfSegments() == 0:
-        _takeGeometry(segmentationNode, volumeNode)
-    if segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
+    requireLabelmaps(segmentationNode)
+    hasSegments = segmentationNode.GetSegmentation().GetNumberOfSegments() > 0
+    if hasSegments and segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
         raise InputError(
             _("The segmentation '{segmentation}' and the volume '{volume}' are under different transforms.").format(
                 segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
             ),
             _("Put both under the same one in the Transforms module, or choose another segmentation."),
         )
-    if segmentation.GetSourceRepresentationName() != BINARY:
-        if segmentation.GetNumberOfSegments():
-            if not segmentation.GetConversionParameter("Reference image geometry"):
-                segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-            segmentation.CreateRepresentation(BINARY)
-        segmentation.SetSourceRepresentationName(BINARY)
+
+
+def requireLabelmaps(segmentationNode) -> None:
+    """Check that the segments of a segmentation are stored as label maps.
+
+    A conversion loses details and drops what the segments were made from, which no undo brings back: it is the user's.
+
+    Raises:
+        InputError: they are stored as surfaces or contours.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    kind = segmentation.GetSourceRepresentationName()
+    if segmentation.GetNumberOfSegments() and kind != BINARY:
+        raise InputError(
+            _("The segments of '{name}' are stored as '{kind}', not as label maps.").format(
+                name=segmentationNode.GetName(), kind=kind
+            ),
+            _(
+                "Convert them first (Segmentations module, Representations: create 'Binary labelmap', then 'Make "
+                "source'), or choose another segmentation."
+            ),
+        )
+
+
+def takeGeometry(segmentationNode, volumeNode) -> None:
+    """Put an empty segmentation under a volume's transform, and on its voxel grid unless it has one.
+
+    Slicer compares grids across transforms, so the transform is first.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfSegments() == 0:
+        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        if not segmentation.GetConversionParameter("Reference image geometry"):
+            segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
 def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
@@ -92,13 +113,20 @@ def requireSegment(segmentationNode, segmentId: str):
 
 
 def addSegment(segmentationNode, name: str) -> str:
-    """Add an empty segment, its color and terminology from the words of its name, and return its id."""
+    """Add an empty segment, its color and terminology from the words of its name, and return its id.
+
+    Raises:
+        InputError: see `requireLabelmaps`.
+    """
+    requireLabelmaps(segmentationNode)
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.SetColor(*color_for(name))
     segment.SetTerminology(terminology_for(name).entry())
     segment.AddRepresentation(BINARY, slicer.vtkOrientedImageData())
     segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfSegments() == 0:
+        segmentation.SetSourceRepresentationName(BINARY)
     identifier = segmentation.GenerateUniqueSegmentID(name)
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
@@ -106,7 +134,12 @@ def addSegment(segmentationNode, name: str) -> str:
 
 
 def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
-    """Replace a segment on the slices of masks; its other slices and the other segments stay."""
+    """Replace a segment on the slices of masks; its other slices and the other segments stay.
+
+    A segment on another voxel grid stays on it where that is finer than the masks' volume; see `requireGrid`.
+    """
+    if not masks.checks:
+        return
     segmentation = segmentationNode.GetSegmentation()
     # A mask merged into a shared label map may end up in another of its segments.
     sharing: list[str] = []
@@ -114,25 +147,30 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     if sharing:
         segmentation.SeparateSegmentLabelmap(segmentId)
     matrix = masks.slices.ijkToRAS
+    grid = requireGrid(segmentationNode, segmentId, matrix)
+    same, toGrid = grid is matrix, np.linalg.inv(grid) @ matrix
     for covered, block, corner in masks.runs():
-        used = _usedExtent(segmentationNode, segmentId, matrix, covered)
-        before = cut(used, covered)
+        used = usedExtent(segmentationNode, segmentId, grid)
+        before = cut(used, around(covered, toGrid))
         _markBegun(segmentation.GetSegment(segmentId), block)
-        if before and before == used and block.size:
-            _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
+        if same and before and before == used and block.size:
+            merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
             continue
         if before:
-            size = [last - first + 1 for first, last in zip(before[4::-2], before[5::-2])]
-            empty = orientedImage(np.zeros(size, np.uint8), before[::2], matrix)
-            _merge(segmentationNode, segmentId, empty, CLEAR)
+            hole = before if same else covered
+            image = orientedImage(np.zeros(shapeOf(hole), np.uint8), hole[::2], matrix)
+            merge(segmentationNode, segmentId, image if same else resampled(image, before, grid, outside=1), CLEAR)
         if block.size:
-            _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), ADD)
+            image = orientedImage(block, corner, matrix)
+            if not same:
+                image = resampled(image, around(image.GetExtent(), toGrid), grid)
+            merge(segmentationNode, segmentId, image, ADD)
 
 
 def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.ndarray) -> None:
     """Replace a whole segment by a (K, J, I) bool mask; `matrix` is from its voxels to the node's RAS."""
     _markBegun(segmentationNode.GetSegmentation().GetSegment(segmentId), mask)
-    _merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
+    merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
 
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
@@ -153,31 +191,21 @@ def readMask(
         shape: of the block.
         matrix: from the grid's voxels to the node's RAS.
         corner: the block's first voxel, (i, j, k).
+
+    Raises:
+        InputError: see `requireLabelmaps`.
     """
+    requireLabelmaps(segmentationNode)
     frame = orientedImage(np.zeros(shape, bool), corner, matrix)
     identifiers = vtk.vtkStringArray()
     identifiers.InsertNextValue(segmentId)
     merged = slicer.vtkOrientedImageData()
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetSourceRepresentationName() != BINARY:
-        segmentation.CreateRepresentation(BINARY)
     segmentationNode.GenerateMergedLabelmapForAllSegments(
         merged, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, frame, identifiers
     )
     if merged.GetExtent() != frame.GetExtent():  # the segment is empty
         return np.zeros(shape, bool)
     return vtk_to_numpy(merged.GetPointData().GetScalars()).reshape(shape) > 0
-
-
-def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):
-    """Make a vtkOrientedImageData of a (K, J, I) bool or uint8 block of the voxel grid, first voxel at `corner`."""
-    k, j, i = block.shape
-    image = slicer.vtkOrientedImageData()
-    image.SetExtent(corner[0], corner[0] + i - 1, corner[1], corner[1] + j - 1, corner[2], corner[2] + k - 1)
-    scalars = numpy_to_vtk(np.ascontiguousarray(block, np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
-    image.GetPointData().SetScalars(scalars)
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    return image
 
 
 def tags(segment) -> dict[str, str]:
@@ -208,8 +236,7 @@ def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     """Return the slices of a volume between the first and the last on which a segment may not be empty."""
     shape = slices.stack.volume.shape
     full = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
-    extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, full)
-    both = cut(extent, full)
+    both = cut(usedExtent(segmentationNode, segmentId, slices.ijkToRAS), full)
     if both is None:
         return range(0)
     axis = "IJK".index(slices.stack.source_axis)
@@ -248,43 +275,11 @@ def addNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
     setNotes(segmentationNode, segmentId, [*notesOf(segmentationNode, segmentId), *notes])
 
 
-def _merge(segmentationNode, segmentId: str, image, mode: int) -> None:
-    if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-        image, segmentationNode, segmentId, mode, image.GetExtent()
-    ):
-        raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
-
-
 def _markBegun(segment, mask: np.ndarray) -> None:
     """Let the Segment Editor show a segment that gets voxels as in progress, unless its status says more already."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if mask.any() and logic.GetSegmentStatus(segment) == logic.NotStarted:
         logic.SetSegmentStatus(segment, logic.InProgress)
-
-
-def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: Extent) -> Extent | None:
-    """Return the extent in which a segment may not be empty on a grid; None where it is empty.
-
-    Where the segment is kept on another grid, that is all of the voxels that are `covered`.
-    """
-    image = segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY)
-    if image is None or image.IsEmpty():
-        return None
-    own = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(own)
-    if not np.allclose(slicer.util.arrayFromVTKMatrix(own), matrix):
-        return covered
-    extent = [0] * 6
-    if not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent):
-        return None
-    i0, i1, j0, j1, k0, k1 = extent
-    return i0, i1, j0, j1, k0, k1
-
-
-def _takeGeometry(segmentationNode, volumeNode) -> None:
-    """Set a segmentation's transform and voxel grid to a volume's; Slicer compares grids across transforms."""
-    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
 def _segmentationName(volumeNode) -> str:

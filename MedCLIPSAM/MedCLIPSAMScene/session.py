@@ -18,8 +18,10 @@ from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request, WorkerError
 
+from . import segments
 from .history import History, SceneHistory, changesOf
 from .jobs import Job, Listeners
+from .removal import removedOnError
 from .results import SceneResult
 from .sliceGeometry import SceneSlices
 from .strings import _
@@ -72,10 +74,12 @@ class Session:
             finished: called once: (result, None) or (None, error).
 
         Raises:
-            InputError: another job is running. WorkerError: the worker cannot be started.
+            InputError: another job is running, or see `segments.requireFit`. WorkerError: the worker cannot be started.
         """
         if self.job is not None:
             raise InputError(_("Another run is not finished."), _("Wait for it, or cancel it."))
+        if segmentationNode is not None:
+            segments.requireFit(segmentationNode, geometry.volumeNode)
         told: list[str] = []
 
         def end(job: Job) -> None:
@@ -84,7 +88,11 @@ class Session:
             if error is None:
                 try:
                     _requirePresent(geometry.volumeNode, segmentationNode)
-                    result = writeResult(job, [*job.slices.notes, *told])
+                    geometry.requireUnmoved()
+                    if segmentationNode is not None:
+                        segments.requireFit(segmentationNode, geometry.volumeNode)
+                    with removedOnError():
+                        result = writeResult(job, [*job.slices.notes, *told])
                 except MedCLIPSAMError as problem:
                     error = problem
                 except Exception as problem:

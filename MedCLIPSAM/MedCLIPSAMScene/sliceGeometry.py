@@ -8,11 +8,13 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
 from MedCLIPSAMLib.volumes.geometry import check_spacing
 from MedCLIPSAMLib.volumes.slices import nearest_axes
+from MedCLIPSAMLib.volumes.window import to_uint8
 
 from .strings import _
 from .volumeNotes import VolumeNotes
@@ -20,6 +22,8 @@ from .volumeNotes import VolumeNotes
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
 """The plane whose slices follow one another along R, A and S."""
+FALLING = 0.5
+"""Minimum decrease of the luminance, 0 to 1, along a color table that runs from light to dark."""
 FLAT = 1e-3
 """Maximum volume of three unit voxel axes that lie in one plane, or nearly so."""
 
@@ -52,6 +56,31 @@ def ijkToRAS(volumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+Placement = tuple[tuple[int, int, int], tuple[float, ...], str | None]
+"""Voxels along I, J and K, the matrix from them to the volume's own RAS, and the ID of the transform it is under."""
+
+
+def placementOf(volumeNode) -> Placement:
+    """Return where the voxels of a volume are, for `requirePlacement`."""
+    dimensions = volumeNode.GetImageData().GetDimensions() if volumeNode.GetImageData() is not None else (0, 0, 0)
+    return dimensions, tuple(ijkToRAS(volumeNode).ravel().tolist()), volumeNode.GetTransformNodeID()
+
+
+def requirePlacement(volumeNode, before: Placement) -> None:
+    """Check that the voxels of a volume are where they were.
+
+    A transform that moves it together with its segmentations may have changed.
+
+    Raises:
+        InputError: its voxel grid, or the transform that it is under, is another one.
+    """
+    if placementOf(volumeNode) != before:
+        raise InputError(
+            _("'{name}' was moved meanwhile, or has other voxels.").format(name=volumeNode.GetName()),
+            _("Nothing was written: put it back, or start again."),
+        )
+
+
 def sceneVolume(volumeNode) -> Volume:
     """Make the engine's volume of a scalar or RGB volume node, in world coordinates; its voxels are not copied.
 
@@ -61,9 +90,9 @@ def sceneVolume(volumeNode) -> Volume:
     if volumeNode is None:
         raise InputError(_("No volume was chosen."), _("Choose one, or load one from Sample Data."))
     name = volumeNode.GetName()
-    if volumeNode.GetImageData() is None or 0 in volumeNode.GetImageData().GetDimensions():
+    voxels = _voxelsOf(volumeNode)
+    if voxels is None:
         raise InputError(_("The volume '{name}' has no voxels.").format(name=name), _("Load it again."))
-    voxels = slicer.util.arrayFromVolume(volumeNode)
     if voxels.ndim == 4 and voxels.shape[3] == 4 and voxels.dtype == np.uint8:
         voxels = voxels[..., :3]  # RGBA
     if voxels.ndim != 3 and not (voxels.ndim == 4 and voxels.shape[3] == 3 and voxels.dtype == np.uint8):
@@ -87,6 +116,17 @@ def sceneVolume(volumeNode) -> Volume:
     return Volume(voxels, geometry, name)
 
 
+def _voxelsOf(volumeNode) -> np.ndarray | None:
+    """View the voxels of a volume node of any class, (K, J, I) or (K, J, I, components); None where it has none."""
+    image = volumeNode.GetImageData()
+    data = image.GetPointData() if image is not None else None
+    scalars = data and (data.GetScalars() or data.GetTensors())
+    if scalars is None or 0 in image.GetDimensions():
+        return None
+    components = scalars.GetNumberOfComponents()
+    return vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1] + ((components,) if components > 1 else ()))
+
+
 class SceneSlices:
     """The slices of a volume node along one plane: images for the models, and conversion between pixels and RAS.
 
@@ -100,18 +140,29 @@ class SceneSlices:
 
     def __init__(self, volumeNode, plane: str = "axial") -> None:
         self.volumeNode, self.plane = volumeNode, plane
-        self.stack = SliceStack(sceneVolume(volumeNode), plane, _displayWindow(volumeNode))
+        volume, window = sceneVolume(volumeNode), _displayWindow(volumeNode)
+        self.stack = SliceStack(volume, plane, window)
         self.ijkToRAS = ijkToRAS(volumeNode)
+        self._placement = placementOf(volumeNode)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
-        self._notes = VolumeNotes(volumeNode, axes, self.stack.window)
+        self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
+        if volume.is_rgb and window is not None:
+            self._levels = to_uint8(self._levels, *window)
+        elif not volume.is_rgb and _isInverted(volumeNode):
+            self._levels = self._levels[::-1]
+        self._notes = VolumeNotes(volumeNode, axes, window or self.stack.window)
 
     def __len__(self) -> int:
         return len(self.stack)
 
+    def requireUnmoved(self) -> None:
+        """Check that the volume is where it was when this was made; see `requirePlacement`."""
+        requirePlacement(self.volumeNode, self._placement)
+
     def image(self, k: int) -> np.ndarray:
         """Return slice k as the models see it, uint8 (H, W, 3), and check it for `notes`."""
-        image = self.stack.image(k)
+        image = self._levels[self.stack.image(k)]
         self._notes.look(self.stack.voxels(k), image)
         return image
 
@@ -183,6 +234,19 @@ def _displayWindow(volumeNode) -> tuple[float, float] | None:
         return None
     low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
     return (low, high) if low < high else None
+
+
+def _isInverted(volumeNode) -> bool:
+    """Tell whether the slice views show low intensities light and high ones dark.
+
+    The table of the display is that of its color node, reversed where the display is inverted (Slicer 5.10 and later).
+    """
+    display = volumeNode.GetDisplayNode()
+    table = display.GetLookupTable() if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") else None
+    if table is None:
+        return False
+    low, high = table.GetRange()
+    return bool(table.GetLuminance(low) - table.GetLuminance(high) > FALLING)
 
 
 def _nearestRotation(matrix: np.ndarray) -> np.ndarray:

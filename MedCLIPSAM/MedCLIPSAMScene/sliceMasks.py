@@ -12,6 +12,8 @@ from .sliceGeometry import SceneSlices
 Extent = tuple[int, int, int, int, int, int]
 """First and last voxel along I, J and K, as in VTK."""
 
+TOLERANCE = 1e-3
+"""How far, in voxels, the center of a voxel may be outside of a box that it counts to."""
 EMPTY = "0"
 """Checksum of an empty slice."""
 
@@ -23,6 +25,28 @@ def cut(one: Extent | None, other: Extent) -> Extent | None:
     i0, j0, k0 = (max(pair) for pair in zip(one[::2], other[::2]))
     i1, j1, k1 = (min(pair) for pair in zip(one[1::2], other[1::2]))
     return (i0, i1, j0, j1, k0, k1) if i0 <= i1 and j0 <= j1 and k0 <= k1 else None
+
+
+def around(extent: Sequence[int], toGrid: np.ndarray) -> Extent:
+    """Compute the extent of another grid around the voxels of an extent: every voxel with its center in the box.
+
+    It is never empty: where no center is in the box it holds a voxel beside it.
+
+    Args:
+        toGrid: 4 x 4, from the extent's voxels to the grid's.
+    """
+    low, high = np.array(extent[::2]) - 0.5, np.array(extent[1::2]) + 0.5
+    corners = np.array(np.meshgrid(*zip(low, high))).reshape(3, -1)
+    inGrid = toGrid[:3, :3] @ corners + toGrid[:3, 3:]
+    first = np.ceil(inGrid.min(1) - TOLERANCE).astype(int)
+    last = np.maximum(np.floor(inGrid.max(1) + TOLERANCE).astype(int), first)
+    i0, i1, j0, j1, k0, k1 = np.column_stack([first, last]).ravel().tolist()
+    return i0, i1, j0, j1, k0, k1
+
+
+def shapeOf(extent: Extent) -> tuple[int, ...]:
+    """Return the shape (K, J, I) of an extent."""
+    return tuple(last - first + 1 for first, last in zip(extent[4::-2], extent[5::-2]))
 
 
 def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:

@@ -78,9 +78,20 @@ class VolumeNotes:
                     "see what the views show: change brightness and contrast."
                 ).format(low=self._window[0], high=self._window[1])
             )
+        if how := _windowMapping(self._volumeNode):
+            notes.append(_("The views map the window by '{how}', the models saw it linear.").format(how=how))
         if self._volumeNode.GetImageData().GetNumberOfScalarComponents() == 4:
             notes.append(_("The transparency (alpha) of the image was left out."))
         return notes
+
+
+def _windowMapping(volumeNode) -> str:
+    """Return the name of the mapping of intensities to gray of Slicer 5.12 and later; empty where it is linear."""
+    display, components = volumeNode.GetDisplayNode(), volumeNode.GetImageData().GetNumberOfScalarComponents()
+    if components > 1 or getattr(display, "GetWindowMappingMethod", None) is None:
+        return ""
+    method = display.GetWindowMappingMethod()
+    return str(display.GetWindowMappingMethodAsString(method)) if method else ""
 
 
 def _itemOfSequence(volumeNode) -> str:

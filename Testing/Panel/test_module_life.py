@@ -95,6 +95,68 @@ def test_options_of_an_effect_may_have_the_names_of_the_panels_widgets(fresh, tm
         standin.unwrap(slicer.qSlicerSegmentEditorEffectFactory.instance()).forget("Namesake")
 
 
+@pytest.fixture
+def pip(monkeypatch):
+    """Two packages are missing; `then` is what the user does while pip runs, which lets Slicer handle events."""
+    from MedCLIPSAMScene import dependencies
+
+    made = SimpleNamespace(calls=0, then=lambda: None, missing=dependencies.check()[:2])
+
+    def install(progress) -> None:
+        made.calls += 1
+        progress("first package")
+        made.then()
+        progress("second package")
+        made.missing = []
+
+    monkeypatch.setattr(dependencies, "missing", lambda: made.missing)
+    monkeypatch.setattr(dependencies, "install", install)
+    return made
+
+
+def test_nothing_else_is_started_while_packages_are_installed(panel, pip) -> None:
+    ui = panel.ui
+    ui.inputVolumeSelector.setCurrentNode(shown_volume())
+    ui.promptEdit.setPlainText("brain tumor")
+    ui.checkButton.click()
+    assert ui.installButton.enabled and ui.segmentButton.enabled and ui.segmentBoxesButton.enabled
+    seen = []
+
+    def then() -> None:
+        for button in (ui.installButton, ui.segmentButton, ui.checkButton, ui.installButton):
+            button.click()
+        seen.append([button.enabled for button in (ui.installButton, ui.segmentButton, ui.segmentBoxesButton)])
+        seen.append(ui.installButton.toolTip)
+
+    pip.then = then
+    ui.installButton.click()
+    assert seen == [[False, False, False], "Packages are being installed."] and pip.calls == 1 and not panel.busy
+    assert not ui.installButton.enabled and ui.segmentButton.enabled, "all is there"
+
+
+def test_an_installation_that_fails_can_be_tried_again(panel, pip) -> None:
+    from MedCLIPSAMScene.dependencies import InstallationError
+
+    def fail() -> None:
+        raise InstallationError("No network.")
+
+    pip.then = fail
+    panel.ui.checkButton.click()
+    panel.ui.installButton.click()
+    assert ("error", "No network.") in standin.messages and panel.ui.installButton.enabled
+    pip.then = lambda: None
+    panel.ui.installButton.click()
+    assert pip.calls == 2
+
+
+def test_a_panel_that_is_removed_while_packages_are_installed_is_left_alone(fresh, pip) -> None:
+    made = fresh.widgetRepresentation().self()
+    seen = made.ui.reportEdit
+    pip.then = made.cleanup
+    made.ui.installButton.click()
+    assert pip.calls == 1 and seen.plainText == "first package"
+
+
 TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
 
 

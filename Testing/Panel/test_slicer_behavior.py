@@ -367,3 +367,18 @@ def test_the_module_is_in_slicers_own_category(scene) -> None:
         assert list(module.categories) == ["Segmentierung"]
     finally:
         vars(slicer.modules).update(kept)
+
+
+def test_placing_ends_with_the_point_list_that_is_removed(panel, mouse) -> None:
+    head = shown_volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    for _ in range(2):
+        panel.ui.insideButton.click()
+        (points,) = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+        assert panel.ui.insideButton.checked and mouse.GetCurrentInteractionMode() == mouse.Place
+        slicer.mrmlScene.RemoveNode(points)
+        assert not panel.ui.insideButton.checked and mouse.GetCurrentInteractionMode() != mouse.Place
+    panel.ui.insideButton.click()
+    slicer.mrmlScene.RemoveNode(head)
+    assert not panel.ui.insideButton.checked and mouse.GetCurrentInteractionMode() != mouse.Place
+    assert not slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 import slicer.util
-from MedCLIPSAMScene import overlay
+from MedCLIPSAMScene import markups, overlay
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from parts import shown_volume
 
@@ -130,3 +130,90 @@ def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_a
     assert slicer.mrmlScene.Import() == 1
     overlay.showSaliency(slicer.util.getNode("head"), False)
     assert shown()[0][:2] == ("head", "pet")
+
+
+def add_map(of, write=overlay.writeSaliency):
+    """A map over the second slice of a volume."""
+    return write(SceneSlices(of), "tumor", {1: np.ones((12, 16), np.float32)})
+
+
+def test_a_map_is_shown_over_its_own_volume_only(panel) -> None:
+    """T2 has no map; the box takes that of T1 away from Green, too, where T1 still is."""
+    ui, t1, t2, pet = panel.ui, shown_volume("T1"), add_twin("T2", 0), add_twin("PET", 0)
+    ui.inputVolumeSelector.setCurrentNode(t1)
+    for view in VIEWS:
+        composite(view).SetBackgroundVolumeID(t1.GetID())
+    composite("Red").SetForegroundVolumeID(pet.GetID())
+    name = add_map(t1).GetName()
+    panel.update()
+    assert shown() == [("T1", name, "")] * 3
+    ui.inputVolumeSelector.setCurrentNode(t2)
+    assert shown() == [("T2", "PET", ""), ("T2", "", ""), ("T2", "", "")]
+    ui.inputVolumeSelector.setCurrentNode(t1)
+    assert shown() == [("T1", name, "")] * 3
+    composite("Red").SetBackgroundVolumeID(t2.GetID())
+    ui.inputVolumeSelector.setCurrentNode(t2)
+    assert shown() == [("T2", "PET", ""), ("T1", name, ""), ("T1", name, "")], "the views show T2 already"
+    ui.saliencyCheckBox.click()
+    assert shown() == [("T2", "PET", ""), ("T1", "", ""), ("T1", "", "")]
+    ui.saliencyCheckBox.click()
+    ui.inputVolumeSelector.setCurrentNode(None)
+    composite("Green").SetForegroundVolumeID(overlay.saliencyOf(t1).GetID())
+    ui.saliencyCheckBox.click()
+    assert shown()[1] == ("T1", "", "")
+
+
+def test_the_map_of_a_vote_is_shown_over_its_own_volume_only(panel) -> None:
+    t1, t2 = shown_volume("T1"), add_twin("T2", 0)
+    panel.ui.inputVolumeSelector.setCurrentNode(t1)
+    panel.parameters.showUncertainty = True
+    name = add_map(t1, overlay.writeVote).GetName()
+    panel.update()
+    assert shown()[0] == ("T1", name, "")
+    panel.ui.inputVolumeSelector.setCurrentNode(t2)
+    assert shown() == [("T2", "", "")] * 3
+
+
+def test_what_was_made_for_a_volume_is_removed_with_it(panel) -> None:
+    t1, t2 = shown_volume("T1"), shown_volume("T2")
+    for volume in (t1, t2):
+        slices = SceneSlices(volume)
+        add_map(volume), add_map(volume, overlay.writeVote)
+        overlay.writeUncertainty(volume, np.ones((4, 12, 16), np.float32))
+        markups.showBoxes(slices, 1, np.array([[2, 2, 6, 6], [7, 2, 9, 6]], np.float32), "x")
+        markups.pointList(volume, markups.POSITIVE)
+        markups.pointList(volume, markups.NEGATIVE)
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "mine")
+    panel.ui.inputVolumeSelector.setCurrentNode(t1)
+    assert shown()[0][0] == "T1" and shown()[0][1].startswith("Saliency")
+    slicer.mrmlScene.RemoveNode(t1)
+    assert shown() == [("", "", "")] * 3
+    count = slicer.mrmlScene.GetNumberOfNodesByClass
+    assert count("vtkMRMLScalarVolumeNode") == 4 and overlay.uncertaintyOf(t2) is not None
+    assert count("vtkMRMLMarkupsROINode") == 3 and slicer.mrmlScene.IsNodePresent(mine)
+    assert count("vtkMRMLMarkupsFiducialNode") == 2
+    panel.ui.inputVolumeSelector.setCurrentNode(t2)
+    assert [view[0] for view in shown()] == ["T2"] * 3 and "'T2'" in shown()[0][1]
+
+
+def test_a_volume_of_another_scene_is_given_no_segmentation_of_one_before(panel) -> None:
+    """Nodes of the next scene have the IDs of those before."""
+
+    def fill(number: int) -> list:
+        """Two volumes, and a segmentation of the one of this number."""
+        volumes = [shown_volume(name) for name in ("T1", "T2")]
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"of {volumes[number].GetName()}")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumes[number])
+        return [*volumes, node]
+
+    t1, t2, node = fill(0)
+    panel.ui.inputVolumeSelector.setCurrentNode(t1)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.ui.inputVolumeSelector.setCurrentNode(t2)
+    assert panel.parameters.segmentation is None
+    before = t1.GetID(), node.GetID()
+    slicer.mrmlScene.Clear(0)
+    t1, t2, node = fill(1)
+    assert (t1.GetID(), node.GetID()) == before
+    panel.ui.inputVolumeSelector.setCurrentNode(t1)
+    assert panel.parameters.segmentation is None

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 from MedCLIPSAMScene import segments
 from MedCLIPSAMScene.history import SceneHistory
@@ -157,29 +156,6 @@ def test_masks_of_scattered_slices_replace_these_slices_only(operations, plane) 
     for k, mask in (expected | changed).items():
         shown = segments.readSlice(node, identifier, slices, k)
         assert np.array_equal(shown, slices.stack.from_grid(slices.stack.to_grid({k: mask}), k)), k
-
-
-def test_a_segmentation_of_surfaces_is_taken_up(operations, phantom) -> None:
-    volume = add_volume(phantom.image, axial(spacing=(1, 1, 1)), slices=9, at=4)
-    sphere = vtk.vtkSphereSource()
-    sphere.SetCenter(*SceneSlices(volume).toWorld(4, 64, 64))
-    sphere.SetRadius(3.2)
-    sphere.SetThetaResolution(40)
-    sphere.SetPhiResolution(40)
-    sphere.Update()
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "surfaces")
-    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
-    segment = slicer.vtkSegment()
-    segment.SetName("ball")
-    segment.AddRepresentation("Closed surface", sphere.GetOutput())
-    node.GetSegmentation().AddSegment(segment, "ball")
-    segments.requireFit(node, volume)
-    slices = SceneSlices(volume)
-    mask = segments.readSlice(node, "ball", slices, 4)
-    assert mask.sum() == pytest.approx(np.pi * 3.2**2, rel=0.2) and mask[63, 63]
-    segments.writeSlices(node, "ball", SliceMasks.of(slices, {4: ~mask}))
-    assert np.array_equal(segments.readSlice(node, "ball", slices, 4), ~mask)
-    assert segments.readSlice(node, "ball", slices, 5).any()
 
 
 def test_a_segmentation_on_another_grid_is_read_in_the_right_place(operations, phantom) -> None:

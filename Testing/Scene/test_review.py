@@ -181,3 +181,23 @@ def test_a_case_that_cannot_be_opened_leaves_nothing(scene, predictions, monkeyp
     with pytest.raises(RuntimeError, match="no memory"):
         ReviewOperation().open(str(out), "doubtful")
     assert scene.GetNumberOfNodes() == before and slicer.mrmlScene.IsNodePresent(kept.volume)
+
+
+@pytest.mark.parametrize("how", ["moved", "transformed", "both transformed", "cropped"])
+def test_a_case_that_was_moved_is_not_trusted(scene, predictions, how: str) -> None:
+    """The masks would be read beside their places."""
+    dataset, out = predictions
+    logic = ReviewOperation()
+    opened = logic.open(str(out), "doubtful")
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    if how == "moved":
+        opened.volume.SetOrigin(0, 0, 0)
+    elif how == "cropped":
+        slicer.util.updateVolumeFromArray(opened.volume, slicer.util.arrayFromVolume(opened.volume)[1:].copy())
+    else:
+        opened.volume.SetAndObserveTransformNodeID(transform.GetID())
+        if how == "both transformed":
+            opened.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="was moved meanwhile"):
+        logic.save(opened)
+    assert not trusted_cases(dataset)

@@ -1,0 +1,105 @@
+"""The images for the models are what the slice views show of a volume: window, inversion, colors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import vtk
+from helpers.scene import PROMPT, TIMEOUT, add_volume, axial
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from vtk.util.numpy_support import vtk_to_numpy
+
+GREY, INVERTED, RAINBOW = (f"vtkMRMLColorTableNode{name}" for name in ("Grey", "InvertedGrey", "Rainbow"))
+SIZE = 20
+
+
+@pytest.fixture
+def ramp(scene):
+    """One slice of 20 x 20 voxels, 0 to 399; black up to 50, white from 350 on."""
+    volume = add_volume(np.arange(SIZE * SIZE).reshape(SIZE, SIZE), axial(), slices=1, at=0)
+    volume.GetDisplayNode().SetWindowLevelMinMax(50, 350)
+    return volume
+
+
+def view(volume) -> np.ndarray:
+    """The colors, (20, 20, 3), that Slicer's display node makes of the slice."""
+    output = volume.GetDisplayNode().GetOutputImageDataConnection()
+    output.GetProducer().Update()
+    image = output.GetProducer().GetOutputDataObject(output.GetIndex())
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(SIZE, SIZE, -1)[..., :3].astype(int)
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["", "inverted"])
+@pytest.mark.parametrize("table", [GREY, INVERTED])
+def test_gray_values_are_those_of_the_view(ramp, table: str, inverted: bool) -> None:
+    display = ramp.GetDisplayNode()
+    display.SetAndObserveColorNodeID(table)
+    display.SetInvertDisplayScalarRange(inverted)
+    seen = SceneSlices(ramp).image(0)
+    assert np.abs(seen - view(ramp)).max() <= 2  # the views round to 256 colors
+    assert (seen[0, 0] == 255).all() == ((table == INVERTED) != inverted)
+    assert (seen[-1, -1] == 0).all() == ((table == INVERTED) != inverted)
+
+
+def test_a_table_of_colors_is_no_inversion(ramp) -> None:
+    ramp.GetDisplayNode().SetAndObserveColorNodeID(RAINBOW)
+    assert SceneSlices(ramp).image(0)[-1, -1].tolist() == [255, 255, 255]
+    ramp.SetAndObserveDisplayNodeID(None)
+    assert SceneSlices(ramp).image(0)[-1, -1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("components", [3, 4])
+def test_the_window_of_a_color_image_is_that_of_the_view(scene, components: int) -> None:
+    colors = np.random.default_rng(1).integers(0, 256, (1, SIZE, SIZE, components)).astype(np.uint8)
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "ultrasound")
+    slicer.util.updateVolumeFromArray(volume, colors)
+    assert np.array_equal(np.unique(SceneSlices(volume).image(0)), np.unique(colors[..., :3])), "without a display"
+    volume.CreateDefaultDisplayNodes()
+    volume.GetDisplayNode().SetAutoWindowLevel(False)
+    volume.GetDisplayNode().SetWindowLevelMinMax(30, 70)
+    shown = view(volume)
+    assert shown[colors[0, ..., :3] == 40] == pytest.approx(63, abs=1) and (shown[colors[0, ..., :3] > 70] == 255).all()
+    seen = SceneSlices(volume).image(0).astype(int)
+    assert np.abs(seen - np.flip(shown, (0, 1))).max() <= 1  # I and J run to the right and to anterior
+    volume.GetDisplayNode().SetInvertDisplayScalarRange(True)
+    assert np.array_equal(view(volume), shown) and np.array_equal(SceneSlices(volume).image(0), seen)
+
+
+def test_a_window_of_a_color_image_that_shows_nothing_is_told(scene) -> None:
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "ultrasound")
+    colors = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    colors[0, 5:9, 5:9] = 20
+    slicer.util.updateVolumeFromArray(volume, colors)
+    volume.CreateDefaultDisplayNodes()
+    volume.GetDisplayNode().SetAutoWindowLevel(False)
+    volume.GetDisplayNode().SetWindowLevelMinMax(100, 200)
+    slices = SceneSlices(volume)
+    slices.image(0)
+    assert any("window (100 to 200) shows nothing" in note for note in slices.notes)
+
+
+@pytest.mark.skipif(
+    not hasattr(slicer.vtkMRMLScalarVolumeDisplayNode, "GetWindowMappingMethod"), reason="of Slicer 5.12 and later"
+)
+def test_a_logarithmic_window_is_told(ramp) -> None:
+    slices = SceneSlices(ramp)
+    assert not any("saw it linear" in note for note in slices.notes)
+    ramp.GetDisplayNode().SetWindowMappingMethod(1)
+    assert any("by 'Logarithmic', the models saw it linear" in note for note in slices.notes)
+
+
+def test_a_streamed_image_is_segmented(operations, phantom) -> None:
+    """As of an ultrasound machine; slicer.util.arrayFromVolume takes some classes of volumes only."""
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLStreamingVolumeNode", "stream")
+    rows, columns = phantom.image.shape
+    image = vtk.vtkImageData()
+    image.SetDimensions(columns, rows, 1)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
+    vtk_to_numpy(image.GetPointData().GetScalars())[:] = phantom.image.reshape(-1, 1)
+    volume.SetAndObserveImageData(image)
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(axial()))
+    assert np.array_equal(SceneSlices(volume).image(0), np.repeat(phantom.image[..., None], 3, 2))
+    result = operations.segment.run(volume, [PROMPT], timeout=TIMEOUT)
+    assert result.found and result.segmentation.GetSegmentation().GetNumberOfSegments() == 1
