@@ -17,9 +17,11 @@ class ExportSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._report = ""
+        self._notes: list[str] = []
         self._shownReason = ""
         self._operation = panel.operations.export
-        self._operation.task.onProgress = self._progress
+        task = self._operation.task
+        task.onProgress, task.onNotice = self._progress, self._notes.append
         ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
         ui.exportTableButton.connect("clicked(bool)", lambda *_arguments: self._browseTable())
         ui.exportKeyButton.connect("clicked(bool)", lambda *_arguments: self._browseKey())
@@ -95,6 +97,7 @@ class ExportSection:
             "min_expected_dsc": export.minExpectedDsc,
             "keep_empty": export.keepEmpty,
         }
+        self._notes.clear()
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0
         try:
             self._operation.start(
@@ -116,12 +119,14 @@ class ExportSection:
         if "case" not in progress:
             return
         self._panel.ui.exportBar.value = int(100 * progress["fraction"])
-        self._panel.ui.exportLabel.text = _("{done} of {total}: {case}, {status}; {minutes:.0f} min left.").format(
-            done=progress["done"],
-            total=progress["total"],
-            case=progress["case"],
-            status=progress["status"],
-            minutes=progress["seconds_left"] / 60,
+        self._say(
+            _("{done} of {total}: {case}, {status}; {minutes:.0f} min left.").format(
+                done=progress["done"],
+                total=progress["total"],
+                case=progress["case"],
+                status=progress["status"],
+                minutes=progress["seconds_left"] / 60,
+            )
         )
 
     def _finished(self, result, error) -> None:
@@ -138,8 +143,14 @@ class ExportSection:
                 "failed": _("failed"),
             }
             counts = ", ".join(f"{result.counts[name]} {text}" for name, text in names.items() if name in result.counts)
-            label.text = _("{cases} cases: {counts}. Look through the report and strike out what is wrong.").format(
-                cases=result.cases, counts=counts
+            self._say(
+                _("{cases} in all: {counts}. Look through the report and strike out what is wrong.").format(
+                    cases=result.cases, counts=counts
+                )
             )
             self._report = result.report
         self._panel.update()
+
+    def _say(self, text: str) -> None:
+        """Show a line, and below it what the worker has noted on the run."""
+        self._panel.ui.exportLabel.text = "\n".join((text, *self._notes))

@@ -139,6 +139,19 @@ class MedCLIPSAMParameters(_Wrapper):
     fineTune: FineTuneSettings
 
 
+ENGINE_NAMES = {
+    "presence_threshold": "presence",
+    "coarse.method": "coarse",
+    "coarse.threshold": "coarseThreshold",
+    "prompts.kind": "samPrompts",
+    "prompts.seed": "seed",
+    "vote.method": "vote",
+    "saliency.layer": "layer",
+    "saliency.beta": "beta",
+    "saliency.steps": "steps",
+    "saliency.seed": "seed",
+}
+"""Names in `MethodSettings` by those in the engine's settings."""
 OF_ONE_SCENE = ("inputVolume", "segmentation", "firstSlice", "lastSlice")
 """Parameters that are dropped with a scene."""
 
@@ -149,13 +162,18 @@ def promptLines(text: str) -> list[str]:
 
 
 def engineSettings(method: MethodSettings) -> dict:
-    """Return changes to the defaults of the model, by the names in `segmentation.settings.Settings`."""
-    saliency = {"seed": method.seed}
-    saliency |= {name: value for name in ("layer", "beta", "steps") if (value := getattr(method, name))}
-    votes = choices.has_vote(method.vote, method.samPrompts)
-    return ({"vote": {"method": str(method.vote)}} if votes else {}) | {
-        "saliency": saliency,
-        "presence_threshold": method.presence,
-        "coarse": {"method": str(method.coarse), "threshold": method.coarseThreshold},
-        "prompts": {"kind": str(method.samPrompts), "seed": method.seed},
-    }
+    """Return what differs from the panel's defaults, by the names in `segmentation.settings.Settings`.
+
+    What is at its default is left to the model, which may have its own.
+    """
+    usual = MethodSettings()
+    settings: dict[str, Any] = {}
+    for path, name in ENGINE_NAMES.items():
+        value = getattr(method, name)
+        if value != getattr(usual, name):
+            group, _dot, key = path.rpartition(".")
+            inner = settings.setdefault(group, {}) if group else settings
+            inner[key] = str(value) if isinstance(value, enum.StrEnum) else value
+    if not choices.has_vote(method.vote, method.samPrompts):
+        settings.pop("vote", None)
+    return settings

@@ -9,7 +9,7 @@ import slicer
 import slicer.util
 import standin
 from heads import PROMPT, add_volume, idle, mask_on, segment, show
-from MedCLIPSAMPanel.parameters import engineSettings
+from MedCLIPSAMPanel.parameters import CoarseMethod, SamPromptKind, VoteMethod, engineSettings
 from MedCLIPSAMScene import markups, overlay, protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
@@ -51,6 +51,20 @@ def test_a_prompt_becomes_a_segment_with_score_overlay_and_boxes(panel, phantom)
     assert len(markups.markupsOf(volume, markups.BOX)) >= 1
     panel.ui.undoButton.click()
     assert node.GetSegmentation().GetNumberOfSegments() == 0
+
+
+def test_settings_that_were_not_changed_are_left_to_the_model(panel) -> None:
+    method = panel.parameters.method
+    assert engineSettings(method) == {}
+    method.coarse, method.seed, method.presence = CoarseMethod.THRESHOLD, 7, 0.0
+    assert engineSettings(method) == {
+        "presence_threshold": 0.0,
+        "coarse": {"method": "threshold"},
+        "prompts": {"seed": 7},
+        "saliency": {"seed": 7},
+    }
+    method.samPrompts, method.vote = SamPromptKind.POINTS, VoteMethod.MEAN
+    assert engineSettings(method)["prompts"] == {"kind": "points", "seed": 7} and "vote" not in engineSettings(method)
 
 
 def test_a_vote_shows_its_uncertainty_in_place_of_the_saliency(panel, phantom) -> None:

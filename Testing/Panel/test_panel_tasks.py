@@ -176,7 +176,7 @@ def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -
     standin.pump((out / "report.html").is_file, 60)
     ui.exportButton.click()
     standin.pump(lambda: not export.running, 60)
-    assert "12 cases: " in ui.exportLabel.text and ui.openReportButton.enabled
+    assert "12 in all: " in ui.exportLabel.text and ui.openReportButton.enabled
     lines = (out / "manifest.jsonl").read_text().splitlines()
     assert len(lines) == 12 and len({json.loads(line)["case"] for line in lines}) == 12
     assert (out / "dataset.json").is_file()
@@ -189,12 +189,12 @@ def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel
     ui, export, out = panel.ui, panel.operations.export.task, tmp_path / "Dataset002_Heads"
     (tmp_path / "in").mkdir()
     write_png(tmp_path / "in" / "Mary.png", np.repeat(make_phantom("validation", 3, "MR", 1).image[..., None], 3, 2))
-    ui.promptEdit.setPlainText("brain tumor")
+    ui.promptEdit.setPlainText("brain tumor xyzzy")
     ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path / "in"), str(out)
     assert ui.exportButton.enabled and not ui.exportKeyEdit.enabled and not ui.exportKeyButton.enabled
     ui.exportAnonymousBox.checked = True
     assert ui.exportKeyEdit.enabled and "file for the key" in ui.exportButton.toolTip
-    for key, said in ((out / "key.csv", "is passed on to others"), (tmp_path / "key.csv", "1 cases: ")):
+    for key, said in ((out / "key.csv", "is passed on to others"), (tmp_path / "key.csv", "1 in all: ")):
         standin.answers["QFileDialog.getSaveFileName"] = str(key)
         ui.exportKeyButton.click()
         assert panel.parameters.export.key == str(key)
@@ -202,6 +202,7 @@ def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel
         standin.pump(lambda: not export.running, 60)
         assert said in ui.exportLabel.text
         assert out.exists() == key.exists() == (key.parent != out)
+    assert "does not know, and leaves out: xyzzy" in ui.exportLabel.text
     assert [json.loads(line)["case"] for line in (out / "manifest.jsonl").read_text().splitlines()] == ["case_0001"]
     assert "Mary" in (tmp_path / "key.csv").read_text()
     assert not [path for path in out.rglob("*") if path.is_file() and b"Mary" in path.name.encode() + path.read_bytes()]
