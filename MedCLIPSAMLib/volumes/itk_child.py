@@ -40,12 +40,12 @@ def _read(sitk, path: str, wanted: bool):
     reader.SetFileName(path)
     reader.ReadImageInformation()
     about = {"known": True, "size": reader.GetSize(), "spacing": reader.GetSpacing()}
+    about |= {"origin": reader.GetOrigin(), "direction": reader.GetDirection()}
     if not wanted:
         return about, None
     image = reader.Execute()
     voxels = sitk.GetArrayFromImage(image)
-    about |= {"origin": image.GetOrigin(), "direction": image.GetDirection(), "dtype": voxels.dtype.str}
-    about |= {"shape": voxels.shape, "channels": image.GetNumberOfComponentsPerPixel()}
+    about |= {"dtype": voxels.dtype.str, "shape": voxels.shape, "channels": image.GetNumberOfComponentsPerPixel()}
     about["tags"] = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     return about, voxels
 

@@ -134,5 +134,5 @@ def _spacing(path: Path) -> tuple[float, float]:
         return 1.0, 1.0
     if header is None:
         return 1.0, 1.0
-    x, y = header[1][:2]
+    x, y = header.spacing[:2]
     return (x, y) if all(SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1] for spacing in (x, y)) else (1.0, 1.0)

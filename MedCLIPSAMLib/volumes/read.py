@@ -204,7 +204,7 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     if header is None:
         check_name(path)
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
-    size, spacing = header
+    size, spacing = header.size, header.spacing
     if any(extent > 1 for extent in size[3:]):
         raise InputError(
             f"'{path}' is {len(size)}-D ({' x '.join(str(extent) for extent in size)}), not a single volume.",

@@ -45,4 +45,4 @@ def _count(path: Path, series: str | None) -> int | None:
     header = itk_header(path)
     if header is None:
         return None
-    return header[0][2] if len(header[0]) > 2 else 1
+    return header.size[2] if len(header.size) > 2 else 1
