@@ -10,6 +10,9 @@ import os
 import sys
 from contextlib import suppress
 
+READERS = ("MetaImageIO", "NrrdImageIO", "NiftiImageIO", "JPEGImageIO", "TIFFImageIO")
+"""Those of ITK that are used; others return what lies in memory where a file ends early (VTK, GIPL, MRC)."""
+
 
 def main() -> None:
     """Answer requests until the input ends."""
@@ -34,7 +37,7 @@ def main() -> None:
 
 def _read(sitk, path: str, wanted: bool):
     """Read the header of an image, and its voxels where they are wanted."""
-    if not sitk.ImageFileReader.GetImageIOFromFileName(path):
+    if sitk.ImageFileReader.GetImageIOFromFileName(path) not in READERS:
         return {"known": False}, None
     reader = sitk.ImageFileReader()
     reader.SetFileName(path)
@@ -45,6 +48,7 @@ def _read(sitk, path: str, wanted: bool):
         return about, None
     image = reader.Execute()
     voxels = sitk.GetArrayFromImage(image)
+    about |= {"origin": image.GetOrigin(), "spacing": image.GetSpacing(), "direction": image.GetDirection()}
     about |= {"dtype": voxels.dtype.str, "shape": voxels.shape, "channels": image.GetNumberOfComponentsPerPixel()}
     about["tags"] = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     return about, voxels

@@ -19,6 +19,7 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
+from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
 from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside, find_nifti, is_packed
@@ -214,7 +215,10 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     if 0 in size:
         raise InputError(f"'{path}' has no voxels: its size is {size}.", "Export it again.")
     check_spacing(spacing, f"'{path}'")
-    image = itk_image(path)
+    if header.is_flipped:
+        notes.append("A distance between its voxels is negative: the axis is turned round, as in 3D Slicer.")
+    with unpacked(path) as plain:
+        image = itk_image(plain)
     while image.GetDimension() > 3:
         image = image[..., 0]
     if image.GetDimension() == 2:
