@@ -23,7 +23,7 @@ from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
 from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside, find_nifti, is_packed
-from MedCLIPSAMLib.volumes.raster import DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
+from MedCLIPSAMLib.volumes.raster import RASTER_SUFFIXES, raster_format, read_raster, reduce_colors
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -246,10 +246,7 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
         )
     if count == 4:
         notes.append(ALPHA_NOTE)
-    if array.dtype == np.uint16:
-        notes.append(DEEP_NOTE)
-        array = np.rint(array / 257).astype(np.uint8)
-    return array[..., :3]
+    return reduce_colors(array[..., :3], notes)
 
 
 def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:

@@ -12,7 +12,7 @@ from MedCLIPSAMLib.volumes.dicom_series import find_series
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header
 from MedCLIPSAMLib.volumes.nifti_file import count_slices, find_nifti
-from MedCLIPSAMLib.volumes.raster import raster_format
+from MedCLIPSAMLib.volumes.raster import count_pages, raster_format
 
 
 def slice_count(path: Path, series: str | None = None) -> int | None:
@@ -37,8 +37,7 @@ def _count(path: Path, series: str | None) -> int | None:
     if is_dicom(path):
         return len(frames_of(path, read_header(path)))
     if raster_format(path):
-        with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+        return count_pages(path)
     if nifti := find_nifti(path):
         return count_slices(nifti)
     check_header(path, [])
