@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
 from MedCLIPSAMLib.volumes import dicom
@@ -22,7 +23,15 @@ from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
-from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside, find_nifti, is_packed
+from MedCLIPSAMLib.volumes.nifti_file import (
+    PAIR_SUFFIXES,
+    VECTOR,
+    VOXEL_SUFFIXES,
+    beside,
+    find_nifti,
+    is_packed,
+    kind_of_values,
+)
 from MedCLIPSAMLib.volumes.raster import RASTER_SUFFIXES, raster_format, read_raster, reduce_colors
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
@@ -128,20 +137,23 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if phase is not None:
         raise InputError(f"'{path}' is not a DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []
+    kind = COLORS[0]
     if raster := raster_format(path):
         notes += misnamed_notes(path, f"a {raster} image")
         array, geometry, known = read_raster(path, notes)
     elif nifti := find_nifti(path):
         notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
         array, geometry, known = read_nifti(nifti, path, notes)
+        kind = kind_of_values(nifti)
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
         if analyze := find_analyze(path):
             array = read_values(analyze)
             notes.append(UNPLACED_NOTE)
+        kind = image.GetMetaData(PIXEL_KIND) if image.HasMetaDataKey(PIXEL_KIND) else VECTOR
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
-    voxels = np.ascontiguousarray(_one_or_rgb(array, path, notes))
+    voxels = np.ascontiguousarray(_one_or_rgb(array, kind, path, notes))
     return Volume(voxels, geometry, notes=notes, **known)
 
 
@@ -194,6 +206,10 @@ def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
         )
 
 
+PIXEL_KIND = "NRRD_kinds[pixel]"
+"""ITK's name of what the values of a voxel are by the header of NRRD."""
+COLORS = ("RGB-color", "RGBA-color", "3-color", "4-color")
+HSV = "HSV-color"
 FLAT = "MedCLIPSAM.Flat"
 """The key that marks an image of two dimensions in memory."""
 
@@ -230,8 +246,13 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     return image
 
 
-def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
-    """Convert voxels to numbers or RGB of uint8; changes are noted in `notes`."""
+def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> np.ndarray:
+    """Convert voxels to numbers or RGB of uint8; changes are noted in `notes`.
+
+    Args:
+        kind: what several values of a voxel are, by NRRD's names. A vector of integers is taken for colors with a
+            note: what SimpleITK writes of colors is called so, in NIfTI and NRRD, and MetaImage has no name.
+    """
     if array.dtype.kind == "c":
         raise InputError(f"'{path}' holds complex numbers.", "Save the magnitude first.")
     if array.ndim == 3:
@@ -244,6 +265,17 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
             f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.",
             "Only gray and RGB(A) images can be used.",
         )
+    if kind == HSV and count == 3 and array.dtype == np.uint8:
+        notes.append("Its colors were converted from HSV to RGB.")
+        pixels = Image.fromarray(array.reshape(1, -1, 3), "HSV").convert("RGB")
+        return np.asarray(pixels).reshape(array.shape)
+    if kind not in (*COLORS, VECTOR):
+        raise InputError(
+            f"'{path}' has {count} values per voxel that are no colors, by its header ({kind}).",
+            f"If they are, write '{COLORS[count - 3]}' in place of '{kind}' in its header; else save one of them.",
+        )
+    if kind == VECTOR:
+        notes.append(f"The {count} values of a voxel are taken for colors: the file does not say that they are.")
     if count == 4:
         notes.append(ALPHA_NOTE)
     return reduce_colors(array[..., :3], notes)
