@@ -16,6 +16,7 @@ MAX_HEADER = 1 << 22
 META_NUMBERS = "TransformMatrix|Rotation|Orientation|Offset|Position|Origin|ElementSpacing"
 META_LENGTHS = ("um", "cm")
 """The units of MetaImage that are no millimeters."""
+BZIP2 = ("bzip2", "bz2")
 MAX_DIMENSIONS = 5
 MAX_NUMBER = 1e9
 """Maximum of a direction, a position or a spacing, in millimeters."""
@@ -61,6 +62,10 @@ def _check_nrrd(header: str, path: Path, notes: list[str]) -> None:
         fields[key] = value
         if key == "dimension":
             _check_dimension(value, path)
+        elif key == "encoding" and value.lower() in BZIP2:
+            raise InputError(
+                f"'{path}' is NRRD compressed by bzip2, which is not read.", "Save it with 'encoding: gzip'."
+            )
         elif key in ("space directions", "space origin", "spacings"):
             _check_numbers(key, value, path)
         elif key in ("data file", "datafile"):

@@ -50,6 +50,10 @@ DEEP_PNG = (GRAY_AND_ALPHA, "RGB;16B", "RGBA;16B")
 """Pillow's names for PNG of 16 bits of which it keeps 8."""
 PNG_HEADER, PNG_KIND, PNG_SUM = slice(12, 29), slice(24, 26), slice(29, 33)
 """The bytes of a PNG file that are its IHDR chunk, bits and color type in it, and the chunk's sum."""
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Markers that begin a frame and name its kind, SOF0 to SOF15 (ISO/IEC 10918-1, table B.1)."""
+JPEG_LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+JPEG_READ = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 SENSOR_BITS = (8, 10, 12, 14, 16)
 DAMAGED = (OSError, ValueError, SyntaxError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 """Errors of Pillow and ITK on damaged images."""
@@ -82,19 +86,14 @@ def read_raster(path: Path, notes: list[str], is_mask: bool = False) -> tuple[np
     except Image.DecompressionBombError as error:
         raise InputError(f"'{path}' is too large: {error}", "Cut it, or save it smaller.") from error
     except (UnidentifiedImageError, KeyError) as error:
+        if kind == "JPEG":
+            _check_jpeg(path)
         if kind != "TIFF":
             raise InputError(f"'{path}' is damaged: no {kind} image.", "Copy or export it again.") from error
         made = None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
+    except DAMAGED as error:
+        if kind == "JPEG":
+            _check_jpeg(path)
         raise InputError(f"'{path}' cannot be read: {error}.", "Copy or export it again.") from error
     pages, turned = made or read_tiff(path, notes, is_mask)
     spacing = _spacing(path) if kind in ("JPEG", "TIFF") else (1.0, 1.0)
@@ -229,6 +228,21 @@ def _pixels(page: Image.Image, path: Path, notes: list[str], is_mask: bool) -> n
         page = page.convert("RGB")
     array = np.asarray(page)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _check_jpeg(path: Path) -> None:
+    """Refuse JPEG of a kind that Pillow does not read: lossless, hierarchical, or of other than 8 bits."""
+    with path.open("rb") as file:
+        file.seek(2)
+        while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+            if head[1] in JPEG_FRAMES and (bits := file.read(1)):
+                if head[1] in JPEG_READ and bits == b"\x08":
+                    return
+                kind = "lossless" if head[1] in JPEG_LOSSLESS else f"{bits[0]}-bit (SOF{head[1] - 0xC0})"
+                raise InputError(
+                    f"'{path}' is {kind} JPEG, which is not read.", "Save it as PNG or TIFF, or as JPEG of 8 bits."
+                )
+            file.seek(int.from_bytes(head[2:], "big") - 2, io.SEEK_CUR)
 
 
 def _spacing(path: Path) -> tuple[float, float]:

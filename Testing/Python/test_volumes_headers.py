@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import subprocess
 import sys
@@ -240,6 +241,10 @@ def test_formats_whose_readers_return_memory_are_not_read(tmp_path: Path, ending
 THREE = "space directions: (2,0,0) (0,3,0) (0,0,4)\nspace origin: (10,20,30)\n"
 FOUR = "space directions: (2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,1)\nspace origin: (10,20,30,0)\n"
 UNPLACED = "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
+BY_EXTENT = (
+    "The file says how large its voxels are by 'axis mins' and 'axis maxs' alone, which 3D Slicer does not read: "
+    "they are taken for 1 mm, as there."
+)
 UNSIZED = "The file does not say how large its voxels are: they are taken for 1 mm."
 
 
@@ -313,13 +318,26 @@ def test_units_of_meta_image_that_are_no_millimeters_are_refused(tmp_path: Path,
         (f"space dimension: 3\n{THREE}", [UNPLACED]),
         ("spacings: 2 3 4\n", [UNPLACED]),
         ("", [UNSIZED, UNPLACED]),
+        ("axis mins: 0 0 0\naxis maxs: 4 9 16\n", [BY_EXTENT, UNPLACED]),
     ],
 )
 def test_what_a_header_of_nrrd_does_not_say_is_noted(tmp_path: Path, header: str, notes: list[str]) -> None:
     volume = read_volume(nrrd_of(tmp_path / "x.nrrd", header))
-    assert volume.notes == notes and volume.geometry.spacing == ((1, 1, 1) if UNSIZED in notes else (2, 3, 4))
+    assert volume.notes == notes and volume.geometry.spacing == ((2, 3, 4) if notes in ([], [UNPLACED]) else (1, 1, 1))
 
 
 def test_flat_colors_in_nrrd_have_no_place_in_the_patient(tmp_path: Path) -> None:
     kinds = "kinds: RGB-color domain domain\nspacings: nan 1 1\n"
     assert read_volume(nrrd_of(tmp_path / "x.nrrd", kinds, "3 2 4")).notes == []
+
+
+@pytest.mark.parametrize("encoding", ["bzip2", "bz2"])
+def test_bzip2_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "x.nrrd"
+    header = NRRD.format("space directions: (1,0,0) (0,1,0) (0,0,1)\n").replace(
+        "encoding: raw", f"encoding: {encoding}"
+    )
+    path.write_bytes(header.encode() + b"\n" + bz2.compress(VOXELS.tobytes()))
+    with pytest.raises(InputError, match="compressed by bzip2, which is not read") as caught:
+        read_volume(path)
+    assert "complete" not in str(caught.value)

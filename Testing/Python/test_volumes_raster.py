@@ -224,3 +224,16 @@ def test_images_are_where_itk_and_slicer_have_them(tmp_path: Path) -> None:
         assert volume.geometry.spacing[:2] == pytest.approx(image.GetSpacing()[:2])
         if ending in ("png", "tif"):
             assert np.array_equal(volume.array[0], sitk.GetArrayFromImage(image))
+
+
+@pytest.mark.parametrize("marker, bits, said", [(0xC3, 12, "lossless"), (0xC3, 8, "lossless"), (0xC1, 12, "12-bit")])
+def test_jpeg_that_pillow_does_not_read_is_not_called_damaged(
+    tmp_path: Path, marker: int, bits: int, said: str
+) -> None:
+    Image.fromarray(GREY).save(tmp_path / "x.jpg")
+    content = bytearray((tmp_path / "x.jpg").read_bytes())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 1], content[frame + 4] = marker, bits
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=f"is {said}.* JPEG, which is not read"):
+        read_volume(tmp_path / "x.jpg")
