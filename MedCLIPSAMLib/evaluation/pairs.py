@@ -11,6 +11,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES
 from MedCLIPSAMLib.files.csv_text import read_rows
 from MedCLIPSAMLib.files.json_text import read_json
+from MedCLIPSAMLib.files.regular import check_regular
 from MedCLIPSAMLib.volumes.volume import stem
 
 WORD = r"(mask|seg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred|prediction)"
@@ -72,6 +73,7 @@ def pairs_of_table(table: Path) -> MaskPairs:
     Raises:
         InputError: unreadable, other columns, no truth in a line, or a case twice.
     """
+    check_regular(table)
     try:
         rows = read_rows(table.read_text(encoding="utf-8-sig"), table)
     except (OSError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from ..errors import InputError
+from ..files.regular import check_regular
 from .folders import METRICS
 
 
@@ -16,6 +17,7 @@ def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
         InputError: unreadable, other columns, a value that is no number, or a case twice.
     """
     scores: dict[tuple[str, str], dict[str, float]] = {}
+    check_regular(path)
     try:
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
+from MedCLIPSAMLib.files.regular import check_regular
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.analyze import find_analyze, read_values
@@ -104,6 +105,7 @@ def _existing(path: str | Path) -> Path:
         raise InputError(f"'{path}' is not a valid path: {error.strerror}.", "Check the path.") from error
     if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
+    check_regular(path)
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"'{path}' is empty (0 bytes).", "Copy or export it again.")
     return path

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
+from MedCLIPSAMLib.files.regular import check_regular
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, frames_of, is_dicom, is_directory, quiet, read_header
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 from MedCLIPSAMLib.volumes.itk_header import check_header
@@ -29,6 +30,7 @@ def slice_count(path: Path, series: str | None = None) -> int | None:
 
 
 def _count(path: Path, series: str | None) -> int | None:
+    check_regular(path)
     if path.is_dir():
         found = [item for item in find_series(path, deep=False)[0] if not item.what and series in (None, item.uid)]
         return len(found[0].frames()) if len(found) == 1 else None
