@@ -248,7 +248,9 @@ def strike(
     """
     from ..errors import InputError
     from ..export.strike import strike as run
+    from ..files.regular import check_regular
 
+    check_regular(names)
     try:
         listed = names.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:

@@ -22,8 +22,10 @@ def series(
 
     Example: medclipsam series study --json
     """
+    from ..files.regular import check_regular
     from ..volumes.dicom_list import list_series
 
+    check_regular(folder)
     found, notes = list_series(folder)
     if as_json:
         print(json.dumps({"folder": str(folder), "notes": notes, "series": [asdict(item) for item in found]}, indent=1))

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path, check_writable
 from ..files.claim import hold_lock
+from ..files.regular import check_regular
 
 COLUMNS = ("case", "image", "series")
 _CASE = re.compile("case_[0-9]{4,9}")
@@ -68,6 +69,7 @@ class CaseKey:
 
     def _read(self) -> dict[tuple[str, str], str]:
         """Return the names by image and series."""
+        check_regular(self.path)
         try:
             text = self.path.read_text(encoding="utf-8", errors="surrogateescape")
             header, *rows = csv.reader(io.StringIO(text)) if text else [list(COLUMNS)]

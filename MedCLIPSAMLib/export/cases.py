@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.csv_text import read_table
+from ..files.regular import check_regular
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
@@ -121,6 +122,7 @@ def find_cases(
         InputError: nothing there, an unknown column, an image that is missing, or no prompt for one.
     """
     choice = ImageChoice(series, tuple(include), tuple(exclude))
+    check_regular(inputs)
     if inputs.is_file() and inputs.suffix.lower() == ".csv":
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
         cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]

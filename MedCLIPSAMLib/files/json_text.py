@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .regular import check_regular
+
 LIMIT = 1 << 26
 """Maximum bytes of a file, 64 MiB."""
 
@@ -17,6 +19,7 @@ def read_json(path: Path, limit: int = LIMIT) -> Any:
     Raises:
         OSError: it cannot be read. ValueError: it is larger than `limit` bytes, or see `parse_json`.
     """
+    check_regular(path)
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:

@@ -92,7 +92,7 @@ def _reads(source: Path, path: Path) -> bool:
             and about.st_nlink > 1
             and any(file.is_file() and _same(file, path) for file in source.rglob("*"))
         )
-    if source.name.lower().endswith(DETACHED) and _same(source.parent, path.parent):
+    if source.name.lower().endswith(DETACHED) and source.is_file() and _same(source.parent, path.parent):
         with source.open("rb") as file:
             return path.name.encode() in file.read(1 << 20)
     return False

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..files.json_text import read_json
+from ..files.regular import check_regular
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Mean and std of the three channels in OpenAI's CLIP, which open_clip takes where a configuration has none."""
@@ -99,6 +100,7 @@ def check_vocabulary(path: Path) -> None:
     Raises:
         ModelError: unreadable, no UTF-8, too large, or without BERT's special tokens.
     """
+    check_regular(path)
     try:
         if path.stat().st_size > VOCABULARY_LIMIT:
             raise ValueError(f"it has more than {VOCABULARY_LIMIT} bytes")

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ..errors import ModelError
+from ..files.regular import check_regular
 
 LIMIT = 1 << 16
 """Bytes of a file."""
@@ -52,6 +53,7 @@ def read_sam_config(path: Path) -> dict[str, Any]:
         ModelError: unreadable, larger than 64 KiB, no YAML, or it has anchors, interpolations, settings that the parts
             of sam2 do not have, or anything to be called but those.
     """
+    check_regular(path)
     try:
         with path.open("rb") as file:
             content = file.read(LIMIT + 1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, PromptError
+from ..files.regular import check_regular
 from ..segmentation.report import MAX_CHARACTERS, Report, parse_report
 
 _LIMIT = 4 * MAX_CHARACTERS
@@ -27,6 +28,7 @@ def read_report(path: Path) -> Report:
         PromptError: it is empty or too long, or names nothing that is there.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)
         if len(content) > _LIMIT:

@@ -25,6 +25,8 @@ PLAIN = re.compile(
     r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_][a-z0-9_.-]{0,99}(?<![.-])", re.IGNORECASE | re.ASCII
 )
 """Names of files that are safe on every system."""
+DRIVE = re.compile("[a-z]:", re.IGNORECASE)
+"""How a name begins that leads to a drive of Windows. Other colons reach no disk, as files are named by numbers."""
 try:
     from lzma import LZMAError
 except ImportError:  # a Python without it, whose zipfile refuses such files by NotImplementedError or RuntimeError
@@ -84,7 +86,9 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
     }
     for number, member in enumerate(members):
         name = PurePosixPath(member.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if not name.parts:  # ".", the folder itself
+            continue
+        if name.is_absolute() or ".." in name.parts or DRIVE.match(name.parts[0]):
             raise InputError(f"'{path}' holds the name '{member.filename}', which leads out of it.", "Do not use it.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise InputError(f"'{path}' holds the link '{member.filename}'.", "Do not use it.")

@@ -11,6 +11,9 @@ import os
 import sys
 from contextlib import suppress
 
+READERS = ("MetaImageIO", "NrrdImageIO", "NiftiImageIO", "JPEGImageIO", "PNGImageIO", "TIFFImageIO")
+"""Those of ITK that are used; others return what lies in memory where a file ends early (VTK, GIPL, MRC)."""
+
 
 def main() -> None:
     """Answer requests until the input ends."""
@@ -35,18 +38,19 @@ def main() -> None:
 
 def _read(sitk, path: str, wanted: bool):
     """Read the header of an image, and its voxels where they are wanted."""
-    if not sitk.ImageFileReader.GetImageIOFromFileName(path):
+    if sitk.ImageFileReader.GetImageIOFromFileName(path) not in READERS:
         return {"known": False}, None
     reader = sitk.ImageFileReader()
     reader.SetFileName(path)
     reader.ReadImageInformation()
     about = {"known": True, "size": reader.GetSize(), "spacing": reader.GetSpacing()}
+    about |= {"origin": reader.GetOrigin(), "direction": reader.GetDirection()}
     if not wanted:
         return about, None
     image = reader.Execute()
     voxels = sitk.GetArrayFromImage(image)
-    about |= {"origin": image.GetOrigin(), "direction": image.GetDirection(), "dtype": voxels.dtype.str}
-    about |= {"shape": voxels.shape, "channels": image.GetNumberOfComponentsPerPixel()}
+    about |= {"origin": image.GetOrigin(), "spacing": image.GetSpacing(), "direction": image.GetDirection()}
+    about |= {"dtype": voxels.dtype.str, "shape": voxels.shape, "channels": image.GetNumberOfComponentsPerPixel()}
     about["tags"] = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     return about, voxels
 

@@ -16,6 +16,7 @@ MAX_HEADER = 1 << 22
 META_NUMBERS = "TransformMatrix|Rotation|Orientation|Offset|Position|Origin|ElementSpacing"
 META_LENGTHS = ("um", "cm")
 """The units of MetaImage that are no millimeters."""
+BZIP2 = ("bzip2", "bz2")
 MAX_DIMENSIONS = 5
 MAX_NUMBER = 1e9
 """Maximum of a direction, a position or a spacing, in millimeters."""
@@ -61,6 +62,10 @@ def _check_nrrd(header: str, path: Path, notes: list[str]) -> None:
         fields[key] = value
         if key == "dimension":
             _check_dimension(value, path)
+        elif key == "encoding" and value.lower() in BZIP2:
+            raise InputError(
+                f"'{path}' is NRRD compressed by bzip2, which is not read.", "Save it with 'encoding: gzip'."
+            )
         elif key in ("space directions", "space origin", "spacings"):
             _check_numbers(key, value, path)
         elif key in ("data file", "datafile"):
@@ -74,8 +79,9 @@ def _check_nrrd(header: str, path: Path, notes: list[str]) -> None:
 
 def _check_meta(head: bytes, path: Path) -> None:
     text = head.decode("latin-1")
+    extents: list[str] = []
     for match in re.finditer(
-        rf"^\s*(NDims|DistanceUnits|ElementDataFile|{META_NUMBERS})\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE
+        rf"^\s*(NDims|DimSize|DistanceUnits|ElementDataFile|{META_NUMBERS})\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE
     ):
         key, value = match[1], match[2].strip()
         if re.fullmatch(META_NUMBERS, key):
@@ -88,10 +94,14 @@ def _check_meta(head: bytes, path: Path) -> None:
         if key == "NDims":
             _check_dimension(value, path)
             continue
+        if key == "DimSize":
+            extents = value.split()
+            continue
         if value.upper().startswith("LIST"):
             _check_names([line.strip() for line in text[match.end() :].splitlines() if line.strip()], path)
         elif value.upper() != "LOCAL":
             _check_names([value], path)
+            _check_count(value, extents, path)
         return  # voxels follow
 
 
@@ -116,10 +126,20 @@ def _check_dimension(value: str, path: Path) -> None:
         raise InputError(f"'{path}' is {value[:20]}-D, not a single volume.", "Save one volume of it.")
 
 
+def _check_count(pattern: str, extents: list[str], path: Path) -> None:
+    """Refuse a pattern of fewer files than slices: ITK makes the others of what lies in memory."""
+    match = re.search(r"\s(-?\d+)\s+(-?\d+)(?:\s+([1-9]\d*))?(?:\s+\d+)?$", pattern) if "%" in pattern else None
+    if match is None or not extents or not extents[-1].isdigit():
+        return
+    count = (int(match[2]) - int(match[1])) // int(match[3] or 1) + 1
+    if count < int(extents[-1]):
+        raise InputError(f"Expected {extents[-1]} files of slices of '{path}', got {count}.", "Correct its header.")
+
+
 def _check_names(names: list[str], path: Path) -> None:
     for name in names:
         pattern = re.fullmatch(r"([^%]*)%0?\d{0,2}d([^%]*?)((?:\s+-?\d+){2,4})", name)
-        plain = f"{pattern[1]}0{pattern[2]}" if pattern else name
+        plain = (f"{pattern[1]}0{pattern[2]}" if pattern else name).removeprefix("./")
         if not plain or "/" in plain or "\\" in plain or "%" in plain or plain in (".", "..") or ":" in plain:
             raise InputError(
                 f"'{path}' names '{name[:200]}' as the file of its voxels: expected a plain name of a file beside it.",

@@ -14,7 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -133,14 +133,34 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reader.fork)
 
 
-def itk_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
-    """Read the size and the spacing of an image, x first; None where ITK does not know the format.
+class ItkHeader(NamedTuple):
+    """What ITK reads of an image without its voxels, x first.
+
+    Attributes:
+        is_flipped: whether a distance between voxels was negative: ITK turns the axis round.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+    is_flipped: bool
+
+
+def itk_header(path: Path) -> ItkHeader | None:
+    """Read the size and the place of an image; None where ITK does not know the format.
 
     Raises:
         InputError: the file crashes ITK, or takes too long. RuntimeError: what ITK says of it.
     """
     about, _ = _reader.ask(path, voxels=False)
-    return (tuple(about["size"]), tuple(about["spacing"])) if about["known"] else None
+    if not about["known"]:
+        return None
+    spacing = np.array(about["spacing"])
+    signs = np.where(spacing < 0, -1.0, 1.0)  # which itk::ImageFileReader moves to the directions
+    direction = np.array(about["direction"]).reshape(len(signs), -1) * signs
+    placed = tuple((spacing * signs).tolist()), tuple(about["origin"]), tuple(direction.ravel().tolist())
+    return ItkHeader(tuple(about["size"]), *placed, bool((signs < 0).any()))
 
 
 def itk_image(path: Path) -> sitk.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
-from MedCLIPSAMLib.volumes.nifti_file import NiftiFile, load_nibabel, open_content, read_header, read_voxels
+from MedCLIPSAMLib.volumes.itk_header import MAX_NUMBER
+from MedCLIPSAMLib.volumes.itk_read import itk_header
+from MedCLIPSAMLib.volumes.nifti_file import SINGLE, NiftiFile, load_nibabel, open_content, read_header, read_voxels
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
 if TYPE_CHECKING:
@@ -29,22 +32,75 @@ SHEAR_REMEDY = (
 )
 
 
+PLACE = (
+    *("xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z"),
+)
+"""The fields of a header that say, with the first four of pixdim, where the voxels lie."""
+
+
 @dataclass(frozen=True, eq=False)
 class NiftiMatrices:
-    """The matrices of a NIfTI file from voxels to RAS, in its own unit of length, each with its code (0: absent)."""
+    """The matrices of a NIfTI file, sform and qform with their codes and unit, as its header holds them.
 
-    sform: np.ndarray
-    sform_code: int
-    qform: np.ndarray
-    qform_code: int
-    unit: int
+    Attributes:
+        fields: the values of `PLACE`, by name.
+        steps: the sign of the third axis of qform (qfac), and the distances along I, J and K.
+    """
+
+    fields: dict[str, np.ndarray]
+    steps: np.ndarray
+
+    @classmethod
+    def of(cls, header: nibabel.Nifti1Header) -> NiftiMatrices:
+        """Return the matrices of a header."""
+        return cls({name: np.array(header[name]) for name in PLACE}, np.array(header["pixdim"][:4]))
+
+    @property
+    def codes(self) -> tuple[int, int]:
+        """The codes of sform and qform; 0 where there is none."""
+        return max(0, int(self.fields["sform_code"])), max(0, int(self.fields["qform_code"]))
+
+    @property
+    def scale(self) -> float:
+        """Millimeters by the unit of length."""
+        return MILLIMETERS.get(int(self.fields["xyzt_units"]) & 7, 1.0)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distances along I, J and K, in mm."""
+        x, y, z = (abs(float(step)) * self.scale for step in self.steps[1:])
+        return x, y, z
+
+    def matrices(self) -> dict[str, np.ndarray]:
+        """Return those that the file has, by name: 4 x 4, from voxel indices to LPS, mm."""
+        made = {}
+        in_mm = RAS_TO_LPS @ np.diag([self.scale, self.scale, self.scale, 1.0])
+        with_sform, with_qform = self.codes
+        if with_sform:
+            rows = [self.fields[f"srow_{axis}"] for axis in "xyz"]
+            made["sform"] = in_mm @ np.array([*rows, (0, 0, 0, 1)], float)
+        if with_qform:
+            turn = np.array([self.fields[f"quatern_{axis}"] for axis in "bcd"], float)
+            first = np.sqrt(max(0.0, 1.0 - float(turn @ turn)))
+            rotation = load_nibabel().quaternions.quat2mat((first, *turn))
+            affine = np.eye(4)
+            affine[:3, :3] = rotation * np.abs(self.steps[1:]) * (1, 1, -1 if self.steps[0] < 0 else 1)
+            affine[:3, 3] = [self.fields[f"qoffset_{axis}"] for axis in "xyz"]
+            made["qform"] = in_mm @ affine
+        return made
+
+    def give(self, header: nibabel.Nifti1Header) -> None:
+        """Write them into another header."""
+        for name, value in self.fields.items():
+            header[name] = value
+        header["pixdim"][:4] = self.steps
 
 
 def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
     """Read voxels (K, J, I), or (K, J, I, channels), in their stored type; float32 where the file has a scale.
 
-    Where sform and qform disagree, the one that ITK and 3D Slicer use is used, with a note. A file without a
-    position lies along left, posterior and superior, as there.
+    It lies where ITK and 3D Slicer place it, with a note where the header says something else, too.
 
     Args:
         path: as the user named it.
@@ -65,7 +121,7 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
             array = read_voxels(voxels, header, size, file.voxels, is_single=file.voxels == file.header)
     geometry, forms = _place(header, shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
-    flat = int(header["dim"][0]) == 2 and not (forms.sform_code or forms.qform_code)
+    flat = int(header["dim"][0]) == 2 and not any(forms.codes)
     known = {
         "name": clean_name(stem(path)),
         "window": ((low + high) / 2, high - low) if np.isfinite([low, high]).all() and high > low else None,
@@ -94,18 +150,14 @@ def write_nifti(
     nibabel = load_nibabel()
     kind = nibabel.Nifti2Image if max(array.shape) > np.iinfo(np.int16).max else nibabel.Nifti1Image
     affine = RAS_TO_LPS @ geometry.affine
-    image = kind(array.T, affine)
-    image.header.set_xyzt_units("mm", "sec")
+    image = kind(array.T, affine if forms is None else None)
     image.header["descrip"] = description.encode("ascii")
-    image.set_sform(affine, SCANNER)
-    image.set_qform(affine, SCANNER)
-    if forms is not None:
-        image.header["xyzt_units"] = forms.unit
-        if forms.unit in MILLIMETERS and not forms.qform_code:
-            image.header["pixdim"][1:4] = np.array(geometry.spacing) / MILLIMETERS[forms.unit]
-        image.set_sform(forms.sform, forms.sform_code)
-        # The last one, after which nibabel knows the image's affine: saving writes another one over the sform.
-        image.set_qform(forms.qform if forms.qform_code else None, forms.qform_code)
+    if forms is None:
+        image.header.set_xyzt_units("mm", "sec")
+        image.set_sform(affine, SCANNER)
+        image.set_qform(affine, SCANNER)
+    else:
+        forms.give(image.header)
     if not compress:
         image.to_stream(file)
         return
@@ -129,55 +181,77 @@ def _channels(shape: list[int], path: Path) -> int:
 def _place(
     header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: list[str]
 ) -> tuple[Geometry, NiftiMatrices]:
-    unit = int(header["xyzt_units"]) & 7
-    scale = MILLIMETERS.get(unit, 1.0)
+    """Place the voxels where ITK does, and say where the header says something else."""
     steps = header["pixdim"]
-    if steps[0] == 0:
-        steps[0] = 1  # as nifti1.h says of its "qfac"
     for axis, extent in enumerate(shape, 1):
         if extent == 1 and steps[axis] == 0:
             steps[axis] = 1  # no distance is needed
-    spacing = tuple(float(step) * scale for step in steps[1:4])
-    check_spacing(spacing, f"'{path}'")
-    try:
-        codes = int(header["sform_code"]), int(header["qform_code"])
-        sform = header.get_sform()
-        qform = header.get_qform() if codes[1] > 0 else np.eye(4)
-    except (load_nibabel().spatialimages.HeaderDataError, ValueError) as error:
-        raise InputError(f"'{path}' has a damaged position: {error}.", "Correct its header.") from error
-    forms = NiftiMatrices(sform, codes[0], qform, codes[1], unit)
-    in_mm = np.diag([scale, scale, scale, 1.0])
-    sform = RAS_TO_LPS @ in_mm @ _with_normal(sform, shape, steps)
-    qform = RAS_TO_LPS @ in_mm @ qform
-    if codes[0] <= 0 and codes[1] <= 0:
+    forms = NiftiMatrices.of(header)
+    check_spacing(forms.spacing, f"'{path}'")
+    matrices = forms.matrices()
+    if any(not (np.abs(matrix) <= MAX_NUMBER).all() for matrix in matrices.values()):
+        raise InputError(
+            f"Expected finite numbers up to {MAX_NUMBER:g} as the position of '{path}'.", "Correct its header."
+        )
+    placed = _by_itk(forms)
+    if placed is None:  # whose axes are not at right angles
+        affine = _with_normal(matrices["sform"], shape, forms.spacing)
+        return straight(affine, f"'{path}'", notes, SHEAR_REMEDY.format(name=path.name)), forms
+    geometry = replace(straight(placed.affine, f"'{path}'", notes, "Correct its header."), spacing=placed.spacing)
+    if not matrices:
         if len(shape) > 2 and int(header["dim"][0]) > 2:
             notes.append(UNPLACED_NOTE)
-        return Geometry(spacing=(spacing[0], spacing[1], spacing[2])), forms
-    by_sform = codes[0] > 0 and (codes[0] == SCANNER or codes[1] <= 0)
-    if codes[0] > 0 and codes[1] > 0:
-        corners = np.array(np.meshgrid(*[(0, extent - 1) for extent in shape], (1,))).reshape(4, -1)
-        apart = float(np.linalg.norm(((sform - qform) @ corners)[:3], axis=0).max())
-        if not apart <= 0.1 * min(spacing):
-            notes.append(
-                f"The two positions of the file (sform, qform) are {apart:.1f} mm apart: "
-                f"{'sform' if by_sform else 'qform'} is used, as in 3D Slicer; NIfTI files written for it keep both."
-            )
-    remedy = SHEAR_REMEDY.format(name=path.name)
-    geometry = straight(sform if by_sform else qform, f"'{path}'", notes, remedy)
-    if np.allclose(geometry.spacing, spacing, rtol=0.01):  # a matrix may be rounded
-        return replace(geometry, spacing=(spacing[0], spacing[1], spacing[2])), forms
-    notes.append(
-        f"The voxel sizes of the file ({' x '.join(f'{step:g}' for step in spacing)} mm) are not those of its matrix "
-        f"({' x '.join(f'{step:g}' for step in geometry.spacing)} mm), which are used."
-    )
+        return geometry, forms
+    corners = np.array(np.meshgrid(*[(0, extent - 1) for extent in shape], (1,))).reshape(4, -1)
+    apart = {
+        name: float(np.linalg.norm(((geometry.affine - matrix) @ corners)[:3], axis=0).max())
+        for name, matrix in matrices.items()
+    }
+    nearest, farthest = min(apart, key=lambda name: apart[name]), max(apart.values())
+    if farthest <= 0.1 * min(forms.spacing):
+        return geometry, forms
+    if apart[nearest] <= 0.1 * min(forms.spacing):
+        notes.append(
+            f"The two positions of the file (sform, qform) are {farthest:.1f} mm apart: {nearest} is used, as in 3D "
+            "Slicer; NIfTI files written for it keep both."
+        )
+    else:
+        notes.append(
+            f"The voxel sizes of the file ({' x '.join(f'{step:g}' for step in forms.steps[1:])}) do not fit its "
+            f"{nearest}: they are used with the directions of the {nearest}, as in 3D Slicer, up to "
+            f"{apart[nearest]:.1f} mm from where it places the voxels."
+        )
     return geometry, forms
 
 
-def _with_normal(affine: np.ndarray, shape: list[int], steps: np.ndarray) -> np.ndarray:
+def _by_itk(forms: NiftiMatrices) -> Geometry | None:
+    """Ask ITK where it places voxels of such matrices; None where it refuses to.
+
+    It chooses by several comparisons of the two, one of which depends on its singular value decomposition.
+    """
+    header = load_nibabel().Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((1, 1, 1))
+    forms.give(header)
+    header["magic"], header["vox_offset"] = SINGLE[0], 352
+    with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
+        path = Path(folder, "place.nii")
+        path.write_bytes(header.binaryblock + bytes(5))
+        try:
+            found = itk_header(path)
+        except RuntimeError:
+            return None
+    if found is None or not np.isfinite([*found.origin, *found.direction]).all():
+        return None
+    origin, spacing = ((x, y, z) for x, y, z in (found.origin, found.spacing))
+    return Geometry(origin, spacing, found.direction)
+
+
+def _with_normal(affine: np.ndarray, shape: list[int], spacing: tuple[float, ...]) -> np.ndarray:
     """Complete the matrix of a flat image, whose third axis is missing, with the normal."""
     if shape[2] != 1 or affine[:3, 2].any():
         return affine
     made = affine.copy()
     normal = np.cross(affine[:3, 0], affine[:3, 1])
-    made[:3, 2] = normal / max(float(np.linalg.norm(normal)), 1e-12) * steps[3]
+    made[:3, 2] = normal / max(float(np.linalg.norm(normal)), 1e-12) * spacing[2]
     return made

@@ -27,6 +27,10 @@ PAIR = (b"ni1\0", b"ni2\0")
 """How NIfTI-1 and NIfTI-2 mark a file that holds its voxels, and a header whose voxels are in a file beside it."""
 PAIR_SUFFIXES = (".hdr", ".hdr.gz")
 VOXEL_SUFFIXES = (".img", ".img.gz")
+VECTOR = "vector"
+VECTOR_INTENT = 1007
+RGB_INTENTS = (2003, 2004)
+"""The intents of a vector, and of red, green and blue without and with alpha (nifti1.h)."""
 MAX_COMPRESSION = 1100
 """Deflate shrinks no file by more than this factor: a header that declares more is wrong."""
 
@@ -93,6 +97,16 @@ def count_slices(file: NiftiFile) -> int:
     with open_content(file.header) as content:
         dimensions = read_header(content, file.header)["dim"]
     return int(dimensions[3]) if int(dimensions[0]) > 2 else 1
+
+
+def kind_of_values(file: NiftiFile) -> str:
+    """Name what several values of a voxel are, by type and intent: colors, a vector, or what the intent is called."""
+    with open_content(file.header) as content:
+        header = read_header(content, file.header)
+    intent = int(header["intent_code"])
+    if header.get_data_dtype().names or intent in RGB_INTENTS:
+        return "RGB-color"
+    return VECTOR if intent == VECTOR_INTENT else str(header.get_intent()[0])
 
 
 def is_packed(path: Path) -> bool:

@@ -40,7 +40,12 @@ def check_space(fields: Mapping[str, str], path: Path, notes: list[str]) -> None
     if other is not None:
         refuse_unit(other, path)
     if not {"spacings", "space directions"} & fields.keys():
-        notes.append("The file does not say how large its voxels are: they are taken for 1 mm.")
+        notes.append(
+            "The file says how large its voxels are by 'axis mins' and 'axis maxs' alone, which 3D Slicer does not "
+            "read: they are taken for 1 mm, as there."
+            if {key.replace(" ", "") for key in fields} >= {"axismins", "axismaxs"}
+            else "The file does not say how large its voxels are: they are taken for 1 mm."
+        )
     if not ANATOMICAL.fullmatch(space) and _axes(fields) > 2:
         notes.append(UNPLACED_NOTE)
 

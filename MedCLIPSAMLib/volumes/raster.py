@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import SimpleITK as sitk
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
 from MedCLIPSAMLib.volumes.geometry import SPACINGS_MM, Geometry
-from MedCLIPSAMLib.volumes.itk_read import itk_header
-from MedCLIPSAMLib.volumes.tiff import EXTRA_NOTE, has_unnamed_samples, is_read_by_pillow, is_white_zero, read_tiff
+from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
+from MedCLIPSAMLib.volumes.tiff import (
+    EXTRA_NOTE,
+    TURNS,
+    count_described,
+    has_unnamed_samples,
+    is_read_by_pillow,
+    is_secondary,
+    is_white_zero,
+    read_tiff,
+)
+from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY_NOTE
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
+Page = TypeVar("Page")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BEGINNINGS = (
@@ -28,8 +44,19 @@ BEGINNINGS = (
     (b"MM\0+", "TIFF"),
 )
 """Those of TIFF by the order of bytes, and for BigTIFF."""
-DEEP_NOTE = "16-bit RGB was reduced to 8-bit."
 ORIENTATION = 0x0112
+GRAY_AND_ALPHA = "LA;16B"
+DEEP_PNG = (GRAY_AND_ALPHA, "RGB;16B", "RGBA;16B")
+"""Pillow's names for PNG of 16 bits of which it keeps 8."""
+PNG_HEADER, PNG_KIND, PNG_SUM = slice(12, 29), slice(24, 26), slice(29, 33)
+"""The bytes of a PNG file that are its IHDR chunk, bits and color type in it, and the chunk's sum."""
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Markers that begin a frame and name its kind, SOF0 to SOF15 (ISO/IEC 10918-1, table B.1)."""
+JPEG_LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+JPEG_READ = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+SENSOR_BITS = (8, 10, 12, 14, 16)
+DAMAGED = (OSError, ValueError, SyntaxError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
+"""Errors of Pillow and ITK on damaged images."""
 SIDEWAYS = (5, 6, 7, 8)
 """The values of EXIF's orientation that exchange rows and columns."""
 
@@ -59,44 +86,121 @@ def read_raster(path: Path, notes: list[str], is_mask: bool = False) -> tuple[np
     except Image.DecompressionBombError as error:
         raise InputError(f"'{path}' is too large: {error}", "Cut it, or save it smaller.") from error
     except (UnidentifiedImageError, KeyError) as error:
+        if kind == "JPEG":
+            _check_jpeg(path)
         if kind != "TIFF":
             raise InputError(f"'{path}' is damaged: no {kind} image.", "Copy or export it again.") from error
         made = None
-    except (OSError, ValueError, SyntaxError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+    except DAMAGED as error:
+        if kind == "JPEG":
+            _check_jpeg(path)
         raise InputError(f"'{path}' cannot be read: {error}.", "Copy or export it again.") from error
-    pages, deep, turned = made or read_tiff(path, notes, is_mask)
+    pages, turned = made or read_tiff(path, notes, is_mask)
     spacing = _spacing(path) if kind in ("JPEG", "TIFF") else (1.0, 1.0)
-    if deep:
-        notes.append(DEEP_NOTE)
     if 2 <= turned <= 8:
         notes.append("The image was turned upright, as its EXIF orientation says.")
     if turned in SIDEWAYS:
         spacing = spacing[1], spacing[0]
-    alike = [page for page in pages if page.shape == pages[0].shape and page.dtype == pages[0].dtype]
+    alike = most_pixels(pages, lambda page: (page.shape, page.dtype), lambda page: page.shape[0] * page.shape[1])
     if len(alike) < len(pages):
         notes.append(f"{len(pages) - len(alike)} pages of another size or kind were left out.")
     known = {"name": clean_name(stem(path)), "path": path, "natural": True, "known_spacing": False}
-    return np.stack(alike), Geometry(spacing=(*spacing, 1.0)), known
+    return reduce_colors(np.stack(alike), notes), Geometry(spacing=(*spacing, 1.0)), known
 
 
-def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], bool, int] | None:
-    """Read the pages, whether they were 16-bit RGB, and EXIF's orientation; None where Pillow does not know a page."""
+def count_pages(path: Path) -> int:
+    """Count the slices of an image by its headers.
+
+    Raises:
+        InputError: it is not a single volume. OSError: Pillow does not know it.
+    """
+    with Image.open(path, formats=FORMATS) as image:
+        if image.format != "TIFF":
+            return 1
+        total = count_described(image, path, [])
+        pages = [(page.size, page.mode, is_secondary(page)) for page in ImageSequence.Iterator(image)]
+    if len(pages) == 1:
+        return total
+    pages = [page for page in pages if not page[2]] or pages
+    return len(most_pixels(pages, lambda page: page, lambda page: page[0][0] * page[0][1]))
+
+
+def most_pixels(pages: list[Page], kind: Callable[[Page], Hashable], area: Callable[[Page], int]) -> list[Page]:
+    """Return the pages of the kind that has the most pixels in all; the first one where several have."""
+    pixels: Counter[Hashable] = Counter()
+    for page in pages:
+        pixels[kind(page)] += area(page)
+    chosen = pixels.most_common(1)[0][0]
+    return [page for page in pages if kind(page) == chosen]
+
+
+def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Reduce RGB of 16 bits to 8, by the bits that its highest value has, of those of sensors; other arrays stay."""
+    if array.ndim != 4 or array.dtype != np.uint16:
+        return array
+    bits = next(bits for bits in SENSOR_BITS if int(array.max()) < 1 << bits)
+    if not (array % 257).any():  # 8 bits that were enlarged to 16
+        bits = 16
+    notes.append(f"16-bit RGB{f', of which it has {bits} bits,' if bits < 16 else ''} was reduced to 8-bit.")
+    return np.rint(array * (255 / ((1 << bits) - 1))).astype(np.uint8)
+
+
+def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int] | None:
+    """Read the pages, and EXIF's orientation; None where Pillow does not know a page, or does not see it."""
     # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
     with (
         warnings.catch_warnings(action="ignore"),
         path.open("rb") as file,
         Image.open(file, formats=FORMATS) as image,
     ):
-        deep = "16" in str(image.tile[0][3] if image.tile else "") and image.mode in ("RGB", "RGBA", "LA")
+        raw = str(image.tile[0][3] if image.tile else "")
         turned = image.getexif().get(ORIENTATION, 1)
         if not is_tiff:
-            return [_pixels(ImageOps.exif_transpose(image), path, notes, is_mask)], deep, turned
+            if raw in DEEP_PNG:
+                turn = TURNS.get(turned, lambda pixels: pixels)
+                return [turn(_deep_png(path, raw, notes, is_mask))], turned
+            return [_pixels(ImageOps.exif_transpose(image), path, notes, is_mask)], turned
+        said: list[str] = []
         try:
-            if not all(is_read_by_pillow(page) for page in ImageSequence.Iterator(image)):
+            total, count = count_described(image, path, said), int(getattr(image, "n_frames", 1))
+            if count == 1 and total > 1:
+                return None
+            pages = [is_secondary(page) for page in ImageSequence.Iterator(image)]
+            kept = [number for number, secondary in enumerate(pages) if not secondary] or list(range(count))
+            if not all(is_read_by_pillow(page) for page in _seek(image, kept)):
                 return None
         except SyntaxError:  # as Pillow calls a page of no kind that it knows
             return None
-        return [_page(page, path, notes, is_mask) for page in ImageSequence.Iterator(image)], deep, turned
+        notes += said
+        if len(kept) < count:
+            notes.append(SECONDARY_NOTE.format(count=count - len(kept)))
+        return [_page(page, path, notes, is_mask) for page in _seek(image, kept)], turned
+
+
+def _seek(image: Image.Image, numbers: list[int]) -> Iterator[Image.Image]:
+    """Go to pages by their numbers."""
+    for number in numbers:
+        image.seek(number)
+        yield image
+
+
+def _deep_png(path: Path, raw: str, notes: list[str], is_mask: bool) -> np.ndarray:
+    """Read PNG of a kind of `DEEP_PNG`: gray (J, I), or RGB (J, I, 3), of 16 bits."""
+    if raw == GRAY_AND_ALPHA:
+        # Two samples of 16 bits lie as four of 8 do, and PNG filters bytes: the header is changed to RGBA of 8 bits.
+        content = bytearray(path.read_bytes())
+        content[PNG_KIND] = bytes((8, 6))
+        content[PNG_SUM] = zlib.crc32(content[PNG_HEADER]).to_bytes(4, "big")
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            array = np.asarray(image).view(">u2").astype(np.uint16)
+    else:
+        array = sitk.GetArrayFromImage(itk_image(path))
+    channels = 1 if raw == GRAY_AND_ALPHA else 3
+    if array.shape[-1] > channels:
+        notes.append(ALPHA_NOTE)
+        if is_mask:
+            check_mask_alpha(array, path)
+    return array[..., :3] if channels == 3 else array[..., 0]
 
 
 def _page(page: Image.Image, path: Path, notes: list[str], is_mask: bool) -> np.ndarray:
@@ -126,6 +230,21 @@ def _pixels(page: Image.Image, path: Path, notes: list[str], is_mask: bool) -> n
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def _check_jpeg(path: Path) -> None:
+    """Refuse JPEG of a kind that Pillow does not read: lossless, hierarchical, or of other than 8 bits."""
+    with path.open("rb") as file:
+        file.seek(2)
+        while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+            if head[1] in JPEG_FRAMES and (bits := file.read(1)):
+                if head[1] in JPEG_READ and bits == b"\x08":
+                    return
+                kind = "lossless" if head[1] in JPEG_LOSSLESS else f"{bits[0]}-bit (SOF{head[1] - 0xC0})"
+                raise InputError(
+                    f"'{path}' is {kind} JPEG, which is not read.", "Save it as PNG or TIFF, or as JPEG of 8 bits."
+                )
+            file.seek(int.from_bytes(head[2:], "big") - 2, io.SEEK_CUR)
+
+
 def _spacing(path: Path) -> tuple[float, float]:
     """Return (between columns, between rows) as ITK and 3D Slicer read it from the file; 1 where it has none."""
     try:
@@ -134,5 +253,5 @@ def _spacing(path: Path) -> tuple[float, float]:
         return 1.0, 1.0
     if header is None:
         return 1.0, 1.0
-    x, y = header[1][:2]
+    x, y = header.spacing[:2]
     return (x, y) if all(SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1] for spacing in (x, y)) else (1.0, 1.0)

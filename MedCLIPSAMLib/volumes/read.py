@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
+from MedCLIPSAMLib.files.regular import check_regular
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.analyze import find_analyze, read_values
@@ -19,10 +21,19 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
+from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
-from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside, find_nifti, is_packed
-from MedCLIPSAMLib.volumes.raster import DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
+from MedCLIPSAMLib.volumes.nifti_file import (
+    PAIR_SUFFIXES,
+    VECTOR,
+    VOXEL_SUFFIXES,
+    beside,
+    find_nifti,
+    is_packed,
+    kind_of_values,
+)
+from MedCLIPSAMLib.volumes.raster import RASTER_SUFFIXES, raster_format, read_raster, reduce_colors
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -94,6 +105,7 @@ def _existing(path: str | Path) -> Path:
         raise InputError(f"'{path}' is not a valid path: {error.strerror}.", "Check the path.") from error
     if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
+    check_regular(path)
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"'{path}' is empty (0 bytes).", "Copy or export it again.")
     return path
@@ -127,20 +139,23 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if phase is not None:
         raise InputError(f"'{path}' is not a DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []
+    kind = COLORS[0]
     if raster := raster_format(path):
         notes += misnamed_notes(path, f"a {raster} image")
         array, geometry, known = read_raster(path, notes)
     elif nifti := find_nifti(path):
         notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
         array, geometry, known = read_nifti(nifti, path, notes)
+        kind = kind_of_values(nifti)
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.from_sitk(image)
         if analyze := find_analyze(path):
             array = read_values(analyze)
             notes.append(UNPLACED_NOTE)
+        kind = image.GetMetaData(PIXEL_KIND) if image.HasMetaDataKey(PIXEL_KIND) else VECTOR
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
-    voxels = np.ascontiguousarray(_one_or_rgb(array, path, notes))
+    voxels = np.ascontiguousarray(_one_or_rgb(array, kind, path, notes))
     return Volume(voxels, geometry, notes=notes, **known)
 
 
@@ -193,6 +208,10 @@ def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
         )
 
 
+PIXEL_KIND = "NRRD_kinds[pixel]"
+"""ITK's name of what the values of a voxel are by the header of NRRD."""
+COLORS = ("RGB-color", "RGBA-color", "3-color", "4-color")
+HSV = "HSV-color"
 FLAT = "MedCLIPSAM.Flat"
 """The key that marks an image of two dimensions in memory."""
 
@@ -204,7 +223,7 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     if header is None:
         check_name(path)
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
-    size, spacing = header
+    size, spacing = header.size, header.spacing
     if any(extent > 1 for extent in size[3:]):
         raise InputError(
             f"'{path}' is {len(size)}-D ({' x '.join(str(extent) for extent in size)}), not a single volume.",
@@ -214,7 +233,10 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     if 0 in size:
         raise InputError(f"'{path}' has no voxels: its size is {size}.", "Export it again.")
     check_spacing(spacing, f"'{path}'")
-    image = itk_image(path)
+    if header.is_flipped:
+        notes.append("A distance between its voxels is negative: the axis is turned round, as in 3D Slicer.")
+    with unpacked(path) as plain:
+        image = itk_image(plain)
     while image.GetDimension() > 3:
         image = image[..., 0]
     if image.GetDimension() == 2:
@@ -226,8 +248,13 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     return image
 
 
-def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
-    """Convert voxels to numbers or RGB of uint8; changes are noted in `notes`."""
+def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> np.ndarray:
+    """Convert voxels to numbers or RGB of uint8; changes are noted in `notes`.
+
+    Args:
+        kind: what several values of a voxel are, by NRRD's names. A vector of integers is taken for colors with a
+            note: what SimpleITK writes of colors is called so, in NIfTI and NRRD, and MetaImage has no name.
+    """
     if array.dtype.kind == "c":
         raise InputError(f"'{path}' holds complex numbers.", "Save the magnitude first.")
     if array.ndim == 3:
@@ -240,12 +267,20 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
             f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.",
             "Only gray and RGB(A) images can be used.",
         )
+    if kind == HSV and count == 3 and array.dtype == np.uint8:
+        notes.append("Its colors were converted from HSV to RGB.")
+        pixels = Image.fromarray(array.reshape(1, -1, 3), "HSV").convert("RGB")
+        return np.asarray(pixels).reshape(array.shape)
+    if kind not in (*COLORS, VECTOR):
+        raise InputError(
+            f"'{path}' has {count} values per voxel that are no colors, by its header ({kind}).",
+            f"If they are, write '{COLORS[count - 3]}' in place of '{kind}' in its header; else save one of them.",
+        )
+    if kind == VECTOR:
+        notes.append(f"The {count} values of a voxel are taken for colors: the file does not say that they are.")
     if count == 4:
         notes.append(ALPHA_NOTE)
-    if array.dtype == np.uint16:
-        notes.append(DEEP_NOTE)
-        array = np.rint(array / 257).astype(np.uint8)
-    return array[..., :3]
+    return reduce_colors(array[..., :3], notes)
 
 
 def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:

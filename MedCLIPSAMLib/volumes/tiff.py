@@ -6,6 +6,7 @@ tifffile is imported at the first such file; scikit-image brings it.
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,9 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
+from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY, SECONDARY_NOTE, check_axes
 
+SUBFILE, DESCRIPTION = 254, 270
 BITS, PHOTOMETRIC, SAMPLES, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
 SEPARATE = 2
 """Of PlanarConfiguration: each sample of all pixels by itself."""
@@ -52,11 +55,22 @@ def is_read_by_pillow(page: Image.Image) -> bool:
     in_planes = _tag(page, SAMPLES, 1) > 1 and _tag(page, PLANES, 1) == SEPARATE
     return not (
         (kind, bits) in ((SIGNED, 8), (UNSIGNED, 32))  # read as unsigned, and as signed
+        or (bits > 8 and _tag(page, SAMPLES, 1) > 1)  # of which it keeps 8 bits
         or (kind == FLOAT and is_white_zero(page))  # which is not inverted
-        or (
-            in_planes and (bits > 8 or _tag(page, PHOTOMETRIC, BLACK_IS_ZERO) <= BLACK_IS_ZERO)
-        )  # read as if it were not
+        or (in_planes and _tag(page, PHOTOMETRIC, BLACK_IS_ZERO) <= BLACK_IS_ZERO)  # read as if it were not
     )
+
+
+def is_secondary(page: Image.Image) -> bool:
+    """Tell whether a page of TIFF is a thumbnail, or a mask, of another one."""
+    return bool(_tag(page, SUBFILE, 0) & SECONDARY)
+
+
+def count_described(image: Image.Image, path: Path, notes: list[str]) -> int:
+    """Return how many images a TIFF file describes, by its first page; see `check_axes`."""
+    description = image.tag_v2.get(DESCRIPTION, "")  # type: ignore[attr-defined]
+    pages = int(getattr(image, "n_frames", 1))
+    return check_axes(str(description), image.size, _tag(image, SAMPLES, 1), pages, path, notes)
 
 
 def is_white_zero(page: Image.Image) -> bool:
@@ -69,11 +83,13 @@ def has_unnamed_samples(page: Image.Image) -> bool:
     return _tag(page, EXTRA_SAMPLES, ALPHA[0]) not in ALPHA
 
 
-def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], bool, int]:
+def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int]:
     """Read the pages of a file, upright by the orientation of the first: gray (J, I), or RGB (J, I, 3) of any depth.
 
+    Images that follow one another behind a single page, as ImageJ and tifffile write large stacks, are pages, too.
+
     Returns:
-        The pages, whether they were reduced to 8 bits (never), and the orientation.
+        The pages, and the orientation.
 
     Raises:
         InputError: damaged, truncated, too large, or of a kind that is not read.
@@ -93,8 +109,18 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
             tag = file.pages[0].tags.get("Orientation")
             turned = int(tag.value) if tag is not None else 1
             turn = TURNS.get(turned, lambda pixels: pixels)
-            _check_size(file.pages, path)
-            return [turn(_pixels(page, path, notes, is_mask)) for page in file.pages], False, turned
+            pages = [page for page in file.pages if not int(page.subfiletype) & SECONDARY] or list(file.pages)
+            _check_size(pages, path)
+            if len(pages) < len(file.pages):
+                notes.append(SECONDARY_NOTE.format(count=len(file.pages) - len(pages)))
+            first = pages[0]
+            size = (first.imagewidth, first.imagelength)
+            total = check_axes(first.description, size, first.samplesperpixel, len(file.pages), path, notes)
+            if len(file.pages) == 1 and total > 1:
+                stored = [(first, pixels) for pixels in _read_stack(file, total, path)]
+            else:
+                stored = [(page, page.asarray()) for page in pages]
+            return [turn(_pixels(page, pixels, path, notes, is_mask)) for page, pixels in stored], turned
     except (*damaged, OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"'{path}' cannot be read as TIFF: {error}.", "Is the file complete? " + REMEDY.format(example="")
@@ -123,6 +149,19 @@ def _load_tifffile() -> Any:
     return tifffile
 
 
+def _read_stack(file: Any, total: int, path: Path) -> np.ndarray:
+    """Read images that follow one another behind a single page: (total, ...)."""
+    page = file.pages[0]
+    if not page.is_contiguous or page.dataoffsets[0] + page.nbytes * total > path.stat().st_size:
+        raise InputError(
+            f"'{path}' is truncated: it describes {total} images, and holds one page.", "Copy or export it again."
+        )
+    file.filehandle.seek(page.dataoffsets[0])
+    kind = np.dtype(page.dtype).newbyteorder(file.byteorder)
+    pixels = file.filehandle.read_array(kind, total * math.prod(page.shape))
+    return pixels.reshape(total, *page.shape)
+
+
 def _tag(page: Image.Image, number: int, missing: int) -> int:
     """Return the first value of a tag of TIFF."""
     values = np.atleast_1d(page.tag_v2.get(number, missing))  # type: ignore[attr-defined]
@@ -138,21 +177,20 @@ def _check_size(pages: Sequence[Any], path: Path) -> None:
         raise InputError(f"'{path}' is truncated: pixels are missing.", "Copy or export it again.")
 
 
-def _pixels(page: Any, path: Path, notes: list[str], is_mask: bool) -> np.ndarray:
+def _pixels(page: Any, pixels: np.ndarray, path: Path, notes: list[str], is_mask: bool) -> np.ndarray:
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     channels = CHANNELS.get(photometric)
     kind = FORMATS.get(int(page.sampleformat))
     inverted = photometric == WHITE_IS_ZERO
     is_read = channels is not None and channels <= samples <= channels + 1 and page.imagedepth == 1
     if not is_read or kind is None or (inverted and kind != "unsigned"):
-        pixels = f"t.imread('{path.name}')"
-        pixels = f"-{pixels}" if inverted and samples == 1 else f"{pixels}[..., 0]"
+        read = f"t.imread('{path.name}')"
+        read = f"-{read}" if inverted and samples == 1 else f"{read}[..., 0]"
         raise InputError(
             f"'{path}' is TIFF of a kind that is not read: {page.bitspersample}-bit {kind or 'undefined'}, {samples} "
             f"per pixel, depth {page.imagedepth}, {page.photometric.name} (PhotometricInterpretation {photometric}).",
-            REMEDY.format(example=EXAMPLE.format(pixels=pixels) if inverted or samples > 4 else ""),
+            REMEDY.format(example=EXAMPLE.format(pixels=read) if inverted or samples > 4 else ""),
         )
-    pixels = page.asarray()
     if samples > 1 and page.axes.startswith("S"):
         pixels = np.moveaxis(pixels, 0, -1)
     if samples != channels:

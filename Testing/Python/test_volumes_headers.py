@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import subprocess
 import sys
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+from MedCLIPSAMLib.volumes.read import read_image
 
 NRRD = "NRRD0004\ntype: unsigned char\ndimension: 3\nsizes: 2 3 4\nspace: left-posterior-superior\n{}encoding: raw\n"
 META = "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\n{}ElementDataFile = {}\n"
@@ -26,7 +31,18 @@ def nrrd(path: Path, data: str, more: str = "space directions: (1,0,0) (0,1,0) (
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "../x.raw", "sub/x.raw", "..\\x.raw", "C:\\x.raw", "/etc/%s%n", "x%s.raw", "/etc/pass%d 1 4 1 2"],
+    [
+        "/etc/passwd",
+        "../x.raw",
+        "sub/x.raw",
+        "..\\x.raw",
+        "C:\\x.raw",
+        "./../x.raw",
+        "././",
+        "/etc/%s%n",
+        "x%s.raw",
+        "/etc/pass%d 1 4 1 2",
+    ],
 )
 @pytest.mark.parametrize("kind", ["data file", "datafile", "list", "meta", "meta list"])
 def test_voxels_of_other_files_are_refused(tmp_path: Path, name: str, kind: str) -> None:
@@ -44,22 +60,32 @@ def test_voxels_of_other_files_are_refused(tmp_path: Path, name: str, kind: str)
             read(path)
 
 
-def test_voxels_beside_the_header_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "./"])
+def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
     (tmp_path / "the voxels.raw").write_bytes(VOXELS.tobytes())
-    (tmp_path / "x.mhd").write_text(META.format("", "the voxels.raw"))
-    for path in (nrrd(tmp_path / "x.nhdr", "data file: the voxels.raw"), tmp_path / "x.mhd"):
+    (tmp_path / "x.mhd").write_text(META.format("", f"{before}the voxels.raw"))
+    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}the voxels.raw"), tmp_path / "x.mhd"):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS)
     for k in range(4):
         (tmp_path / f"s{k:02d}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
-    names = "\n".join(f"s{k:02d}.raw" for k in range(4))
+    names = "\n".join(f"{before}s{k:02d}.raw" for k in range(4))
     (tmp_path / "list.mhd").write_text(META.format("", f"LIST 2\n{names}"))
-    (tmp_path / "pattern.mhd").write_text(META.format("", "s%02d.raw 0 3 1"))
+    (tmp_path / "pattern.mhd").write_text(META.format("", f"{before}s%02d.raw 0 3 1"))
     paths = [
         nrrd(tmp_path / "l.nhdr", f"data file: LIST 2\n{names}"),
-        nrrd(tmp_path / "p.nhdr", "data file: s%02d.raw 0 3 1 2"),
+        nrrd(tmp_path / "p.nhdr", f"data file: {before}s%02d.raw 0 3 1 2"),
     ]
     for path in (*paths, tmp_path / "list.mhd", tmp_path / "pattern.mhd"):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS), path
+
+
+@pytest.mark.parametrize("pattern", ["s%d.raw 0 2 1", "s%d.raw 0 3 2", "s%d.raw 0 2"])
+def test_fewer_files_than_slices_are_refused(tmp_path: Path, pattern: str) -> None:
+    for k in range(4):
+        (tmp_path / f"s{k}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
+    (tmp_path / "x.mhd").write_text(META.format("", pattern))
+    with pytest.raises(InputError, match="Expected 4 files of slices of '.*', got [23]"):
+        read_volume(tmp_path / "x.mhd")
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
@@ -118,7 +144,7 @@ def test_directions_over_which_itk_computes_without_end_are_refused_at_once(tmp_
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize("spacing", ["1 1 0", "1 1 -1", "1 1 1e30", "1 1 1e-9"])
+@pytest.mark.parametrize("spacing", ["1 1 0", "1 1 1e30", "1 1 1e-9"])
 def test_impossible_spacing_is_refused(tmp_path: Path, spacing: str) -> None:
     path = tmp_path / "x.mha"
     path.write_bytes(META.format(f"ElementSpacing = {spacing}\n", "LOCAL").encode() + VOXELS.tobytes())
@@ -142,9 +168,83 @@ def test_the_place_of_a_voxel_in_an_oblique_flipped_nrrd(tmp_path: Path) -> None
         assert volume.array[3, 2, 1] == 23
 
 
+def test_negative_spacing_turns_the_axis_round_as_in_itk(tmp_path: Path) -> None:
+    path = tmp_path / "x.mha"
+    header = META.format("ElementSpacing = -0.5 2 3\nOffset = 10 20 30\n", "LOCAL")
+    path.write_bytes(header.encode() + VOXELS.tobytes())
+    volume = read_volume(path)
+    by_hand = (10 - 0.5, 20 + 2, 30 + 3)
+    assert tuple((volume.geometry.affine @ (1, 1, 1, 1))[:3]) == by_hand and volume.geometry.spacing == (0.5, 2, 3)
+    assert sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint((1, 1, 1)) == by_hand
+    assert "negative" in volume.notes[0]
+
+
+PACKED = "CompressedData = True\n"
+
+
+@pytest.mark.parametrize("length", [True, False])
+@pytest.mark.parametrize("place", ["LOCAL", "x.zraw", "./x.zraw"])
+@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress])
+def test_compressed_voxels_of_meta_image_are_read(
+    tmp_path: Path, length: bool, place: str, compress: Callable[[bytes], bytes]
+) -> None:
+    data = compress(VOXELS.tobytes())
+    path = tmp_path / ("x.mha" if place == "LOCAL" else "x.mhd")
+    more = PACKED + f"CompressedDataSize = {len(data)}\n" * length + "ElementSpacing = 1 2 3\nComment = a = b: c\n"
+    path.write_bytes(META.format(more, place).encode() + data * (place == "LOCAL"))
+    (tmp_path / "x.zraw").write_bytes(data)
+    volume = read_volume(path)
+    assert np.array_equal(volume.array.ravel(), VOXELS) and volume.geometry.spacing == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda data: data[:9] + bytes([data[9] ^ 255]) + data[10:], "damaged|truncated|Expected 24 bytes"),
+        (lambda data: data[: len(data) // 2], "truncated"),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "incorrect data check"),
+        (lambda data: b"", "truncated"),
+        (lambda data: zlib.compress(bytes(23)), "Expected 24 bytes of voxels in .* got 23"),
+        (lambda data: zlib.compress(bytes(9999)), "Expected 24 bytes of voxels in .* got more"),
+    ],
+)
+@pytest.mark.parametrize("length", [True, False])
+def test_damaged_compressed_voxels_of_meta_image_are_refused(
+    tmp_path: Path, change: Callable[[bytes], bytes], said: str, length: bool
+) -> None:
+    data = zlib.compress(VOXELS.tobytes())
+    path = tmp_path / "x.mha"
+    more = PACKED + f"CompressedDataSize = {len(data)}\n" * length
+    path.write_bytes(META.format(more, "LOCAL").encode() + change(data))
+    for read in (read_volume, read_image):
+        with pytest.raises(InputError, match=said):
+            read(path)
+
+
+@pytest.mark.parametrize("place", ["x.zraw", "s%d.zraw 0 3 1", "LIST\ns0.zraw"])
+def test_compressed_voxels_that_are_not_in_one_file_are_refused(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "x.mhd"
+    path.write_text(META.format(PACKED, place))
+    (tmp_path / "s0.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
+    with pytest.raises(InputError, match="in one file beside it"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("ending", [".vtk", ".gipl"])
+def test_formats_whose_readers_return_memory_are_not_read(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS.reshape(4, 3, 2)), str(path))
+    with pytest.raises(InputError, match="no known image format"):
+        read_volume(path)
+
+
 THREE = "space directions: (2,0,0) (0,3,0) (0,0,4)\nspace origin: (10,20,30)\n"
 FOUR = "space directions: (2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,1)\nspace origin: (10,20,30,0)\n"
 UNPLACED = "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
+BY_EXTENT = (
+    "The file says how large its voxels are by 'axis mins' and 'axis maxs' alone, which 3D Slicer does not read: "
+    "they are taken for 1 mm, as there."
+)
 UNSIZED = "The file does not say how large its voxels are: they are taken for 1 mm."
 
 
@@ -218,13 +318,26 @@ def test_units_of_meta_image_that_are_no_millimeters_are_refused(tmp_path: Path,
         (f"space dimension: 3\n{THREE}", [UNPLACED]),
         ("spacings: 2 3 4\n", [UNPLACED]),
         ("", [UNSIZED, UNPLACED]),
+        ("axis mins: 0 0 0\naxis maxs: 4 9 16\n", [BY_EXTENT, UNPLACED]),
     ],
 )
 def test_what_a_header_of_nrrd_does_not_say_is_noted(tmp_path: Path, header: str, notes: list[str]) -> None:
     volume = read_volume(nrrd_of(tmp_path / "x.nrrd", header))
-    assert volume.notes == notes and volume.geometry.spacing == ((1, 1, 1) if UNSIZED in notes else (2, 3, 4))
+    assert volume.notes == notes and volume.geometry.spacing == ((2, 3, 4) if notes in ([], [UNPLACED]) else (1, 1, 1))
 
 
 def test_flat_colors_in_nrrd_have_no_place_in_the_patient(tmp_path: Path) -> None:
     kinds = "kinds: RGB-color domain domain\nspacings: nan 1 1\n"
     assert read_volume(nrrd_of(tmp_path / "x.nrrd", kinds, "3 2 4")).notes == []
+
+
+@pytest.mark.parametrize("encoding", ["bzip2", "bz2"])
+def test_bzip2_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "x.nrrd"
+    header = NRRD.format("space directions: (1,0,0) (0,1,0) (0,0,1)\n").replace(
+        "encoding: raw", f"encoding: {encoding}"
+    )
+    path.write_bytes(header.encode() + b"\n" + bz2.compress(VOXELS.tobytes()))
+    with pytest.raises(InputError, match="compressed by bzip2, which is not read") as caught:
+        read_volume(path)
+    assert "complete" not in str(caught.value)

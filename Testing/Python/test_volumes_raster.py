@@ -142,6 +142,60 @@ def png(width: int, height: int, *extra: bytes) -> bytes:
     )
 
 
+def deep_png(pixels: np.ndarray, kind: int, *extra: bytes) -> bytes:
+    """PNG of 16 bits; rows in turn as they are, as differences from the left pixel, and from the row above."""
+    data = pixels.astype(">u2").view(np.uint8).reshape(*pixels.shape[:2], -1)
+    rows = []
+    for number, row in enumerate(data):
+        left = np.vstack([row[:1] * 0, row[:-1]])
+        rows.append(bytes([number % 3]) + [row, row - left, row - data[number - 1]][number % 3].tobytes())
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + b"".join(extra) + chunk(b"IDAT", zlib.compress(b"".join(rows)))
+    return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IEND", b"")
+
+
+DEEP = np.random.default_rng(2).integers(0, 4071, (6, 5, 4)).astype(np.uint16)
+
+
+def test_gray_of_16_bits_beside_alpha_keeps_its_values(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(deep_png(DEEP[..., :2], 4))
+    volume = read_volume(tmp_path / "x.png")
+    assert np.array_equal(volume.array, DEEP[None, ..., 0]) and volume.array.dtype == np.uint16
+    assert volume.notes == ["The alpha channel was left out."]
+    assert np.array_equal(sitk.GetArrayFromImage(read_image(tmp_path / "x.png")), DEEP[None, ..., 0])
+    turned = chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")  # orientation 6
+    (tmp_path / "x.png").write_bytes(deep_png(DEEP[..., :2], 4, turned))
+    assert np.array_equal(read_volume(tmp_path / "x.png").array[0], np.rot90(DEEP[..., 0], -1))
+    (tmp_path / "mask.png").write_bytes(deep_png(DEEP[..., :2] * (0, 1), 4))
+    with pytest.raises(InputError, match="not in its alpha channel"):
+        read_segmentation(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize("channels, kind", [(3, 2), (4, 6)])
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x"])
+def test_colors_of_16_bits_are_reduced_by_the_bits_that_they_have(
+    tmp_path: Path, channels: int, kind: int, name: str
+) -> None:
+    pixels = DEEP[..., :channels].copy()
+    pixels[0, 0, :3] = 4095, 2048, 16  # 12 bits: v * 255 / 4095
+    (tmp_path / name).write_bytes(deep_png(pixels, kind))
+    volume = read_volume(tmp_path / name)
+    assert volume.array[0, 0, 0].tolist() == [255, 128, 1] and volume.array.dtype == np.uint8
+    assert np.abs(volume.array[0] * (4095 / 255) - pixels[..., :3]).max() <= 4095 / 255 / 2
+    assert any("of which it has 12 bits" in note for note in volume.notes)
+    (tmp_path / name).write_bytes(deep_png(pixels * 16, kind))
+    assert any("16-bit RGB was reduced to 8-bit." in note for note in read_volume(tmp_path / name).notes)
+
+
+@pytest.mark.parametrize("channels, kind", [(2, 4), (3, 2), (4, 6)])
+def test_damaged_colors_of_16_bits_are_refused(tmp_path: Path, channels: int, kind: int) -> None:
+    whole = deep_png(DEEP[..., :channels], kind)
+    for made in (whole[:60], whole[: len(whole) // 2], whole[:80] + bytes([whole[80] ^ 255]) + whole[81:]):
+        (tmp_path / "x.png").write_bytes(made)
+        with pytest.raises(InputError):
+            read_volume(tmp_path / "x.png")
+
+
 def test_bombs_are_refused_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(png(50_000, 50_000))
     with pytest.raises(InputError, match="too large"):
@@ -170,3 +224,16 @@ def test_images_are_where_itk_and_slicer_have_them(tmp_path: Path) -> None:
         assert volume.geometry.spacing[:2] == pytest.approx(image.GetSpacing()[:2])
         if ending in ("png", "tif"):
             assert np.array_equal(volume.array[0], sitk.GetArrayFromImage(image))
+
+
+@pytest.mark.parametrize("marker, bits, said", [(0xC3, 12, "lossless"), (0xC3, 8, "lossless"), (0xC1, 12, "12-bit")])
+def test_jpeg_that_pillow_does_not_read_is_not_called_damaged(
+    tmp_path: Path, marker: int, bits: int, said: str
+) -> None:
+    Image.fromarray(GREY).save(tmp_path / "x.jpg")
+    content = bytearray((tmp_path / "x.jpg").read_bytes())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 1], content[frame + 4] = marker, bits
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=f"is {said}.* JPEG, which is not read"):
+        read_volume(tmp_path / "x.jpg")

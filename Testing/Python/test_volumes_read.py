@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -200,6 +202,51 @@ def test_vectors_and_complex_numbers_are_refused(tmp_path: Path) -> None:
         read_volume(save(field, tmp_path / "field.nrrd"))
     with pytest.raises(InputError, match="5 values per voxel"):
         read_volume(save(sitk.Compose([a_volume()] * 5), tmp_path / "five.nrrd"))
+
+
+THREE = np.random.default_rng(4).integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
+
+
+def nrrd_of(kind: str, path: Path) -> Path:
+    header = f"NRRD0004\ntype: uchar\ndimension: 4\nsizes: 3 4 3 2\nkinds: {kind} domain domain domain\nspace: LPS\n"
+    header += "space directions: none (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\nencoding: raw\n\n"
+    path.write_bytes(header.encode() + THREE.tobytes())
+    return path
+
+
+def nifti_of(intent: int, path: Path) -> Path:
+    image = nibabel.Nifti1Image(THREE.transpose(2, 1, 0, 3)[:, :, :, None], np.eye(4))
+    image.header["intent_code"] = intent
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["list", "XYZ-color", "3-normal", "covariant-vector", "point"])
+def test_three_values_that_are_no_colors_are_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(InputError, match=r"no colors, by its header \((list|XYZ-color|.*normal|covariant.*|point)\)"):
+        read_volume(nrrd_of(kind, tmp_path / "x.nrrd"))
+
+
+@pytest.mark.parametrize("intent", [0, 1006, 1008, 1009])  # none, displacement vector, point set, triangle
+def test_three_values_of_nifti_that_are_no_colors_are_refused(tmp_path: Path, intent: int) -> None:
+    with pytest.raises(InputError, match="no colors, by its header"):
+        read_volume(nifti_of(intent, tmp_path / "x.nii"))
+
+
+def test_three_values_that_may_be_colors_are_taken_for_them_with_a_note(tmp_path: Path) -> None:
+    """SimpleITK writes colors as vectors: it has no other name for them."""
+    colors = sitk.GetImageFromArray(THREE, isVector=True)
+    vectors = [save(colors, tmp_path / f"x{suffix}") for suffix in (".nrrd", ".nii", ".mha")]
+    for path in (*vectors, nrrd_of("RGB-color", tmp_path / "rgb.nrrd"), nifti_of(2003, tmp_path / "rgb.nii")):
+        volume = read_volume(path)
+        assert np.array_equal(volume.array, THREE)
+        assert any("taken for colors" in note for note in volume.notes) == (path in vectors)
+
+
+def test_hsv_becomes_rgb(tmp_path: Path) -> None:
+    volume = read_volume(nrrd_of("HSV-color", tmp_path / "x.nrrd"))
+    by_hand = [colorsys.hsv_to_rgb(*(voxel / 255)) for voxel in THREE.reshape(-1, 3)]
+    assert np.abs(volume.array.reshape(-1, 3) - np.array(by_hand) * 255).max() < 4 and "HSV" in volume.notes[0]
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".png", ".jpg", ".tif", ".dcm"])

@@ -188,6 +188,113 @@ def test_pages_of_kinds_that_differ_are_left_out_with_a_note(tmp_path: Path) -> 
     assert volume.array.tolist() == [[[7] * 3] * 2] and "2 pages of another size or kind" in volume.notes[0]
 
 
+STACK = np.arange(5 * 6 * 7, dtype=np.uint16).reshape(5, 6, 7) * 300
+IMAGEJ = "ImageJ=1.54f\nimages=5\nslices=5\nloop=false\n"
+
+
+@pytest.mark.parametrize("kind", ["uint8", ">u2", "float64"])
+@pytest.mark.parametrize("description", [IMAGEJ, None])
+def test_a_stack_behind_a_single_page_is_read_whole(tmp_path: Path, kind: str, description: str | None) -> None:
+    """As ImageJ writes more than 4 GiB, and tifffile with `truncate`."""
+    path, pixels = tmp_path / "x.tif", STACK.astype(kind)
+    if description is None:
+        save(path, pixels, truncate=True)
+    else:
+        save(path, pixels[0], description=description, metadata=None)
+        path.write_bytes(path.read_bytes() + pixels[1:].tobytes())
+    assert slice_count(path) == (5 if kind != "float64" else None)  # which Pillow does not open
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, pixels) and volume.array.dtype.isnative and volume.notes == []
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="truncated: it describes 5 images, and holds one page"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float64"])
+def test_thumbnails_are_no_slices(tmp_path: Path, kind: str) -> None:
+    pixels = STACK.astype(kind)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(pixels[0, :3, :3].copy(), subfiletype=1, metadata=None)
+        for page in pixels:
+            file.write(page, metadata=None)
+    assert slice_count(tmp_path / "x.tif") in (5, None)
+    volume = read_volume(tmp_path / "x.tif")
+    assert np.array_equal(volume.array, pixels)
+    assert volume.notes == ["1 pages that are thumbnails or masks of others were left out."]
+
+
+def test_the_pages_with_the_most_pixels_are_the_slices(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for page in (STACK[0, :3, :3].copy(), *STACK):
+            file.write(page, metadata=None)
+    volume = read_volume(tmp_path / "x.tif")
+    assert np.array_equal(volume.array, STACK) and slice_count(tmp_path / "x.tif") == 5
+    assert volume.notes == ["1 pages of another size or kind were left out."]
+
+
+@pytest.mark.parametrize(
+    "ending, axes, said",
+    [
+        (".ome.tif", "CZYX", "4-D (2 channels x 5 slices)"),
+        (".ome.tif", "ZTCYX", "5-D (5 slices x 2 times x 3 channels)"),
+        (".tif", "TZYX", "4-D (2 times x 5 slices)"),
+        (".tif", "TZCYX", "5-D (2 times x 5 slices x 3 channels)"),
+        ("", "TZYX", "4-D (2 times x 5 slices)"),
+        ("", "QQYX", "4-D (2 images x 5 images)"),
+    ],
+)
+def test_times_and_channels_of_slices_are_refused_with_a_remedy_that_works(
+    tmp_path: Path, ending: str, axes: str, said: str
+) -> None:
+    shape = [{"T": 2, "Z": 5, "C": 3, "Q": 5}[letter] for letter in axes[:-2]]
+    if len(shape) == 2:
+        shape[0] = 2
+    pixels = np.random.default_rng(0).integers(0, 999, (*shape, 6, 7)).astype(np.uint16)
+    options = {"imagej": True} if ending == ".tif" else {}
+    path = save(tmp_path / f"x{ending}", pixels, metadata={"axes": axes} if "Q" not in axes else None, **options)
+    if "Q" in axes:
+        save(path, pixels)
+    for read in (read_volume, read_segmentation):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert said in caught.value.problem
+    assert slice_count(path) is None
+    command = caught.value.remedy.split("python -c ")[1].strip('"')
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    index = tuple(slice(None) if letter == "Z" else 0 for letter in axes[:-2]) if "Z" in axes else 0
+    assert np.array_equal(read_volume(tmp_path / "one.tif").array, pixels[index])
+
+
+@pytest.mark.parametrize(
+    "axes, notes", [("Z", []), ("T", ["Its images are times"]), ("C", ["Its images are channels"])]
+)
+@pytest.mark.parametrize("imagej", [True, False])
+def test_images_that_are_no_slices_are_shown_as_such_with_a_note(
+    tmp_path: Path, axes: str, notes: list[str], imagej: bool
+) -> None:
+    path = save(tmp_path / "x.tif", STACK, imagej=imagej, metadata={"axes": f"{axes}YX"})
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, STACK) and slice_count(path) == 5
+    assert [note.split(",")[0] for note in volume.notes] == notes
+
+
+def test_colors_are_no_channels_of_ome(tmp_path: Path) -> None:
+    colors = np.random.default_rng(0).integers(0, 255, (4, 6, 7, 3)).astype(np.uint8)
+    path = save(tmp_path / "x.ome.tif", colors, photometric="rgb", metadata={"axes": "ZYXS"})
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, colors) and volume.notes == []
+
+
+def test_colors_of_16_bits_are_reduced_by_the_bits_that_they_have(tmp_path: Path) -> None:
+    stored = np.array([[[0, 16, 4095], [4095, 2048, 1]]], np.uint16)
+    by_hand = [[[[0, 1, 255], [255, 128, 0]]]]  # v * 255 / 4095
+    volume = read_volume(save(tmp_path / "x.tif", stored, photometric="rgb"))
+    assert volume.array.tolist() == by_hand and "of which it has 12 bits" in volume.notes[0]
+    rgba = np.dstack([stored, np.full((1, 2), 65535, np.uint16)])
+    path = save(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    assert read_volume(path).array.tolist() == by_hand
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 @pytest.mark.parametrize("color", [0, 255])

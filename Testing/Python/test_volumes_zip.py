@@ -46,6 +46,17 @@ def test_a_zip_file_is_read_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["Series: 1/{}.dcm", "CT:b/{}.dcm", "./{}.dcm"])
+def test_names_that_lead_nowhere_are_read(tmp_path: Path, name: str) -> None:
+    write_series(tmp_path / "a", range(3))
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(".", "")
+        for number, file in enumerate(sorted((tmp_path / "a").iterdir())):
+            archive.write(file, name.format(number))
+    assert read_volume(path).shape == (3, 4, 6)
+
+
 @pytest.mark.parametrize("name", ["../out.dcm", "/abs.dcm", "a/../../out.dcm", "..\\out.dcm", "C:\\out.dcm"])
 def test_zip_files_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "in" / "bad.zip"

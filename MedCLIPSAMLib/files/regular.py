@@ -1,0 +1,27 @@
+"""Files that can be read more than once, unlike pipes, devices and sockets, on which reading may never end."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from MedCLIPSAMLib.errors import InputError
+
+KINDS = ((stat.S_ISFIFO, "pipe"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"), (stat.S_ISSOCK, "socket"))
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is neither a file nor a folder; a path where there is nothing is no matter of this check.
+
+    Raises:
+        InputError: a pipe, a device or a socket.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    kind = next((name for is_kind, name in KINDS if is_kind(mode)), None)
+    if kind is not None:
+        raise InputError(
+            f"Expected a file, got the {kind} '{path}'.", "Save what it gives as a file, and give that one."
+        )

@@ -1,0 +1,110 @@
+"""Compressed voxels of MetaImage, unpacked before ITK reads them: of damaged ones it makes what lies in memory."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.nifti_file import MAX_COMPRESSION
+
+META_SUFFIXES = (".mha", ".mhd")
+MAX_HEADER = 1 << 22
+BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+"""Bytes of a value by its type, without the U of unsigned ones."""
+OF_COMPRESSION = ("CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile")
+GZIP_OR_ZLIB = 47
+"""The window of zlib that tells by itself which of the two data are."""
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Unpack the voxels of a compressed MetaImage into a file that is removed at the end; other files are as they are.
+
+    Args:
+        path: a file whose header was checked: it names its voxels by the plain name of a file beside it.
+
+    Raises:
+        InputError: damaged, truncated, of another length than the header says, or not in one file.
+    """
+    lines, start = _read_header(path)
+    fields = {key: value for key, value, _ in lines}
+    source = fields.get("ElementDataFile", "")
+    voxels = path if source.upper() == "LOCAL" else path.parent / source
+    if fields.get("CompressedData", "")[:1] not in ("T", "t", "1"):
+        yield path
+        return
+    if not voxels.is_file():
+        raise InputError(
+            f"Expected compressed voxels of '{path}' in one file beside it, got '{source}'.",
+            "Copy that file, too; or save the image as one file without compression.",
+        )
+    start = start if voxels == path else max(0, int(fields.get("HeaderSize", 0)))
+    data = _inflate(voxels, start, int(fields.get("CompressedDataSize", 0)), _length(fields, path), path)
+    kept = "".join(f"{line}\n" for key, _, line in lines if key not in OF_COMPRESSION)
+    with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
+        made = Path(folder, "image.mha")
+        with made.open("wb") as file:
+            file.write(f"{kept}ElementDataFile = LOCAL\n".encode("latin-1"))
+            file.write(data)
+        yield made
+
+
+def _read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
+    """Return key, value and text of each line, and where voxels begin; nothing for other files."""
+    lines: list[tuple[str, str, str]] = []
+    if path.suffix.lower() not in META_SUFFIXES:
+        return lines, 0
+    with path.open("rb") as file:
+        while file.tell() < MAX_HEADER and (line := file.readline(MAX_HEADER)):
+            text = line.decode("latin-1").strip()
+            key, _, value = (part.strip() for part in re.sub("[=:]", "\n", text, count=1).partition("\n"))
+            lines.append((key, value, text))
+            if key == "ElementDataFile":
+                break
+        return lines, file.tell()
+
+
+def _length(fields: dict[str, str], path: Path) -> int:
+    """Return how many bytes the voxels have."""
+    kind = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY").removeprefix("U")
+    try:
+        extents = [int(extent) for extent in fields["DimSize"].split()]
+        return math.prod(extents) * int(fields.get("ElementNumberOfChannels", 1)) * BYTES[kind]
+    except (KeyError, ValueError) as error:
+        raise InputError(f"'{path}' does not say how many voxels of which type it has.", "Export it again.") from error
+
+
+def _inflate(voxels: Path, start: int, packed: int, size: int, path: Path) -> bytes:
+    """Unpack `size` bytes from a file.
+
+    Args:
+        packed: how many bytes they take there; 0: all that follow.
+        path: of the header, for messages.
+    """
+    if not 0 <= size <= voxels.stat().st_size * MAX_COMPRESSION:
+        raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
+    inflater = zlib.decompressobj(GZIP_OR_ZLIB)
+    with voxels.open("rb") as file:
+        file.seek(start)
+        content = file.read(packed) if packed > 0 else file.read()
+    try:
+        data = inflater.decompress(content, size + 1)
+    except zlib.error as error:
+        raise InputError(
+            f"'{path}' is damaged: it cannot be unpacked ({error}).", "Copy or export it again."
+        ) from error
+    if not inflater.eof and len(data) <= size:
+        raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
+    if len(data) != size:
+        got = "more" if len(data) > size else str(len(data))
+        raise InputError(
+            f"Expected {size} bytes of voxels in '{path}', as its header says, got {got}.",
+            "Correct its header, or export it again.",
+        )
+    return data
