@@ -7,6 +7,7 @@ from pathlib import Path
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
 from MedCLIPSAMLib.volumes.dicom_header import Frame, frames_of, is_directory, no_image, read_header
+from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes
 from MedCLIPSAMLib.volumes.dicom_pixels import read_voxels, shown_by
 from MedCLIPSAMLib.volumes.dicom_series import choose_series, find_series
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name
@@ -34,6 +35,7 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
         notes.append(
             f"Left out: {chosen.copies} file{'s' if chosen.copies != 1 else ''}, of images that were there twice."
         )
+    notes += directory_notes(chosen.missing)
     name = chosen.description or folder.name
     where = f"The DICOM series '{chosen.description or chosen.uid}' in '{folder}'"
     return _volume(chosen.frames(), phase, where, name, folder, notes)
@@ -64,6 +66,7 @@ def read_file(path: Path, series: str | None = None, phase: str | None = None) -
 
 
 def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path: Path, notes: list[str]) -> Volume:
+    notes += concatenation_notes(frames)
     part = choose_part(find_parts(frames, where, notes), phase, where, notes)
     ordered, geometry = in_order(part, notes)
     array, total = read_voxels(ordered, notes)

@@ -21,6 +21,7 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     read_header,
     text,
 )
+from MedCLIPSAMLib.volumes.dicom_missing import directories_of, missing_files
 from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 MAX_LISTED = 40
@@ -35,12 +36,14 @@ class Series:
         files: path -> header, in the order of the paths; copies of the same object are left out.
         what: "" for images, else the kind of object, such as "segmentation".
         copies: how many files were left out as copies.
+        missing: files that a DICOMDIR lists and that are not there.
     """
 
     uid: str
     what: str = ""
     files: dict[Path, Dataset] = field(default_factory=dict)
     copies: int = 0
+    missing: list[str] = field(default_factory=list)
     seen: set[tuple] = field(default_factory=set, repr=False)
 
     def add(self, path: Path, header: Dataset) -> None:
@@ -136,6 +139,9 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
             " ".join([f"The folder '{folder}' {holds}.", *notes]),
             "Give a folder with a DICOM series, or an image file.",
         )
+    for directory in directories_of(folder, files.dicom):
+        for series in found.values():
+            series.missing += missing_files(directory, series.uid, {key[0] for key in series.seen})
     if damaged:
         notes.append(f"{_files(len(damaged))} of DICOM could not be read and left out: {list_names(damaged)}.")
     order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid)
