@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -12,12 +12,11 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
-TOMOGRAPHY = ("CT", "MR", "PT", "NM")
-"""Modalities whose images belong together even where they carry no positions."""
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
 ODD_SHARE = 4
@@ -105,13 +104,16 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         InputError: impossible distances.
     """
     frames = list(part.frames)
-    rows, columns = _pixel_spacing(frames, notes)
+    rows, columns = pixel_spacing(frames, notes)
     if any(frame.position is None or frame.orientation is None for frame in frames):
         frames, order, heights = order_unplaced(frames)
         step = _own_step(frames[0]) if heights is None else _even_step(heights, notes)
         axes = frames[0].orientation
         origin = frames[0].position
-        if (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0])):
+        unplaced = (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0]))
+        if unplaced and frames[0].follows_time:
+            notes.append("The frames follow one another in time: they are a loop of images, and no slices of a body.")
+        elif unplaced:
             what = "no patient positions" if origin is None else "no orientation that fits their positions"
             notes.append(f"The DICOM images carry {what}: slices are in the order of their {order}.")
     else:
@@ -198,24 +200,6 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
 
 def _plane(frame: Frame) -> str:
     return PLANES[int(np.abs(np.asarray(frame.orientation)[:, 2]).argmax())]
-
-
-def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]:
-    """Return (between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
-    known = [frame.pixel_spacing for frame in frames if frame.pixel_spacing is not None]
-    if not known:
-        aspect = frames[0].numbers("PixelAspectRatio")
-        if frames[0].text("Modality") in TOMOGRAPHY:
-            notes.append("The DICOM images do not say how large a pixel is: 1 mm was taken.")
-        return (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
-    common = Counter(known).most_common(1)[0][0]
-    low, high = np.min(known), np.max(known)
-    if any(not np.allclose(step, common, rtol=1e-3) for step in known):
-        notes.append(
-            f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {common[1]:.3g} x {common[0]:.3g} mm "
-            "is used for all, so that places on some slices are wrong."
-        )
-    return common
 
 
 def _own_step(frame: Frame) -> float:

@@ -20,7 +20,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.errors import InputError, without_controls
-from MedCLIPSAMLib.volumes.dicom_steps import step_places
+from MedCLIPSAMLib.volumes.dicom_steps import follow_time, step_places
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -62,6 +62,8 @@ DAMAGED = (
     InvalidDicomError,
 )
 """Errors of readers on damaged files."""
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "ImagePlanePixelSpacing")
+"""Tags of the size of a pixel, that in the body first."""
 MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 NUCLEAR_MEDICINE = STORAGE + "20"
@@ -212,13 +214,16 @@ class Frame:
         return int(self.header.Rows), int(self.header.Columns), int(self.header.get("SamplesPerPixel") or 1)
 
     @cached_property
+    def spacing_tag(self) -> str:
+        """The tag of the size of a pixel: the first usable one, else the first that is not 0; "" where unknown."""
+        known = {keyword: values for keyword in SPACINGS if len(values := self.numbers(keyword)) == 2 and any(values)}
+        return next((keyword for keyword, values in known.items() if min(values) > 0), next(iter(known), ""))
+
+    @property
     def pixel_spacing(self) -> tuple[float, float] | None:
         """Spacing (between rows, between columns), mm; None where unknown."""
-        for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-            values = self.numbers(keyword)
-            if len(values) == 2:
-                return values[0], values[1]
-        return None
+        rows, columns = self.numbers(self.spacing_tag) if self.spacing_tag else (0.0, 0.0)
+        return (rows, columns) if self.spacing_tag else None
 
     @property
     def magnification(self) -> float:
@@ -227,7 +232,7 @@ class Frame:
         Pixel Spacing is in the body where it is there; Imager Pixel Spacing is not (PS3.3 10.7.1.3).
         """
         values = self.numbers("EstimatedRadiographicMagnificationFactor")
-        at_detector = not self.numbers("PixelSpacing") and len(self.numbers("ImagerPixelSpacing")) == 2
+        at_detector = self.spacing_tag == "ImagerPixelSpacing"
         return values[0] if at_detector and values and np.isfinite(values[0]) and values[0] > 0 else 1.0
 
     @property
@@ -235,6 +240,11 @@ class Frame:
         """The values of Image Type, in capitals."""
         kind = self.get("ImageType", "FrameType")
         return [str(value).upper() for value in ([kind] if isinstance(kind, str) else list(kind or []))]
+
+    @property
+    def follows_time(self) -> bool:
+        """Whether it is a frame of a loop in time, and no slice."""
+        return not self.single and follow_time(self.header)
 
     @property
     def is_localizer(self) -> bool:
