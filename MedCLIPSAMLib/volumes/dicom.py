@@ -18,6 +18,10 @@ MOSAIC_NOTE = (
     "The image is a mosaic: the slices of a volume side by side in one picture (Siemens), which is shown as it is. "
     "dcm2niix converts it to a volume."
 )
+PROBE_NOTE = (
+    "Positions are those in the ultrasound volume, not in the patient: its axes were taken for left, posterior and "
+    "superior."
+)
 
 
 def read_folder(folder: Path, series: str | None = None, phase: str | None = None) -> Volume:
@@ -75,6 +79,8 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     array, total = read_voxels(ordered, notes)
     if any("MOSAIC" in frame.image_type for frame in ordered):
         notes.append(MOSAIC_NOTE)
+    if ordered[0].orientation is not None and ordered[0].get("ImageOrientationPatient") is None:
+        notes.append(PROBE_NOTE)
     window, curve = shown_by(ordered, total)
     middle = ordered[len(ordered) // 2]
     modality = middle.text("Modality") or None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_copies import without_copies
+from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
@@ -17,6 +18,7 @@ from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, ord
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
+WHOLE_SLIDE = STORAGE + "77.1.6"
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
 ODD_SHARE = 4
@@ -34,8 +36,9 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
         where: the series is, for messages.
 
     Raises:
-        InputError: separate images, or images at one position that no tag tells apart.
+        InputError: tiles, separate images, or images at one position that no tag tells apart.
     """
+    _check_tiles(frames)
     take_for_views(frames)
     images = [frame for frame in frames if not frame.is_localizer]
     if images and len(images) < len(frames):
@@ -142,6 +145,19 @@ def is_flat(frame: Frame) -> bool:
     return frame.is_projection or frame.text("Modality") not in TOMOGRAPHY
 
 
+def _check_tiles(frames: Sequence[Frame]) -> None:
+    """Refuse what says that its frames are tiles, or is of microscopy."""
+    is_tiled = lambda frame: (
+        object_class(frame.header) == WHOLE_SLIDE or frame.text("DimensionOrganizationType").startswith("TILED")
+    )
+    tiles = [frame for frame in frames if not frame.single and is_tiled(frame)]
+    if tiles:
+        raise InputError(
+            f"'{tiles[0].path}' holds tiles of a whole-slide image, which are no slices.",
+            "Save a region or an overview as PNG or TIFF, for example in QuPath.",
+        )
+
+
 def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if not placed:
@@ -161,12 +177,14 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
         for frame in group:
             stacks[frame.text("StackID")].append(frame)
         for name in sorted(stacks):
-            phases = tell_apart(stacks[name])
+            phases = tell_apart(stacks[name]) or tell_apart(without_copies(stacks[name], notes))
             if phases is None:
                 places = len(set(depths_of(stacks[name])))
                 raise InputError(
                     f"{where} has {len(stacks[name])} images at {places} positions, and no tag tells them apart.",
-                    "Give a folder with the files of one time point or echo.",
+                    "Give a folder with the files of one time point or echo."
+                    if len({frame.path for frame in stacks[name]}) > 1
+                    else "Split the file into volumes first, for example by dcm2niix.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
             parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]

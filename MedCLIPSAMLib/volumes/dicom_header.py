@@ -192,14 +192,14 @@ class Frame:
 
     @cached_property
     def position(self) -> np.ndarray | None:
-        """Center of the first pixel, LPS in mm; None where unknown."""
-        values = [] if self.is_projection else self.numbers("ImagePositionPatient")
+        """Center of the first pixel, LPS in mm, or in the frame of an ultrasound volume; None where unknown."""
+        values = [] if self.is_projection else self.numbers("ImagePositionPatient", "ImagePositionVolume")
         return np.array(values) if len(values) == 3 and np.isfinite(values).all() else None
 
     @cached_property
     def orientation(self) -> np.ndarray | None:
         """Unit vectors along a row, along a column, and their normal, as columns (3, 3); None where unknown."""
-        values = [] if self.is_projection else self.numbers("ImageOrientationPatient")
+        values = [] if self.is_projection else self.numbers("ImageOrientationPatient", "ImageOrientationVolume")
         if len(values) != 6 or not np.isfinite(values).all():
             return None
         row, column = np.array(values[:3]), np.array(values[3:])
