@@ -76,13 +76,13 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     notes += comma_notes((keyword, frame.get(keyword)) for frame in frames for keyword in (*SPACINGS, *PLACED, *SCALE))
     part = choose_part(find_parts(frames, where, notes), phase, where, notes)
     ordered, geometry = in_order(part, notes)
+    middle = ordered[len(ordered) // 2]
     array, total = read_voxels(ordered, notes)
     if any("MOSAIC" in frame.image_type for frame in ordered):
         notes.append(MOSAIC_NOTE)
-    if ordered[0].orientation is not None and ordered[0].get("ImageOrientationPatient") is None:
+    if middle.get("ImageOrientationPatient") is None and middle.get("ImageOrientationVolume") is not None:
         notes.append(PROBE_NOTE)
     window, curve = shown_by(ordered, total)
-    middle = ordered[len(ordered) // 2]
     modality = middle.text("Modality") or None
     return Volume(
         array,

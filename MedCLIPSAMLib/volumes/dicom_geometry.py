@@ -146,7 +146,7 @@ def is_flat(frame: Frame) -> bool:
 
 
 def _check_tiles(frames: Sequence[Frame]) -> None:
-    """Refuse what says that its frames are tiles, or is of microscopy."""
+    """Refuse files whose frames are the tiles of one large picture."""
     is_tiled = lambda frame: (
         object_class(frame.header) == WHOLE_SLIDE or frame.text("DimensionOrganizationType").startswith("TILED")
     )

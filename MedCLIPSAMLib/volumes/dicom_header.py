@@ -25,6 +25,7 @@ from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """A DICOMDIR: an index, not an object."""
+ROOT = "1.2.840.10008."
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 NO_IMAGES = {
     "66.4": "segmentation",
@@ -152,6 +153,14 @@ def no_image(dataset: Dataset) -> str | None:
     if not (dataset.get("Rows") and dataset.get("Columns")):
         return f"{UID(uid).name} without pixels" if uid else "object without pixels"
     return None
+
+
+def is_cut_short(dataset: Dataset) -> bool:
+    """Tell whether a file ends within its header: it has no size, and its class is one of images, or no whole one."""
+    uid = object_class(dataset)
+    name = UID(uid).name
+    is_partial = name == uid and uid[: len(ROOT)] == ROOT[: len(uid)]
+    return "Columns" not in dataset and (is_partial or name.endswith("Image Storage"))
 
 
 @dataclass(eq=False)

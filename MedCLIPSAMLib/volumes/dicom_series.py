@@ -16,6 +16,7 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     DIRECTORY,
     Frame,
     frames_of,
+    is_cut_short,
     no_image,
     object_class,
     read_header,
@@ -124,6 +125,9 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
             if object_class(header) == DIRECTORY:
                 continue
             what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
+            if is_cut_short(header):
+                damaged.append(path.name)
+                continue
             key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
             found.setdefault(key, Series(uid, what)).add(path, header)
         except (InputError, *DAMAGED):

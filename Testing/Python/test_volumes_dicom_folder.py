@@ -54,6 +54,17 @@ def test_a_slice_that_is_no_dicom_is_told_of(
         assert expected in volume.notes[0]
 
 
+@pytest.mark.parametrize("which", [None, "1.2.3.4"])
+def test_a_slice_that_is_cut_within_its_header_is_told_of(tmp_path: Path, which: str | None) -> None:
+    write_series(tmp_path, range(3))
+    last = tmp_path / "s-002.dcm"
+    whole = last.read_bytes()
+    for length in range(140, whole.find(b"\x28\x00\x10\x00US"), 40):  # before the number of rows
+        last.write_bytes(whole[:length])
+        volume = read_volume(tmp_path, series=which)
+        assert volume.shape[0] == 2 and "s-002.dcm" in volume.notes[0]
+
+
 def test_files_of_other_kinds_are_not_told_of(tmp_path: Path) -> None:
     write_series(tmp_path, range(3))
     for name in ("README", "notes.txt", "series.json", ".DS_Store", "._s-001.dcm", "Thumbs.db", "_SUCCESS", "a.nii.gz"):
