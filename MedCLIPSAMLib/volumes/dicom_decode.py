@@ -79,8 +79,8 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     syntax = _transfer_syntax(dataset)
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
     kind = dataset.get("PhotometricInterpretation")
-    # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
-    plain = gray or (kind == "RGB" and syntax == RLELossless)
+    # Of colors of 16 bits GDCM exchanges the bytes, where they are compressed by run lengths, and drops the high bits
+    plain = gray or (kind == "RGB" and (syntax == RLELossless or dataset.get("BitsAllocated") == 16))
     as_words = plain and (not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian))
     try:
         array = _in_frames(_words(dataset) if as_words else _by_gdcm_or_pydicom(dataset), dataset)
@@ -90,10 +90,10 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
         raise InputError(f"The pixels of '{path}' cannot be read{how}: {reason}", "Copy or export it again.") from error
-    if not gray:
+    if not gray and array.dtype != np.uint16:
         return array, None
     values = _used_bits(array, dataset, as_words)
-    return values, find_padding(array, values, dataset)
+    return values, None if not gray else find_padding(array, values, dataset)
 
 
 def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:

@@ -76,9 +76,9 @@ def lost_notes(lost: Mapping[Path, str]) -> list[str]:
 
 
 def list_names(names: Collection[str]) -> str:
-    """Join names to a list of a few."""
+    """Join names to a list of a few, in quotes, by which reports without names find them."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(list(names)[:SHOWN]) + more
+    return ", ".join(f"'{name}'" for name in list(names)[:SHOWN]) + more
 
 
 def _is_new(folder: Path, seen: set[Path]) -> bool:

@@ -68,7 +68,7 @@ def concatenation_notes(frames: Sequence[Frame]) -> list[str]:
             lost = [str(number) for number in range(1, totals[uid] + 1) if number not in there]
             notes.append(
                 f"{len(there)} of {totals[uid]} files of a concatenation are there, so that slices are missing: those "
-                f"of part {list_names(lost)}. Give the folder with all of them."
+                f"of part {', '.join(lost)}. Give the folder with all of them."
             )
     return notes
 

@@ -69,7 +69,7 @@ def _of_8_bits(colors: np.ndarray, frame: Frame) -> np.ndarray:
     if colors.dtype == np.uint8:
         return colors
     high = _stored_range(frame.header)[1]
-    return np.rint((colors & high) * (255 / high)).astype(np.uint8)
+    return np.rint(colors * (255 / high)).astype(np.uint8)
 
 
 def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, float | None]:

@@ -32,9 +32,9 @@ def follow_time(header: Dataset) -> bool:
 
     A cine loop may have kept the position and the distance of slices of the series that it was made of.
     """
-    if "PerFrameFunctionalGroupsSequence" in header:
-        return False
     tags = numbers(header.get("FrameIncrementPointer"))
+    if "PerFrameFunctionalGroupsSequence" in header or (not tags and header.get("Modality") == "NM"):
+        return False
     named = lambda names: any(tag_for_keyword(name) in tags if tags else name in header for name in names)
     return named(TIMES) and not named((*PLACES, *VECTORS))
 

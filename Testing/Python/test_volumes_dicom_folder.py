@@ -10,6 +10,7 @@ import pytest
 from dicom_made import save, slice_at, write_series
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.image_names import hide_names
 from MedCLIPSAMLib.volumes import read_volume
 
 
@@ -52,6 +53,7 @@ def test_a_slice_that_is_no_dicom_is_told_of(
     assert volume.array[:, 0, 0].tolist() == list(range(7)) and len(volume.notes) == 1
     for expected in ("1 file was not read", "slices may be missing", why, name.format(7)):
         assert expected in volume.notes[0]
+    assert name.format(7) not in hide_names(volume.notes[0], tmp_path, tmp_path)  # as for reports without names
 
 
 @pytest.mark.parametrize("which", [None, "1.2.3.4"])
@@ -74,7 +76,7 @@ def test_files_of_other_kinds_are_not_told_of(tmp_path: Path) -> None:
 
 def test_a_folder_where_nothing_can_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "0.dcm").symlink_to("/nowhere")
-    with pytest.raises(InputError, match=r"no DICOM object. 1 file was not read.* 0.dcm \(a link to"):
+    with pytest.raises(InputError, match=r"no DICOM object. 1 file was not read.* '0.dcm' \(a link to"):
         read_volume(tmp_path)
 
 
@@ -89,7 +91,7 @@ def test_a_folder_that_cannot_be_listed_is_told_of(tmp_path: Path, monkeypatch: 
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert "closed (not readable)" in read_volume(tmp_path).notes[0]
+    assert "'closed' (not readable)" in read_volume(tmp_path).notes[0]
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:

@@ -233,11 +233,16 @@ def colored(pixels: np.ndarray, **tags: Any) -> pydicom.Dataset:
     return made
 
 
+@pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize(("bits", "highest"), [(12, 4095), (10, 1023), (8, 255), (16, 65535)])
-def test_colors_of_more_than_8_bits_are_scaled_by_those_that_are_used(tmp_path: Path, bits: int, highest: int) -> None:
+def test_colors_of_more_than_8_bits_are_scaled_by_those_that_are_used(
+    tmp_path: Path, bits: int, highest: int, left: bool
+) -> None:
     pixels = np.zeros((4, 6, 3), np.uint16)
     pixels[0, 0], pixels[1, 1] = (highest, highest // 3, 0), (0, 0, highest // 5)
-    made = colored(pixels, BitsStored=bits, HighBit=bits - 1)
+    if left:
+        pixels <<= 16 - bits
+    made = colored(pixels, BitsStored=bits, HighBit=15 if left else bits - 1)
     volume = read_volume(save(made, tmp_path / "x.dcm"))
     assert volume.array[0, 0, 0].tolist() == [255, 85, 0] and volume.array[0, 1, 1].tolist() == [0, 0, 51]
 
