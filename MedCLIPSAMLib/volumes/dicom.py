@@ -6,14 +6,21 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
-from MedCLIPSAMLib.volumes.dicom_header import Frame, frames_of, is_directory, no_image, read_header
-from MedCLIPSAMLib.volumes.dicom_pixels import read_voxels, shown_by
+from MedCLIPSAMLib.volumes.dicom_header import SPACINGS, Frame, frames_of, is_directory, no_image, read_header
+from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes
+from MedCLIPSAMLib.volumes.dicom_pixels import SCALE, read_voxels, shown_by
 from MedCLIPSAMLib.volumes.dicom_series import choose_series, find_series
+from MedCLIPSAMLib.volumes.dicom_values import comma_notes
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name
 
+PLACED = ("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices")
 MOSAIC_NOTE = (
     "The image is a mosaic: the slices of a volume side by side in one picture (Siemens), which is shown as it is. "
     "dcm2niix converts it to a volume."
+)
+PROBE_NOTE = (
+    "Positions are those in the ultrasound volume, not in the patient: its axes were taken for left, posterior and "
+    "superior."
 )
 
 
@@ -34,6 +41,7 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
         notes.append(
             f"Left out: {chosen.copies} file{'s' if chosen.copies != 1 else ''}, of images that were there twice."
         )
+    notes += directory_notes(chosen.missing)
     name = chosen.description or folder.name
     where = f"The DICOM series '{chosen.description or chosen.uid}' in '{folder}'"
     return _volume(chosen.frames(), phase, where, name, folder, notes)
@@ -64,13 +72,17 @@ def read_file(path: Path, series: str | None = None, phase: str | None = None) -
 
 
 def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path: Path, notes: list[str]) -> Volume:
+    notes += concatenation_notes(frames)
+    notes += comma_notes((keyword, frame.get(keyword)) for frame in frames for keyword in (*SPACINGS, *PLACED, *SCALE))
     part = choose_part(find_parts(frames, where, notes), phase, where, notes)
     ordered, geometry = in_order(part, notes)
+    middle = ordered[len(ordered) // 2]
     array, total = read_voxels(ordered, notes)
     if any("MOSAIC" in frame.image_type for frame in ordered):
         notes.append(MOSAIC_NOTE)
+    if middle.get("ImageOrientationPatient") is None and middle.get("ImageOrientationVolume") is not None:
+        notes.append(PROBE_NOTE)
     window, curve = shown_by(ordered, total)
-    middle = ordered[len(ordered) // 2]
     modality = middle.text("Modality") or None
     return Volume(
         array,
@@ -82,7 +94,7 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
         path,
         files=tuple(frame.path for frame in ordered) if all(frame.single for frame in ordered) else (),
         notes=notes,
-        natural=middle.orientation is None and is_flat(middle),
+        natural=middle.follows_time or (middle.orientation is None and is_flat(middle)),
         known_spacing=any(frame.pixel_spacing is not None for frame in ordered),
         magnification=middle.magnification,
     )

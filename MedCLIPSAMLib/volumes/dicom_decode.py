@@ -26,6 +26,7 @@ from pydicom.uid import (
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_whole
+from MedCLIPSAMLib.volumes.dicom_jpeg import coded_colors
 from MedCLIPSAMLib.volumes.dicom_padding import find_padding
 from MedCLIPSAMLib.volumes.dicom_tables import entries
 from MedCLIPSAMLib.volumes.dicom_values import numbers
@@ -47,6 +48,7 @@ except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
 
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 PIXEL_TAGS = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -70,13 +72,15 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         (frames, J, I), or (frames, J, I, 3) with red, green and blue; and where gray ones are padding, if it says so.
     """
     dataset = read_whole(path)
-    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
+    stored = [dataset[keyword].value for keyword in PIXELS if keyword in dataset]
+    if not any(stored):
+        lacks = "its pixel data are empty (0 bytes)" if stored else "holds no complete image"
+        raise InputError(f"'{path}' is DICOM, but {lacks}.", "Copy or export it again.")
     syntax = _transfer_syntax(dataset)
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
     kind = dataset.get("PhotometricInterpretation")
-    # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
-    plain = gray or (kind == "RGB" and syntax == RLELossless)
+    # Of colors of 16 bits GDCM exchanges the bytes, where they are compressed by run lengths, and drops the high bits
+    plain = gray or (kind == "RGB" and (syntax == RLELossless or dataset.get("BitsAllocated") == 16))
     as_words = plain and (not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian))
     try:
         array = _in_frames(_words(dataset) if as_words else _by_gdcm_or_pydicom(dataset), dataset)
@@ -86,10 +90,10 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
         raise InputError(f"The pixels of '{path}' cannot be read{how}: {reason}", "Copy or export it again.") from error
-    if not gray:
+    if not gray and array.dtype != np.uint16:
         return array, None
     values = _used_bits(array, dataset, as_words)
-    return values, find_padding(array, values, dataset)
+    return values, None if not gray else find_padding(array, values, dataset)
 
 
 def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -174,6 +178,8 @@ def _by_gdcm(dataset: Dataset) -> np.ndarray:
             bare[keyword] = dataset[keyword]
     if int(dataset.get("SamplesPerPixel") or 1) == 1:
         bare.PhotometricInterpretation = "MONOCHROME2"
+    else:
+        bare.PhotometricInterpretation = coded_colors(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     bare.SOPClassUID, bare.SOPInstanceUID = SECONDARY_CAPTURE, generate_uid()
     bare["PixelData"].is_undefined_length = syntax.is_encapsulated
@@ -193,7 +199,7 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
 
     Args:
         as_words: these are the words of the file, in which the bits lie below the high bit (PS3.5 8.1.1), unless
-            there are values below them: then the high bit is wrong.
+            there are values below them, but of overlays (retired): then the high bit is wrong.
     """
     allocated, used = int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 0)
     if array.dtype.kind not in "iu" or not 0 < used < allocated or allocated != array.itemsize * 8:
@@ -201,6 +207,14 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
     signed = int(dataset.get("PixelRepresentation") or 0) == 1
     array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
     below = int(dataset.get("HighBit") or 0) + 1 - used
-    if not (as_words and 0 < below <= allocated - used) or (array & ((1 << below) - 1)).any():
+    of_overlays = sum({1 << bit for bit in _overlay_bits(dataset) if bit < max(below, 0)})
+    if not (as_words and 0 < below <= allocated - used) or (array & ((1 << below) - 1 - of_overlays)).any():
         below = 0
     return (array << (allocated - used - below)) >> (allocated - used)
+
+
+def _overlay_bits(dataset: Dataset) -> list[int]:
+    """Return the bits of the pixels that hold overlays (PS3.3-2004 C.9.2): those without data of their own."""
+    groups = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) not in dataset]
+    places = [dataset.get((group, 0x0102)) for group in groups]
+    return [int(bit) for place in places if place is not None for bit in numbers(place.value)[:1]]

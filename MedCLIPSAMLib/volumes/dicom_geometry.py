@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_copies import without_copies
+from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
-TOMOGRAPHY = ("CT", "MR", "PT", "NM")
-"""Modalities whose images belong together even where they carry no positions."""
+WHOLE_SLIDE = STORAGE + "77.1.6"
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
 ODD_SHARE = 4
@@ -35,8 +36,9 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
         where: the series is, for messages.
 
     Raises:
-        InputError: separate images, or images at one position that no tag tells apart.
+        InputError: tiles, separate images, or images at one position that no tag tells apart.
     """
+    _check_tiles(frames)
     take_for_views(frames)
     images = [frame for frame in frames if not frame.is_localizer]
     if images and len(images) < len(frames):
@@ -105,13 +107,16 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         InputError: impossible distances.
     """
     frames = list(part.frames)
-    rows, columns = _pixel_spacing(frames, notes)
+    rows, columns = pixel_spacing(frames, notes)
     if any(frame.position is None or frame.orientation is None for frame in frames):
         frames, order, heights = order_unplaced(frames)
         step = _own_step(frames[0]) if heights is None else _even_step(heights, notes)
         axes = frames[0].orientation
         origin = frames[0].position
-        if (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0])):
+        unplaced = (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0]))
+        if unplaced and frames[0].follows_time:
+            notes.append("The frames follow one another in time: they are a loop of images, and no slices of a body.")
+        elif unplaced:
             what = "no patient positions" if origin is None else "no orientation that fits their positions"
             notes.append(f"The DICOM images carry {what}: slices are in the order of their {order}.")
     else:
@@ -140,6 +145,19 @@ def is_flat(frame: Frame) -> bool:
     return frame.is_projection or frame.text("Modality") not in TOMOGRAPHY
 
 
+def _check_tiles(frames: Sequence[Frame]) -> None:
+    """Refuse files whose frames are the tiles of one large picture."""
+    is_tiled = lambda frame: (
+        object_class(frame.header) == WHOLE_SLIDE or frame.text("DimensionOrganizationType").startswith("TILED")
+    )
+    tiles = [frame for frame in frames if not frame.single and is_tiled(frame)]
+    if tiles:
+        raise InputError(
+            f"'{tiles[0].path}' holds tiles of a whole-slide image, which are no slices.",
+            "Save a region or an overview as PNG or TIFF, for example in QuPath.",
+        )
+
+
 def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if not placed:
@@ -159,12 +177,14 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
         for frame in group:
             stacks[frame.text("StackID")].append(frame)
         for name in sorted(stacks):
-            phases = tell_apart(stacks[name])
+            phases = tell_apart(stacks[name]) or tell_apart(without_copies(stacks[name], notes))
             if phases is None:
                 places = len(set(depths_of(stacks[name])))
                 raise InputError(
                     f"{where} has {len(stacks[name])} images at {places} positions, and no tag tells them apart.",
-                    "Give a folder with the files of one time point or echo.",
+                    "Give a folder with the files of one time point or echo."
+                    if len({frame.path for frame in stacks[name]}) > 1
+                    else "Split the file into volumes first, for example by dcm2niix.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
             parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]
@@ -198,24 +218,6 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
 
 def _plane(frame: Frame) -> str:
     return PLANES[int(np.abs(np.asarray(frame.orientation)[:, 2]).argmax())]
-
-
-def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]:
-    """Return (between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
-    known = [frame.pixel_spacing for frame in frames if frame.pixel_spacing is not None]
-    if not known:
-        aspect = frames[0].numbers("PixelAspectRatio")
-        if frames[0].text("Modality") in TOMOGRAPHY:
-            notes.append("The DICOM images do not say how large a pixel is: 1 mm was taken.")
-        return (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
-    common = Counter(known).most_common(1)[0][0]
-    low, high = np.min(known), np.max(known)
-    if any(not np.allclose(step, common, rtol=1e-3) for step in known):
-        notes.append(
-            f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {common[1]:.3g} x {common[0]:.3g} mm "
-            "is used for all, so that places on some slices are wrong."
-        )
-    return common
 
 
 def _own_step(frame: Frame) -> float:

@@ -20,11 +20,12 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.errors import InputError, without_controls
-from MedCLIPSAMLib.volumes.dicom_steps import step_places
+from MedCLIPSAMLib.volumes.dicom_steps import follow_time, step_places
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """A DICOMDIR: an index, not an object."""
+ROOT = "1.2.840.10008."
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 NO_IMAGES = {
     "66.4": "segmentation",
@@ -62,6 +63,8 @@ DAMAGED = (
     InvalidDicomError,
 )
 """Errors of readers on damaged files."""
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "ImagePlanePixelSpacing")
+"""Tags of the size of a pixel, that in the body first."""
 MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 NUCLEAR_MEDICINE = STORAGE + "20"
@@ -152,6 +155,14 @@ def no_image(dataset: Dataset) -> str | None:
     return None
 
 
+def is_cut_short(dataset: Dataset) -> bool:
+    """Tell whether a file ends within its header: it has no size, and its class is one of images, or no whole one."""
+    uid = object_class(dataset)
+    name = UID(uid).name
+    is_partial = name == uid and uid[: len(ROOT)] == ROOT[: len(uid)]
+    return "Columns" not in dataset and (is_partial or name.endswith("Image Storage"))
+
+
 @dataclass(eq=False)
 class Frame:
     """One image plane: a file of one image, or a frame of a multi-frame file.
@@ -190,14 +201,14 @@ class Frame:
 
     @cached_property
     def position(self) -> np.ndarray | None:
-        """Center of the first pixel, LPS in mm; None where unknown."""
-        values = [] if self.is_projection else self.numbers("ImagePositionPatient")
+        """Center of the first pixel, LPS in mm, or in the frame of an ultrasound volume; None where unknown."""
+        values = [] if self.is_projection else self.numbers("ImagePositionPatient", "ImagePositionVolume")
         return np.array(values) if len(values) == 3 and np.isfinite(values).all() else None
 
     @cached_property
     def orientation(self) -> np.ndarray | None:
         """Unit vectors along a row, along a column, and their normal, as columns (3, 3); None where unknown."""
-        values = [] if self.is_projection else self.numbers("ImageOrientationPatient")
+        values = [] if self.is_projection else self.numbers("ImageOrientationPatient", "ImageOrientationVolume")
         if len(values) != 6 or not np.isfinite(values).all():
             return None
         row, column = np.array(values[:3]), np.array(values[3:])
@@ -212,13 +223,16 @@ class Frame:
         return int(self.header.Rows), int(self.header.Columns), int(self.header.get("SamplesPerPixel") or 1)
 
     @cached_property
+    def spacing_tag(self) -> str:
+        """The tag of the size of a pixel: the first usable one, else the first that is not 0; "" where unknown."""
+        known = {keyword: values for keyword in SPACINGS if len(values := self.numbers(keyword)) == 2 and any(values)}
+        return next((keyword for keyword, values in known.items() if min(values) > 0), next(iter(known), ""))
+
+    @property
     def pixel_spacing(self) -> tuple[float, float] | None:
         """Spacing (between rows, between columns), mm; None where unknown."""
-        for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-            values = self.numbers(keyword)
-            if len(values) == 2:
-                return values[0], values[1]
-        return None
+        rows, columns = self.numbers(self.spacing_tag) if self.spacing_tag else (0.0, 0.0)
+        return (rows, columns) if self.spacing_tag else None
 
     @property
     def magnification(self) -> float:
@@ -227,7 +241,7 @@ class Frame:
         Pixel Spacing is in the body where it is there; Imager Pixel Spacing is not (PS3.3 10.7.1.3).
         """
         values = self.numbers("EstimatedRadiographicMagnificationFactor")
-        at_detector = not self.numbers("PixelSpacing") and len(self.numbers("ImagerPixelSpacing")) == 2
+        at_detector = self.spacing_tag == "ImagerPixelSpacing"
         return values[0] if at_detector and values and np.isfinite(values[0]) and values[0] > 0 else 1.0
 
     @property
@@ -235,6 +249,11 @@ class Frame:
         """The values of Image Type, in capitals."""
         kind = self.get("ImageType", "FrameType")
         return [str(value).upper() for value in ([kind] if isinstance(kind, str) else list(kind or []))]
+
+    @property
+    def follows_time(self) -> bool:
+        """Whether it is a frame of a loop in time, and no slice."""
+        return not self.single and follow_time(self.header)
 
     @property
     def is_localizer(self) -> bool:

@@ -9,6 +9,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_geometry import are_separate_images, find_parts, in_order
 from MedCLIPSAMLib.volumes.dicom_header import is_directory, quiet
+from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes
 from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
 
@@ -76,7 +77,7 @@ def _list_part(series: Series) -> SeriesSummary:
     frames = series.frames()
     if are_separate_images(frames):
         return replace(about, what=f"{len(frames)} images")
-    notes: list[str] = []
+    notes = [*directory_notes(series.missing), *concatenation_notes(frames)]
     try:
         parts = find_parts(frames, f"The series '{series.uid}'", notes)
         ordered, geometry = in_order(max(parts, key=lambda part: len(part.frames)), notes)

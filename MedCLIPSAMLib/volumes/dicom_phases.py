@@ -10,11 +10,14 @@ from itertools import pairwise
 import numpy as np
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, TELLING
+from MedCLIPSAMLib.volumes.dicom_ranks import as_number, choose_ranks
+from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, telling_tags
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
 """Maximum distance of images at one position, as a share of the distance to the next position."""
+WHOLE_SHARE = 0.75
+"""Minimum share of positions with all images, for the others to be sorted by them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,7 @@ class FrameGroup:
 # For these the order at each position counts, where the values differ from slice to slice.
 ORDERED = (
     "temporal position",
+    "time offset",
     "trigger time",
     "cardiac phase",
     "frame reference time",
@@ -45,6 +49,7 @@ CONTRAST = (
     "component",
     "cardiac phase",
     "tube voltage",
+    "energy",
     "kernel",
 )
 SAME_CONTRAST = 0.05
@@ -87,7 +92,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
     if largest == 1:
         return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
-    for name, unit, value in TELLING:
+    for name, unit, value in telling_tags(frames[0]):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -101,6 +106,8 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
             if further is None:
                 break
             label = _label(name, found, unit)
+            if len(further) == 1:
+                label += _lacking(len(groups[found]), places)
             parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
         else:
             return parts
@@ -110,7 +117,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
 def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
     """Split images by a tag of which some values cover a part of the positions only: slices were acquired again."""
     largest = max(Counter(depth[frame] for frame in frames).values())
-    for name, unit, value in TELLING:
+    for name, unit, value in telling_tags(frames[0]):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -126,18 +133,17 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup
     by_place: dict[float, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_place[depth[frame]].append(frame)
-    counts = {len(group) for group in by_place.values()}
-    if len(counts) > 1:
-        return None
-    for name, unit, value in (*(tag for tag in TELLING if tag[0] in ORDERED), INSTANCE):
+    for name, unit, value in (*(tag for tag in telling_tags(frames[0]) if tag[0] in ORDERED), INSTANCE):
         known = {frame: value(frame) for frame in frames}
         if None in known.values():
             continue
         if any(len({known[frame] for frame in group}) < len(group) for group in by_place.values()):
             continue
-        ordered = [sorted(group, key=lambda frame: _order(known[frame])) for group in by_place.values()]
+        ranks = _rank(by_place, known)
+        if ranks is None:
+            continue
         parts = []
-        for rank, group in enumerate(zip(*ordered)):
+        for rank, group in enumerate(ranks):
             low, high = (
                 min(group, key=lambda frame: _order(known[frame])),
                 max(group, key=lambda frame: _order(known[frame])),
@@ -147,9 +153,39 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup
                 if known[low] != known[high]
                 else _format_value(known[low])
             )
-            parts.append(FrameGroup(f"{rank + 1} by {name} ({span}{unit})", list(group)))
+            lacks = _lacking(len(group), len(by_place))
+            parts.append(FrameGroup(f"{rank + 1} by {name} ({span}{unit}){lacks}", group))
         return parts
     return None
+
+
+def _rank(by_place: dict[float, list[Frame]], known: dict[Frame, Hashable | None]) -> list[list[Frame]] | None:
+    """Split images by the order of their values at each position; None where it is not clear which ones are missing.
+
+    Where a position has fewer images than others, `choose_ranks` says which of them these are.
+    """
+    largest = max(len(group) for group in by_place.values())
+    ordered = {place: sorted(by_place[place], key=lambda frame: _order(known[frame])) for place in sorted(by_place)}
+    values = {place: [as_number(known[frame]) for frame in group] for place, group in ordered.items()}
+    whole = {place: numbers for place, numbers in values.items() if len(numbers) == largest}
+    is_numeric = not any(None in numbers for numbers in values.values())
+    ranks: list[list[Frame]] = [[] for _ in range(largest)]
+    for place, group in ordered.items():
+        chosen: Sequence[int] | None = range(largest)
+        if len(group) < largest:
+            if not is_numeric or len(whole) < WHOLE_SHARE * len(ordered):
+                return None
+            table = np.array(list(whole.values()), float)
+            chosen = choose_ranks(np.array(values[place], float), table, np.array(list(whole)) - place)
+        if chosen is None:
+            return None
+        for rank, frame in zip(chosen, group):
+            ranks[rank].append(frame)
+    return ranks
+
+
+def _lacking(count: int, places: int) -> str:
+    return f", at {count} of {places} positions" if count < places else ""
 
 
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
@@ -163,7 +199,7 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
     if len(order) < 4:
         return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
-    for name, unit, value in TELLING:
+    for name, unit, value in telling_tags(frames[0]):
         if even and not _tells_stacks(name, frames, order):
             continue
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)

@@ -15,6 +15,8 @@ from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_padding import without_padding
 from MedCLIPSAMLib.volumes.dicom_tables import modality_table, voi_curve
 
+SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
+"""The tags of the line from stored values to units -> what stands for one that is not there."""
 DEEP_NOTE = "16-bit RGB was reduced to 8-bit."
 
 
@@ -51,14 +53,23 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
             raise InputError(f"'{frames[0].path}' has colors of {voxels[0].dtype}.", "Save it as 8-bit RGB.")
         if any(frame.dtype != np.uint8 for frame in voxels):
             notes.append(DEEP_NOTE)
-            voxels = [np.rint(frame / 257).astype(np.uint8) if frame.dtype != np.uint8 else frame for frame in voxels]
+            voxels = [_of_8_bits(stored, frame) for stored, frame in zip(voxels, frames)]
         return np.stack(voxels), None
+    notes += _scale_notes(frames)
     array, total = _bright_is_high(_fitting(np.stack(voxels)), frames, notes)
     if padding:
         none = np.zeros(array.shape[1:], bool)
         padded = np.stack([padding.get(frame, none) for frame in frames])
         array = without_padding(array, padded, frames[0].text("Modality"), notes)
     return array, total
+
+
+def _of_8_bits(colors: np.ndarray, frame: Frame) -> np.ndarray:
+    """Scale colors by the bits that the file says are used."""
+    if colors.dtype == np.uint8:
+        return colors
+    high = _stored_range(frame.header)[1]
+    return np.rint(colors * (255 / high)).astype(np.uint8)
 
 
 def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, float | None]:
@@ -114,15 +125,31 @@ def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
     if table is not None:
         first, outputs = table
         return outputs[np.clip(stored.astype(np.int64) - first, 0, len(outputs) - 1)].astype(np.int32)
-    slope = (frame.numbers("RescaleSlope") or [1.0])[0]
-    intercept = (frame.numbers("RescaleIntercept") or [0.0])[0]
-    if slope == 0 or not np.isfinite([slope, intercept]).all():
-        slope, intercept = 1.0, 0.0
+    slope, intercept = (_usable(frame, keyword) or unused for keyword, unused in SCALE.items())
     if slope == 1 and intercept == 0:
         return stored
     if float(slope).is_integer() and float(intercept).is_integer() and stored.dtype.kind in "iu":
         return _fitting(stored.astype(np.int64) * int(slope) + int(intercept))
     return (stored * np.float64(slope) + intercept).astype(np.float32)
+
+
+def _usable(frame: Frame, keyword: str) -> float | None:
+    """Return the number of slope or intercept; None where it is none, or a slope of 0."""
+    value = (frame.numbers(keyword) or [np.nan])[0]
+    return None if not np.isfinite(value) or (keyword == "RescaleSlope" and value == 0) else value
+
+
+def _scale_notes(frames: Sequence[Frame]) -> list[str]:
+    """Say which slopes and intercepts are stated and cannot be used."""
+    notes = []
+    for keyword, unused in SCALE.items():
+        useless = [frame.text(keyword) for frame in frames if frame.text(keyword) and _usable(frame, keyword) is None]
+        if useless:
+            notes.append(
+                f"{keyword} is '{useless[0]}' in {len(useless)} of {len(frames)} images, which cannot be used: "
+                f"{unused:g} was taken, so that their values are in no units."
+            )
+    return notes
 
 
 def _fitting(array: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +10,19 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_folder import list_files, list_names, lost_notes
 from MedCLIPSAMLib.volumes.dicom_header import (
     DAMAGED,
     DIRECTORY,
     Frame,
     frames_of,
-    is_dicom,
+    is_cut_short,
     no_image,
     object_class,
     read_header,
     text,
 )
+from MedCLIPSAMLib.volumes.dicom_missing import directories_of, missing_files
 from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 MAX_LISTED = 40
@@ -36,12 +37,14 @@ class Series:
         files: path -> header, in the order of the paths; copies of the same object are left out.
         what: "" for images, else the kind of object, such as "segmentation".
         copies: how many files were left out as copies.
+        missing: files that a DICOMDIR lists and that are not there.
     """
 
     uid: str
     what: str = ""
     files: dict[Path, Dataset] = field(default_factory=dict)
     copies: int = 0
+    missing: list[str] = field(default_factory=list)
     seen: set[tuple] = field(default_factory=set, repr=False)
 
     def add(self, path: Path, header: Dataset) -> None:
@@ -115,36 +118,36 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
     """
     found: dict[tuple[str, ...], Series] = {}
     damaged: list[str] = []
-    others = folders = 0
-    for parent, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
-        folders += len(names)
-        if not deep:
-            names.clear()
-        for name in sorted(files):
-            path = Path(parent, name)
-            if name.startswith(".") or not path.is_file() or not is_dicom(path):
-                others += not name.startswith(".")
+    files = list_files(folder, deep)
+    for path in files.dicom:
+        try:
+            header = read_header(path)
+            if object_class(header) == DIRECTORY:
                 continue
-            try:
-                header = read_header(path)
-                if object_class(header) == DIRECTORY:
-                    continue
-                what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
-                key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
-                found.setdefault(key, Series(uid, what)).add(path, header)
-            except (InputError, *DAMAGED):
-                damaged.append(name)
+            what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
+            if is_cut_short(header):
+                damaged.append(path.name)
+                continue
+            key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
+            found.setdefault(key, Series(uid, what)).add(path, header)
+        except (InputError, *DAMAGED):
+            damaged.append(path.name)
     found = {key: series for key, series in found.items() if series.files}  # of some every file is damaged
+    notes = lost_notes(files.lost)
     if not found:
-        files_word = f"{others} file{'s' if others != 1 else ''}"
-        holds = f"holds {files_word} but no DICOM object" if others else "holds only folders" if folders else "is empty"
+        others = f"{_files(files.others)} but no DICOM object"
+        holds = f"holds {others}" if files.others else "holds only folders" if files.folders else "is empty"
         if damaged:
-            holds = f"holds only damaged DICOM files ({', '.join(damaged[:3])})"
-        raise InputError(f"The folder '{folder}' {holds}.", "Give a folder with a DICOM series, or an image file.")
-    notes = []
+            holds = f"holds only damaged DICOM files ({list_names(damaged)})"
+        raise InputError(
+            " ".join([f"The folder '{folder}' {holds}.", *notes]),
+            "Give a folder with a DICOM series, or an image file.",
+        )
+    for directory in directories_of(folder, files.dicom):
+        for series in found.values():
+            series.missing += missing_files(directory, series.uid, {key[0] for key in series.seen})
     if damaged:
-        notes.append(f"{_files(len(damaged))} of DICOM could not be read and left out: {', '.join(damaged[:3])}.")
+        notes.append(f"{_files(len(damaged))} of DICOM could not be read and left out: {list_names(damaged)}.")
     order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid)
     return sorted(found.values(), key=order), notes
 

@@ -23,6 +23,20 @@ VECTORS = {
 }
 """What the frames of nuclear medicine differ in beside the slice (PS3.3 C.8.4.8): a number for each, from 1."""
 SLICE = "SliceVector"
+TIMES = ("FrameTime", "FrameTimeVector")
+PLACES = (SLICE, "GridFrameOffsetVector")
+
+
+def follow_time(header: Dataset) -> bool:
+    """Tell whether the frames of a file follow one another in time, by Frame Increment Pointer, or by what is there.
+
+    A cine loop may have kept the position and the distance of slices of the series that it was made of.
+    """
+    tags = numbers(header.get("FrameIncrementPointer"))
+    if "PerFrameFunctionalGroupsSequence" in header or (not tags and header.get("Modality") == "NM"):
+        return False
+    named = lambda names: any(tag_for_keyword(name) in tags if tags else name in header for name in names)
+    return named(TIMES) and not named((*PLACES, *VECTORS))
 
 
 def step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
@@ -36,7 +50,9 @@ def step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
     frames: list[dict[str, Any]] = [{name: values[index] for name, values in vectors.items()} for index in range(count)]
     slices = vectors.get(SLICE) or _count_slices(frames)
     offsets, step = numbers(header.get("GridFrameOffsetVector")), numbers(header.get("SpacingBetweenSlices"))
-    if len(offsets) != count:
+    if follow_time(header):
+        offsets = []
+    elif len(offsets) != count:
         offsets = [(number - slices[0]) * step[0] for number in slices] if step and step[0] else []
     detectors = header.get("DetectorInformationSequence") or []
     for index, frame in enumerate(frames):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import dictionary_description, dictionary_has_tag
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_values import numbers
@@ -85,10 +86,13 @@ def _first_number(raw: Any) -> float | None:
 # Tags that distinguish images at one position, the most specific first: name, unit, value.
 TELLING: tuple[tuple[str, str, Value], ...] = (
     ("temporal position", "", _number("TemporalPositionIndex", "TemporalPositionIdentifier")),
+    ("time offset", " s", _number("TemporalPositionTimeOffset")),
     ("echo time", " ms", _number("EffectiveEchoTime", "EchoTime")),
     ("echo", "", _text("EchoNumbers")),
     ("b-value", "", b_value),
     ("diffusion direction", "", _text("DiffusionGradientOrientation")),
+    ("velocity direction", "", _text("VelocityEncodingDirection")),
+    ("labeling", "", _text("ASLContext")),
     ("cardiac phase", " %", _number("NominalPercentageOfCardiacPhase")),
     ("trigger time", " ms", _number("NominalCardiacTriggerDelayTime", "TriggerTime")),
     ("inversion time", " ms", _number("InversionTime", "InversionTimes")),
@@ -96,6 +100,7 @@ TELLING: tuple[tuple[str, str, Value], ...] = (
     ("image type", "", _text("FrameType", "ImageType")),
     ("component", "", _text("ComplexImageComponent")),
     ("tube voltage", " kV", _number("KVP")),
+    ("energy", " keV", _number("MonoenergeticEnergyEquivalent")),
     ("kernel", "", _text("ConvolutionKernel")),
     ("pixel spacing", " mm", lambda frame: frame.pixel_spacing and round(frame.pixel_spacing[0], 3)),
     ("slice thickness", " mm", _number("SliceThickness")),
@@ -107,4 +112,26 @@ TELLING: tuple[tuple[str, str, Value], ...] = (
     ("comment", "", _text("FrameComments", "ImageComments")),
     ("file", "", lambda frame: None if frame.single else frame.path.name),
 )
+
+
+def telling_tags(frame: Frame) -> tuple[tuple[str, str, Value], ...]:
+    """Return the tags that may tell images like this one apart, at last the dimensions that its file states itself."""
+    pointers = [item.get("DimensionIndexPointer") for item in frame.header.get("DimensionIndexSequence") or []]
+    names = [dictionary_description(tag).lower() if tag and dictionary_has_tag(tag) else "" for tag in pointers]
+    count = len(frame.numbers("DimensionIndexValues"))
+    names += [""] * (count - len(names))
+    return (
+        *TELLING,
+        *((names[place] or f"dimension {place + 1} =", "", _dimension(place)) for place in range(count)),
+    )
+
+
+def _dimension(place: int) -> Value:
+    def value(frame: Frame) -> Hashable | None:
+        found = frame.numbers("DimensionIndexValues")
+        return int(found[place]) if place < len(found) else None
+
+    return value
+
+
 INSTANCE = ("instance number", "", _number("InstanceNumber"))

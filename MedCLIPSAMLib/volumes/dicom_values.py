@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 
 def numbers(value: Any) -> list[float]:
-    """Return the numbers of a value with one or several; empty where it has none."""
+    """Return the numbers of a value with one or several, with a decimal comma too; empty where it has none."""
     if value is None or value == "":
         return []
     values = [value] if isinstance(value, (str, bytes, int, float)) or not hasattr(value, "__iter__") else list(value)
     try:
-        return [float(value) for value in values]
+        return [float(value.replace(",", ".") if isinstance(value, str) else value) for value in values]
     except (TypeError, ValueError):
         return []
+
+
+def comma_notes(values: Iterable[tuple[str, Any]]) -> list[str]:
+    """Say that numbers are written with a decimal comma, which DICOM does not know, as a list of one sentence or none.
+
+    Args:
+        values: keywords of tags, and their values.
+    """
+    for keyword, value in values:
+        written = shown(value)
+        if "," in written and numbers(value):
+            return [f"{keyword} is written with a decimal comma ({written}), and was read so."]
+    return []
+
+
+def shown(value: Any) -> str:
+    """Write one or several values as DICOM does."""
+    return str(value) if isinstance(value, str) or not hasattr(value, "__iter__") else "\\".join(map(str, value))
 
 
 def holds_words(text: str, words: str) -> bool:

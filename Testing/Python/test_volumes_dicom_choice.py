@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from dicom_made import save, slice_at, write_series
+from dicom_made import enhanced, save, slice_at, write_series
 from pydicom.fileset import FileSet
 
 from MedCLIPSAMLib.errors import InputError
@@ -88,6 +88,41 @@ def test_a_dicomdir_with_several_series_is_its_folder(tmp_path: Path) -> None:
     assert [image.read().shape[0] for image in find_inputs([index], "7")] == [7]
     with pytest.raises(InputError, match="single file"):
         read_volume(tmp_path / "source" / "20", series="2")
+
+
+def test_files_that_a_dicomdir_lists_and_that_are_not_there_are_told_of(tmp_path: Path) -> None:
+    made = FileSet()
+    for series, count in (("1.9.1", 8), ("1.9.2", 2)):
+        for n in range(count):
+            tags = {"SeriesInstanceUID": series, "PatientName": "x", "StudyID": "1", "StudyTime": "120000"}
+            made.add(save(slice_at((0, 0, 2 * n), n, **tags), tmp_path / "source" / f"{series}.{n}"))
+    disc = tmp_path / "disc"
+    made.write(disc)
+    places = {Path(instance.path): instance for instance in FileSet(disc / "DICOMDIR")}
+    first = [path for path, instance in places.items() if instance.SeriesInstanceUID == "1.9.1"]
+    assert read_volume(disc, series="1.9.1").notes == []
+    for path in first:
+        path.rename(path.with_name(path.name.lower()))  # as some drives show the names of a disc
+    assert read_volume(disc, series="1.9.1").notes == []
+    lost = [path for path in first if places[path].InstanceNumber > 5]
+    for path in lost:
+        path.with_name(path.name.lower()).unlink()
+    for folder in (disc / "DICOMDIR", first[0].parent):
+        (note,) = read_volume(folder, series="1.9.1").notes
+        assert "lists 3 files" in note and lost[0].relative_to(disc).as_posix() in note
+    assert read_volume(disc, series="1.9.2").notes == []
+    assert [len(item.notes) for item in list_series(disc)[0]] == [1, 0]
+
+
+def test_missing_parts_of_a_concatenation_are_told_of(tmp_path: Path) -> None:
+    for part in range(3):
+        places = [(0, 0, 2 * (4 * part + n)) for n in range(4)]
+        tags = {"ConcatenationUID": "1.2.77", "InConcatenationNumber": part + 1, "InConcatenationTotalNumber": 3}
+        save(enhanced(places, InstanceNumber=part + 1, **tags), tmp_path / f"{part}.dcm")
+    assert read_volume(tmp_path).notes == []
+    (tmp_path / "2.dcm").unlink()
+    assert "2 of 3 files" in read_volume(tmp_path).notes[0] and "part 3" in read_volume(tmp_path).notes[0]
+    assert "part 2, 3" in read_volume(tmp_path / "0.dcm").notes[0]
 
 
 def test_a_series_of_a_zip_file_is_chosen_for_a_folder_of_outputs(tmp_path: Path) -> None:

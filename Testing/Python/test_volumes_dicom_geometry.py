@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.dicom_seg import source_slices
 from MedCLIPSAMLib.volumes import Segment, SliceStack, read_segmentation, read_volume, write_segmentation
+from MedCLIPSAMLib.volumes.statistics import measure
 
 ANGLE = np.radians(30)
 OBLIQUE = (np.cos(ANGLE), np.sin(ANGLE), 0.0, 0.0, 0.0, -1.0)
@@ -93,6 +94,61 @@ def test_pixels_of_several_sizes_are_noted(tmp_path: Path) -> None:
     save(slice_at((0, 0, 3), 3, PixelSpacing=[0.9, 0.8]), tmp_path / "other.dcm")
     volume = read_volume(tmp_path)
     assert "differ in size (0.5 to 0.9 mm)" in volume.notes[0] and volume.geometry.spacing[:2] == (0.5, 0.7)
+
+
+SPACINGS: dict[str, dict[str, Any]] = {
+    "PS": {"PixelSpacing": [0.3, 0.4]},
+    "IPS": {"ImagerPixelSpacing": [0.5, 0.6]},
+    "NSPS": {"NominalScannedPixelSpacing": [0.7, 0.8]},
+    "IPPS": {"ImagePlanePixelSpacing": [0.9, 0.95]},
+    "PAR": {"PixelAspectRatio": [2, 1]},
+    "PS 0": {"PixelSpacing": [0, 0]},
+}
+OBJECTS = {"1": "CR", "1.1": "DX", "1.2": "MG", "1.3": "IO", "12.1": "XA", "12.2": "RF", "6.1": "US", "3.1": "US"}
+OBJECTS |= {"7": "OT", "7.3": "OT", "481.1": "RTIMAGE", "77.1.1": "ES", "77.1.5.1": "OP", "20": "NM", "2": "CT"}
+OBJECTS |= {"4": "MR", "128": "PT"}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_where_3d_slicer_takes_pixels_of_another_size_a_note_says_so(tmp_path: Path, kind: str) -> None:
+    alone = [(name,) for name in SPACINGS]
+    for names in ((), *alone, ("PS", "IPS"), ("IPS", "NSPS"), ("PS", "NSPS"), ("PS 0", "IPS")):
+        if "PS 0" in names and OBJECTS[kind] == "US":  # which ITK refuses
+            continue
+        tags = {keyword: value for name in names for keyword, value in SPACINGS[name].items()}
+        made = image(np.zeros((4, 6), np.uint8), f"1.2.840.10008.5.1.4.1.1.{kind}", OBJECTS[kind], **tags)
+        path = save(made, tmp_path / "x.dcm")
+        volume, other = read_volume(path), sitk.ReadImage(str(path))
+        told = [note for note in volume.notes if "3D Slicer reads this kind of file with pixels" in note]
+        assert bool(told) == (not np.allclose(volume.geometry.spacing[:2], other.GetSpacing()[:2])), names
+        if told:
+            assert "of {1:.3g} x {0:.3g} mm".format(*other.GetSpacing()[1::-1]) in told[0]
+
+
+def test_the_size_of_a_pixel_is_that_of_the_image_plane_of_radiotherapy(tmp_path: Path) -> None:
+    tags = {"ImagePlanePixelSpacing": [0.4, 0.3]}
+    path = save(image(np.zeros((4, 6), np.uint16), "1.2.840.10008.5.1.4.1.1.481.1", "RTIMAGE", **tags), tmp_path / "x")
+    volume = read_volume(path)
+    assert volume.geometry.spacing[:2] == (0.3, 0.4) and volume.known_spacing
+    assert not any("3D Slicer" in note for note in volume.notes)
+
+
+def test_a_pixel_spacing_of_0_is_unknown(tmp_path: Path) -> None:
+    tags = {"PixelSpacing": [0, 0], "kind": CR, "modality": "CR", "EstimatedRadiographicMagnificationFactor": 1.5}
+    made = image(np.zeros((4, 6), np.uint16), ImagerPixelSpacing=[0.2, 0.1], **tags)
+    volume = read_volume(save(made, tmp_path / "a.dcm"))
+    assert volume.geometry.spacing[:2] == (0.1, 0.2) and volume.magnification == 1.5
+    assert volume.notes[0] == "PixelSpacing is 0.0\\0.0, no size of a pixel: 0.1 x 0.2 mm was taken."
+    volume = read_volume(save(image(np.zeros((4, 6), np.uint16), **tags), tmp_path / "b.dcm"))
+    assert volume.geometry.spacing[:2] == (1, 1) and not volume.known_spacing and "is 0.0\\0.0" in volume.notes[0]
+
+
+def test_a_decimal_comma_is_read_and_told_of(tmp_path: Path) -> None:
+    path = save(slice_at((0, 0, 0), 1, PixelSpacing=[0.7, 0.5]), tmp_path / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(b"0.7\\0.5", b"0,7\\0,5"))
+    volume = read_volume(path)
+    assert volume.geometry.spacing[:2] == (0.5, 0.7)
+    assert volume.notes[0] == "PixelSpacing is written with a decimal comma (0,7\\0,5), and was read so."
 
 
 @pytest.mark.parametrize("spacing", [[0.0, 0.5], [-1.0, 1.0], [1e9, 1e9]])
@@ -200,6 +256,26 @@ def test_radiographs_are_natural_and_know_their_pixels(tmp_path: Path) -> None:
     assert volume.natural and volume.geometry.spacing[:2] == (0.1, 0.2)
     path = save(image(pixels, CR, "CR", PixelAspectRatio=[2, 1]), tmp_path / "b.dcm")
     assert SliceStack(read_volume(path)).image_shape == (8, 6)  # a pixel is twice as high as wide
+
+
+LOOPS: dict[str, dict[str, Any]] = {
+    "pointer": {"FrameIncrementPointer": 0x00181063, "FrameTime": 40},
+    "vector": {"FrameIncrementPointer": 0x00181065, "FrameTimeVector": [0, 40, 40]},
+    "no pointer": {"FrameTime": 40},
+}
+
+
+@pytest.mark.parametrize("by", LOOPS)
+@pytest.mark.parametrize("modality", ["MR", "XA"])
+def test_frames_in_time_are_no_body_whatever_else_they_kept(tmp_path: Path, by: str, modality: str) -> None:
+    kept = {"ImagePositionPatient": [1, 2, 3], "ImageOrientationPatient": list(AXIAL), "SpacingBetweenSlices": 8}
+    pixels = np.repeat(np.array([5, 3, 9], np.uint8), 24).reshape(3, 4, 6)
+    made = image(pixels, "1.2.840.10008.5.1.4.1.1.7.2", modality, PixelSpacing=[1, 1], **kept, **LOOPS[by])
+    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    assert volume.natural and volume.array[:, 0, 0].tolist() == [5, 3, 9]
+    assert any("follow one another in time" in note for note in volume.notes)
+    size = measure(Segment("all", np.ones((3, 4, 6), bool)), volume)
+    assert size.ml is None and size.mm2 == 24
 
 
 def test_frames_without_places_are_a_loop_as_stored(tmp_path: Path) -> None:

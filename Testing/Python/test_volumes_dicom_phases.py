@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_made import AXIAL, CORONAL, ENHANCED_MR, MR, enhanced, save, sequence, slice_at
+from dicom_made import AXIAL, CORONAL, ENHANCED_MR, MR, enhanced, image, item, save, sequence, slice_at
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_volume
 
+WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 HEIGHTS = [2.5 * k for k in range(5)]
 
 
@@ -227,6 +229,87 @@ def test_echoes_and_b_values_of_an_enhanced_file(tmp_path: Path) -> None:
     diffusion = [{"MRDiffusionSequence": sequence(DiffusionBValue=800.0 * (n % 2))} for n in range(8)]
     path = multi(tmp_path, diffusion, [(0, 0, n // 2) for n in range(8)])
     assert read_volume(path, phase="b-value 800").array[:, 0, 0].tolist() == [1, 3, 5, 7]
+
+
+DIMENSIONS: dict[str, tuple[Callable[[int], dict[str, Any]], list[str]]] = {
+    "time": (
+        lambda p: {"TemporalPositionSequence": sequence(TemporalPositionTimeOffset=1.5 * p)},
+        ["time offset 0 s", "time offset 1.5 s"],
+    ),
+    "labeling": (
+        lambda p: {"MRArterialSpinLabelingSequence": sequence(ASLContext=("CONTROL", "LABEL")[p])},
+        ["labeling CONTROL", "labeling LABEL"],
+    ),
+    "velocity": (
+        lambda p: {"MRVelocityEncodingSequence": sequence(VelocityEncodingDirection=[float(p), 1.0 - p, 0.0])},
+        ["velocity direction 0.0 1.0 0.0", "velocity direction 1.0 0.0 0.0"],
+    ),
+    "energy": (
+        lambda p: {"MultienergyCTProcessingSequence": sequence(MonoenergeticEnergyEquivalent=40.0 + 30 * p)},
+        ["energy 40 keV", "energy 70 keV"],
+    ),
+}
+
+
+@pytest.mark.parametrize("by", DIMENSIONS)
+def test_what_only_functional_groups_tell_apart(tmp_path: Path, by: str) -> None:
+    tags, labels = DIMENSIONS[by]
+    path = multi(tmp_path, [tags(n // 4) for n in range(8)], [(0, 0, n % 4) for n in range(8)])
+    for number, label in enumerate(labels):
+        assert read_volume(path, phase=label).array[:, 0, 0].tolist() == [4 * number + k for k in range(4)]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_dimensions_that_a_file_states_tell_apart_at_last(tmp_path: Path, named: bool) -> None:
+    groups = [
+        {"FrameContentSequence": sequence(DimensionIndexValues=[1, 1 + n % 4, 1 + n // 4 % 2, 1 + n // 8])}
+        for n in range(16)
+    ]
+    pointers = (0x00209056, 0x00209057, 0x00189074, 0x00181060)  # stack, in-stack position, date, trigger time
+    items = Sequence([item(DimensionIndexPointer=pointer) for pointer in pointers])
+    more = {"DimensionIndexSequence": items} if named else {}
+    path = multi(tmp_path, groups, [(0, 0, n % 4) for n in range(16)], **more)
+    first, second = ("frame acquisition datetime", "trigger time") if named else ("dimension 3 =", "dimension 4 =")
+    volume = read_volume(path, phase=f"{first} 2, {second} 1")
+    assert volume.array[:, 0, 0].tolist() == [4, 5, 6, 7] and len(volume.notes) == 1
+
+
+def test_one_file_that_nothing_tells_apart_is_to_be_split(tmp_path: Path) -> None:
+    path = multi(tmp_path, [{} for _ in range(8)], [(0, 0, n % 4) for n in range(8)])
+    with pytest.raises(InputError, match="no tag tells them apart") as caught:
+        read_volume(path)
+    assert "folder" not in caught.value.remedy
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_ultrasound_volume_is_in_the_order_of_its_own_positions(tmp_path: Path, times: int) -> None:
+    order = [2, 0, 1, 3]
+    groups = [
+        {
+            "PlanePositionSequence": None,
+            "PlaneOrientationSequence": None,
+            "PlanePositionVolumeSequence": sequence(ImagePositionVolume=[0.0, 0.0, 0.5 * k]),
+            "PlaneOrientationVolumeSequence": sequence(ImageOrientationVolume=[float(value) for value in AXIAL]),
+            "TemporalPositionSequence": sequence(TemporalPositionTimeOffset=float(time)),
+        }
+        for time in range(times)
+        for k in order
+    ]
+    made = enhanced([(0, 0, 0)] * len(groups), groups, kind="1.2.840.10008.5.1.4.1.1.6.2", modality="US")
+    volume = read_volume(save(made, tmp_path / "x.dcm"), phase=None if times == 1 else "time offset 1 s")
+    begin = 4 * (times - 1)
+    assert volume.array[:, 0, 0].tolist() == [begin + place for place in (1, 2, 0, 3)]
+    assert volume.geometry.spacing == pytest.approx((0.5, 0.7, 0.5)) and "ultrasound volume" in volume.notes[-1]
+
+
+@pytest.mark.parametrize("tags", [{"DimensionOrganizationType": "TILED_FULL"}, {"kind": WHOLE_SLIDE}])
+def test_tiles_of_a_whole_slide_image_are_no_slices(tmp_path: Path, tags: dict[str, str]) -> None:
+    path = save(image(np.zeros((6, 4, 6), np.uint8), modality="SM", **tags), tmp_path / "tiles.dcm")
+    with pytest.raises(InputError, match="tiles of a whole-slide image") as caught:
+        read_volume(path)
+    assert "QuPath" in caught.value.remedy
+    one = image(np.zeros((4, 6), np.uint8), modality="SM", NumberOfFrames=1, **tags)
+    assert read_volume(save(one, tmp_path / "overview.dcm")).shape == (1, 4, 6)
 
 
 def test_stacks_of_an_enhanced_file(tmp_path: Path) -> None:

@@ -212,6 +212,76 @@ def test_bits_lie_below_the_high_bit(tmp_path: Path, signed: bool) -> None:
     assert np.array_equal(read_volume(written(tmp_path, wrong, **tags)).array[0], values)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_overlay_in_the_low_bits_is_no_value(tmp_path: Path, signed: bool) -> None:
+    values = np.array([[0, 100, 2047, -2048 if signed else 4095]])
+    stored = ((values << 4) & 0xFFFF | [[1, 0, 1, 5]]).astype(np.uint16)  # one overlay in bit 0, one in bit 2
+    made = image(stored, CR, "CR", BitsStored=12, HighBit=15, PixelRepresentation=int(signed))
+    for group, bit in ((0x6000, 0), (0x6002, 2)):
+        made.add_new((group, 0x0010), "US", 1)
+        made.add_new((group, 0x0011), "US", 4)
+        made.add_new((group, 0x0100), "US", 16)
+        made.add_new((group, 0x0102), "US", bit)
+    assert np.array_equal(read_volume(save(made, tmp_path / "x.dcm")).array[0], values)
+
+
+def colored(pixels: np.ndarray, **tags: Any) -> pydicom.Dataset:
+    """An image of colors, (rows, columns, 3)."""
+    made = image(pixels[..., 0], CR, "US", SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation="RGB")
+    made.PixelData = pixels.tobytes()
+    made.update({keyword: value for keyword, value in image(pixels[..., 0], **tags).items() if value.keyword in tags})
+    return made
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize(("bits", "highest"), [(12, 4095), (10, 1023), (8, 255), (16, 65535)])
+def test_colors_of_more_than_8_bits_are_scaled_by_those_that_are_used(
+    tmp_path: Path, bits: int, highest: int, left: bool
+) -> None:
+    pixels = np.zeros((4, 6, 3), np.uint16)
+    pixels[0, 0], pixels[1, 1] = (highest, highest // 3, 0), (0, 0, highest // 5)
+    if left:
+        pixels <<= 16 - bits
+    made = colored(pixels, BitsStored=bits, HighBit=15 if left else bits - 1)
+    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    assert volume.array[0, 0, 0].tolist() == [255, 85, 0] and volume.array[0, 1, 1].tolist() == [0, 0, 51]
+
+
+ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+
+
+@pytest.mark.parametrize("tag", ["RGB", "YBR_FULL_422"])
+@pytest.mark.parametrize("marker", ["JFIF", "Adobe"])
+def test_jpeg_colors_are_those_that_its_marker_says(tmp_path: Path, tag: str, marker: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (200, 30, 40)).save(file, "JPEG", quality=98, subsampling=0)  # with a JFIF marker
+    coded = file.getvalue()
+    if marker == "Adobe":
+        coded = coded[:2] + ADOBE + coded[4 + int.from_bytes(coded[4:6], "big") :]
+    made = colored(np.zeros((8, 8, 3), np.uint8), PhotometricInterpretation=tag)
+    made.PixelData = encapsulate([coded])
+    volume = read_volume(save(made, tmp_path / "x.dcm", JPEGBaseline8Bit))
+    np.testing.assert_allclose(volume.array[0, 3, 3], (200, 30, 40), atol=2)
+
+
+def test_a_scale_that_cannot_be_used_is_told_of(tmp_path: Path) -> None:
+    for number, slope in enumerate(("2", "1,5", "0", "abc")):
+        made = slice_at((0, 0, number), 10, RescaleIntercept="-3")
+        made.add_new("RescaleSlope", "LO", slope)  # as text, whose form nothing checks
+        path = save(made, tmp_path / f"{number}.dcm", ImplicitVRLittleEndian)
+        volume = read_volume(path)
+        assert volume.array[0, 0, 0] == {"2": 17, "1,5": 12}.get(slope, 7)
+        said = {"2": [], "1,5": ["RescaleSlope is written with a decimal comma (1,5)"]}
+        expected = [*said.get(slope, [f"RescaleSlope is '{slope}' in 1 of 1 images"]), "The image is constant"]
+        assert all(note.startswith(want) for note, want in zip(volume.notes, expected, strict=True))
+    assert "in 2 of 4 images" in " ".join(read_volume(tmp_path).notes)
+
+
+def test_empty_pixel_data_is_said_to_be_empty(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"its pixel data are empty \(0 bytes\)"):
+        read_volume(save(slice_at((0, 0, 0), 1, PixelData=b""), tmp_path / "x.dcm"))
+
+
 def test_what_gdcm_refuses_is_read_by_pydicom(tmp_path: Path) -> None:
     # R = Y + 1.402 (Cr - 128), G = Y - 0.344 (Cb - 128) - 0.714 (Cr - 128), B = Y + 1.772 (Cb - 128); PS3.3 C.7.6.3.1.2
     pixels = np.full((4, 6, 3), (100, 128, 178), np.uint8)

@@ -1,0 +1,109 @@
+"""What files say is part of a series and is not there: files that a DICOMDIR lists, parts of a concatenation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_folder import list_names
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, is_directory, read_header, text
+from MedCLIPSAMLib.volumes.dicom_values import numbers
+
+DEPTH = 8
+"""Maximum number of folders and file in an entry of a DICOMDIR (PS3.10 8.2)."""
+NAME = "DICOMDIR"
+
+Listing = Mapping[str, Sequence[tuple[str, Path]]]
+"""The UID of a series -> the UID and the path of each of its objects."""
+
+
+def directories_of(folder: Path, files: Collection[Path]) -> list[Path]:
+    """Find the DICOMDIRs among files of a folder, and those of the disc that the folder is a part of."""
+    above = [parent / NAME for parent in list(folder.resolve().parents)[:DEPTH]]
+    inside = [path for path in files if path.name.upper() == NAME]
+    return [path for path in (*inside, *above) if path.is_file() and is_directory(path)]
+
+
+def missing_files(directory: Path, uid: str, there: Collection[str]) -> list[str]:
+    """Name the files of a series that a DICOMDIR lists and that are not there, whatever the case of their names.
+
+    Args:
+        there: the UIDs of the objects that were read.
+    """
+    try:
+        listed = _read_listing(directory, directory.stat().st_mtime_ns).get(uid, ())
+    except (InputError, *DAMAGED):
+        return []
+    of_disc = lambda path: (directory.parent / path, directory.parent / path.as_posix().lower())
+    lost = [path for own, path in listed if own not in there and not any(place.exists() for place in of_disc(path))]
+    return [path.as_posix() for path in lost]
+
+
+def directory_notes(missing: Sequence[str]) -> list[str]:
+    """Say which files of a DICOMDIR are not there, as a list of one sentence or none."""
+    if not missing:
+        return []
+    files = "1 file" if len(missing) == 1 else f"{len(missing)} files"
+    return [f"{NAME} lists {files} of the series not there, so that slices are missing: {list_names(missing)}."]
+
+
+def concatenation_notes(frames: Sequence[Frame]) -> list[str]:
+    """Say which parts of images that are split into several files (PS3.3 C.7.6.16.2.2.4) are not there."""
+    parts: dict[str, set[int]] = defaultdict(set)
+    totals: dict[str, int] = defaultdict(int)
+    for header in {frame.path: frame.header for frame in frames}.values():
+        uid, part = text(header, "ConcatenationUID"), numbers(header.get("InConcatenationNumber"))
+        if uid and part:
+            total = numbers(header.get("InConcatenationTotalNumber")) or part
+            parts[uid].add(int(part[0]))
+            totals[uid] = max(totals[uid], int(total[0]), int(part[0]))
+    notes = []
+    for uid, there in parts.items():
+        if len(there) < totals[uid]:
+            lost = [str(number) for number in range(1, totals[uid] + 1) if number not in there]
+            notes.append(
+                f"{len(there)} of {totals[uid]} files of a concatenation are there, so that slices are missing: those "
+                f"of part {', '.join(lost)}. Give the folder with all of them."
+            )
+    return notes
+
+
+@lru_cache(maxsize=4)
+def _read_listing(directory: Path, changed: int) -> Listing:
+    """Read the records of a DICOMDIR, which lead to one another by their places in the file (PS3.3 F.3.2.2).
+
+    Args:
+        changed: when the file was; another time is another file.
+    """
+    header = read_header(directory)
+    records = {item.seq_item_tell: item for item in header.get("DirectoryRecordSequence") or []}
+    found: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    for series in records.values():
+        if text(series, "DirectoryRecordType") != "SERIES":
+            continue
+        seen: set[int] = set()
+        place = _place(series, "OffsetOfReferencedLowerLevelDirectoryEntity")
+        while place in records and place not in seen:
+            seen.add(place)
+            item = records[place]
+            if parts := _parts(item):
+                file = text(item, "ReferencedSOPInstanceUIDInFile"), Path(*parts)
+                found[text(series, "SeriesInstanceUID")].append(file)
+            place = _place(item, "OffsetOfTheNextDirectoryRecord")
+    return found
+
+
+def _place(record: Dataset, keyword: str) -> int:
+    return int((numbers(record.get(keyword)) or [0])[0])
+
+
+def _parts(item: Dataset) -> list[str]:
+    """Return the folders and the name of the file of a record; those that lead elsewhere are none."""
+    value = item.get("ReferencedFileID") or []
+    parts = [value] if isinstance(value, str) else [str(part) for part in value]
+    return [] if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts) else parts

@@ -1,0 +1,67 @@
+"""The size of the pixels of DICOM images: by which tag, and where 3D Slicer takes another one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from MedCLIPSAMLib.volumes.dicom_header import SPACINGS, STORAGE, Frame, object_class
+from MedCLIPSAMLib.volumes.dicom_values import shown
+
+TOMOGRAPHY = ("CT", "MR", "PT", "NM")
+"""Modalities whose images belong together even where they carry no positions."""
+GDCM_TAGS = {
+    "PixelSpacing": ("2", "3", "3.1", "4", "6", "6.1", "7", "20", "128"),
+    "ImagerPixelSpacing": ("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "12.1", "12.2", "12.3"),
+    "NominalScannedPixelSpacing": ("7",),
+    "ImagePlanePixelSpacing": ("481.1",),
+}
+"""The tags that GDCM, so ITK and 3D Slicer, takes the size from -> for which classes, after `STORAGE`; else 1 mm."""
+
+
+def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, float]:
+    """Return (between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
+    first = frames[0]
+    known = [frame.pixel_spacing for frame in frames if frame.pixel_spacing is not None]
+    if known:
+        spacing = Counter(known).most_common(1)[0][0]
+        low, high = np.min(known), np.max(known)
+        if any(not np.allclose(step, spacing, rtol=1e-3) for step in known):
+            notes.append(
+                f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {_format(spacing)} mm is used for "
+                "all, so that places on some slices are wrong."
+            )
+    else:
+        aspect = first.numbers("PixelAspectRatio")
+        spacing = (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
+        if first.text("Modality") in TOMOGRAPHY:
+            notes.append("The DICOM images do not say how large a pixel is: 1 mm was taken.")
+    better = SPACINGS[: SPACINGS.index(first.spacing_tag)] if first.spacing_tag else SPACINGS
+    for name in better:
+        if first.text(name):
+            notes.append(f"{name} is {shown(first.get(name))}, no size of a pixel: {_format(spacing)} mm was taken.")
+    slicer = _gdcm_spacing(first)
+    if slicer and not np.allclose(slicer, spacing, rtol=1e-3):
+        notes.append(
+            f"3D Slicer reads this kind of file with pixels of {_format(slicer)} mm, not of {_format(spacing)} mm "
+            f"({first.spacing_tag or 'PixelAspectRatio'}), so that masks do not fit the image that it loads."
+        )
+    return spacing
+
+
+def _gdcm_spacing(frame: Frame) -> tuple[float, float] | None:
+    """Return what GDCM takes for the size of a pixel; None where functional groups say it."""
+    if "PerFrameFunctionalGroupsSequence" in frame.header:
+        return None
+    own = object_class(frame.header).removeprefix(STORAGE)
+    for keyword, classes in GDCM_TAGS.items():
+        values = frame.numbers(keyword) if own in classes else []
+        if len(values) == 2 and min(values) > 0:
+            return values[0], values[1]
+    return 1.0, 1.0
+
+
+def _format(spacing: tuple[float, float]) -> str:
+    return f"{spacing[1]:.3g} x {spacing[0]:.3g}"

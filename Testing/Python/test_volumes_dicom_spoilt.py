@@ -1,0 +1,71 @@
+"""Series that one or a few slices spoil: missing in one time point, or there again under another UID."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_made import MR, save, slice_at
+from pydicom.uid import generate_uid
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import read_volume
+
+PHASES, SLICES = 3, 6
+IN_TURNS = [0, 2, 4, 1, 3, 5]
+SECONDS: dict[str, Callable[[int, int], int]] = {
+    "phase by phase": lambda p, k: SLICES * p + k,
+    "downwards": lambda p, k: SLICES * p + SLICES - 1 - k,
+    "in turns": lambda p, k: SLICES * p + IN_TURNS.index(k),
+    "slice by slice": lambda p, k: PHASES * k + p,
+}
+
+
+def write(folder: Path, second: Callable[[int, int], int], by_time: bool, lost: tuple[int, int]) -> None:
+    for p in range(PHASES):
+        for k in range(SLICES):
+            n = second(p, k)
+            told = {"AcquisitionTime": f"1000{n:02d}.5"} if by_time else {"InstanceNumber": str(n + 1)}
+            tags = {"SOPClassUID": MR, "Modality": "MR", "InstanceNumber": None} | told
+            if (p, k) != lost:
+                save(slice_at((0, 0, 2 * k), 10 * p + k, **tags), folder / f"{n:02d}.dcm")
+
+
+@pytest.mark.parametrize("lost", [(1, 2), (0, 5), (2, 3)])
+@pytest.mark.parametrize("by_time", [True, False])
+@pytest.mark.parametrize("order", SECONDS)
+def test_a_slice_that_is_missing_leaves_the_other_phases_whole(
+    tmp_path: Path, order: str, by_time: bool, lost: tuple[int, int]
+) -> None:
+    write(tmp_path, SECONDS[order], by_time, lost)
+    with pytest.raises(InputError, match="17 images at 6 positions in 3 phases"):
+        read_volume(tmp_path)
+    for p in range(PHASES):
+        volume = read_volume(tmp_path, phase=str(p + 1))
+        assert volume.array[:, 0, 0].tolist() == [10 * p + k for k in range(SLICES) if (p, k) != lost]
+        assert any("at 5 of 6 positions" in note for note in volume.notes) == (p == lost[0])
+
+
+def test_a_series_with_many_gaps_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, SECONDS["in turns"], True, (0, 0))
+    (tmp_path / "14.dcm").unlink()
+    with pytest.raises(InputError, match="no tag tells them apart"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_slices_that_are_there_again_under_another_uid_are_left_out(tmp_path: Path, count: int) -> None:
+    for name in ("a", "b"):
+        for k in range(4 if name == "a" else count):
+            save(slice_at((0, 0, 2 * k), k, SOPInstanceUID=generate_uid()), tmp_path / f"{name}{k}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3]
+    images = "1 image" if count == 1 else f"{count} images"
+    assert volume.notes == [f"Left out: {images} with the pixels of another one at the same position."]
+    made = slice_at((0, 0, 2), 1)
+    made.PixelData = np.full((4, 6), 9, np.int16).tobytes()
+    save(made, tmp_path / "other.dcm")
+    with pytest.raises(InputError, match="no tag tells them apart"):
+        read_volume(tmp_path)
