@@ -122,6 +122,8 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
                 stored = [(page, page.asarray()) for page in pages]
             return [turn(_pixels(page, pixels, path, notes, is_mask)) for page, pixels in stored], turned
     except (*damaged, OSError, ValueError, RuntimeError) as error:
+        if "imagecodecs" in str(error):  # as tifffile says of a compression that it does not read alone
+            raise _lacks("imagecodecs") from error
         raise InputError(
             f"'{path}' cannot be read as TIFF: {error}.", "Is the file complete? " + REMEDY.format(example="")
         ) from error
@@ -142,11 +144,15 @@ def _load_tifffile() -> Any:
     try:
         import tifffile
     except ImportError as error:
-        raise InputError(
-            f"This kind of TIFF needs a package that is not installed: {error.name}.",
-            "In 3D Slicer press Install under Installation, elsewhere run: pip install tifffile",
-        ) from error
+        raise _lacks("tifffile") from error
     return tifffile
+
+
+def _lacks(package: str) -> InputError:
+    return InputError(
+        f"This kind of TIFF needs a package that is not installed: {package}.",
+        f"Run: pip install {package} (in 3D Slicer in the Python console: slicer.util.pip_install('{package}')).",
+    )
 
 
 def _read_stack(file: Any, total: int, path: Path) -> np.ndarray:

@@ -155,6 +155,19 @@ def test_damaged_and_hostile_files_end_in_a_message(tmp_path: Path, caplog: pyte
         read_volume(tmp_path / "large.tif")
 
 
+def test_a_package_that_is_lacking_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tifffile says it of LZW without imagecodecs."""
+    tifffile.imwrite(tmp_path / "colors.tif", np.ones((4, 5, 3), np.uint16), photometric="rgb")
+
+    def refuse(*_: object) -> None:
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", refuse)
+    with pytest.raises(InputError, match="not installed: imagecodecs") as raised:
+        read_volume(tmp_path / "colors.tif")
+    assert raised.value.remedy.startswith("Run: pip install imagecodecs")
+
+
 def test_pages_of_more_pixels_than_are_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # of which Pillow reads twice as many
     for kind in (np.uint16, np.float64):  # which Pillow opens, and does not
