@@ -237,9 +237,11 @@ class TextSegmenter:
                 is prompted again without them, then without the box, and the mask that follows most points is taken.
 
         Raises:
-            InputError: no image yet, or logits of another shape.
+            InputError: no image yet, no object, boxes or points outside of the image, or logits of another shape.
         """
-        self._require_images()
+        sam_prompts.require_within(self._require_images().sam.shape)
+        if not len(sam_prompts):
+            raise InputError("No box and no point was given.", "Give boxes or points of at least one object.")
         side = self.sam.image_size // 4
         if logits is not None and logits.shape != (len(sam_prompts), side, side):
             raise InputError(
