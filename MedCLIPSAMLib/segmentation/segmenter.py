@@ -3,7 +3,7 @@
     segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
     segmenter.set_image(image)                      # uint8 (H, W, 3)
     where = segmenter.saliency("brain tumor")       # map, presence
-    result = segmenter.segment("brain tumor")       # mask, score, boxes, and the message for the user
+    result = segmenter.segment("brain tumor")       # mask, score, sam_prompts.boxes, and the message for the user
 
     segmenter.set_images(images)                    # several of one size, which a GPU takes together
     results = segmenter.segment_each(["brain tumor", "ventricles"])    # a dictionary by prompt for each of them
