@@ -237,7 +237,8 @@ class TextSegmenter:
                 is prompted again without them, then without the box, and the mask that follows most points is taken.
 
         Raises:
-            InputError: no image yet, no object, boxes or points outside of the image, or logits of another shape.
+            InputError: no image yet, no object, boxes or points outside of the image, or logits of another shape or
+                not finite.
         """
         sam_prompts.require_within(self._require_images().sam.shape)
         if not len(sam_prompts):
@@ -248,6 +249,8 @@ class TextSegmenter:
                 f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
                 "Give one array for each object.",
             )
+        if logits is not None and not np.isfinite(logits).all():
+            raise InputError("Expected finite mask logits, got NaN or infinity.", "Give numbers, positive inside.")
         ask = lambda images: [predict_prompted_mask(images, sam_prompts, logits, self._settings)]
         found = self._predict_masks([0], ask, {} if seconds is None else seconds, context)[0]
         return found.mask, found.quality
