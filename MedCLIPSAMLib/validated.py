@@ -27,9 +27,9 @@ Choice = Annotated[E, Strict(False)]
 def settings_class(cls: type[T]) -> type[T]:
     """Make a frozen dataclass that refuses values of another type or out of range with `InputError`.
 
-    Ranges are in the annotations (`Annotated[int, Field(ge=1)]`); the description of a field is the remedy of
-    its error. Numbers are finite, unless the annotation allows others. Conditions on several fields are checked by
-    `__post_init__`.
+    Ranges are in the annotations (`Annotated[int, Field(ge=1)]`); the description of a field is the remedy for a number
+    out of its range. Numbers are finite, unless the annotation allows others. Conditions on several fields are checked
+    by `__post_init__`.
     """
     made = dataclass(cls, frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
     plain = made.__init__
@@ -99,6 +99,7 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
         return InputError(f"Expected a known setting, got '{where}'.", f"Use one of: {', '.join(known)}.")
     expected = first["msg"].removeprefix("Input should be ")
     expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
-    description = known[name].description if name in known else None
+    of_range = first["type"].startswith(("greater", "less"))
+    description = known[name].description if of_range and name in known else None
     remedy = description or "Choose another value."
     return InputError(f"Setting '{where}': expected {expected}, got {first['input']!r}.", remedy)

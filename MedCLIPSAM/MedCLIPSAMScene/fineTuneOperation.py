@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +37,16 @@ class FineTuneOperation:
 
     Args:
         transport: see `LongRun`.
+        ended: called when a run has ended, before its `finished`: the files of a model may be others now.
 
     Attributes:
         task: the run; its `onProgress` gets the fields of `finetune.step_log.StepFigures` after every step, and before
             them, in the stage "encoding" of a training of the heads alone, the fraction.
     """
 
-    def __init__(self, transport) -> None:
+    def __init__(self, transport, ended: Callable[[], None] = lambda: None) -> None:
         self.task = LongRun(transport, self._readResult)
+        self._ended = ended
         self._name = ""
 
     def run(self, captions: str, name: str, timeout: float | None = None, **named) -> FineTuneResult:
@@ -79,6 +81,11 @@ class FineTuneOperation:
         Raises:
             InputError, WorkerError: see `LongRun.start`.
         """
+
+        def end(result, error) -> None:
+            self._ended()
+            finished(result, error)
+
         ask = lambda: self.task.client.finetune(
             captions,
             name,
@@ -89,7 +96,7 @@ class FineTuneOperation:
             out=out,
             replace=replace,
         )
-        self.task.start(ask, finished)
+        self.task.start(ask, end)
         self._name = name
 
     def _readResult(self, fields: Mapping[str, Any]) -> FineTuneResult:

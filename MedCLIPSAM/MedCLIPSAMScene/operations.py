@@ -28,7 +28,7 @@ class Operations:
         self.refine = RefineOperation(self.session)
         self.propagate = PropagateOperation(self.session)
         self.export = ExportOperation(makeTransport())
-        self.fineTune = FineTuneOperation(makeTransport())
+        self.fineTune = FineTuneOperation(makeTransport(), self.session.forgetModels)
         self.review = ReviewOperation()
 
     def addSegment(self, segmentationNode, name: str) -> str:

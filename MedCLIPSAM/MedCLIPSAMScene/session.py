@@ -136,6 +136,10 @@ class Session:
         if self.job is not None:
             self.job.cancel()
 
+    def forgetModels(self) -> None:
+        """Let the worker load the models again for the next job, where their files have changed."""
+        self._loadedModels = None
+
     def forgetScene(self) -> None:
         """Cancel the running job and drop the undo states before the scene is closed. The worker keeps running."""
         self.cancel()

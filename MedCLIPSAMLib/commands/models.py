@@ -1,4 +1,4 @@
-"""`medclipsam models`: list models, show where they are, and download them."""
+"""`medclipsam models`: list models, show where they are, download them, and remove one's own."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..errors import OutputError
 from .options import AsJson, ModelsDir
 from .progress import progress_bar
 from .table import print_table
 
-app = typer.Typer(help="List, find and download models.", no_args_is_help=True)
+app = typer.Typer(help="List, find, download and remove models.", no_args_is_help=True)
 
-Checksums = Annotated[bool, typer.Option("--checksums", help="Read every file and compare its SHA-256.")]
+Checksums = Annotated[bool, typer.Option("--checksums", help="Compare the SHA-256 of all files; load models without.")]
 KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where both kinds have the name.")]
 
 
@@ -26,9 +27,14 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
     """
     from rich.table import Table
 
-    from ..models.store import statuses
+    if checksums:
+        from ..models.check import check_models
 
-    found = statuses(models_dir, checksums)
+        found = check_models(models_dir)
+    else:
+        from ..models.store import statuses
+
+        found = statuses(models_dir)
     if as_json:
         typer.echo(json.dumps([status.as_dict() for status in found], indent=2))
         return
@@ -68,6 +74,27 @@ def download(name: str, kind: KindOption = None) -> None:
     with progress_bar(name, unit="bytes") as context:
         folder = fetch(find(name, kind), context=context)
     typer.echo(folder)
+
+
+@app.command()
+def remove(
+    name: str,
+    models_dir: ModelsDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only said what would be.")] = False,
+) -> None:
+    """Remove a model of your own: its folder, not the run that trained it, and never one of the catalogue.
+
+    Example: medclipsam models remove my-clip --yes
+    """
+    from ..files.folder import remove_folder
+    from ..models.store import own_folder
+
+    folder = own_folder(name, models_dir)
+    if not yes:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        raise OutputError(f"'{folder}' with {size / 1e6:.0f} MB would be removed.", "Give --yes to remove it.")
+    remove_folder(folder)
+    typer.echo(f"Removed {folder}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""SHA-256 of model files, and the record of downloads into a folder."""
+"""SHA-256 of model files, and their record in a folder that was downloaded or trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .atomic import atomic_path
 from .json_text import read_json
 
 MANIFEST = "manifest.json"
-"""In a folder of downloaded files: {file: {"sha256", "size", "url"}}."""
+"""In such a folder: {file: {"sha256", "size", "url"}}; the url of a trained one is empty."""
 
 
 def sha256_of(path: Path) -> str:
@@ -20,7 +20,7 @@ def sha256_of(path: Path) -> str:
 
 
 def read_recorded(folder: Path) -> dict[str, str]:
-    """Read the SHA-256 by file name recorded at the download into `folder`; empty without a readable record."""
+    """Read the SHA-256 by file name recorded when `folder` was made; empty without a readable record."""
     try:
         entries = read_json(folder / MANIFEST)
         return {name: str(entry["sha256"]) for name, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""Write a folder under a temporary name and rename it, so that a killed run leaves no half folder."""
+"""Write a folder under a temporary name and rename it, and remove it so, that a killed run leaves no half folder."""
 
 from __future__ import annotations
 
@@ -42,6 +42,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(
             f"'{path}' cannot be written: {error.strerror or error}.", "Make room on the disk, or choose another place."
+        ) from error
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, or a link to one, whole or not at all.
+
+    It is renamed first; where that run is killed, the next one for the same path removes the rest.
+
+    Raises:
+        OutputError: a run is writing it, or it cannot be removed.
+    """
+    try:
+        with hold_lock(path.with_name(f".{path.name}.lock")):
+            path.rename(path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial"))
+            _clean_up(path)
+    except BlockingIOError as error:
+        raise OutputError(f"A run is writing '{path}'.", "Wait for it.") from error
+    except OSError as error:
+        raise OutputError(
+            f"'{path}' cannot be removed: {error.strerror or error}.", "Check its permissions."
         ) from error
 
 

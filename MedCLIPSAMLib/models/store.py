@@ -16,7 +16,7 @@ from ..resources import resource_path
 from . import catalogue
 from .catalogue import MODELS
 from .catalogue_entry import Kind, Model
-from .trained import trained_folder, trained_models
+from .trained import ENTRY, trained_folder, trained_models
 
 ENVIRONMENT = "MEDCLIPSAM_MODELS"
 """Environment variable that names an offline folder of models."""
@@ -34,7 +34,7 @@ class Status:
         state: "shipped", "offline" (in a folder that the user named), "downloaded" and "trained" (the user's own) can
             be used; "incomplete", "damaged" and "missing" can not.
         folder: where the model is, or would be downloaded to.
-        detail: the problem; empty when there is none.
+        detail: the problem, or which files have no checksum where they are compared; empty when there is none.
     """
 
     model: Model
@@ -140,6 +140,27 @@ def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = No
         raise
 
 
+def own_folder(name: str, models_dir: Path | str | None = None) -> Path:
+    """Find the folder of a model of the user's own, also of one whose entry cannot be used.
+
+    Raises:
+        ModelError: a model of the catalogue, or no such model.
+    """
+    if any(name in (model.name, model.folder) for model in MODELS):
+        raise ModelError(f"'{name}' is a model of the catalogue, not your own.", "Name one that you trained or added.")
+    folders = _own_folders(models_dir)
+    is_name = bool(name) and Path(name).name == name and not name.startswith(".")
+    found = [folder / name for folder in folders if is_name and (folder / name / ENTRY).is_file()]
+    if not found:
+        places = ", ".join(f"'{folder}'" for folder in folders)
+        own = [*(model.name for model in trained_models(folders)[0])]
+        raise ModelError(
+            f"There is no model of your own '{name}' in {places}.",
+            f"There are: {', '.join(own)}." if own else "Name the folder of models that it is in.",
+        )
+    return found[0]
+
+
 def find_model_folder(model: Model, models_dir: Path | str | None = None) -> Path:
     """Find the folder of a model that can be used.
 
@@ -174,7 +195,7 @@ def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[S
         if named:
             if not Path(named).expanduser().is_dir():
                 raise ModelError(f"The folder of models '{named}' does not exist.", f"Correct {by}.")
-            yield "offline", Path(named).expanduser() / model.folder
+            yield "trained" if model.trained else "offline", Path(named).expanduser() / model.folder
     if model.shipped:
         yield "shipped", resource_path("models") / model.folder
     elif model.trained:
@@ -192,18 +213,20 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
     ]
     if absent:
         return Status(model, "incomplete", folder, f"it lacks {', '.join(absent)}")
-    known = read_recorded(folder) if checksums else {}
     for file in model.files:
         path = folder / file.name
-        if not path.is_file():
-            continue
-        size = path.stat().st_size
-        if file.size is not None and size != file.size:
-            return Status(model, "damaged", folder, f"'{file.name}' has {size} bytes, not {file.size}")
-        expected = file.sha256 or known.get(file.name)
-        if checksums and expected and sha256_of(path) != expected:
-            return Status(model, "damaged", folder, f"the checksum of '{file.name}' is wrong")
-    return Status(model, origin, folder)
+        if file.size is not None and path.is_file() and path.stat().st_size != file.size:
+            return Status(model, "damaged", folder, f"'{file.name}' has {path.stat().st_size} bytes, not {file.size}")
+    if not checksums:
+        return Status(model, origin, folder)
+    known = read_recorded(folder) | {file.name: file.sha256 for file in model.files if file.sha256}
+    needed = [*(file.name for file in model.files), *(path.name for path in folder.iterdir() if path.suffix in WEIGHTS)]
+    present = [name for name in dict.fromkeys(needed) if (folder / name).is_file()]
+    for name in present:
+        if name in known and sha256_of(folder / name) != known[name]:
+            return Status(model, "damaged", folder, f"the checksum of '{name}' is wrong")
+    unknown = [name for name in present if name not in known]
+    return Status(model, origin, folder, f"no checksum of {', '.join(unknown)}" if unknown else "")
 
 
 def experience(names: Iterable[tuple[str, Kind]], models_dir: Path | None = None) -> list[dict[str, str]]:

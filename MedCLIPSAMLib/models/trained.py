@@ -17,6 +17,7 @@ from typing import Any
 import platformdirs
 
 from ..errors import ModelError
+from ..files.checksums import record, sha256_of
 from ..files.folder import atomic_folder
 from ..files.json_text import read_json
 from ..renamed_settings import with_current_names
@@ -215,6 +216,8 @@ def write_trained(
 ) -> Path:
     """Add a trained model to a folder of models, whole or not at all; one of the same name is replaced.
 
+    The SHA-256 of its files are recorded, as those of a download are.
+
     Args:
         base: the entry of the model that it was trained from, whose licence and settings of the maps it takes over.
         write_model: writes configurations, vocabulary and `WEIGHTS_FILE` into the folder that it is given.
@@ -243,5 +246,7 @@ def write_trained(
     target = parent / name
     with atomic_folder(target) as temporary:
         write_model(temporary)
+        for path in sorted(path for path in temporary.rglob("*") if path.is_file()):
+            record(temporary, path.relative_to(temporary).as_posix(), sha256_of(path), path.stat().st_size, "")
         (temporary / ENTRY).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     return target

@@ -16,6 +16,9 @@ from ..files.atomic import atomic_path
 from .acceleration.memory import is_out_of_memory
 from .layouts import some, without_buffers
 
+DISTRIBUTED = "module."
+"""What torch's DistributedDataParallel puts before the names of all weights."""
+
 
 def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors as a .safetensors file, whole or not at all.
@@ -31,9 +34,11 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Map
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a .safetensors file, or of a PyTorch file (its "model" entry, if it has one), on the CPU.
+    """Return the tensors of a .safetensors file, or of a PyTorch file, on the CPU.
 
-    They are mapped into memory, not read into it, but for PyTorch's format before 1.6.
+    Of a checkpoint that a training wrote, they are its entry "model" (Meta's) or "state_dict" (open_clip's, whose names
+    begin with "module." where several GPUs trained). They are mapped into memory, not read into it, but for PyTorch's
+    format before 1.6.
 
     Raises:
         ModelError: a truncated or foreign file, one that holds more than tensors and could run code, or values that are
@@ -61,11 +66,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise ModelError(
             f"'{path}' is damaged, or holds more than weights: {reason}.", "Get the file again from its source."
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]
+    for entry in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(entry), dict):
+            state = state[entry]
     is_table = isinstance(state, dict) and bool(state)
     if not is_table or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise ModelError(f"Expected a table of weights in '{path}'.", "Get the file again from its source.")
+    if all(name.startswith(DISTRIBUTED) for name in state):
+        state = {name.removeprefix(DISTRIBUTED): tensor for name, tensor in state.items()}
     state = without_buffers(state)
     broken = sorted(name for name, tensor in state.items() if not _is_finite(tensor))
     if broken:
@@ -87,7 +95,7 @@ def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], pat
     """Load every tensor of `state` into `model`, which must have exactly these.
 
     Raises:
-        ModelError: names are missing or left over, or shapes differ; the message names a few.
+        ModelError: names are missing or left over, shapes differ, or weights are whole numbers; the message names some.
     """
     wanted = without_buffers(model.state_dict())
     for what, names in (
@@ -103,4 +111,10 @@ def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], pat
                 f"'{path}' does not fit its configuration: it {what} {some(sorted(names))}.",
                 "Get the weights and the configuration from the same source.",
             )
+    is_whole = lambda name: wanted[name].is_floating_point() and not state[name].is_floating_point()
+    if whole := sorted(filter(is_whole, wanted)):
+        raise ModelError(
+            f"Expected floating-point weights in '{path}', got {state[whole[0]].dtype} in {some(whole)}.",
+            "Get the weights as they were before they were quantized.",
+        )
     model.load_state_dict(state, strict=False)

@@ -10,6 +10,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from ..choices import SamPromptKind
+from ..errors import InputError
 from ..validated import Choice, settings_class
 from .components import bounds
 
@@ -41,18 +42,40 @@ class SamPrompts:
         boxes: (B, 4) float32, x0 y0 x1 y1, edges of the outermost pixels; without rows when only points are used.
         points: (B, P, 2) float32, x y.
         labels: (B, P) int32, 1 inside, 0 outside.
+
+    Raises:
+        InputError: other shapes, an object without box and points, numbers that are not finite, a box that ends before
+            it begins, or another label.
     """
 
     boxes: np.ndarray
     points: np.ndarray
     labels: np.ndarray
 
+    def __post_init__(self) -> None:
+        boxes, points, labels = self.boxes, self.points, self.labels
+        count = len(points) if points.ndim else 0
+        fits = boxes.shape in ((0, 4), (count, 4)) and points.ndim == 3 and points.shape[2] == 2
+        if not fits or labels.shape != points.shape[:2] or (count and not len(boxes) and not points.shape[1]):
+            raise InputError(
+                "Expected boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, "
+                f"got boxes {boxes.shape}, points {points.shape} and labels {labels.shape}.",
+                "Give those of at least one object.",
+            )
+        for box in boxes:
+            if not np.isfinite(box).all() or (box[:2] >= box[2:]).any():
+                raise InputError(f"Expected a box of x0 < x1 and y0 < y1, got {_shown(box)}.", "Give x0, y0, x1, y1.")
+        if not np.isfinite(points).all():
+            raise InputError("Expected points of finite numbers, got NaN or infinity.", "Give x, y in pixels.")
+        if strange := sorted({*labels.ravel().tolist()} - {0, 1}):
+            raise InputError(f"Expected labels of points of 1 and 0, got {strange[0]}.", "1 is inside, 0 outside.")
+
     @classmethod
     def from_boxes(cls, boxes: np.ndarray) -> SamPrompts:
         """Make prompts from boxes alone, (B, 4)."""
+        boxes = boxes.reshape(-1, 4).astype(np.float32)
         count = len(boxes)
-        points, labels = np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.int32)
-        return cls(boxes.reshape(-1, 4).astype(np.float32), points, labels)
+        return cls(boxes, np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.int32))
 
     @classmethod
     def none(cls) -> SamPrompts:
@@ -61,6 +84,22 @@ class SamPrompts:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def require_within(self, shape: tuple[int, int]) -> None:
+        """Refuse boxes and points that lie outside of an image (H, W), by a pixel or more.
+
+        Raises:
+            InputError: naming the first one.
+        """
+        height, width = shape
+        for what, ends in (("box", self.boxes), ("point", self.points.reshape(-1, 2))):
+            for end in ends:
+                x, y = end[::2], end[1::2]
+                if min(x.min(), y.min()) <= -1 or x.max() >= width + 1 or y.max() >= height + 1:
+                    raise InputError(
+                        f"The {what} {_shown(end)} lies outside of the image of {width} x {height} pixels.",
+                        "Give pixels of the image: x from the left, y from the top.",
+                    )
 
     def row(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
         """Return (box, points, labels) of one object, None for what it does not have."""
@@ -100,6 +139,10 @@ def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> 
     columns, rows = np.floor(points).astype(int).T
     height, width = mask.shape
     return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
+
+
+def _shown(numbers: np.ndarray) -> str:
+    return "[" + ", ".join(f"{number:g}" for number in numbers) + "]"
 
 
 def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, ...]) -> tuple[float, float, float, float]:

@@ -3,7 +3,7 @@
     segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
     segmenter.set_image(image)                      # uint8 (H, W, 3)
     where = segmenter.saliency("brain tumor")       # map, presence
-    result = segmenter.segment("brain tumor")       # mask, score, boxes, and the message for the user
+    result = segmenter.segment("brain tumor")       # mask, score, sam_prompts.boxes, and the message for the user
 
     segmenter.set_images(images)                    # several of one size, which a GPU takes together
     results = segmenter.segment_each(["brain tumor", "ventricles"])    # a dictionary by prompt for each of them
@@ -237,15 +237,20 @@ class TextSegmenter:
                 is prompted again without them, then without the box, and the mask that follows most points is taken.
 
         Raises:
-            InputError: no image yet, or logits of another shape.
+            InputError: no image yet, no object, boxes or points outside of the image, or logits of another shape or
+                not finite.
         """
-        self._require_images()
+        sam_prompts.require_within(self._require_images().sam.shape)
+        if not len(sam_prompts):
+            raise InputError("No box and no point was given.", "Give boxes or points of at least one object.")
         side = self.sam.image_size // 4
         if logits is not None and logits.shape != (len(sam_prompts), side, side):
             raise InputError(
                 f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
                 "Give one array for each object.",
             )
+        if logits is not None and not np.isfinite(logits).all():
+            raise InputError("Expected finite mask logits, got NaN or infinity.", "Give numbers, positive inside.")
         ask = lambda images: [predict_prompted_mask(images, sam_prompts, logits, self._settings)]
         found = self._predict_masks([0], ask, {} if seconds is None else seconds, context)[0]
         return found.mask, found.quality

@@ -128,15 +128,12 @@ class WorkerClient(Connection):
         Args:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
-            masks: (B, H, W) uint8 or bool, a mask to start from for each object, not 0 inside; H, W as the image.
+            masks: (B, H, W), a mask to start from for each object, not 0 inside; H, W as the image.
         """
-        named = (
-            ("boxes", boxes, np.float32),
-            ("points", points, np.float32),
-            ("labels", labels, np.int32),
-            ("masks", masks, np.uint8),
-        )
-        arrays = {name: np.asarray(array, dtype) for name, array, dtype in named if array is not None}
+        named = {"boxes": boxes, "points": points, "labels": labels}
+        arrays = {name: np.asarray(array, np.float32) for name, array in named.items() if array is not None}
+        if masks is not None:
+            arrays["masks"] = (np.asarray(masks) != 0).astype(np.uint8)
         self._ensure_given(key)
         return self._request("predict_mask", {"image": key, "slice": int(number)}, arrays)
 
@@ -161,7 +158,7 @@ class WorkerClient(Connection):
             method: "memory" or "boxes"; see `propagation.propagate_masks`.
         """
         numbers = sorted(masks)
-        arrays = {"masks": np.stack([np.asarray(masks[k], np.uint8) for k in numbers])}
+        arrays = {"masks": np.stack([np.asarray(masks[k]) != 0 for k in numbers]).astype(np.uint8)}
         self._ensure_given(key)
         return self._request(
             "propagate_masks", {"image": key, "slices": numbers, "reach": reach, "method": method}, arrays

@@ -23,6 +23,7 @@ from .fields import models_folder, text_of
 from .images import ImageStack, ReceivedImages
 from .protocol import Message
 from .reply import Answer, Reply, run_context
+from .request_kinds import check_request
 from .segmenting import answer_predict_mask, answer_propagate_masks, propagate, segment
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,7 @@ class Engine:
         Raises:
             MedCLIPSAMError: with a cause and a remedy.
         """
-        if message.type not in self._handlers:
-            raise InputError(
-                f"Expected a request of {', '.join(self._handlers)}, got '{message.type}'.", "Use one of them."
-            )
+        check_request(message)
         return self._handlers[message.type](message, reply)
 
     def _ready(self, message: Message) -> tuple[TextSegmenter, Settings, ImageStack]:

@@ -12,7 +12,7 @@ from ..segmentation.expected_dsc import require_predictor
 from ..segmentation.segmenter import load_segmenter
 from ..segmentation.settings import default_settings
 from ..validated import with_changes
-from .fields import models_folder, settings_of
+from .fields import models_folder, settings_of, text_of
 from .protocol import Message
 from .reply import Answer, Reply, run_context
 
@@ -25,12 +25,10 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     from ..export.export import check_request, export
     from ..export.job import ExportSettings
 
-    text = lambda name: str(message.fields.get(name) or "")
+    text = lambda name: text_of(message, name, "")
     if not text("inputs") or not text("out"):
         raise InputError("No inputs or no folder for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
-    if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
-        raise InputError(f"Expected an object of prompts by label, got {prompts!r}.", 'Send {"tumor": "brain tumor"}.')
     export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
     cases = find_cases(Path(text("inputs")), prompts, negative=text("negative") or None)
     wanted = sorted({prompt for case in cases for prompt in case.prompts.values()})

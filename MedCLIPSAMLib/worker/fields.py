@@ -19,11 +19,11 @@ from .reply import Answer
 
 
 def text_of(message: Message, name: str, default: str | None = None) -> str:
-    """Read a field as text; InputError where it is none."""
-    value = message.fields.get(name)
+    """Read a text; InputError where it is absent and there is no default."""
+    value: str | None = message.fields.get(name)
     value = default if value is None else value
-    if not isinstance(value, str):
-        raise InputError(f"Expected text as '{name}' of '{message.type}', got {value!r}.", f"Send '{name}' as text.")
+    if value is None:
+        raise InputError(f"Expected text as '{name}' of '{message.type}', got nothing.", f"Send '{name}'.")
     return value
 
 
@@ -32,33 +32,21 @@ def models_folder(message: Message) -> Path | None:
     return Path(text_of(message, "models_dir")) if message.fields.get("models_dir") else None
 
 
-def require_slice(number: Any, count: int) -> None:
-    """Raise InputError for what is no slice number of a stack of `count`."""
-    if type(number) is not int or not 0 <= number < count:
-        raise InputError(f"Expected a slice from 0 to {count - 1}, got {number!r}.", "Give a number in this range.")
-
-
 def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
     """Read SAM prompts: boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
     boxes, points, labels = (arrays.get(name) for name in ("boxes", "points", "labels"))
-    count = len(boxes) if boxes is not None and boxes.ndim else len(points) if points is not None and points.ndim else 0
-    boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
-    points = np.zeros((count, 0, 2), np.float32) if points is None else points
-    labels = np.zeros((count, 0), np.int32) if labels is None else labels
-    fits = boxes.shape in ((0, 4), (count, 4)) and points.ndim == 3 and points.shape[::2] == (count, 2)
-    if not count or not fits or labels.shape != points.shape[:2] or not (len(boxes) or points.shape[1]):
-        raise InputError(
-            "Expected boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, "
-            f"got boxes {boxes.shape}, points {points.shape} and labels {labels.shape}.",
-            "Send those of at least one object.",
-        )
+    count = len(boxes) if boxes is not None and boxes.ndim else 0
+    boxes = np.zeros((0, 4)) if boxes is None else boxes
+    points = np.zeros((count, 0, 2)) if points is None else points
+    labels = np.zeros((count, 0)) if labels is None else labels
+    SamPrompts(boxes, points, labels)  # is refused by its labels as they were sent: 0.5 is no 0
     return SamPrompts(boxes.astype(np.float32), points.astype(np.float32), labels.astype(np.int32))
 
 
 def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
     """Read the prompts and the negative prompt of a message."""
     prompts = message.fields.get("prompts")
-    if not isinstance(prompts, list) or not prompts or not all(isinstance(prompt, str) for prompt in prompts):
+    if not prompts:
         raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
     return tuple(prompts), text_of(message, "negative", "") or None
 

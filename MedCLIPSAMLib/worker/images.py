@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,11 +19,20 @@ MAX_SLICES = 10_000
 MAX_BYTES = 16 << 30
 """Maximum bytes of such a stack; a CT of the whole body has a tenth of it."""
 
+MAX_NAMED = 5
+"""Maximum number of missing slices that an error names."""
+
 
 class ImageStack:
-    """Images of one size, uint8 (N, H, W, 3), as the slices of a pipeline; see `pipeline.segment_volume.Slices`."""
+    """Images of one size, uint8 (N, H, W, 3), as the slices of a pipeline; see `pipeline.segment_volume.Slices`.
 
-    def __init__(self, images: np.ndarray) -> None:
+    Args:
+        key: what the client calls it.
+        received: (N,) bool, which of the slices were sent.
+    """
+
+    def __init__(self, key: str, images: np.ndarray, received: np.ndarray) -> None:
+        self._key, self._received = key, received
         self.images = images
 
     def __len__(self) -> int:
@@ -37,13 +47,35 @@ class ImageStack:
         """Size (H, W) of an image."""
         return self.images.shape[1], self.images.shape[2]
 
+    def require(self, numbers: Sequence[int]) -> None:
+        """Refuse slices that are not in the stack, are named twice, or were not sent.
+
+        Raises:
+            InputError: naming them.
+        """
+        for number in numbers:
+            if not 0 <= number < len(self):
+                raise InputError(
+                    f"Expected a slice from 0 to {len(self) - 1}, got {number}.", "Give a number in this range."
+                )
+        if len(set(numbers)) < len(numbers):
+            raise InputError(f"Expected each slice once, got {', '.join(map(str, numbers))}.", "Send each number once.")
+        if missing := [str(number) for number in numbers if not self._received[number]]:
+            rest = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+            named = ", ".join(missing[:MAX_NAMED]) + rest
+            raise InputError(f"Slices of '{self._key}' were not sent: {named}.", "Send them first.")
+
+    def put(self, number: int, image: np.ndarray) -> None:
+        """Store a slice that was sent."""
+        self.images[number], self._received[number] = image, True
+
 
 class ReceivedImages:
     """The images that the client sent: some stacks by key, and one large stack that is sent slice by slice."""
 
     def __init__(self) -> None:
-        self._stacks: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._large: dict[str, np.ndarray] = {}
+        self._stacks: OrderedDict[str, ImageStack] = OrderedDict()
+        self._large: dict[str, ImageStack] = {}
 
     def receive(self, message: Message) -> int:
         """Store the images of a message, and return the number of slices of their stack.
@@ -54,25 +86,27 @@ class ReceivedImages:
             InputError: no images, or a slice that does not fit its stack.
         """
         key, images = text_of(message, "key"), message.arrays.get("images")
-        stack = images[None] if images is not None and images.ndim == 3 else images
-        if stack is None or stack.ndim != 4 or stack.shape[3] != 3 or stack.dtype != np.uint8 or 0 in stack.shape:
+        array = images[None] if images is not None and images.ndim == 3 else images
+        if array is None or array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or 0 in array.shape:
             got = "nothing" if images is None else f"{images.dtype} {images.shape}"
             raise InputError(
                 f"Images '{key}': expected uint8 (H, W, 3) or (N, H, W, 3), got {got}.", "Send RGB images of 8 bits."
             )
-        if message.fields.get("of") is not None:
-            stack = self._with_slice(key, stack, message.fields.get("slice"), message.fields["of"])
-            self._large = {key: stack}  # besides the images that the client counts on
-            return len(stack)
-        self._stacks[key] = stack
+        number, count = message.fields.get("slice"), message.fields.get("of")
+        if number is not None or count is not None:
+            self._large = {key: self._with_slice(key, array, number, count)}  # besides those that the client counts on
+            self._stacks.pop(key, None)
+            return len(self._large[key])
+        self._large.pop(key, None)
+        self._stacks[key] = ImageStack(key, array, np.ones(len(array), bool))
         self._stacks.move_to_end(key)
         keep = message.fields.get("keep")
-        if isinstance(keep, list):
+        if keep is not None:
             for other in [other for other in self._stacks if other != key and other not in keep]:
                 del self._stacks[other]
         while len(self._stacks) > MAX_IMAGES:
             self._stacks.popitem(last=False)
-        return len(stack)
+        return len(array)
 
     def find(self, message: Message) -> ImageStack:
         """Find the stack that a message is about.
@@ -82,18 +116,18 @@ class ReceivedImages:
         """
         key = text_of(message, "image")
         if key in self._large:
-            return ImageStack(self._large[key])
+            return self._large[key]
         if key not in self._stacks:
             raise InputError(f"The worker has no images '{key}'.", "Send them first.")
         self._stacks.move_to_end(key)
-        return ImageStack(self._stacks[key])
+        return self._stacks[key]
 
-    def _with_slice(self, key: str, image: np.ndarray, number: object, count: object) -> np.ndarray:
+    def _with_slice(self, key: str, image: np.ndarray, number: int | None, count: int | None) -> ImageStack:
         """Store a slice in the stack of that name, which is sent slice by slice, and return the stack."""
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= MAX_SLICES or len(image) != 1:
-            raise InputError(f"Expected 1 to {MAX_SLICES} slices of a stack, got {count!r}.", "Send each slice alone.")
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
-            raise InputError(f"Expected a slice from 0 to {count - 1}, got {number!r}.", "Give a number in this range.")
+        if count is None or not 0 < count <= MAX_SLICES or len(image) != 1:
+            raise InputError(f"Expected 1 to {MAX_SLICES} slices of a stack, got {count}.", "Send each slice alone.")
+        if number is None or not 0 <= number < count:
+            raise InputError(f"Expected a slice from 0 to {count - 1}, got {number}.", "Give a number in this range.")
         size = count * image[0].nbytes
         if size > MAX_BYTES:
             raise InputError(
@@ -101,7 +135,14 @@ class ReceivedImages:
                 f"Send fewer slices, or smaller ones: {MAX_BYTES / 1e9:.0f} GB at most.",
             )
         stack = self._large.get(key)
-        if stack is None or stack.shape != (count, *image.shape[1:]):
-            stack = np.zeros((count, *image.shape[1:]), np.uint8)
-        stack[number] = image[0]
+        if stack is None:
+            stack = ImageStack(key, np.zeros((count, *image.shape[1:]), np.uint8), np.zeros(count, bool))
+        if stack.images.shape != (count, *image.shape[1:]):
+            one_of = lambda count, height, width, channels: f"one of {count} slices of {width} x {height}"
+            raise InputError(
+                f"Slice {number} of '{key}': expected {one_of(*stack.images.shape)}, "
+                f"got {one_of(count, *image.shape[1:])}.",
+                "Send another stack under another key.",
+            )
+        stack.put(number, image[0])
         return stack

@@ -111,6 +111,15 @@ class FrameParser:
             raise
         return messages
 
+    def end(self) -> None:
+        """Refuse an end of the stream within a message.
+
+        Raises:
+            ProtocolError: bytes of a message have arrived, and not all of it.
+        """
+        if self._buffer or self._sizes:
+            raise ProtocolError("The input ended within a message.", "Send it whole; what it asked for was not done.")
+
     def _next(self) -> Message | None:
         if self._sizes is None:
             start = bytes(self._buffer[: len(MAGIC)])

@@ -19,7 +19,7 @@ from ..segmentation.result import SliceResult
 from ..segmentation.sam_prompts import follows_points
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
-from .fields import part_of, prompts_of, propagated_part_of, require_slice, sam_prompts_of, settings_of, text_of
+from .fields import part_of, prompts_of, propagated_part_of, sam_prompts_of, settings_of, text_of
 from .images import ImageStack
 from .protocol import Message
 from .reply import Answer, Reply, run_context
@@ -29,13 +29,12 @@ def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, mes
     """Answer "segment": a part for each prompt and slice."""
     slices = message.fields.get("slices")
     slices = list(range(len(stack))) if slices is None else slices
-    if not isinstance(slices, list) or not slices:
-        raise InputError(f"Expected a list of slice numbers, got {slices!r}.", "Send numbers, or null for all.")
-    for number in slices:
-        require_slice(number, len(stack))
+    if not slices:
+        raise InputError("Expected slice numbers, got none.", "Send numbers, or null for all.")
+    stack.require(slices)
     request = ResolvedRequest(*prompts_of(message), tuple(slices), Strategy.SLICES)
-    with_saliency = bool(message.fields.get("saliency", True))
-    with_uncertainty = bool(message.fields.get("uncertainty", False))
+    with_saliency = message.fields.get("saliency") is not False
+    with_uncertainty = message.fields.get("uncertainty") is True
     part = lambda result: part_of(result, with_saliency, with_uncertainty)
     return _run(segmenter, defaults, stack, request, message, reply, part)
 
@@ -45,6 +44,7 @@ def propagate(
 ) -> Answer:
     """Answer "propagate": a part for each prompt and slice on which it was segmented, found or not."""
     method = _method_of(message)
+    stack.require(range(len(stack)))
     request = ResolvedRequest(*prompts_of(message), tuple(range(len(stack))), Strategy(method))
     return _run(segmenter, defaults, stack, request, message, reply, propagated_part_of)
 
@@ -72,14 +72,11 @@ def _run(
 def answer_predict_mask(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
     """Answer "predict_mask": the union of SAM 2's masks of some objects on one slice."""
     started = time.perf_counter()
-    number, context = message.fields.get("slice", 0), run_context(reply)
-    require_slice(number, len(stack))
+    number, context = message.fields.get("slice") or 0, run_context(reply)
+    stack.require([number])
     prompts, masks = sam_prompts_of(message.arrays), message.arrays.get("masks")
-    if masks is not None and masks.shape != (len(prompts), *stack.shape):
-        raise InputError(
-            f"Masks: expected the shape {(len(prompts), *stack.shape)}, got {masks.shape}.",
-            "Give one for each object, as large as the image.",
-        )
+    if masks is not None:
+        _check_masks(masks, (len(prompts), *stack.shape), "Give one for each object, as large as the image.")
     part = context.part(0.0, 1.0, slice=number)
 
     def work() -> tuple[np.ndarray, np.ndarray]:
@@ -106,16 +103,14 @@ def answer_propagate_masks(segmenter: TextSegmenter, stack: ImageStack, message:
     """
     started = time.perf_counter()
     numbers, masks = message.fields.get("slices"), message.arrays.get("masks")
-    fits = isinstance(numbers, list) and all(type(k) is int and 0 <= k < len(stack) for k in numbers)
-    if not fits or not numbers or masks is None or masks.shape != (len(numbers), *stack.shape):
-        got = "nothing" if masks is None else f"{masks.shape}"
-        raise InputError(
-            f"Expected slice numbers and a mask {stack.shape} for each, got {numbers!r} and masks {got}.",
-            f"Slices are numbered 0 to {len(stack) - 1}.",
-        )
+    if not numbers or masks is None:
+        raise InputError("Expected slice numbers and a mask for each, got none.", "Send both.")
+    for needed in (numbers, range(len(stack))):
+        stack.require(needed)
+    _check_masks(masks, (len(numbers), *stack.shape), "Give one for each slice, as large as the image.")
     reach = message.fields.get("reach")
-    if reach is not None and (type(reach) is not int or reach < 1):
-        raise InputError(f"Expected a number of slices as reach, got {reach!r}.", "Send 1 or more, or null.")
+    if reach is not None and reach < 1:
+        raise InputError(f"Expected a number of slices as reach, got {reach}.", "Send 1 or more, or null.")
     known = {k: mask > 0 for k, mask in zip(numbers, masks)}
     settings, context = MaskPropagationSettings(_method_of(message)), run_context(reply)
 
@@ -131,6 +126,11 @@ def answer_propagate_masks(segmenter: TextSegmenter, stack: ImageStack, message:
     for k, mask in run_within_memory(segmenter, work, context).items():
         reply.send("part", {"slice": k}, {"mask": mask})
     return {"device": str(segmenter.clip.device), "seconds": time.perf_counter() - started}, {}
+
+
+def _check_masks(masks: np.ndarray, shape: tuple[int, ...], remedy: str) -> None:
+    if masks.dtype != np.uint8 or masks.shape != shape:
+        raise InputError(f"Masks: expected uint8 {shape}, got {masks.dtype} {masks.shape}.", remedy)
 
 
 def _method_of(message: Message) -> PropagationMethod:

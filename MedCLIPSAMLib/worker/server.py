@@ -20,28 +20,14 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import Cancelled, MedCLIPSAMError, from_system
+from ..errors import Cancelled, InputError, MedCLIPSAMError, from_system
 from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .reply import Answer
+from .request_kinds import REQUESTS, check_request
 
 log = logging.getLogger(__name__)
 
-REQUESTS = (
-    "hello",
-    "models",
-    "download",
-    "load",
-    "image",
-    "segment",
-    "predict_mask",
-    "propagate_masks",
-    "propagate",
-    "finetune",
-    "export",
-    "cancel",
-    "shutdown",
-)
 EXIT_PROTOCOL = 2
 
 
@@ -57,6 +43,7 @@ class Server:
         self._source, self._sink, self._idle = source, sink, idle_seconds
         self._requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._open: set[int] = set()
+        self._seen: set[int] = set()
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -78,6 +65,7 @@ class Server:
             log.debug("request %d: %s %s", message.id, message.type, _without_arrays(message))
             try:
                 if message.type == "hello":
+                    check_request(message)
                     result: Answer = _hello(), {}
                 else:
                     if engine is None:
@@ -132,6 +120,7 @@ class Server:
             while data := os.read(self._source, 1 << 20):
                 for message in parser.feed(data):
                     self._receive(message)
+            parser.end()
         except ProtocolError as error:
             log.error("%s", error)
             if self._lock.acquire(timeout=1):
@@ -143,12 +132,16 @@ class Server:
 
     def _receive(self, message: Message) -> None:
         if message.type == "cancel":
-            request = message.fields.get("request")
-            if type(request) is int:
-                self.answer(request, "error", _describe(Cancelled()))
+            try:
+                check_request(message)
+            except InputError as error:
+                log.warning("cancel refused: %s", error)
+                return
+            self.answer(message.fields.get("request") or 0, "error", _describe(Cancelled()))
             return
-        if message.id == 0 or message.id in self._open:
+        if message.id == 0 or message.id in self._seen:
             raise ProtocolError(f"Expected a new number for the request '{message.type}', got {message.id}.")
+        self._seen.add(message.id)
         with self._lock:
             self._open.add(message.id)
         self._requests.put(message)

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InputError
 from ..models.trained import check_name, trained_folder
 from ..validated import with_changes
-from .fields import models_folder
+from .fields import models_folder, text_of
 from .protocol import Message
 from .reply import Answer, Reply, run_context
 
@@ -19,7 +19,7 @@ def fine_tune_model(message: Message, reply: Reply) -> Answer:
     from ..finetune.settings import FineTuneSettings
 
     settings = with_changes(FineTuneSettings(), message.fields.get("settings") or {})
-    text = lambda name: str(message.fields.get(name) or "")
+    text = lambda name: text_of(message, name, "")
     name = text("name")
     check_name(name)
     if not text("captions"):

@@ -79,7 +79,7 @@ engine = Engine()
 ask = lambda kind, fields, arrays={{}}: engine.handle(Message(kind, 1, fields, arrays), Reply())
 ask("models", {{}})
 ask("load", {{"clip": "demo", "sam": "demo", "device": "cpu"}})
-ask("image", {{"key": "a", "last": True}}, {{"images": np.zeros((1, 64, 64, 3), np.uint8)}})
+ask("image", {{"key": "a"}}, {{"images": np.zeros((1, 64, 64, 3), np.uint8)}})
 ask("segment", {{"image": "a", "prompts": ["brain tumor"]}})
 sample = "{(ROOT / "Resources/samples/breast_us.png").as_posix()}"
 ask("export", {{"inputs": sample, "out": "Dataset101_Breast", "prompts": {{"tumor": "breast tumor"}}}})

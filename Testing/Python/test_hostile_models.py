@@ -36,8 +36,8 @@ def clip_folder(tmp_path):
 def listed(monkeypatch, capsys):
     """What `medclipsam models list` prints of a folder of models."""
 
-    def call(folder):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", "models", "list", "--models-dir", str(folder)])
+    def call(folder, *options):
+        monkeypatch.setattr(sys, "argv", ["medclipsam", "models", "list", "--models-dir", str(folder), *options])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         assert not stop.value.code
@@ -263,3 +263,65 @@ def test_what_an_entry_says_is_one_printable_line(tmp_path, kind):
     (tmp_path / "medclipsam.json").write_text(json.dumps(entry), encoding="utf-8")
     model = read_entry(tmp_path)
     assert {model.title, model.purpose, model.licence, model.seen} == {"Mine [2J and more "}
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("This ran.",)
+
+
+def own_clip(parent, name, weights=None, file="pytorch_model.bin"):
+    folder = shutil.copytree(resource_path("models") / "demo-clip", parent / name)
+    entry = ENTRY | {"name": name, "image_size": 128, "saliency": {}, "by_word": {}}
+    (folder / "medclipsam.json").write_text(json.dumps(entry))
+    if weights is not None:
+        (folder / "open_clip_model.safetensors").unlink()
+        torch.save(weights, folder / file)
+    return folder
+
+
+def test_weights_without_a_checksum_are_loaded_by_the_check(tmp_path, listed, monkeypatch):
+    """The catalogue is left out: its own models are loaded in other tests."""
+    monkeypatch.setattr("MedCLIPSAMLib.models.store.MODELS", ())
+    weights = load_file(resource_path("models") / "demo-clip" / "open_clip_model.safetensors")
+    own_clip(tmp_path, "good", weights)
+    broken = {
+        "code": ({**weights, "code": Code()}, "more than weights"),
+        "missing": ({name: weights[name] for name in list(weights)[1:]}, "lacks"),
+        "shape": ({name: tensor[None] for name, tensor in weights.items()}, "another shape"),
+        "whole": ({name: tensor.to(torch.int8) for name, tensor in weights.items()}, "floating-point weights"),
+    }
+    for name, (content, _) in broken.items():
+        own_clip(tmp_path, name, content)
+    states = lambda *options: {
+        model["name"]: (model["state"], model["detail"]) for model in json.loads(listed(tmp_path, "--json", *options))
+    }
+    assert set(states().values()) == {("trained", "")}
+    checked = states("--checksums")
+    state, detail = checked.pop("good")
+    assert state == "trained" and detail.startswith("no checksum of ") and "pytorch_model.bin" in detail
+    assert checked.keys() == broken.keys()
+    assert all(state == "damaged" and broken[name][1] in detail for name, (state, detail) in checked.items())
+
+
+def test_weights_of_whole_numbers_are_refused(sam_folder, clip_folder):
+    for folder, load in ((sam_folder, load_sam), (clip_folder, load_clip)):
+        path = next(folder.glob("*.safetensors"))
+        state = load_file(path)
+        name = list(state)[3]
+        state[name] = state[name].to(torch.int32)
+        save_file(state, path)
+        with pytest.raises(ModelError, match=f"floating-point weights.*torch.int32 in '{name}'.*quantized"):
+            load("demo", models_dir=folder.parent)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_checkpoint_of_a_training_by_open_clip_is_taken(tmp_path, prefix):
+    """As open_clip_train writes it: {"epoch", "name", "state_dict", "optimizer"}."""
+    weights = load_file(resource_path("models") / "demo-clip" / "open_clip_model.safetensors")
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))]).state_dict()
+    state = {prefix + name: tensor for name, tensor in weights.items()}
+    checkpoint = {"epoch": 3, "name": "run", "state_dict": state, "optimizer": optimizer}
+    own_clip(tmp_path, "mine", checkpoint, "open_clip_pytorch_model.bin")
+    taken, shipped = load_clip("mine", models_dir=tmp_path), load_clip("demo")
+    assert torch.equal(taken.encode_text(["brain tumor"]), shipped.encode_text(["brain tumor"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ from MedCLIPSAMLib.errors import DeviceError, ModelError
 from MedCLIPSAMLib.files.checksums import record
 from MedCLIPSAMLib.models.catalogue import MODELS, find
 from MedCLIPSAMLib.models.device import resolve_device
-from MedCLIPSAMLib.models.store import ENVIRONMENT, cache_folder, find_model_folder, status, statuses
+from MedCLIPSAMLib.models.store import ENVIRONMENT, Status, cache_folder, find_model_folder, status, statuses
+from MedCLIPSAMLib.models.trained import Training, trained_models, write_trained
 from MedCLIPSAMLib.resources import resource_path
 
 
@@ -121,12 +123,29 @@ def test_a_changed_file_is_found_by_its_checksum(tmp_path):
     model = replace(model, files=tuple(replace(file, sha256=None) for file in model.files))
     for name in CLIP:
         record(folder, name, hashlib.sha256(b"weights").hexdigest(), 7, "https://example.org")
-    assert status(model, tmp_path, checksums=True).state == "offline"
+    assert status(model, tmp_path, checksums=True) == Status(model, "offline", folder)
     put(folder, "pytorch_model.bin", content=b"weighty")
     assert status(model, tmp_path).state == "offline"
     assert status(model, tmp_path, checksums=True).detail == "the checksum of 'pytorch_model.bin' is wrong"
     (folder / "manifest.json").write_text(json.dumps(["not", "a", "table"]))
-    assert status(model, tmp_path, checksums=True).usable
+    known = status(model, tmp_path, checksums=True)
+    assert known.usable and known.detail == f"no checksum of {', '.join(CLIP)}"
+
+
+def test_a_flipped_bit_of_a_trained_model_is_found(tmp_path):
+    def write_model(folder):
+        shutil.copytree(find_model_folder(find("demo", "clip")), folder, dirs_exist_ok=True)
+
+    folder = write_trained(tmp_path, find("demo", "clip"), "mine", Training("demo", "10 pairs", {}, {}), write_model)
+    ((model,), _) = trained_models([tmp_path])
+    assert status(model, tmp_path, checksums=True) == Status(model, "trained", folder)
+    path = folder / "open_clip_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    assert status(model, tmp_path) == Status(model, "trained", folder)
+    found = status(model, tmp_path, checksums=True)
+    assert (found.state, found.detail) == ("damaged", f"the checksum of '{path.name}' is wrong")
 
 
 def test_the_list_covers_the_catalogue():
@@ -156,3 +175,24 @@ def test_cuda_by_number():
     assert resolve_device("cuda:0") == torch.device("cuda", 0)
     with pytest.raises(DeviceError, match="there are"):
         resolve_device("cuda:99")
+
+
+def test_a_model_of_ones_own_is_removed_and_nothing_else(run, tmp_path):
+    entry = json.dumps(dict.fromkeys(("name", "title"), "mine"))  # it lacks the rest: a damaged one can be removed too
+    for name in ("mine", "other", "demo-clip", "."):
+        put(tmp_path / "models" / name, "medclipsam.json", content=entry.encode())
+    plain = put(tmp_path / "models" / "plain", "notes.txt")
+    linked = put(tmp_path / "linked", "medclipsam.json", content=entry.encode())
+    (tmp_path / "models" / "link").symlink_to(linked)
+    remove = lambda name, *options: run("models", "remove", name, "--models-dir", tmp_path / "models", *options)
+    code, _, err = remove("mine")
+    assert code == 2 and "would be removed" in err and "--yes" in err and (tmp_path / "models" / "mine").is_dir()
+    for name in ("demo", "demo-clip", "biomedclip", "plain", "../linked", "..", ".", "", str(linked)):
+        code, _, err = remove(name, "--yes")
+        assert code == 2 and ("of the catalogue" in err or "no model of your own" in err), name
+    for name in ("mine", "link"):
+        code, text, err = remove(name, "--yes")
+        assert code == 0 and f"Removed {tmp_path / 'models' / name}" in text, err
+    assert (linked / "medclipsam.json").is_file() and plain.is_dir()
+    left = {path.name for path in (tmp_path / "models").iterdir() if not path.name.endswith(".lock")}
+    assert left == {"other", "demo-clip", "plain", "medclipsam.json"}

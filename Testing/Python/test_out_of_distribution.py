@@ -162,7 +162,7 @@ def test_the_manifest_of_an_export_holds_the_note(strange, brain, tmp_path):
 
 def test_the_worker_answers_it_once(strange, brain):
     engine, progress = Engine(), RecordingReply()
-    engine.handle(Message("load", 1, {"device": "cpu", "model": "demo", "sam": "demo"}), RecordingReply())
+    engine.handle(Message("load", 1, {"device": "cpu", "sam": "demo"}), RecordingReply())
     engine.segmenter.clip.feature_statistics = strange(1.5).clip.feature_statistics
     images = np.ascontiguousarray(read_volume(brain).array[0])
     images = images if images.ndim == 3 else np.repeat(images[..., None], 3, 2)

@@ -62,3 +62,33 @@ def test_wrong_settings_are_refused(wrong):
 def test_boxes_alone():
     sam_prompts = SamPrompts.from_boxes(np.array([1, 2, 3, 4]))
     assert sam_prompts.boxes.shape == (1, 4)
+
+
+ONE_POINT, NO_BOXES = np.ones((1, 1, 2), np.float32), np.zeros((0, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "points", "labels", "words"),
+    [
+        ([[9, 1, 2, 8]], np.zeros((1, 0, 2)), np.zeros((1, 0)), r"x0 < x1 and y0 < y1, got \[9, 1, 2, 8\]"),
+        ([[1, 1, np.inf, 8]], np.zeros((1, 0, 2)), np.zeros((1, 0)), "got \\[1, 1, inf, 8"),
+        (NO_BOXES, ONE_POINT * np.nan, [[1]], "finite"),
+        (NO_BOXES, ONE_POINT, [[2]], "got 2"),
+        (NO_BOXES, ONE_POINT, [1], r"labels \(1,\)"),
+        (NO_BOXES, np.zeros((1, 0, 2)), np.zeros((1, 0)), "at least one object"),
+    ],
+)
+def test_prompts_that_mark_nothing_are_refused(boxes, points, labels, words):
+    with pytest.raises(InputError, match=words):
+        SamPrompts(np.asarray(boxes), points, np.asarray(labels))
+
+
+def test_prompts_lie_within_the_image():
+    """An image of 4 rows and 6 columns; the outermost edges are 0, 6 and 0, 4."""
+    SamPrompts.from_boxes(np.array([[0, 0, 6, 4]])).require_within((4, 6))
+    SamPrompts(NO_BOXES, ONE_POINT * 4, np.ones((1, 1), np.int32)).require_within((4, 6))
+    for outside in ([0, 0, 4, 6], [-2, 0, 4, 4]):
+        with pytest.raises(InputError, match="outside of the image of 6 x 4 pixels"):
+            SamPrompts.from_boxes(np.array([outside])).require_within((4, 6))
+    with pytest.raises(InputError, match=r"point \[5, 5\] lies outside"):
+        SamPrompts(NO_BOXES, ONE_POINT * 5, np.ones((1, 1), np.int32)).require_within((4, 6))

@@ -192,6 +192,19 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
     assert led <= 2 and followed >= 7
 
 
+def test_what_marks_nothing_of_the_image_is_refused(segmenter):
+    segmenter.set_image(to_rgb(make_phantom("validation", 40, "MR", 1)))
+    side = segmenter.sam.image_size // 4
+    box = lambda *edges: SamPrompts.from_boxes(np.array([edges]))
+    for given, logits, words in (
+        (SamPrompts.none(), None, "No box and no point"),
+        (box(-500, -500, -400, -400), None, "outside of the image of 128 x 128"),
+        (box(10, 10, 60, 60), np.full((1, side, side), np.nan, np.float32), "finite mask logits"),
+    ):
+        with pytest.raises(InputError, match=words):
+            segmenter.predict_mask(given, logits=logits)
+
+
 def test_settings_of_m2ib_by_word_and_what_is_set_by_hand(segmenter):
     """The first word that the prompt holds counts; what the user sets holds for every prompt."""
     settings = Settings(M2IBSettings(beta=0.3, steps=15), by_word={"nodule": {"steps": 10}, "brain": {"beta": 2.0}})

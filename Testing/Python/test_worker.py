@@ -120,7 +120,7 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
         (lambda client: client.predict_mask("brain"), InputError, "boxes"),
         (lambda client: client.predict_mask("brain", boxes=np.zeros(4)), InputError, "(4,)"),
         (
-            lambda client: client.predict_mask("brain", boxes=np.ones((1, 4)), masks=np.ones((1, 3, 3))),
+            lambda client: client.predict_mask("brain", boxes=np.array([[1, 1, 3, 3]]), masks=np.ones((1, 3, 3))),
             InputError,
             "Masks",
         ),
@@ -237,11 +237,17 @@ def test_bytes_that_are_no_request_are_answered_and_end_the_worker(data):
     assert answer.fields["kind"] == "ProtocolError" and answer.fields["problem"]
 
 
-def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_frame():
-    answers, code = talk(
+def test_a_frame_that_the_end_of_input_cuts_off_is_an_error():
+    (answer,), code = talk(
         encode(Message("image", 1, {"key": "a"}, {"images": np.zeros((9, 9, 3), np.uint8)}))[:-5], True
     )
-    assert answers == [] and code == 0
+    assert (answer.type, answer.id, code) == ("error", 0, 2) and "ended within a message" in answer.fields["problem"]
+
+
+def test_a_number_that_was_used_is_refused():
+    (hello, answer), code = talk(encode(Message("hello", 1)) + encode(Message("hello", 1)), False)
+    assert (hello.type, answer.type, answer.id, code) == ("result", "error", 0, 2)
+    assert "new number" in answer.fields["problem"]
 
 
 def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_run(worker, images):
@@ -275,6 +281,7 @@ def test_a_fine_tuning_tells_how_it_goes_and_is_refused_or_cancelled(worker, tmp
         ({"batch": 1}, "no negatives"),
         ({"epoch": 3}, "epochs"),
         ({"epochs": "3"}, "valid integer"),
+        ({"batch": "x"}, "valid integer, got 'x'. Choose another value"),
     ):
         with pytest.raises(InputError, match=words):
             worker.wait(ask(**changes)).value()

@@ -177,3 +177,17 @@ def test_images_that_another_client_sends_without_a_list_are_the_four_used_last(
     assert len(images.find(Message("predict_mask", 1, {"image": "a"}))) == 1
     with pytest.raises(InputError, match="no images 'c'"):
         images.find(Message("predict_mask", 1, {"image": "c"}))
+
+
+def test_masks_and_labels_of_any_type_keep_what_they_say(client, worker):
+    """A share of .5 is inside, 256 is no 0 of 8 bits, and a label of .5 is no 0."""
+    sent = {}
+    client.set_image("a", IMAGE)
+    client.predict_mask("a", 0, BOX, np.ones((1, 1, 2)), np.full((1, 1), 0.5), 0.5 * MASK[None])
+    client.propagate_masks("a", {0: 256 * MASK.astype(int)})
+    for message in worker.queue:
+        sent |= {(message.type, name): array for name, array in message.arrays.items()}
+    assert sent["predict_mask", "labels"].item() == 0.5
+    for kind in ("predict_mask", "propagate_masks"):
+        masks = sent[kind, "masks"]
+        assert masks.dtype == np.uint8 and masks.all()

@@ -195,6 +195,59 @@ def test_a_request_that_does_not_exist_is_refused(engine):
         engine.handle(Message("delete", 1), RecordingReply())
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        ("segment", {"image": "brain", "prompts": "brain tumor"}, "a list of texts as 'prompts'.*got 'brain tumor'"),
+        ("segment", {"image": "brain", "prompts": [1]}, "a list of texts as 'prompts'"),
+        ("segment", {"image": "brain", "prompts": ["a"], "tresh": 1}, "known field of 'segment', got 'tresh'"),
+        ("segment", {"image": "brain", "prompts": ["a"], "saliency": "no"}, "true or false as 'saliency'.*'no'"),
+        ("segment", {"image": "brain", "prompts": ["a"], "slices": [0.0]}, "whole numbers as 'slices'"),
+        ("segment", {"image": "brain", "prompts": ["a"], "slices": [True]}, "whole numbers as 'slices'"),
+        ("segment", {"image": "brain", "prompts": ["a"], "settings": []}, "object of settings as 'settings'"),
+        ("image", {}, "text as 'key' of 'image', got nothing"),
+        ("load", {"clip": 5}, "text as 'clip' of 'load', got 5"),
+        ("load", {"model": "demo"}, "known field of 'load', got 'model'.*clip, sam, device, models_dir"),
+        ("models", {"models_dir": 0}, "text as 'models_dir'"),
+        ("image", {"key": "x", "keep": "brain"}, "a list of texts as 'keep'"),
+        ("finetune", {"captions": 5, "name": "mine"}, "text as 'captions' of 'finetune', got 5"),
+        ("finetune", {"captions": "a.csv", "name": "mine", "replace": "no"}, "true or false as 'replace'"),
+        ("export", {"inputs": "a", "out": "b", "prompts": ["tumor"]}, "an object of texts as 'prompts'"),
+        ("hello", {"a": 1}, "known field of 'hello', got 'a'. Send none"),
+    ],
+)
+def test_a_field_of_another_kind_or_name_is_refused(kind, fields, words):
+    with pytest.raises(InputError, match=words):
+        Engine().handle(Message(kind, 1, fields), RecordingReply())
+
+
+def test_an_array_that_a_request_does_not_have_is_refused(engine):
+    points = {"points": np.ones((1, 1, 2), np.float32), "labels": np.ones((1, 1), np.int32), "box": np.ones(4)}
+    with pytest.raises(InputError, match="known array of 'predict_mask', got 'box'.*boxes"):
+        engine.handle(Message("predict_mask", 1, {"image": "brain"}, points), RecordingReply())
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"boxes": [[np.nan, 1, 20, 30]]}, "x0 < x1"),
+        ({"boxes": [[-500, -500, -400, -400]]}, "outside of the image of 128 x 128"),
+        ({"boxes": [[10, 10, 1e30, 60]]}, "outside of the image"),
+        ({"boxes": [[60, 60, 10, 10]]}, r"got \[60, 60, 10, 10\]"),
+        ({"points": [[[30, 30]]], "labels": [[7]]}, "labels of points of 1 and 0, got 7"),
+        ({"points": [[[30, 30]]], "labels": [[0.5]]}, "labels of points of 1 and 0, got 0.5"),
+        ({"points": [[[3000, 30]]], "labels": [[1]]}, r"point \[3000, 30\] lies outside"),
+        ({"points": [[[np.inf, 30]]], "labels": [[1]]}, "finite"),
+        ({"points": [[[30, 30]]]}, "labels"),
+        ({"boxes": [[1, 1, 9, 9]], "masks": np.ones((1, 128, 128), np.float32)}, "uint8 .*got float32"),
+    ],
+)
+def test_marks_that_mark_nothing_are_refused(engine, arrays, words):
+    sent = {name: np.asarray(array, getattr(array, "dtype", np.float32)) for name, array in arrays.items()}
+    with pytest.raises(InputError, match=words):
+        engine.handle(Message("predict_mask", 1, {"image": "brain"}, sent), RecordingReply())
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from recording_reply import RecordingReply
 
 from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.propagation.propagate_masks import propagate_masks
+from MedCLIPSAMLib.worker.engine import Engine
+from MedCLIPSAMLib.worker.protocol import Message
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,35 @@ def test_wrong_stacks_and_masks_are_refused(worker, stack):
     ):
         with pytest.raises((InputError, PromptError)):
             worker.wait(wrong(worker.client))
+
+
+def test_slices_that_were_not_sent_are_named():
+    engine, reply = Engine(), RecordingReply()
+    send = lambda number, of, edge=64: engine.handle(
+        Message("image", 1, {"key": "v", "slice": number, "of": of}, {"images": np.zeros((edge, 64, 3), np.uint8)}),
+        reply,
+    )
+    ask = lambda kind, arrays={}, **fields: engine.handle(Message(kind, 1, {"image": "v", **fields}, arrays), reply)
+    engine.handle(Message("load", 1, {"device": "cpu"}), reply)
+    send(0, 3)
+    one, box = np.ones((1, 64, 64), np.uint8), np.array([[1, 1, 9, 9]], np.float32)
+    for missing, request in (
+        ("2", lambda: ask("segment", prompts=["brain tumor"], slices=[0, 2])),
+        ("1, 2", lambda: ask("segment", prompts=["brain tumor"])),
+        ("1, 2", lambda: ask("propagate", prompts=["brain tumor"])),
+        ("1, 2", lambda: ask("propagate_masks", {"masks": one}, slices=[0])),
+        ("1", lambda: ask("predict_mask", {"boxes": box}, slice=1)),
+    ):
+        with pytest.raises(InputError, match=f"Slices of 'v' were not sent: {missing}\\."):
+            request()
+    ask("predict_mask", {"boxes": box})
+    with pytest.raises(InputError, match="each slice once, got 0, 0"):
+        ask("propagate_masks", {"masks": np.repeat(one, 2, 0)}, slices=[0, 0])
+    for other in ((1, 4), (1, 3, 32)):
+        with pytest.raises(InputError, match="expected one of 3 slices of 64 x 64, got one of"):
+            send(*other)
+    with pytest.raises(InputError, match="Expected 1 to"):
+        send(1, None)
+    engine.handle(Message("image", 1, {"key": "v"}, {"images": np.zeros((8, 8, 3), np.uint8)}), reply)
+    with pytest.raises(InputError, match="0 to 0"):  # it has replaced the stack
+        ask("predict_mask", {"boxes": box}, slice=1)

@@ -18,7 +18,7 @@ from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, ModelError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.feature_statistics import STATISTICS, FeatureStatistics
@@ -74,6 +74,22 @@ def test_images_unlike_what_the_model_has_seen_are_told_once_for_all_slices(oper
     assert [notice for notice in result.allNotes if "unlike" in notice] == [
         "This image looks unlike what 'demo' has seen (another world): check the mask with care."
     ]
+
+
+def test_models_are_loaded_again_after_a_fine_tuning(operations, phantom, tmp_path, monkeypatch) -> None:
+    """Its model may have the name of the one that is loaded."""
+    volume, loads = add_volume(phantom.image, axial()), []
+    run = lambda: operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    load = operations.session.client.load
+    run()
+    monkeypatch.setattr(operations.session.client, "load", lambda *models: loads.append(models) or load(*models))
+    run()
+    assert loads == []
+    with pytest.raises(ModelError, match="cannot be the name"):
+        operations.fineTune.run(str(tmp_path / "captions.csv"), "Mine!", base="demo", timeout=TIMEOUT)
+    run()
+    run()
+    assert loads == [operations.session.models]
 
 
 def test_rows_and_columns_may_be_flipped(operations, phantom) -> None:

@@ -193,6 +193,7 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
             if not _answer(worker, parser, message.id):
                 yield "", "no answer to a right request"
                 return
+        used = {message.id for message in whole[1:3]}
         for number in range(100, 100 + count):
             message = chance.choice(whole)
             frame = mutated(
@@ -208,6 +209,9 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
             if not broken and not expected:  # a part of a message
                 continue
             _send(worker, frame)
+            numbers = [message.id for message in expected if message.type != "cancel"]
+            broken = broken or len(used) + len(numbers) > len(used.union(numbers))  # a number is used again
+            used.update(numbers)
             wanted = 0 if broken else expected[-1].id
             if wanted == 0 and not broken:
                 broken = expected[-1].type != "cancel"

@@ -1,0 +1,30 @@
+"""Check every file of the models on this machine: by its checksum, or, where there is none, by loading the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import ModelError
+from .clip import load_clip
+from .sam import load_sam
+from .store import Status, statuses
+
+
+def check_models(models_dir: Path | None = None) -> list[Status]:
+    """Return the status of every model as `store.statuses` does, with all files read.
+
+    What has a checksum is compared with it. A model of which a file has none is loaded, on the CPU, and "damaged" where
+    that fails; its detail says which files have none.
+    """
+    found = statuses(models_dir, checksums=True)
+    return [_check(status, models_dir) if status.usable and status.detail else status for status in found]
+
+
+def _check(status: Status, models_dir: Path | None) -> Status:
+    load = load_clip if status.model.kind == "clip" else load_sam
+    try:
+        load(status.model.name, models_dir=models_dir)
+    except ModelError as error:
+        return replace(status, state="damaged", detail=error.problem.rstrip("."))
+    return status
