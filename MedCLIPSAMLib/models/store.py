@@ -220,7 +220,10 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
     if not checksums:
         return Status(model, origin, folder)
     known = read_recorded(folder) | {file.name: file.sha256 for file in model.files if file.sha256}
-    needed = [*(file.name for file in model.files), *(path.name for path in folder.iterdir() if path.suffix in WEIGHTS)]
+    needed = [
+        *(file.name for file in model.files),
+        *(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES),
+    ]
     present = [name for name in dict.fromkeys(needed) if (folder / name).is_file()]
     for name in present:
         if name in known and sha256_of(folder / name) != known[name]:
