@@ -11,7 +11,7 @@ import os
 import sys
 from contextlib import suppress
 
-READERS = ("MetaImageIO", "NrrdImageIO", "NiftiImageIO", "JPEGImageIO", "PNGImageIO", "TIFFImageIO")
+READERS = ("GDCMImageIO", "MetaImageIO", "NrrdImageIO", "NiftiImageIO", "JPEGImageIO", "PNGImageIO", "TIFFImageIO")
 """Those of ITK that are used; others return what lies in memory where a file ends early (VTK, GIPL, MRC)."""
 
 
