@@ -21,7 +21,8 @@ from ..models.store import find, locate
 from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
 from .batches import PairSource, Source, readable
-from .captions import MIN_CHARACTERS, Captions, Pair, read_captions, split_by_patient
+from .caption_text import MIN_CHARACTERS
+from .captions import Captions, Pair, read_captions, split_by_patient
 from .owner import claim_run, owns
 from .publish import publish
 from .settings import FineTuneSettings
@@ -165,6 +166,11 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
         context.notify("The table has no patients: every image counts as a separate patient.")
     elif found.unknown:
         context.notify(f"{found.unknown} pairs have no patient: each of their images counts as a separate patient.")
+    if found.contradicting:
+        context.notify(
+            f"{len(found.contradicting)} images have several patients, who count as one, such as "
+            f"'{found.contradicting[0].name}'."
+        )
     pairs, unreadable = readable(found.pairs, out / "images.json", context.without_progress())
     if unreadable:
         context.notify(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
@@ -179,7 +185,7 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
 
 def _tell_unknown_words(captions: list[str], base: str, tokenizer: BertWordPieceTokenizer, context: RunContext) -> None:
     """Notify which words of the captions the model cannot tell apart, the most frequent first."""
-    counts = Counter(word.strip(".,;:()").lower() for caption in captions for word in caption.split())
+    counts = Counter(word.strip(".,;:()?").lower() for caption in captions for word in caption.split())
     unknown = [word for word, _ in counts.most_common() if word and unknown_words(tokenizer, word)]
     if unknown:
         more = f" and {len(unknown) - MOST_WORDS} more" if len(unknown) > MOST_WORDS else ""

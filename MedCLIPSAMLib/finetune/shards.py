@@ -22,7 +22,8 @@ from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
 from .batches import Batch, check_batch, count_steps, draw_crop, read_raster, square
-from .captions import CAPTION_FIELDS, MIN_CHARACTERS, clean_caption
+from .caption_text import MIN_CHARACTERS, clean_caption
+from .captions import CAPTION_FIELDS
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
 CAPTIONS = ("txt", "caption", "json")
