@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -121,7 +121,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
                 captions[image, caption] = None
         if patient := _patient(row.get(patient_field)):
             named.setdefault(image, []).append(patient)
-    patient_of = _unite(named.values())
+    patient_of = unite(named.values())
     for image, caption in captions:
         patients = named.get(image, [])
         found.patients.update(patients)
@@ -203,7 +203,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
     return {name.lower(): value for name, value in (record | inner).items()}
 
 
-def _unite(groups: Iterable[list[str]]) -> dict[str, str]:
+def unite(groups: Iterable[list[str]]) -> dict[str, str]:
     """Join the groups that share a name (union-find), and return the first name by the alphabet for each name."""
     parents: dict[str, str] = {}
 
@@ -235,12 +235,16 @@ def _relative_name(image: Path, folder: Path) -> str:
         return image.as_posix()
 
 
-def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -> str:
-    """Choose the name that most records have, with an object last, the first of equals."""
+def choose_field(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
+    """Choose the name that most records have, with an object last, the first of equals; None where none has one."""
     objects = {name: [isinstance(row[name], dict) for row in rows if name in row] for name in names}
     most = max(names, key=lambda name: (objects[name].count(False), len(objects[name])))
-    if objects[most]:
-        return most
+    return most if objects[most] else None
+
+
+def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -> str:
+    if (name := choose_field(rows, names)) is not None:
+        return name
     what = "images" if names is IMAGE_FIELDS else "captions"
     raise InputError(
         f"'{table}' has no column with {what}; its columns are {', '.join(map(str, rows[0]))}.",

@@ -63,6 +63,10 @@ class EncodedSource:
         for numbers in self._source.order(epoch)[start:]:
             yield self._images[numbers], [self._source.pairs[number].caption for number in numbers]
 
+    def image_names(self, epoch: int) -> list[str]:
+        """See the head of `batches`."""
+        return self._source.image_names(epoch)
+
 
 def encode_once(task: Task, clip: ClipModel, fabric: Any, store: Path, fingerprint: str, context: RunContext) -> Task:
     """Run the towers once on all images and captions, and train the heads on their features.

@@ -313,13 +313,41 @@ def test_processes_share_a_batch(folder):
         source(folder, world=4)
 
 
-def test_equal_captions_come_in_different_batches_while_others_are_left(folder):
-    pairs = [Pair(folder / f"image{n % 6}.png", f"caption {n % 4}", str(n)) for n in range(40)]
+def test_equal_captions_come_in_different_batches_while_others_are_left():
+    pairs = [Pair(Path(f"{n}.png"), f"caption {n % 4}", str(n)) for n in range(40)]
     for epoch in range(3):
         batches = PairSource(pairs, 16, 4).order(epoch)
         assert sorted(number for batch in batches for number in batch) == list(range(40))
-        different = [len({pairs[number].caption for number in batch}) for batch in batches]
-        assert sum(count == 4 for count in different) >= 7
+        assert all(len({pairs[number].caption for number in batch}) == 4 for batch in batches)
+        six = PairSource(pairs, 16, 6).order(epoch)
+        assert [len({pairs[number].caption for number in batch}) for batch in six] == [4] * 6
+
+
+@pytest.mark.parametrize(
+    "times, batch, steps",
+    [([5] * 8, 8, 5), ([5] * 8, 6, 6), ([9, 1, 1, 1, 1, 1], 2, 5), ([4, 4, 2, 1], 3, 3), ([1] * 7, 3, 2)],
+)
+def test_a_batch_has_one_pair_of_an_image_at_most(times, batch, steps):
+    """By hand: the most batches of different images; such as 5 of 9 pairs of an image, with 5 of others."""
+    owners = [image for image, count in enumerate(times) for _ in range(count)]
+    pairs = [Pair(Path(f"{image}.png"), f"caption {n % 11}", str(image)) for n, image in enumerate(owners)]
+    source = PairSource(pairs, 16, batch)
+    seen = set()
+    for epoch in range(6):
+        order = source.order(epoch)
+        assert [len(numbers) for numbers in order] == [batch] * steps and source.steps == steps
+        assert all(len({pairs[number].image for number in numbers}) == batch for numbers in order)
+        seen.update(number for numbers in order for number in numbers)
+        assert source.image_names(epoch) == [str(pairs[n].image) for numbers in order for n in numbers]
+    assert len(seen) > steps * batch or steps * batch == len(pairs)
+    every = PairSource(pairs, 16, batch, keep_rest=True).order(0)
+    assert sorted(number for numbers in every for number in numbers) == list(range(len(pairs)))
+
+
+def test_few_images_with_many_captions_do_not_fill_a_batch():
+    pairs = [Pair(Path(f"{n % 3}.png"), f"caption {n}", "") for n in range(30)]
+    with pytest.raises(InputError, match="30 usable pairs of 3 images do not fill a batch of 4"):
+        PairSource(pairs, 16, 4)
 
 
 def test_an_image_is_squared_whole_or_by_a_crop():
@@ -377,6 +405,48 @@ def test_validation_keeps_the_rest_of_shards_as_of_files(shards, folder, batch, 
     for kept in (made, source(folder, batch=batch, keep_rest=True)):
         assert [len(captions) for _, captions in kept.batches(0)] == sizes and kept.steps == len(sizes)
         assert [len(captions) for _, captions in kept.batches(0, 1)] == sizes[1:]
+
+
+def test_records_in_shards_are_read_as_those_of_json_lines(folder):
+    """Texts, lists, nested fields as of MedPix, and what is no caption."""
+    left, right = f"{LONG}, left", f"{LONG}, right"
+    records = {
+        "a": {"caption": [left, right, left, "short"]},
+        "b": {"description": {"Caption": LONG}},
+        "c": {"U_id": 7, "Description": {"Caption": LONG, "Modality": "MR"}},
+        "d": {"caption": {"en": LONG}},
+        "e": {"Caption": LONG},
+        "f": [LONG],
+        "g": {"text": [{"raw": LONG}]},
+        "h": {},
+    }
+    image = BytesIO()
+    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
+    with tarfile.open(folder / "part.tar", "w") as tar:
+        for key, record in records.items():
+            add(tar, f"{key}.png", image.getvalue())
+            add(tar, f"{key}.json", json.dumps(record).encode())
+        add(tar, "i.png", image.getvalue())
+        add(tar, "i.txt", f"Größe {LONG}".encode("latin-1"))
+    every = ShardSource([folder / "part.tar"], 16, 2, keep_rest=True, record=folder / "record.json")
+    ((_, captions), *others) = [*every.batches(0)]
+    captions += [caption for _, some in others for caption in some]
+    assert sorted(captions) == [LONG] * 3 + [left, right] and every.count == 5
+    names = [name.split(": ")[1] for name in every.image_names(0)]
+    assert sorted(names) == ["a", "a", "b", "c", "e"]
+    assert {captions[at] for at, name in enumerate(names) if name == "a"} == {left, right}
+    assert [(reason, what[-1]) for reason, what in every.dropped] == [
+        ("captions have less than 20 characters", "a"),
+        ("captions are no text", "d"),
+        ("captions cannot be read", "f"),
+        ("captions are no text", "g"),
+        ("captions have less than 20 characters", "h"),
+        ("captions cannot be read", "i"),
+    ]
+    training = ShardSource([folder / "part.tar"], 16, 4, record=folder / "record.json")
+    epochs = [[*training.batches(epoch)] for epoch in range(2)]
+    assert training.count == 4 and [len(captions) for ((_, captions),) in epochs] == [4, 4]
+    assert {caption for ((_, captions),) in epochs for caption in captions} == {LONG, left, right}
 
 
 def test_keys_that_repeat_in_other_shards_name_other_pairs(folder):

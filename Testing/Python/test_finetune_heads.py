@@ -49,6 +49,9 @@ class Streamed:
     def batches(self, epoch, start=0):
         return self._source.batches(epoch, start)
 
+    def image_names(self, epoch):
+        return self._source.image_names(epoch)
+
 
 def test_every_image_is_read_once_and_the_weights_are_those_of_running_the_towers_always(pairs, tmp_path, monkeypatch):
     """Also of a model with dropout, which does not change what a frozen tower gives."""
