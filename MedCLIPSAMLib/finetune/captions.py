@@ -151,7 +151,7 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
     side: dict[str, bool] = {}
     for pair in pairs:
         if pair.patient not in side:
-            digest = hashlib.sha256(f"{seed}:{pair.patient}".encode()).digest()
+            digest = hashlib.sha256(f"{seed}:{pair.patient}".encode(errors="surrogatepass")).digest()
             side[pair.patient] = int.from_bytes(digest[:8], "big") / 2**64 < validation
     sides = [pair for pair in pairs if not side[pair.patient]], [pair for pair in pairs if side[pair.patient]]
     if not all(sides):
@@ -220,6 +220,8 @@ def unite(groups: Iterable[list[str]]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     """Return a value of a table as text; "" of None and NaN."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as other programs write whole numbers of a column with gaps
     return "" if value is None or value != value else str(value).strip()
 
 
@@ -256,10 +258,9 @@ def _image(folder: Path, value: Any) -> tuple[Path | None, str]:
     """Find the file of a name, with one of the known suffixes where it has none; and why there is none."""
     if isinstance(value, dict | list):
         return None, "names of images are no text"
-    name = _text(value)
-    if not name or "\0" in name:
+    if not (name := _text(value)):
         return None, "images are missing"
     path = folder / name
     files = (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES))
-    found = next((file for file in files if file.is_file()), None)
-    return found, "images are folders" if path.is_dir() else "images are missing"
+    found = next(filter(os.path.isfile, files), None)
+    return found, "images are folders" if os.path.isdir(path) else "images are missing"

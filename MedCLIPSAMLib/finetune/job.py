@@ -204,5 +204,8 @@ def _tell_unknown_words(captions: list[str], base: str, tokenizer: BertWordPiece
 
 
 def _write_dropped(out: Path, dropped: list[tuple[str, str]]) -> None:
-    with atomic_path(out / DROPPED) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(out / DROPPED) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         csv.writer(file).writerows([("reason", "what"), *dropped])

@@ -239,6 +239,17 @@ def test_zero_nan_objects_and_folders_in_records_are_what_they_are(folder):
     ]
 
 
+def test_names_that_no_file_can_have_are_missing_images(folder):
+    names = ["x" * 300, "a\0b", "\ud83d", "image0.png"]
+    rows = [{"image": name, "caption": LONG, "patient": "\ud83d"} for name in names] + [
+        {"image": f"image{number}.png", "caption": LONG, "patient": number + 0.0} for number in range(1, 6)
+    ]
+    found = read_captions(table(folder, "a.jsonl", "\n".join(map(json.dumps, rows))))
+    assert [reason for reason, _ in found.dropped] == ["images are missing"] * 3
+    assert found.patients == {"\ud83d", "1", "2", "3", "4", "5"}
+    assert sum(map(len, split_by_patient(found.pairs, 0.5, seed=1))) == 6
+
+
 def test_absent_tables_and_folders_are_refused(folder):
     with pytest.raises(InputError, match="no table"):
         read_captions(folder / "absent.csv")
