@@ -182,7 +182,8 @@ def retrieval(
 
     found = read_captions(Path(captions), images, min_characters)
     pairs, unreadable = readable(found.pairs)
-    typer.echo(f"{found.summary()}; {len(unreadable)} images cannot be read.", err=True)
+    left_out = f"; {len(unreadable)} images cannot be read" if unreadable else ""
+    typer.echo(f"{found.summary()}{left_out}.", err=True)
     with progress_bar("retrieval", quiet=as_json, unit="count") as context:
         rows = {name: evaluate(name, pairs, batch, seeds, device, models_dir, context) for name in model}
     if as_json:

@@ -7,12 +7,15 @@ A source is any object with these members; `PairSource` reads files, `shards.Sha
     batches(epoch, start)
                     the batches of an epoch from number `start` on: images uint8 (b, S, S, 3) and b captions, of which
                     each process gets its own part
+    image_names(epoch)
+                    what tells the images of the pairs of an epoch apart, in the order of all its batches
 """
 
 from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,8 +32,11 @@ from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import SliceStack, read_volume
 from .captions import Pair
+from .deal import deal, group_pairs, most_batches
 
 Batch = tuple[torch.Tensor, list[str]]
+
+UNREADABLE = "images cannot be read"
 
 
 class Source(Protocol):
@@ -41,6 +47,9 @@ class Source(Protocol):
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on."""
+
+    def image_names(self, epoch: int) -> list[str]:
+        """Name the image of each pair of an epoch."""
 
 
 def read_slice(path: Path) -> np.ndarray:
@@ -74,6 +83,12 @@ def draw_crop(rng: np.random.Generator, min_share: float) -> tuple[float, float,
     return float(np.sqrt(rng.uniform(min_share, 1))), float(rng.random()), float(rng.random())
 
 
+def stamp(path: Path) -> str:
+    """Return the path, the size and the time of the last change of a file, which tell whether it was changed."""
+    stat = path.stat()
+    return f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
 def readable(
     pairs: list[Pair], record: Path | None = None, context: RunContext = RunContext()
 ) -> tuple[list[Pair], list[tuple[str, str]]]:
@@ -88,10 +103,9 @@ def readable(
 
     def check(path: Path) -> str:
         try:
-            stat = path.stat()
+            key = stamp(path)
         except OSError as error:
             return error.strerror or str(error)
-        key = f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
         if known.get(key) != "":
             image = attempt(lambda: read_slice(path), path.name, f"'{path}' cannot be read")
             known[key] = image.problem if isinstance(image, MedCLIPSAMError) else ""
@@ -110,7 +124,7 @@ def readable(
             with atomic_path(record) as temporary:
                 temporary.write_text(json.dumps(known), encoding="utf-8")
     return [pair for pair in pairs if pair.image not in wrong], [
-        ("images cannot be read", f"{path}: {problem}") for path, problem in wrong.items()
+        (UNREADABLE, f"{path}: {problem}") for path, problem in wrong.items()
     ]
 
 
@@ -123,7 +137,11 @@ def _read_recorded(record: Path | None) -> dict[str, str]:
 
 
 class PairSource:
-    """Batches of pairs in files; every epoch in another order, pairs with the same caption in different batches.
+    """Batches of pairs in files; every epoch in another order.
+
+    A batch for training has one pair of an image at most, whose other captions would be its negatives though they are
+    true, and pairs with the same caption are in different batches while there are others. An epoch leaves out the rest,
+    and what is too much of an image.
 
     Args:
         pairs: at least two.
@@ -133,11 +151,11 @@ class PairSource:
         rank, world: number of this process, and of all; each takes every `world`-th pair of a batch.
         workers: processes that read images.
         read: path of an image file -> uint8 (H, W, 3).
-        keep_rest: the rest at an epoch's end is not dropped, but a smaller batch of two or more, or one more pair in
-            the last batch; and fewer pairs than a batch are one.
+        keep_rest: for validation. All pairs are in an epoch: the rest is a smaller batch of two or more, or one more
+            pair in the last batch; and fewer pairs than a batch are one.
 
     Raises:
-        InputError: a batch of less than 2, or not a multiple of `world`, or fewer pairs than a batch.
+        InputError: a batch of less than 2, or not a multiple of `world`, or fewer pairs, or images, than a batch.
     """
 
     def __init__(
@@ -158,6 +176,15 @@ class PairSource:
         self.pairs, self.size, self.crop = pairs, size, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
         self.read, self.keep_rest = read, keep_rest
+        if not keep_rest:
+            self.steps = most_batches(pairs, batch)
+        if not self.steps:
+            images = len({pair.image for pair in pairs})
+            raise InputError(
+                f"{len(pairs)} usable pairs of {images} images do not fill a batch of {batch}, a pair of each image.",
+                "Give more images or a smaller batch.",
+            )
+        self._groups = group_pairs(pairs)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See the head of this file."""
@@ -175,29 +202,31 @@ class PairSource:
             batch_iterator = iter(loader)
         yield from batch_iterator
 
+    def image_names(self, epoch: int) -> list[str]:
+        """See the head of this file."""
+        return [str(self.pairs[number].image) for batch in self.order(epoch) for number in batch]
+
     def order(self, epoch: int) -> list[list[int]]:
         """Return the numbers of the pairs in each batch of an epoch."""
-        drawn = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs)).tolist()
-        batches: list[list[int]] = []
-        while len(batches) < len(self.pairs) // self.batch:
-            taken: list[int] = []
-            put_off: list[int] = []
-            chosen_captions: set[str] = set()
-            for at, number in enumerate(drawn):
-                if len(taken) == self.batch:
-                    put_off += drawn[at:]
-                    break
-                caption = self.pairs[number].caption
-                (put_off if caption in chosen_captions else taken).append(number)
-                chosen_captions.add(caption)
-            lacking = self.batch - len(taken)  # too few different captions are left
-            batches.append(taken + put_off[:lacking])
-            drawn = put_off[lacking:]
-        if self.keep_rest and len(drawn) == 1:
-            batches[-1] += drawn
-        elif self.keep_rest and drawn:
-            batches.append(drawn)
+        rng = np.random.default_rng([self.seed, epoch])
+        drawn = rng.permutation(len(self.pairs)).tolist()
+        if not self.keep_rest:
+            drawn = [number for number, times in self._counted(drawn) if times <= self.steps]
+        whole = len(self.pairs) // self.batch if self.keep_rest else self.steps
+        drawn, rest = drawn[: whole * self.batch], drawn[whole * self.batch :]
+        batches = deal(self.pairs, self._groups, drawn, whole, rng)
+        if self.keep_rest and len(rest) == 1:
+            batches[-1] += rest
+        elif self.keep_rest and rest:
+            batches.append(rest)
         return batches
+
+    def _counted(self, numbers: list[int]) -> Iterator[tuple[int, int]]:
+        """Yield numbers of pairs, and how many of the image there have been with it."""
+        times = Counter[Path]()
+        for number in numbers:
+            times[self.pairs[number].image] += 1
+            yield number, times[self.pairs[number].image]
 
 
 class _Images(Dataset):

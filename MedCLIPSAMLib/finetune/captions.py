@@ -11,11 +11,9 @@ These are read by the names of their columns or fields:
 from __future__ import annotations
 
 import hashlib
-import html
-import re
-import unicodedata
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 from ..errors import InputError
 from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import parse_json
+from .caption_text import MIN_CHARACTERS, usable_captions
 
 IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
 CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")
@@ -31,19 +30,8 @@ PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subj
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
 """Suffixes tried for a name without one."""
 
-MIN_CHARACTERS = 20
-"""Minimum length of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
-
-
-MARKUP = re.compile(
-    r"""<!--.{0,1000}?--> | <[!?][^<>]{1,200}> | https?://\S+ | www\.\S+
-    | </?[a-z][a-z0-9:]* (?: \s+ [\w:-]+ \s*=\s* (?: "[^"]*" | '[^']*' | [^\s"'<>]+ ) )* \s*/?>""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-"""Comments, declarations, links, and tags with their attributes."""
-
-SIGNS = {"−": "-", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "⁄": "/"}  # noqa: RUF001
-"""Signs as a caption has them; every dash is "-"."""
+UNKNOWN_PATIENTS = frozenset(("nan", "none", "null", "<na>"))
+"""What other programs write where a patient is unknown."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +39,10 @@ class Pair:
     """An image and its caption.
 
     Args:
-        image: its file.
+        image: its file, with one path in a table whatever its rows name it by.
         caption: cleaned.
-        patient: images of one patient are never split; the image's name where the patient is unknown.
+        patient: images of one patient are never split; the image's file where the patient is unknown, and the first
+            name by the alphabet where an image, or several, make one patient of several names.
     """
 
     image: Path
@@ -68,14 +57,16 @@ class Captions:
     Args:
         pairs: the usable ones.
         dropped: (reason, name) of each row that cannot be used.
-        patients: whether the table says whose images these are.
+        patients: the names of patients that the table gives.
         unknown: how many of the pairs it says no patient of.
+        contradicting: files of images that it gives several patients.
     """
 
     pairs: list[Pair]
     dropped: list[tuple[str, str]] = field(default_factory=list)
-    patients: bool = False
+    patients: set[str] = field(default_factory=set)
     unknown: int = 0
+    contradicting: list[Path] = field(default_factory=list)
 
     def summary(self) -> str:
         """Return how many pairs there are, and how many were dropped for which reason."""
@@ -84,19 +75,9 @@ class Captions:
         times = Counter(pair.caption for pair in self.pairs)
         same = sum(count for count in times.values() if count > 1)
         repeated = f"; {same} captions belong to another image too" if same else ""
-        return f"{len(self.pairs)} pairs{dropped}{repeated}"
-
-
-def clean_caption(text: str) -> str:
-    """Clean a caption of markup, links, control characters and meaningless signs; "" when nothing is left.
-
-    What says more or less stays: "<3 cm" is no markup, and dashes and signs beyond ASCII are written in it.
-    """
-    text = unicodedata.normalize("NFKC", html.unescape(text))
-    text = MARKUP.sub(" ", text)
-    text = "".join("-" if unicodedata.category(letter) == "Pd" else SIGNS.get(letter, letter) for letter in text)
-    text = "".join(letter if letter.isalnum() or letter in " .,;:()/%+-'\"<>=" else " " for letter in text)
-    return re.sub(r"\s+([.,;:)])", r"\1", re.sub(r"\s+", " ", text)).strip()
+        several = sum(count > 1 for count in Counter(pair.image for pair in self.pairs).values())
+        described = f"; {several} images have several captions" if several else ""
+        return f"{len(self.pairs)} pairs{dropped}{repeated}{described}"
 
 
 def read_captions(table: Path, images: Path | None = None, min_characters: int = MIN_CHARACTERS) -> Captions:
@@ -121,27 +102,34 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
     if not rows:
         raise InputError(f"'{table}' holds no rows.", "Give a table of images and captions.")
     image_field, caption_field = (_field(table, rows, names) for names in (IMAGE_FIELDS, CAPTION_FIELDS))
-    patient_field = next((name for name in PATIENT_FIELDS if any(_text(row.get(name)) for row in rows)), None)
-    found = Captions([], patients=patient_field is not None)
-    seen: set[tuple[Path, str]] = set()
+    patient_field = next((name for name in PATIENT_FIELDS if any(_patient(row.get(name)) for row in rows)), "")
+    found = Captions([])
+    files: dict[Path, Path] = {}
+    named: dict[Path, list[str]] = {}
+    captions: dict[tuple[Path, str], None] = {}
     for row in rows:
-        name = str(row.get(image_field) or "").strip()
-        texts = row.get(caption_field)
-        image = _image(folder, name)
-        if image is None:
-            found.dropped.append(("images are missing", name or "(no name)"))
+        name = _text(row.get(image_field))
+        path, problem = _image(folder, row.get(image_field))
+        if path is None:
+            found.dropped.append((problem, name or "(no name)"))
             continue
-        for text in texts if isinstance(texts, list) else [texts]:
-            caption = clean_caption(str(text or ""))
-            if len(caption) < min_characters:
-                found.dropped.append((f"captions have less than {min_characters} characters", f"{name}: {caption}"))
-            elif (image, caption) in seen:
-                found.dropped.append(("pairs are there twice", f"{name}: {caption}"))
+        image = files.setdefault(path.resolve(), path)
+        for caption, problem in usable_captions(row.get(caption_field), min_characters):
+            if problem or (image, caption) in captions:
+                found.dropped.append((problem or "pairs are there twice", f"{name}: {caption}"))
             else:
-                seen.add((image, caption))
-                patient = _text(row.get(patient_field)) if patient_field else ""
-                found.unknown += not patient
-                found.pairs.append(Pair(image, caption, patient or name))
+                captions[image, caption] = None
+        if patient := _patient(row.get(patient_field)):
+            named.setdefault(image, []).append(patient)
+    patient_of = unite(named.values())
+    for image, caption in captions:
+        patients = named.get(image, [])
+        found.patients.update(patients)
+        found.unknown += not patients
+        patient = patient_of[patients[0]] if patients else _relative_name(image, folder)
+        found.pairs.append(Pair(image, caption, patient))
+    images_left = dict.fromkeys(pair.image for pair in found.pairs)
+    found.contradicting = [image for image in images_left if len(set(named.get(image, ()))) > 1]
     if not found.pairs:
         raise InputError(
             f"'{table}' holds no pair that can be used, with the images in '{folder}': {found.summary()}.",
@@ -163,7 +151,7 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
     side: dict[str, bool] = {}
     for pair in pairs:
         if pair.patient not in side:
-            digest = hashlib.sha256(f"{seed}:{pair.patient}".encode()).digest()
+            digest = hashlib.sha256(f"{seed}:{pair.patient}".encode(errors="surrogatepass")).digest()
             side[pair.patient] = int.from_bytes(digest[:8], "big") / 2**64 < validation
     sides = [pair for pair in pairs if not side[pair.patient]], [pair for pair in pairs if side[pair.patient]]
     if not all(sides):
@@ -187,13 +175,7 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
         for record in records:
             if not isinstance(record, dict):
                 raise InputError(f"Expected records in '{table}', got {str(record)[:60]!r}.", "See docs/finetune.md.")
-            inner = {
-                f"{outer}.{name}": value
-                for outer, nested in record.items()
-                if isinstance(nested, dict)
-                for name, value in nested.items()
-            }
-            yield {name.lower(): value for name, value in (record | inner).items()}
+            yield flatten(record)
         return
     lines = text.split("\n")
     names = {name.strip().strip('"').lower() for name in lines[0].split(delimiter_of(lines[0]))}
@@ -201,19 +183,70 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     if not header and table.suffix.lower() == ".txt" and "\t" in lines[0]:
         yield from (dict(zip(("image", "caption"), line.split("\t", 1))) for line in lines if "\t" in line)
         return
-    yield from (row for _, row in read_rows(text, table))
+    rows = read_rows(text, table)
+    if not rows and lines[0].strip():
+        raise InputError(
+            f"Expected a line with the names of the columns and others of images, got one line in '{table}'.",
+            f"Name the columns in the first, such as {IMAGE_FIELDS[0]} and {CAPTION_FIELDS[0]}.",
+        )
+    yield from (row for _, row in rows)
+
+
+def flatten(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a JSON record by lower-case name, with nested ones as outer.inner too."""
+    inner = {
+        f"{outer}.{name}": value
+        for outer, nested in record.items()
+        if isinstance(nested, dict)
+        for name, value in nested.items()
+    }
+    return {name.lower(): value for name, value in (record | inner).items()}
+
+
+def unite(groups: Iterable[list[str]]) -> dict[str, str]:
+    """Join the groups that share a name (union-find), and return the first name by the alphabet for each name."""
+    parents: dict[str, str] = {}
+
+    def first_of(name: str) -> str:
+        while (parent := parents.setdefault(name, name)) != name:
+            parents[name] = name = parents[parent]
+        return name
+
+    for names in groups:
+        roots = sorted({first_of(name) for name in names})
+        parents.update(dict.fromkeys(roots, roots[0]))
+    return {name: first_of(name) for name in list(parents)}
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    """Return a value of a table as text; "" of None and NaN."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as other programs write whole numbers of a column with gaps
+    return "" if value is None or value != value else str(value).strip()
+
+
+def _patient(value: Any) -> str:
+    text = _text(value)
+    return "" if text.lower() in UNKNOWN_PATIENTS else text
+
+
+def _relative_name(image: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(image, folder)).as_posix()
+    except ValueError:  # on another drive
+        return image.as_posix()
+
+
+def choose_field(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
+    """Choose the name that most records have, with an object last, the first of equals; None where none has one."""
+    objects = {name: [isinstance(row[name], dict) for row in rows if name in row] for name in names}
+    most = max(names, key=lambda name: (objects[name].count(False), len(objects[name])))
+    return most if objects[most] else None
 
 
 def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -> str:
-    """Choose the name that most records have, the first of equals."""
-    counts = {name: sum(name in row and not isinstance(row[name], dict) for row in rows) for name in names}
-    most = max(names, key=counts.__getitem__)
-    if counts[most]:
-        return most
+    if (name := choose_field(rows, names)) is not None:
+        return name
     what = "images" if names is IMAGE_FIELDS else "captions"
     raise InputError(
         f"'{table}' has no column with {what}; its columns are {', '.join(map(str, rows[0]))}.",
@@ -221,9 +254,13 @@ def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -
     )
 
 
-def _image(folder: Path, name: str) -> Path | None:
-    """Find the file of that name, with one of the known suffixes where it has none; None when there is none."""
-    if not name or "\0" in name:
-        return None
+def _image(folder: Path, value: Any) -> tuple[Path | None, str]:
+    """Find the file of a name, with one of the known suffixes where it has none; and why there is none."""
+    if isinstance(value, dict | list):
+        return None, "names of images are no text"
+    if not (name := _text(value)):
+        return None, "images are missing"
     path = folder / name
-    return next((file for file in (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES)) if file.is_file()), None)
+    files = (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES))
+    found = next(filter(os.path.isfile, files), None)
+    return found, "images are folders" if os.path.isdir(path) else "images are missing"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,17 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size] | None = None) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, fingerprint: Mapping[str, Any], shapes: dict[str, torch.Size] | None = None
+) -> dict[str, Any]:
     """Read a checkpoint of this training, without running code from the file.
 
     Args:
-        fingerprint: of the settings and data, see `FineTuneSettings.fingerprint`.
+        fingerprint: settings and checksums by their names, see `FineTuneSettings.fingerprint`.
         shapes: of the parameters that are trained; None takes any.
 
     Raises:
-        ModelError: damaged, of other settings, or of a model of another architecture; the message says which.
+        ModelError: damaged, of other settings or data, or of a model of another architecture; the message says which.
     """
     start_over = "Choose another run folder, or remove this one to start from the beginning."
     try:
@@ -56,9 +60,24 @@ def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size] 
     ) as error:
         reason = str(error).partition("\n")[0][:200]
         raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", start_over) from error
+    if written != fingerprint:
+        raise ModelError(
+            f"The checkpoint '{path}' is of another training: {_differences(written, fingerprint)}.",
+            f"Give the settings and the data of that one. {start_over}",
+        )
     if shapes is not None and found != shapes:
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
         raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", start_over)
-    if written != fingerprint:
-        raise ModelError(f"The checkpoint '{path}' is of a training with other settings, data or version.", start_over)
     return state
+
+
+def _differences(written: Any, expected: Mapping[str, Any]) -> str:
+    """Say in which settings, with both values, and in which checksums two fingerprints differ."""
+    said: list[str] = []
+    for name in {**expected, **written} if isinstance(written, dict) else ():
+        before, now = written.get(name), expected.get(name)
+        if before != now and any(re.fullmatch("[0-9a-f]{64}", str(value)) for value in (before, now)):
+            said.append(f"the {name} differ")
+        elif before != now and name in written and name in expected:
+            said.append(f"{name} was {before} and is {now}")
+    return ", ".join(said) or "it is of another version"

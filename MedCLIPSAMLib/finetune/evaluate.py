@@ -51,4 +51,5 @@ def evaluate(
     """
     clip = load_clip(name, resolve_device(device), models_dir=models_dir)
     images, texts = features(clip, pairs, context)
-    return retrieval(images, texts, [pair.caption for pair in pairs], batch, range(seeds))
+    captions, files = [pair.caption for pair in pairs], [pair.image for pair in pairs]
+    return retrieval(images, texts, captions, files, batch, range(seeds))

@@ -6,7 +6,7 @@ These are computed once, so that an epoch takes less than a second in place of m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,13 @@ class EncodedSource:
         for numbers in self._source.order(epoch)[start:]:
             yield self._images[numbers], [self._source.pairs[number].caption for number in numbers]
 
+    def image_names(self, epoch: int) -> list[str]:
+        """See the head of `batches`."""
+        return self._source.image_names(epoch)
+
 
 def encode_once(
-    task: TrainingTask, clip: ClipModel, fabric: Any, store: Path, fingerprint: str, context: RunContext
+    task: TrainingTask, clip: ClipModel, fabric: Any, store: Path, fingerprint: Mapping[str, Any], context: RunContext
 ) -> TrainingTask:
     """Run the towers once on all images and captions, and train the heads on their features.
 
@@ -91,7 +95,7 @@ def encode_once(
     finally:
         if sum(map(len, found)) > known:
             store.parent.mkdir(parents=True, exist_ok=True)
-            write_checkpoint(store, {"model": {"images": torch.cat(found).cpu()}, "fingerprint": fingerprint})
+            write_checkpoint(store, {"model": {"images": torch.cat(found).cpu()}, "fingerprint": dict(fingerprint)})
     texts = _encode_captions(clip, [*(pair.caption for pair in pairs), *EVERYDAY], fabric, context)
     parts = torch.cat(found).split([len(source.pairs) for source in sources])
     training, validation = (EncodedSource(source, part) for source, part in zip(sources, parts))
@@ -99,7 +103,7 @@ def encode_once(
     return TrainingTask(Heads(clip.model), task.model, training, validation, inputs)
 
 
-def _read_features(store: Path, fingerprint: str, most: int) -> torch.Tensor:
+def _read_features(store: Path, fingerprint: Mapping[str, Any], most: int) -> torch.Tensor:
     """Read the features of the first images, float32 (n, W), of at most so many."""
     found = read_checkpoint(store, fingerprint)["model"].get("images")
     if found is None or found.ndim != 2 or len(found) > most or not found.isfinite().all():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
-from typing import Any
 
 from tokenizers import BertWordPieceTokenizer
 
@@ -21,10 +20,12 @@ from ..models.store import find, find_model_folder
 from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
 from .batches import PairSource, Source, readable
-from .captions import MIN_CHARACTERS, Captions, Pair, read_captions, split_by_patient
+from .caption_text import MIN_CHARACTERS
+from .captions import Captions, read_captions, split_by_patient
 from .owner import claim_run, owns
 from .publish import publish
 from .settings import FineTuneSettings
+from .sides import checksum_pairs, checksum_shards, tell_shared_pairs, tell_shared_shards
 from .train import FineTuned, fine_tune
 
 DROPPED = "dropped.csv"
@@ -91,8 +92,8 @@ def run(
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
     with claim_run(out):
-        training, validation, about = _sources(data, settings, out, workers, tokenizer, context)
-        result = fine_tune(training, validation, settings, out, device, models_dir, about, context)
+        training, validation, made_of = _sources(data, settings, out, workers, tokenizer, context)
+        result = fine_tune(training, validation, settings, out, device, models_dir, made_of, context)
         if os.environ.get("RANK", "0") == "0":
             _check_name_is_free(model, out, replace)  # again: another run may have ended meanwhile
             publish(result, settings, name, Path(data.captions).name, models_dir)
@@ -115,63 +116,76 @@ def _sources(
     workers: int,
     tokenizer: BertWordPieceTokenizer,
     context: RunContext,
-) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
-    """Open the sources of batches, see `train.fine_tune`, and compute a checksum of their data."""
+) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], dict[str, str]]:
+    """Open the sources of batches, see `train.fine_tune`, and compute checksums of their data."""
     if data.shards and data.validation is None:
         raise InputError("Shards have no patients to split by.", "Give separate validation pairs.")
     dropped: list[tuple[str, str]] = []
-    sides: tuple[list[Pair] | None, list[Pair] | None]
-    if data.validation is None:
-        pairs = _read(data.captions, data, out, dropped, context)
-        chosen, held_back = split_by_patient(pairs, data.share, settings.seed)
-        context.notify(f"{len(chosen)} pairs for training and {len(held_back)} for validation, split by patient.")
-        sides = chosen, held_back
-    else:
-        read = lambda table: None if table.endswith(".tar") else _read(table, data, out, dropped, context)
-        sides = read(data.captions), read(data.validation)
+    patterns = data.captions, data.validation or ""
+    shards = [_expand(pattern) if pattern.endswith(".tar") else [] for pattern in patterns]
+    found = [
+        _read(table, data, out, dropped, context) if table and not paths else None
+        for table, paths in zip(patterns, shards)
+    ]
+    sides = [side.pairs if side else [] for side in found]
+    if found[0] and data.validation is None:
+        sides = list(split_by_patient(found[0].pairs, data.share, settings.seed))
+        context.notify(f"{len(sides[0])} pairs for training and {len(sides[1])} for validation, split by patient.")
+    elif found[0] and found[1]:
+        tell_shared_pairs(found[0], found[1], context)
+    elif all(shards):
+        tell_shared_shards(shards[0], shards[1], context)
     _write_dropped(out, dropped)
-    if sides[0] is not None:
+    if sides[0]:
         _tell_unknown_words([pair.caption for pair in sides[0]], settings.base, tokenizer, context)
-    if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
+    if sides[1] and len({pair.caption for pair in sides[1]}) < 2:
         raise InputError(
             f"{len(sides[1])} validation pairs are too few to measure retrieval.",
             "Give more pairs, a larger validation share, or validation pairs in a separate table.",
         )
 
     def source(side: int, size: int, crop: float = 1.0, rank: int = 0, world: int = 1) -> Source:
-        pairs = sides[side]
         order = (size, settings.batch, crop, settings.seed, rank, world)
-        if pairs is not None:
-            return PairSource(pairs, *order, workers, keep_rest=side == 1)
-        try:
-            from .shards import ShardSource, expand_shards
-        except ImportError as error:
-            raise InputError(
-                f"Shards need a package that is not installed: {error.name}.", "pip install 'medclipsam[finetune]'"
-            ) from error
+        if not shards[side]:
+            return PairSource(sides[side], *order, workers, keep_rest=side == 1)
+        from .shards import ShardSource
 
-        pattern = data.captions if side == 0 else data.validation or ""
         record, least = out / f"shards-{side}.json", data.min_characters
-        made = ShardSource(expand_shards(pattern), *order, record, min_characters=least, keep_rest=side == 1)
+        made = ShardSource(shards[side], *order, record, min_characters=least, keep_rest=side == 1)
         dropped.extend(made.dropped)
         _write_dropped(out, dropped)
-        context.notify(f"{made.count} pairs in '{pattern}'; {len(made.dropped)} cannot be used.")
+        context.notify(f"{made.count} pairs in '{patterns[side]}'; {len(made.dropped)} cannot be used.")
         return made
 
-    made_of: list[Any] = [data.captions, data.validation, data.min_characters]
-    made_of += [(str(pair.image), pair.caption) for pairs in sides for pair in pairs or ()]
-    about = hashlib.sha256(repr(made_of).encode()).hexdigest()
+    made_of: dict[str, str] = {}
+    for name, paths, pairs in zip(("training", "validation"), shards, sides):
+        made_of |= checksum_shards(name, paths, data.min_characters) if paths else checksum_pairs(name, pairs)
     training = lambda size, rank, world: source(0, size, settings.min_crop, rank, world)
-    return training, lambda size: source(1, size), about
+    return training, lambda size: source(1, size), made_of
 
 
-def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> list[Pair]:
-    found: Captions = read_captions(Path(table), data.images, data.min_characters)
+def _expand(pattern: str) -> list[Path]:
+    try:
+        from .shards import expand_shards
+    except ImportError as error:
+        raise InputError(
+            f"Shards need a package that is not installed: {error.name}.", "pip install 'medclipsam[finetune]'"
+        ) from error
+    return expand_shards(pattern)
+
+
+def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> Captions:
+    found = read_captions(Path(table), data.images, data.min_characters)
     context.notify(f"{Path(table).name}: {found.summary()}.")
     if not found.patients:
         context.notify("The table has no patients: every image counts as a separate patient.")
     elif found.unknown:
         context.notify(f"{found.unknown} pairs have no patient: each of their images counts as a separate patient.")
+    if found.contradicting:
+        context.notify(
+            f"{len(found.contradicting)} images have several patients, who count as one, such as "
+            f"'{found.contradicting[0].name}'."
+        )
     pairs, unreadable = readable(found.pairs, out / "images.json", context.without_progress())
     if unreadable:
         context.notify(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
@@ -181,12 +195,12 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
             f"'{table}' holds {len(pairs)} usable pairs and they all say the same.",
             "Captions must differ: the model learns to tell them apart.",
         )
-    return pairs
+    return replace_fields(found, pairs=pairs)
 
 
 def _tell_unknown_words(captions: list[str], base: str, tokenizer: BertWordPieceTokenizer, context: RunContext) -> None:
     """Notify which words of the captions the model cannot tell apart, the most frequent first."""
-    counts = Counter(word.strip(".,;:()").lower() for caption in captions for word in caption.split())
+    counts = Counter(word.strip(".,;:()?").lower() for caption in captions for word in caption.split())
     unknown = [word for word, _ in counts.most_common() if word and unknown_words(tokenizer, word)]
     if unknown:
         more = f" and {len(unknown) - MOST_WORDS} more" if len(unknown) > MOST_WORDS else ""
@@ -197,5 +211,8 @@ def _tell_unknown_words(captions: list[str], base: str, tokenizer: BertWordPiece
 
 
 def _write_dropped(out: Path, dropped: list[tuple[str, str]]) -> None:
-    with atomic_path(out / DROPPED) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(out / DROPPED) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         csv.writer(file).writerows([("reason", "what"), *dropped])

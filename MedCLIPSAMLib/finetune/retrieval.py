@@ -7,7 +7,7 @@ ones (image to text), and the reverse. The shuffle is repeated with several seed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ def retrieval(
     image_features: torch.Tensor,
     text_features: torch.Tensor,
     captions: Sequence[str] | None = None,
+    images: Sequence[Hashable] | None = None,
     batch: int = BATCH,
     seeds: Sequence[int] = range(5),
 ) -> dict:
@@ -32,12 +33,14 @@ def retrieval(
 
     Args:
         image_features, text_features: (N, D), L2-normalized; row i of both is a pair.
-        captions: the texts; where two in a batch are the same, either counts as right.
+        captions, images: the texts, and what tells images apart; by default all differ. Right for an image is every
+            caption that one of the N pairs gives it, and for a caption every image that has it.
         batch: pairs a batch; all of them where there are fewer. The rest of a shuffle is dropped.
 
     Returns:
         {"pairs", "batch", "seeds", "chance", "image_to_text": {"top1": {"mean", "interval", "by_seed"}, "top2": ...},
-        "text_to_image": ...}, shares from 0 to 1; interval is half the width of the 95 % interval.
+        "text_to_image": ...}, shares from 0 to 1; interval is half the width of the 95 % interval, and chance the
+        top-1 of guessing.
 
     Raises:
         InputError: less than two pairs.
@@ -46,26 +49,32 @@ def retrieval(
     if count < 2:
         raise InputError(f"Expected two pairs or more for retrieval, got {count}.")
     batch = min(batch, count)
-    names = {caption: number for number, caption in enumerate(dict.fromkeys(captions or ()))}
-    caption_ids = np.array([names[caption] for caption in captions]) if captions else np.arange(count)
+    image_ids, caption_ids = _identify(images or range(count)), _identify(captions or range(count))
+    known = np.unique(image_ids * count + caption_ids)
     rows: dict[str, list[list[float]]] = {"image_to_text": [], "text_to_image": []}
+    right_pairs = seen_pairs = 0
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(count)
         hits: dict[str, list[np.ndarray]] = {"image_to_text": [], "text_to_image": []}
         for start in range(0, count - batch + 1, batch):
             numbers = order[start : start + batch]
             similar = (image_features[numbers] @ text_features[numbers].T).float().cpu().numpy()
-            for direction, scores in (("image_to_text", similar), ("text_to_image", similar.T)):
+            keys = image_ids[numbers][:, None] * count + caption_ids[numbers]
+            right = known[np.searchsorted(known, keys).clip(max=len(known) - 1)] == keys
+            right_pairs, seen_pairs = right_pairs + int(right.sum()), seen_pairs + right.size
+            ways = ("image_to_text", similar, right), ("text_to_image", similar.T, right.T)
+            for direction, scores, correct in ways:
                 best = np.argsort(-scores, axis=1, kind="stable")[:, : max(TOP)]
-                right = caption_ids[numbers][best] == caption_ids[numbers][:, None]
-                hits[direction].append(np.stack([right[:, :top].any(1) for top in TOP], 1))
-        for direction, found in hits.items():
-            rows[direction].append(np.concatenate(found).mean(0).tolist())
+                found = np.take_along_axis(correct, best, axis=1)
+                hits[direction].append(np.stack([found[:, :top].any(1) for top in TOP], 1))
+        for direction, found_all in hits.items():
+            rows[direction].append(np.concatenate(found_all).mean(0).tolist())
     figures = {
         direction: {f"top{top}": _with_interval([row[at] for row in by_seed]) for at, top in enumerate(TOP)}
         for direction, by_seed in rows.items()
     }
-    return {"pairs": count, "batch": batch, "seeds": len(rows["image_to_text"]), "chance": 1 / batch, **figures}
+    chance = right_pairs / seen_pairs
+    return {"pairs": count, "batch": batch, "seeds": len(rows["image_to_text"]), "chance": chance, **figures}
 
 
 def top1(figures: dict) -> float:
@@ -82,6 +91,12 @@ def spread_of(image_features: torch.Tensor, text_features: torch.Tensor) -> floa
     """
     parts = [(part @ text_features.T).float().std(1) for part in image_features.split(SPREAD_TOGETHER)]
     return torch.cat(parts).mean().item()
+
+
+def _identify(values: Sequence[Hashable]) -> np.ndarray:
+    """Return a number for each value, int64 (N,), the same for equal ones."""
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return np.array([numbers[value] for value in values], np.int64)
 
 
 def _with_interval(values: list[float]) -> dict:

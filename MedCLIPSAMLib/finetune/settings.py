@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -67,6 +67,13 @@ class FineTuneSettings:
             )
 
     @property
+    def loss_temperature(self) -> float:
+        """Temperature of the loss."""
+        from .losses import LOSSES
+
+        return self.temperature or LOSSES[self.loss].temperature
+
+    @property
     def rate(self) -> float:
         """Maximum learning rate."""
         return self.learning_rate or (1e-4 if self.lora_rank else 3e-4 if self.heads_alone else 1e-6)
@@ -87,11 +94,24 @@ class FineTuneSettings:
         return self.freeze is Freeze.ALL_BUT_HEADS
 
     def resolved(self) -> FineTuneSettings:
-        """Return the settings with the values in use in place of None, but for the temperature, which the loss has."""
-        return replace(self, learning_rate=self.rate, crop=self.min_crop, blend=self.learned_share)
+        """Return the settings with the values in use in place of None."""
+        return replace(
+            self,
+            temperature=self.loss_temperature,
+            learning_rate=self.rate,
+            crop=self.min_crop,
+            blend=self.learned_share,
+        )
 
-    def fingerprint(self) -> str:
-        """Return what a checkpoint must agree with to be resumed; patience, chunk and precision may change."""
-        values = asdict(self.resolved())
-        kept = {name: value for name, value in values.items() if name not in ("patience", "chunk", "precision")}
-        return json.dumps(kept, sort_keys=True)
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what a checkpoint must agree with to be resumed, as JSON values.
+
+        Patience, chunk and precision may change, and the betas of a loss that has none.
+        """
+        from .losses import LOSSES
+
+        free = {"patience", "chunk", "precision"}
+        if not LOSSES[self.loss].betas:
+            free |= {"beta_image", "beta_text"}
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self.resolved())))
+        return {name: value for name, value in values.items() if name not in free}

@@ -1,7 +1,8 @@
 """Pairs in tar files, for sets that are too large for single files: webdataset's layout (NAME.jpg, NAME.txt, ...).
 
 Shards are read one after the other, in another order every epoch, through a buffer that shuffles pairs. A first reading
-counts usable pairs. Nothing in a shard is run: images and captions are taken as bytes and read by this package.
+counts usable pairs. Of an image with several captions an epoch of training takes one, in turn; all of them are pairs of
+validation. Nothing in a shard is run: images and captions are taken as bytes and read by this package.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+import zlib
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import braceexpand
 import numpy as np
@@ -21,8 +26,9 @@ from ..errors import InputError, MedCLIPSAMError, attempt
 from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
-from .batches import Batch, check_batch, divide, draw_crop, read_slice, square
-from .captions import CAPTION_FIELDS, MIN_CHARACTERS, clean_caption
+from .batches import UNREADABLE, Batch, check_batch, divide, draw_crop, read_slice, square, stamp
+from .caption_text import MIN_CHARACTERS, usable_captions
+from .captions import CAPTION_FIELDS, choose_field, flatten
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
 CAPTIONS = ("txt", "caption", "json")
@@ -52,6 +58,7 @@ class ShardSource:
         context: reports the number of pairs in the first reading.
 
     Attributes:
+        count: pairs in an epoch.
         dropped: (reason, shard and key) of each pair that cannot be used.
 
     Raises:
@@ -75,21 +82,16 @@ class ShardSource:
         check_batch(batch, world)
         self.paths, self.size, self.crop = paths, size, crop
         self.seed, self.rank, self.world, self._min_characters = seed, rank, world, min_characters
+        self._every_caption = keep_rest
         self.count, self.dropped = self._count(record, context)
-        self._unusable = {what for _reason, what in self.dropped}
+        self._unreadable = {what for reason, what in self.dropped if reason == UNREADABLE}
         self.batch, self.steps, self._used = divide(self.count, batch, keep_rest)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `batches`."""
-        order = random.Random(f"{self.seed} {epoch}")
-        paths = order.sample(self.paths, len(self.paths))
-        pairs = (pair for pair in self._pairs(paths) if _name(pair) not in self._unusable)
-        shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(pairs)
         batch_of = lambda number: min(number // self.batch, self.steps - 1)
         images, captions = [], []
-        for number, pair in enumerate(shuffled):
-            if number >= self._used:
-                return
+        for number, (pair, caption) in enumerate(self._draw(epoch)):
             if batch_of(number) < start:
                 continue
             if number % self.batch % self.world == self.rank:
@@ -97,10 +99,30 @@ class ShardSource:
                 if self.crop < 1:
                     crop = draw_crop(np.random.default_rng([self.seed, epoch, number]), self.crop)
                 images.append(square(_read_image(pair), self.size, crop))
-                captions.append(clean_caption(_caption(pair)))
+                captions.append(caption)
             if number == self._used - 1 or batch_of(number + 1) > batch_of(number):
                 yield torch.stack(images), captions
                 images, captions = [], []
+
+    def image_names(self, epoch: int) -> list[str]:
+        """See `batches`."""
+        return [_name(pair) for pair, _caption in self._draw(epoch)]
+
+    def _draw(self, epoch: int) -> Iterator[tuple[dict, str]]:
+        """Yield the members and the caption of each pair of an epoch."""
+        order = random.Random(f"{self.seed} {epoch}")
+        paths = order.sample(self.paths, len(self.paths))
+        shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(self._captioned(paths, epoch))
+        yield from islice(shuffled, self._used)
+
+    def _captioned(self, paths: list[Path], epoch: int) -> Iterator[tuple[dict, str]]:
+        """Yield the usable images of shards with their captions in an epoch: all, or one."""
+        for pair in self._pairs(paths):
+            usable, _problems = self._captions(pair)
+            if usable and _name(pair) not in self._unreadable:
+                first = zlib.crc32(pair["__key__"].encode()) + epoch
+                for caption in usable if self._every_caption else [usable[first % len(usable)]]:
+                    yield pair, caption
 
     def _pairs(self, paths: list[Path]) -> Iterator[dict]:
         """Yield the members of each pair as bytes, by their ending."""
@@ -119,49 +141,48 @@ class ShardSource:
             raise InputError(f"A shard cannot be read: {error}.", "Make it again, or leave it out.") from error
 
     def _count(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
-        named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]
+        made_of = [[stamp(path) for path in self.paths], self._min_characters, self._every_caption]
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}
-            if known.get("shards") == named and known["min_characters"] == self._min_characters:
-                return known["count"], [(reason, what) for reason, what in known["unusable"]]
+            if known.get("made of") == made_of:
+                return known["pairs"], [(reason, what) for reason, what in known["dropped"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
-        count, dropped = 0, []
-        for pair in self._pairs(self.paths):
-            reason = self._problem(pair)
-            if reason:
-                dropped.append((reason, _name(pair)))
-            count += not reason
-            context.report(count + len(dropped), None, "reading shards")
+        count, dropped = 0, list[tuple[str, str]]()
+        for read, pair in enumerate(self._pairs(self.paths), 1):
+            usable, problems = self._captions(pair)
+            image = attempt(partial(_read_image, pair), _name(pair), "It cannot be read") if usable else None
+            if isinstance(image, MedCLIPSAMError):
+                usable, problems = [], [UNREADABLE]
+            dropped += [(problem, _name(pair)) for problem in problems]
+            count += len(usable) if self._every_caption else bool(usable)
+            context.report(read, None, "reading shards")
         if record is not None:
-            content = {"shards": named, "min_characters": self._min_characters, "count": count, "unusable": dropped}
             with atomic_path(record) as temporary:
-                temporary.write_text(json.dumps(content), encoding="utf-8")
+                temporary.write_text(
+                    json.dumps({"made of": made_of, "pairs": count, "dropped": dropped}), encoding="utf-8"
+                )
         return count, dropped
 
-    def _problem(self, pair: dict) -> str:
-        """Return why a pair cannot be used; "" when it can."""
-        if len(clean_caption(_caption(pair))) < self._min_characters:
-            return f"captions have less than {self._min_characters} characters"
-        image = attempt(lambda: _read_image(pair), _name(pair), "It cannot be read")
-        return "images cannot be read" if isinstance(image, MedCLIPSAMError) else ""
+    def _captions(self, pair: dict) -> tuple[list[str], list[str]]:
+        """Return the usable captions of an image, and why others cannot be used."""
+        ending = next((suffix for suffix in CAPTIONS if suffix in pair), None)
+        if ending is None:
+            return [], ["captions are missing"]
+        try:
+            field: Any = pair[ending].decode("utf-8-sig")
+            if ending == "json":
+                fields = flatten(parse_json(field, constants=True))
+                field = fields.get(choose_field([fields], CAPTION_FIELDS) or "")
+        except (ValueError, AttributeError):
+            return [], ["captions cannot be read"]
+        found = list(usable_captions(field, self._min_characters))
+        return list(dict.fromkeys(text for text, problem in found if not problem)), [why for _text, why in found if why]
 
 
 def _name(pair: dict) -> str:
     """Name a pair by its shard and key, as keys repeat across shards."""
     return f"{pair['__url__']}: {pair['__key__']}"
-
-
-def _caption(pair: dict) -> str:
-    ending = next((suffix for suffix in CAPTIONS if suffix in pair), None)
-    text = pair[ending].decode("utf-8", errors="replace") if ending else ""
-    if ending != "json":
-        return text
-    try:
-        fields = parse_json(text, constants=True)
-        return str(next((fields[name] for name in CAPTION_FIELDS if name in fields), ""))
-    except (ValueError, TypeError):
-        return ""
 
 
 def _read_image(pair: dict) -> np.ndarray:

@@ -7,11 +7,10 @@ step depends only on the seed and its number, so that a stopped run resumes to t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ def fine_tune(
     out: Path,
     device: str = "auto",
     models_dir: Path | None = None,
-    data: str = "",
+    data: Mapping[str, str] | None = None,
     context: RunContext = RunContext(),
 ) -> FineTuned:
     """Train, or resume a stopped training, and keep the weights that retrieve best on validation pairs.
@@ -81,7 +80,8 @@ def fine_tune(
         validation: edge of the image -> source of validation batches, whole images.
         out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/; features.ckpt where
             the heads alone are trained.
-        data: identifies the data; a checkpoint of other data is not resumed.
+        data: checksums of the data by what they are of, such as "training pairs"; a checkpoint of others is not
+            resumed.
         context: reports every step in the first process, with `StepFigures` as details, and the stage "encoding"
             before them where the heads alone are trained; checked at every step, and a checkpoint is written before a
             cancelled training ends.
@@ -97,17 +97,16 @@ def fine_tune(
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
     sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
     task = make_task(clip, model, *sources)
+    made_of = {"files of the base": clip.checksum(), **(data or {})}
     if settings.heads_alone and fabric.world_size == 1:
-        task = encode_once(task, clip, fabric, out / FEATURES, _digest(f"{settings.base} {data}"), context)
-    return _Run(fabric, task, settings, out, _digest(f"{settings.fingerprint()} {data}"), context).train()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+        task = encode_once(task, clip, fabric, out / FEATURES, {"base": settings.base, **made_of}, context)
+    return _Run(fabric, task, settings, out, settings.fingerprint() | made_of, context).train()
 
 
 class _Run:
-    def __init__(self, fabric, task: TrainingTask, settings: FineTuneSettings, out: Path, fingerprint, context) -> None:
+    def __init__(
+        self, fabric, task: TrainingTask, settings: FineTuneSettings, out: Path, fingerprint: dict[str, Any], context
+    ) -> None:
         self._fabric, self._task, self._settings, self._out = fabric, task, settings, out
         self._context = context
         self._log = StepLog(fabric, out / LOG, context)

@@ -37,7 +37,8 @@ def validate(
     images, texts = F.normalize(torch.cat(image_parts), dim=-1), F.normalize(torch.cat(text_parts), dim=-1)
     different = list({caption: number for number, caption in enumerate(captions)}.values())
     spread = spread_of(images, torch.cat([texts[different], _encode_everyday(model, task, batch)]))
-    return retrieval(images, texts, captions) | {"loss": sum(losses) / len(losses), "spread": spread}
+    names = task.validation.image_names(0)
+    return retrieval(images, texts, captions, names) | {"loss": sum(losses) / len(losses), "spread": spread}
 
 
 def _encode_everyday(model: torch.nn.Module, task: TrainingTask, images: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import torch.nn.functional as F
 from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
+from ..files.checksums import sha256_of
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
+from .catalogue import CLIP_FILES
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import scale, to_device
 from .expected_dsc import DscPredictor, read_predictor
@@ -47,6 +50,7 @@ class ClipModel:
     ) -> None:
         self.name, self.model = name, model
         self.feature_statistics, self.dsc_predictor = feature_statistics, dsc_predictor
+        self._folder = folder
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         self.device = next(model.parameters()).device
@@ -54,6 +58,12 @@ class ClipModel:
         self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
         self._tokenizer = load_tokenizer(folder)
         self._unknown_words = lru_cache(1024)(partial(unknown_words, self._tokenizer))
+
+    def checksum(self) -> str:
+        """Compute a checksum of the files that the model is made of: configurations, vocabulary and weights."""
+        files = [self._folder / name for name in CLIP_FILES] + [_weights_of(self._folder)]
+        digests = [sha256_of(path) for path in files if path.is_file()]
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
         """Tokenize N texts: int64 (N, L) on the model's device, with L the length of the longest one.
@@ -192,16 +202,21 @@ def load_weights(model: TextImageModel, folder: Path) -> None:
     Raises:
         ModelError: no weights, an unreadable file, or names or shapes that do not fit; the message names a few.
     """
-    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise ModelError(
-            f"'{folder}' holds none of {', '.join(WEIGHTS)}.", "Put the weights there under one of these names."
-        )
+    path = _weights_of(folder)
     state = read_weights(path)
     if is_hugging_face(state):
         state = to_open_clip(state)
         set_layer_norm_epsilon(model.visual)
     load_strictly(model, state, path)
+
+
+def _weights_of(folder: Path) -> Path:
+    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if path is None:
+        raise ModelError(
+            f"'{folder}' holds none of {', '.join(WEIGHTS)}.", "Put the weights there under one of these names."
+        )
+    return path
 
 
 def _check_fits(model: TextImageModel, folder: Path) -> None:

@@ -123,7 +123,7 @@ class Trainee:
     ) -> None:
         self.model, self.step, self.seconds, self.stage, self._begun = model, 0, 0.0, 0, 0
         self._extra, self._path, self._file, self._context = extra, run.checkpoint, weights, run.context
-        self._settings = json.dumps(settings | asdict(run.budget), sort_keys=True)
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings | asdict(run.budget), sort_keys=True))
         state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
         self._weights = list(state.values())  # they share their memory with the model's
         self._average = {name: value.detach().clone().float() for name, value in state.items()}
@@ -175,7 +175,7 @@ class Trainee:
             if not name.endswith("position_ids")
         }
         with atomic_path(self._file) as temporary:
-            temporary.write_bytes(save(weights, {"training": self._settings, "steps": str(self.step)}))
+            temporary.write_bytes(save(weights, {"training": json.dumps(self._settings), "steps": str(self.step)}))
 
     def steps(self, stage: Stage) -> Iterator[tuple[int, float, Callable[[torch.Tensor], None]]]:
         """Yield (step of the stage, share of the stage's budget that is used, a function that takes the loss).

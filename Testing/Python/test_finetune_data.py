@@ -14,7 +14,8 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.finetune.batches import PairSource, read_slice, readable, square
-from MedCLIPSAMLib.finetune.captions import Pair, clean_caption, read_captions, split_by_patient
+from MedCLIPSAMLib.finetune.caption_text import clean_caption, length_of
+from MedCLIPSAMLib.finetune.captions import Pair, read_captions, split_by_patient
 from MedCLIPSAMLib.finetune.shards import ShardSource, expand_shards
 from MedCLIPSAMLib.run_context import RunContext
 
@@ -52,7 +53,7 @@ LAYOUTS = {
 def test_tables_are_read_by_the_names_of_their_columns(folder, name, text):
     found = read_captions(table(folder, name, text))
     assert [(pair.image.name, pair.caption) for pair in found.pairs] == [("image1.png", f"{LONG}, left")]
-    assert found.patients == ("p7" in text) and found.pairs[0].patient == (
+    assert found.patients == ({"p7"} if "p7" in text else set()) and found.pairs[0].patient == (
         "p7" if "p7" in text else found.pairs[0].patient
     )
 
@@ -106,11 +107,40 @@ def test_no_sign_that_says_more_or_less_is_lost(text, cleaned):
 
 
 @pytest.mark.parametrize(
+    "text, cleaned",
+    [
+        ("1½ cm and 1¹⁄₂, 2½–3, ½", "1 1/2 cm and 1 1/2, 2 1/2-3, 1/2"),  # noqa: RUF001
+        ("12×10³ cells, 3·10⁻³ mm²/s, s⁻¹", "12x10^3 cells, 3x10^-3 mm2/s, s^-1"),  # noqa: RUF001
+        ("10^3, ¹⁸F, Ca²⁺, CO₂, χ²", "10^3, 18F, Ca2+, CO2, χ2"),
+        ("0.5‰, 37°C, 37 ºC, 45˚", "0.5 per mille, 37 degrees C, 37 degrees C, 45 degrees"),
+        ("5~10 mm, 5 ∼ 10 mm, ~5 mm, ≈3", "5-10 mm, 5-10 mm, ~5 mm, ~3"),  # noqa: RUF001
+        ("1·5 cm, 1٫5, 5→3 mm", "1.5 cm, 1.5, 5 to 3 mm"),
+        ("T2*-weighted, A & B, rib #3", "T2*-weighted, A & B, rib #3"),
+        ("malignant tumor? The patient’s", "malignant tumor? The patient's"),  # noqa: RUF001
+        ("स्तन में घातक ट्यूमर", "स्तन में घातक ट्यूमर"),
+        ("มะเร็งที่เต้านม", "มะเร็งที่เต้านม"),
+        ("tu\u00admor, e\u0301, \u0301x, ❤\ufe0f, 1\ufe0f\u20e3", "tumor, é, x,, 1"),
+    ],
+)
+def test_numbers_and_meaning_stay(text, cleaned):
+    assert clean_caption(text) == cleaned
+
+
+def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
+    assert [length_of(text) for text in ("乳腺超声", "유방 종양", "かん", "é a")] == [20, 21, 10, 3]
+    path = table(folder, "a.csv", "image,caption\nimage0.png,乳腺超声显示恶性肿瘤\nimage1.png,肿瘤\n")
+    found = read_captions(path)
+    assert [pair.caption for pair in found.pairs] == ["乳腺超声显示恶性肿瘤"] and len(found.dropped) == 1
+
+
+@pytest.mark.parametrize(
     "name, text, message",
     [
         ("a.csv", "picture,words\n1,2\n", "no column with images.*picture, words"),
         ("a.csv", "image,words\n1,2\n", "no column with captions"),
         ("a.csv", "", "no rows"),
+        ("a.csv", f"image0.png,{LONG}\n", "line with the names of the columns.*got one line"),
+        ("a.json", '{"image0.png": {"en": "x"}}', "no pair that can be used.*captions are no text"),
         ("a.jsonl", "{not json", "cannot be read"),
         ("a.jsonl", "[1, 2]\n", "Expected records"),
         ("a.json", "5", "holds 5, no list"),
@@ -155,10 +185,69 @@ def test_all_records_say_whether_there_are_patients(folder):
     rows: list[dict] = [{"image": f"image{number}.png", "caption": LONG} for number in range(4)]
     rows[1]["patient"], rows[2]["patient"], rows[3]["patient"] = "P7", 0, " "
     found = read_captions(table(folder, "a.jsonl", "\n".join(map(json.dumps, rows))))
-    assert found.patients and found.unknown == 2
+    assert found.patients == {"P7", "0"} and found.unknown == 2
     assert [pair.patient for pair in found.pairs] == ["image0.png", "P7", "0", "image3.png"]
     blank = read_captions(table(folder, "a.csv", f"image,caption,patient\nimage0.png,{LONG},\n"))
     assert not blank.patients
+
+
+def test_an_image_has_one_file_and_one_patient_whatever_rows_name_it_by(folder):
+    (folder / "link.png").symlink_to(folder / "image0.png")
+    names = ("image0.png", "image0", "./x/../image0.png", "link.png", "image1")
+    (folder / "x").mkdir()
+    text = "".join(f"{name},{LONG} {number}\n" for number, name in enumerate(names))
+    pairs = read_captions(table(folder, "a.csv", f"image,caption\n{text}image0,{LONG} 0\n")).pairs
+    assert [pair.image for pair in pairs] == [folder / "image0.png"] * 4 + [folder / "image1.png"]
+    assert [pair.patient for pair in pairs] == ["image0.png"] * 4 + ["image1.png"]
+
+
+def test_the_patients_of_an_image_are_one(folder):
+    """P1 and P2 share image 0, P2 and P3 image 1; the row without a patient is of image 0, and 3 is nobody's."""
+    rows = ["image0.png,a,P2", "image0,short,P1", "image0.png,b,", "image1.png,c,P3", "image1.png,d,P2"]
+    rows += ["image2.png,e,P3", "image3.png,f,nan", "image4.png,g,P4"]
+    long = [row if "short" in row else row.replace(",", f",{LONG} ", 1) for row in rows]
+    found = read_captions(table(folder, "a.csv", "\n".join(["image,caption,patient", *long])))
+    assert [pair.patient for pair in found.pairs] == ["P1"] * 5 + ["image3.png", "P4"]
+    assert found.unknown == 1 and found.patients == {"P1", "P2", "P3", "P4"}
+    assert [path.name for path in found.contradicting] == ["image0.png", "image1.png"]
+
+
+def test_zero_nan_objects_and_folders_in_records_are_what_they_are(folder):
+    Image.new("L", (9, 9)).save(folder / "0.png")
+    records = [
+        {"id": 0, "caption": LONG, "patient": float("nan")},
+        {"id": "image1", "caption": [f"{LONG}, left", {"raw": LONG}], "patient": None},
+        {"id": "image2", "caption": {"en": LONG}},
+        {"id": "image3", "caption": []},
+        {"id": ["image4.png"], "caption": LONG},
+        {"id": ".", "caption": LONG},
+        {"id": float("nan"), "caption": LONG},
+    ]
+    found = read_captions(table(folder, "a.jsonl", "\n".join(map(json.dumps, records))))
+    assert [(pair.image.name, pair.caption) for pair in found.pairs] == [
+        ("0.png", LONG),
+        ("image1.png", f"{LONG}, left"),
+    ]
+    assert not found.patients and found.unknown == 2
+    assert [reason for reason, _ in found.dropped] == [
+        "captions are no text",
+        "captions are no text",
+        "captions have less than 20 characters",
+        "names of images are no text",
+        "images are folders",
+        "images are missing",
+    ]
+
+
+def test_names_that_no_file_can_have_are_missing_images(folder):
+    names = ["x" * 300, "a\0b", "\ud83d", "image0.png"]
+    rows = [{"image": name, "caption": LONG, "patient": "\ud83d"} for name in names] + [
+        {"image": f"image{number}.png", "caption": LONG, "patient": number + 0.0} for number in range(1, 6)
+    ]
+    found = read_captions(table(folder, "a.jsonl", "\n".join(map(json.dumps, rows))))
+    assert [reason for reason, _ in found.dropped] == ["images are missing"] * 3
+    assert found.patients == {"\ud83d", "1", "2", "3", "4", "5"}
+    assert sum(map(len, split_by_patient(found.pairs, 0.5, seed=1))) == 6
 
 
 def test_absent_tables_and_folders_are_refused(folder):
@@ -235,13 +324,41 @@ def test_processes_share_a_batch(folder):
         source(folder, world=4)
 
 
-def test_equal_captions_come_in_different_batches_while_others_are_left(folder):
-    pairs = [Pair(folder / f"image{n % 6}.png", f"caption {n % 4}", str(n)) for n in range(40)]
+def test_equal_captions_come_in_different_batches_while_others_are_left():
+    pairs = [Pair(Path(f"{n}.png"), f"caption {n % 4}", str(n)) for n in range(40)]
     for epoch in range(3):
         batches = PairSource(pairs, 16, 4).order(epoch)
         assert sorted(number for batch in batches for number in batch) == list(range(40))
-        different = [len({pairs[number].caption for number in batch}) for batch in batches]
-        assert sum(count == 4 for count in different) >= 7
+        assert all(len({pairs[number].caption for number in batch}) == 4 for batch in batches)
+        six = PairSource(pairs, 16, 6).order(epoch)
+        assert [len({pairs[number].caption for number in batch}) for batch in six] == [4] * 6
+
+
+@pytest.mark.parametrize(
+    "times, batch, steps",
+    [([5] * 8, 8, 5), ([5] * 8, 6, 6), ([9, 1, 1, 1, 1, 1], 2, 5), ([4, 4, 2, 1], 3, 3), ([1] * 7, 3, 2)],
+)
+def test_a_batch_has_one_pair_of_an_image_at_most(times, batch, steps):
+    """By hand: the most batches of different images; such as 5 of 9 pairs of an image, with 5 of others."""
+    owners = [image for image, count in enumerate(times) for _ in range(count)]
+    pairs = [Pair(Path(f"{image}.png"), f"caption {n % 11}", str(image)) for n, image in enumerate(owners)]
+    source = PairSource(pairs, 16, batch)
+    seen = set()
+    for epoch in range(6):
+        order = source.order(epoch)
+        assert [len(numbers) for numbers in order] == [batch] * steps and source.steps == steps
+        assert all(len({pairs[number].image for number in numbers}) == batch for numbers in order)
+        seen.update(number for numbers in order for number in numbers)
+        assert source.image_names(epoch) == [str(pairs[n].image) for numbers in order for n in numbers]
+    assert len(seen) > steps * batch or steps * batch == len(pairs)
+    every = PairSource(pairs, 16, batch, keep_rest=True).order(0)
+    assert sorted(number for numbers in every for number in numbers) == list(range(len(pairs)))
+
+
+def test_few_images_with_many_captions_do_not_fill_a_batch():
+    pairs = [Pair(Path(f"{n % 3}.png"), f"caption {n}", "") for n in range(30)]
+    with pytest.raises(InputError, match="30 usable pairs of 3 images do not fill a batch of 4"):
+        PairSource(pairs, 16, 4)
 
 
 def test_an_image_is_squared_whole_or_by_a_crop():
@@ -299,6 +416,48 @@ def test_validation_keeps_the_rest_of_shards_as_of_files(shards, folder, batch, 
     for kept in (made, source(folder, batch=batch, keep_rest=True)):
         assert [len(captions) for _, captions in kept.batches(0)] == sizes and kept.steps == len(sizes)
         assert [len(captions) for _, captions in kept.batches(0, 1)] == sizes[1:]
+
+
+def test_records_in_shards_are_read_as_those_of_json_lines(folder):
+    """Texts, lists, nested fields as of MedPix, and what is no caption."""
+    left, right = f"{LONG}, left", f"{LONG}, right"
+    records = {
+        "a": {"caption": [left, right, left, "short"]},
+        "b": {"description": {"Caption": LONG}},
+        "c": {"U_id": 7, "Description": {"Caption": LONG, "Modality": "MR"}},
+        "d": {"caption": {"en": LONG}},
+        "e": {"Caption": LONG},
+        "f": [LONG],
+        "g": {"text": [{"raw": LONG}]},
+        "h": {},
+    }
+    image = BytesIO()
+    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
+    with tarfile.open(folder / "part.tar", "w") as tar:
+        for key, record in records.items():
+            add(tar, f"{key}.png", image.getvalue())
+            add(tar, f"{key}.json", json.dumps(record).encode())
+        add(tar, "i.png", image.getvalue())
+        add(tar, "i.txt", f"Größe {LONG}".encode("latin-1"))
+    every = ShardSource([folder / "part.tar"], 16, 2, keep_rest=True, record=folder / "record.json")
+    ((_, captions), *others) = [*every.batches(0)]
+    captions += [caption for _, some in others for caption in some]
+    assert sorted(captions) == [LONG] * 3 + [left, right] and every.count == 5
+    names = [name.split(": ")[1] for name in every.image_names(0)]
+    assert sorted(names) == ["a", "a", "b", "c", "e"]
+    assert {captions[at] for at, name in enumerate(names) if name == "a"} == {left, right}
+    assert [(reason, what[-1]) for reason, what in every.dropped] == [
+        ("captions have less than 20 characters", "a"),
+        ("captions are no text", "d"),
+        ("captions cannot be read", "f"),
+        ("captions are no text", "g"),
+        ("captions have less than 20 characters", "h"),
+        ("captions cannot be read", "i"),
+    ]
+    training = ShardSource([folder / "part.tar"], 16, 4, record=folder / "record.json")
+    epochs = [[*training.batches(epoch)] for epoch in range(2)]
+    assert training.count == 4 and [len(captions) for ((_, captions),) in epochs] == [4, 4]
+    assert {caption for ((_, captions),) in epochs for caption in captions} == {LONG, left, right}
 
 
 def test_keys_that_repeat_in_other_shards_name_other_pairs(folder):

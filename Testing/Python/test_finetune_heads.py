@@ -49,6 +49,9 @@ class Streamed:
     def batches(self, epoch, start=0):
         return self._source.batches(epoch, start)
 
+    def image_names(self, epoch):
+        return self._source.image_names(epoch)
+
 
 def test_every_image_is_read_once_and_the_weights_are_those_of_running_the_towers_always(pairs, tmp_path, monkeypatch):
     """Also of a model with dropout, which does not change what a frozen tower gives."""
@@ -139,8 +142,8 @@ def test_encoding_reports_progress_and_goes_on_where_it_was_cancelled(pairs, tmp
 def test_features_of_other_data_are_refused_and_serve_other_settings(pairs, tmp_path):
     train(pairs, tmp_path, replace(HEADS, epochs=1))
     (tmp_path / "last.ckpt").unlink()
-    with pytest.raises(ModelError, match=r"features.ckpt.*other settings, data or version"):
-        train(pairs, tmp_path, data="others")
+    with pytest.raises(ModelError, match=r"features.ckpt.*the training pairs differ"):
+        train(pairs, tmp_path, data={"training pairs": "a" * 64})
     read = Counter()
     train(pairs, tmp_path, replace(HEADS, epochs=2), read=lambda path: read.update([path]))
     assert not read
@@ -174,7 +177,9 @@ def test_the_defaults_follow_what_is_trained():
     assert rates == [1e-6, 1e-4, 3e-4]
     assert FineTuneSettings().min_crop == 0.9 and FineTuneSettings(freeze="all-but-heads").min_crop == 1
     assert FineTuneSettings(freeze="all-but-heads", crop=0.8).min_crop == 0.8
-    assert FineTuneSettings().fingerprint() == FineTuneSettings(crop=0.9).fingerprint()
+    assert FineTuneSettings().fingerprint() == FineTuneSettings(crop=0.9, temperature=0.6, patience=1).fingerprint()
+    softmax, sharper = (FineTuneSettings(loss="info-nce", beta_text=beta) for beta in (0.15, 0.3))
+    assert softmax.fingerprint() == sharper.fingerprint() and softmax.resolved().temperature == 0.07
 
 
 def test_lora_and_the_heads_alone_exclude_each_other():

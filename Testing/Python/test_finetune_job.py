@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from dataclasses import replace
 from io import BytesIO
@@ -12,10 +13,11 @@ import pytest
 from finetuning import QUICK, captions, pairs
 from PIL import Image
 
-from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, ModelError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, ModelError, OutputError
 from MedCLIPSAMLib.finetune import job
 from MedCLIPSAMLib.finetune.job import CaptionData, run
 from MedCLIPSAMLib.finetune.owner import claim_run
+from MedCLIPSAMLib.finetune.train import LOG
 from MedCLIPSAMLib.models.store import find, statuses
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import Progress, RunContext
@@ -124,6 +126,51 @@ def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, 
         run(CaptionData(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(ModelError, match="has a model 'biomedclip' already"):
         run(CaptionData(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
+
+
+def test_validation_pairs_that_are_training_pairs_are_said_and_all_of_them_refused(captions, tmp_path):
+    rows = [json.loads(line) for line in captions.read_text().splitlines()]
+    rows[2]["patient"] = rows[20]["patient"]
+    tables = {"training": rows[:20], "some": rows[18:], "all": rows[:9]}
+    for name, part in tables.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)), encoding="utf-8")
+    notes: list[str] = []
+    stop = RunContext(on_notice=notes.append, is_cancelled=lambda: any("validation data" in note for note in notes))
+    data = CaptionData(str(tmp_path / "training.jsonl"), captions.parent, str(tmp_path / "some.jsonl"))
+    with pytest.raises(Cancelled):
+        run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=stop)
+    said = [note for note in notes if "validation data" in note]
+    assert [note.split(" of the")[0] for note in said] == ["2 of 14 images", "3 of 14 patients"]
+    with pytest.raises(InputError, match="All 9 images of the validation data"):
+        run(replace(data, validation=str(tmp_path / "all.jsonl")), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+
+
+def test_images_or_shards_that_were_changed_under_their_names_are_no_resume(captions, tmp_path):
+    files = [tmp_path / f"{number}.png" for number in range(8)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.full((40, 50), 20 * number, np.uint8)).save(file)
+    rows = [{"image": file.name, "caption": f"the ultrasound image of {file.stem}"} for file in files]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows[:4])), encoding="utf-8")
+    (tmp_path / "v.jsonl").write_text("\n".join(map(json.dumps, rows[4:])), encoding="utf-8")
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for file in files[:4]:
+            tar.add(file, file.name)
+            (tmp_path / "caption").write_text(f"the ultrasound image of {file.stem}")
+            tar.add(tmp_path / "caption", f"{file.stem}.txt")
+    for table, changed, message in (
+        ("t.jsonl", files[1], "the training images differ"),
+        ("s.tar", tmp_path / "s.tar", "the training shards differ"),
+    ):
+        data = CaptionData(str(tmp_path / table), validation=str(tmp_path / "v.jsonl"))
+        out = tmp_path / f"run-{table}"
+        requests = iter([False] * 9)
+        stop = RunContext(is_cancelled=lambda: next(requests, True) and (out / LOG).is_file())
+        with pytest.raises(Cancelled):
+            run(data, replace(QUICK, epochs=50), "m", out, "cpu", tmp_path, context=stop)
+        status = changed.stat()
+        os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+        with pytest.raises(ModelError, match=message):
+            run(data, replace(QUICK, epochs=50), "m", out, "cpu", tmp_path)
 
 
 def test_records_without_a_patient_are_counted(captions, tmp_path):

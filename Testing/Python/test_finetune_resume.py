@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from finetuning import QUICK, captions, pairs, train
+from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
 from MedCLIPSAMLib.finetune.checkpoint import read_checkpoint, write_checkpoint
@@ -22,6 +24,7 @@ from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.finetune.train import CHECKPOINT, LOG
 from MedCLIPSAMLib.run_context import RunContext
 
+DATA = {"training pairs": "a" * 64}
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = (captions, pairs)
 
@@ -120,22 +123,47 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
 
 def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_path):
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, context=RunContext(is_cancelled=iter([False, True]).__next__))
+        train(pairs, tmp_path, data=DATA, context=RunContext(is_cancelled=iter([False, True]).__next__))
     original = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(ModelError, match="other settings, data or version"):
-        train(pairs, tmp_path, replace(QUICK, temperature=0.3))
-    with pytest.raises(ModelError, match="other settings, data or version"):
-        train(pairs, tmp_path, data="other.csv")
-    with pytest.raises(ModelError, match="another architecture.*differ"):
-        train(pairs, tmp_path, replace(QUICK, lora_rank=2))
+    for changes, message in (
+        ({"temperature": 0.3}, "another training: temperature was 0.6 and is 0.3$"),
+        ({"temperature": 0.6, "lora_rank": 2, "seed": 3}, "another training: lora_rank was 0 and is 2, seed was 12"),
+        ({"loss": "info-nce"}, "loss was dhn-nce and is info-nce"),
+    ):
+        with pytest.raises(ModelError) as refused:
+            train(pairs, tmp_path, replace(QUICK, **changes), data=DATA)
+        assert re.search(message, refused.value.problem.rstrip("."))
+    with pytest.raises(ModelError, match="the training pairs differ"):
+        train(pairs, tmp_path, data=DATA | {"training pairs": "b" * 64})
+    with pytest.raises(ModelError, match="the training shards differ, the training pairs differ"):
+        train(pairs, tmp_path, data={"training shards": "a" * 64})
     assert (tmp_path / CHECKPOINT).read_bytes() == original
+    stop = RunContext(is_cancelled=lambda: True)
+    with pytest.raises(Cancelled):  # resumed, with a default that is given
+        train(pairs, tmp_path, replace(QUICK, temperature=0.6), data=DATA, context=stop)
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 1
     (tmp_path / CHECKPOINT).write_bytes(original[: len(original) // 2])
     with pytest.raises(ModelError, match="damaged"):
-        train(pairs, tmp_path)
+        train(pairs, tmp_path, data=DATA)
+
+
+def test_a_base_of_the_same_name_with_other_weights_is_another_base(pairs, tmp_path):
+    for heads_alone in (False, True):
+        models, out = tmp_path / f"models-{heads_alone}", tmp_path / f"run-{heads_alone}"
+        export_model("demo", "open-clip", models / "demo-clip")
+        settings = replace(QUICK, freeze="all-but-heads", crop=1.0) if heads_alone else QUICK
+        stop = RunContext(is_cancelled=iter([False, True]).__next__)
+        with pytest.raises(Cancelled):
+            train(pairs, out, settings, models_dir=models, context=stop)
+        weights = models / "demo-clip" / "open_clip_model.safetensors"
+        save_file({name: 0.9 * tensor for name, tensor in load_file(weights).items()}, weights)
+        store = "features" if heads_alone else "last"
+        with pytest.raises(ModelError, match=f"{store}.ckpt.*the files of the base differ"):
+            train(pairs, out, settings, models_dir=models)
 
 
 @pytest.mark.parametrize("content", [[1], torch.zeros(2), {"model": 3, "fingerprint": ""}, {"model": {"a": 1}}])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
     torch.save(content, tmp_path / "last.ckpt")
     with pytest.raises(ModelError, match="last.ckpt' is damaged"):
-        read_checkpoint(tmp_path / "last.ckpt", "", {})
+        read_checkpoint(tmp_path / "last.ckpt", {}, {})

@@ -52,6 +52,20 @@ def test_equal_captions_in_a_batch_both_count():
     assert top1(retrieval(images, texts, ["a", "a", "c", "d"])) == 1.0
 
 
+def test_every_caption_of_an_image_is_right():
+    """Image 0 has captions a and b, image 1 has b and c: each image finds the other pair's text first."""
+    images = torch.eye(2)[[0, 0, 1, 1]]
+    captions, names = ["a", "b", "b", "c"], ["0", "0", "1", "1"]
+    texts = F.normalize(torch.tensor([[0.5, 0.0, 0.8], [0.9, 0.4, 0.0], [0.8, 0.6, 0.0], [0.3, 0.5, 0.8]]), dim=-1)
+    # cosines: image 0 [.53, .91, .80, .30], image 1 [0, .41, .60, .51]; right: 0 a b b, 1 b b c
+    figures = retrieval(torch.nn.functional.pad(images, (0, 1)), texts, captions, names, batch=4, seeds=[0])
+    assert figures["image_to_text"]["top1"]["mean"] == figures["text_to_image"]["top1"]["mean"] == 1.0
+    assert figures["chance"] == 12 / 16
+    alone = retrieval(torch.nn.functional.pad(images, (0, 1)), texts, batch=4, seeds=[0])
+    # of their own, image 0 finds b for both its pairs, image 1 b for both; ties between equal images go to the first
+    assert alone["image_to_text"]["top1"]["mean"] == 0.5 and alone["chance"] == 0.25
+
+
 def test_the_interval_is_students_of_the_mean_over_seeds():
     noisy = F.normalize(unit(300, 16) + 2.0 * unit(300, 16, seed=2), dim=-1)
     figure = retrieval(unit(300, 16), noisy, seeds=range(5))["image_to_text"]["top1"]
@@ -84,7 +98,9 @@ def test_the_command_compares_models(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert not end.value.code
-    figures = json.loads(capsys.readouterr().out)["demo"]
+    said = capsys.readouterr()
+    assert said.err.startswith("12 pairs.")
+    figures = json.loads(said.out)["demo"]
     assert figures["pairs"] == figures["batch"] == 12
     clip = load_clip("demo")
     images = clip.encode_image(clip.preprocess(np.stack([read_slice(tmp_path / row["image"]) for row in rows])))

@@ -1,0 +1,76 @@
+"""Which pairs come together in a batch: none of the same image, and none of the same caption while there are others.
+
+The other captions of an image are true of it, and would be negatives in its batch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from .captions import Pair, unite
+
+
+def most_batches(pairs: Sequence[Pair], batch: int) -> int:
+    """Count the batches that can be made of pairs, each of so many different images.
+
+    These are the most K for which the sum over the images of min(pairs of the image, K) is K * batch or more.
+    """
+    times = np.array(list(Counter(pair.image for pair in pairs).values()))
+    fits = lambda steps: np.minimum(times, steps).sum() >= steps * batch
+    return bisect_left(range(1, len(pairs) // batch + 1), True, key=lambda steps: not fits(steps))
+
+
+def group_pairs(pairs: Sequence[Pair]) -> list[str]:
+    """Name the group of each pair: pairs of the same image or caption, and of a chain of these, have one."""
+    groups = unite([f"image {pair.image}", f"caption {pair.caption}"] for pair in pairs)
+    return [groups[f"image {pair.image}"] for pair in pairs]
+
+
+def deal(
+    pairs: Sequence[Pair], groups: Sequence[str], numbers: Sequence[int], steps: int, rng: np.random.Generator
+) -> list[list[int]]:
+    """Deal pairs out to batches of equal size (or one more in some), so that those of an image are in different ones.
+
+    Group by group, each pair goes into another batch; when all batches have had one, the next round begins with those
+    that have none of the group, and ends with those that have one of the image.
+
+    Args:
+        groups: of each pair, see `group_pairs`.
+        numbers: of the pairs to deal, in random order; of an image at most as many as there are batches, else two of
+            them meet.
+        steps: number of batches.
+
+    Returns:
+        The numbers in each batch.
+    """
+    rank: dict[str, int] = {}
+    captions: dict[object, int] = {}
+    for at, number in enumerate(numbers):
+        pair = pairs[number]
+        rank.setdefault(groups[number], at)
+        captions.setdefault(pair.image, captions.setdefault(pair.caption, at))
+    images = {pairs[number].image: at for at, number in enumerate(numbers)}
+    ordered = sorted(
+        numbers,
+        key=lambda number: (rank[groups[number]], captions[pairs[number].image], images[pairs[number].image]),
+    )
+    batches: list[list[int]] = [[] for _ in range(steps)]
+    left: list[int] = []
+    of_group, of_image = set[int](), set[int]()
+    for before, number in zip([None, *ordered], ordered):
+        if before is None or groups[before] != groups[number]:
+            of_group = set()
+        if before is None or pairs[before].image != pairs[number].image:
+            of_image = set()
+        if not left:
+            met = lambda at, group=of_group, image=of_image: (at in group) + (at in image)
+            left = sorted(rng.permutation(steps).tolist(), key=met, reverse=True)
+        at = left.pop()
+        batches[at].append(number)
+        of_group.add(at)
+        of_image.add(at)
+    return batches
