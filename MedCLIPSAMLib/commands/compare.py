@@ -61,5 +61,5 @@ def compare(
             str(comparison.n),
         )
     print_table(table)
-    if results["hd95"].n < results["dsc"].n:
-        typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")
+    if left_out := results["dsc"].n - results["hd95"].n:
+        typer.echo(f"HD95 leaves out {left_out} of {results['dsc'].n} cases, in which a mask is empty.")

@@ -19,6 +19,7 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
+from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
 from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside, find_nifti, is_packed
@@ -140,6 +141,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
             array = read_values(analyze)
             notes.append(UNPLACED_NOTE)
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
+    known = {"known_spacing": not is_marked(path, UNKNOWN_SPACING), **known}
     voxels = np.ascontiguousarray(_one_or_rgb(array, path, notes))
     return Volume(voxels, geometry, notes=notes, **known)
 
