@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..counted import counted
 from .options import AsJson, Overwrite
 from .table import print_table
 
@@ -62,4 +63,4 @@ def compare(
         )
     print_table(table)
     if left_out := results["dsc"].n - results["hd95"].n:
-        typer.echo(f"HD95 leaves out {left_out} of {results['dsc'].n} cases, in which a mask is empty.")
+        typer.echo(f"HD95 leaves out {left_out} of {counted(results['dsc'].n, 'case')}, in which a mask is empty.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..counted import counted
 from .options import AsJson, Overwrite, Suffix
 from .progress import progress_bar
 from .table import print_table
@@ -89,7 +90,7 @@ def _print_table(evaluation: Evaluation) -> None:
 
     from ..evaluation.folders import DIFFERENCE, EMPTY
 
-    table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g} {' or '.join(evaluation.units)}")
+    table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g} ({' or '.join(evaluation.units)})")
     for heading in ("segment", "metric", "mean", "95 % CI", "sd", "median", "n"):
         table.add_column(heading, justify="left" if heading in ("segment", "metric") else "right")
     for title, segment in _groups(evaluation):
@@ -105,11 +106,13 @@ def _print_table(evaluation: Evaluation) -> None:
     infinite = sum(math.isinf(score.hd95) for score in scores)
     filled = [score.dsc for score in scores if score.note != EMPTY]
     if infinite:
-        typer.echo(f"HD95 leaves out {infinite} of {len(scores)} masks, where one of the two is empty or missing.")
+        typer.echo(
+            f"HD95 leaves out {infinite} of {counted(len(scores), 'mask')}, where one of the two is empty or missing."
+        )
     if len(filled) < len(scores):
         rest = f", and the mean DSC of the others {sum(filled) / len(filled):.4f}" if filled else ""
         typer.echo(
-            f"Empty in both: {len(scores) - len(filled)} of {len(scores)} masks. "
+            f"Empty in both: {len(scores) - len(filled)} of {counted(len(scores), 'mask')}. "
             f"Their DSC and NSD are 1, their HD95 is left out{rest}."
         )
     unmatched = {

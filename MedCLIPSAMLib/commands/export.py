@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..choices import ExportFormat, Plane, Strategy
+from ..counted import counted
 from .option_groups import ComputeOptions, ModelOptions, OptionalStages, SeriesOptions, TextOptions, option_groups
 from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
 from .parsing import parse_window
@@ -202,7 +203,7 @@ def _list_cases(cases: Sequence[Case], as_json: bool) -> None:
     for case in cases:
         series = f" (series {case.series})" if case.series else ""
         typer.echo(f"{case.name}: {case.image}{series}")
-    typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}; nothing was done.")
+    typer.echo(f"{counted(len(cases), 'case')}; nothing was done.")
 
 
 def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -> None:
@@ -224,14 +225,16 @@ def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -
     if as_json:
         print(json.dumps(counts))
     if counts.keys() == {"failed"}:
-        typer.echo(f"All {counts['failed']} cases failed; once that is mended, do them again by --retry.", err=True)
+        typer.echo(
+            f"All failed ({counted(counts['failed'], 'case')}); mend that, and do them again by --retry.", err=True
+        )
         raise typer.Exit(1)
     if as_json:
         raise typer.Exit(int("failed" in counts))
-    counted = ", ".join(
+    by_status = ", ".join(
         f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name)
     )
-    typer.echo(f"{count} case{'s' if count != 1 else ''}: {counted}.")
+    typer.echo(f"{counted(count, 'case')}: {by_status}.")
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )
@@ -256,4 +259,4 @@ def strike(
             f"The list '{names}' cannot be read: {error}.", "Give the file that the report saved."
         ) from error
     struck, restored = run(dataset, listed)
-    typer.echo(f"{struck} cases struck out, {restored} put back.")
+    typer.echo(f"{counted(struck, 'case')} struck out, {restored} put back.")

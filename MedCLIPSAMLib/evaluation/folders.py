@@ -157,7 +157,7 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
         if not single and pred is not None:
             extra_segments += [f"{case}: {segment}" for segment in sorted(_renamed(names, renamed, pred) - known)]
     if failed and not scores:
-        raise InputError(next(iter(failed.values())), "" if len(failed) == 1 else f"So are {len(failed)} cases, all.")
+        raise InputError(next(iter(failed.values())), "" if len(failed) == 1 else f"All {len(failed)} cases failed.")
     missing = sorted(case for case, (pred, _) in cases.items() if pred is None)
     failed = dict(sorted(failed.items()))
     return Evaluation(scores, missing, pairs.extra, tolerance, failed, notes, extra_segments)

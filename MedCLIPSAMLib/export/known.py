@@ -155,7 +155,7 @@ def overlaid(out: Path) -> list[str]:
             about = record["labels"].items()
             counted.update(name for name, label in about if (label["status"], label.get("voxels")) == ("filtered", 0))
     return [
-        f"'{label}' has no voxel left in {count} case{'s' if count > 1 else ''}: surer labels overlap it wholly."
+        f"'{label}' has no voxel left in {counted(count, 'case')}: surer labels overlap it wholly."
         for label, count in counted.items()
     ]
 

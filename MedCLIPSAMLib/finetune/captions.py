@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import parse_json
@@ -84,7 +85,7 @@ class Captions:
         times = Counter(pair.caption for pair in self.pairs)
         same = sum(count for count in times.values() if count > 1)
         repeated = f"; {same} captions belong to another image too" if same else ""
-        return f"{len(self.pairs)} pairs{dropped}{repeated}"
+        return f"{counted(len(self.pairs), 'pair')}{dropped}{repeated}"
 
 
 def clean_caption(text: str) -> str:

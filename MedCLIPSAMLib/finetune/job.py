@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenizers import BertWordPieceTokenizer
 
+from ..counted import counted
 from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
 from ..models.clip import load_tokenizer, unknown_words
@@ -117,7 +118,9 @@ def _sources(
     if data.validation is None:
         pairs = _read(data.captions, data, out, dropped, context)
         chosen, held_back = split_by_patient(pairs, data.share, settings.seed)
-        context.notify(f"{len(chosen)} pairs for training and {len(held_back)} for validation, split by patient.")
+        context.notify(
+            f"{counted(len(chosen), 'pair')} for training and {len(held_back)} for validation, split by patient."
+        )
         sides = chosen, held_back
     else:
         read = lambda table: None if table.endswith(".tar") else _read(table, data, out, dropped, context)
@@ -148,7 +151,7 @@ def _sources(
         made = ShardSource(expand_shards(pattern), *order, record, min_characters=least, keep_rest=side == 1)
         dropped.extend(made.dropped)
         _write_dropped(out, dropped)
-        context.notify(f"{made.count} pairs in '{pattern}'; {len(made.dropped)} cannot be used.")
+        context.notify(f"{counted(made.count, 'pair')} in '{pattern}'; {len(made.dropped)} cannot be used.")
         return made
 
     made_of: list[Any] = [data.captions, data.validation, data.min_characters]
@@ -164,10 +167,12 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
     if not found.patients:
         context.notify("The table has no patients: every image counts as a separate patient.")
     elif found.unknown:
-        context.notify(f"{found.unknown} pairs have no patient: each of their images counts as a separate patient.")
+        context.notify(
+            f"Without a patient: {counted(found.unknown, 'pair')}. Each of their images counts as a separate patient."
+        )
     pairs, unreadable = readable(found.pairs, out / "images.json", context.without_progress())
     if unreadable:
-        context.notify(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
+        context.notify(f"Left out as unreadable: {counted(len(unreadable), 'image')}; see {out / DROPPED}.")
     dropped += found.dropped + unreadable
     if len({pair.caption for pair in pairs}) < 2:
         raise InputError(

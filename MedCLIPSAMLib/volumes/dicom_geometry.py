@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
@@ -275,7 +276,7 @@ def _make_right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
 
 
 def _images(count: int) -> str:
-    return f"{count} image{'s' if count != 1 else ''}"
+    return counted(count, "image")
 
 
 def _join_labels(*labels: Any) -> str:

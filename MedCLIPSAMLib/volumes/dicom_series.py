@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import (
     DAMAGED,
@@ -95,7 +96,7 @@ class Series:
     def line(self) -> str:
         """Describe the series in a line for the user to choose by."""
         count = len(self.files)
-        parts = [self.modality, self.description or "no description", f"{count} file{'s' if count != 1 else ''}"]
+        parts = [self.modality, self.description or "no description", f"{counted(count, 'file')}"]
         if self.what:
             parts.append(f"no image: {self.what}")
         if self.date:
@@ -137,7 +138,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
                 damaged.append(name)
     found = {key: series for key, series in found.items() if series.files}  # of some every file is damaged
     if not found:
-        files_word = f"{others} file{'s' if others != 1 else ''}"
+        files_word = counted(others, "file")
         holds = f"holds {files_word} but no DICOM object" if others else "holds only folders" if folders else "is empty"
         if damaged:
             holds = f"holds only damaged DICOM files ({', '.join(damaged[:3])})"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from helpers.weak import command, write_dataset
+from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.cases import find_cases
@@ -52,7 +53,22 @@ def test_a_correction_becomes_a_trusted_label_and_the_guess_is_kept(exported, mo
     assert export(cases, engine, out, retry=True) == {"found": 2}  # no export does it again
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(out / "labelsTr" / "0.nii.gz"))) == 1, mask)
     record = read_records(out)["0"]
-    assert record["trusted"] and record["labels"]["tumor"]["prompt"] == "brain tumor"
+    assert record["trusted"] and record["status"] == "found" and "notes" not in record
+    assert record["labels"]["tumor"] == {
+        "prompt": "brain tumor",
+        "score": None,
+        "expected_dsc": None,
+        "status": "found",
+        "voxels": 400,
+        "size": 0.4,
+        "unit": "thousand pixels",
+        "message": "The mask was given by hand.",
+    }
+    assert '"The mask was given by hand."' in (out / "report.html").read_text(encoding="utf-8")
+    with Image.open(out / "report" / "0.png") as shown:
+        pixels, factor = np.asarray(shown.convert("RGB")).astype(int), shown.width // volume.shape[2]
+    colored = np.ptp(pixels[factor // 2 :: factor, factor // 2 :: factor], axis=-1) > 0
+    assert np.array_equal(colored, mask[0])  # the image is gray
 
     # By the command, of a case that was struck out: it comes back.
     strike(out, ["1"])
