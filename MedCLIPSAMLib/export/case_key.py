@@ -52,15 +52,24 @@ class CaseKey:
             OutputError: the file cannot be written.
         """
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            names = self._read()
-            highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
-            wanted = [(str(image.resolve()), series or "") for image, series in images]
-            for place in dict.fromkeys(wanted):
-                if place not in names:
-                    highest += 1
-                    names[place] = f"case_{highest:04d}"
+            names = self._numbered(images)
             self._write(names)
-        return [names[place] for place in wanted]
+        return [names[place] for place in map(_place, images)]
+
+    def known(self, images: Sequence[tuple[Path, str | None]]) -> list[str]:
+        """Return the names that `number` would return now, without writing them."""
+        names = self._numbered(images)
+        return [names[place] for place in map(_place, images)]
+
+    def _numbered(self, images: Sequence[tuple[Path, str | None]]) -> dict[tuple[str, str], str]:
+        """Return the names in the file and new ones of images that it lacks."""
+        names = self._read()
+        highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
+        for place in dict.fromkeys(map(_place, images)):
+            if place not in names:
+                highest += 1
+                names[place] = f"case_{highest:04d}"
+        return names
 
     def _read(self) -> dict[tuple[str, str], str]:
         """Return the names by image and series."""
@@ -87,3 +96,7 @@ class CaseKey:
         with atomic_path(self.path) as temporary:
             temporary.touch(mode=0o600)
             temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+
+
+def _place(image: tuple[Path, str | None]) -> tuple[str, str]:
+    return str(image[0].resolve()), image[1] or ""

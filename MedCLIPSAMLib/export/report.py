@@ -19,14 +19,20 @@ PAGE, IMAGE_FOLDER = "report.html", "report"
 TEMPLATE = "pages/export_report.html"
 
 
-def write_report(folder: Path, records: Sequence[Mapping[str, Any]], struck: Collection[str]) -> None:
+def write_report(
+    folder: Path, records: Sequence[Mapping[str, Any]], struck: Collection[str], remarks: Sequence[str] = ()
+) -> None:
     """Write report.html into an export's folder, beside the images in report/.
 
     The page needs no network and no server. The browser stores the cases struck out, and a button saves them as a
     list of names, struck.txt, for `medclipsam strike`.
+
+    Args:
+        remarks: sentences on the whole dataset, for the head of the page.
     """
     page = resource_path(TEMPLATE).read_text(encoding="utf-8")
-    data = json.dumps({"cases": list(records), "struck": sorted(struck)}, ensure_ascii=True).replace("<", "\\u003c")
+    content = {"cases": list(records), "struck": sorted(struck), "remarks": list(remarks)}
+    data = json.dumps(content, ensure_ascii=True).replace("<", "\\u003c")
     with atomic_path(folder / PAGE) as temporary:
         temporary.write_text(page.replace("%DATA%", data), encoding="utf-8")
 

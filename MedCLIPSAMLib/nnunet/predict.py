@@ -117,6 +117,7 @@ def predict(
         for finished, image in enumerate(todo, 1):
             record = names.scrub(_predict_case(image, ensemble, out, context), image.path, image.folder)
             record |= names.describe(image.case, image.path, image.folder, image.series)
+            names.store()
             manifest.write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done = len(images) - len(todo) + finished

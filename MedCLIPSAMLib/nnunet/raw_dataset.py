@@ -72,7 +72,7 @@ def read_dataset(folder: Path) -> RawDataset:
     for lacking, what in ((images - masks, "label"), (masks - images, "image")):
         if lacking:
             raise InputError(
-                f"{counted(len(lacking), 'case')} of '{folder}' without {what}, such as '{sorted(lacking)[0]}'.",
+                f"{counted(len(lacking), 'case')} of '{folder}' with no {what}, such as '{sorted(lacking)[0]}'.",
                 "Give images and labels the same names: imagesTr/CASE_0000 and labelsTr/CASE.",
             )
     if not images:

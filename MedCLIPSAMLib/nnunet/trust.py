@@ -139,7 +139,10 @@ def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, An
     """Return the fields of the manifest that name the image of a new case."""
     if volume.path is None:
         return {"image": ""}
-    return ImageNames(dataset, "anonymous" in request).describe(case, volume.path, volume.path.parent)
+    names = ImageNames(dataset, "anonymous" in request)
+    described = names.describe(case, volume.path, volume.path.parent)
+    names.store()
+    return described
 
 
 def trusted_cases(dataset: Path) -> set[str]:

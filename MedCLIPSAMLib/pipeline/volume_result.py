@@ -15,6 +15,7 @@ from ..segmentation.result import PromptedResult, Result, SliceResult
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Segment, SliceStack
 from .request import ResolvedRequest
+from .unlike import UNLIKE
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def notes_on(segmenter: TextSegmenter, strangeness: Mapping[int, float | None]) 
         return ()
     what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} segmented slices are"
     kinds = ", ".join(dict.fromkeys(known.kinds))
-    return (f"{what} unlike what '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
+    return (f"{what} {UNLIKE} '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
 
 
 def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | None = None) -> dict[str, str]:

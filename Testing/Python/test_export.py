@@ -213,7 +213,7 @@ def test_a_broken_case_is_done_again_when_asked_or_when_its_file_was_replaced(se
     assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"found": 1}
 
 
-@pytest.mark.parametrize("step", ["read_volume", "segment_volume", "overlay", "write_case"])
+@pytest.mark.parametrize("step", ["read_volume", "segment_volume", "write_overlay", "write_case"])
 def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch, step):
     real, calls = getattr(job, step), []
 
