@@ -92,7 +92,7 @@ def train(
             epoch_context = telling(context, _epoch)
             model = run(dataset, out, settings, str(resolve_device(device)), gpus, epoch_context)
     except KeyboardInterrupt:
-        where = f"goes on from nnU-Net's last checkpoint in '{out}'" if has_checkpoint(out) else "starts again"
+        where = f"goes on from nnU-Net's last checkpoint in '{out}'" if has_checkpoint(out) else "begins again"
         typer.echo(f"Stopped; the same command {where}.", err=True)
         raise
     if as_json:

@@ -155,8 +155,8 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
             both = _union(pred.grid, truth.grid, offset)
             return _on(pred, both), _on(truth, both), spacing
     raise InputError(
-        f"The masks of '{case}' lie on different grids: {_words(pred.grid)} ('{pred.path.name}') "
-        f"and {_words(truth.grid)} ('{truth.path.name}').",
+        f"The masks of '{case}' lie on different grids: {_words(pred)} ('{pred.path.name}') "
+        f"and {_words(truth)} ('{truth.path.name}').",
         "Make the prediction on the image that the truth was drawn on, or resample one of them.",
     )
 
@@ -216,8 +216,11 @@ def _on(masks: Masks, grid: sitk.Image) -> Masks:
     return Masks(masks.path, moved, grid)
 
 
-def _words(grid: sitk.Image) -> str:
+def _words(masks: Masks) -> str:
+    grid = masks.grid
     size = " x ".join(str(extent) for extent in grid.GetSize())
+    if not masks.known_spacing:
+        return f"{size} pixels"
     spacing = " x ".join(f"{step:.4g}" for step in grid.GetSpacing())
     origin = ", ".join(f"{value:.4g}" for value in grid.GetOrigin())
     return f"{size} voxels of {spacing} mm at ({origin})"

@@ -20,7 +20,7 @@ from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.propagation.carry import CarrySettings, carry
 from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
-from MedCLIPSAMLib.propagation.propagate import _limits, _parts
+from MedCLIPSAMLib.propagation.propagate import PropagateSettings, _limits, _parts, propagate
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
@@ -158,6 +158,22 @@ def test_masks_are_not_carried_past_where_the_prompt_is_present(segmenter, tumou
     assert _limits(profile, 7, 0.1, 2) == (0, 11)
     assert _limits(np.zeros(5), 3, 0.1, 0) == (3, 3)
     assert _limits(np.zeros(5), 3, 0.0, 2) == (0, 4)  # without a presence check there is no limit
+
+
+def test_finds_that_were_not_followed_are_told(segmenter, tumour, monkeypatch):
+    """Nothing is carried from the first key slice; from the second one slice is."""
+    key = widest(tumour)
+    stack = [tumour.slices[key - 2 + k] for k in range(5)]
+    image = lambda k: np.repeat(stack[k][..., None], 3, axis=2)
+    bold = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
+    carried = iter([(), [(0, {"0": np.ones((4, 4), bool)})]])
+    monkeypatch.setattr("MedCLIPSAMLib.propagation.propagate.carry", lambda *_, **__: next(carried))
+    settings = PropagateSettings(keys=1, looks=1, first=10)
+    results = propagate(bold, 5, image, "brain tumor", np.array([0, 0, 1, 0, 0.0]), settings=settings)
+    said = "On slice 12 the find was not followed to the next slices"
+    assert [k for k, result in results.items() if result.found] == [2] and said in results[2].text
+    results = propagate(bold, 5, image, "brain tumor", np.array([0, 0, 1, 0, 0.0]), settings=settings)
+    assert sorted(results) == [0, 2] and not any("not followed" in result.text for result in results.values())
 
 
 def test_candidates_are_the_middles_of_runs_apart_from_what_is_taken():

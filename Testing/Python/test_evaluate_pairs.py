@@ -122,7 +122,7 @@ def test_bad_cases_are_lines_and_the_others_are_scored(run, tmp_path):
     assert code == 1 and set(report["failed"]) == {"other", "broken"}
     assert {row["case"]: row["dsc"] for row in report["cases"]} == {"good": 1.0, "gone": 0.0}
     lines = [line for line in err.splitlines() if line.startswith("failed: ")]
-    assert len(lines) == 2 and "different grids" in "".join(lines)
+    assert len(lines) == 2 and "8 x 9 x 1 pixels ('other.png') and 8 x 8 x 1 pixels" in "".join(lines)
 
 
 @pytest.mark.parametrize("step", ["read_masks", "hd95"])

@@ -209,7 +209,7 @@ def test_a_training_that_is_ended_takes_nnunet_with_it_and_says_how_far_it_is(tm
 
 
 @pytest.mark.parametrize(
-    "checkpoint, said", [(False, "starts again"), (True, "goes on from nnU-Net's last checkpoint")]
+    "checkpoint, said", [(False, "begins again"), (True, "goes on from nnU-Net's last checkpoint")]
 )
 def test_a_stop_names_a_checkpoint_only_where_there_is_one(tmp_path, monkeypatch, capsys, checkpoint, said):
     fold = tmp_path / "r" / "results" / "Dataset001_X" / "nnUNetTrainerMedCLIPSAM__nnUNetPlans__2d" / FOLD
