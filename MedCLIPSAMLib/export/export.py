@@ -119,7 +119,7 @@ def _say_other_folder(cases: Sequence[Case], images: ImageNames, context: RunCon
     now = {str(case.folder.resolve()) for case in cases}
     if images.stored and not now & set(images.stored):
         context.notify(
-            f"note: These images come from '{min(now)}'; those in the dataset came from '{images.stored[-1]}'. "
+            f"These images come from '{min(now)}'; those in the dataset came from '{images.stored[-1]}'. "
             "The cases are added to it."
         )
 

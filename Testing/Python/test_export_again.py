@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from PIL import Image
+from recording_reply import RecordingReply
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.export import EngineOptions
@@ -27,6 +28,8 @@ from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.prompt_file import read_prompts
 from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.worker.exporting import export_dataset
+from MedCLIPSAMLib.worker.protocol import Message
 
 PROMPTS = {"tumor": "brain tumor"}
 
@@ -137,6 +140,15 @@ def test_a_second_run_says_what_it_adds_and_what_is_odd(folder, run, monkeypatch
     assert (
         code == 0 and "0 cases done, 2 there before; the dataset holds 3: 3 found." in text and "come from" not in err
     )
+
+
+def test_the_worker_tells_of_copies(folder, monkeypatch):
+    monkeypatch.setattr("MedCLIPSAMLib.worker.exporting.load_segmenter", lambda *_: None)
+    monkeypatch.setattr("MedCLIPSAMLib.export.engines.LocalEngine", lambda _: Engine())
+    reply, out = RecordingReply(), str(folder.parent / "Dataset101_Head")
+    export_dataset(Message("export", 1, {"inputs": str(folder), "out": out, "prompts": PROMPTS, "clip": "demo"}), reply)
+    said = [notice.fields["message"] for notice in reply.of("notice")]
+    assert said == ["Copies of other images: 1 image, such as 'c' of 'a_b'."]
 
 
 def test_a_dry_run_lists_what_the_run_would_do(folder, run, monkeypatch):
