@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.overlays import overlay
 from ..files.atomic import atomic_path
 from ..resources import resource_path
 from ..volumes import SliceStack, Volume
@@ -46,8 +47,6 @@ def describe_size(mask: np.ndarray, volume: Volume) -> dict[str, Any]:
 
 def write_overlay(folder: Path, case: str, stack: SliceStack, masks: Mapping[str, np.ndarray]) -> int:
     """Write the slice with the largest masks, (K, J, I) bool by label, for the report, and return its number."""
-    from ..evaluation.overlays import overlay
-
     shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
     best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
     (folder / IMAGE_FOLDER).mkdir(exist_ok=True)
