@@ -18,6 +18,8 @@ from ..volumes.write import write_png
 
 PAGE, IMAGE_FOLDER = "report.html", "report"
 TEMPLATE = "pages/export_report.html"
+PIXELS = "thousand pixels"
+"""The unit of the size of a mask in an image."""
 
 
 def write_report(
@@ -42,7 +44,7 @@ def describe_size(mask: np.ndarray, volume: Volume) -> dict[str, Any]:
     """Return the fields of a label that say how large its mask is: ml, or thousand pixels of an image."""
     flat = volume.natural or not volume.known_spacing
     size = float(mask.sum()) * (1e-3 if flat else volume.geometry.voxel_ml)
-    return {"voxels": int(mask.sum()), "size": round(size, 4), "unit": "thousand pixels" if flat else "ml"}
+    return {"voxels": int(mask.sum()), "size": round(size, 4), "unit": PIXELS if flat else "ml"}
 
 
 def write_overlay(folder: Path, case: str, stack: SliceStack, masks: Mapping[str, np.ndarray]) -> int:

@@ -22,7 +22,7 @@ from ..export.cases import check_case
 from ..export.dataset import segments_of, write_case
 from ..export.image_names import ImageNames
 from ..export.manifest import REQUEST, Manifest, read_records
-from ..export.report import describe_size, write_overlay
+from ..export.report import PIXELS, describe_size, write_overlay
 from ..export.strike import FOLDER as STRUCK_FOLDER
 from ..export.upkeep import read_struck, refresh, write_struck
 from ..files.atomic import atomic_path
@@ -109,7 +109,10 @@ def _slices(volume: Volume, settings: Mapping[str, Any]) -> SliceStack:
 
 def _by_hand(label: str, mask: np.ndarray, volume: Volume, before: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a label whose mask a person set: it has no score and no expected DSC."""
-    prompt = before.get("labels", {}).get(label, {}).get("prompt")
+    known = before.get("labels", {})
+    prompt = known.get(label, {}).get("prompt")
+    if any(other["unit"] == PIXELS for other in known.values()):  # the dataset's copy of an image is a volume
+        volume = replace(volume, natural=True)
     about = {"prompt": prompt} if prompt else {}
     about |= {"score": None, "expected_dsc": None, "status": "found" if mask.any() else "empty"}
     return about | describe_size(mask, volume) | {"message": "The mask was given by hand."}

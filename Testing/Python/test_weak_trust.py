@@ -142,6 +142,21 @@ def values_of(dataset, case):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "labelsTr" / f"{case}.nii.gz")))
 
 
+def test_the_size_of_a_mask_keeps_its_unit(two_labels):
+    """Seven voxels of 1 x 2 x 3 mm are .042 ml; of an image (a volume in the dataset) .007 thousand pixels."""
+    out, image = two_labels
+    mask = np.zeros(image.shape, bool)
+    mask[2, 1, :], mask[3, 1, :3] = True, True
+    guess = {"status": "found", "score": 0.9, "size": 1.0, "unit": "thousand pixels"}
+    record = read_records(out)["b"] | {"labels": {"tumor": guess}}
+    with (out / "manifest.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    for case, size, unit in (("a", 0.042, "ml"), ("b", 0.007, "thousand pixels")):
+        trust(out, case, {"tumor": mask}, image)
+        labels = read_records(out)[case]["labels"]
+        assert (labels["tumor"]["size"], labels["tumor"]["unit"], labels["lung"]["status"]) == (size, unit, "empty")
+
+
 def test_the_values_of_a_label_map_decide_and_the_name_of_the_file_says_nothing(two_labels, tmp_path):
     out, image = two_labels
     mask = np.zeros(image.shape, np.uint8)
