@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..counted import counted
 from .options import AsJson, Overwrite
 from .table import print_table
 
@@ -61,5 +62,5 @@ def compare(
             str(comparison.n),
         )
     print_table(table)
-    if results["hd95"].n < results["dsc"].n:
-        typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")
+    if left_out := results["dsc"].n - results["hd95"].n:
+        typer.echo(f"HD95 leaves out {left_out} of {counted(results['dsc'].n, 'case')}, in which a mask is empty.")

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..counted import counted
 from .options import AsJson, Overwrite, Suffix
 from .progress import progress_bar
 from .table import print_table
 
 if TYPE_CHECKING:
     from ..evaluation.folders import Evaluation
-
-TITLES = {"dsc": "DSC", "nsd": "NSD", "hd95": "HD95", "difference_ml": "volume difference, ml"}
 
 
 def evaluate(
@@ -30,7 +29,9 @@ def evaluate(
         ),
     ] = None,
     suffix: Suffix = "",
-    tolerance: Annotated[float, typer.Option(min=0, help="Of the NSD: mm, or pixels for images.")] = 2.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Of the NSD: mm, or pixels where a spacing is unknown, as of PNG.")
+    ] = 2.0,
     csv: Annotated[Path | None, typer.Option(help="Write the score of each case to this file.")] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -76,26 +77,49 @@ def _groups(evaluation: Evaluation) -> list[tuple[str, str | None]]:
     return [(name, name) for name in evaluation.segments] + ([("all", None)] if several else [])
 
 
+def _metrics(evaluation: Evaluation) -> dict[str, tuple[str, str, str | None]]:
+    """Find {key: (title, metric, unit of the scores)} of the rows of a segment; lengths of two units have no mean."""
+    units = evaluation.units
+    distances = {"hd95" if len(units) == 1 else f"hd95_{unit}": (f"HD95, {unit}", "hd95", unit) for unit in units}
+    rows: dict[str, tuple[str, str, str | None]] = {"dsc": ("DSC", "dsc", None), "nsd": ("NSD", "nsd", None)}
+    return rows | distances | {"difference_ml": ("volume difference, ml", "difference_ml", None)}
+
+
 def _print_table(evaluation: Evaluation) -> None:
     from rich.table import Table
 
-    from ..evaluation.folders import DIFFERENCE
+    from ..evaluation.folders import DIFFERENCE, EMPTY
 
-    table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g}")
+    table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g} ({' or '.join(evaluation.units)})")
     for heading in ("segment", "metric", "mean", "95 % CI", "sd", "median", "n"):
         table.add_column(heading, justify="left" if heading in ("segment", "metric") else "right")
     for title, segment in _groups(evaluation):
-        for metric, name in TITLES.items():
-            found = evaluation.summary(metric, segment)
+        for name, metric, unit in _metrics(evaluation).values():
+            found = evaluation.summary(metric, segment, unit)
             interval = f"{_number(found.low)} to {_number(found.high)}" if math.isfinite(found.low) else "-"
             numbers = (_number(found.mean), interval, _number(found.sd), _number(found.median), str(found.n))
             if found.n or metric != DIFFERENCE:
                 table.add_row(title, name, *numbers)
         table.add_section()
     print_table(table)
-    if any(math.isinf(score.hd95) for score in evaluation.scores):
-        typer.echo("HD95 leaves out cases where one of the two masks is empty or missing.")
-    unmatched = {"No prediction (scored 0)": evaluation.missing, "No truth (not scored)": evaluation.extra}
+    scores = evaluation.scores
+    infinite = sum(math.isinf(score.hd95) for score in scores)
+    filled = [score.dsc for score in scores if score.note != EMPTY]
+    if infinite:
+        typer.echo(
+            f"HD95 leaves out {infinite} of {counted(len(scores), 'mask')}, where one of the two is empty or missing."
+        )
+    if len(filled) < len(scores):
+        rest = f", and the mean DSC of the others {sum(filled) / len(filled):.4f}" if filled else ""
+        typer.echo(
+            f"Empty in both: {len(scores) - len(filled)} of {counted(len(scores), 'mask')}. "
+            f"Their DSC and NSD are 1, their HD95 is left out{rest}."
+        )
+    unmatched = {
+        "No prediction (scored 0)": evaluation.missing,
+        "No truth (not scored)": evaluation.extra,
+        "Segments that no truth has (not scored)": evaluation.extra_segments,
+    }
     for heading, names in unmatched.items():
         if names:
             typer.echo(f"{heading}: {', '.join(names)}")
@@ -107,7 +131,10 @@ def _number(value: float) -> str:
 
 def _as_dict(evaluation: Evaluation) -> dict:
     groups = {
-        title: {metric: _finite(vars(evaluation.summary(metric, segment))) for metric in TITLES}
+        title: {
+            key: _finite(vars(evaluation.summary(metric, segment, unit)))
+            for key, (_, metric, unit) in _metrics(evaluation).items()
+        }
         for title, segment in _groups(evaluation)
     }
     return {
@@ -116,6 +143,7 @@ def _as_dict(evaluation: Evaluation) -> dict:
         "cases": [_finite(vars(score)) for score in evaluation.scores],
         "missing": evaluation.missing,
         "extra": evaluation.extra,
+        "extra_segments": evaluation.extra_segments,
         "failed": evaluation.failed,
         "notes": evaluation.notes,
     }

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..choices import ExportFormat, Plane, Strategy
+from ..counted import counted
 from .option_groups import ComputeOptions, ModelOptions, OptionalStages, SeriesOptions, TextOptions, option_groups
 from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
 from .parsing import parse_window
-from .progress import progress_bar
+from .progress import progress_bar, telling
 
 if TYPE_CHECKING:
+    from ..export.case_key import CaseKey
     from ..export.cases import Case
     from ..export.engines import Engine
     from ..export.job import ExportSettings
@@ -174,7 +176,7 @@ def export(
     key = None if anonymous is None else CaseKey(anonymous)
     check_request(cases, out, settings, key)
     if dry_run:
-        _list_cases(cases, as_json)
+        _list_cases(cases, out, key, retry, as_json)
         return
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
@@ -186,52 +188,85 @@ def export(
     for note in running.notes_on(prompts):
         typer.echo(f"note: {note}", err=True)
     try:
+        done: list[str] = []
         with progress_bar("exporting", quiet=as_json, unit="count") as context:
-            counts = run(cases, running, out, settings, context, retry, key)
+            counting = telling(context, lambda at: done.append(at.message) if "status" in at.details else None)
+            counts = run(cases, running, out, settings, counting, retry, key)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise
-    _say_outcome(out, len(cases), counts, as_json)
+    _say_outcome(out, len(cases), len(done), counts, as_json)
 
 
-def _list_cases(cases: Sequence[Case], as_json: bool) -> None:
+def _list_cases(cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bool, as_json: bool) -> None:
+    """Print what the run would do: each case by its name in the dataset, and whether it would be done."""
+    from ..export.export import plan_cases
+    from ..export.image_names import ImageNames
+    from ..export.manifest import read_records
+
+    if key is not None:
+        numbers = key.known([(case.image, case.series) for case in cases])
+        cases = [replace(case, name=number) for case, number in zip(cases, numbers)]
+    records = read_records(out)
+    cases, todo = plan_cases(cases, out, records, ImageNames(out, key is not None), retry)
+    names = {case.name for case in todo}
+    state = lambda name: "there" if name not in names else "again" if name in records else "new"
     if as_json:
-        rows = [{"case": case.name, "image": str(case.image), "prompts": dict(case.prompts)} for case in cases]
+        rows = [
+            {
+                "case": case.name,
+                "image": str(case.image),
+                "prompts": dict(case.prompts),
+                "state": state(case.name),
+            }
+            for case in cases
+        ]
         print(json.dumps({"cases": rows}, indent=1))
         return
+    words = {"new": "", "there": ", in the dataset already", "again": ", done again"}
     for case in cases:
         series = f" (series {case.series})" if case.series else ""
-        typer.echo(f"{case.name}: {case.image}{series}")
-    typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}; nothing was done.")
+        typer.echo(f"{case.name}: {case.image}{series}{words[state(case.name)]}")
+    there = len(cases) - len(todo)
+    known = f": {there} there, {len(todo)} to do" if there else ""
+    typer.echo(f"{counted(len(cases), 'case')}{known}; nothing was done.")
 
 
-def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -> None:
+def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], as_json: bool) -> None:
     """Print how many cases have each status, and which failed.
 
     Args:
-        count: of the cases of this command.
+        count, done: of the cases of this command, and of those that it has segmented.
         counts: of the dataset's cases, by status.
 
     Raises:
         typer.Exit: with 1 where cases failed, with 0 else.
     """
-    from ..export.known import failures, overlaid
+    from ..export.manifest import read_records
+    from ..export.remarks import copies, failures, overlaid, unlike
 
-    for line in overlaid(out):
+    records = list(read_records(out).values())
+    for line in overlaid(records):
         typer.echo(f"note: {line} --format seg.nrrd keeps overlaps.", err=True)
-    for line in failures(out):
+    for line in (*unlike(records), *copies(records)):
+        typer.echo(f"note: {line}", err=True)
+    for line in failures(records):
         typer.echo(f"failed: {line}", err=True)
     if as_json:
         print(json.dumps(counts))
     if counts.keys() == {"failed"}:
-        typer.echo(f"All {counts['failed']} cases failed; once that is mended, do them again by --retry.", err=True)
+        typer.echo(
+            f"All failed ({counted(counts['failed'], 'case')}); mend that, and do them again by --retry.", err=True
+        )
         raise typer.Exit(1)
     if as_json:
         raise typer.Exit(int("failed" in counts))
-    counted = ", ".join(
+    by_status = ", ".join(
         f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name)
     )
-    typer.echo(f"{count} case{'s' if count != 1 else ''}: {counted}.")
+    total, before = sum(counts.values()), f", {count - done} there before" if count > done else ""
+    here = "" if done == total else f" done{before}; the dataset holds {total}"
+    typer.echo(f"{counted(done, 'case')}{here}: {by_status}.")
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )
@@ -258,4 +293,4 @@ def strike(
             f"The list '{names}' cannot be read: {error}.", "Give the file that the report saved."
         ) from error
     struck, restored = run(dataset, listed)
-    typer.echo(f"{struck} cases struck out, {restored} put back.")
+    typer.echo(f"{counted(struck, 'case')} struck out, {restored} put back.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..choices import Freeze, Loss, TrainingPrecision
+from ..counted import counted
 from .option_groups import option_groups
 from .options import AsJson, DeviceName, ModelsDir
 from .progress import progress_bar, telling
@@ -182,7 +183,7 @@ def retrieval(
 
     found = read_captions(Path(captions), images, min_characters)
     pairs, unreadable = readable(found.pairs)
-    left_out = f"; {len(unreadable)} images cannot be read" if unreadable else ""
+    left_out = f"; {counted(len(unreadable), 'image')} cannot be read" if unreadable else ""
     typer.echo(f"{found.summary()}{left_out}.", err=True)
     with progress_bar("retrieval", quiet=as_json, unit="count") as context:
         rows = {name: evaluate(name, pairs, batch, seeds, device, models_dir, context) for name in model}

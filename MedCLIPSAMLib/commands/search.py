@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..counted import counted
 from .option_groups import ModelOptions, option_groups
 from .options import AsJson, Suffix
 from .parsing import parse_numbers
@@ -91,7 +92,7 @@ def _search_with_masks(
         )
         return
     _print(
-        f"'{prompt}' on {len(cases)} image{'s' if len(cases) > 1 else ''} (tuned on them: not zero-shot)",
+        f"'{prompt}' on {counted(len(cases), 'image')} (tuned on them: not zero-shot)",
         ("layer", "beta", "steps", "coarse DSC", "DSC"),
         [
             (str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}")
@@ -127,7 +128,7 @@ def _search_without_masks(
     with_truth = cases[0].truth is not None
     columns = ("", "layer", "beta", "steps", "score", "agreement", "stability", "quality")
     _print(
-        f"'{prompt}' on {len(cases)} image{'s' if len(cases) > 1 else ''}, judged by the models themselves",
+        f"'{prompt}' on {counted(len(cases), 'image')}, judged by the models themselves",
         columns + (("DSC",) if with_truth else ()),
         [_row(trial, with_truth) for trial in found],
     )

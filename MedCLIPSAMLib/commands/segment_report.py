@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..counted import counted
 from ..errors import MedCLIPSAMError
 from .option_groups import ModelOptions
 from .table import print_table
@@ -104,7 +105,7 @@ class SegmentReport:
             steps: stored steps of an unfinished volume.
         """
         if steps:
-            typer.echo(f"Stopped after {steps} steps; the same command goes on from there.", err=True)
+            typer.echo(f"Stopped after {counted(steps, 'step')}; the same command goes on from there.", err=True)
         elif self._outputs.is_folder:
             typer.echo("Stopped; the same command goes on with the next image.", err=True)
         else:

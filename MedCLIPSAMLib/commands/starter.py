@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..counted import counted
 from .options import DeviceName, ModelsDir, Overwrite
 from .progress import progress_bar
 
@@ -34,7 +35,7 @@ def pack(
     check_outputs((data,), (out,), overwrite)
     with progress_bar("packing", unit="count") as context:
         count = write_pack(data, out, context)
-    typer.echo(f"Written: {count} images in {out}, {out.stat().st_size / 2**20:.1f} MiB.")
+    typer.echo(f"Written: {counted(count, 'image')} in {out}, {out.stat().st_size / 2**20:.1f} MiB.")
 
 
 @app.command()
@@ -56,7 +57,8 @@ def captions(
     check_folders([out], overwrite)
     with progress_bar("reading", unit="count") as context:
         counts = write_captions(data, out, context)
-    typer.echo(f"Written to {out}: {', '.join(f'{count} captions in {split}.csv' for split, count in counts.items())}.")
+    files = ", ".join(f"{counted(count, 'caption')} in {split}.csv" for split, count in counts.items())
+    typer.echo(f"Written to {out}: {files}.")
 
 
 @app.command()

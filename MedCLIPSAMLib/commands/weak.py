@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..choices import Configuration, RateDecay
+from ..counted import counted
 from .benchmark_real import refuse_inside
 from .option_groups import option_groups
 from .options import Anonymous, AsJson, DeviceName, Overwrite
@@ -82,6 +83,7 @@ def train(
     Example: medclipsam weak train Dataset101_BrainTumor -o run
     """
     from ..models.device import resolve_device
+    from ..nnunet.train import has_checkpoint
     from ..nnunet.train import train as run
 
     settings = options.settings()
@@ -90,13 +92,14 @@ def train(
             epoch_context = telling(context, _epoch)
             model = run(dataset, out, settings, str(resolve_device(device)), gpus, epoch_context)
     except KeyboardInterrupt:
-        typer.echo(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.", err=True)
+        where = f"goes on from nnU-Net's last checkpoint in '{out}'" if has_checkpoint(out) else "begins again"
+        typer.echo(f"Stopped; the same command {where}.", err=True)
         raise
     if as_json:
         print(json.dumps({"model": str(model), "checkpoints": settings.schedule.files()}))
         return
     count = len(settings.schedule.files())
-    typer.echo(f"{count} checkpoints in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT")
+    typer.echo(f"{counted(count, 'checkpoint')} in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT")
 
 
 def _epoch(progress: Progress) -> str | None:
@@ -153,7 +156,7 @@ def predict(
         print(json.dumps(records))
         return
     failed = [record for record in records if record["status"] == "failed"]
-    typer.echo(f"{len(records) - len(failed)} images predicted, {len(failed)} failed. The least sure:")
+    typer.echo(f"{counted(len(records) - len(failed), 'image')} predicted, {len(failed)} failed. The least sure:")
     for record in records[:5]:
         if record not in failed:
             typer.echo(f"  {record['case']}: {record['uncertainty']:.3f}")
@@ -207,7 +210,9 @@ def disagree(
         print(json.dumps({"cases": cases, "struck": chosen, "struck_before": sorted(before)}))
         return
     mean = sum(about.dsc for about in agreements) / len(agreements)
-    typer.echo(f"{len(agreements)} cases, mean DSC {mean:.3f}; {len(chosen)} are listed, {len(before)} were before.")
+    typer.echo(
+        f"{counted(len(agreements), 'case')}, mean DSC {mean:.3f}; listed: {len(chosen)}, before: {len(before)}."
+    )
     by_case = {about.case: about.dsc for about in agreements}
     for case in chosen[:5]:
         typer.echo(f"  {case}: {by_case[case]:.3f}")
@@ -228,4 +233,4 @@ def trust(
     from ..nnunet.trust import trust_file
 
     count = trust_file(dataset, case, mask, image)
-    typer.echo(f"'{case}' is trusted now; {count} cases of the dataset are.")
+    typer.echo(f"'{case}' is trusted now; of the dataset: {counted(count, 'case')}.")

@@ -28,7 +28,7 @@ def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndar
 
     Args:
         image: (H, W, 3) uint8.
-        title: one line; cut where it is too long.
+        title: over several lines where needed.
         entries: one after the other, over several lines where needed.
 
     Returns:
@@ -36,7 +36,7 @@ def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndar
     """
     width = image.shape[1]
     font = _font(TEXT_SIZE)
-    lines: list[list[Entry]] = [[(_cut(title, font, width - 2 * GAP), WHITE)], []]
+    lines: list[list[Entry]] = [[(line, WHITE)] for line in _wrap(title, font, width - 2 * GAP)] + [[]]
     used = 0.0
     for text, color in entries:
         text = _cut(text, font, width - 2 * GAP)
@@ -92,6 +92,17 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     from matplotlib import get_data_path
 
     return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """Break a text between its words into lines; a word that is too long is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return [_cut(line, font, width) for line in lines]
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:

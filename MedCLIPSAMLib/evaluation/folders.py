@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, attempt
 from MedCLIPSAMLib.evaluation.masks import RASTER_MASK_SUFFIXES, WHITE, Masks, common_grid, gray_levels, read_masks
@@ -21,6 +22,7 @@ from MedCLIPSAMLib.run_context import RunContext
 METRICS = ("dsc", "nsd", "hd95")
 DIFFERENCE = "difference_ml"
 ONLY_SEGMENT = "mask"
+NO_PREDICTION, EMPTY = "no prediction", "empty in both"
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class Score:
     """One segment of one case.
 
     Attributes:
-        hd95: in mm (pixels for images), infinite where one of the masks is empty.
-        difference_ml: the volume of the prediction minus that of the truth; NaN for images.
+        hd95: in `unit`; infinite where one of the masks is empty, NaN where both are.
+        note: "no prediction" or "empty in both", for which DSC and NSD are 0 and 1.
+        difference_ml: the volume of the prediction minus that of the truth; NaN where the spacing is unknown.
+        unit: of lengths: "mm", or "pixels" where the spacing of either mask is unknown.
     """
 
     case: str
@@ -39,6 +43,7 @@ class Score:
     hd95: float
     note: str = ""
     difference_ml: float = field(default=float("nan"), compare=False)  # which equals nothing
+    unit: str = "mm"
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,11 @@ class Evaluation:
     Attributes:
         scores: by case and segment, missing predictions among them as 0.
         missing: cases without a prediction.
-        extra: predictions without a truth: cases, or "case: segment".
-        tolerance: of the NSD, in mm (pixels for images).
+        extra: cases without a truth.
+        tolerance: of the NSD, in the unit of each score.
         failed: why cases could not be scored, by case.
-        notes: sentences for the user on how files were read.
+        notes: sentences for the user on how files were read, and on names that do not agree.
+        extra_segments: predicted segments that the truth has in no case, which are not scored, as "case: segment".
     """
 
     scores: list[Score]
@@ -72,28 +78,34 @@ class Evaluation:
     tolerance: float = 2.0
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    extra_segments: list[str] = field(default_factory=list)
+
+    @property
+    def units(self) -> list[str]:
+        """Units of length of the scores."""
+        return sorted({score.unit for score in self.scores})
 
     @property
     def segments(self) -> list[str]:
         """Names of the segments, in alphabetical order."""
         return sorted({score.segment for score in self.scores})
 
-    def summary(self, metric: str, segment: str | None = None) -> Summary:
-        """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all."""
-        scores = [score for score in self.scores if segment in (None, score.segment)]
+    def summary(self, metric: str, segment: str | None = None, unit: str | None = None) -> Summary:
+        """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all, of one unit or of all."""
+        scores = [score for score in self.scores if segment in (None, score.segment) and unit in (None, score.unit)]
         return summarize(np.array([getattr(score, metric) for score in scores]))
 
 
 def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
     """Score predictions against their truth.
 
-    A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are
+    Every case has a score for every segment of the truth: DSC and NSD are 1 where both masks are empty, 0 where one is
+    or the prediction is missing. Where no file has more than one segment and the truth knows only one, masks are
     compared whatever their names. Otherwise segments are matched by name (ignoring case) or label value: by the names
-    of values beside the files where both sides have them, or where nothing else is common. A predicted segment that
-    the truth has in other cases only is a false positive and scores 0. Cases that cannot be scored are in
-    `Evaluation.failed`.
+    of values beside the files where both sides have them, or where nothing else is common. Cases that cannot be scored
+    are in `Evaluation.failed`.
 
-    Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are images.
+    Volumes of one slice are measured by their contour. Lengths are mm; pixels where the spacing of either is unknown.
 
     Raises:
         InputError: no case can be scored, or the names of the segments have nothing in common.
@@ -117,7 +129,13 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
                 f"The predictions have other segments than the truth: {_listing(predicted)} and {_listing(known)}.",
                 "Give the segments the same names or label values.",
             )
-    extra, scores = list(pairs.extra), []
+    extra_segments: list[str] = []
+    scores: list[Score] = []
+    if not single and known - predicted and predicted - known:
+        notes.append(
+            f"The truth has {_listing(known - predicted)}, which no prediction has, and the predictions "
+            f"{_listing(predicted - known)}, which no truth has: if these mean the same, give them the same names."
+        )
     for done, (case, (pred, truth)) in enumerate(sorted(cases.items())):
         context.report(done, len(cases), case)
         work = partial(_score_case, case, pred, truth, None if single else known, tolerance, renamed)
@@ -127,11 +145,12 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
             continue
         scores += scored
         if not single and pred is not None:
-            extra += [f"{case}: {segment}" for segment in sorted(_renamed(names, renamed, pred) - known)]
+            extra_segments += [f"{case}: {segment}" for segment in sorted(_renamed(names, renamed, pred) - known)]
     if failed and not scores:
-        raise InputError(next(iter(failed.values())), "" if len(failed) == 1 else f"So are {len(failed)} cases, all.")
+        raise InputError(next(iter(failed.values())), "" if len(failed) == 1 else f"All {len(failed)} cases failed.")
     missing = sorted(case for case, (pred, _) in cases.items() if pred is None)
-    return Evaluation(scores, missing, extra, tolerance, dict(sorted(failed.items())), notes)
+    failed = dict(sorted(failed.items()))
+    return Evaluation(scores, missing, pairs.extra, tolerance, failed, notes, extra_segments)
 
 
 def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str], list[str]]:
@@ -204,9 +223,10 @@ def write_csv(evaluation: Evaluation, path: str | Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = (*METRICS, DIFFERENCE)
-    writer.writerow(["case", "segment", *columns, "note"])
+    writer.writerow(["case", "segment", *columns, "unit", "note"])
     for score in evaluation.scores:
-        writer.writerow([score.case, score.segment, *(f"{getattr(score, name):.6g}" for name in columns), score.note])
+        values = (f"{getattr(score, name):.6g}" for name in columns)
+        writer.writerow([score.case, score.segment, *values, score.unit, score.note])
     with atomic_path(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
@@ -227,33 +247,36 @@ def _score_case(
     """
     true = read_masks(truth_path).with_names(renamed.get(truth_path, {}))
     if pred_path is None:
-        ml = true.voxel_ml
-        segments = [ONLY_SEGMENT] if known is None else sorted(true.masks) or sorted(known)
-        voxels = {ONLY_SEGMENT if known is None else name: int(mask.sum()) for name, mask in true.masks.items()}
-        return [
-            Score(case, name, 0.0, 0.0, float("inf"), "no prediction", -voxels.get(name, 0) * ml) for name in segments
-        ]
-    pred, truth, spacing = common_grid(case, read_masks(pred_path).with_names(renamed.get(pred_path, {})), true)
-    nothing = np.zeros(truth.grid.GetSize()[::-1], bool)
-    if known is None:
-        first = lambda masks: next(iter(masks.values()), nothing)
-        pairs = {ONLY_SEGMENT: (first(pred.masks), first(truth.masks))}
+        pred, truth, spacing = None, true, true.grid.GetSpacing()[::-1]
     else:
-        segments = sorted((pred.masks.keys() | truth.masks.keys()) & known)
-        pairs = {name: (pred.masks.get(name, nothing), truth.masks.get(name, nothing)) for name in segments}
-    ml = float("nan") if pred.is_raster and truth.is_raster else float(np.prod(spacing)) / 1000
-    return [
-        Score(
-            case,
-            name,
-            dsc(predicted, expected),
-            nsd(predicted, expected, spacing, tolerance),
-            hd95(predicted, expected, spacing),
-            difference_ml=(int(predicted.sum()) - int(expected.sum())) * ml,
+        pred, truth, spacing = common_grid(case, read_masks(pred_path).with_names(renamed.get(pred_path, {})), true)
+    in_mm = true.known_spacing and (pred is None or pred.known_spacing)
+    ml = float(np.prod(spacing)) / 1000 if in_mm else float("nan")
+    scores = []
+    for name in [None] if known is None else sorted(known):
+        predicted, expected = _mask(pred, name, truth.grid), _mask(truth, name, truth.grid)
+        lacks = pred is None
+        scores.append(
+            Score(
+                case,
+                name or ONLY_SEGMENT,
+                0.0 if lacks else dsc(predicted, expected),
+                0.0 if lacks else nsd(predicted, expected, spacing, tolerance),
+                float("inf") if lacks else hd95(predicted, expected, spacing),
+                NO_PREDICTION if lacks else "" if predicted.any() or expected.any() else EMPTY,
+                (int(predicted.sum()) - int(expected.sum())) * ml,
+                "mm" if in_mm else "pixels",
+            )
         )
-        for name, (predicted, expected) in pairs.items()
-    ]
+    return scores
+
+
+def _mask(masks: Masks | None, segment: str | None, grid: sitk.Image) -> np.ndarray:
+    """Return the mask of a segment, or the only one of the file for None; empty where there is none."""
+    found = {} if masks is None else masks.masks
+    mask = next(iter(found.values()), None) if segment is None else found.get(segment)
+    return np.zeros(grid.GetSize()[::-1], bool) if mask is None else mask
 
 
 def _listing(names: set[str]) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names)[:5]) + (" ..." if len(names) > 5 else "")
+    return ", ".join(f"'{name}'" for name in sorted(names)[:5]) + (" ..." if len(names) > 5 else "") or "none"

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.geometry import Geometry
+from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segment import Segment
@@ -51,9 +52,9 @@ class Masks:
         return self.path.suffix.lower() in RASTER_MASK_SUFFIXES
 
     @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel in ml; NaN for an image."""
-        return float("nan") if self.is_raster else float(np.prod(self.grid.GetSpacing())) / 1000
+    def known_spacing(self) -> bool:
+        """Whether the spacing is that of the body: neither an image nor made from one by this program."""
+        return not self.is_raster and not is_marked(self.path, UNKNOWN_SPACING)
 
     def with_names(self, names: Mapping[str, str]) -> Masks:
         """Return the same masks, renamed by `names` where they are in it."""
@@ -132,7 +133,7 @@ def _by_name(path: Path, segments: list[Segment], grid: sitk.Image) -> Masks:
 
 
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
-    """Bring both masks to one grid; return its spacing too, (K, J, I) in mm, or ones where both are images.
+    """Bring both masks to one grid; return its spacing too, (K, J, I) in mm, or ones where either has an unknown one.
 
     Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
     where the voxels coincide. For images, which have no position, only the size is compared.
@@ -141,11 +142,10 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
         InputError: the grids differ; names the case.
     """
     images = pred.is_raster or truth.is_raster
+    known = pred.known_spacing and truth.known_spacing
+    spacing = truth.grid.GetSpacing()[::-1] if known else (1.0, 1.0, 1.0)
     if images and pred.grid.GetSize() == truth.grid.GetSize():
-        grid = pred.grid if truth.is_raster else truth.grid
-        spacing = (1.0, 1.0, 1.0) if pred.is_raster and truth.is_raster else grid.GetSpacing()[::-1]
         return pred, truth, spacing
-    spacing = truth.grid.GetSpacing()[::-1]
     if not images:
         pred = _reorient(pred, truth.grid)
         offset = _offset(pred.grid, truth.grid)
@@ -155,8 +155,8 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
             both = _union(pred.grid, truth.grid, offset)
             return _on(pred, both), _on(truth, both), spacing
     raise InputError(
-        f"The masks of '{case}' lie on different grids: {_words(pred.grid)} ('{pred.path.name}') "
-        f"and {_words(truth.grid)} ('{truth.path.name}').",
+        f"The masks of '{case}' lie on different grids: {_words(pred)} ('{pred.path.name}') "
+        f"and {_words(truth)} ('{truth.path.name}').",
         "Make the prediction on the image that the truth was drawn on, or resample one of them.",
     )
 
@@ -216,8 +216,11 @@ def _on(masks: Masks, grid: sitk.Image) -> Masks:
     return Masks(masks.path, moved, grid)
 
 
-def _words(grid: sitk.Image) -> str:
+def _words(masks: Masks) -> str:
+    grid = masks.grid
     size = " x ".join(str(extent) for extent in grid.GetSize())
+    if not masks.known_spacing:
+        return f"{size} pixels"
     spacing = " x ".join(f"{step:.4g}" for step in grid.GetSpacing())
     origin = ", ".join(f"{value:.4g}" for value in grid.GetOrigin())
     return f"{size} voxels of {spacing} mm at ({origin})"

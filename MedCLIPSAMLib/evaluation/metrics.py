@@ -62,7 +62,7 @@ def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0
 def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float:
     """Compute the 95th percentile of the Hausdorff distance in mm, the larger of the two directions.
 
-    Axes of length one are left out, as in `nsd`. 0.0 when both are empty, infinite when one is.
+    Axes of length one are left out, as in `nsd`. NaN when both are empty, as there is no contour; infinite when one is.
 
     Raises:
         ValueError: the shapes differ, or less than two axes are longer than one.
@@ -71,7 +71,7 @@ def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float
 
     pred, truth, spacing = _without_single_axes(*_masks(pred, truth), spacing)
     if not (pred.any() and truth.any()):
-        return float("inf") if pred.any() or truth.any() else 0.0
+        return float("inf") if pred.any() or truth.any() else float("nan")
     with _quiet():
         return compute_hausdorff_distance(
             _batch(pred), _batch(truth), include_background=True, percentile=95, spacing=list(spacing)

@@ -54,6 +54,8 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     if not true:
         which = f" with a name that ends with '{suffix}'" if suffix else ""
         raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
+    if not found:
+        raise InputError(f"The folder '{predictions}' holds no mask.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
     by_plain = _plain([name for name in found if name not in true])
     cases: dict[str, tuple[Path | None, Path]] = {}
     used = set()
@@ -61,6 +63,11 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         match = name if name in found else by_plain.get(plain_name(name))
         used.add(match)
         cases[name] = (found[match] if match is not None else None, path)
+    if not any(prediction for prediction, _ in cases.values()):
+        raise InputError(
+            f"No mask of '{predictions}' has the name of one of '{truths}': '{min(found)}' and '{min(true)}'.",
+            "Give them the same names, or name the pairs in a table.",
+        )
     return MaskPairs(cases, sorted(found.keys() - used))
 
 

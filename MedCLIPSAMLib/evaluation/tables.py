@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import read_table
 from .folders import METRICS
@@ -42,7 +43,7 @@ def paired_values(first: Path, second: Path, metric: str) -> tuple[list[tuple[st
     if first_scores.keys() != second_scores.keys():
         lacking = sorted(first_scores.keys() ^ second_scores.keys())
         raise InputError(
-            f"{len(lacking)} cases are in one table only, such as '{lacking[0][0]}'.",
+            f"In one table only: {counted(len(lacking), 'case')}, such as '{lacking[0][0]}'.",
             "Score both runs against the same truth: a missing prediction counts as 0 and is not left out.",
         )
     keys = sorted(first_scores)

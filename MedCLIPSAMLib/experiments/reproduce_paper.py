@@ -188,10 +188,10 @@ def _read_image(path: Path) -> np.ndarray:
 def _score(case: str, prediction: Path, truth: Path, why: str) -> tuple[Score, float]:
     """Score a case, also by the NSD as published; 0 without a prediction."""
     if not prediction.is_file():
-        return Score(case, ONLY_SEGMENT, 0.0, 0.0, float("inf"), why), 0.0
+        return Score(case, ONLY_SEGMENT, 0.0, 0.0, float("inf"), why, unit="pixels"), 0.0
     pair = read_mask(prediction), read_mask(truth)
     if pair[0].shape != pair[1].shape:
         raise InputError(f"'{prediction}' and '{truth}' differ in size.", f"Remove '{prediction}' and run again.")
     ones = (1.0, 1.0)
-    own = Score(case, ONLY_SEGMENT, dsc(*pair), nsd(*pair, ones, TOLERANCE), hd95(*pair, ones))
+    own = Score(case, ONLY_SEGMENT, dsc(*pair), nsd(*pair, ones, TOLERANCE), hd95(*pair, ones), unit="pixels")
     return own, nsd_as_published(*pair, TOLERANCE)

@@ -51,21 +51,30 @@ class CaseKey:
         Raises:
             OutputError: the file cannot be written, or not be locked.
         """
-        wanted = [(str(image.resolve()), series or "") for image, series in images]
         try:
             with hold_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
-                names = self._read()
-                highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
-                for place in dict.fromkeys(wanted):
-                    if place not in names:
-                        highest += 1
-                        names[place] = f"case_{highest:04d}"
+                names = self._numbered(images)
                 self._write(names)
         except OSError as error:
             raise OutputError(
                 f"The key '{self.path}' cannot be written: {error.strerror or error}.", "Choose another place for it."
             ) from error
-        return [names[place] for place in wanted]
+        return [names[place] for place in map(_place, images)]
+
+    def known(self, images: Sequence[tuple[Path, str | None]]) -> list[str]:
+        """Return the names that `number` would return now, without writing them."""
+        names = self._numbered(images)
+        return [names[place] for place in map(_place, images)]
+
+    def _numbered(self, images: Sequence[tuple[Path, str | None]]) -> dict[tuple[str, str], str]:
+        """Return the names in the file and new ones of images that it lacks."""
+        names = self._read()
+        highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
+        for place in dict.fromkeys(map(_place, images)):
+            if place not in names:
+                highest += 1
+                names[place] = f"case_{highest:04d}"
+        return names
 
     def _read(self) -> dict[tuple[str, str], str]:
         """Return the names by image and series."""
@@ -93,3 +102,7 @@ class CaseKey:
         with atomic_path(self.path) as temporary:
             temporary.touch(mode=0o600)
             temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+
+
+def _place(image: tuple[Path, str | None]) -> tuple[str, str]:
+    return str(image[0].resolve()), image[1] or ""

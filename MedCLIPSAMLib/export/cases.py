@@ -10,9 +10,10 @@ import hashlib
 import logging
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Case:
         series: of a folder with several, its UID or what else `read_volume` takes.
         phase: of a series with several images at one position.
         root: the folder that the user named, which paths in the manifest are relative to; None is the image's own.
+        former: the name without letters beyond ASCII, which datasets of earlier versions have.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Case:
     series: str | None = None
     phase: str | None = None
     root: Path | None = None
+    former: str = field(default="", compare=False)
 
     @property
     def folder(self) -> Path:
@@ -134,11 +137,15 @@ def find_cases(
     if not prompts:
         raise InputError("No prompts were given.", "Name them by -p, or a file of them by --prompts.")
     if inputs.is_file():
-        return [Case(case_names([Path(inputs.name)])[0], inputs, dict(prompts), negative, series, phase)]
+        (name,), (former,) = case_names([Path(inputs.name)]), _ascii_names([Path(inputs.name)])
+        return [Case(name, inputs, dict(prompts), negative, series, phase, former=former)]
     images = images_below(inputs, choice)
-    names = case_names([path for path, _, _ in images])
+    paths = [path for path, _, _ in images]
     asked = dict(prompts), negative
-    return [Case(name, image, *asked, uid, phase, inputs) for name, (_, image, uid) in zip(names, images)]
+    return [
+        Case(name, image, *asked, uid, phase, inputs, former)
+        for name, former, (_, image, uid) in zip(case_names(paths), _ascii_names(paths), images)
+    ]
 
 
 def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tuple[Path, Path, str | None]]:
@@ -250,21 +257,33 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         known.update(own)
     if not requested:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
-    names = case_names([Path(key) for key in requested])
-    root = table.parent
-    return [Case(name, image, own, other, root=root) for name, (image, own, other) in zip(names, requested.values())]
+    keys, root = [Path(key) for key in requested], table.parent
+    return [
+        Case(name, image, own, other, root=root, former=former)
+        for name, former, (image, own, other) in zip(case_names(keys), _ascii_names(keys), requested.values())
+    ]
 
 
 def case_names(paths: list[Path]) -> list[str]:
-    """Make file names from relative paths; where two would be equal, with a checksum of the path."""
+    """Make file names of ASCII from relative paths, "é" as "e"; where two would be equal, with a checksum."""
+    plain = _ascii_names([Path(_without_accents(path.as_posix())) for path in paths])
+    lower = [name.lower() for name in plain]
+    return [name if lower.count(name.lower()) == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
+
+
+def _without_accents(text: str) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+
+
+def _ascii_names(paths: list[Path]) -> list[str]:
+    """Make file names from relative paths, without other letters than those of ASCII; two may be equal."""
     plain = []
     for path in paths:
         text = path.as_posix()
         suffix = next((suffix for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(suffix)), "")
         cleaned = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")
         plain.append(cleaned[-100:] or "case")
-    lower = [name.lower() for name in plain]
-    return [name if lower.count(name.lower()) == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
+    return plain
 
 
 def _sum(path: Path) -> str:

@@ -7,7 +7,7 @@ recorded and the run goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -61,21 +61,15 @@ def export(
     if key is not None:
         names = key.number([(case.image, case.series) for case in cases])
         cases = [replace(case, name=name) for case, name in zip(cases, names)]
-    if len({case.name for case in cases}) < len(cases):
-        raise InputError("Two cases have the same name.", "Give each a different name.")
+    _check_names(cases)
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))
     check_labels(labels)
     manifest = Manifest(out, _describe_request(cases, engine, settings, labels) | ({"anonymous": True} if key else {}))
-    started, sources = time.monotonic(), Sources()
+    started = time.monotonic()
     try:
         records, images = manifest.records, ImageNames(out, key is not None)
-        cases = [replace(case, image=case.image.absolute(), root=case.folder.absolute()) for case in cases]
-        cases = with_known_names(cases, records, images)
-        check_prompts(cases, records)
-        again = exchanged(cases, records, sources, images)
-        again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
-        again -= read_struck(out)  # until they are put back
-        todo = [case for case in cases if case.name not in records or case.name in again]
+        cases, todo = plan_cases(cases, out, records, images, retry)
+        _say_other_folder(cases, images, context)
         write = describing(todo, out, dict(records), images, manifest.write)
         job = ExportJob(out, settings, tuple(labels))
         for finished, record in enumerate(engine.run(todo, job, write, context), 1):
@@ -92,6 +86,42 @@ def export(
     for record in manifest.records.values():
         counts[record["status"]] = counts.get(record["status"], 0) + 1
     return counts
+
+
+def plan_cases(
+    cases: Sequence[Case], out: Path, records: Mapping[str, Mapping[str, Any]], images: ImageNames, retry: bool = False
+) -> tuple[list[Case], list[Case]]:
+    """Find the names that cases have in a dataset, and which of them an export does, without writing anything.
+
+    Returns:
+        All cases, and those that are new, whose image has changed, or which failed and are retried.
+
+    Raises:
+        InputError: two cases of one name. OutputError: other prompts than before.
+    """
+    _check_names(cases)
+    cases = [replace(case, image=case.image.absolute(), root=case.folder.absolute()) for case in cases]
+    cases = with_known_names(cases, records, images)
+    check_prompts(cases, records)
+    again = exchanged(cases, records, Sources(), images)
+    again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
+    again -= read_struck(out)  # until they are put back
+    return cases, [case for case in cases if case.name not in records or case.name in again]
+
+
+def _check_names(cases: Sequence[Case]) -> None:
+    if len({case.name for case in cases}) < len(cases):
+        raise InputError("Two cases have the same name.", "Give each a different name.")
+
+
+def _say_other_folder(cases: Sequence[Case], images: ImageNames, context: RunContext) -> None:
+    """Notify where the dataset has images, and these come from other folders."""
+    now = {str(case.folder.resolve()) for case in cases}
+    if images.stored and not now & set(images.stored):
+        context.notify(
+            f"These images come from '{min(now)}'; those in the dataset came from '{images.stored[-1]}'. "
+            "The cases are added to it."
+        )
 
 
 def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, key: CaseKey | None = None) -> None:

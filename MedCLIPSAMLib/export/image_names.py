@@ -34,10 +34,16 @@ class ImageNames:
 
     def __init__(self, dataset: Path, anonymous: bool = False) -> None:
         self._path, self.anonymous = dataset / FOLDERS, anonymous
-        self._folders = _read_folders(self._path)
+        self._stored = _read_folders(self._path)
+        self._folders = list(self._stored)
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The folders that the images of the dataset were found in."""
+        return tuple(self._stored)
 
     def describe(self, case: str, image: Path, root: Path, series: str | None = None) -> dict[str, Any]:
-        """Return the fields of a case's record that name its image.
+        """Return the fields of a case's record that name its image; `store` its folder with the record.
 
         Args:
             root: the folder that the user named, which holds the image.
@@ -47,7 +53,6 @@ class ImageNames:
         folder = str(root.resolve())
         if folder not in self._folders:
             self._folders.append(folder)
-            self._write()
         relative = Path(os.path.relpath(os.path.abspath(image), os.path.abspath(root)))
         described: dict[str, Any] = {"image": relative.as_posix(), "folder": self._folders.index(folder)}
         return described | ({"series": series} if series is not None else {})
@@ -67,7 +72,11 @@ class ImageNames:
         hidden: dict[str, Any] = {name: hide(record[name]) for name in ("problem", "remedy") if record.get(name)}
         return {**record, **hidden, "notes": [hide(note) for note in record.get("notes", ())]}
 
-    def _write(self) -> None:
+    def store(self) -> None:
+        """Write the folders that `describe` has met, if any."""
+        if self._folders == self._stored:
+            return
+        self._stored = list(self._folders)
         with atomic_path(self._path) as temporary:
             temporary.touch(mode=0o600)
             temporary.write_text(json.dumps({"folders": self._folders}, indent=1) + "\n", encoding="utf-8")

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from ..choices import ExportFormat, Plane, Strategy
 from ..errors import InputError, MedCLIPSAMError, attempt
-from ..evaluation.overlays import overlay
 from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
 from ..pipeline.volume_result import VolumeResult
@@ -25,13 +24,11 @@ from ..segmentation.segmenter import TextSegmenter
 from ..validated import Choice, Share, settings_class
 from ..volumes import Segment, SliceStack, Volume, read_volume
 from ..volumes.overlap import SCORE, without_overlap
-from ..volumes.terminology import color_for
 from ..volumes.window import Window, check_window
-from ..volumes.write import write_png
 from .cases import Case
 from .dataset import is_label_map, segments_of, write_case
 from .known import Sources
-from .report import IMAGE_FOLDER
+from .report import describe_size, write_overlay
 
 _NO_MINIMUM = "Leave the minimum of the expected DSC out; the minimum of the score is for every image."
 
@@ -204,7 +201,7 @@ def _write_files(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str
     status = next((state for state in ("found", "filtered") if state in states), "empty")
     record: dict[str, Any] = {"labels": labels, "status": status, "modality": volume.modality}
     record["notes"] = [*volume.notes, *result.notes, *lost]
-    record["slice"] = _write_overlay(job.out, case, result, masks)
+    record["slice"] = write_overlay(job.out, case.name, result.stack, masks)
     if status == "found" or (settings.keep_empty and status == "empty"):
         ordered = segments_of(job.labels, masks, tags)
         uncertain = [result.uncertainty(prompt) for prompt in case.prompts.values()]
@@ -245,15 +242,12 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
     best = max(by_slice.values(), key=lambda result: (result.score, isinstance(result, PromptedResult)))
     looked = [result.where.presence.probability for result in by_slice.values() if isinstance(result, PromptedResult)]
     expected = best.expected_dsc if isinstance(best, PromptedResult) and len(result.stack) == 1 else None
-    size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
     return {
         "prompt": prompt,
         "score": round(best.score, 4),
         "presence": round(max(looked), 4) if looked else None,
         "expected_dsc": None if expected is None else round(expected, 4),
-        "voxels": int(mask.sum()),
-        "size": round(size, 4),
-        "unit": "thousand pixels" if volume.natural else "ml",
+        **describe_size(mask, volume),
         "message": best.text,
     }
 
@@ -267,15 +261,3 @@ def _status(about: Mapping, settings: ExportSettings) -> str:
 
 def _is_sure(about: Mapping, settings: ExportSettings) -> bool:
     return about["score"] >= settings.min_score and (about["expected_dsc"] or 0) >= settings.min_expected_dsc
-
-
-def _write_overlay(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
-    """Write the slice with the largest masks, for the report, and return its number."""
-    stack = result.stack
-    shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
-    best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
-    (out / IMAGE_FOLDER).mkdir(exist_ok=True)
-    drawn = {label: stack.from_grid(mask, best) for label, mask in masks.items()}
-    image = overlay(stack.image(best), drawn, {label: color_for(label) for label in drawn})
-    write_png(out / IMAGE_FOLDER / f"{case.name}.png", image, marked=True)
-    return best

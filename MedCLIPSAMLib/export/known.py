@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 from ..errors import InputError, OutputError
 from .cases import Case
 from .image_names import ImageNames
-from .manifest import read_records
 
 Records = Mapping[str, Mapping[str, Any]]
 DETACHED = (".nhdr", ".mhd")
@@ -66,7 +64,7 @@ def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames
         described = _describe(case, images)
         before = {"image": str(case.image.resolve()), "series": case.series}  # as earlier versions wrote it
         known = names.get(place(described)) or names.get(place(before), case.name)
-        alike = _SUM.sub("", known) == _SUM.sub("", case.name)
+        alike = _SUM.sub("", known) in (_SUM.sub("", case.name), case.former)
         own = case.name in records and images.is_of(records[case.name], described, case.image)
         named.append(replace(case, name=known) if alike and not own else case)
     if len({case.name for case in named}) < len(named):
@@ -135,29 +133,11 @@ def describing(
         for file in set(before.get("files", ())) - set(record["files"]):
             for place in (out, out / "struck"):
                 (place / file).unlink(missing_ok=True)
-        write({**images.scrub(record, case.image, case.folder), **about, **_describe(case, images)})
+        described = _describe(case, images)
+        images.store()
+        write({**images.scrub(record, case.image, case.folder), **about, **described})
 
     return complete
-
-
-def failures(out: Path) -> list[str]:
-    """Describe each failed case and its reason, a line each."""
-    failed = (record for record in read_records(out).values() if record["status"] == "failed")
-    words = lambda record: " ".join(filter(None, (record.get("problem"), record.get("remedy"))))
-    return [f"{record['case']}: {words(record)}".replace("\n", " ") for record in failed]
-
-
-def overlaid(out: Path) -> list[str]:
-    """Describe each label that was found and has no voxel in a label map, as surer ones have them all, a line each."""
-    counted: Counter[str] = Counter()
-    for record in read_records(out).values():
-        if "trusted" not in record:
-            about = record["labels"].items()
-            counted.update(name for name, label in about if (label["status"], label.get("voxels")) == ("filtered", 0))
-    return [
-        f"'{label}' has no voxel left in {count} case{'s' if count > 1 else ''}: surer labels overlap it wholly."
-        for label, count in counted.items()
-    ]
 
 
 def _describe(case: Case, images: ImageNames) -> dict[str, Any]:

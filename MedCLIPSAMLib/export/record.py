@@ -39,10 +39,11 @@ def check_record(record: Any) -> dict[str, Any]:
     for label in record["labels"].values():
         if not isinstance(label, dict) or not all(isinstance(label.get(name), str) for name in ("status", "unit")):
             raise ValueError(f"a label of '{case}' lacks its status or unit")
-        if not all(isinstance(label.get(name), int | float) for name in ("score", "size")):
-            raise ValueError(f"a label of '{case}' lacks its score or size")
-        if not isinstance(label.get("expected_dsc"), int | float | None):
-            raise ValueError(f"the expected DSC of a label of '{case}' is no number")
+        if not isinstance(label.get("size"), int | float):
+            raise ValueError(f"a label of '{case}' lacks its size")
+        for name, what in (("score", "score"), ("expected_dsc", "expected DSC")):  # a mask given by hand has none
+            if not isinstance(label.get(name, "" if name == "score" else None), int | float | None):
+                raise ValueError(f"the {what} of a label of '{case}' is no number")
     if not isinstance(record.get("uncertainty", 0.0), int | float):
         raise ValueError(f"the uncertainty of '{case}' is no number")
     return dict(record)

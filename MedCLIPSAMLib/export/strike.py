@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..counted import counted
 from ..errors import InputError, OutputError
 from ..files.json_text import read_json
 from .dataset import check_folder
@@ -34,7 +35,7 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         names = set(names)
         unknown = sorted(names - manifest.records.keys())
         if unknown:
-            raise InputError(f"'{dataset}' has no case '{unknown[0]}' ({len(unknown)} names are unknown).")
+            raise InputError(f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).")
         out = back = 0
         for name, record in manifest.records.items():
             for file in record["files"]:

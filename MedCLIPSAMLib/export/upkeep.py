@@ -8,6 +8,7 @@ from pathlib import Path
 from ..files.atomic import atomic_path
 from .dataset import write_description
 from .manifest import read_records
+from .remarks import copies, unlike
 from .report import write_report
 
 STRUCK = "struck.txt"
@@ -22,7 +23,7 @@ def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
     modalities = {record.get("modality") for record in records if record["files"]}
     channel = modalities.pop() if len(modalities) == 1 else None
     write_description(out, form, labels, inside, channel or "image")
-    write_report(out, records, struck)
+    write_report(out, records, struck, [*unlike(records), *copies(records)])
 
 
 def read_struck(out: Path) -> set[str]:

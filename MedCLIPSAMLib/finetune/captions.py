@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import parse_json
@@ -76,8 +77,8 @@ class Captions:
         same = sum(count for count in times.values() if count > 1)
         repeated = f"; {same} captions belong to another image too" if same else ""
         several = sum(count > 1 for count in Counter(pair.image for pair in self.pairs).values())
-        described = f"; {several} images have several captions" if several else ""
-        return f"{len(self.pairs)} pairs{dropped}{repeated}{described}"
+        described = f"; {counted(several, 'image')} with several captions" if several else ""
+        return f"{counted(len(self.pairs), 'pair')}{dropped}{repeated}{described}"
 
 
 def read_captions(table: Path, images: Path | None = None, min_characters: int = MIN_CHARACTERS) -> Captions:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tokenizers import BertWordPieceTokenizer
 
+from ..counted import counted
 from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
 from ..models.clip import load_tokenizer, unknown_words
@@ -130,7 +131,9 @@ def _sources(
     sides = [side.pairs if side else [] for side in found]
     if found[0] and data.validation is None:
         sides = list(split_by_patient(found[0].pairs, data.share, settings.seed))
-        context.notify(f"{len(sides[0])} pairs for training and {len(sides[1])} for validation, split by patient.")
+        context.notify(
+            f"{counted(len(sides[0]), 'pair')} for training and {len(sides[1])} for validation, split by patient."
+        )
     elif found[0] and found[1]:
         tell_shared_pairs(found[0], found[1], context)
     elif all(shards):
@@ -154,7 +157,7 @@ def _sources(
         made = ShardSource(shards[side], *order, record, min_characters=least, keep_rest=side == 1)
         dropped.extend(made.dropped)
         _write_dropped(out, dropped)
-        context.notify(f"{made.count} pairs in '{patterns[side]}'; {len(made.dropped)} cannot be used.")
+        context.notify(f"{counted(made.count, 'pair')} in '{patterns[side]}'; {len(made.dropped)} cannot be used.")
         return made
 
     made_of: dict[str, str] = {}
@@ -180,15 +183,17 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
     if not found.patients:
         context.notify("The table has no patients: every image counts as a separate patient.")
     elif found.unknown:
-        context.notify(f"{found.unknown} pairs have no patient: each of their images counts as a separate patient.")
+        context.notify(
+            f"Without a patient: {counted(found.unknown, 'pair')}. Each of their images counts as a separate patient."
+        )
     if found.contradicting:
         context.notify(
-            f"{len(found.contradicting)} images have several patients, who count as one, such as "
+            f"With several patients, who count as one: {counted(len(found.contradicting), 'image')}, such as "
             f"'{found.contradicting[0].name}'."
         )
     pairs, unreadable = readable(found.pairs, out / "images.json", context.without_progress())
     if unreadable:
-        context.notify(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
+        context.notify(f"Left out as unreadable: {counted(len(unreadable), 'image')}; see {out / DROPPED}.")
     dropped += found.dropped + unreadable
     if len({pair.caption for pair in pairs}) < 2:
         raise InputError(

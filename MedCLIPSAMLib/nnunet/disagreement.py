@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..counted import counted
 from ..errors import InputError
 from ..evaluation.masks import common_grid, read_masks
 from ..evaluation.metrics import dsc
@@ -100,7 +101,7 @@ def choose_struck(agreements: Sequence[Agreement], below: float | None = None, s
         chosen = [case for case in lowest(scores, 1.0) if scores[case] < below]
     if chosen and len(chosen) == len(agreements):
         raise InputError(
-            f"All {len(chosen)} cases would be struck out, and nothing would be left to train on.",
+            f"All cases ({len(chosen)}) would be struck out, and nothing would be left to train on.",
             "Give a lower --below or --share.",
         )
     return chosen
@@ -167,6 +168,6 @@ def _check_belongs(predictions: Path, dataset: RawDataset) -> None:
     foreign = sorted(read_records(predictions).keys() - set(dataset.cases) - read_struck(dataset.folder))
     if foreign:
         raise InputError(
-            f"'{predictions}' has {len(foreign)} cases that '{dataset.folder.name}' has not, such as '{foreign[0]}'.",
+            f"'{predictions}' has {counted(len(foreign), 'case')} not of '{dataset.folder.name}', as '{foreign[0]}'.",
             "Give the predictions of this dataset alone.",
         )

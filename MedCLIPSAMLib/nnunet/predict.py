@@ -29,7 +29,7 @@ from ..export.case_key import CaseKey
 from ..export.cases import find_cases
 from ..export.image_names import ImageNames
 from ..export.manifest import Manifest
-from ..export.report import IMAGE_FOLDER, write_report
+from ..export.report import IMAGE_FOLDER, describe_size, write_report
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
@@ -117,6 +117,7 @@ def predict(
         for finished, image in enumerate(todo, 1):
             record = names.scrub(_predict_case(image, ensemble, out, context), image.path, image.folder)
             record |= names.describe(image.case, image.path, image.folder, image.series)
+            names.store()
             manifest.write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done = len(images) - len(todo) + finished
@@ -162,15 +163,12 @@ def _write_case(case: str, volume: Volume, made: Prediction, labels: dict[int, s
     uncertain = entropy(made.probabilities)
     write_segmentation(out / files[0], segments, volume)
     write_saliency(out / files[1], uncertain, volume)
-    size = volume.geometry.voxel_ml if not volume.natural else 1e-3
     about = {
         segment.name: {
             "prompt": segment.name,
             "status": "found" if segment.mask.any() else "empty",
             "score": round(float(made.probabilities[number][segment.mask].mean()), 4) if segment.mask.any() else 0.0,
-            "voxels": int(segment.mask.sum()),
-            "size": round(float(segment.mask.sum()) * size, 4),
-            "unit": "thousand pixels" if volume.natural else "ml",
+            **describe_size(segment.mask, volume),
         }
         for number, segment in zip(labels, segments)
     }

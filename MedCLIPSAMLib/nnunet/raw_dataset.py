@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..counted import counted
 from ..errors import InputError
 from ..export.dataset import DATASET
 from ..files.json_text import read_json
@@ -71,7 +72,7 @@ def read_dataset(folder: Path) -> RawDataset:
     for lacking, what in ((images - masks, "label"), (masks - images, "image")):
         if lacking:
             raise InputError(
-                f"{len(lacking)} cases of '{folder}' have no {what}, such as '{sorted(lacking)[0]}'.",
+                f"{counted(len(lacking), 'case')} of '{folder}' with no {what}, such as '{sorted(lacking)[0]}'.",
                 "Give images and labels the same names: imagesTr/CASE_0000 and labelsTr/CASE.",
             )
     if not images:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ..choices import Configuration
+from ..counted import counted
 from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
 from ..files.claim import claim
@@ -94,7 +95,7 @@ def train(
         process = Process(out / LOG, environment(found.folder.parent, out), lock, context)
         done = out / "preprocessed" / ".done"
         if not done.is_file():
-            context.notify(f"Checking {len(found.cases)} cases...")
+            context.notify(f"Checking {counted(len(found.cases), 'case')}...")
             check_voxels(found)
             context.notify("nnU-Net plans and preprocesses...")
             process.run(preprocess_command(found.number, settings.configuration))
@@ -102,7 +103,7 @@ def train(
             done.touch()
         model = _model(out, found, settings)
         if not is_finished(model, settings.schedule):
-            context.notify(f"nnU-Net trains {settings.schedule.total} epochs; {out / LOG} says all...")
+            context.notify(f"nnU-Net trains {counted(settings.schedule.total, 'epoch')}; {out / LOG} says all...")
             kind, gpu = one_gpu(device)
             command = train_command(
                 dataset_name_or_id=found.folder.name,
@@ -131,6 +132,11 @@ def model_folder(path: Path) -> Path:
     if len(found) != 1:
         raise ModelError(f"'{path}' holds no trained nnU-Net.", "Give the folder that medclipsam weak train wrote.")
     return found[0].parent
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Tell whether a run's folder holds a checkpoint of nnU-Net to resume from."""
+    return any(out.glob(f"results/*/{TRAINER}__*/{FOLD}/checkpoint_*.pth"))
 
 
 def is_finished(model: Path, schedule: Schedule) -> bool:

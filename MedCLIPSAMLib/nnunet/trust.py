@@ -7,6 +7,7 @@ that was struck out is restored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,19 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from ..choices import Plane
 from ..errors import InputError, OutputError
 from ..evaluation.masks import Masks, common_grid, read_masks
 from ..export.cases import check_case
 from ..export.dataset import segments_of, write_case
 from ..export.image_names import ImageNames
 from ..export.manifest import REQUEST, Manifest, read_records
+from ..export.report import PIXELS, describe_size, write_overlay
 from ..export.strike import FOLDER as STRUCK_FOLDER
 from ..export.upkeep import read_struck, refresh, write_struck
 from ..files.atomic import atomic_path
 from ..files.json_text import read_json
-from ..volumes import Volume, read_segmentation, read_volume
+from ..volumes import SliceStack, Volume, read_segmentation, read_volume
 from ..volumes.write import write_segmentation
 from .raw_dataset import RawDataset, read_dataset
 
@@ -68,22 +71,25 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         ) from error
     manifest = Manifest(found.folder, request)
     try:
+        before = manifest.records.get(case, {})
         segments = segments_of(labels, dict(masks) or {labels[0]: np.zeros(volume.shape, bool)}, {})
         _same_grid(found, case, volume)
         _take_back(found, case)
+        drawn = {segment.name: segment.mask for segment in segments}
+        about: dict[str, Any] = {"slice": write_overlay(found.folder, case, _slices(volume, request["export"]), drawn)}
+        about["labels"] = {name: _by_hand(name, mask, volume, before) for name, mask in drawn.items()}
         if found.image(case).is_file():
             _keep_before(found, case)
             write_segmentation(found.label(case), segments, volume)
             files = [f"imagesTr/{found.image(case).name}", f"labelsTr/{found.label(case).name}"]
         else:
             files = write_case(found.folder, case, "nnunet", volume, segments)
-        before = manifest.records.get(case, {})
-        record = (
-            {"case": case, "labels": {}, "seconds": {}} | _describe(found.folder, case, volume, request) | dict(before)
-        )
-        record |= {"status": "found", "files": files, "modality": before.get("modality", volume.modality)}
+        record = {"case": case, "seconds": {}} | _describe(found.folder, case, volume, request) | dict(before) | about
+        record |= {"status": "found" if any(mask.any() for mask in drawn.values()) else "empty"}
+        record |= {"files": files, "modality": before.get("modality", volume.modality)}
         record |= {"trusted": datetime.now(UTC).isoformat(timespec="seconds")}
-        record = {name: value for name, value in record.items() if name not in ("problem", "remedy")}  # it failed once
+        # Of the guess that was replaced, or of why there was none.
+        record = {name: value for name, value in record.items() if name not in ("problem", "remedy", "notes")}
         manifest.write(record)
         struck = read_struck(found.folder)
         if case in struck:
@@ -92,6 +98,24 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         return sum("trusted" in record for record in manifest.records.values())
     finally:
         manifest.close()
+
+
+def _slices(volume: Volume, settings: Mapping[str, Any]) -> SliceStack:
+    """Return the slices that the export segmented, for its overlay."""
+    window = settings.get("window")
+    flat = replace(volume, natural=volume.natural or volume.shape[0] == 1)
+    return SliceStack(flat, settings.get("plane", Plane.AXIAL), tuple(window) if isinstance(window, list) else window)
+
+
+def _by_hand(label: str, mask: np.ndarray, volume: Volume, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a label whose mask a person set: it has no score and no expected DSC."""
+    known = before.get("labels", {})
+    prompt = known.get(label, {}).get("prompt")
+    if any(other["unit"] == PIXELS for other in known.values()):  # the dataset's copy of an image is a volume
+        volume = replace(volume, natural=True)
+    about = {"prompt": prompt} if prompt else {}
+    about |= {"score": None, "expected_dsc": None, "status": "found" if mask.any() else "empty"}
+    return about | describe_size(mask, volume) | {"message": "The mask was given by hand."}
 
 
 def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) -> int:
@@ -118,7 +142,10 @@ def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, An
     """Return the fields of the manifest that name the image of a new case."""
     if volume.path is None:
         return {"image": ""}
-    return ImageNames(dataset, "anonymous" in request).describe(case, volume.path, volume.path.parent)
+    names = ImageNames(dataset, "anonymous" in request)
+    described = names.describe(case, volume.path, volume.path.parent)
+    names.store()
+    return described
 
 
 def trusted_cases(dataset: Path) -> set[str]:

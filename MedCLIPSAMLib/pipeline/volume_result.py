@@ -15,6 +15,7 @@ from ..segmentation.result import PromptedResult, Result, SliceResult
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Segment, SliceStack
 from .request import ResolvedRequest
+from .unlike import UNLIKE
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def notes_on(segmenter: TextSegmenter, scores: Mapping[int, float | None]) -> tu
         return ()
     what = "This image looks" if len(scores) == 1 else f"{unseen} of {len(scores)} segmented slices are"
     kinds = ", ".join(dict.fromkeys(known.kinds))
-    return (f"{what} unlike what '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
+    return (f"{what} {UNLIKE} '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
 
 
 def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | None = None) -> dict[str, str]:

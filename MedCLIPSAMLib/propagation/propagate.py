@@ -72,6 +72,7 @@ def propagate(
         PromptError: see `TextSegmenter.saliency`. Cancelled.
     """
     results: dict[int, Result] = {}
+    unfollowed: list[int] = []
     look = lambda numbers: _segment_slices(segmenter, image, numbers, prompt, negative, context)
     taken = np.zeros(count, bool)
     threshold = segmenter.settings.presence_threshold
@@ -94,10 +95,12 @@ def propagate(
         objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.min_part))}
         limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
         part = context.checkpoint_part(f"from-{key}")
+        followed = False
         for k, masks in propagate_masks(segmenter, count, image, objects, settings.masks, limits=limits, context=part):
             context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="propagation")
             mask = np.any(list(masks.values()), axis=0)
             taken[k] = True
+            followed = True
             before = results.get(k)
             if before is not None:
                 mask = mask | before.mask
@@ -110,6 +113,7 @@ def propagate(
             where = f"propagated from slice {settings.first + key} (score {found[key].score:.2f} there)"
             message, notes = f"Found '{prompt}': {where}.", found[key].notes
             results[k] = PropagatedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)
+        unfollowed += [] if followed else [key]
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
         alone = look([k])[k]
@@ -120,7 +124,23 @@ def propagate(
             alone = replace(alone, mask=nothing, score=0.0, expected_dsc=None, message=message, seconds={})
             alone = replace(alone, sam_prompts=SamPrompts.none(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone
+    if unfollowed and count > 1:
+        note = _describe_unfollowed([settings.first + k for k in sorted(unfollowed)], settings.masks.growth)
+        results = {k: replace(result, notes=(*result.notes, note)) for k, result in results.items()}
     return results
+
+
+def _describe_unfollowed(numbers: list[int], growth: float) -> str:
+    """Tell on which key slices an object was found that was not followed to any other slice."""
+    where = (
+        f"slice {numbers[0]}"
+        if len(numbers) == 1
+        else f"{len(numbers)} separate slices ({', '.join(map(str, numbers))})"
+    )
+    return (
+        f"On {where} the find was not followed to the next slices: its mask there was empty or more than {growth:g} "
+        "times as large, or the prompt was not present."
+    )
 
 
 def _limits(profile: np.ndarray, key: int, min_presence: float, beyond: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..counted import counted
 from ..evaluation.annotated import Entry, annotate, montage
 from ..evaluation.overlays import overlay
 from ..volumes.write import write_png
@@ -31,9 +32,10 @@ def draw_montage(path: Path, segmented: Segmented) -> None:
     if len(slices) > MAX_SLICES:
         slices = [slices[n] for n in np.linspace(0, len(slices) - 1, MAX_SLICES).round().astype(int)]
     sheet = montage([(f"slice {k}", _drawn(segmented, k)) for k in slices])
-    of = f"{len(found)} with a find" if found else f"nothing found on {len(looked)}"
-    last = len(segmented.stack) - 1
-    title = f"{segmented.name}, {segmented.stack.plane} slices {slices[0]} to {slices[-1]} of 0 to {last}, {of}"
+    plane, last = segmented.stack.plane, len(segmented.stack) - 1
+    title = f"{segmented.name}, {plane} slices {slices[0]} to {slices[-1]} of 0 to {last}, {len(found)} with a find"
+    if not found:
+        title = f"{segmented.name}, nothing found on {counted(segmented.slice_count, f'{plane} slice')}"
     write_png(path, annotate(sheet, title, _entries(segmented)), marked=True)
 
 

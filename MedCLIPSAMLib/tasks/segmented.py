@@ -108,7 +108,7 @@ class Segmented:
             name = f"{label}: " if label != by_slice[best].prompt else ""
             where = f"{self.stack.plane} slice {best} of 0 to {last}: " if last else ""
             found = sum(result.found for result in by_slice.values())
-            count = f" Found on {found} of {self.slice_count} slices." if self.slice_count > 1 else ""
+            count = f" Found on {found or 'none'} of {self.slice_count} slices." if self.slice_count > 1 else ""
             yield f"{name}{where}{by_slice[best].text}{count}"
 
     def report(self, statistics: bool = False) -> dict[str, Any]:
@@ -140,6 +140,7 @@ class Segmented:
         report_fields: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
         report_fields |= {
             "plane": self.stack.plane,
+            "slices": self.slice_count,
             "notes": list(self.notes),
             "tags": self.tags,
             "results": rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
 from MedCLIPSAMLib.volumes.dicom_header import SPACINGS, Frame, frames_of, is_directory, no_image, read_header
@@ -38,9 +39,7 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
     found, notes = find_series(folder)
     chosen = choose_series(found, series, folder, notes)
     if chosen.copies:
-        notes.append(
-            f"Left out: {chosen.copies} file{'s' if chosen.copies != 1 else ''}, of images that were there twice."
-        )
+        notes.append(f"Left out: {counted(chosen.copies, 'file')}, of images that were there twice.")
     notes += directory_notes(chosen.missing)
     name = chosen.description or folder.name
     where = f"The DICOM series '{chosen.description or chosen.uid}' in '{folder}'"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_copies import without_copies
 from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
@@ -277,7 +278,7 @@ def _make_right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
 
 
 def _images(count: int) -> str:
-    return f"{count} image{'s' if count != 1 else ''}"
+    return counted(count, "image")
 
 
 def _join_labels(*labels: Any) -> str:

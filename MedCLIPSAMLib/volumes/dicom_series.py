@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_folder import list_files, list_names, lost_notes
 from MedCLIPSAMLib.volumes.dicom_header import (
@@ -98,7 +99,7 @@ class Series:
     def line(self) -> str:
         """Describe the series in a line for the user to choose by."""
         count = len(self.files)
-        parts = [self.modality, self.description or "no description", f"{count} file{'s' if count != 1 else ''}"]
+        parts = [self.modality, self.description or "no description", f"{counted(count, 'file')}"]
         if self.what:
             parts.append(f"no image: {self.what}")
         if self.date:
@@ -135,7 +136,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
     found = {key: series for key, series in found.items() if series.files}  # of some every file is damaged
     notes = lost_notes(files.lost)
     if not found:
-        others = f"{_files(files.others)} but no DICOM object"
+        others = f"{counted(files.others, 'file')} but no DICOM object"
         holds = f"holds {others}" if files.others else "holds only folders" if files.folders else "is empty"
         if damaged:
             holds = f"holds only damaged DICOM files ({list_names(damaged)})"

@@ -21,6 +21,7 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
+from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
@@ -155,6 +156,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
             notes.append(UNPLACED_NOTE)
         kind = image.GetMetaData(PIXEL_KIND) if image.HasMetaDataKey(PIXEL_KIND) else VECTOR
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
+    known = {"known_spacing": not is_marked(path, UNKNOWN_SPACING), **known}
     voxels = np.ascontiguousarray(_one_or_rgb(array, kind, path, notes))
     return Volume(voxels, geometry, notes=notes, **known)
 

@@ -38,7 +38,8 @@ class Volume:
         forms: the matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
         notes: sentences for the user on how it was read.
         natural: an image without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
-        known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer.
+        known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer;
+            files written on their grid are marked (`mark.UNKNOWN_SPACING`).
         magnification: how many times larger than in the body things are at the spacing of a radiograph, the detector's.
     """
 

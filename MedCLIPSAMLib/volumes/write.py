@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path, check_writable
 from MedCLIPSAMLib.volumes.itk_path import itk_path
-from MedCLIPSAMLib.volumes.mark import KEY, MARK
+from MedCLIPSAMLib.volumes.mark import KEY, MARK, UNKNOWN_SPACING
 from MedCLIPSAMLib.volumes.nifti import write_nifti
 from MedCLIPSAMLib.volumes.overlap import without_overlap
 from MedCLIPSAMLib.volumes.segment import Segment
@@ -80,14 +80,15 @@ def write_array(path: Path, array: np.ndarray, volume: Volume, marked: bool = Fa
     Raises:
         OutputError: missing folder, unwritable file or full disk.
     """
+    marks = _marks(volume, marked)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         image = volume.to_sitk(array)
-        if marked:
-            image.SetMetaData(KEY, MARK)
+        if marks:
+            image.SetMetaData(KEY, marks)
         _write_image(path, image)
         return
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        write_nifti(file, array, volume.geometry, volume.forms, path.suffix.lower() == ".gz", MARK if marked else "")
+        write_nifti(file, array, volume.geometry, volume.forms, path.suffix.lower() == ".gz", marks)
 
 
 def write_png(path: str | Path, image: np.ndarray, marked: bool = False) -> None:
@@ -152,6 +153,10 @@ def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     return places
 
 
+def _marks(volume: Volume, marked: bool) -> str:
+    return ", ".join([MARK] * marked + [UNKNOWN_SPACING] * (not volume.known_spacing))
+
+
 def _segmentation_image(segments: Sequence[Segment], volume: Volume) -> sitk.Image:
     """Make an image in Slicer's layout: one layer a component, and Segment{n}_ fields in the header."""
     places = assign_layers([segment.mask for segment in segments])
@@ -162,6 +167,8 @@ def _segmentation_image(segments: Sequence[Segment], volume: Volume) -> sitk.Ima
         layers[layer][segment.mask] = value
     images = [volume.to_sitk(layer) for layer in layers]
     image = images[0] if len(images) == 1 else sitk.Compose(images)
+    if not volume.known_spacing:
+        image.SetMetaData(KEY, UNKNOWN_SPACING)
     image.SetMetaData("Segmentation_MasterRepresentation", REPRESENTATION)
     image.SetMetaData("Segmentation_ContainedRepresentationNames", f"{REPRESENTATION}|")
     image.SetMetaData("Segmentation_ReferenceImageExtentOffset", "0 0 0")

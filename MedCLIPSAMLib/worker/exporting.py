@@ -24,6 +24,8 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     from ..export.engines import LocalEngine
     from ..export.export import check_request, export
     from ..export.job import ExportSettings
+    from ..export.manifest import read_records
+    from ..export.remarks import copies, unlike
 
     text = lambda name: text_of(message, name, "")
     if not text("inputs") or not text("out"):
@@ -51,4 +53,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
 
     retry = bool(message.fields.get("retry"))
     counts = export(cases, engine, out, export_settings, replace(context, on_progress=report), retry, key)
+    records = list(read_records(out).values())
+    for line in (*unlike(records), *copies(records)):
+        context.notify(line)
     return {"counts": counts, "cases": len(cases), "report": str(out / "report.html")}, {}

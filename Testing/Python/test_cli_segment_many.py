@@ -186,6 +186,14 @@ def test_overlays_and_montages_say_what_they_show(run, tmp_path, monkeypatch):
     image_size, sheet = Image.open(tmp_path / "o.png").size, np.asarray(Image.open(tmp_path / "m.png"))
     assert image_size[0] >= 512 and sheet.shape[0] > 240 and len(np.unique(sheet)) > 50
 
+    # Without a find the title of a single cell says on how many slices, over as many lines as it needs.
+    written.clear()
+    ask = ("-p", "t: brain tumor", "--slices", "12:15", "--presence", "1", "--overwrite")
+    code, text, err = run("segment", head, *ask, *files)
+    assert code == 0 and "Found on none of 4 slices." in text, err
+    assert "head, nothing found on 4 axial slices" in " ".join(written)
+    assert json.loads(run("segment", head, *ask, *files, "--json")[1])["slices"] == 4
+
 
 def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path):
     """By SIGTERM, after the first images; the same command then does the others only."""

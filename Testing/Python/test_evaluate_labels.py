@@ -62,6 +62,17 @@ def test_labels_that_differ_in_case_only_are_refused(tmp_path):
         evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
+def test_values_that_disagree_are_said_to(run, tmp_path):
+    """One case agrees; in the other the truth has 127 and 254 for 1 and 2, and one prediction has no truth."""
+    labels(tmp_path / "p" / "a.nii.gz", 1, 0), labels(tmp_path / "t" / "a.nii.gz", 1, 0)
+    labels(tmp_path / "p" / "b.nii.gz", 1, 2), labels(tmp_path / "t" / "b.nii.gz", 127, 254)
+    labels(tmp_path / "p" / "c.nii.gz", 1, 0)
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t")
+    assert code == 0, err
+    assert "No truth (not scored): c\n" in text and "Segments that no truth has (not scored): b: 2\n" in text
+    assert "The truth has '127', '254', which no prediction has, and the predictions '2', which no truth has" in err
+
+
 def segments(path: Path, *names: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     masks = [np.zeros((2, 8, 8), bool), np.zeros((2, 8, 8), bool)]
@@ -144,7 +155,8 @@ def test_labels_of_an_image_stay_labels(tmp_path):
         picture(tmp_path / folder / "a.png", square(255, (128,)))
         picture(tmp_path / folder / "b.png", square(40, tuple(range(1, 19))))
     found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
-    assert not found.failed and len(found.scores) == 2 + 19 and {score.dsc for score in found.scores} == {1.0}
+    drawn = [score.case for score in found.scores if not score.note]
+    assert not found.failed and drawn == ["a"] * 2 + ["b"] * 19 and {score.dsc for score in found.scores} == {1.0}
 
 
 def test_white_of_16_bits_is_white(tmp_path):

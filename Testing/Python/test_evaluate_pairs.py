@@ -15,7 +15,7 @@ from PIL import Image
 from MedCLIPSAMLib.evaluation import folders
 from MedCLIPSAMLib.evaluation.folders import evaluate
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders, pairs_of_table
-from MedCLIPSAMLib.volumes import Segment, Volume, write_saliency, write_segmentation
+from MedCLIPSAMLib.volumes import Segment, Volume, read_volume, write_saliency, write_segmentation
 
 INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
 
@@ -122,7 +122,7 @@ def test_bad_cases_are_lines_and_the_others_are_scored(run, tmp_path):
     assert code == 1 and set(report["failed"]) == {"other", "broken"}
     assert {row["case"]: row["dsc"] for row in report["cases"]} == {"good": 1.0, "gone": 0.0}
     lines = [line for line in err.splitlines() if line.startswith("failed: ")]
-    assert len(lines) == 2 and "different grids" in "".join(lines)
+    assert len(lines) == 2 and "8 x 9 x 1 pixels ('other.png') and 8 x 8 x 1 pixels" in "".join(lines)
 
 
 @pytest.mark.parametrize("step", ["read_masks", "hd95"])
@@ -197,6 +197,50 @@ def test_predictions_of_a_network_are_taken_as_they_are(run, tmp_path):
     assert code == 0, err
     report = json.loads(text)
     assert len(report["cases"]) == 1 and not report["missing"] and not report["extra"]
+
+
+def test_predictions_without_a_mask_of_any_case_are_refused(run, tmp_path):
+    mask(tmp_path / "t" / "a.png"), (tmp_path / "p").mkdir()
+    code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
+    assert code == 2 and f"'{tmp_path / 'p'}' holds no mask" in err
+    mask(tmp_path / "p" / "patient1.png")
+    code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
+    assert code == 2 and "'patient1' and 'a'" in err
+
+
+@pytest.mark.parametrize("form", [".seg.nrrd", ".nii.gz", ".nrrd", ".mha"])
+def test_pixels_of_unknown_size_have_no_mm(run, tmp_path, form):
+    """Ten by four pixels of a PNG, and one column more: 1 pixel apart, whatever file the mask was written to."""
+    mask(tmp_path / "image.png")
+    image = read_volume(tmp_path / "image.png")
+    one, two = np.zeros((2, *image.shape), bool)
+    one[0, 2:6, 2:6], two[0, 2:6, 2:7] = True, True
+    for folder, lesion in (("p", one), ("t", two)):
+        (tmp_path / folder).mkdir()
+        write_segmentation(tmp_path / folder / f"a{form}", [Segment("tumor", lesion)], image)
+    (tmp_path / "raster").mkdir()
+    write_segmentation(tmp_path / "raster" / "a.png", [Segment("tumor", two)], image)
+    for truth in ("t", "raster"):
+        (score,) = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / truth)).scores
+        assert (score.unit, score.hd95) == ("pixels", 1.0) and np.isnan(score.difference_ml)
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--tolerance", 1)
+    assert code == 0, err
+    assert "HD95, pixels" in text and "tolerance of 1 pixels" in text and "ml" not in text
+    assert not read_volume(tmp_path / "p" / f"a{form}").known_spacing
+
+
+def test_distances_in_mm_and_in_pixels_have_means_of_their_own(run, tmp_path):
+    mask(tmp_path / "t" / "flat.png"), mask(tmp_path / "p" / "flat.png", slice(2, 7))
+    for folder, rows in (("t", slice(1, 3)), ("p", slice(1, 4))):
+        voxels = np.zeros((5, 6, 7), bool)
+        voxels[1:3, rows, 2:4] = True
+        volume_of(tmp_path / folder / "deep.nii.gz", voxels, spacing=(1.0, 3.0, 1.0))
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json")
+    assert code == 0, err
+    report = json.loads(text)
+    assert [row["unit"] for row in report["cases"]] == ["mm", "pixels"]
+    summary = report["summary"]["mask"]
+    assert "hd95" not in summary and (summary["hd95_mm"]["mean"], summary["hd95_pixels"]["mean"]) == (3.0, 1.0)
 
 
 def test_maps_and_overlays_beside_masks_are_no_predictions(tmp_path):

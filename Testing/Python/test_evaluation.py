@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
+from skimage.segmentation import find_boundaries
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate, summarize
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
-from MedCLIPSAMLib.evaluation.overlays import contact_sheet, overlay
+from MedCLIPSAMLib.evaluation.overlays import _contour, contact_sheet, overlay
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
@@ -39,7 +41,7 @@ def test_empty_masks_score_one_together_and_nothing_alone():
     empty, full = np.zeros((60, 60), bool), square()
     assert dsc(empty, empty) == nsd(empty, empty, (1, 1), 2) == 1.0
     assert dsc(empty, full) == dsc(full, empty) == nsd(empty, full, (1, 1), 2) == nsd(full, empty, (1, 1), 2) == 0.0
-    assert hd95(empty, empty, (1, 1)) == 0.0
+    assert math.isnan(hd95(empty, empty, (1, 1)))
     assert math.isinf(hd95(empty, full, (1, 1)))
 
 
@@ -128,7 +130,7 @@ def test_an_image_stored_as_a_volume_scores_like_the_image(tmp_path):
         write_masks(tmp_path / f"pred{suffix}", f"a{suffix}", labels((20, 26)))
     flat = evaluate(pairs_of_folders(tmp_path / "pred.png", tmp_path / "truth.png"))
     volume = evaluate(pairs_of_folders(tmp_path / "pred.nii.gz", tmp_path / "truth.nii.gz"))
-    assert flat.scores == volume.scores
+    assert [replace(score, unit="pixels") for score in volume.scores] == flat.scores
     assert 0.2 < flat.scores[0].nsd < 0.8
 
 
@@ -147,7 +149,34 @@ def test_segments_are_matched_by_label(tmp_path):
     found = evaluate(pairs_of_folders(pred, truth))
     got = [(score.case, score.segment, score.dsc) for score in found.scores]
     assert got == [("a", "1", 0.0), ("a", "2", 1.0), ("b", "1", 0.0), ("b", "2", 0.0)]
-    assert found.extra == ["b: 7"]
+    assert found.extra_segments == ["b: 7"] and found.extra == []
+
+
+@pytest.mark.parametrize("values", [(1,), (1, 2)], ids=["one label", "two labels"])
+def test_every_case_has_a_score_for_every_label_of_the_truth(run, tmp_path, values):
+    """Of each label a find (DSC 1, HD95 0), both empty (1, none), a false positive (0), a missing prediction (0)."""
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    drawn, none = labels((0, 0), (30, 30), values=values), labels()
+    for name, predicted, true in (("a", drawn, drawn), ("healthy", none, none), ("wrong", drawn, none)):
+        write_masks(pred, f"{name}.nii.gz", predicted), write_masks(truth, f"{name}.nii.gz", true)
+    write_masks(truth, "gone.nii.gz", none)
+    found = evaluate(pairs_of_folders(pred, truth))
+    assert len(found.scores) == 4 * len(values)
+    for segment in found.segments:
+        scores = {score.case: score for score in found.scores if score.segment == segment}
+        assert {name: (score.dsc, score.nsd, score.note) for name, score in scores.items()} == {
+            "a": (1.0, 1.0, ""),
+            "gone": (0.0, 0.0, "no prediction"),
+            "healthy": (1.0, 1.0, "empty in both"),
+            "wrong": (0.0, 0.0, ""),
+        }
+        assert found.summary("hd95", segment).n == 1 and found.summary("dsc", segment).mean == 0.5
+    code, text, err = run("evaluate", pred, truth, "--csv", tmp_path / "s.csv")
+    assert code == 0, err
+    count = len(values)
+    assert f"HD95 leaves out {2 * count} of {4 * count} masks" in text
+    assert f"Empty in both: {count} of {4 * count} masks" in text and "mean DSC of the others 0.3333" in text
+    assert (tmp_path / "s.csv").read_text(encoding="utf-8").count("empty in both") == count
 
 
 def test_a_false_positive_on_an_empty_truth_scores_nothing(tmp_path):
@@ -197,6 +226,11 @@ def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():
     assert summary.low == pytest.approx(values.mean() - error, abs=0.002)
     assert summary.high == pytest.approx(values.mean() + error, abs=0.002)
     assert summary == summarize(values)
+
+
+def test_contours_are_those_of_scikit_image():
+    area = np.random.default_rng(0).random((20, 30)) > 0.5
+    assert np.array_equal(_contour(area), find_boundaries(area, mode="thick"))
 
 
 def test_overlay_enlarges_small_images_and_draws_contours():

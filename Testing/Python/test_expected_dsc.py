@@ -16,8 +16,8 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
-from MedCLIPSAMLib.export.known import failures
 from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.export.remarks import failures
 from MedCLIPSAMLib.models.expected_dsc import EXPECTED_DSC, DscPredictor, Indicators, fit_predictor, read_predictor
 from MedCLIPSAMLib.models.store import find, find_model_folder
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -204,7 +204,7 @@ def test_what_has_no_expected_dsc_is_a_failure_with_a_reason_and_not_filtered(se
         out = tmp_path / str(number)
         assert export(cases, LocalEngine(engine), out, wanted) == {"failed": 1}
         assert got in next(iter(read_records(out).values()))["problem"]
-        assert "Leave the minimum" in failures(out)[0]
+        assert "Leave the minimum" in failures(read_records(out).values())[0]
 
 
 def test_volumes_are_refused_before_the_work(segmenter, tmp_path):

@@ -213,7 +213,7 @@ def test_a_broken_case_is_done_again_when_asked_or_when_its_file_was_replaced(se
     assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"found": 1}
 
 
-@pytest.mark.parametrize("step", ["read_volume", "segment_volume", "overlay", "write_case"])
+@pytest.mark.parametrize("step", ["read_volume", "segment_volume", "write_overlay", "write_case"])
 def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch, step):
     real, calls = getattr(job, step), []
 
@@ -372,6 +372,6 @@ def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monk
     assert not (tmp_path / "Dataset008_New").exists()
     assert "other export" in call(*ask, "--min-score", "0.2")[2]
     (tmp_path / "struck.txt").write_text("a\n")
-    assert "1 cases struck out, 0 put back" in call("strike", out, tmp_path / "struck.txt")[1]
+    assert "1 case struck out, 0 put back" in call("strike", out, tmp_path / "struck.txt")[1]
     assert not list((out / "labelsTr").iterdir())
     assert call("strike", out, tmp_path / "absent.txt")[0] == 2

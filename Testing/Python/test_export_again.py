@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
+from recording_reply import RecordingReply
 
 from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.commands.export import EngineOptions
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.dataset import segments_of, write_case
@@ -25,6 +28,8 @@ from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.prompt_file import read_prompts
 from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.worker.exporting import export_dataset
+from MedCLIPSAMLib.worker.protocol import Message
 
 PROMPTS = {"tumor": "brain tumor"}
 
@@ -35,14 +40,17 @@ class Engine:
     clip = sam = "none"
     settings = SimpleNamespace(deciding=lambda: {})
 
-    def __init__(self):
-        self.done = []
+    def __init__(self, notes=None):
+        self.done, self.notes = [], notes or {}
+
+    def notes_on(self, prompts):
+        return []
 
     def run(self, cases, job, write, *_):
         for case in cases:
             self.done.append(case.name)
             record = {"case": case.name, "image": str(case.image), "status": "found", "labels": {}, "files": []}
-            record["source"] = Sources().describe(case.image)
+            record |= {"source": Sources().describe(case.image), "notes": self.notes.get(case.name, [])}
             try:
                 volume = read_volume(case.image, **case.choice())
                 masks = {label: volume.array[..., 0] > 100 for label in case.prompts}
@@ -73,8 +81,6 @@ def image(path, value):
 
 def run(folder, out, prompts=PROMPTS, negative=None, form="nnunet", retry=False):
     """The cases that were done."""
-    from dataclasses import replace
-
     engine = Engine()
     cases = [replace(case, negative=negative) for case in find_cases(folder, prompts)]
     export(cases, engine, out, ExportSettings(form), retry=retry)
@@ -92,6 +98,81 @@ def test_an_export_into_its_own_inputs_does_not_feed_on_itself(folder):
     with pytest.raises(InputError, match="holds an export"):
         find_cases(out, PROMPTS)
     assert [case.name for case in find_cases(out / "imagesTr", PROMPTS)] == ["a_b_0000", "c_0000"]
+
+
+def test_accents_are_taken_off_names_and_cases_of_before_keep_theirs(folder):
+    """Letters that are none of ASCII with a sign are left out, as all such letters once were."""
+    for name in ("é", "á/ñandú.x", "b/é", "漢"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        image(folder / f"{name}.png", 200)
+    cases = {case.image.relative_to(folder).as_posix(): case for case in find_cases(folder, PROMPTS)}
+    names = [cases[path].name for path in ("é.png", "á/ñandú.x.png", "b/é.png", "漢.png")]
+    assert names == ["e", "a_nandu.x", "b_e", "case"]
+    out = folder.parent / "Dataset101_Head"
+    before = [replace(case, name=f"{case.former}-{number:08x}") for number, case in enumerate(cases.values())]
+    export(before, Engine(), out)
+    assert run(folder, out) == [] and read_records(out).keys() == {case.name for case in before}
+
+
+def test_a_second_run_says_what_it_adds_and_what_is_odd(folder, run, monkeypatch):
+    """A copy of c.png from another folder joins two images, one of which is unlike what the model has seen."""
+    monkeypatch.setattr(
+        EngineOptions, "start", lambda *_: Engine({"a_b": ["This image looks unlike what 'x' has seen."]})
+    )
+    out, more = folder.parent / "Dataset101_Head", folder.parent / "more"
+    image(folder / "c.png", 210)
+    ask = lambda inputs, *words: run("export", inputs, "-p", "tumor: brain tumor", "-o", out, *words)
+    code, text, err = ask(folder)
+    assert code == 0 and "2 cases: 2 found." in text, err
+    assert "note: Unlike what the model has seen: 1 image, such as 'a_b'." in err and "come from" not in err
+    more.mkdir()
+    shutil.copy(folder / "c.png", more / "d.png")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, text, err = ask(more, "--dry-run")
+    assert code == 0 and f"d: {more / 'd.png'}\n1 case; nothing was done." in text, err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    code, text, err = ask(more)
+    assert code == 0 and "1 case done; the dataset holds 3: 3 found." in text
+    assert f"These images come from '{more}'; those in the dataset came from '{folder}'." in err
+    said = "Copies of other images: 1 image, such as 'd' of 'c'."
+    assert f"note: {said}" in err and said in (out / "report.html").read_text(encoding="utf-8")
+    code, text, err = ask(folder)
+    assert (
+        code == 0 and "0 cases done, 2 there before; the dataset holds 3: 3 found." in text and "come from" not in err
+    )
+
+
+def test_the_worker_tells_of_copies(folder, monkeypatch):
+    monkeypatch.setattr("MedCLIPSAMLib.worker.exporting.load_segmenter", lambda *_: None)
+    monkeypatch.setattr("MedCLIPSAMLib.export.engines.LocalEngine", lambda _: Engine())
+    reply, out = RecordingReply(), str(folder.parent / "Dataset101_Head")
+    export_dataset(Message("export", 1, {"inputs": str(folder), "out": out, "prompts": PROMPTS, "clip": "demo"}), reply)
+    said = [notice.fields["message"] for notice in reply.of("notice")]
+    assert said == ["Copies of other images: 1 image, such as 'c' of 'a_b'."]
+
+
+def test_a_dry_run_lists_what_the_run_would_do(folder, run, monkeypatch):
+    """Names as kept in the dataset, and which are done; one image was exchanged, one is new."""
+    monkeypatch.setattr(EngineOptions, "start", lambda *_: Engine())
+    out = folder.parent / "Dataset101_Head"
+    ask = ("export", folder, "-p", "tumor: brain tumor", "-o", out)
+    assert run(*ask)[0] == 0
+    image(folder / "c_.png", 210)  # from now on two would be called c
+    image(folder / "a b.png", 220)
+    code, text, err = run(*ask, "--dry-run", "--json")
+    assert code == 0, err
+    (new,) = (case.name for case in find_cases(folder, PROMPTS) if case.image.stem == "c_")
+    assert {case["case"]: case["state"] for case in json.loads(text)["cases"]} == {
+        "a_b": "again",
+        "c": "there",
+        new: "new",
+    }
+    code, text, _ = run(*ask, "--dry-run")
+    assert (
+        f"c: {folder / 'c.png'}, in the dataset already\n" in text
+        and "3 cases: 1 there, 2 to do; nothing was done." in text
+    )
+    assert run(*ask)[0] == 0 and read_records(out).keys() == {"a_b", "c", new}
 
 
 def test_what_is_there_twice_by_links_is_one_case(folder):

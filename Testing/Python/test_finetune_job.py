@@ -181,7 +181,7 @@ def test_records_without_a_patient_are_counted(captions, tmp_path):
     data = CaptionData(str(tmp_path / "same.jsonl"), captions.parent)
     with pytest.raises(InputError, match="all say the same"):
         run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=RunContext(on_notice=notes.append))
-    assert any(note.startswith("8 pairs have no patient") for note in notes), notes
+    assert any(note.startswith("Without a patient: 8 pairs.") for note in notes), notes
 
 
 def test_a_model_is_trained_on_shards(tmp_path):

@@ -20,7 +20,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
-from MedCLIPSAMLib.propagation.propagate import _limits, _parts, propagate
+from MedCLIPSAMLib.propagation.propagate import PropagateSettings, _limits, _parts, propagate
 from MedCLIPSAMLib.propagation.propagate_masks import MaskPropagationSettings, propagate_masks
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -196,6 +196,22 @@ def test_a_slice_reached_from_two_keys_has_the_better_score_with_its_source_and_
         sources = {k: (results[k].score, results[k].source) for k in (2, 3, 4)}
         assert sources == {2: (0.9, 1), 3: (0.9, 1), 4: (0.4, 5)}
         assert np.array_equal(results[3].mask, row(0, 1)) and "slice 1 (score 0.90 there)" in results[3].message
+
+
+def test_finds_that_were_not_followed_are_told(segmenter, tumour, monkeypatch):
+    """Nothing is propagated from the first key slice; from the second one slice is."""
+    key = widest(tumour)
+    stack = [tumour.slices[key - 2 + k] for k in range(5)]
+    image = lambda k: np.repeat(stack[k][..., None], 3, axis=2)
+    bold = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
+    propagated = iter([(), [(0, {"0": np.ones((4, 4), bool)})]])
+    monkeypatch.setattr("MedCLIPSAMLib.propagation.propagate.propagate_masks", lambda *_, **__: next(propagated))
+    settings = PropagateSettings(keys=1, looks=1, first=10)
+    results = propagate(bold, 5, image, "brain tumor", np.array([0, 0, 1, 0, 0.0]), settings=settings)
+    said = "On slice 12 the find was not followed to the next slices"
+    assert [k for k, result in results.items() if result.found] == [2] and said in results[2].text
+    results = propagate(bold, 5, image, "brain tumor", np.array([0, 0, 1, 0, 0.0]), settings=settings)
+    assert sorted(results) == [0, 2] and not any("not followed" in result.text for result in results.values())
 
 
 def test_candidates_are_the_middles_of_runs_apart_from_what_is_taken():

@@ -79,5 +79,5 @@ def test_the_command_never_writes_into_the_data_nor_over_tables(tmp_path, monkey
     assert call(made / "captions")[0] == 2
     status, output = call(tmp_path / "captions")
     assert status == 0
-    assert "1 captions in train.csv" in output
+    assert "1 caption in train.csv" in output
     assert call(tmp_path / "captions")[0] == 2

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import psutil
@@ -19,6 +20,7 @@ import SimpleITK as sitk
 import torch
 from helpers.weak import command, lungs, write_dataset
 
+from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError, from_system
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.manifest import read_records
@@ -202,6 +204,22 @@ def test_a_training_that_is_ended_takes_nnunet_with_it_and_says_how_far_it_is(tm
     )
     _, alive = psutil.wait_procs(started, 5)
     assert started and not alive
+
+
+@pytest.mark.parametrize(
+    "checkpoint, said", [(False, "begins again"), (True, "goes on from nnU-Net's last checkpoint")]
+)
+def test_a_stop_names_a_checkpoint_only_where_there_is_one(tmp_path, monkeypatch, capsys, checkpoint, said):
+    fold = tmp_path / "r" / "results" / "Dataset001_X" / "nnUNetTrainerMedCLIPSAM__nnUNetPlans__2d" / FOLD
+    if checkpoint:
+        fold.mkdir(parents=True)
+        (fold / "checkpoint_latest.pth").touch()
+    monkeypatch.setattr("MedCLIPSAMLib.nnunet.train.train", Mock(side_effect=KeyboardInterrupt))
+    words = ["weak", "train", tmp_path / "Dataset001_X", "-o", tmp_path / "r", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130 and f"Stopped; the same command {said}" in capsys.readouterr().err
 
 
 def test_another_round_needs_another_folder(run, tmp_path):

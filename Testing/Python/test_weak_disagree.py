@@ -163,7 +163,7 @@ def other_grid(folder):
         (failed, "1 of 4 cases .* no prediction .* such as '2'"),
         (of_another, "Dataset003_Heads', not of .*Dataset004_Others"),
         (other_labels, "labels .*liver.*tumor"),
-        (one_more, "1 cases that 'Dataset003_Heads' has not, such as '3'"),
+        (one_more, "1 case not of 'Dataset003_Heads', as '3'"),
         (other_grid, "'1' lie on different grids"),
         (lambda folder: shutil.rmtree(folder / "predictions"), "holds no predictions"),
     ],
@@ -178,7 +178,7 @@ def test_predictions_that_do_not_fit_the_dataset_are_refused(folder, change, out
 def test_what_cannot_be_listed_is_refused_and_nothing_is_written(made, tmp_path, run):
     words = "weak", "disagree", made / "predictions", made / "Dataset003_Heads", "--json", "-o"
     for options, output in (
-        (("--share", 1), "All 4 cases"),
+        (("--share", 1), "All cases (4)"),
         (("--below", 1.5), "Expected a DSC from 0 to 1, got 1.5"),
         (("--share", "nan"), "Expected a share from 0 to 1, got nan"),
         (("--share", 0.2, "--below", 0.5), "both"),

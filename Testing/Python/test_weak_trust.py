@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from helpers.weak import command, write_dataset
+from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.cases import find_cases
@@ -52,7 +53,22 @@ def test_a_correction_becomes_a_trusted_label_and_the_guess_is_kept(exported, mo
     assert export(cases, engine, out, retry=True) == {"found": 2}  # no export does it again
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(out / "labelsTr" / "0.nii.gz"))) == 1, mask)
     record = read_records(out)["0"]
-    assert record["trusted"] and record["labels"]["tumor"]["prompt"] == "brain tumor"
+    assert record["trusted"] and record["status"] == "found" and "notes" not in record
+    assert record["labels"]["tumor"] == {
+        "prompt": "brain tumor",
+        "score": None,
+        "expected_dsc": None,
+        "status": "found",
+        "voxels": 400,
+        "size": 0.4,
+        "unit": "thousand pixels",
+        "message": "The mask was given by hand.",
+    }
+    assert '"The mask was given by hand."' in (out / "report.html").read_text(encoding="utf-8")
+    with Image.open(out / "report" / "0.png") as shown:
+        pixels, factor = np.asarray(shown.convert("RGB")).astype(int), shown.width // volume.shape[2]
+    colored = np.ptp(pixels[factor // 2 :: factor, factor // 2 :: factor], axis=-1) > 0
+    assert np.array_equal(colored, mask[0])  # the image is gray
 
     # By the command, of a case that was struck out: it comes back.
     strike(out, ["1"])
@@ -124,6 +140,21 @@ def save(image, array, path, change=lambda image: image):
 
 def values_of(dataset, case):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "labelsTr" / f"{case}.nii.gz")))
+
+
+def test_the_size_of_a_mask_keeps_its_unit(two_labels):
+    """Seven voxels of 1 x 2 x 3 mm are .042 ml; of an image (a volume in the dataset) .007 thousand pixels."""
+    out, image = two_labels
+    mask = np.zeros(image.shape, bool)
+    mask[2, 1, :], mask[3, 1, :3] = True, True
+    guess = {"status": "found", "score": 0.9, "size": 1.0, "unit": "thousand pixels"}
+    record = read_records(out)["b"] | {"labels": {"tumor": guess}}
+    with (out / "manifest.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    for case, size, unit in (("a", 0.042, "ml"), ("b", 0.007, "thousand pixels")):
+        trust(out, case, {"tumor": mask}, image)
+        labels = read_records(out)[case]["labels"]
+        assert (labels["tumor"]["size"], labels["tumor"]["unit"], labels["lung"]["status"]) == (size, unit, "empty")
 
 
 def test_the_values_of_a_label_map_decide_and_the_name_of_the_file_says_nothing(two_labels, tmp_path):
