@@ -67,7 +67,7 @@ def remove_folder(path: Path) -> None:
 
 def _clean_up(path: Path) -> None:
     """Put back what was moved aside and not replaced, and remove all else that runs for `path` left beside it."""
-    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}(\.old)?\.partial")
+    name = re.compile(rf"\.{re.escape(path.name)}(?:\.[0-9a-f]{{8}})?(\.old)?\.partial")
     with suppress(OSError):
         for left in sorted(path.parent.iterdir()):
             found = name.fullmatch(left.name)

@@ -80,9 +80,8 @@ def _check_nrrd(header: str, path: Path, notes: list[str]) -> None:
 def _check_meta(head: bytes, path: Path) -> None:
     text = head.decode("latin-1")
     extents: list[str] = []
-    for match in re.finditer(
-        rf"^\s*(NDims|DimSize|DistanceUnits|ElementDataFile|{META_NUMBERS})\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE
-    ):
+    named = rf"(NDims|DimSize|DistanceUnits|ElementDataFile|{META_NUMBERS})"
+    for match in re.finditer(rf"^[ \t]*{named}[ \t]*[=:][ \t]*([^\r\n]*)", text, re.MULTILINE):
         key, value = match[1], match[2].strip()
         if re.fullmatch(META_NUMBERS, key):
             _check_numbers(key, value, path)

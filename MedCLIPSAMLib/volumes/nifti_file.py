@@ -106,7 +106,7 @@ def kind_of_values(file: NiftiFile) -> str:
     intent = int(header["intent_code"])
     if header.get_data_dtype().names or intent in RGB_INTENTS:
         return "RGB-color"
-    return VECTOR if intent == VECTOR_INTENT else str(header.get_intent()[0])
+    return VECTOR if intent in (0, VECTOR_INTENT) else str(header.get_intent()[0])
 
 
 def is_packed(path: Path) -> bool:

@@ -276,7 +276,7 @@ def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> n
     if kind not in (*COLORS, VECTOR):
         raise InputError(
             f"'{path}' has {count} values per voxel that are no colors, by its header ({kind}).",
-            f"If they are, write '{COLORS[count - 3]}' in place of '{kind}' in its header; else save one of them.",
+            f"If they are, say so in it (NRRD: kind {COLORS[count - 3]}; NIfTI: intent_code 2003); else save one.",
         )
     if kind == VECTOR:
         notes.append(f"The {count} values of a voxel are taken for colors: the file does not say that they are.")

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
+from MedCLIPSAMLib.volumes.itk_read import itk_image
 from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY, SECONDARY_NOTE, check_axes
 
 SUBFILE, DESCRIPTION = 254, 270
@@ -119,14 +121,26 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
             if len(file.pages) == 1 and total > 1:
                 stored = [(first, pixels) for pixels in _read_stack(file, total, path)]
             else:
-                stored = [(page, page.asarray()) for page in pages]
+                stored = list(zip(pages, _decode(pages, path)))
             return [turn(_pixels(page, pixels, path, notes, is_mask)) for page, pixels in stored], turned
     except (*damaged, OSError, ValueError, RuntimeError) as error:
-        if "imagecodecs" in str(error):  # as tifffile says of a compression that it does not read alone
-            raise _lacks("imagecodecs") from error
         raise InputError(
             f"'{path}' cannot be read as TIFF: {error}.", "Is the file complete? " + REMEDY.format(example="")
         ) from error
+
+
+def _decode(pages: Sequence[Any], path: Path) -> list[np.ndarray]:
+    """Decode the pixels of pages; ITK does where tifffile needs a package for their compression, as for LZW."""
+    try:
+        return [page.asarray() for page in pages]
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        found = sitk.GetArrayFromImage(itk_image(path))
+        wanted = len(pages), *pages[0].shape
+        if pages[0].tags.valueof("Orientation", 1) != 1 or found.size != np.prod(wanted):
+            raise _lacks("imagecodecs") from error
+        return list(found.reshape(wanted))
 
 
 @contextmanager

@@ -150,9 +150,10 @@ def test_a_folder_that_cannot_be_moved_into_place_leaves_what_was_there(tmp_path
     assert os.listdir(tmp_path) == ["mine"] and os.listdir(path) == ["a.txt"]
 
 
-def test_what_a_killed_run_had_moved_aside_is_put_back_by_the_next_one(tmp_path):
-    (tmp_path / ".mine.0123abcd.old.partial").mkdir()
-    (tmp_path / ".mine.0123abcd.old.partial" / "a.txt").write_text("first")
+@pytest.mark.parametrize("aside", [".mine.0123abcd.old.partial", ".mine.old.partial"])  # now, and in earlier versions
+def test_what_a_killed_run_had_moved_aside_is_put_back_by_the_next_one(tmp_path, aside):
+    (tmp_path / aside).mkdir()
+    (tmp_path / aside / "a.txt").write_text("first")
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "mine"):
         raise RuntimeError
     assert os.listdir(tmp_path) == ["mine"] and os.listdir(tmp_path / "mine") == ["a.txt"]

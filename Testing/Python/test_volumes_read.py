@@ -227,7 +227,7 @@ def test_three_values_that_are_no_colors_are_refused(tmp_path: Path, kind: str) 
         read_volume(nrrd_of(kind, tmp_path / "x.nrrd"))
 
 
-@pytest.mark.parametrize("intent", [0, 1006, 1008, 1009])  # none, displacement vector, point set, triangle
+@pytest.mark.parametrize("intent", [1006, 1008, 1009])  # displacement vector, point set, triangle
 def test_three_values_of_nifti_that_are_no_colors_are_refused(tmp_path: Path, intent: int) -> None:
     with pytest.raises(InputError, match="no colors, by its header"):
         read_volume(nifti_of(intent, tmp_path / "x.nii"))
@@ -237,6 +237,7 @@ def test_three_values_that_may_be_colors_are_taken_for_them_with_a_note(tmp_path
     """SimpleITK writes colors as vectors: it has no other name for them."""
     colors = sitk.GetImageFromArray(THREE, isVector=True)
     vectors = [save(colors, tmp_path / f"x{suffix}") for suffix in (".nrrd", ".nii", ".mha")]
+    vectors.append(nifti_of(0, tmp_path / "unnamed.nii"))
     for path in (*vectors, nrrd_of("RGB-color", tmp_path / "rgb.nrrd"), nifti_of(2003, tmp_path / "rgb.nii")):
         volume = read_volume(path)
         assert np.array_equal(volume.array, THREE)

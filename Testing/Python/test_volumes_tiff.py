@@ -155,16 +155,25 @@ def test_damaged_and_hostile_files_end_in_a_message(tmp_path: Path, caplog: pyte
         read_volume(tmp_path / "large.tif")
 
 
-def test_a_package_that_is_lacking_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As tifffile says it of LZW without imagecodecs."""
-    tifffile.imwrite(tmp_path / "colors.tif", np.ones((4, 5, 3), np.uint16), photometric="rgb")
+@pytest.mark.parametrize("pages", [1, 3])
+def test_colors_of_16_bits_need_no_package_for_their_compression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    """What tifffile says of LZW where imagecodecs is not installed; where it cannot be done without, it is named."""
+    colors = np.zeros((pages, 4, 5, 3), np.uint16)
+    colors[:, 1, 2] = 65535, 257 * 100, 0
 
     def refuse(*_: object) -> None:
         raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
 
+    tifffile.imwrite(tmp_path / "colors.tif", colors, photometric="rgb", compression="zlib")
+    tag = (274, "H", 1, 3, True)
+    tifffile.imwrite(tmp_path / "turned.tif", colors[0], photometric="rgb", compression="zlib", extratags=[tag])
     monkeypatch.setattr(tifffile.TiffPage, "asarray", refuse)
+    volume = read_volume(tmp_path / "colors.tif")
+    assert volume.array.shape == (pages, 4, 5, 3) and volume.array[-1, 1, 2].tolist() == [255, 100, 0]
     with pytest.raises(InputError, match="not installed: imagecodecs") as raised:
-        read_volume(tmp_path / "colors.tif")
+        read_volume(tmp_path / "turned.tif")
     assert raised.value.remedy.startswith("Run: pip install imagecodecs")
 
 
