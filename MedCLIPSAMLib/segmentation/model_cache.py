@@ -25,7 +25,7 @@ class ModelCache:
 
         A pair for which memory ran out is loaded again.
         """
-        key = (choice.clip, choice.sam, resolve_device(choice.device), *_stamps(choice))
+        key = self.key(choice)
         cached = self._segmenter
         if cached is not None and key == self._key and cached.usable and not cached.frugal:
             return cached.with_settings(choice.settings or default_settings(choice.clip, choice.models_dir))
@@ -34,6 +34,10 @@ class ModelCache:
         self._segmenter = choice.load()
         self._key = key
         return self._segmenter
+
+    def key(self, choice: ModelChoice) -> tuple[Any, ...]:
+        """Return what tells a pair of models from others: names, device, and the state of their files."""
+        return (choice.clip, choice.sam, resolve_device(choice.device), *_stamps(choice))
 
     def describe(self) -> dict[str, str]:
         """Return the names of the cached models and their device; empty where none are loaded."""

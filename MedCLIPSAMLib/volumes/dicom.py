@@ -36,8 +36,10 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
     Raises:
         InputError: no series, several and none chosen, none that fits, or no single stack of images.
     """
-    found, notes = find_series(folder)
-    chosen = choose_series(found, series, folder, notes)
+    found, files = find_series(folder)
+    choice_notes: list[str] = []
+    chosen = choose_series(found, series, folder, choice_notes)
+    notes = files.notes({path.parent for path in chosen.files} if series is not None else None) + choice_notes
     if chosen.copies:
         notes.append(f"Left out: {counted(chosen.copies, 'file')}, of images that were there twice.")
     notes += directory_notes(chosen.missing)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 
 ENDINGS = {".dcm", ".dicom", ".dic", ".ima"}
@@ -23,31 +25,57 @@ class FolderFiles:
 
     Attributes:
         dicom: what begins as DICOM does, sorted by folder and name.
+        damaged: those of them that cannot be read.
         lost: what seems to be meant as DICOM, or a folder, and cannot be read -> why.
         others: how many other files there are, without hidden ones.
         folders: how many sub-folders.
+        elsewhere: the folders outside of it that it has links to.
     """
 
     dicom: list[Path] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
     lost: dict[Path, str] = field(default_factory=dict)
     others: int = 0
     folders: int = 0
+    elsewhere: list[Path] = field(default_factory=list)
+
+    def notes(self, within: Collection[Path] | None = None) -> list[str]:
+        """Say which files are lost or damaged, and why; of these folders alone, where some are given."""
+        notes = []
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for path, why in self.lost.items():
+            if within is None or path.parent in within:
+                by_reason[why].append(path.name)
+        if by_reason:
+            told = "; ".join(f"{list_names(names)} ({why})" for why, names in by_reason.items())
+            files = counted(sum(map(len, by_reason.values())), "file was", "files were")
+            notes.append(f"{files} not read, so that slices may be missing: {told}.")
+        damaged = [path.name for path in self.damaged if within is None or path.parent in within]
+        if damaged:
+            files = counted(len(damaged), "file")
+            notes.append(f"{files} of DICOM could not be read and left out: {list_names(damaged)}.")
+        return notes
 
 
 def list_files(folder: Path, deep: bool = True) -> FolderFiles:
-    """List the files of a folder; links to folders are followed, but to one that was there before, or holds this one.
+    """List the files of a folder; links are followed to folders that lie in it, each once.
 
     Args:
         deep: look into its sub-folders too.
     """
     found = FolderFiles()
     rest: list[Path] = []
-    seen = {parent.resolve() for parent in (folder.resolve(), *folder.resolve().parents)}
+    root = folder.resolve()
+    seen = {root}
     refused = lambda error: found.lost.setdefault(Path(error.filename), "not readable")
     for parent, names, files in os.walk(folder, onerror=refused, followlinks=True):
         names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
         found.folders += len(names)
-        names[:] = [name for name in names if deep and _is_new(Path(parent, name), seen)]
+        places = {Path(parent, name).resolve(): name for name in reversed(names)}
+        within = {place for place in places if place.is_relative_to(root)}
+        found.elsewhere += sorted(places.keys() - within)
+        names[:] = sorted(places[place] for place in within - seen) if deep else []
+        seen |= within
         for name in sorted(files):
             path = Path(parent, name)
             if os.path.isfile(path) and is_dicom(path):
@@ -63,39 +91,16 @@ def list_files(folder: Path, deep: bool = True) -> FolderFiles:
     return found
 
 
-def lost_notes(lost: Mapping[Path, str]) -> list[str]:
-    """Say which files are lost, and why, as a list of one sentence or none."""
-    if not lost:
-        return []
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for path, why in lost.items():
-        by_reason[why].append(path.name)
-    told = "; ".join(f"{list_names(names)} ({why})" for why, names in by_reason.items())
-    files = "1 file was" if len(lost) == 1 else f"{len(lost)} files were"
-    return [f"{files} not read, so that slices may be missing: {told}."]
-
-
 def list_names(names: Collection[str]) -> str:
     """Join names to a list of a few, in quotes, by which reports without names find them."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(f"'{name}'" for name in list(names)[:SHOWN]) + more
 
 
-def _is_new(folder: Path, seen: set[Path]) -> bool:
-    """Tell whether a folder was not there before, under another name either."""
-    place = folder.resolve()
-    if place in seen:
-        return False
-    seen.add(place)
-    return True
-
-
 def _kind(path: Path) -> str:
-    """Return the ending of a name that is one, with letters; else what tells "IM0001" and "1.2.840" from "README"."""
+    """Return the ending of a name that is one, with letters; else the name with # for its numbers, such as "IM#"."""
     ending = path.suffix.lower()
-    if any(letter.isalpha() for letter in ending):
-        return ending
-    return "numbered" if any(letter.isdigit() for letter in path.name) else path.name
+    return ending if any(letter.isalpha() for letter in ending) else re.sub(r"\d+", "#", path.name)
 
 
 def _why_lost(path: Path) -> str:

@@ -58,8 +58,8 @@ def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
         with unpack_zip(folder) as inside:
             return list_series(inside)
     with quiet():
-        found, notes = find_series(folder)
-        return [_list_part(series) for series in found], notes
+        found, files = find_series(folder)
+        return [_list_part(series) for series in found], files.notes()
 
 
 def _list_part(series: Series) -> SeriesSummary:

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_folder import list_files, list_names, lost_notes
+from MedCLIPSAMLib.volumes.dicom_folder import FolderFiles, list_files, list_names
 from MedCLIPSAMLib.volumes.dicom_header import (
     DAMAGED,
     DIRECTORY,
@@ -108,8 +108,8 @@ class Series:
         return f"{number}{', '.join(part for part in parts if part)}: {self.uid}"
 
 
-def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str]]:
-    """Find all series in a folder, by study, number and UID, with notes on files that were left out.
+def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFiles]:
+    """Find all series in a folder, by study, number and UID, and what else its files are.
 
     Args:
         deep: look into its sub-folders too.
@@ -118,7 +118,6 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
         InputError: there is no DICOM object.
     """
     found: dict[tuple[str, ...], Series] = {}
-    damaged: list[str] = []
     files = list_files(folder, deep)
     for path in files.dicom:
         try:
@@ -127,30 +126,36 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
                 continue
             what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
             if is_cut_short(header):
-                damaged.append(path.name)
+                files.damaged.append(path)
                 continue
             key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
             found.setdefault(key, Series(uid, what)).add(path, header)
         except (InputError, *DAMAGED):
-            damaged.append(path.name)
+            files.damaged.append(path)
     found = {key: series for key, series in found.items() if series.files}  # of some every file is damaged
-    notes = lost_notes(files.lost)
     if not found:
-        others = f"{counted(files.others, 'file')} but no DICOM object"
-        holds = f"holds {others}" if files.others else "holds only folders" if files.folders else "is empty"
-        if damaged:
-            holds = f"holds only damaged DICOM files ({list_names(damaged)})"
-        raise InputError(
-            " ".join([f"The folder '{folder}' {holds}.", *notes]),
-            "Give a folder with a DICOM series, or an image file.",
-        )
+        raise _no_series(folder, files)
     for directory in directories_of(folder, files.dicom):
         for series in found.values():
             series.missing += missing_files(directory, series.uid, {key[0] for key in series.seen})
-    if damaged:
-        notes.append(f"{_files(len(damaged))} of DICOM could not be read and left out: {list_names(damaged)}.")
     order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid)
-    return sorted(found.values(), key=order), notes
+    return sorted(found.values(), key=order), files
+
+
+def _no_series(folder: Path, files: FolderFiles) -> InputError:
+    remedy = "Give a folder with a DICOM series, or an image file."
+    if files.damaged:
+        holds = "holds only damaged DICOM files"
+    elif files.others:
+        holds = f"holds {counted(files.others, 'file')} but no DICOM object"
+    elif files.elsewhere:
+        one = len(files.elsewhere) == 1
+        to = list_names([str(place) for place in files.elsewhere])
+        holds = f"holds only {'a link' if one else 'links'} to {to}"
+        remedy = "Give that folder." if one else "Give one of these folders."
+    else:
+        holds = "holds only folders" if files.folders else "is empty"
+    return InputError(" ".join([f"The folder '{folder}' {holds}.", *files.notes()]), remedy)
 
 
 def choose_series(series: Sequence[Series], which: str | None, where: Path, notes: list[str]) -> Series:
@@ -230,7 +235,3 @@ def _listing(series: Sequence[Series]) -> str:
     if len(series) > MAX_LISTED:
         lines.append(f"  and {len(series) - MAX_LISTED} more (medclipsam series lists them all)")
     return "\n".join(lines)
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"

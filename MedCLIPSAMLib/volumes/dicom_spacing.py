@@ -52,10 +52,11 @@ def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, flo
 
 
 def _gdcm_spacing(frame: Frame) -> tuple[float, float] | None:
-    """Return what GDCM takes for the size of a pixel; None where functional groups say it."""
-    if "PerFrameFunctionalGroupsSequence" in frame.header:
+    """Return what GDCM takes for the size of a pixel; None where functional groups say it, or no class of DICOM."""
+    whole = object_class(frame.header)
+    if "PerFrameFunctionalGroupsSequence" in frame.header or not whole.startswith(STORAGE):
         return None
-    own = object_class(frame.header).removeprefix(STORAGE)
+    own = whole.removeprefix(STORAGE)
     for keyword, classes in GDCM_TAGS.items():
         values = frame.numbers(keyword) if own in classes else []
         if len(values) == 2 and min(values) > 0:

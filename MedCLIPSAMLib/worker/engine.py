@@ -34,6 +34,7 @@ class Engine:
 
     def __init__(self) -> None:
         self._models = ModelCache()
+        self._too_large: tuple[Any, ...] = ()
         self._segmenter: TextSegmenter | None = None
         self._choice = ModelChoice()
         self._failure: MedCLIPSAMError | None = None
@@ -112,7 +113,11 @@ class Engine:
         return self._description() | {"seconds": time.perf_counter() - started}, {}
 
     def _load_models(self, choice: ModelChoice, reply: Reply) -> TextSegmenter:
-        """Load models on their device, or on the CPU where that has too little memory, and notify the user."""
+        """Load models on their device, or on the CPU where that has too little memory, and notify the user once."""
+        on_cpu, key = replace(choice, device="cpu"), self._models.key(choice)
+        if key == self._too_large:
+            return self._models.load(on_cpu)
+        self._too_large = ()
         try:
             return self._models.load(choice)
         except Exception as error:
@@ -124,7 +129,9 @@ class Engine:
         run_context(reply).notify(
             "The models do not fit into the memory of the GPU and run on the CPU, which is slower."
         )
-        return self._models.load(replace(choice, device="cpu"))
+        segmenter = self._models.load(on_cpu)
+        self._too_large = key
+        return segmenter
 
     def _description(self) -> dict[str, Any]:
         segmenter = self.segmenter

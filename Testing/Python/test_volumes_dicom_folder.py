@@ -12,6 +12,7 @@ from dicom_made import save, slice_at, write_series
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.image_names import hide_names
 from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes.dicom_list import list_series
 
 
 def values(folder: Path) -> list[int]:
@@ -94,13 +95,44 @@ def test_a_folder_that_cannot_be_listed_is_told_of(tmp_path: Path, monkeypatch: 
     assert "'closed' (not readable)" in read_volume(tmp_path).notes[0]
 
 
-def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
-    write_series(tmp_path / "source", range(4))
+def test_links_are_followed_to_folders_within_and_once(tmp_path: Path) -> None:
+    write_series(tmp_path / "other", range(3), SeriesInstanceUID="1.2.9")
+    study = tmp_path / "study"
+    write_series(study / ".store", range(4))
+    for name, target in {"link": ".store", "again": ".store", "up": "..", "self": ".", "before": "../other"}.items():
+        (study / name).symlink_to(target)
+    volume = read_volume(study)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.notes == []
+
+
+def test_a_folder_of_nothing_but_links_out_of_it_says_where_they_lead(tmp_path: Path) -> None:
+    write_series(tmp_path / "source", range(3))
     study = tmp_path / "study"
     study.mkdir()
     (study / "link").symlink_to(tmp_path / "source")
-    (study / "again").symlink_to(tmp_path / "source")
+    with pytest.raises(InputError, match=f"holds only a link to '{tmp_path / 'source'}'. Give that folder"):
+        read_volume(study)
     (study / "up").symlink_to(tmp_path)
-    (study / "self").symlink_to(study)
-    volume = read_volume(study)
-    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.notes == []
+    links = f"'{tmp_path}', '{tmp_path / 'source'}'"
+    with pytest.raises(InputError, match=f"holds only links to {links}. Give one of these"):
+        read_volume(study)
+
+
+@pytest.mark.parametrize("name", ["IM{:04}", "1.2.840.{}", "{}"])
+def test_files_with_numbers_but_of_other_names_are_not_told_of(tmp_path: Path, name: str) -> None:
+    for number in range(3):
+        save(slice_at((0, 0, 2 * number), number), tmp_path / name.format(number))
+    for other in ("README2", "VERSION1", "notes_2024", "2024-11-01", "IM0003_old"):
+        (tmp_path / other).write_text("text")
+    assert read_volume(tmp_path).notes == []
+
+
+def test_lost_files_beside_another_series_are_told_of_where_none_was_chosen(tmp_path: Path) -> None:
+    write_series(tmp_path / "A", range(3), SeriesInstanceUID="1.2.5")
+    write_series(tmp_path / "B", range(3), SeriesInstanceUID="1.2.6")
+    (tmp_path / "B" / "empty.dcm").touch()
+    last = tmp_path / "B" / "1.2.6-002.dcm"
+    last.write_bytes(last.read_bytes()[:400])
+    assert read_volume(tmp_path, series="1.2.5").notes == []
+    for notes in (read_volume(tmp_path, series="1.2.6").notes, list_series(tmp_path)[1]):
+        assert "'empty.dcm' (0 bytes)" in notes[0] and last.name in notes[1] and len(notes) == 2

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_made import AXIAL, CORONAL, CR, NM, SAGITTAL, enhanced, image, item, save, slice_at, write_series
+from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.dicom_seg import source_slices
@@ -123,6 +125,22 @@ def test_where_3d_slicer_takes_pixels_of_another_size_a_note_says_so(tmp_path: P
         assert bool(told) == (not np.allclose(volume.geometry.spacing[:2], other.GetSpacing()[:2])), names
         if told:
             assert "of {1:.3g} x {0:.3g} mm".format(*other.GetSpacing()[1::-1]) in told[0]
+
+
+@pytest.mark.parametrize("kind", ["", "1.3.46.670589.11.0.0.12.1"])
+def test_of_a_class_that_is_none_of_dicom_it_is_not_said_what_3d_slicer_takes(tmp_path: Path, kind: str) -> None:
+    """Of none GDCM takes the tag; a private class it refuses."""
+    path, made = tmp_path / "x.dcm", slice_at((0, 0, 0), 0, SOPClassUID=kind)
+    if kind:
+        save(made, path)
+        with pytest.raises(RuntimeError):
+            sitk.ReadImage(str(path))
+    else:
+        made.preamble, made.file_meta = bytes(128), FileMetaDataset()
+        made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        made.save_as(path, enforce_file_format=False)
+        assert sitk.ReadImage(str(path)).GetSpacing()[:2] == (0.5, 0.7)
+    assert not any("3D Slicer" in note for note in read_volume(path).notes)
 
 
 def test_the_size_of_a_pixel_is_that_of_the_image_plane_of_radiotherapy(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
     RLELossless,
 )
 
@@ -317,6 +319,34 @@ def test_colors_that_end_early_are_refused(tmp_path: Path, kind: str, whole: int
         made.PixelData = bytes(whole - 2)
         with pytest.raises(InputError, match=rf"less than expected \({whole - 2} vs {whole} bytes\)"):
             read_volume(save(made, tmp_path / "cut.dcm", syntax))
+
+
+@pytest.fixture()
+def gdcm_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("pydicom decodes")
+
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.dicom_decode.pixel_array", refuse)
+
+
+@pytest.mark.usefixtures("gdcm_alone")
+def test_jpeg_lossless_is_decoded_by_gdcm(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "lossless.dcm", np.random.default_rng(0).integers(0, 65536, (8, 8), np.uint16)
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(path))
+    writer.SetUseCompression(True)
+    writer.SetCompressor("JPEG")
+    writer.Execute(sitk.GetImageFromArray(pixels[None]))
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == JPEGLosslessSV1
+    assert np.array_equal(read_volume(path).array[0], pixels)
+
+
+@pytest.mark.usefixtures("gdcm_alone")
+def test_jpeg_ls_is_decoded_by_gdcm() -> None:
+    path = PYDICOM_FILES / "MR_small_jpeg_ls_lossless.dcm"
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == JPEGLSLossless
+    expected = pydicom.dcmread(PYDICOM_FILES / "MR_small.dcm").pixel_array
+    assert np.array_equal(read_volume(path).array[0], expected)
 
 
 def readable(path: Path) -> bool:

@@ -240,5 +240,5 @@ def test_damaged_headers_of_a_folder_are_left_out_and_cannot_command_a_terminal(
     assert any("b.dcm" in note for note in notes) and not any("\x1b" in note for note in notes)
     assert all("\x1b" not in series.line() for series in find_series(tmp_path)[0])
     (tmp_path / "a.dcm").unlink(), (tmp_path / "c.dcm").unlink()
-    with pytest.raises(InputError, match=r"only damaged DICOM files \('b.dcm'\)"):
+    with pytest.raises(InputError, match="only damaged DICOM files.*: 'b.dcm'"):
         read_volume(tmp_path)

@@ -19,6 +19,7 @@ from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import find_model_folder, status
 from MedCLIPSAMLib.models.trained import ENTRY
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.segmentation.model_choice import ModelChoice
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.segmentation.settings import Settings
 from MedCLIPSAMLib.validated import with_changes
@@ -76,6 +77,34 @@ def test_models_whose_memory_ran_out_are_loaded_again_in_full_on_request(engine)
     engine.segmenter.reduce_memory()
     engine.handle(load, RecordingReply())
     assert engine.segmenter.clip is not clip and not engine.segmenter.frugal
+
+
+def test_models_too_large_for_the_gpu_stay_on_the_cpu_until_another_choice_or_other_files(monkeypatch):
+    loads, load = [], ModelChoice.load
+
+    def load_on_cpu_only(choice):
+        loads.append(choice.device)
+        if choice.device != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return load(choice)
+
+    monkeypatch.setattr(ModelChoice, "load", load_on_cpu_only)
+    for module in ("segmentation.model_cache", "worker.engine"):
+        device = lambda name: torch.device("cpu" if name == "cpu" else "meta")
+        monkeypatch.setattr(f"MedCLIPSAMLib.{module}.resolve_device", device)
+    engine, reply = Engine(), RecordingReply()
+
+    def loads_of(device):
+        loads.clear()
+        engine.handle(Message("load", 1, {"clip": "demo", "sam": "demo", "device": device}), reply)
+        return loads
+
+    assert loads_of("auto") == ["auto", "cpu"]
+    assert loads_of("auto") == [] and len(reply.of("notice")) == 1
+    assert loads_of("cpu") == []
+    assert loads_of("auto") == ["auto", "cpu"] and len(reply.of("notice")) == 2
+    monkeypatch.setattr("MedCLIPSAMLib.segmentation.model_cache._stamps", lambda choice: ("changed",))
+    assert loads_of("auto") == ["auto", "cpu"] and len(reply.of("notice")) == 3
 
 
 def test_weights_that_were_replaced_are_the_ones_used_after_the_next_load(tmp_path):
