@@ -56,6 +56,12 @@ def ijkToRAS(volumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+def extentOf(volumeNode) -> tuple[int, int, int, int, int, int]:
+    """Return the first and the last voxel of a volume along I, J and K."""
+    i, j, k = volumeNode.GetImageData().GetDimensions()
+    return 0, i - 1, 0, j - 1, 0, k - 1
+
+
 Placement = tuple[tuple[int, int, int], tuple[float, ...], str | None]
 """Voxels along I, J and K, the matrix from them to the volume's own RAS, and the ID of the transform it is under."""
 
