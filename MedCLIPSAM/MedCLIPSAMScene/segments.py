@@ -234,7 +234,7 @@ def tags(segment) -> dict[str, str]:
 
 TAGS = (
     *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
-    *("Negative", "Plane", "Device", "Corrected", "Strategy", "Points", "Notes"),
+    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes"),
 )
 """Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
 

@@ -16,6 +16,7 @@ from MedCLIPSAMLib.volumes.geometry import check_spacing
 from MedCLIPSAMLib.volumes.slices import nearest_axes
 from MedCLIPSAMLib.volumes.window import to_uint8
 
+from .modality import isPET
 from .strings import _
 from .volumeNotes import VolumeNotes
 
@@ -23,7 +24,9 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
 """The plane whose slices follow one another along R, A and S."""
 FALLING = 0.5
-"""Minimum decrease of the luminance, 0 to 1, along a color table that runs from light to dark."""
+"""Minimum decrease of the gray value, 0 to 1, along a table that runs from light to dark."""
+GRAY = 0.02
+"""Maximum difference of red, green and blue, 0 to 1, of a gray value."""
 FLAT = 1e-3
 """Maximum volume of three unit voxel axes that lie in one plane, or nearly so."""
 
@@ -140,6 +143,10 @@ class SceneSlices:
         volumeNode: scalar or RGB volume; a linear transform on it is followed.
         plane: "axial", "coronal" or "sagittal", the volume's voxel planes nearest to these in world coordinates.
 
+    Attributes:
+        window: (low, high) that the models see as black and white.
+        inverted: whether they see low intensities light, as the views show them. A PET is always seen upright.
+
     Raises:
         InputError: see `sceneVolume`, and `volumes.SliceStack`.
     """
@@ -155,9 +162,11 @@ class SceneSlices:
         self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
         if volume.is_rgb and window is not None:
             self._levels = to_uint8(self._levels, *window)
-        elif not volume.is_rgb and _isInverted(volumeNode):
+        self.window = window or self.stack.window
+        self.inverted = not volume.is_rgb and _isInverted(volumeNode) and not isPET(volumeNode)
+        if self.inverted:
             self._levels = self._levels[::-1]
-        self._notes = VolumeNotes(volumeNode, axes, window or self.stack.window)
+        self._notes = VolumeNotes(volumeNode, axes, self.window, self.inverted)
 
     def __len__(self) -> int:
         return len(self.stack)
@@ -246,13 +255,19 @@ def _isInverted(volumeNode) -> bool:
     """Tell whether the slice views show low intensities light and high ones dark.
 
     The table of the display is that of its color node, reversed where the display is inverted (Slicer 5.10 and later).
+    Only one that begins and ends in gray has a direction; one of colors is inverted where the display is.
     """
     display = volumeNode.GetDisplayNode()
     table = display.GetLookupTable() if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") else None
     if table is None:
         return False
-    low, high = table.GetRange()
-    return bool(table.GetLuminance(low) - table.GetLuminance(high) > FALLING)
+    ends, color = [], [0.0] * 3
+    for value in table.GetRange():
+        table.GetColor(value, color)
+        ends.append(list(color))
+    if all(max(end) - min(end) < GRAY for end in ends):
+        return bool(ends[0][0] - ends[1][0] > FALLING)
+    return bool(getattr(display, "GetInvertDisplayScalarRange", lambda: False)())
 
 
 def _nearestRotation(matrix: np.ndarray) -> np.ndarray:
