@@ -14,6 +14,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from MedCLIPSAMLib.errors import InputError
 
+from .sliceGeometry import drift
 from .sliceMasks import Extent, around, shapeOf
 from .strings import _
 
@@ -166,8 +167,9 @@ def _alignment(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent
     nearest = np.rint(toSecond)
     if not np.array_equal(np.abs(nearest[:3, :3]) @ (1, 1, 1), (1, 1, 1)) or not np.linalg.det(nearest):
         return None
-    corners = np.hstack([_corners(used), np.linalg.inv(toSecond) @ _corners(extent)])
-    return nearest if np.abs((toSecond - nearest) @ corners).max() < ALIGNED else None
+    back, toFirst = np.linalg.inv(nearest), np.linalg.inv(toSecond)
+    apart = max(drift(toSecond - nearest, used), drift(toFirst - back, extent))
+    return nearest if apart < ALIGNED else None
 
 
 def _requireSize(segmentationNode, extent: Sequence[int]) -> None:
@@ -179,8 +181,3 @@ def _requireSize(segmentationNode, extent: Sequence[int]) -> None:
             ),
             _("Let a new segmentation be made, or resample the volume to the grid of its segments first."),
         )
-
-
-def _corners(extent: Extent) -> np.ndarray:
-    """Return the corners of an extent, (4, 8), homogeneous."""
-    return np.vstack([np.array(np.meshgrid(*zip(extent[::2], extent[1::2]))).reshape(3, -1), np.ones(8)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -27,6 +27,8 @@ FALLING = 0.5
 """Minimum decrease of the gray value, 0 to 1, along a table that runs from light to dark."""
 GRAY = 0.02
 """Maximum difference of red, green and blue, 0 to 1, of a gray value."""
+STILL = 0.25
+"""Maximum distance, in voxels, of a volume from where it was that counts as unmoved."""
 FLAT = 1e-3
 """Maximum volume of three unit voxel axes that lie in one plane, or nearly so."""
 
@@ -65,29 +67,37 @@ def extentOf(volumeNode) -> tuple[int, int, int, int, int, int]:
     return 0, i - 1, 0, j - 1, 0, k - 1
 
 
-Placement = tuple[tuple[int, int, int], tuple[float, ...], str | None]
-"""Voxels along I, J and K, the matrix from them to the volume's own RAS, and the ID of the transform it is under."""
+Placement = tuple[tuple[int, ...], np.ndarray, str | None]
+"""Extent, the matrix from voxels to the volume's own RAS, and the ID of the transform it is under."""
 
 
 def placementOf(volumeNode) -> Placement:
     """Return where the voxels of a volume are, for `requirePlacement`."""
-    dimensions = volumeNode.GetImageData().GetDimensions() if volumeNode.GetImageData() is not None else (0, 0, 0)
-    return dimensions, tuple(ijkToRAS(volumeNode).ravel().tolist()), volumeNode.GetTransformNodeID()
+    extent = extentOf(volumeNode) if volumeNode.GetImageData() is not None else ()
+    return extent, ijkToRAS(volumeNode), volumeNode.GetTransformNodeID()
 
 
-def requirePlacement(volumeNode, before: Placement) -> None:
-    """Check that the voxels of a volume are where they were.
+def requirePlacement(volumeNode, before: Placement, remedy: str) -> None:
+    """Check that the voxels of a volume are where they were, but for a jitter as of a tracker.
 
     A transform that moves it together with its segmentations may have changed.
 
     Raises:
         InputError: its voxel grid, or the transform that it is under, is another one.
     """
-    if placementOf(volumeNode) != before:
+    extent, matrix, transform = before
+    now, moved, under = placementOf(volumeNode)
+    if (now, under) != (extent, transform) or drift(np.linalg.inv(matrix) @ moved - np.eye(4), extent) > STILL:
         raise InputError(
-            _("'{name}' was moved meanwhile, or has other voxels.").format(name=volumeNode.GetName()),
-            _("Nothing was written: put it back, or start again."),
+            _("'{name}' was moved meanwhile, or has another size.").format(name=volumeNode.GetName()),
+            _("Nothing was written: {remedy}.").format(remedy=remedy),
         )
+
+
+def drift(change: np.ndarray, extent: Sequence[int]) -> float:
+    """Compute the largest change of an index by a matrix, 4 x 4, in the corners of an extent."""
+    corners = np.array(np.meshgrid(*zip(extent[::2], extent[1::2]))).reshape(3, -1)
+    return float(np.abs(change[:3, :3] @ corners + change[:3, 3:]).max())
 
 
 def sceneVolume(volumeNode) -> Volume:
@@ -173,7 +183,7 @@ class SceneSlices:
 
     def requireUnmoved(self) -> None:
         """Check that the volume is where it was when this was made; see `requirePlacement`."""
-        requirePlacement(self.volumeNode, self._placement)
+        requirePlacement(self.volumeNode, self._placement, _("start again"))
 
     def image(self, k: int) -> np.ndarray:
         """Return slice k as the models see it, uint8 (H, W, 3), and check it for `notes`."""
