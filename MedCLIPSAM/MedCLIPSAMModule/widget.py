@@ -242,7 +242,9 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def whyBusy(self) -> str:
         """Return a sentence that a run or an installation is not finished; empty when none is running."""
-        return _("A run is not finished.") if self.busy else self.installation.whyBusy()
+        from MedCLIPSAMScene import dependencies
+
+        return _("A run is not finished.") if self.busy else dependencies.whyBusy()
 
     def run(self, start: Callable, show: Callable, status=None) -> bool:
         """Start a run with the chosen models and show how it goes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import qt
+from MedCLIPSAMScene import dependencies
 from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
@@ -37,7 +38,7 @@ class ExportSection:
         named = "" if self._panel.parameters.export.anonymous else _("Cases are named after their images.")
         for widget in (ui.exportKeyEdit, ui.exportKeyButton):
             enable(widget, named)
-        reason = _("An export is running.") if running else self._lacking()
+        reason = _("An export is running.") if running else dependencies.whyBusy() or self._lacking()
         enable(ui.exportButton, reason)
         self._shownReason = sayWhyNot(ui.exportLabel, self._shownReason, reason)
         enable(ui.stopExportButton, "" if running else _("No export is running."))

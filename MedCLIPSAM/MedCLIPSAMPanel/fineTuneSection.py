@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from MedCLIPSAMScene import dependencies
 from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
@@ -30,7 +31,7 @@ class FineTuneSection:
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
         ui, parameters, running = self._panel.ui, self._panel.parameters, self._operation.task.running
-        lacking = (
+        lacking = dependencies.whyBusy() or (
             _("A fine-tuning is running.")
             if running
             else _("Choose a table of images and captions.")

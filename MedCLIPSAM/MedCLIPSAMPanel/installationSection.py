@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
 import slicer.util
 from MedCLIPSAMScene import dependencies
@@ -17,7 +19,7 @@ class InstallationSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
-        self._installing = self._closed = False
+        self.closed = False
         ui.reportEdit.setMinimumHeight(160)
         ui.checkButton.connect("clicked(bool)", lambda *_arguments: self._checkAgain())
         ui.installButton.connect("clicked(bool)", lambda *_arguments: self._install())
@@ -28,11 +30,7 @@ class InstallationSection:
 
     def close(self) -> None:
         """Leave the widgets alone from now on: an installation may end after the panel was removed."""
-        self._closed = True
-
-    def whyBusy(self) -> str:
-        """Return a sentence that packages are being installed; empty when none are."""
-        return _("Packages are being installed.") if self._installing else ""
+        self.closed = True
 
     def warning(self) -> str:
         """Return a sentence on packages that the next run needs and lacks; empty when all are installed."""
@@ -47,7 +45,7 @@ class InstallationSection:
         """Show the installed packages."""
         missing = self._missing = dependencies.missing()
         self._panel.ui.reportEdit.setPlainText(dependencies.report())
-        enable(self._panel.ui.installButton, self.whyBusy() or ("" if missing else _("All is there.")))
+        enable(self._panel.ui.installButton, dependencies.whyBusy() or ("" if missing else _("All is there.")))
 
     def _install(self) -> None:
         names = ", ".join(dependency.name for dependency in dependencies.missing())
@@ -55,24 +53,26 @@ class InstallationSection:
             _("These Python packages will be downloaded and installed into Slicer: {names}").format(names=names)
         ):
             return
-        self._installing = True
-        self._checkAgain()
         try:
-            dependencies.install(self._progress)
+            with dependencies.installing():
+                self._checkAgain()
+                dependencies.install(self._progress)
         except MedCLIPSAMError as error:
             slicer.util.errorDisplay(str(error))
         finally:
-            self._installing = False
             self._checkAgain()
 
     def _checkAgain(self) -> None:
-        if not self._closed:
-            self.check()
-            self._panel.update()
+        """Show the installed packages, in the panel that a Reload during an installation has made, too."""
+        panel: Any = getattr(slicer.modules, "MedCLIPSAMWidget", None) if self.closed else self._panel
+        shown = getattr(panel, "installation", self)
+        if not shown.closed:
+            shown.check()
+            panel.update()
 
     def _progress(self, text: str) -> None:
         """Show a line of pip's output. Slicer handles clicks meanwhile, such as on Reload."""
-        if not self._closed:
+        if not self.closed:
             self._panel.ui.reportEdit.setPlainText(text)
         slicer.app.processEvents()
 

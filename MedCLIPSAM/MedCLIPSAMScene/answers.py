@@ -82,10 +82,13 @@ class Found:
     def keepProvenance(self, prompt: str, segmentationNode, segmentId: str) -> None:
         """Store with a segment the provenance of its masks, and which slices the models wrote."""
         plane, answersBySlice = self.geometry.plane, self.answers[prompt]
+        low, high = self.geometry.window
+        window = f"{low:g} to {high:g}" + (", inverted" if self.geometry.inverted else "")
         protect.recordWritten(segmentationNode, segmentId, plane, self.masks[prompt].checks)
         tags = {
             **self.about["tags"],
             "MedCLIPSAM.Plane": plane,
+            "MedCLIPSAM.Window": window,
             "MedCLIPSAM.Device": self.about["device"],
             segments.PROMPT_TAG: prompt,
             "MedCLIPSAM.Score": f"{answersBySlice[self._best(prompt)].score:.3f}",

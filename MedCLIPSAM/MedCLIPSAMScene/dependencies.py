@@ -11,15 +11,17 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+import slicer
 from packaging.requirements import Requirement
 
-from MedCLIPSAMLib.errors import MedCLIPSAMError
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.resources import resource_path
 
 from .strings import _
@@ -27,6 +29,8 @@ from .strings import _
 TORCH = (Requirement("torch>=2.6,<3"), Requirement("torchvision>=0.21,<1"))
 SLICERS = (Requirement("numpy>=1.26"), Requirement("SimpleITK>=2.2"), Requirement("vtk>=9.2"))
 PROTECTED = ("torch", "torchvision", "numpy", "vtk", "SimpleITK")
+INSTALLING = "MedCLIPSAMInstalling"
+"""Attribute of the module slicer, which outlives Reload."""
 LONG_PATH = 100
 """Maximum length of a Python folder on Windows with which all packages stay within 260 characters for a path."""
 
@@ -150,6 +154,31 @@ def hasNvidia() -> bool:
     if os.name == "nt":
         return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
     return Path("/proc/driver/nvidia/version").is_file()
+
+
+def whyBusy() -> str:
+    """Return a sentence that packages are being installed; empty when none are."""
+    return _("Packages are being installed.") if getattr(slicer, INSTALLING, False) else ""
+
+
+def requireIdle() -> None:
+    """Check that no packages are being installed, which a worker that starts meanwhile would import half of.
+
+    Raises:
+        InputError: they are.
+    """
+    if busy := whyBusy():
+        raise InputError(busy, _("Wait until they are."))
+
+
+@contextmanager
+def installing() -> Iterator[None]:
+    """Let nothing else be started, nor by a panel that is reloaded meanwhile; pip lets Slicer handle clicks."""
+    setattr(slicer, INSTALLING, True)
+    try:
+        yield
+    finally:
+        setattr(slicer, INSTALLING, False)
 
 
 def install(progress: Callable[[str], None] = lambda text: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,20 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from MedCLIPSAMLib.errors import InputError
+
+from .sliceGeometry import drift
 from .sliceMasks import Extent, around, shapeOf
+from .strings import _
 
 BINARY = "Binary labelmap"
 ALIGNED = 0.01
 """Maximum distance, in voxels, between the voxel centers of two grids that count as one."""
+MAX_VOXELS = 400e6
+"""Maximum voxels of a grid that a segment, or the reference geometry, is brought to, a byte each."""
+CONVERTER = slicer.vtkSegmentationConverter
+GEOMETRY = CONVERTER.GetReferenceImageGeometryParameterName()
+"""Name of the conversion parameter of the grid that Slicer edits and saves segments on."""
 CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
 ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
 REPLACE = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
@@ -72,29 +82,102 @@ def usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray) -> Extent |
     return around(extent, np.linalg.inv(matrix) @ labelmap[1])
 
 
-def requireGrid(segmentationNode, segmentId: str, matrix: np.ndarray) -> np.ndarray:
+def requireGrid(segmentationNode, segmentId: str, matrix: np.ndarray, extent: Extent) -> np.ndarray:
     """Return the voxel grid that masks of a volume can be written on without a change of the segment's other slices.
 
-    That is the segment's own where each voxel of the volume holds the center of one of its voxels. Else the segment is
-    brought to the grid of the volume, divided so that what is finer in the segment is kept; seen from the volume it is
-    the same.
+    A segment that is not on such a grid is brought to one, see `commonGrid`; seen from the volume it is the same. So is
+    the reference geometry of the segmentation, to which Slicer resamples the segments that it edits or saves.
 
     Args:
         matrix: from the volume's voxels to the node's RAS; returned itself where its grid is the one.
+        extent: of the volume.
+
+    Raises:
+        InputError: that grid would have more than MAX_VOXELS.
     """
-    labelmap = _labelmapOf(segmentationNode, segmentId)
-    if labelmap is None or np.allclose(labelmap[1], matrix):
-        return matrix
-    image, own = labelmap
-    toVolume = np.linalg.inv(matrix) @ own
-    size = np.abs(toVolume[:3, :3]).sum(1).max()  # of the boxes around the segment's voxels, in voxels of the volume
-    if size < 1 - ALIGNED or (size < 1 + ALIGNED and np.allclose(toVolume, np.rint(toVolume), atol=ALIGNED)):
+    segment, reference, grid = _labelmapOf(segmentationNode, segmentId), referenceGeometry(segmentationNode), matrix
+    if segment is not None:
+        image, own = segment
+        used = image.GetExtent()
+        turned = _alignment(own, used, matrix, extent)
+        if turned is None or not np.array_equal(turned, np.eye(4)):
+            grid = commonGrid(own, used, matrix, extent)
+            if grid is not own:
+                needed = around(used, np.linalg.inv(grid) @ own)
+                _requireSize(segmentationNode, needed)
+                image = resampled(image, needed, grid)
+                merge(segmentationNode, segmentId, image, REPLACE)
+    if reference is not None:
+        _widen(segmentationNode, *reference, grid, around(extent, np.linalg.inv(grid) @ matrix))
+    return grid
+
+
+def _widen(segmentationNode, own: np.ndarray, used: Extent, grid: np.ndarray, extent: Extent) -> None:
+    """Bring the reference geometry of a segmentation to a grid that holds another one, too; see `commonGrid`."""
+    new = commonGrid(own, used, grid, extent)
+    if new is not own:
+        boxes = around(used, np.linalg.inv(new) @ own), around(extent, np.linalg.inv(new) @ grid)
+        whole = [(min, max)[at % 2](pair) for at, pair in enumerate(zip(*boxes))]
+        _requireSize(segmentationNode, whole)
+        geometry = CONVERTER.SerializeImageGeometry(slicer.util.vtkMatrixFromArray(new), whole)
+        segmentationNode.GetSegmentation().SetConversionParameter(GEOMETRY, geometry)
+
+
+def commonGrid(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent) -> np.ndarray:
+    """Return a voxel grid that holds masks on either of two grids, as each is seen from the second.
+
+    That is the first where each voxel of the second holds the center of one of its voxels. Else it is the second,
+    divided so that what is finer in the first is kept.
+
+    Args:
+        own: from the voxels of the first grid to RAS; returned itself where it is the one.
+        used: of the first grid.
+        matrix: from the voxels of the second grid to RAS; returned itself where it is the one.
+        extent: of the second grid.
+    """
+    if _alignment(own, used, matrix, extent) is not None:
+        return own
+    toSecond = np.linalg.inv(matrix) @ own
+    size = np.abs(toSecond[:3, :3]).sum(1).max()  # of the boxes around the first grid's voxels, in those of the second
+    if size < 1 - ALIGNED:
         return own
     # Odd numbers of parts: the center of the middle one is that of the voxel.
-    parts = 2 * np.ceil((1 / np.linalg.norm(toVolume[:3, :3], axis=1) - 1) / 2 - ALIGNED).clip(0) + 1
+    parts = 2 * np.ceil((1 / np.linalg.norm(toSecond[:3, :3], axis=1) - 1) / 2 - ALIGNED).clip(0) + 1
     divided = np.diag([*1 / parts, 1])
     divided[:3, 3] = (1 - parts) / (2 * parts)
-    grid = matrix @ divided if (parts > 1).any() else matrix
-    extent = around(image.GetExtent(), np.linalg.inv(grid) @ own)
-    merge(segmentationNode, segmentId, resampled(image, extent, grid), REPLACE)
-    return grid
+    return matrix @ divided if (parts > 1).any() else matrix
+
+
+def referenceGeometry(segmentationNode) -> tuple[np.ndarray, Extent] | None:
+    """Return the matrix and the extent of the grid that Slicer resamples segments to; None where there is none."""
+    matrix, extent = vtk.vtkMatrix4x4(), [0] * 6
+    text = segmentationNode.GetSegmentation().GetConversionParameter(GEOMETRY)
+    if not text or not CONVERTER.DeserializeImageGeometry(text, matrix, extent):
+        return None
+    i0, i1, j0, j1, k0, k1 = extent
+    return slicer.util.arrayFromVTKMatrix(matrix), (i0, i1, j0, j1, k0, k1)
+
+
+def _alignment(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent) -> np.ndarray | None:
+    """Return the matrix, of whole numbers, from the voxels of a grid to those of another that they coincide with.
+
+    None where their centers are apart in a corner of one of the extents.
+    """
+    toSecond = np.linalg.inv(matrix) @ own
+    nearest = np.rint(toSecond)
+    if not np.array_equal(np.abs(nearest[:3, :3]) @ (1, 1, 1), (1, 1, 1)) or not np.linalg.det(nearest):
+        return None
+    back, toFirst = np.linalg.inv(nearest), np.linalg.inv(toSecond)
+    apart = max(drift(toSecond - nearest, used), drift(toFirst - back, extent))
+    return nearest if apart < ALIGNED else None
+
+
+def _requireSize(segmentationNode, extent: Sequence[int]) -> None:
+    count = math.prod(shapeOf(extent))
+    if count > MAX_VOXELS:
+        raise InputError(
+            _("'{name}' would need {count:.0f} million voxels to hold its segments and masks of the volume.").format(
+                name=segmentationNode.GetName(), count=count / 1e6
+            ),
+            _("Let a new segmentation be made, or resample the volume to the grid of its segments first."),
+        )

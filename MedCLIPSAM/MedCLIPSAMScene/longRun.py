@@ -10,6 +10,7 @@ from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request
 
+from .dependencies import requireIdle
 from .strings import _
 from .waiting import Finished, waitFor
 
@@ -43,10 +44,11 @@ class LongRun:
         """Send the request of a run.
 
         Raises:
-            InputError: another run is not finished. WorkerError: the worker cannot be started.
+            InputError: another run, or an installation, is not finished. WorkerError: the worker cannot be started.
         """
         if self.running:
             raise InputError(_("Another run is not finished."), _("Wait for it, or stop it."))
+        requireIdle()
         self._finished = finished
         self._request = ask()
 

@@ -7,13 +7,25 @@ from typing import Any
 
 import slicer
 
+UPTAKE = "126400"
+"""Code (DCM) of standardized uptake values, which Slicer's import of PET gives to their volume."""
+
 
 def withModality(settings: Mapping[str, Any] | None, volumeNode) -> Mapping[str, Any] | None:
     """Add the modality of a volume to changes of the model's settings, where it is known and they name none."""
+    modality = _modalityOf(volumeNode)
+    return {"modality": modality} | dict(settings or {}) if modality else settings
+
+
+def isPET(volumeNode) -> bool:
+    """Tell whether a volume is known to be a PET."""
+    quantity = getattr(volumeNode, "GetVoxelValueQuantity", lambda: None)()
+    return _modalityOf(volumeNode) == "PT" or (quantity is not None and quantity.GetCodeValue() == UPTAKE)
+
+
+def _modalityOf(volumeNode) -> str:
+    """Return the modality of a volume that was loaded from DICOM; empty where it is not known."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy else 0
-    if not item:
-        return settings
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
-    modality = hierarchy.GetItemAttribute(item, name)
-    return {"modality": modality} | dict(settings or {}) if modality else settings
+    return hierarchy.GetItemAttribute(item, name) if item else ""

@@ -22,7 +22,10 @@ UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
 MAPS = SALIENCY_OF, VOTE_OF, UNCERTAINTY_OF
 """The roles of maps, which are never the user's foreground."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
-"""Node reference of a slice composite node to the foreground that a map has replaced, and attribute: its opacity."""
+"""Node reference of a slice composite node to the foreground that a map has replaced, and attribute: its opacity.
+
+A view has the attribute where this module has set its foreground.
+"""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Initial minimum of the saliency that is shown, 0 to 1."""
@@ -121,7 +124,7 @@ def removeMaps(volumeNode) -> None:
 def _removeMap(volumeNode, role: str) -> None:
     node = _mapOf(volumeNode, role)
     if node is not None:
-        _hideMaps(lambda shown, _background: shown is node)
+        _hideMaps(lambda shown, _composite: shown is node)
         removeNode(node)
 
 
@@ -178,7 +181,7 @@ def showUncertainty(volumeNode, shown: bool, opacity: float | None = None) -> No
 
 def _showMap(role: str, volumeNode, shown: bool, opacity: float | None) -> None:
     if not shown:
-        _hideMaps(lambda node, _background: node.GetNodeReferenceID(role) is not None)
+        _hideMaps(lambda node, _composite: node.GetNodeReferenceID(role) is not None)
         return
     node = _mapOf(volumeNode, role)
     if node is None:
@@ -194,19 +197,27 @@ def _showMap(role: str, volumeNode, shown: bool, opacity: float | None) -> None:
 
 
 def hideStrayMaps() -> None:
-    """Bring the user's foreground back where a map is shown over another volume than its own."""
-    _hideMaps(lambda node, background: background not in map(node.GetNodeReferenceID, MAPS))
+    """Bring the user's foreground back where a map is shown over another volume than its own.
+
+    A map that the user has laid over another volume, such as a registered series, stays.
+    """
+    _hideMaps(
+        lambda node, composite: (
+            composite.GetAttribute(FOREGROUND_OPACITY) is not None
+            and composite.GetBackgroundVolumeID() not in map(node.GetNodeReferenceID, MAPS)
+        )
+    )
 
 
-def _hideMaps(isHidden: Callable[[Any, str | None], bool]) -> None:
+def _hideMaps(isHidden: Callable[[Any, Any], bool]) -> None:
     """Bring the user's foreground back in the views of some maps.
 
     Args:
-        isHidden: takes a map that is the foreground of a view, and the ID of the background.
+        isHidden: takes a map that is the foreground of a view, and the composite node of the view.
     """
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         node = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
-        if _isMap(node) and isHidden(node, composite.GetBackgroundVolumeID()):
+        if _isMap(node) and isHidden(node, composite):
             _bringForegroundBack(composite)
 
 
@@ -215,9 +226,10 @@ def _isMap(node) -> bool:
 
 
 def _keepForeground(composite) -> None:
-    """Store the user's foreground, such as a PET, unless it is a map itself."""
-    if not _isMap(slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")):
-        composite.SetNodeReferenceID(FOREGROUND, composite.GetForegroundVolumeID())
+    """Store the user's foreground, such as a PET; a map is none."""
+    isMap = _isMap(slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or ""))
+    if not isMap or composite.GetAttribute(FOREGROUND_OPACITY) is None:
+        composite.SetNodeReferenceID(FOREGROUND, None if isMap else composite.GetForegroundVolumeID())
         composite.SetAttribute(FOREGROUND_OPACITY, str(composite.GetForegroundOpacity()))
 
 
@@ -226,6 +238,8 @@ def _bringForegroundBack(composite) -> None:
     composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
     if opacity:
         composite.SetForegroundOpacity(float(opacity))
+    composite.SetNodeReferenceID(FOREGROUND, None)
+    composite.RemoveAttribute(FOREGROUND_OPACITY)
 
 
 def _colorNode() -> str | None:

@@ -148,7 +148,7 @@ class ReviewOperation:
         """
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in (opened.volume, opened.segmentation)):
             raise InputError(_("'{case}' is no longer in the scene.").format(case=opened.case), _("Open it again."))
-        requirePlacement(opened.volume, opened.placement)
+        requirePlacement(opened.volume, opened.placement, _("put it back, or open the case again"))
         segments.requireFit(opened.segmentation, opened.volume)
         shape = slicer.util.arrayFromVolume(opened.volume).shape[:3]
         segmentation = opened.segmentation.GetSegmentation()

@@ -13,8 +13,20 @@ from vtk.util.numpy_support import vtk_to_numpy
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.terminology import color_for, terminology_for
 
-from .labelmaps import ADD, BINARY, CLEAR, REPLACE, merge, orientedImage, requireGrid, resampled, usedExtent
-from .sliceGeometry import SceneSlices
+from .labelmaps import (
+    ADD,
+    BINARY,
+    CLEAR,
+    REPLACE,
+    commonGrid,
+    merge,
+    orientedImage,
+    referenceGeometry,
+    requireGrid,
+    resampled,
+    usedExtent,
+)
+from .sliceGeometry import SceneSlices, extentOf, ijkToRAS
 from .sliceMasks import SliceMasks, around, cut, shapeOf
 from .strings import _
 
@@ -79,14 +91,16 @@ def requireLabelmaps(segmentationNode) -> None:
 
 
 def takeGeometry(segmentationNode, volumeNode) -> None:
-    """Put an empty segmentation under a volume's transform, and on its voxel grid unless it has one.
+    """Put an empty segmentation under a volume's transform, and on its voxel grid unless it is on a finer one.
 
-    Slicer compares grids across transforms, so the transform is first.
+    A grid that was chosen for another volume would cost voxels when Slicer edits or saves the segments. Slicer compares
+    grids across transforms, so the transform is first.
     """
     segmentation = segmentationNode.GetSegmentation()
     if segmentation.GetNumberOfSegments() == 0:
         segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        if not segmentation.GetConversionParameter("Reference image geometry"):
+        geometry, matrix = referenceGeometry(segmentationNode), ijkToRAS(volumeNode)
+        if geometry is None or commonGrid(*geometry, matrix, extentOf(volumeNode)) is not geometry[0]:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
@@ -147,7 +161,7 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     if sharing:
         segmentation.SeparateSegmentLabelmap(segmentId)
     matrix = masks.slices.ijkToRAS
-    grid = requireGrid(segmentationNode, segmentId, matrix)
+    grid = requireGrid(segmentationNode, segmentId, matrix, extentOf(masks.slices.volumeNode))
     same, toGrid = grid is matrix, np.linalg.inv(grid) @ matrix
     for covered, block, corner in masks.runs():
         used = usedExtent(segmentationNode, segmentId, grid)
@@ -220,7 +234,7 @@ def tags(segment) -> dict[str, str]:
 
 TAGS = (
     *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
-    *("Negative", "Plane", "Device", "Corrected", "Strategy", "Points", "Notes"),
+    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes"),
 )
 """Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
 
@@ -234,9 +248,7 @@ def tag(segmentationNode, segmentId: str, name: str) -> str:
 
 def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     """Return the slices of a volume between the first and the last on which a segment may not be empty."""
-    shape = slices.stack.volume.shape
-    full = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
-    both = cut(usedExtent(segmentationNode, segmentId, slices.ijkToRAS), full)
+    both = cut(usedExtent(segmentationNode, segmentId, slices.ijkToRAS), extentOf(slices.volumeNode))
     if both is None:
         return range(0)
     axis = "IJK".index(slices.stack.source_axis)

@@ -19,6 +19,7 @@ from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request, WorkerError
 
 from . import segments
+from .dependencies import requireIdle
 from .history import History, SceneHistory, changesOf
 from .jobs import Job, Listeners
 from .removal import removedOnError
@@ -74,10 +75,12 @@ class Session:
             finished: called once: (result, None) or (None, error).
 
         Raises:
-            InputError: another job is running, or see `segments.requireFit`. WorkerError: the worker cannot be started.
+            InputError: another job or an installation is running, or see `segments.requireFit`. WorkerError: the worker
+                cannot be started.
         """
         if self.job is not None:
             raise InputError(_("Another run is not finished."), _("Wait for it, or cancel it."))
+        requireIdle()
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, geometry.volumeNode)
         told: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -16,6 +16,7 @@ from MedCLIPSAMLib.volumes.geometry import check_spacing
 from MedCLIPSAMLib.volumes.slices import nearest_axes
 from MedCLIPSAMLib.volumes.window import to_uint8
 
+from .modality import isPET
 from .strings import _
 from .volumeNotes import VolumeNotes
 
@@ -23,7 +24,11 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
 """The plane whose slices follow one another along R, A and S."""
 FALLING = 0.5
-"""Minimum decrease of the luminance, 0 to 1, along a color table that runs from light to dark."""
+"""Minimum decrease of the gray value, 0 to 1, along a table that runs from light to dark."""
+GRAY = 0.02
+"""Maximum difference of red, green and blue, 0 to 1, of a gray value."""
+STILL = 0.25
+"""Maximum distance, in voxels, of a volume from where it was that counts as unmoved."""
 FLAT = 1e-3
 """Maximum volume of three unit voxel axes that lie in one plane, or nearly so."""
 
@@ -56,29 +61,43 @@ def ijkToRAS(volumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-Placement = tuple[tuple[int, int, int], tuple[float, ...], str | None]
-"""Voxels along I, J and K, the matrix from them to the volume's own RAS, and the ID of the transform it is under."""
+def extentOf(volumeNode) -> tuple[int, int, int, int, int, int]:
+    """Return the first and the last voxel of a volume along I, J and K."""
+    i, j, k = volumeNode.GetImageData().GetDimensions()
+    return 0, i - 1, 0, j - 1, 0, k - 1
+
+
+Placement = tuple[tuple[int, ...], np.ndarray, str | None]
+"""Extent, the matrix from voxels to the volume's own RAS, and the ID of the transform it is under."""
 
 
 def placementOf(volumeNode) -> Placement:
     """Return where the voxels of a volume are, for `requirePlacement`."""
-    dimensions = volumeNode.GetImageData().GetDimensions() if volumeNode.GetImageData() is not None else (0, 0, 0)
-    return dimensions, tuple(ijkToRAS(volumeNode).ravel().tolist()), volumeNode.GetTransformNodeID()
+    extent = extentOf(volumeNode) if volumeNode.GetImageData() is not None else ()
+    return extent, ijkToRAS(volumeNode), volumeNode.GetTransformNodeID()
 
 
-def requirePlacement(volumeNode, before: Placement) -> None:
-    """Check that the voxels of a volume are where they were.
+def requirePlacement(volumeNode, before: Placement, remedy: str) -> None:
+    """Check that the voxels of a volume are where they were, but for a jitter as of a tracker.
 
     A transform that moves it together with its segmentations may have changed.
 
     Raises:
         InputError: its voxel grid, or the transform that it is under, is another one.
     """
-    if placementOf(volumeNode) != before:
+    extent, matrix, transform = before
+    now, moved, under = placementOf(volumeNode)
+    if (now, under) != (extent, transform) or drift(np.linalg.inv(matrix) @ moved - np.eye(4), extent) > STILL:
         raise InputError(
-            _("'{name}' was moved meanwhile, or has other voxels.").format(name=volumeNode.GetName()),
-            _("Nothing was written: put it back, or start again."),
+            _("'{name}' was moved meanwhile, or has another size.").format(name=volumeNode.GetName()),
+            _("Nothing was written: {remedy}.").format(remedy=remedy),
         )
+
+
+def drift(change: np.ndarray, extent: Sequence[int]) -> float:
+    """Compute the largest change of an index by a matrix, 4 x 4, in the corners of an extent."""
+    corners = np.array(np.meshgrid(*zip(extent[::2], extent[1::2]))).reshape(3, -1)
+    return float(np.abs(change[:3, :3] @ corners + change[:3, 3:]).max())
 
 
 def sceneVolume(volumeNode) -> Volume:
@@ -134,6 +153,10 @@ class SceneSlices:
         volumeNode: scalar or RGB volume; a linear transform on it is followed.
         plane: "axial", "coronal" or "sagittal", the volume's voxel planes nearest to these in world coordinates.
 
+    Attributes:
+        window: (low, high) that the models see as black and white.
+        inverted: whether they see low intensities light, as the views show them. A PET is always seen upright.
+
     Raises:
         InputError: see `sceneVolume`, and `volumes.SliceStack`.
     """
@@ -149,16 +172,18 @@ class SceneSlices:
         self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
         if volume.is_rgb and window is not None:
             self._levels = to_uint8(self._levels, *window)
-        elif not volume.is_rgb and _isInverted(volumeNode):
+        self.window = window or self.stack.window
+        self.inverted = not volume.is_rgb and _isInverted(volumeNode) and not isPET(volumeNode)
+        if self.inverted:
             self._levels = self._levels[::-1]
-        self._notes = VolumeNotes(volumeNode, axes, window or self.stack.window)
+        self._notes = VolumeNotes(volumeNode, axes, self.window, self.inverted)
 
     def __len__(self) -> int:
         return len(self.stack)
 
     def requireUnmoved(self) -> None:
         """Check that the volume is where it was when this was made; see `requirePlacement`."""
-        requirePlacement(self.volumeNode, self._placement)
+        requirePlacement(self.volumeNode, self._placement, _("start again"))
 
     def image(self, k: int) -> np.ndarray:
         """Return slice k as the models see it, uint8 (H, W, 3), and check it for `notes`."""
@@ -240,13 +265,19 @@ def _isInverted(volumeNode) -> bool:
     """Tell whether the slice views show low intensities light and high ones dark.
 
     The table of the display is that of its color node, reversed where the display is inverted (Slicer 5.10 and later).
+    Only one that begins and ends in gray has a direction; one of colors is inverted where the display is.
     """
     display = volumeNode.GetDisplayNode()
     table = display.GetLookupTable() if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") else None
     if table is None:
         return False
-    low, high = table.GetRange()
-    return bool(table.GetLuminance(low) - table.GetLuminance(high) > FALLING)
+    ends, color = [], [0.0] * 3
+    for value in table.GetRange():
+        table.GetColor(value, color)
+        ends.append(list(color))
+    if all(max(end) - min(end) < GRAY for end in ends):
+        return bool(ends[0][0] - ends[1][0] > FALLING)
+    return bool(getattr(display, "GetInvertDisplayScalarRange", lambda: False)())
 
 
 def _nearestRotation(matrix: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def around(extent: Sequence[int], toGrid: np.ndarray) -> Extent:
     return i0, i1, j0, j1, k0, k1
 
 
-def shapeOf(extent: Extent) -> tuple[int, ...]:
+def shapeOf(extent: Sequence[int]) -> tuple[int, ...]:
     """Return the shape (K, J, I) of an extent."""
     return tuple(last - first + 1 for first, last in zip(extent[4::-2], extent[5::-2]))
 

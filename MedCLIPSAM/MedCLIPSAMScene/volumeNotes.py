@@ -20,10 +20,11 @@ class VolumeNotes:
         volumeNode: scalar or RGB volume.
         axes: (3, 3), its voxel axes in world coordinates as columns, of length 1.
         window: (low, high) that is shown as black and white.
+        inverted: whether the models see it inverted.
     """
 
-    def __init__(self, volumeNode, axes: np.ndarray, window: tuple[float, float]) -> None:
-        self._volumeNode, self._axes, self._window = volumeNode, axes, window
+    def __init__(self, volumeNode, axes: np.ndarray, window: tuple[float, float], inverted: bool) -> None:
+        self._volumeNode, self._axes, self._window, self._inverted = volumeNode, axes, window, inverted
         self._of = ""
         self._shape: tuple[int, ...] = ()
         self._count = self._notFinite = self._constant = self._blank = 0
@@ -78,6 +79,8 @@ class VolumeNotes:
                     "see what the views show: change brightness and contrast."
                 ).format(low=self._window[0], high=self._window[1])
             )
+        if self._inverted:
+            notes.append(_("The models saw the image inverted, as the views show it, which may change what they find."))
         if how := _windowMapping(self._volumeNode):
             notes.append(_("The views map the window by '{how}', the models saw it linear.").format(how=how))
         if self._volumeNode.GetImageData().GetNumberOfScalarComponents() == 4:

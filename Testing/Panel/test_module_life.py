@@ -23,6 +23,8 @@ import standin
 from parts import shown_volume
 from PySide6 import QtGui
 
+from MedCLIPSAMLib.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "MedCLIPSAM" / "MedCLIPSAM.py"
 
@@ -132,6 +134,34 @@ def test_nothing_else_is_started_while_packages_are_installed(panel, pip) -> Non
     ui.installButton.click()
     assert seen == [[False, False, False], "Packages are being installed."] and pip.calls == 1 and not panel.busy
     assert not ui.installButton.enabled and ui.segmentButton.enabled, "all is there"
+
+
+def test_scripts_and_long_runs_are_refused_while_packages_are_installed(panel, pip, tmp_path) -> None:
+    """A point and the effect of the Segment Editor start as a script does."""
+    ui, volume, operations = panel.ui, shown_volume(), panel.operations
+    ui.inputVolumeSelector.setCurrentNode(volume)
+    ui.promptEdit.setPlainText("brain tumor")
+    ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path), str(tmp_path / "made")
+    panel.parameters.fineTune.captions, panel.parameters.fineTune.name = "captions.csv", "mine"
+    ui.checkButton.click()
+    runs = (
+        lambda: operations.segment.start(volume, ["brain tumor"]),
+        lambda: operations.export.start(str(tmp_path), ["tumor"], str(tmp_path / "made")),
+        lambda: operations.fineTune.start("captions.csv", "mine"),
+    )
+    refused, enabled = [], []
+
+    def then() -> None:
+        for run in runs:
+            with pytest.raises(InputError, match="Packages are being installed"):
+                run()
+            refused.append(run)
+        enabled.extend((ui.exportButton.enabled, ui.fineTuneButton.enabled))
+
+    pip.then = then
+    ui.installButton.click()
+    assert refused == list(runs) and enabled == [False] * 2 and not panel.busy
+    assert ui.exportButton.enabled and ui.fineTuneButton.enabled
 
 
 def test_an_installation_that_fails_can_be_tried_again(panel, pip) -> None:
@@ -348,3 +378,22 @@ def test_a_worker_that_has_ended_is_let_go_of(fresh) -> None:
     transport.close()
     standin.pump(lambda: gc.collect() >= 0 and not any(process() for process in processes), 10)
     assert "exit code 0" in ended[0] and "cannot be started" in ended[1]
+
+
+def test_a_panel_that_is_reloaded_while_packages_are_installed_offers_no_second_installation(fresh, pip) -> None:
+    made = fresh.widgetRepresentation().self()
+    seen = []
+
+    def reload() -> None:
+        made.onReload()
+        new = slicer.modules.MedCLIPSAMWidget
+        seen.extend((new, new.ui.installButton.enabled, new.ui.installButton.toolTip))
+
+    pip.then = reload
+    made.ui.installButton.click()
+    new, *offered = seen
+    try:
+        assert new is not made and offered == [False, "Packages are being installed."]
+        assert new.ui.installButton.toolTip != "Packages are being installed."
+    finally:
+        new.cleanup()

@@ -56,6 +56,8 @@ def test_a_prompt_becomes_a_segment_with_score_overlay_and_boxes(panel, phantom)
 def test_settings_that_were_not_changed_are_left_to_the_model(panel) -> None:
     method = panel.parameters.method
     assert engineSettings(method) == {}
+    for name in ("presence", "coarse", "coarseThreshold", "samPrompts", "vote", "seed"):
+        assert "default, a model with a setting of its own uses that" in getattr(panel.ui, f"{name}BoxLabel").toolTip
     method.coarse, method.seed, method.presence = CoarseMethod.THRESHOLD, 7, 0.0
     assert engineSettings(method) == {
         "presence_threshold": 0.0,

@@ -132,7 +132,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     ui.fineTuneEpochsBox.value = 1
     ui.fineTuneButton.click()
     standin.pump(lambda: not training.running, 60)
-    assert "other settings, data or version" in ui.fineTuneLabel.text
+    assert "is of another training" in ui.fineTuneLabel.text
     ui.fineTuneNameEdit.text = "mine-2"
     heads = ui.fineTuneFreezeBox.findText("the projections alone (fast)")
     assert ui.fineTuneFreezeBox.currentText == "all weights (the paper)" and heads > 0

@@ -163,6 +163,29 @@ def test_a_map_is_shown_over_its_own_volume_only(panel) -> None:
     assert shown()[1] == ("T1", "", "")
 
 
+def test_a_map_that_the_user_lays_over_another_volume_stays(panel) -> None:
+    t1, t2, pet = shown_volume("T1"), add_twin("registered", 0), add_twin("PET", 0)
+    panel.ui.inputVolumeSelector.setCurrentNode(t1)
+    made = overlay.writeUncertainty(t1, np.ones((4, 12, 16), np.float32))
+    for view in VIEWS:
+        composite(view).SetBackgroundVolumeID(t1.GetID())
+    composite("Red").SetForegroundVolumeID(pet.GetID())
+    overlay.showUncertainty(t1, True)
+    composite("Green").SetForegroundVolumeID(None)
+    overlay.showUncertainty(t1, False)
+    assert shown() == [("T1", "PET", ""), ("T1", "", ""), ("T1", "", "")]
+    overlay.showUncertainty(t1, True)
+    for view in ("Red", "Green"):
+        composite(view).SetBackgroundVolumeID(t2.GetID())
+    overlay.hideStrayMaps()
+    assert shown() == [("registered", "PET", ""), ("registered", "", ""), ("T1", made.GetName(), "")]
+    composite("Green").SetForegroundVolumeID(made.GetID())
+    composite("Green").SetForegroundOpacity(0.3)
+    panel.ui.inputVolumeSelector.setCurrentNode(t2)
+    assert shown() == [("registered", "PET", ""), ("registered", made.GetName(), ""), ("T1", made.GetName(), "")]
+    assert composite("Green").GetForegroundOpacity() == 0.3
+
+
 def test_the_map_of_a_vote_is_shown_over_its_own_volume_only(panel) -> None:
     t1, t2 = shown_volume("T1"), add_twin("T2", 0)
     panel.ui.inputVolumeSelector.setCurrentNode(t1)

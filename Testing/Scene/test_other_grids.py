@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, oblique
-from MedCLIPSAMScene import protect, segments
+import slicer
+from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, load_segmentation, oblique
+from MedCLIPSAMScene import labelmaps, protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
 from MedCLIPSAMScene.sliceMasks import SliceMasks
+
+from MedCLIPSAMLib.errors import InputError
 
 SLICES = 5
 SHAPE = SLICES, 128, 128
@@ -178,3 +183,107 @@ def test_the_segment_keeps_its_label_beside_others_in_its_label_map(scanned) -> 
     assert all(np.array_equal(one, other) for one, other in zip(read(node, first, slices), before[0]))
     after = read(node, second, slices)
     assert np.array_equal(after[2], square()) and np.array_equal(after[1], before[1][1])
+
+
+def saved(node, folder: Path):
+    """The segmentation as Slicer writes it to a file and reads it: resampled to its reference geometry."""
+    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(folder / "saved.seg.nrrd"))
+    assert storage.WriteData(node) == 1
+    return load_segmentation(folder / "saved.seg.nrrd")
+
+
+def thick(shift: float = 0.0):
+    """A volume of thicker voxels and a smaller field of view."""
+    return add_volume(np.zeros((40, 40), np.int16), axial((3, 3, 9), np.array([50.0, 60, -20]) + shift), slices=3)
+
+
+def test_an_empty_segmentation_of_another_volume_gets_the_grid_of_the_new_one(scanned, tmp_path: Path) -> None:
+    """As the Segment Editor makes one for the volume that was chosen before."""
+    volume, _node, slices = scanned
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(thick())
+    segments.takeGeometry(node, volume)
+    assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is volume
+    identifier = segments.addSegment(node, "tumor")
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, {2: square()}))
+    masks = read(saved(node, tmp_path), identifier, slices)
+    assert np.array_equal(masks[2], square()) and [mask.sum() for mask in masks] == [0, 0, square().sum(), 0, 0]
+
+
+@pytest.mark.parametrize("shift", [0, 1.5])
+@pytest.mark.parametrize("new", [True, False], ids=["a new segment", "the segment of the other volume"])
+def test_a_segmentation_of_another_volume_is_saved_as_it_is(scanned, tmp_path: Path, shift: float, new: bool) -> None:
+    _volume, _node, slices = scanned
+    other = thick(shift)
+    node = segments.newSegmentation(other)
+    first = segments.addSegment(node, "first")
+    block = np.zeros((3, 40, 40), bool)
+    block[1:, 4:20, 8:30] = True
+    segments.writeMask(node, first, block, ijkToRAS(other))
+    identifier = segments.addSegment(node, "tumor") if new else first
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, {2: square()}))
+    shown = {name: read(node, name, slices) for name in (first, identifier)}
+    assert np.array_equal(shown[identifier][2], square())
+    again = saved(node, tmp_path)
+    for name, masks in shown.items():
+        assert [np.array_equal(*pair) for pair in zip(read(again, name, slices), masks)] == [True] * SLICES
+    if new:
+        assert np.array_equal(segments.readMask(again, first, block.shape, ijkToRAS(other)), block)
+
+
+def test_undo_of_a_change_of_the_grid_loses_nothing(operations, scanned, tmp_path: Path) -> None:
+    _volume, _node, slices = scanned
+    other = thick(1.5)
+    node = segments.newSegmentation(other)
+    identifier = segments.addSegment(node, "first")
+    block = np.random.default_rng(1).random((3, 40, 40)) < 0.5
+    segments.writeMask(node, identifier, block, ijkToRAS(other))
+    before = node.GetSegmentation().GetConversionParameter("Reference image geometry")
+    write = lambda: segments.writeSlices(node, identifier, SliceMasks.of(slices, {2: square()}))
+    operations.session.change(node, write)
+    assert node.GetSegmentation().GetConversionParameter("Reference image geometry") != before
+    assert operations.session.undo(node)
+    assert np.array_equal(segments.readMask(saved(node, tmp_path), identifier, block.shape, ijkToRAS(other)), block)
+
+
+@pytest.mark.parametrize("ratio", [1.004, 1.0085, 1.00002])
+def test_a_grid_that_is_beside_the_volumes_far_from_its_origin_is_another(scene, ratio: float) -> None:
+    """Also where the segment ends long before that: slice 395 of the volume is 393.4 of the grid at 1.004."""
+    volume = add_volume(np.zeros((32, 32), np.int16), axial(), slices=400)
+    slices, node = SceneSlices(volume), segments.newSegmentation(volume)
+    identifier, matrix = segments.addSegment(node, "tumor"), ijkToRAS(volume)
+    matrix[:3, 2] *= ratio
+    block = np.random.default_rng(1).random((396, 32, 32)) < 0.5
+    segments.writeMask(node, identifier, block, matrix)
+    at = [59, 60, 61, 124, 125, 126, 394, 395, 396]
+    before, mask = [segments.readSlice(node, identifier, slices, k) for k in at], np.zeros((32, 32), bool)
+    mask[2:6, 2:6] = True
+    for k in at[1::3]:
+        segments.writeSlices(node, identifier, SliceMasks.of(slices, {k: mask}))
+        before[at.index(k)] = mask
+        after = [segments.readSlice(node, identifier, slices, k) for k in at]
+        assert [np.array_equal(*pair) for pair in zip(after, before)] == [True] * 9, k
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["the reference geometry", "the segment"])
+def test_a_grid_of_too_many_voxels_is_refused_and_nothing_is_changed(
+    operations, scanned, monkeypatch, empty: bool
+) -> None:
+    """0.1 x 0.1 x 8 mm: in the slice 11 parts of each voxel of the volume, 5 x 1408 x 1408 in all."""
+    _volume, _node, slices = scanned
+    fine = add_volume(np.zeros((1280, 1280), np.int16), axial((0.1, 0.1, 8)), slices=3)
+    node = segments.newSegmentation(fine)
+    identifier = segments.addSegment(node, "tumor")
+    if not empty:
+        block = np.zeros((3, 1280, 1280), bool)
+        block[1, 1:9, 2:10] = block[0, 900, 900] = True
+        segments.writeMask(node, identifier, block, ijkToRAS(fine))
+    before, geometry = read(node, identifier, slices), labelmaps.referenceGeometry(node)
+    write = lambda: segments.writeSlices(node, identifier, SliceMasks.of(slices, {2: square()}))
+    monkeypatch.setattr(labelmaps, "MAX_VOXELS", 1e6)
+    with pytest.raises(InputError, match=r"million voxels.* new segmentation"):
+        operations.session.change(node, write)
+    after, same = read(node, identifier, slices), labelmaps.referenceGeometry(node)
+    assert [np.array_equal(*pair) for pair in zip(after, before)] == [True] * SLICES
+    assert np.array_equal(same[0], geometry[0]) and same[1] == geometry[1]

@@ -264,6 +264,24 @@ def test_masks_are_not_written_where_the_volume_no_longer_is(operations, phantom
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == before
 
 
+@pytest.mark.parametrize("voxels", [0.2, 0.3])
+@pytest.mark.parametrize("turn", [False, True], ids=["shifted", "turned"])
+def test_a_volume_that_a_tracker_shakes_counts_as_unmoved(scene, phantom, voxels: float, turn: bool) -> None:
+    """By voxels of 4 mm, or in the last of 128 columns, by an angle of that / 127 at a spacing of 1 mm."""
+    volume = add_volume(phantom.image, axial())
+    slices, matrix = SceneSlices(volume), axial()
+    if turn:
+        matrix[1, 0] -= voxels / 127
+    else:
+        matrix[2, 3] += 4 * voxels
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    if voxels < 0.25:
+        slices.requireUnmoved()
+    else:
+        with pytest.raises(InputError, match=r"'head' was moved meanwhile.*Nothing was written: start again"):
+            slices.requireUnmoved()
+
+
 def test_a_transform_that_moves_volume_and_segmentation_together_may_change_during_a_run(operations, phantom) -> None:
     volume = add_volume(phantom.image, axial())
     transform, matrix = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode"), vtk.vtkMatrix4x4()

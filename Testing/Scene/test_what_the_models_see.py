@@ -8,6 +8,7 @@ import slicer
 import slicer.util
 import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial
+from MedCLIPSAMScene import segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -48,6 +49,60 @@ def test_a_table_of_colors_is_no_inversion(ramp) -> None:
     assert SceneSlices(ramp).image(0)[-1, -1].tolist() == [255, 255, 255]
     ramp.SetAndObserveDisplayNodeID(None)
     assert SceneSlices(ramp).image(0)[-1, -1].tolist() == [255, 255, 255]
+
+
+COOL, COLD_TO_HOT = ((0.9, 1.0, 1.0), (0.0, 0.1, 0.4)), ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["", "inverted"])
+@pytest.mark.parametrize(("ends", "falls"), [(COOL, False), (COLD_TO_HOT, True)], ids=["of colors", "gray at the ends"])
+def test_only_a_table_that_is_gray_at_its_ends_has_a_direction(ramp, ends, falls: bool, inverted: bool) -> None:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "table")
+    node.SetTypeToUser()
+    node.SetNumberOfColors(256)
+    for index in range(256):
+        part = index / 255
+        # Through a color in any case.
+        red, green, blue = np.multiply(ends[0], 1 - part) + np.multiply(ends[1], part)
+        node.SetColor(index, str(index), red, green * (1 - part * (1 - part)), blue)
+    ramp.GetDisplayNode().SetAndObserveColorNodeID(node.GetID())
+    ramp.GetDisplayNode().SetInvertDisplayScalarRange(inverted)
+    slices = SceneSlices(ramp)
+    assert slices.inverted is (falls != inverted)
+    assert slices.image(0)[-1, -1].tolist() == [0 if falls != inverted else 255] * 3
+
+
+def test_an_inverted_image_is_told_and_kept_with_the_segment(operations, phantom) -> None:
+    """Also where nothing is found: that may be because of it."""
+    volume = add_volume(phantom.image, axial())
+    upright = operations.segment.run(volume, [PROMPT], timeout=TIMEOUT)
+    volume.GetDisplayNode().SetInvertDisplayScalarRange(True)
+    anyway = {"presence_threshold": 0.0}
+    lost = operations.segment.run(volume, [PROMPT], timeout=TIMEOUT)
+    found = operations.segment.run(volume, [PROMPT], settings=anyway, timeout=TIMEOUT)
+    told = ["saw the image inverted" in " ".join(result.notes) for result in (upright, lost, found)]
+    assert told == [False, True, True] and (upright.found, lost.found, found.found) == (1, 0, 1)
+    for result, window in ((upright, "0 to 255"), (found, "0 to 255, inverted")):
+        segment = result.segmentation.GetSegmentation().GetNthSegmentID(0)
+        assert segments.tag(result.segmentation, segment, "MedCLIPSAM.Window") == window
+    assert any("inverted" in note for note in segments.notesOf(found.segmentation, segment))
+
+
+@pytest.mark.parametrize("known", ["modality", "quantity"])
+def test_a_pet_is_seen_upright(ramp, known: str) -> None:
+    """It is usually read on an inverted table; the models know uptake as light, as in the overlay of a PET."""
+    ramp.GetDisplayNode().SetAndObserveColorNodeID(INVERTED)
+    assert SceneSlices(ramp).image(0)[-1, -1].tolist() == [0] * 3
+    if known == "modality":
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        item = hierarchy.GetItemByDataNode(ramp) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), ramp)
+        hierarchy.SetItemAttribute(item, "DICOM.Modality", "PT")
+    else:
+        quantity = slicer.vtkCodedEntry()
+        quantity.SetValueSchemeMeaning("126400", "DCM", "Standardized Uptake Value")
+        ramp.SetVoxelValueQuantity(quantity)
+    slices = SceneSlices(ramp)
+    assert slices.image(0)[-1, -1].tolist() == [255] * 3 and not any("inverted" in note for note in slices.notes)
 
 
 @pytest.mark.parametrize("components", [3, 4])
