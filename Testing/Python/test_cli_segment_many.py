@@ -18,6 +18,7 @@ from segmenting import TURNED, models_stay_loaded, phantom_png, series, turned_v
 
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.segmentation import model_choice
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.tasks.batch import prepare
 from MedCLIPSAMLib.tasks.inputs import find_inputs
@@ -36,8 +37,8 @@ def test_images_volumes_and_series_are_segmented_in_one_start(run, tmp_path, mon
     (study / "broken.nii.gz").write_bytes(b"\x1f\x8b no image")
     more = phantom_png(tmp_path / "more.png")
     loads = []
-    load = segmenters.load_segmenter
-    monkeypatch.setattr(segmenters, "load_segmenter", lambda *a, **k: loads.append(a) or load(*a, **k))
+    load = model_choice.load_segmenter
+    monkeypatch.setattr(model_choice, "load_segmenter", lambda *a, **k: loads.append(a) or load(*a, **k))
     out = tmp_path / "out"
     ask = ("segment", study, more, "-p", "tumor: brain tumor", "-o", out, "--format", "nii.gz", "--json")
     code, text, err = run(*ask)

@@ -225,7 +225,7 @@ def test_pixels_of_unknown_size_have_no_mm(run, tmp_path, form):
         assert (score.unit, score.hd95) == ("pixels", 1.0) and np.isnan(score.difference_ml)
     code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--tolerance", 1)
     assert code == 0, err
-    assert "HD95, pixels" in text and "tolerance of 1 pixels" in text and "ml" not in text
+    assert "HD95, pixels" in text and "tolerance of 1 (pixels)" in text and "ml" not in text
     assert not read_volume(tmp_path / "p" / f"a{form}").known_spacing
 
 

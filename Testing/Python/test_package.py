@@ -105,8 +105,8 @@ def test_source_distribution_holds_its_papers(distributions: Path) -> None:
 
 def test_version_has_one_source(distributions: Path) -> None:
     """The file for citations, which no build reads, and the changelog repeat it."""
-    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
-    assert __version__ in re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert __version__ in re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
     names = sorted(path.name for path in distributions.iterdir())
     assert names == [f"medclipsam-{__version__}-py3-none-any.whl", f"medclipsam-{__version__}.tar.gz"]
 
