@@ -84,7 +84,8 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
             files = [f"imagesTr/{found.image(case).name}", f"labelsTr/{found.label(case).name}"]
         else:
             files = write_case(found.folder, case, "nnunet", volume, segments)
-        record = {"case": case, "seconds": {}} | _describe(found.folder, case, volume, request) | dict(before) | about
+        image = {} if "image" in before else _describe(found.folder, case, volume, request)
+        record = {"case": case, "seconds": {}} | image | dict(before) | about
         record |= {"status": "found" if any(mask.any() for mask in drawn.values()) else "empty"}
         record |= {"files": files, "modality": before.get("modality", volume.modality)}
         record |= {"trusted": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -46,7 +46,9 @@ def test_a_correction_becomes_a_trusted_label_and_the_guess_is_kept(exported, mo
     volume = read_volume(out / "imagesTr" / "0_0000.nii.gz")
     mask = np.zeros(volume.shape, bool)
     mask[0, 20:40, 50:70] = True
+    folders = (out / "image_folders.json").read_bytes()
     assert trust(out, "0", {"tumor": mask}, volume) == 1 and trusted_cases(out) == {"0"}
+    assert (out / "image_folders.json").read_bytes() == folders  # its image is that of the export
     written = sitk.ReadImage(str(out / "labelsTr" / "0.nii.gz"))
     assert np.array_equal(sitk.GetArrayFromImage(written) == 1, mask)
     assert (out / "replaced" / "0.nii.gz").read_bytes() == guess
