@@ -20,6 +20,8 @@ MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv")
 """Made of the manifest at the end of a run."""
 STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt")
 """Files of a state that a later one replaces."""
+RUN_ID = "run-id.txt"
+"""Of random letters, whose number counts alone."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
 REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
 UNTOLD = ("seconds", "time", "trusted", "seconds_left")
@@ -76,9 +78,11 @@ def content(path: Path) -> Any:
     """What a file says that is the same in every run."""
     if path.name.endswith(".jsonl"):
         return _lines(path)
+    if path.name == "manifest.json":  # sums of a model's files
+        return {name: about for name, about in json.loads(path.read_text(encoding="utf-8")).items() if name != RUN_ID}
     if path.suffix == ".json":
         return json.loads(path.read_text(encoding="utf-8"))
-    if path.name == "run-id.txt":
+    if path.name == RUN_ID:
         return len(path.read_bytes())
     if path.name == "report.html":
         return path.read_text(encoding="utf-8").endswith(REPORT_END)
