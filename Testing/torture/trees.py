@@ -24,8 +24,8 @@ RUN_ID = "run-id.txt"
 """Of random letters, whose number counts alone."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
 REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
-UNTOLD = ("seconds", "time", "trusted", "seconds_left")
-"""Fields of lines that differ from run to run."""
+UNTOLD = ("seconds", "time", "trusted", "seconds_left", "peak_memory")
+"""Fields that differ from run to run."""
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
@@ -78,10 +78,10 @@ def content(path: Path) -> Any:
     """What a file says that is the same in every run."""
     if path.name.endswith(".jsonl"):
         return _lines(path)
-    if path.name == "manifest.json":  # sums of a model's files
-        return {name: about for name, about in json.loads(path.read_text(encoding="utf-8")).items() if name != RUN_ID}
     if path.suffix == ".json":
-        return json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(path.read_text(encoding="utf-8"))
+        different = (*UNTOLD, RUN_ID)  # the latter in the sums of a model's files
+        return {name: about[name] for name in about if name not in different} if isinstance(about, dict) else about
     if path.name == RUN_ID:
         return len(path.read_bytes())
     if path.name == "report.html":
