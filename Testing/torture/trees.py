@@ -102,7 +102,8 @@ def _half(path: Path, right: Path) -> str | None:
         if path.name in MADE_ANEW and path.suffix == ".json":
             return None if json.loads(path.read_text(encoding="utf-8")) else "empty"
         if path.name in MADE_ANEW:
-            return None if path.read_text(encoding="utf-8").endswith(REPORT_END) else "cut"
+            end = REPORT_END if path.suffix == ".html" else "\n"
+            return None if path.read_text(encoding="utf-8").endswith(end) else "cut"
         if path.name.endswith(".ckpt"):
             return None if _tensors(path) else "empty"
         if path.name.endswith(".safetensors"):
