@@ -291,8 +291,8 @@ class SliceOptions:
     propagate: Annotated[
         Strategy | None,
         typer.Option(
-            help="Over many slices: 'memory' segments key slices and carries their masks by SAM 2's memory, 'boxes' by "
-            "boxes, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
+            help="Over many slices: 'memory' segments key slices and propagates their masks by SAM 2's memory, 'boxes' "
+            "by boxes, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
             "'memory' where --all or --slices is given; alone it takes all slices.",
             show_default=False,
         ),

@@ -1,4 +1,4 @@
-"""Write a folder under a temporary name and rename it, and remove it so, that a killed run leaves no half folder."""
+"""Write and remove folders by renaming them, so that a killed run leaves no half folder."""
 
 from __future__ import annotations
 

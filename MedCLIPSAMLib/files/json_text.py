@@ -17,7 +17,8 @@ def read_json(path: Path, limit: int = LIMIT) -> Any:
     """Read a JSON file in UTF-8.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is larger than `limit` bytes, or see `parse_json`.
+        InputError: it is a pipe or a device. OSError: it cannot be read.
+        ValueError: it is larger than `limit` bytes, or see `parse_json`.
     """
     check_regular(path)
     with path.open("rb") as file:

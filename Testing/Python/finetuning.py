@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from helpers.datasets import write_caption_set
+from PIL import Image
 
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
@@ -13,6 +15,7 @@ from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import fine_tune
 
 QUICK = FineTuneSettings(base="demo", batch=4, epochs=2, learning_rate=3e-5, crop=0.9, patience=0)
+LONG = "Axial MRI of the brain with a large mass"
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +33,11 @@ def pairs(captions):
 def train(pairs, out, settings=QUICK, **options):
     source = lambda part, crop: lambda size, rank=0, world=1: PairSource(part, size, settings.batch, crop)
     return fine_tune(source(pairs[:20], settings.min_crop), source(pairs[20:], 1.0), settings, out, "cpu", **options)
+
+
+@pytest.fixture(name="folder")
+def image_folder(tmp_path):
+    """Six images, each of another size."""
+    for number in range(6):
+        Image.fromarray(np.full((20 + number, 30, 3), 40 * number, np.uint8)).save(tmp_path / f"image{number}.png")
+    return tmp_path

@@ -1,4 +1,4 @@
-"""Masks carried through a stack, key slices, and a prompt for a whole volume, with the shipped demo models."""
+"""Masks propagated through a stack, key slices, and a prompt for a whole volume, with the shipped demo models."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ def test_masks_of_another_shape_and_unknown_ways_are_refused(segmenter, tumour):
 
 
 def test_a_cancelled_run_ends_between_two_slices(segmenter, tumour):
-    key, carried = widest(tumour), []
-    context = RunContext(is_cancelled=lambda: len(carried) == 2)
+    key, propagated = widest(tumour), []
+    context = RunContext(is_cancelled=lambda: len(propagated) == 2)
     with pytest.raises(Cancelled):
         for k, _ in propagate_masks(
             segmenter, 24, images(tumour), {"t": {key: tumour.lesion_mask[key]}}, context=context
         ):
-            carried.append(k)
-    assert len(carried) == 2
+            propagated.append(k)
+    assert len(propagated) == 2
 
 
 def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
@@ -160,11 +160,11 @@ def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
     assert len(read) <= FIRST_LOOK + 4
 
 
-def test_masks_are_not_carried_past_where_the_prompt_is_present(segmenter, tumour):
+def test_masks_are_not_propagated_past_where_the_prompt_is_present(segmenter, tumour):
     truth, key = tumour.lesion_mask, widest(tumour)
     given = {"t": {key: truth[key]}}
-    carried = propagate_masks(segmenter, len(truth), images(tumour), given, limits=(key - 1, key + 2))
-    assert sorted(k for k, _ in carried) == [key - 1, key + 1, key + 2]
+    propagated = propagate_masks(segmenter, len(truth), images(tumour), given, limits=(key - 1, key + 2))
+    assert sorted(k for k, _ in propagated) == [key - 1, key + 1, key + 2]
     profile = np.array([0, 0.9, 0, 0, 0, 0.2, 0.9, 0.9, 0, 0.9, 0, 0, 0])
     assert _limits(profile, 7, 0.1, 0) == (5, 7)
     assert _limits(profile, 7, 0.1, 1) == (4, 10)
@@ -187,8 +187,8 @@ def test_a_slice_reached_from_two_keys_has_the_better_score_with_its_source_and_
     monkeypatch.setattr(f"{module}.candidates", lambda *_: waiting.pop(0))
     monkeypatch.setattr(f"{module}._segment_slices", lambda s, i, numbers, *_: {k: keys[k] for k in numbers})
     given = lambda objects: next(iter(objects["0"]))
-    carried = lambda s, c, i, objects, *_, **__: ((k, {"0": m}) for k, m in reached[given(objects)].items())
-    monkeypatch.setattr(f"{module}.propagate_masks", carried)
+    propagated = lambda s, c, i, objects, *_, **__: ((k, {"0": m}) for k, m in reached[given(objects)].items())
+    monkeypatch.setattr(f"{module}.propagate_masks", propagated)
     segmenter = SimpleNamespace(settings=SimpleNamespace(presence_threshold=0.5), batch_size=1)
     for order in ([[1], [5], []], [[5], [1], []]):
         waiting[:] = order
@@ -311,7 +311,7 @@ def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, n
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
 @pytest.mark.parametrize("name, plane", [("MR_Gd.nii.gz", "sagittal"), ("CT_pitch.nii.gz", "coronal")])
 def test_real_volumes_are_propagated_on_their_own_grid(segmenter, name, plane):
-    """The demo models know nothing of real images: what counts is that something is carried, and on which grid."""
+    """The demo models know nothing of real images: what counts is that something is propagated, and on which grid."""
     pytest.importorskip("SimpleITK")
     volume = volumes.read_volume(SHARED / name)
     settings, slices = replace(segmenter.settings, presence_threshold=0.0), range(60, 72)
