@@ -8,7 +8,7 @@ from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
 from MedCLIPSAMLib.volumes.dicom_header import SPACINGS, Frame, frames_of, is_directory, no_image, read_header
-from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes
+from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes, slice_notes
 from MedCLIPSAMLib.volumes.dicom_pixels import SCALE, read_voxels, shown_by
 from MedCLIPSAMLib.volumes.dicom_series import choose_series, find_series
 from MedCLIPSAMLib.volumes.dicom_values import comma_notes
@@ -77,6 +77,7 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     notes += comma_notes((keyword, frame.get(keyword)) for frame in frames for keyword in (*SPACINGS, *PLACED, *SCALE))
     part = choose_part(find_parts(frames, where, notes), phase, where, notes)
     ordered, geometry = in_order(part, notes)
+    notes += slice_notes(ordered)
     middle = ordered[len(ordered) // 2]
     array, total = read_voxels(ordered, notes)
     if any("MOSAIC" in frame.image_type for frame in ordered):

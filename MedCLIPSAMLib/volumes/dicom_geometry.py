@@ -109,6 +109,12 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
     """
     frames = list(part.frames)
     rows, columns = pixel_spacing(frames, notes)
+    spaces = {frame.text("FrameOfReferenceUID") for frame in frames} - {""}
+    if len(spaces) > 1:
+        notes.append(
+            f"The images name {len(spaces)} frames of reference: positions of one mean nothing in another, so that "
+            "slices may lie in wrong places."
+        )
     if any(frame.position is None or frame.orientation is None for frame in frames):
         frames, order, heights = order_unplaced(frames)
         step = _own_step(frames[0]) if heights is None else _even_step(heights, notes)

@@ -1,4 +1,4 @@
-"""What files say is part of a series and is not there: files that a DICOMDIR lists, parts of a concatenation."""
+"""What files say is part of a series and is not there: files of a DICOMDIR, parts of a concatenation, slices of PET."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_folder import list_names
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, is_directory, read_header, text
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, STORAGE, Frame, is_directory, object_class, read_header, text
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 DEPTH = 8
 """Maximum number of folders and file in an entry of a DICOMDIR (PS3.10 8.2)."""
 NAME = "DICOMDIR"
+PET = STORAGE + "128"
 
 Listing = Mapping[str, Sequence[tuple[str, Path]]]
 """The UID of a series -> the UID and the path of each of its objects."""
@@ -71,6 +72,17 @@ def concatenation_notes(frames: Sequence[Frame]) -> list[str]:
                 f"of part {', '.join(lost)}. Give the folder with all of them."
             )
     return notes
+
+
+def slice_notes(frames: Sequence[Frame]) -> list[str]:
+    """Say that a stack of PET has fewer slices than its Number of Slices (PS3.3 C.8.9.1), in one sentence or none.
+
+    A single slice is taken for one that was asked for.
+    """
+    declared = max((int(value) for frame in frames for value in frame.numbers("NumberOfSlices")[:1]), default=0)
+    if object_class(frames[0].header) != PET or not 1 < len(frames) < declared:
+        return []
+    return [f"{len(frames)} of {declared} slices that NumberOfSlices states are there: the others are missing."]
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-CT, MR, CR = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1"))
+CT, MR, CR, PET = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128"))
 SEG, RTDOSE, SR, PDF, PR, KO, RTSTRUCT = (
     f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("66.4", "481.2", "88.11", "104.1", "11.1", "88.59", "481.3")
 )

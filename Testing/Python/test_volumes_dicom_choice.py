@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from dicom_made import enhanced, save, slice_at, write_series
+from dicom_made import PET, enhanced, save, slice_at, write_series
 from pydicom.fileset import FileSet
 
 from MedCLIPSAMLib.errors import InputError
@@ -123,6 +123,16 @@ def test_missing_parts_of_a_concatenation_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "2.dcm").unlink()
     assert "2 of 3 files" in read_volume(tmp_path).notes[0] and "part 3" in read_volume(tmp_path).notes[0]
     assert "part 2, 3" in read_volume(tmp_path / "0.dcm").notes[0]
+
+
+def test_slices_that_pet_states_and_that_are_not_there_are_told_of(tmp_path: Path) -> None:
+    for number in range(5):
+        slice_ = slice_at((0, 0, 3 * number), number, SOPClassUID=PET, Modality="PT", NumberOfSlices=5)
+        save(slice_, tmp_path / f"{number}.dcm")
+    assert read_volume(tmp_path).notes == []
+    (tmp_path / "4.dcm").unlink()
+    assert "4 of 5 slices" in read_volume(tmp_path).notes[0]
+    assert "slices" not in str(read_volume(tmp_path / "0.dcm").notes)
 
 
 def test_a_series_of_a_zip_file_is_chosen_for_a_folder_of_outputs(tmp_path: Path) -> None:

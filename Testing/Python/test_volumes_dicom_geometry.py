@@ -85,6 +85,14 @@ def test_missing_slices_and_tilt_are_noted(tmp_path: Path) -> None:
     assert "sideways by 1.6 mm" in note
 
 
+def test_several_frames_of_reference_are_noted(tmp_path: Path) -> None:
+    for number in range(4):
+        frame = {"FrameOfReferenceUID": f"1.2.{number // 2}"}
+        save(slice_at((0, 0, 2 * number), number, **frame), tmp_path / f"{number}.dcm")
+    (note,) = read_volume(tmp_path).notes
+    assert "2 frames of reference" in note
+
+
 def test_rounded_positions_are_even(tmp_path: Path) -> None:
     write_series(tmp_path, [round(0.625 * n, 2) for n in range(20)])
     volume = read_volume(tmp_path)
