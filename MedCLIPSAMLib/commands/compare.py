@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..counted import counted
+from .json_output import print_json
 from .options import AsJson, Overwrite
+from .score_rows import metric_rows, segment_rows
 from .table import print_table
+
+if TYPE_CHECKING:
+    from ..evaluation.compare import PairedDifference
+    from ..evaluation.tables import PairedScores
 
 
 def compare(
@@ -23,44 +28,59 @@ def compare(
 ) -> None:
     """Compare two runs case by case: is the second better than the first, and how sure is that?
 
+    Of several segments each is compared, and over all of them the mean of each case.
+
     Example: medclipsam compare first.csv second.csv --plot pairs.png
     """
-    from rich.table import Table
-
     from ..evaluation.compare import compare_paired
-    from ..evaluation.folders import METRICS
     from ..evaluation.plots import plot_pairs
-    from ..evaluation.tables import paired_values
+    from ..evaluation.tables import pair_scores
     from ..files.outputs import check_outputs
     from ..volumes.write import check_output
 
     if plot is not None:
         check_output(plot, (".png",))
     check_outputs((first, second), (plot,), overwrite)
-    results = {}
-    for metric in METRICS:
-        _, first_values, second_values = paired_values(first, second, metric)
-        results[metric] = compare_paired(first_values, second_values)
-        if metric == "dsc" and plot is not None:
-            plot_pairs(plot, first_values, second_values, (first.stem, second.stem))
+    scores = pair_scores(first, second)
+    if plot is not None:
+        dsc = scores.pairs("dsc")
+        plot_pairs(plot, [one for _, one, _ in dsc], [two for _, _, two in dsc], (first.stem, second.stem))
+    differences: dict[str, dict[str, PairedDifference]] = {}
+    for title, segment in segment_rows(scores.segments):
+        differences[title] = {}
+        for key, (_, metric, unit) in metric_rows(scores.units).items():
+            pairs = scores.pairs(metric, segment, unit)
+            differences[title][key] = compare_paired([one for _, one, _ in pairs], [two for _, _, two in pairs])
     if as_json:
-        print(json.dumps({metric: asdict(result) for metric, result in results.items()}))
-        return
-    table = Table(title=f"{second.stem} minus {first.stem}, case by case")
-    for column in ("", "first", "second", "difference", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"):
-        table.add_column(column, justify="right" if column else "left")
-    for metric, comparison in results.items():
-        means = (f"{comparison.first:.3f}", f"{comparison.second:.3f}", f"{comparison.difference:+.3f}")
-        interval = f"{comparison.low:+.3f} to {comparison.high:+.3f}"
-        table.add_row(
-            metric,
-            *means,
-            interval,
-            f"{comparison.p:.2g}",
-            str(comparison.better),
-            str(comparison.worse),
-            str(comparison.n),
-        )
+        rows = {title: {key: asdict(value) for key, value in row.items()} for title, row in differences.items()}
+        print_json({"differences": rows, "notes": scores.notes})
+    else:
+        _print_table(f"{second.stem} minus {first.stem}, case by case", differences, scores)
+    for note in scores.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _print_table(title: str, differences: dict[str, dict[str, PairedDifference]], scores: PairedScores) -> None:
+    from rich.table import Table
+
+    titles = {key: heading for key, (heading, _, _) in metric_rows(scores.units).items()}
+    table = Table(title=title)
+    headings = ("difference", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases")
+    for heading in ("segment", "metric", "first", "second", *headings):
+        table.add_column(heading, justify="left" if heading in ("segment", "metric") else "right")
+    for segment, row in differences.items():
+        for key, found in row.items():
+            table.add_row(
+                segment,
+                titles[key],
+                f"{found.first:.3f}",
+                f"{found.second:.3f}",
+                f"{found.difference:+.3f}",
+                f"{found.low:+.3f} to {found.high:+.3f}" if math.isfinite(found.low) else "-",
+                f"{found.p:.2g}" if math.isfinite(found.p) else "-",
+                str(found.higher),
+                str(found.lower),
+                str(found.n),
+            )
+        table.add_section()
     print_table(table)
-    if left_out := results["dsc"].n - results["hd95"].n:
-        typer.echo(f"HD95 leaves out {left_out} of {counted(results['dsc'].n, 'case')}, in which a mask is empty.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..counted import counted
+from .json_output import print_json
 from .options import AsJson, Overwrite, Suffix
 from .progress import progress_bar
+from .score_rows import metric_rows, segment_rows
 from .table import print_table
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def evaluate(
     if csv is not None:
         write_csv(evaluation, csv)
     if as_json:
-        typer.echo(json.dumps(_as_dict(evaluation), indent=2))
+        print_json(_as_dict(evaluation))
     else:
         _print_table(evaluation)
     for note in evaluation.notes:
@@ -71,18 +72,8 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _groups(evaluation: Evaluation) -> list[tuple[str, str | None]]:
-    """List (title, segment) of the rows: each segment, and all of them where there are several."""
-    several = len(evaluation.segments) > 1
-    return [(name, name) for name in evaluation.segments] + ([("all", None)] if several else [])
-
-
 def _metrics(evaluation: Evaluation) -> dict[str, tuple[str, str, str | None]]:
-    """Find {key: (title, metric, unit of the scores)} of the rows of a segment; lengths of two units have no mean."""
-    units = evaluation.units
-    distances = {"hd95" if len(units) == 1 else f"hd95_{unit}": (f"HD95, {unit}", "hd95", unit) for unit in units}
-    rows: dict[str, tuple[str, str, str | None]] = {"dsc": ("DSC", "dsc", None), "nsd": ("NSD", "nsd", None)}
-    return rows | distances | {"difference_ml": ("volume difference, ml", "difference_ml", None)}
+    return metric_rows(evaluation.units) | {"difference_ml": ("volume difference, ml", "difference_ml", None)}
 
 
 def _print_table(evaluation: Evaluation) -> None:
@@ -93,7 +84,7 @@ def _print_table(evaluation: Evaluation) -> None:
     table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g} ({' or '.join(evaluation.units)})")
     for heading in ("segment", "metric", "mean", "95 % CI", "sd", "median", "n"):
         table.add_column(heading, justify="left" if heading in ("segment", "metric") else "right")
-    for title, segment in _groups(evaluation):
+    for title, segment in segment_rows(evaluation.segments):
         for name, metric, unit in _metrics(evaluation).values():
             found = evaluation.summary(metric, segment, unit)
             interval = f"{_number(found.low)} to {_number(found.high)}" if math.isfinite(found.low) else "-"
@@ -132,23 +123,18 @@ def _number(value: float) -> str:
 def _as_dict(evaluation: Evaluation) -> dict:
     groups = {
         title: {
-            key: _finite(vars(evaluation.summary(metric, segment, unit)))
+            key: vars(evaluation.summary(metric, segment, unit))
             for key, (_, metric, unit) in _metrics(evaluation).items()
         }
-        for title, segment in _groups(evaluation)
+        for title, segment in segment_rows(evaluation.segments)
     }
     return {
         "tolerance": evaluation.tolerance,
         "summary": groups,
-        "cases": [_finite(vars(score)) for score in evaluation.scores],
+        "cases": [vars(score) for score in evaluation.scores],
         "missing": evaluation.missing,
         "extra": evaluation.extra,
         "extra_segments": evaluation.extra_segments,
         "failed": evaluation.failed,
         "notes": evaluation.notes,
     }
-
-
-def _finite(values: dict) -> dict:
-    """Replace NaN and infinity, which JSON does not have, by null."""
-    return {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in values.items()}

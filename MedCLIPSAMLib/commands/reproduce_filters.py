@@ -70,12 +70,12 @@ def filter_tables(figures: dict) -> tuple[Table, Table]:
         cells = ("{dsc:.3f} ({interval[0]:.3f}-{interval[1]:.3f})".format(**row[of]) for of in MEASURED)
         main.add_row(FILTERS[name], str(row["kept"]), f"{row['labels_dsc']:.3f}", ranked, *cells)
     change = Table(title="Differences of DSC, image by image")
-    for column in ("trained on", "less", "of", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "by seed"):
+    for column in ("trained on", "less", "of", "mean", "95 % interval", "p (Wilcoxon)", "higher", "lower", "by seed"):
         change.add_column(column, justify="left" if column in ("trained on", "less", "of") else "right")
     pairs = product(BASES, rows, MEASURED)
     for base, name, of in (pair for pair in pairs if pair[0] in rows[pair[1]][pair[2]]["less"]):
         found = rows[name][of]["less"][base]
         numbers = f"{found['difference']:+.3f}", f"{found['low']:+.3f} to {found['high']:+.3f}", f"{found['p']:.2g}"
-        counts = str(found["better"]), str(found["worse"]), ", ".join(f"{value:+.3f}" for value in found["by_seed"])
+        counts = str(found["higher"]), str(found["lower"]), ", ".join(f"{value:+.3f}" for value in found["by_seed"])
         change.add_row(FILTERS[name], base, of, *numbers, *counts)
     return main, change

@@ -99,11 +99,11 @@ def weak_tables(figures: dict):
     trained = zip(labels, tasks.values())
     main.add_row("pseudo-labels: found", *(f"{label.get('found', 0)} of {t['cases']['train']}" for label, t in trained))
     change = Table(title="DSC, differences case by case over all tasks")
-    for column in ("", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "cases"):
+    for column in ("", "mean", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"):
         change.add_column(column, justify="right" if column else "left")
     for name, difference in summary["differences"].items():
         interval = f"{difference['low']:+.3f} to {difference['high']:+.3f}"
-        compared = (str(difference[column]) for column in ("better", "worse", "n"))
+        compared = (str(difference[column]) for column in ("higher", "lower", "n"))
         change.add_row(name, f"{difference['difference']:+.3f}", interval, f"{difference['p']:.2g}", *compared)
     review = Table(title="Mean error (1 - DSC) of the weak ensemble after a perfect review of a share of the cases")
     for column in ("first are", *(f"{share:.0%}" for share in (0.0, *SHARES)), "validation, 10%"):

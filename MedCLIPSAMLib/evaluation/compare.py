@@ -20,7 +20,7 @@ class PairedDifference:
         first, second, difference: means.
         low, high: 95 % bootstrap interval of the mean difference; NaN for fewer than two cases.
         p: two-sided Wilcoxon signed-rank test; 1 where no case differs, NaN for fewer than two cases.
-        better, worse: cases in which the second run has the higher, and the lower value.
+        higher, lower: cases in which the second run has the higher, and the lower value.
     """
 
     n: int
@@ -30,8 +30,8 @@ class PairedDifference:
     low: float
     high: float
     p: float
-    better: int
-    worse: int
+    higher: int
+    lower: int
 
 
 def compare_paired(first: ArrayLike, second: ArrayLike) -> PairedDifference:

@@ -223,10 +223,11 @@ def write_csv(evaluation: Evaluation, path: str | Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = (*METRICS, DIFFERENCE)
-    writer.writerow(["case", "segment", *columns, "unit", "note"])
+    writer.writerow(["case", "segment", *columns, "unit", "tolerance", "note"])
     for score in evaluation.scores:
         values = (f"{getattr(score, name):.6g}" for name in columns)
-        writer.writerow([score.case, score.segment, *values, score.unit, score.note])
+        tolerance = f"{evaluation.tolerance:g}"
+        writer.writerow([score.case, score.segment, *values, score.unit, tolerance, score.note])
     with atomic_path(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 

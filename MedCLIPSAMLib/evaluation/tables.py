@@ -1,50 +1,157 @@
-"""Scores by case read back from the tables that `folders.write_csv` writes."""
+"""Scores by case read back from the tables that `folders.write_csv` writes, and two of them paired."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import read_table
 from .folders import METRICS
 
+LENGTHS = ("nsd", "hd95")
+"""Metrics that depend on the unit of lengths."""
+REMEDY = "Write it by medclipsam evaluate --csv."
 
-def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """Read a table of scores as {(case, segment): {metric: value}}.
+Key = tuple[str, str]
+"""Case and segment."""
+Pairs = list[tuple[str, float, float]]
+"""Case, and the values of the two runs."""
 
-    Raises:
-        InputError: unreadable, other columns, a value that is no number, or a case twice.
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """The scores of a segment of a case.
+
+    Attributes:
+        values: by metric.
+        unit: of lengths, "mm" or "pixels".
+        tolerance: of the NSD, in that unit; None where the table does not say it.
     """
-    scores: dict[tuple[str, str], dict[str, float]] = {}
-    for line, row in read_table(path):
-        try:
-            key, values = (row["case"], row["segment"]), {name: float(row[name]) for name in METRICS}
-        except (KeyError, ValueError) as error:
-            raise InputError(
-                f"Expected a table of scores, got line {line} of '{path}': {type(error).__name__}: {error}.",
-                "Write it by medclipsam evaluate --csv.",
-            ) from error
-        if key in scores:
-            raise InputError(f"'{path}' has the case '{key[0]}' twice.", "Keep one line of it.")
-        scores[key] = values
-    if not scores:
-        raise InputError(f"'{path}' holds no scores.", "Write it by medclipsam evaluate --csv.")
-    return scores
+
+    values: dict[str, float]
+    unit: str
+    tolerance: float | None
 
 
-def paired_values(first: Path, second: Path, metric: str) -> tuple[list[tuple[str, str]], list[float], list[float]]:
-    """Pair the cases of two tables and their values, in the same order.
+@dataclass(frozen=True)
+class PairedScores:
+    """Two tables of scores on the same cases.
+
+    Attributes:
+        first, second: rows by case and segment, the same of both.
+        notes: which values cannot be compared, for the user.
+    """
+
+    first: dict[Key, ScoreRow]
+    second: dict[Key, ScoreRow]
+    notes: list[str]
+
+    @property
+    def segments(self) -> list[str]:
+        """Names of the segments, in alphabetical order."""
+        return sorted({segment for _, segment in self.first})
+
+    @property
+    def units(self) -> list[str]:
+        """Units of length that both tables have for a case."""
+        return sorted({row.unit for key, row in self.first.items() if self.second[key].unit == row.unit})
+
+    def pairs(self, metric: str, segment: str | None = None, unit: str | None = None) -> Pairs:
+        """Pair the values of a metric, by case: of a segment, or for None the mean over the segments of each case.
+
+        Segments without a finite value in both runs are left out of the mean, as are values that cannot be compared:
+        lengths in different units, NSD at different tolerances.
+
+        Args:
+            unit: of the lengths; None for all.
+        """
+        found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for key in sorted(self.first):
+            first, second = self.first[key], self.second[key]
+            fits = segment in (None, key[1]) and unit in (None, first.unit)
+            if fits and metric not in _incomparable(first, second):
+                found[key[0]].append((first.values[metric], second.values[metric]))
+        pairs: Pairs = []
+        for case, values in found.items():
+            means = np.mean([pair for pair in values if np.isfinite(pair).all()] or values[:1], axis=0)
+            pairs.append((case, float(means[0]), float(means[1])))
+        return pairs
+
+
+def pair_scores(first: Path, second: Path) -> PairedScores:
+    """Read two tables of scores on the same cases and segments.
 
     Raises:
-        InputError: see `read_scores`; or the tables have other cases.
+        InputError: see `read_scores`; or the tables have other cases or segments.
     """
     first_scores, second_scores = read_scores(first), read_scores(second)
     if first_scores.keys() != second_scores.keys():
         lacking = sorted(first_scores.keys() ^ second_scores.keys())
+        case, segment = lacking[0]
+        path = first if lacking[0] in first_scores else second
         raise InputError(
-            f"In one table only: {counted(len(lacking), 'case')}, such as '{lacking[0][0]}'.",
+            f"In one table only: {counted(len(lacking), 'mask')}, such as '{segment}' of '{case}' in '{path}'.",
             "Score both runs against the same truth: a missing prediction counts as 0 and is not left out.",
         )
-    keys = sorted(first_scores)
-    return keys, [first_scores[key][metric] for key in keys], [second_scores[key][metric] for key in keys]
+    pairs = [(row, second_scores[key]) for key, row in first_scores.items()]
+    units = sum(row.unit != other.unit for row, other in pairs)
+    tolerances = sum("nsd" in _incomparable(row, other) for row, other in pairs) - units
+    notes = []
+    infinite = sum(not np.isfinite((row.values["hd95"], other.values["hd95"])).all() for row, other in pairs)
+    if infinite:
+        notes.append(f"HD95 leaves out {infinite} of {counted(len(pairs), 'mask')}, where one is empty or missing.")
+    if units:
+        notes.append(
+            f"NSD and HD95 leave out {units} of {counted(len(pairs), 'mask')}, whose lengths are in mm in one table "
+            "and in pixels in the other."
+        )
+    if tolerances:
+        notes.append(f"NSD leaves out {tolerances} of {counted(len(pairs), 'mask')}, scored at other tolerances.")
+    return PairedScores(first_scores, second_scores, notes)
+
+
+def read_scores(path: Path) -> dict[Key, ScoreRow]:
+    """Read a table of scores by case and segment.
+
+    Raises:
+        InputError: unreadable, other columns, a value that is no number, or a case twice.
+    """
+    scores: dict[Key, ScoreRow] = {}
+    for line, row in read_table(path):
+        lacking = next((name for name in ("case", "segment", *METRICS) if name not in row), None)
+        if lacking is not None:
+            raise InputError(f"Expected a table of scores, got '{path}' without a column '{lacking}'.", REMEDY)
+        key = (row["case"], row["segment"])
+        values = {name: _number(row[name], f"'{name}' in line {line} of '{path}'") for name in METRICS}
+        if key in scores:
+            raise InputError(f"'{path}' has '{key[1]}' of the case '{key[0]}' twice.", "Keep one line of it.")
+        tolerance = row.get("tolerance")
+        scores[key] = ScoreRow(
+            values,
+            row.get("unit") or "mm",
+            _number(tolerance, f"'tolerance' in line {line} of '{path}'") if tolerance else None,
+        )
+    if not scores:
+        raise InputError(f"'{path}' holds no scores.", REMEDY)
+    return scores
+
+
+def _number(text: str, where: str) -> float:
+    """Read a number, also with the decimal comma that spreadsheets of many countries write."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError as error:
+        raise InputError(f"Expected a number as {where}, got '{text}'.", REMEDY) from error
+
+
+def _incomparable(first: ScoreRow, second: ScoreRow) -> tuple[str, ...]:
+    """Name the metrics whose values of two rows do not mean the same."""
+    if first.unit != second.unit:
+        return LENGTHS
+    known = None not in (first.tolerance, second.tolerance)
+    return ("nsd",) if known and first.tolerance != second.tolerance else ()

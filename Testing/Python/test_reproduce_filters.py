@@ -80,7 +80,7 @@ def test_the_summary_pairs_images_and_averages_seeds():
     assert found["all"]["labels_dsc"] == pytest.approx(0.5) and found["score"]["labels_dsc"] == pytest.approx(0.7)
     assert found["all"]["rank_correlation"] is None and found["score"]["rank_correlation"] == pytest.approx(1)
     difference = found["score"]["ensemble"]["less"]["all"]
-    assert difference["difference"] == pytest.approx(0.05) and (difference["better"], difference["worse"]) == (1, 0)
+    assert difference["difference"] == pytest.approx(0.05) and (difference["higher"], difference["lower"]) == (1, 0)
     assert found["score"]["last"]["less"]["all"]["by_seed"] == pytest.approx([0.1, 0.0])
 
 
