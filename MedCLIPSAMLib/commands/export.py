@@ -37,7 +37,8 @@ class CaseOptions:
     """The images that become cases, and their prompts."""
 
     prompts: Annotated[
-        Path | None, typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, or "label: prompt" a line.')
+        Path | None,
+        typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, a CSV, or "label: prompt" a line.'),
     ] = None
     include: Annotated[
         list[str],
@@ -58,13 +59,16 @@ class CaseOptions:
         """
         from ..errors import InputError
         from ..export.cases import find_cases
-        from ..export.prompt_file import read_prompts
+        from ..export.prompt_file import check_are_labels, read_prompts
         from ..tasks.prompts import parse_prompts
 
         if text.prompt and self.prompts:
             raise InputError("Both -p and --prompts were given.", "Give one of them.")
         prompts = read_prompts(self.prompts) if self.prompts else parse_prompts(text.prompt)
-        return find_cases(inputs, prompts, series.series, series.phase, self.include, self.exclude, text.negative)
+        cases = find_cases(inputs, prompts, series.series, series.phase, self.include, self.exclude, text.negative)
+        if self.prompts:
+            check_are_labels(prompts, [case.image for case in cases], self.prompts)
+        return cases
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,19 @@ class EngineOptions:
     ] = None
 
     def start(self, models: ModelOptions, settings: Settings) -> Engine:
-        """Load the models here, or have a cluster load them."""
+        """Load the models here, or have a cluster load them.
+
+        Raises:
+            InputError: an option of a cluster is given without one; or see `load_segmenter`.
+        """
+        from ..errors import InputError
+
         if self.engine is EngineName.local:
+            for option, value in (("--workers", self.workers), ("--ray-address", self.address)):
+                if value is not None:
+                    raise InputError(
+                        f"{option} is of a Ray cluster, and the engine is this machine.", "Add --engine ray."
+                    )
             from ..export.engines import LocalEngine
 
             return LocalEngine(models.load(settings))
@@ -158,7 +173,9 @@ def export(
     stages: OptionalStages,
     presence: Presence = None,
     anonymous: Anonymous = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing else.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cases and their prompts, and do nothing else.")
+    ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Process failed cases again.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -195,7 +212,7 @@ def export(
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise
-    _say_outcome(out, len(cases), len(done), counts, as_json)
+    _say_outcome(out, len(cases), len(done), counts, settings.keep_empty, as_json)
 
 
 def _list_cases(cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bool, as_json: bool) -> None:
@@ -224,20 +241,26 @@ def _list_cases(cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bo
         print(json.dumps({"cases": rows}, indent=1))
         return
     words = {"new": "", "there": ", in the dataset already", "again": ", done again"}
+    prompts = list(dict.fromkeys(tuple(case.prompts.items()) for case in cases))
+    shown = lambda pairs: ", ".join(f'{label}: "{prompt}"' for label, prompt in pairs)
+    if len(prompts) == 1:
+        typer.echo(f"Prompts: {shown(prompts[0])}.")
     for case in cases:
         series = f" (series {case.series})" if case.series else ""
-        typer.echo(f"{case.name}: {case.image}{series}{words[state(case.name)]}")
+        own = f", {shown(case.prompts.items())}" if len(prompts) > 1 else ""
+        typer.echo(f"{case.name}: {case.image}{series}{own}{words[state(case.name)]}")
     there = len(cases) - len(todo)
     known = f": {there} there, {len(todo)} to do" if there else ""
     typer.echo(f"{counted(len(cases), 'case')}{known}; nothing was done.")
 
 
-def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], as_json: bool) -> None:
+def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], keep_empty: bool, as_json: bool) -> None:
     """Print how many cases have each status, and which failed.
 
     Args:
         count, done: of the cases of this command, and of those that it has segmented.
         counts: of the dataset's cases, by status.
+        keep_empty: empty cases are in the dataset.
 
     Raises:
         typer.Exit: with 1 where cases failed, with 0 else.
@@ -267,6 +290,9 @@ def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], as_js
     total, before = sum(counts.values()), f", {count - done} there before" if count > done else ""
     here = "" if done == total else f" done{before}; the dataset holds {total}"
     typer.echo(f"{counted(done, 'case')}{here}: {by_status}.")
+    if not counts.get("found") and not (keep_empty and counts.get("empty")):
+        typer.echo("The dataset holds no image: try another prompt, a lower --presence or fewer filters.")
+        raise typer.Exit(int("failed" in counts))
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )
@@ -275,22 +301,19 @@ def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], as_js
 
 def strike(
     dataset: Annotated[Path, typer.Argument(help="Folder that medclipsam export wrote.", show_default=False)],
-    names: Annotated[Path, typer.Argument(help="The list that the report saved, a case a line.", show_default=False)],
+    names: Annotated[
+        Path,
+        typer.Argument(
+            help="The list that the report saved, a case a line, or a CSV with a column case.", show_default=False
+        ),
+    ],
 ) -> None:
     """Strike the cases of a list out of a dataset, and restore those that are no longer on it.
 
     Example: medclipsam strike Dataset101_BrainTumor struck.txt
     """
-    from ..errors import InputError
+    from ..export.strike import read_list
     from ..export.strike import strike as run
-    from ..files.regular import check_regular
 
-    check_regular(names)
-    try:
-        listed = names.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The list '{names}' cannot be read: {error}.", "Give the file that the report saved."
-        ) from error
-    struck, restored = run(dataset, listed)
+    struck, restored = run(dataset, read_list(names))
     typer.echo(f"{counted(struck, 'case')} struck out, {restored} put back.")

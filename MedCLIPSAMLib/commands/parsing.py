@@ -45,6 +45,7 @@ def parse_numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
     try:
         return [kind(part) for part in text.split(",") if part.strip()]
     except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
         raise InputError(
-            f"Expected numbers for {option}, got '{text}'.", "Write them with commas, such as 7,8,9."
+            f"Expected {what} for {option}, got '{text}'.", "Write them with commas, such as 7,8,9."
         ) from None

@@ -58,6 +58,8 @@ class TrainOptions:
         defaults = SHORT if self.short else TrainSettings()
         options = {name: getattr(self, name) for name in ("cycles", "epochs", "keep", "iterations")}
         options |= {"learning_rate": self.lr, "decay": self.decay}
+        if self.keep is None and self.epochs is not None:
+            options["keep"] = min(defaults.schedule.keep, self.epochs)
         options["falling"] = RELEASED.falling if self.decay == RateDecay.TRAINING else None
         return replace(
             defaults,

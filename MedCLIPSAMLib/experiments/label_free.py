@@ -48,11 +48,12 @@ class Space:
     steps: tuple[int, int] = (5, 20)
 
     def __post_init__(self) -> None:
-        if not self.layers or not 0 < self.betas[0] <= self.betas[1] or not 1 <= self.steps[0] <= self.steps[1]:
-            raise InputError(
-                f"Expected layers, betas above 0, steps from 1 on; got {self.layers}, {self.betas} and {self.steps}.",
-                "Give the min and max of betas and of steps.",
-            )
+        if not self.layers:
+            raise InputError("Expected at least one block to try, got none.", "Name blocks of the model.")
+        if not 0 < self.betas[0] <= self.betas[1]:
+            raise InputError(f"Expected weights of compression above 0, got {self.betas[0]:g} to {self.betas[1]:g}.")
+        if not 1 <= self.steps[0] <= self.steps[1]:
+            raise InputError(f"Expected numbers of steps from 1 on, got {self.steps[0]} to {self.steps[1]}.")
 
 
 @dataclass(frozen=True)

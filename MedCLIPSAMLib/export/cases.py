@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import read_table
 from ..files.regular import check_regular
@@ -34,6 +35,7 @@ DICOM_SUFFIXES = (".dcm", ".ima")
 SEGMENTATION = ".seg.nrrd"
 OF_MACOS = "._"
 """Beginning of the names of files in which macOS keeps what other disks cannot hold of a file."""
+PATTERNS = "Change the patterns: '*.JPG' does not fit 'a.jpg', and '*/a.jpg' no image of the folder itself."
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -130,7 +132,7 @@ def find_cases(
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
         cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
         if not cases:
-            raise InputError(f"No image of '{inputs}' fits --include and --exclude.", "Change the patterns.")
+            raise InputError(f"No image of '{inputs}' fits --include and --exclude.", PATTERNS)
         return cases
     if not inputs.exists():
         raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv) or an image.")
@@ -187,8 +189,11 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
         found = _without_masks(found, segmentations)
     taken = [path for path in found if choice.takes(path[0])]
     if not taken:
+        if found:
+            raise InputError(
+                f"None of the {counted(len(found), 'image')} in '{folder}' fits --include and --exclude.", PATTERNS
+            )
         which = f" of the DICOM series '{choice.series}'" if choice.series else ""
-        which += " that --include and --exclude take" if found else ""
         raise InputError(f"'{folder}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
     return taken
 

@@ -62,8 +62,7 @@ def export(
         names = key.number([(case.image, case.series) for case in cases])
         cases = [replace(case, name=name) for case, name in zip(cases, names)]
     _check_names(cases)
-    labels = list(dict.fromkeys(label for case in cases for label in case.prompts))
-    check_labels(labels)
+    labels = _labels(cases)
     manifest = Manifest(out, _describe_request(cases, engine, settings, labels) | ({"anonymous": True} if key else {}))
     started = time.monotonic()
     try:
@@ -114,6 +113,10 @@ def _check_names(cases: Sequence[Case]) -> None:
         raise InputError("Two cases have the same name.", "Give each a different name.")
 
 
+def _labels(cases: Sequence[Case]) -> list[str]:
+    return list(dict.fromkeys(label for case in cases for label in case.prompts))
+
+
 def _say_other_folder(cases: Sequence[Case], images: ImageNames, context: RunContext) -> None:
     """Notify where the dataset has images, and these come from other folders."""
     now = {str(case.folder.resolve()) for case in cases}
@@ -128,10 +131,11 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
     """Refuse an invalid export before models are loaded for it; see `export` for the arguments.
 
     Raises:
-        InputError: the folder's name, or an image by its header, does not fit the format. OutputError: the key lies in
-            the dataset, or its format holds the patient's identity.
+        InputError: the folder's name, a label, or an image by its header, does not fit the format.
+        OutputError: the key lies in the dataset, or its format holds the patient's identity.
     """
     check_folder(out, settings.form)
+    check_labels(_labels(cases))
     check_slices(settings.form, cases, settings.min_expected_dsc)
     check_dicom_cases(settings.form, cases)
     if key is None:

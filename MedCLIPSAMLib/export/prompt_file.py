@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import InputError
+from ..files.csv_text import read_table
 from ..files.json_text import parse_json
-from ..files.regular import check_regular
+from ..files.text_file import read_text
 
 
 def read_prompts(path: Path) -> dict[str, str]:
-    """Read prompts by label: a JSON object {label: prompt}, or a text file with a prompt, or "label: prompt", a line.
+    """Read prompts by label.
+
+    From a JSON object {label: prompt}, a table (.csv, .tsv) with the columns label and prompt, or a text file with a
+    prompt, or "label: prompt", a line.
 
     Raises:
         InputError: unreadable, empty, of another shape, or a label twice.
     """
-    check_regular(path)
+    pairs = _pairs(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            found = parse_json(text)
-            if not isinstance(found, dict) or not all(isinstance(prompt, str) for prompt in found.values()):
-                raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
-            pairs = list(found.items())
-        else:
-            lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-            cut = [line.partition(":") for line in lines]
-            pairs = [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]
         "".join(label + prompt for label, prompt in pairs).encode()  # unpaired surrogates, which JSON can hold
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
         raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
     if len({label for label, _ in pairs}) < len(pairs):
         raise InputError(f"'{path}' has the same label twice.", "Give each structure once.")
     return dict(pairs)
+
+
+def check_are_labels(prompts: Mapping[str, str], images: Iterable[Path], path: Path) -> None:
+    """Refuse a file of prompts by image, whose names would become labels of every image.
+
+    Raises:
+        InputError: naming one.
+    """
+    names = {image.name for image in images}
+    stems = {name.split(".")[0] for name in names}
+    found = [label for label in prompts if label in names or (len(prompts) > 1 and label in stems)]
+    if found:
+        raise InputError(
+            f"Expected prompts by label in '{path}', got one of the image '{found[0]}'.",
+            "Give prompts of single images as a CSV with the columns image and prompt, in place of the folder.",
+        )
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        rows = [row for _, row in read_table(path)]
+        if rows and not {"label", "prompt"} <= rows[0].keys():
+            raise InputError(
+                f"Expected the columns label and prompt in '{path}', got {', '.join(rows[0])}.",
+                "A table of prompts by image is given in place of the folder of images.",
+            )
+        return [(row["label"].strip(), row["prompt"].strip()) for row in rows]
+    text = read_text(path)
+    if suffix == ".json":
+        try:
+            found = parse_json(text)
+        except ValueError as error:
+            raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
+        if not isinstance(found, dict) or not all(isinstance(prompt, str) for prompt in found.values()):
+            raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
+        return list(found.items())
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    cut = [line.partition(":") for line in lines]
+    return [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]

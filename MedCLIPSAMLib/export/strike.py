@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ..counted import counted
 from ..errors import InputError, OutputError
+from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import read_json
+from ..files.text_file import read_text
 from .dataset import check_folder
 from .manifest import REQUEST, Manifest
 from .upkeep import refresh, write_struck
@@ -35,7 +37,10 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         names = set(names)
         unknown = sorted(names - manifest.records.keys())
         if unknown:
-            raise InputError(f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).")
+            raise InputError(
+                f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).",
+                "Write a case of its manifest.jsonl a line.",
+            )
         out = back = 0
         for name, record in manifest.records.items():
             for file in record["files"]:
@@ -53,3 +58,21 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         raise OutputError(f"'{dataset}' cannot be written: {error.strerror}.", "Check the permissions.") from error
     finally:
         manifest.close()
+
+
+def read_list(path: Path) -> list[str]:
+    """Read the names of cases: one a line, lines that begin with # left out, or the column `case` of a table.
+
+    Raises:
+        InputError: it cannot be read, or is a table of all cases with a column `struck`.
+    """
+    lines = [line for line in read_text(path).split("\n") if line.strip() and not line.lstrip().startswith("#")]
+    columns = [name.strip().lower() for name in lines[0].split(delimiter_of(lines[0]))] if lines else []
+    if "case" not in columns:
+        return [name for line in lines for name in line.split()]
+    if "struck" in columns:
+        raise InputError(
+            f"Expected a list of cases, got '{path}', a table of those that are struck out and those that are not.",
+            "Give the list that medclipsam weak disagree wrote beside it.",
+        )
+    return [row["case"].strip() for _, row in read_rows("\n".join(lines), path)]

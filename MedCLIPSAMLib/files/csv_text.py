@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import InputError
-from .regular import check_regular
+from .text_file import read_text
 
 
 def delimiter_of(line: str) -> str:
@@ -22,12 +22,7 @@ def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
     Raises:
         InputError: it cannot be read; or see `read_rows`.
     """
-    check_regular(table)
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
-    return read_rows(text, table)
+    return read_rows(read_text(table), table)
 
 
 def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:

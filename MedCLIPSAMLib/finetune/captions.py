@@ -11,11 +11,11 @@ These are read by the names of their columns or fields:
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import parse_json
+from ..files.text_file import read_text
 from .caption_text import MIN_CHARACTERS, usable_captions
 
 IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
@@ -31,6 +32,7 @@ PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subj
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
 """Suffixes tried for a name without one."""
 
+EXAMPLE = '{"image": "a.png", "caption": "A brain MRI with a tumor"}'
 UNKNOWN_PATIENTS = frozenset(("nan", "none", "null", "<na>"))
 """What other programs write where a patient is unknown."""
 
@@ -98,8 +100,8 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         raise InputError(f"The folder of images '{folder}' does not exist.", "Choose another one.")
     try:
         rows = list(_rows(table))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"'{table}' cannot be read: {error}.", "It must be UTF-8, CSV or JSON lines.") from error
+    except ValueError as error:
+        raise InputError(f"'{table}' cannot be read: {error}.", "Give CSV, JSON, or JSON lines.") from error
     if not rows:
         raise InputError(f"'{table}' holds no rows.", "Give a table of images and captions.")
     image_field, caption_field = (_field(table, rows, names) for names in (IMAGE_FIELDS, CAPTION_FIELDS))
@@ -165,17 +167,15 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
 
 def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     """Yield rows as fields by lower-case name; nested fields as outer.inner."""
-    text = table.read_text(encoding="utf-8-sig")
+    text = read_text(table)
     if table.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-        parse = partial(parse_json, constants=True)
-        records = parse(text) if table.suffix.lower() == ".json" else map(parse, filter(str.strip, text.split("\n")))
-        if isinstance(records, dict):
-            records = [{"image": name, "caption": caption} for name, caption in records.items()]
-        if not isinstance(records, list | map):
-            raise InputError(f"'{table}' holds {repr(records)[:60]}, no list of records.", "See docs/finetune.md.")
-        for record in records:
+        for where, record in _records(text, table):
             if not isinstance(record, dict):
-                raise InputError(f"Expected records in '{table}', got {str(record)[:60]!r}.", "See docs/finetune.md.")
+                raise InputError(
+                    f"Expected an object with an image and a caption as {where} of '{table}', got "
+                    f"{json.dumps(record)[:60]}.",
+                    f"Write {EXAMPLE}.",
+                )
             yield flatten(record)
         return
     lines = text.split("\n")
@@ -191,6 +191,26 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
             f"Name the columns in the first, such as {IMAGE_FIELDS[0]} and {CAPTION_FIELDS[0]}.",
         )
     yield from (row for _, row in rows)
+
+
+def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the records of JSON or JSON lines, and the place of each for messages."""
+    if table.suffix.lower() != ".json":
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                try:
+                    yield f"line {number}", parse_json(line, constants=True)
+                except ValueError as error:
+                    raise ValueError(f"line {number}: {error}") from error
+        return
+    records = parse_json(text, constants=True)
+    if isinstance(records, dict):
+        records = [{"image": name, "caption": caption} for name, caption in records.items()]
+    if not isinstance(records, list):
+        raise InputError(
+            f"Expected a list of records in '{table}', got {json.dumps(records)[:60]}.", f"Write [{EXAMPLE}]."
+        )
+    yield from ((f"record {number}", record) for number, record in enumerate(records, 1))
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Any]:

@@ -196,8 +196,9 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
         context.notify(f"Left out as unreadable: {counted(len(unreadable), 'image')}; see {out / DROPPED}.")
     dropped += found.dropped + unreadable
     if len({pair.caption for pair in pairs}) < 2:
+        all_same = ", which all say the same" if len(pairs) > 1 else ""
         raise InputError(
-            f"'{table}' holds {len(pairs)} usable pairs and they all say the same.",
+            f"Expected at least two captions in '{table}', got {counted(len(pairs), 'usable pair')}{all_same}.",
             "Captions must differ: the model learns to tell them apart.",
         )
     return replace_fields(found, pairs=pairs)

@@ -314,6 +314,12 @@ def test_prompts_come_from_text_or_json(tmp_path):
     (tmp_path / "p.json").write_text('["brain tumor"]')
     with pytest.raises(InputError, match="no object"):
         read_prompts(tmp_path / "p.json")
+    (tmp_path / "p.csv").write_text("label;prompt\ntumor;brain tumor, bright\n")
+    assert read_prompts(tmp_path / "p.csv") == {"tumor": "brain tumor, bright"}
+    (tmp_path / "p.tsv").write_text("image\tprompt\na.png\tbrain tumor\n")
+    with pytest.raises(InputError, match="columns label and prompt in .*got image, prompt.*in place of the folder"):
+        read_prompts(tmp_path / "p.tsv")
+    (tmp_path / "p.csv").unlink()
     with pytest.raises(InputError, match="No prompts"):
         find_cases(tmp_path, None)
     with pytest.raises(InputError, match="holds no images"):

@@ -26,7 +26,7 @@ from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.known import Sources
 from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.prompt_file import read_prompts
-from MedCLIPSAMLib.export.strike import strike
+from MedCLIPSAMLib.export.strike import read_list, strike
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.worker.exporting import export_dataset
 from MedCLIPSAMLib.worker.protocol import Message
@@ -171,8 +171,43 @@ def test_a_dry_run_lists_what_the_run_would_do(folder, run, monkeypatch):
     assert (
         f"c: {folder / 'c.png'}, in the dataset already\n" in text
         and "3 cases: 1 there, 2 to do; nothing was done." in text
+        and 'Prompts: tumor: "brain tumor".\n' in text
     )
     assert run(*ask)[0] == 0 and read_records(out).keys() == {"a_b", "c", new}
+
+
+def test_a_dry_run_refuses_what_the_run_would(folder, run):
+    prompts = folder.parent / "p.json"
+    ask = ("export", folder, "--prompts", prompts, "-o", folder.parent / "Dataset101_Head", "--dry-run")
+    for text, message in (
+        ('{"background": "brain tumor"}', "'background' cannot be a label"),
+        ('{"c.png": "brain tumor", "x": "head"}', "got one of the image 'c.png'"),
+        ('{"c": "brain tumor", "a b": "head"}', "got one of the image 'c'"),
+    ):
+        prompts.write_text(text)
+        code, _, err = run(*ask)
+        assert code == 2 and message in err
+    code, _, err = run(*ask[:2], "-p", "tumor", *ask[4:], "--exclude", "*")
+    assert code == 2 and "None of the 2 images" in err
+    code, _, err = run(*ask[:2], "-p", "tumor", *ask[4:-1], "--workers", "2")
+    assert code == 2 and "--workers is of a Ray cluster" in err
+
+
+def test_an_export_that_finds_nothing_says_what_to_try(folder, run, monkeypatch):
+    monkeypatch.setattr(EngineOptions, "start", lambda *_: Engine())
+    for path in folder.glob("*.png"):
+        image(path, 0)
+    code, text, _ = run("export", folder, "-p", "tumor: brain tumor", "-o", folder.parent / "Dataset101_Head")
+    assert code == 0 and "2 cases: 2 empty" in text and "a lower --presence" in text and "strike" not in text
+
+
+def test_a_list_to_strike_may_be_a_table(tmp_path):
+    for text in ("# bad\na_b\nc\n", "case\na_b\nc\n", "Case;dsc\na_b;0,3\nc;0,2\n"):
+        (tmp_path / "list.txt").write_text(text)
+        assert read_list(tmp_path / "list.txt") == ["a_b", "c"]
+    (tmp_path / "agreement.csv").write_text("case,dsc,struck,trusted\na_b,0.1,1,0\nc,0.9,0,0\n")
+    with pytest.raises(InputError, match="got '.*agreement.csv', a table.*Give the list"):
+        read_list(tmp_path / "agreement.csv")
 
 
 def test_what_is_there_twice_by_links_is_one_case(folder):

@@ -129,10 +129,12 @@ def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
         ("a.csv", f"image0.png,{LONG}\n", "line with the names of the columns.*got one line"),
         ("a.json", '{"image0.png": {"en": "x"}}', "no pair that can be used.*captions are no text"),
         ("a.jsonl", "{not json", "cannot be read"),
-        ("a.jsonl", "[1, 2]\n", "Expected records"),
-        ("a.json", "5", "holds 5, no list"),
-        ("a.json", "null", "holds None, no list"),
-        ("a.json", '"image0.png"', "holds 'image0.png', no list"),
+        ("a.jsonl", '\n{"image": "a", "caption": "b"}\n[1, 2]\n', r"as line 3 of .*got \[1, 2\]"),
+        ("a.jsonl", '{"image": "a", "caption": "b"}\n{x}\n', "line 2: Expecting property name"),
+        ("a.jsonl", "null\n", "line 1 of .*got null"),
+        ("a.json", "5", "list of records .*got 5"),
+        ("a.json", "null", "list of records .*got null"),
+        ("a.json", '"image0.png"', 'list of records .*got "image0.png"'),
         ("a.json", "9" * 5000, "cannot be read"),
         ("a.json", "[" * 100_000, "cannot be read"),
         ("a.csv", "image,caption\nimage0.png,short\n", "no pair that can be used.*less than 20"),
@@ -146,6 +148,15 @@ def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
 def test_tables_that_cannot_be_used_are_refused(folder, name, text, message):
     with pytest.raises(InputError, match=message):
         read_captions(table(folder, name, text))
+
+
+def test_tables_of_excel_are_read_and_other_encodings_refused_by_line(folder):
+    text = f"image\tcaption\r\nimage0.png\t{LONG} Größe 3 cm\r\n"
+    (folder / "unicode.txt").write_bytes(text.encode("utf-16"))
+    assert read_captions(folder / "unicode.txt").pairs[0].caption == f"{LONG} Größe 3 cm"
+    (folder / "latin.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match="UTF-8, got other bytes in line 2 of '.*latin.csv'.*CSV UTF-8"):
+        read_captions(folder / "latin.csv")
 
 
 @pytest.mark.parametrize("sign", ["\u2028", "\x0b", "\x85"])

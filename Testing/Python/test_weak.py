@@ -17,6 +17,7 @@ import torch
 from helpers.weak import command, lungs, write_dataset
 
 from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.commands.weak import TrainOptions
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError, from_system
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.manifest import read_records
@@ -49,6 +50,15 @@ def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
     assert paper.files()[0] == "cycle1_epoch0191.safetensors" and paper.files()[-1] == "cycle3_epoch0200.safetensors"
     with pytest.raises(InputError, match="at most 5 checkpoints"):
         Schedule(epochs=5, keep=6)
+
+
+def test_few_epochs_keep_as_many_checkpoints_unless_told_otherwise():
+    assert TrainOptions(short=True, epochs=2, cycles=1).settings().schedule.keep == 2
+    assert (
+        TrainOptions(epochs=6).settings().schedule.keep == 6 and TrainOptions(epochs=50).settings().schedule.keep == 10
+    )
+    with pytest.raises(InputError, match="at most 2 checkpoints of a cycle"):
+        TrainOptions(epochs=2, keep=3).settings()
 
 
 def test_a_seed_goes_to_the_trainer_by_the_plans_and_without_one_they_hold_none(tmp_path):

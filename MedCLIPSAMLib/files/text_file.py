@@ -1,0 +1,34 @@
+"""Text files that people give: tables, prompts, lists."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from ..errors import InputError
+from .regular import check_regular
+
+
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8, or in UTF-16 with a byte order mark, as Excel's "Unicode Text"; line ends are line feeds.
+
+    Raises:
+        InputError: it is no file, cannot be read, or has another encoding.
+    """
+    check_regular(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"'{path}' cannot be read: {error.strerror}.", "Check the path and the permissions."
+        ) from error
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"Expected text in UTF-8, got other bytes in line {line} of '{path}'.",
+            "Save it anew in UTF-8; Excel calls that 'CSV UTF-8'.",
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
