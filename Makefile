@@ -21,11 +21,13 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
 
-# Each suite in a process of its own: slicer-core and a stand-in of Slicer's widgets do not go together. The tests of the
-# engine, file by file, in two processes of a thread each, which is faster than one after the other on two cores.
+# Each suite in processes of its own: slicer-core and a stand-in of Slicer's widgets do not go together. The large ones,
+# file by file, in two processes of a thread each, which is faster than one after the other on two cores.
+TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.installed-test
 	@failed=; for suite in $(SUITES); do \
-	    echo "== $$suite"; options=; [ $$suite != Testing/Python ] || options="-n 2 --dist loadfile"; \
+	    echo "== $$suite"; options=; \
+	    case $$suite in Testing/Python|Testing/Panel) options="$(TWO_PROCESSES)";; esac; \
 	    OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -rs $$options $$suite || failed="$$failed $$suite"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
@@ -36,7 +38,7 @@ check: .venv/.installed-dev
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 coverage: .venv/.installed-test .venv/.installed-dev
-	.venv/bin/python -m pytest -q -n 2 --dist loadfile Testing/Python --cov --cov-report=term:skip-covered
+	.venv/bin/python -m pytest -q $(TWO_PROCESSES) Testing/Python --cov --cov-report=term:skip-covered
 
 samples: .venv/.installed
 	.venv/bin/python -c 'from MedCLIPSAMLib.phantoms.samples import write_samples; write_samples()'

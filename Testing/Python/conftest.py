@@ -14,6 +14,9 @@ pytest.register_assert_rewrite("helpers")
 from helpers.command_line import run  # noqa: E402, F401  # a fixture
 from helpers.worker import images, segmenter, shared, worker  # noqa: E402, F401  # fixtures
 
+LONG = {f"test_{name}.py" for name in ("weak_ended", "ray_engine", "package", "weak", "resume", "names_of_bytes")}
+"""Files of few but long tests, which begin first, so that no process ends long after the other."""
+
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
@@ -33,6 +36,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "gpu" or not collection_path.match("test_*.py"):
         return None
     return "pytest.mark.gpu" not in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="session")
