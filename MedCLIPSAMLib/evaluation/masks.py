@@ -20,8 +20,8 @@ from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.segmentation import read_segmentation
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
-JPEG = (".jpg", ".jpeg")
-RASTER_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *JPEG)
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+RASTER_MASK_SUFFIXES = (".png", ".bmp", ".dib", ".tif", ".tiff", *JPEG)
 MASK_SUFFIXES = (".nrrd", ".nhdr", ".nii.gz", ".nii", *PAIR_SUFFIXES, ".mha", ".mhd", *RASTER_MASK_SUFFIXES)
 WHITE = (255, 65535)
 """The value of a mask image of 8 and of 16 bits."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from .. import __version__
 from ..errors import InputError
@@ -17,22 +19,13 @@ from ..volumes import Segment, Volume
 from ..volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
 from ..volumes.terminology import NO_CODE, TISSUE
 from .cases import Case
+from .dicom_source import source_slices
 
 SHOWN = 3
 """Maximum number of names in a message."""
 MAKER, PROGRAM = "MedCLIPSAM contributors", "MedCLIPSAM"
-IDENTITY = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
-"""Elements on patient and study that DICOM objects need, also where they are empty."""
+UNICODE = "ISO_IR 192"
+"""The character set of what is written, UTF-8: labels are in any language."""
 
 
 def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
@@ -46,6 +39,13 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         InputError: the volume did not come from DICOM, the series cannot be referred to (highdicom
             says why), or highdicom is not installed. OutputError: the file cannot be written.
     """
+    made = _make(segments, volume, source_slices(volume))
+    with atomic_path(path) as temporary:
+        made.save_as(str(temporary))
+
+
+def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]) -> Any:
+    """Make the object of segments on some slices of a volume; see `write_dicom_seg`."""
     try:
         import highdicom
     except ImportError as error:
@@ -53,13 +53,12 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
             f"DICOM SEG needs packages that are not installed: {error.name}.", "pip install 'medclipsam[dicom]'"
         ) from error
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
-    slices = source_slices(volume)
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
     pixels = np.stack([segment.mask for segment in shown], -1)
     try:
         # The user of an export need not see warnings on patients' names in the series.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
-            segmentation = highdicom.seg.Segmentation(
+            return highdicom.seg.Segmentation(
                 source_images=slices,
                 pixel_array=pixels,
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
@@ -73,11 +72,14 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
                 software_versions=__version__,
                 device_serial_number="0",
                 series_description="Segmentation, for research, not for diagnosis",
+                content_label=PROGRAM.upper(),
+                specific_character_set=UNICODE,
             )
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"No DICOM SEG can be made for '{volume.path}': {error}.", "Use another format.") from error
-    with atomic_path(path) as temporary:
-        segmentation.save_as(str(temporary))
+        # highdicom knows the classes of the standard, and looks what they hold up by them.
+        is_class = isinstance(error, KeyError) and error.args[:1] == (slices[0].SOPClassUID,)
+        reason = f"its class of objects, {slices[0].SOPClassUID}, is none that highdicom knows" if is_class else error
+        raise InputError(f"No DICOM SEG can be made for '{volume.path}': {reason}.", "Use another format.") from error
 
 
 def _describe_segments(segments: Sequence[Segment]) -> list:
@@ -92,13 +94,13 @@ def _describe_segments(segments: Sequence[Segment]) -> list:
     return [
         highdicom.seg.SegmentDescription(
             segment_number=number,
-            segment_label=dicom_text(segment.name),
+            segment_label=label,
             segmented_property_category=coded(_code_or_tissue(segment.terminology.category)),
             segmented_property_type=coded(_code_or_tissue(segment.terminology.type)),
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=made_by,
         )
-        for number, segment in enumerate(segments, 1)
+        for number, (label, segment) in enumerate(zip(dicom_texts(segment.name for segment in segments), segments), 1)
     ]
 
 
@@ -106,9 +108,14 @@ def _code_or_tissue(code: tuple[str, str, str]) -> tuple[str, str, str]:
     return TISSUE if code == NO_CODE else code
 
 
-def dicom_text(name: str) -> str:
-    """Return a name as a DICOM value of type LO: 64 characters, without the backslash between values."""
-    return name.replace("\\", "/")[:64]
+def dicom_texts(names: Iterable[str]) -> list[str]:
+    """Return names as values of type LO: 64 characters, no backslash, which parts values; equal ones are numbered."""
+    made: list[str] = []
+    for name in names:
+        whole = name.replace("\\", "/")
+        endings = ("", *(f" ({number})" for number in range(2, len(made) + 2)))
+        made.append(next(text for end in endings if (text := whole[: 64 - len(end)] + end) not in made))
+    return made
 
 
 def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
@@ -153,49 +160,9 @@ def check_installed() -> None:
 
 
 def check_dicom_seg(volume: Volume) -> None:
-    """Refuse a volume that no DICOM SEG can refer to, before long work.
+    """Refuse a volume that no DICOM SEG can refer to, before long work, by making an empty one of its first slice.
 
     Raises:
-        InputError: it is no DICOM series with a file a slice and positions, or highdicom is not installed.
+        InputError: as `write_dicom_seg`.
     """
-    check_installed()
-    source_slices(volume)
-
-
-def source_slices(volume: Volume) -> list:
-    """Read the DICOM datasets of a volume's slices, without their pixels, slice 0 along K first as in its arrays.
-
-    Absent elements on patient and study are added, empty; an absent thickness is that of the grid.
-
-    Raises:
-        InputError: it was not read from DICOM, or the files do not make its slices.
-    """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    if not volume.files:
-        raise InputError(
-            f"'{volume.path}' is no DICOM series with a file a slice, as DICOM objects need it.",
-            "Unpack zip files; for multi-frame files and others, use another format.",
-        )
-    try:
-        datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in volume.files]
-    except (InvalidDicomError, OSError) as error:
-        raise InputError(f"'{volume.path}' cannot be read again: {error}.", "Choose another format.") from error
-    places = ("ImagePositionPatient", "ImageOrientationPatient")
-    if any(keyword not in dataset for dataset in datasets for keyword in places):
-        raise InputError(
-            f"'{volume.path}' is no DICOM series with positions and orientation.", "Choose another format."
-        )
-    frame = pydicom.uid.generate_uid()
-    for dataset in datasets:
-        if not dataset.get("SpecificCharacterSet", "x"):
-            del dataset.SpecificCharacterSet  # empty in some series, which highdicom refuses
-        for keyword in IDENTITY:
-            if keyword not in dataset:
-                setattr(dataset, keyword, "")
-        if not dataset.get("FrameOfReferenceUID"):
-            dataset.FrameOfReferenceUID = frame
-        if not dataset.get("SliceThickness"):
-            dataset.SliceThickness = round(volume.geometry.spacing[2], 4)
-    return datasets
+    _make([Segment("nothing", np.zeros((1, *volume.shape[1:]), bool))], volume, source_slices(volume)[:1])

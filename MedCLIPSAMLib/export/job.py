@@ -27,6 +27,7 @@ from ..volumes.overlap import SCORE, without_overlap
 from ..volumes.window import Window, check_window
 from .cases import Case
 from .dataset import is_label_map, segments_of, write_case
+from .dicom_seg import check_dicom_seg
 from .known import Sources
 from .report import describe_size, write_overlay
 
@@ -138,6 +139,8 @@ def segment_case(
 def _segment(
     segmenter: TextSegmenter, case: Case, volume: Volume, settings: ExportSettings, context: RunContext
 ) -> VolumeResult:
+    if settings.form == ExportFormat.DICOM_SEG:
+        check_dicom_seg(volume)
     if settings.min_expected_dsc:
         _require_expected_dsc(segmenter, case, volume, settings)
     prompts = tuple(dict.fromkeys(case.prompts.values()))

@@ -15,12 +15,11 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
-from scipy.spatial import cKDTree
-from skimage.measure import find_contours, points_in_poly
+from skimage.measure import find_contours
 
 from .. import __version__
-from ..errors import InputError
-from ..export.dicom_seg import IDENTITY, MAKER, PROGRAM, dicom_text, source_slices
+from ..export.dicom_seg import MAKER, PROGRAM, UNICODE, dicom_texts
+from ..export.dicom_source import IDENTITY, source_slices
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 
@@ -40,14 +39,13 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
     """
     slices = source_slices(volume)
     first = slices[0]
-    if not all(header.get(name) for header in slices for name in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID")):
-        raise InputError(f"'{volume.path}' has slices without UIDs, which a structure set needs.", "Export it again.")
     frame = str(first.FrameOfReferenceUID)
     dataset = _head(first, frame)
     dataset.ReferencedFrameOfReferenceSequence = DicomSequence([_reference(slices, frame)])
     regions, contours, observations = [], [], []
-    for number, segment in enumerate(segments, 1):
-        region = _item(ROINumber=number, ROIName=dicom_text(segment.name), ROIGenerationAlgorithm="AUTOMATIC")
+    names = dicom_texts(segment.name for segment in segments)
+    for number, (name, segment) in enumerate(zip(names, segments), 1):
+        region = _item(ROINumber=number, ROIName=name, ROIGenerationAlgorithm="AUTOMATIC")
         region.ReferencedFrameOfReferenceUID = frame
         regions.append(region)
         color = [round(255 * channel) for channel in segment.color]
@@ -69,12 +67,21 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
     """Find the closed contours of a mask (rows, columns), (N, 2) each, row and column; holes are joined to them."""
     lines = [line[:-1] - 1 for line in find_contours(np.pad(mask, 1).astype(float), 0.5, fully_connected="low")]
-    outer = [line for line in lines if _turns(line) > 0]
-    holes: list[list[np.ndarray]] = [[] for _ in outer]
-    for hole in (line for line in lines if _turns(line) < 0):
-        around = [n for n, line in enumerate(outer) if points_in_poly(hole[:1], line)[0]]
-        holes[min(around, key=lambda n: _turns(outer[n]))].append(hole)
-    return [_joined(line, inside) for line, inside in zip(outer, holes)]
+    holes = [n for n, line in enumerate(lines) if _turns(line) < 0]
+    # A line goes to a hole at its leftmost point, from the point to the left in the row: only the mask lies between.
+    places = [(n, at) for n, line in enumerate(lines) for at in range(len(line))]
+    points = np.concatenate(lines) if lines else np.zeros((0, 2))
+    order = np.lexsort(points.T[::-1])
+    before = dict(zip(order[1:].tolist(), order[:-1].tolist()))
+    first = np.cumsum([0, *map(len, lines)])
+    leftmost = {n: int(lines[n][:, 1].argmin()) for n in holes}
+    detours: list[list[tuple[int, np.ndarray]]] = [[] for _ in lines]
+    for n in sorted(holes, key=lambda n: lines[n][leftmost[n], 1], reverse=True):  # what joins a hole is right of it
+        start = leftmost[n]
+        joined = _with_detours(lines[n], detours[n], start)
+        around, at = places[before[int(first[n]) + start]]
+        detours[around].append((at, np.concatenate([joined, joined[:1]])))
+    return [_with_detours(line, detours[n]) for n, line in enumerate(lines) if n not in leftmost]
 
 
 def _turns(line: np.ndarray) -> float:
@@ -83,19 +90,15 @@ def _turns(line: np.ndarray) -> float:
     return float(np.sum(columns * np.roll(rows, -1) - np.roll(columns, -1) * rows))
 
 
-def _joined(line: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
-    """Join a contour and its holes to one line, which goes to each hole and back where they are nearest."""
-    left = list(holes)
-    while left:
-        tree = cKDTree(line)
-        found = [tree.query(hole) for hole in left]
-        n = min(range(len(left)), key=lambda n: found[n][0].min())
-        hole = left.pop(n)
-        there = int(found[n][0].argmin())
-        at = int(found[n][1][there])
-        round_hole = np.concatenate([np.roll(hole, -there, 0), hole[there : there + 1]])
-        line = np.concatenate([line[: at + 1], round_hole, line[at:]])
-    return line
+def _with_detours(line: np.ndarray, detours: list[tuple[int, np.ndarray]], start: int = 0) -> np.ndarray:
+    """Return a contour from one of its points on, with closed lines that leave it at others, and come back there."""
+    parts, last = [], 0
+    line = np.roll(line, -start, 0)
+    left = {(at - start) % len(line): round_hole for at, round_hole in detours}
+    for at, round_hole in sorted(left.items()):
+        parts += [line[last : at + 1], round_hole, line[at : at + 1]]
+        last = at + 1
+    return np.concatenate([*parts, line[last:]])
 
 
 def _contour(points: np.ndarray, source: Dataset) -> Dataset:
@@ -116,7 +119,7 @@ def _contour(points: np.ndarray, source: Dataset) -> Dataset:
 def _head(first: Dataset, frame: str) -> Dataset:
     now = datetime.now()
     dataset = _item(
-        SpecificCharacterSet="ISO_IR 192",
+        SpecificCharacterSet=UNICODE,
         SOPClassUID=RTSTRUCT,
         SOPInstanceUID=generate_uid(),
         **{name: str(first.get(name) or "") for name in IDENTITY},

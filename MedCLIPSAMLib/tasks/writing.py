@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..choices import MaskFormat
-from ..export.dicom_seg import check_dicom_seg, source_slices, write_dicom_seg
+from ..export.dicom_seg import check_dicom_seg, write_dicom_seg
+from ..export.dicom_source import source_slices
 from ..segmentation.result import PromptedResult
 from ..volumes import Segment, Volume, write_saliency, write_segmentation
 from ..volumes.write import check_slices, fit

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from MedCLIPSAMLib.counted import counted
+from MedCLIPSAMLib.volumes.archive import is_zip
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
+from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, is_packed
 
 ENDINGS = {".dcm", ".dicom", ".dic", ".ima"}
 """How the names of DICOM files end, where they say so at all."""
+NIFTI_SUFFIXES = (".nii.gz", *PAIR_SUFFIXES, *VOXEL_SUFFIXES)
 POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
 """How files begin that name a file that is kept elsewhere, and what for."""
 SHOWN = 3
@@ -28,6 +31,7 @@ class FolderFiles:
         damaged: those of them that cannot be read.
         lost: what seems to be meant as DICOM, or a folder, and cannot be read -> why.
         others: how many other files there are, without hidden ones.
+        packed: those of them that are zip files, or compressed by gzip and no NIfTI, where there is no DICOM.
         folders: how many sub-folders.
         elsewhere: the folders outside of it that it has links to.
     """
@@ -36,6 +40,7 @@ class FolderFiles:
     damaged: list[Path] = field(default_factory=list)
     lost: dict[Path, str] = field(default_factory=dict)
     others: int = 0
+    packed: list[Path] = field(default_factory=list)
     folders: int = 0
     elsewhere: list[Path] = field(default_factory=list)
 
@@ -88,6 +93,7 @@ def list_files(folder: Path, deep: bool = True) -> FolderFiles:
     kinds = {_kind(path) for path in found.dicom} | ENDINGS
     found.lost |= {path: _why_lost(path) for path in rest if _kind(path) in kinds}
     found.others = len(rest)
+    found.packed = [] if found.dicom else [path for path in rest if _is_packed(path)]
     return found
 
 
@@ -95,6 +101,13 @@ def list_names(names: Collection[str]) -> str:
     """Join names to a list of a few, in quotes, by which reports without names find them."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(f"'{name}'" for name in list(names)[:SHOWN]) + more
+
+
+def _is_packed(path: Path) -> bool:
+    try:
+        return is_zip(path) or (is_packed(path) and not path.name.lower().endswith(NIFTI_SUFFIXES))
+    except OSError:  # a broken link, or not readable
+        return False
 
 
 def _kind(path: Path) -> str:

@@ -146,6 +146,9 @@ def _no_series(folder: Path, files: FolderFiles) -> InputError:
     remedy = "Give a folder with a DICOM series, or an image file."
     if files.damaged:
         holds = "holds only damaged DICOM files"
+    elif files.packed:
+        holds = f"holds no DICOM object, but compressed files: {list_names([path.name for path in files.packed])}"
+        remedy = "Give a zip file itself; unpack all others."
     elif files.others:
         holds = f"holds {counted(files.others, 'file')} but no DICOM object"
     elif files.elsewhere:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.nrrd_axes import check_axes
 from MedCLIPSAMLib.volumes.nrrd_space import check_space, refuse_unit
 
 MAX_HEADER = 1 << 22
@@ -75,12 +76,14 @@ def _check_nrrd(header: str, path: Path, notes: list[str]) -> None:
                 names = [value]
             _check_names(names, path)
     check_space(fields, path, notes)
+    check_axes(fields, path)
 
 
 def _check_meta(head: bytes, path: Path) -> None:
     text = head.decode("latin-1")
     extents: list[str] = []
-    named = rf"(NDims|DimSize|DistanceUnits|ElementDataFile|{META_NUMBERS})"
+    skipped = ""
+    named = rf"(NDims|DimSize|HeaderSize|BinaryData|DistanceUnits|ElementDataFile|{META_NUMBERS})"
     for match in re.finditer(rf"^[ \t]*{named}[ \t]*[=:][ \t]*([^\r\n]*)", text, re.MULTILINE):
         key, value = match[1], match[2].strip()
         if re.fullmatch(META_NUMBERS, key):
@@ -96,9 +99,25 @@ def _check_meta(head: bytes, path: Path) -> None:
         if key == "DimSize":
             extents = value.split()
             continue
+        if key == "HeaderSize":
+            skipped = value
+            continue
+        if key == "BinaryData":
+            if value[:1].lower() in ("f", "0"):
+                raise InputError(
+                    f"'{path}' holds its voxels as text (BinaryData = {value}), which is not read.",
+                    "Save it as binary, with 'BinaryData = True'.",
+                )
+            continue
         if value.upper().startswith("LIST"):
             _check_names([line.strip() for line in text[match.end() :].splitlines() if line.strip()], path)
-        elif value.upper() != "LOCAL":
+        elif value.upper() == "LOCAL":
+            if skipped.isdigit() and 0 < int(skipped) <= match.end():
+                raise InputError(
+                    f"'{path}' says that its voxels begin at byte {skipped} (HeaderSize), which is in its header.",
+                    "Leave HeaderSize out of it.",
+                )
+        else:
             _check_names([value], path)
             _check_count(value, extents, path)
         return  # voxels follow

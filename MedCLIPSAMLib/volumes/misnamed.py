@@ -10,8 +10,8 @@ from MedCLIPSAMLib.volumes.volume import stem
 
 ENDINGS = {
     "a PNG image": (".png",),
-    "a JPEG image": (".jpg", ".jpeg"),
-    "a BMP image": (".bmp",),
+    "a JPEG image": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "a BMP image": (".bmp", ".dib"),
     "a TIFF image": (".tif", ".tiff"),
     "DICOM": (".dcm", ".dicom"),
     "uncompressed NIfTI": (".nii",),

@@ -15,7 +15,15 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import MAX_NUMBER
 from MedCLIPSAMLib.volumes.itk_read import itk_header
-from MedCLIPSAMLib.volumes.nifti_file import SINGLE, NiftiFile, load_nibabel, open_content, read_header, read_voxels
+from MedCLIPSAMLib.volumes.nifti_file import (
+    SINGLE,
+    NiftiFile,
+    is_loop,
+    load_nibabel,
+    open_content,
+    read_header,
+    read_voxels,
+)
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
 if TYPE_CHECKING:
@@ -114,20 +122,27 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
     with open_content(file.header) as content:
         header = read_header(content, file.header)
         shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
+        shape[3:] = [max(1, extent) for extent in shape[3:]]  # 0 says that there is no such axis
+        flat, times = shape[:3], shape[3] if is_loop(shape) else 1
+        if times > 1:
+            shape = [*shape[:2], times]
+            notes.append(f"Its {times} images are times of one slice: they are shown as slices.")
         channels = _channels(shape, path)
         shape = (shape + [1, 1, 1])[:3]
         size = (*shape, channels) if channels > 1 else tuple(shape)
         with nullcontext(content) if file.voxels == file.header else open_content(file.voxels) as voxels:
             array = read_voxels(voxels, header, size, file.voxels, is_single=file.voxels == file.header)
-    geometry, forms = _place(header, shape, path, notes)
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if np.isinf(slope) or (np.isnan(slope) and np.isfinite(intercept) and intercept != 0):
+        notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored.")
+    geometry, forms = _place(header, flat if times > 1 else shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
-    flat = int(header["dim"][0]) == 2 and not any(forms.codes)
     known = {
         "name": clean_name(stem(path)),
         "window": ((low + high) / 2, high - low) if np.isfinite([low, high]).all() and high > low else None,
         "path": path,
         "forms": forms,
-        "natural": flat,
+        "natural": times > 1 or (int(header["dim"][0]) == 2 and not any(forms.codes)),
     }
     return array, geometry, known
 

@@ -34,6 +34,7 @@ from MedCLIPSAMLib.volumes.nifti_file import (
     is_packed,
     kind_of_values,
 )
+from MedCLIPSAMLib.volumes.nrrd_axes import ONE_VALUE, with_kinds
 from MedCLIPSAMLib.volumes.raster import RASTER_SUFFIXES, raster_format, read_raster, reduce_colors
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
@@ -221,9 +222,23 @@ FLAT = "MedCLIPSAM.Flat"
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """Read a 3-D image whose axes are at right angles."""
     check_header(path, notes)
-    header = itk_header(path)
+    with with_kinds(path) as plain:
+        return _checked(plain, path, notes)
+
+
+def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
+    """Read an image whose header was checked.
+
+    Args:
+        path: of the file that `plain` stands for, for messages.
+    """
+    header = itk_header(plain)
     if header is None:
         check_name(path)
+        if is_packed(path):
+            raise InputError(
+                f"'{path}' is compressed by gzip, and holds no NIfTI.", "Unpack it, and give what it holds."
+            )
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
     size, spacing = header.size, header.spacing
     if any(extent > 1 for extent in size[3:]):
@@ -237,8 +252,8 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     check_spacing(spacing, f"'{path}'")
     if header.is_flipped:
         notes.append("A distance between its voxels is negative: the axis is turned round, as in 3D Slicer.")
-    with unpacked(path) as plain:
-        image = itk_image(plain)
+    with unpacked(plain) as readable:
+        image = itk_image(readable)
     while image.GetDimension() > 3:
         image = image[..., 0]
     if image.GetDimension() == 2:
@@ -262,12 +277,14 @@ def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> n
     if array.ndim == 3:
         return array
     count = array.shape[3]
+    one = f"save one of them, for example: {ONE_VALUE.format(name=path.name)}"
+    remedy = f"Only gray and RGB(A) images can be used: {one}"
     if count not in (3, 4):
-        raise InputError(f"'{path}' has {count} values per voxel.", "Only gray and RGB(A) images can be used.")
+        raise InputError(f"'{path}' has {count} values per voxel.", remedy)
     if array.dtype not in (np.uint8, np.uint16):
         raise InputError(
             f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.",
-            "Only gray and RGB(A) images can be used.",
+            remedy,
         )
     if kind == HSV and count == 3 and array.dtype == np.uint8:
         notes.append("Its colors were converted from HSV to RGB.")
@@ -276,7 +293,7 @@ def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> n
     if kind not in (*COLORS, VECTOR):
         raise InputError(
             f"'{path}' has {count} values per voxel that are no colors, by its header ({kind}).",
-            f"If they are, say so in it (NRRD: kind {COLORS[count - 3]}; NIfTI: intent_code 2003); else save one.",
+            f"If they are, say so in it (NRRD: kind {COLORS[count - 3]}; NIfTI: intent_code 2003); else {one}",
         )
     if kind == VECTOR:
         notes.append(f"The {count} values of a voxel are taken for colors: the file does not say that they are.")

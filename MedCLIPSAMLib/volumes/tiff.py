@@ -28,9 +28,9 @@ BITS, PHOTOMETRIC, SAMPLES, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 277
 SEPARATE = 2
 """Of PlanarConfiguration: each sample of all pixels by itself."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-UNSIGNED, SIGNED, FLOAT = 1, 2, 3
-"""Values of SampleFormat (TIFF 6.0, section 19)."""
-FORMATS = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating-point"}
+UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
+"""Values of SampleFormat (TIFF 6.0, section 19, which has the last one read as if there were none)."""
+FORMATS = {UNSIGNED: "unsigned", UNDEFINED: "unsigned", SIGNED: "signed", FLOAT: "floating-point"}
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}
 ALPHA = (1, 2)
 """Values of ExtraSamples that are an alpha channel."""

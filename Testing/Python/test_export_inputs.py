@@ -198,6 +198,14 @@ def test_volumes_are_refused_for_images_before_the_work(run, tmp_path):
     assert code == 0 and "2 cases" in text
 
 
+def test_images_by_any_name_of_their_format_are_found(tmp_path):
+    for name, kind in (("a.jfif", "JPEG"), ("b.JPE", "JPEG"), ("c.dib", "BMP")):
+        Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / name, kind)
+    cases = find_cases(tmp_path, {"x": "tumor"})
+    assert [case.name for case in cases] == ["a", "b", "c"]
+    assert [read_volume(case.image).notes for case in cases] == [[]] * 3
+
+
 def test_images_that_no_dicom_seg_can_refer_to_are_refused_before_the_work(run, tmp_path):
     scan(tmp_path / "in" / "a.png"), scan(tmp_path / "in" / "b.nii.gz", 3)
     shutil.copy(ROOT / "Resources" / "samples" / "brain_mri.dcm", tmp_path / "in" / "c.dcm")

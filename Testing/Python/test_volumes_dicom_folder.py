@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -136,3 +137,18 @@ def test_lost_files_beside_another_series_are_told_of_where_none_was_chosen(tmp_
     assert read_volume(tmp_path, series="1.2.5").notes == []
     for notes in (read_volume(tmp_path, series="1.2.6").notes, list_series(tmp_path)[1]):
         assert "'empty.dcm' (0 bytes)" in notes[0] and last.name in notes[1] and len(notes) == 2
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.dcm.gz"])
+def test_compressed_files_are_named_where_there_is_no_dicom(tmp_path: Path, name: str) -> None:
+    content = b"PK\x05\x06" + bytes(18) if name == "x.zip" else gzip.compress(b"DICOM")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"compressed files: '{name}'.*zip file itself; unpack all others"):
+        read_volume(tmp_path)
+
+
+def test_what_is_compressed_by_gzip_is_to_be_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm.gz"
+    path.write_bytes(gzip.compress(save(slice_at((0, 0, 0), 1), tmp_path / "x.dcm").read_bytes()))
+    with pytest.raises(InputError, match="compressed by gzip.*Unpack it"):
+        read_volume(path)

@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.export.dicom_seg import source_slices
+from MedCLIPSAMLib.export.dicom_source import source_slices
 from MedCLIPSAMLib.volumes import Segment, SliceStack, read_segmentation, read_volume, write_segmentation
 from MedCLIPSAMLib.volumes.statistics import measure
 

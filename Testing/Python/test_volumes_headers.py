@@ -352,3 +352,19 @@ def test_bzip2_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
     with pytest.raises(InputError, match="compressed by bzip2, which is not read") as caught:
         read_volume(path)
     assert "complete" not in str(caught.value)
+
+
+def test_voxels_that_begin_in_the_header_of_meta_image_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.mha"
+    path.write_bytes(META.format("HeaderSize = 7\n", "LOCAL").encode() + VOXELS.tobytes())
+    with pytest.raises(InputError, match="voxels begin at byte 7"):
+        read_volume(path)
+    path.write_bytes(META.format("HeaderSize = -1\n", "LOCAL").encode() + VOXELS.tobytes())
+    assert read_volume(path).array.ravel().tolist() == list(range(24))
+
+
+def test_voxels_of_meta_image_as_text_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.mha"
+    path.write_text(META.format("BinaryData = False\n", "LOCAL") + " ".join(map(str, VOXELS)))
+    with pytest.raises(InputError, match="as text"):
+        read_volume(path)

@@ -132,7 +132,8 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path, pixels: np.ndarray, opt
     if "python -c" in caught.value.remedy:
         command = caught.value.remedy.split("python -c ")[1].rstrip(".").strip('"')
         subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
-        assert read_volume(tmp_path / "gray.tif").shape == (1, 4, 4)
+        (made,) = set(tmp_path.iterdir()) - {path}
+        assert read_volume(made).shape == (1, 4, 4)
 
 
 def test_damaged_and_hostile_files_end_in_a_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -355,3 +356,13 @@ def test_jpeg_2000_is_refused_with_a_remedy_that_works(tmp_path: Path, ending: s
     command = caught.value.remedy.split("python -c ")[1].strip('"')
     subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
     assert np.array_equal(read_volume(tmp_path / "image.png").array[0], values)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32"])
+def test_gray_of_an_undefined_format_is_unsigned(tmp_path: Path, kind: str) -> None:
+    """TIFF 6.0, section 19: read as if the field were absent."""
+    stored = np.array([[0, 7, -1]], kind)
+    path = save(tmp_path / "x.tif", stored)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["SampleFormat"].overwrite(4)
+    assert np.array_equal(read_volume(path).array, stored[None].view(f"u{kind}"))

@@ -1,0 +1,91 @@
+"""The axes of an NRRD file: ITK reads as many in space as the space has, and all others as values of a voxel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from MedCLIPSAMLib.errors import InputError
+
+MAX_HEADER = 1 << 22
+OF_SPACE = ("domain", "space", "time", "???", "none")
+"""Kinds of axes that ITK takes for such of space, as it does those without a kind."""
+ONE_VALUE = (
+    "python -c \"import SimpleITK as s; s.WriteImage(s.VectorIndexSelectionCast(s.ReadImage('{name}'), 0), "
+    "'one.nii.gz')\""
+)
+"""A command that saves the first of several values of a voxel, as of a sequence of 3D Slicer."""
+
+
+def read_fields(header: str) -> dict[str, str]:
+    """Return the fields of a header, by their names in small letters."""
+    fields = {}
+    for line in header.splitlines():
+        key, separator, value = line.partition(":")
+        if separator and not value.startswith("=") and not line.startswith("#"):
+            fields[key.strip().lower()] = value.strip()
+    return fields
+
+
+def check_axes(fields: Mapping[str, str], path: Path) -> None:
+    """Refuse axes that ITK does not read: several times in a row, or less axes than the space has.
+
+    Raises:
+        InputError: with what to write in the header.
+    """
+    kinds, extents, without_place = _axes(fields)
+    several = [extent for extent in without_place if extent > 1]
+    if several or (without_place and {"data file", "datafile"} & fields.keys()):
+        size = " x ".join(map(str, extents))
+        what = f"is {len(extents)}-D ({size}), not a single volume" if several else "has an axis without a place"
+        raise InputError(
+            f"'{path}' {what}.",
+            f"Write 'kinds: {kinds}' in its header"
+            + (f", and save one volume, for example: {ONE_VALUE.format(name=path.name)}" if several else "."),
+        )
+    directions = _directions(fields)
+    if directions and "none" not in directions and len(directions) < directions[0].count(",") + 1:
+        raise InputError(
+            f"'{path}' has {len(directions)} axes in a space of {directions[0].count(',') + 1}, which is not read.",
+            "Save it with as many axes, the last ones of size 1.",
+        )
+
+
+@contextmanager
+def with_kinds(path: Path) -> Iterator[Path]:
+    """Copy a file that has an axis of size 1 without a place to one that says so, removed at the end; else yield it."""
+    with path.open("rb") as file:
+        head = file.read(MAX_HEADER) if file.read(4) == b"NRRD" else b""
+        end = re.search(rb"\r?\n\r?\n", head)
+        kinds, _, without_place = _axes(read_fields(head[: end.start()].decode("latin-1"))) if end else ("", [], [])
+        if end is None or not without_place:
+            yield path
+            return
+        lines = [line for line in head[: end.start()].splitlines() if not line.lower().startswith(b"kinds:")]
+        file.seek(4 + end.end())
+        with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
+            made = Path(folder, "image.nrrd")
+            with made.open("wb") as copy:
+                copy.write(b"NRRD" + b"\n".join([*lines, f"kinds: {kinds}".encode("latin-1"), b"", b""]))
+                shutil.copyfileobj(file, copy)
+            yield made
+
+
+def _axes(fields: Mapping[str, str]) -> tuple[str, list[int], list[int]]:
+    """Return the kinds that a header should say, the extents of all axes, and of those without a place unsaid."""
+    directions, kinds = _directions(fields), fields.get("kinds", "").lower().split()
+    extents = [int(extent) for extent in fields.get("sizes", "").split() if extent.isdigit()]
+    if "none" not in directions or len(extents) != len(directions) or len(kinds) not in (0, len(extents)):
+        return "", extents, []
+    kinds = kinds or ["domain"] * len(extents)
+    unsaid = [place == "none" and kind in OF_SPACE for place, kind in zip(directions, kinds)]
+    said = " ".join("list" if lacks else kind for lacks, kind in zip(unsaid, kinds))
+    return said, extents, [extent for extent, lacks in zip(extents, unsaid) if lacks]
+
+
+def _directions(fields: Mapping[str, str]) -> list[str]:
+    return re.findall(r"none|\([^)]*\)", fields.get("space directions", "").lower())

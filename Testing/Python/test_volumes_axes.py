@@ -1,0 +1,101 @@
+"""Axes beside those of space: times, values of a voxel, and such of size 1; each is read, or refused with a way on."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nifti_made import ARRAY, patched, save, turned
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume, write_segmentation
+from MedCLIPSAMLib.volumes.slice_count import slice_count
+
+SPACE = ["(2,0,0)", "(0,1,0)", "(0,0,3)"]
+VOXELS = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
+DIMENSIONS = 40
+"""Where the extents of a NIfTI-1 file begin, in bytes."""
+SCALE = 112
+
+
+def nrrd(path: Path, sizes: str, directions: list[str], kinds: str = "", count: int = 1) -> Path:
+    """The voxels `count` times, innermost axis first."""
+    lines = ["NRRD0005", "type: short", f"dimension: {len(sizes.split())}", f"sizes: {sizes}", "endian: little"]
+    lines += ["space: left-posterior-superior", f"space directions: {' '.join(directions)}", "space origin: (5,6,7)"]
+    lines += [f"kinds: {kinds}"] * bool(kinds) + ["encoding: raw", "", ""]
+    path.write_bytes("\n".join(lines).encode() + VOXELS.tobytes() * count)
+    return path
+
+
+@pytest.mark.parametrize(
+    "sizes, directions, kinds",
+    [
+        ("2 3 4 1", [*SPACE, "none"], ""),
+        ("1 2 3 4", ["none", *SPACE], ""),
+        ("2 3 4 1", [*SPACE, "none"], "domain domain domain time"),
+        ("2 3 4 1", [*SPACE, "none"], "space space space list"),
+    ],
+)
+def test_an_axis_of_size_1_without_a_place_is_none(tmp_path: Path, sizes: str, directions: list, kinds: str) -> None:
+    volume = read_volume(nrrd(tmp_path / "x.nrrd", sizes, directions, kinds))
+    assert np.array_equal(volume.array, VOXELS) and volume.notes == []
+    assert volume.geometry.spacing == (2, 1, 3) and volume.geometry.origin == (5, 6, 7)
+
+
+def follow(remedy: str, folder: Path) -> np.ndarray:
+    """Run the command of a remedy, and read what it wrote."""
+    command = shlex.split(remedy[remedy.index("python -c") :])
+    subprocess.run([sys.executable, *command[1:]], cwd=folder, check=True)
+    return read_volume(folder / "one.nii.gz").array
+
+
+def test_times_of_nrrd_are_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "x.nrrd", "2 3 4 2", [*SPACE, "none"], "domain domain domain time", 2)
+    with pytest.raises(InputError, match=r"4-D \(2 x 3 x 4 x 2\), not a single volume") as caught:
+        read_volume(path)
+    assert "'kinds: domain domain domain list'" in caught.value.remedy
+    path.write_bytes(path.read_bytes().replace(b"domain time", b"domain list"))
+    assert np.array_equal(follow(caught.value.remedy, tmp_path), VOXELS)
+
+
+def test_a_sequence_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "x.seq.nrrd", "2 3 4 7", [*SPACE, "none"], "domain domain domain list", 7)
+    with pytest.raises(InputError, match="7 values per voxel") as caught:
+        read_volume(path)
+    assert np.array_equal(follow(caught.value.remedy, tmp_path), VOXELS)
+
+
+def test_a_flat_image_in_a_space_of_three_axes_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2 axes in a space of 3"):
+        read_volume(nrrd(tmp_path / "x.nrrd", "2 3", SPACE[:2]))
+
+
+@pytest.mark.parametrize("axis", [4, 5])
+def test_an_extent_of_0_behind_those_of_space_is_no_axis_of_nifti(tmp_path: Path, axis: int) -> None:
+    path = save(tmp_path / "x.nii", turned(0, (1, 1, 2), (0, 0, 0)))
+    volume = read_volume(patched(path, DIMENSIONS, "<i2", axis, *ARRAY.shape, *[1] * (axis - 4), 0))
+    assert np.array_equal(volume.array, ARRAY.T)
+
+
+def test_times_of_one_slice_of_nifti_are_slices_with_a_note(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.nii", turned(30, (1, 1.5, 8), (3, 4, 5)), ARRAY[:, :, None])
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, ARRAY.T) and slice_count(path) == len(volume.array)
+    assert volume.notes == ["Its 6 images are times of one slice: they are shown as slices."]
+    write_segmentation(tmp_path / "mask.nii", [Segment("x", volume.array == 7)], volume)
+    (mask,) = read_segmentation(tmp_path / "mask.nii", volume)
+    assert np.array_equal(mask.mask, volume.array == 7)
+
+
+@pytest.mark.parametrize(
+    "scale, is_said", [((np.nan, 5), True), ((np.inf, 0), True), ((np.nan, np.nan), False), ((0, 5), False)]
+)
+def test_a_scale_of_nifti_that_is_none_is_said(tmp_path: Path, scale: tuple[float, float], is_said: bool) -> None:
+    path = patched(save(tmp_path / "x.nii", turned(0, (1, 1, 2), (0, 0, 0))), SCALE, "<f4", *scale)
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, ARRAY.T)
+    assert any("scale of the file" in note for note in volume.notes) == is_said
