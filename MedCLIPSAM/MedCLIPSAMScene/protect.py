@@ -16,7 +16,7 @@ from MedCLIPSAMLib.errors import InputError
 
 from . import segments
 from .sliceGeometry import SceneSlices
-from .sliceMasks import SliceMasks, check
+from .sliceMasks import EMPTY, SliceMasks, check
 from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
@@ -101,18 +101,34 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
     segments.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
 
 
-def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
-    """Replace a segment on the slices of masks; locked slices stay, in this plane and in others.
-
-    Returns:
-        The number of locked slices among them.
-    """
+def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
+    """Leave the locked slices of a segment out of masks, and return their number."""
     keep = locked(segmentationNode, segmentId, masks.slices.plane)
     count = sum(k in keep for k in masks.checks)
     masks.drop(keep)
+    return count
+
+
+def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
+    """Count the slices that were corrected since the models wrote them, and that masks would change.
+
+    What was written along another plane last is not known by slice, and does not count.
+    """
+    slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices.plane)
+    if planeOf(segmentationNode, segmentId) != slices.plane:
+        return 0
+    used, count = segments.usedSlices(segmentationNode, segmentId, slices), 0
+    for k in masks.checks.keys() & {*used, *notes}:
+        present = check(slices, k, segments.readSlice(segmentationNode, segmentId, slices, k))
+        count += present not in (notes.get(k, EMPTY), masks.checks[k])
+    return count
+
+
+def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
+    """Replace a segment on the slices of masks; locked slices stay, in this plane and in others."""
+    dropLocked(segmentationNode, segmentId, masks)
     with lockedElsewhere(segmentationNode, segmentId, masks.slices):
         segments.writeSlices(segmentationNode, segmentId, masks)
-    return count
 
 
 @contextmanager

@@ -31,6 +31,8 @@ from .sliceMasks import SliceMasks, around, cut, shapeOf
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
+ITEM_TAG = "MedCLIPSAM.Item"
+"""Index value of the item of a sequence that a segment is of, where the segmentation itself is in none."""
 POINTS_TAG = "MedCLIPSAM.Points"
 """The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
 NOTES_TAG = "MedCLIPSAM.Notes"
@@ -104,14 +106,30 @@ def takeGeometry(segmentationNode, volumeNode) -> None:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
-def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
-    """Return the id of the segment with an earlier result of the prompt, ignoring case and blanks."""
-    words = prompt.lower().split()
+def segmentsOfPrompt(segmentationNode, prompt: str, item: str = "") -> list[str]:
+    """Return the ids of the segments with an earlier result of the prompt, ignoring case and blanks.
+
+    Args:
+        item: value of `ITEM_TAG`: segments of other items of a sequence are left out.
+    """
+    words, found = prompt.lower().split(), []
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
-        if tags(segmentation.GetNthSegment(index)).get(PROMPT_TAG, "").lower().split() == words:
-            return segmentation.GetNthSegmentID(index)
-    return None
+        known = tags(segmentation.GetNthSegment(index))
+        if known.get(PROMPT_TAG, "").lower().split() == words and known.get(ITEM_TAG, "") == item:
+            found.append(segmentation.GetNthSegmentID(index))
+    return found
+
+
+def isCompleted(segmentationNode, segmentId: str) -> bool:
+    """Tell whether the user has set the status of a segment to Completed."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    return logic.GetSegmentStatus(requireSegment(segmentationNode, segmentId)) == logic.Completed
+
+
+def nameOf(segmentationNode, segmentId: str) -> str:
+    """Return the name of a segment."""
+    return requireSegment(segmentationNode, segmentId).GetName()
 
 
 def requireSegment(segmentationNode, segmentId: str):
@@ -234,7 +252,7 @@ def tags(segment) -> dict[str, str]:
 
 TAGS = (
     *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
-    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes"),
+    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes", "Item"),
 )
 """Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
 
@@ -262,11 +280,30 @@ def pointsOf(segmentationNode, segmentId: str) -> list[str]:
     return tag(segmentationNode, segmentId, POINTS_TAG).split()
 
 
+def hiddenNotes(segmentationNode, segmentIds: Sequence[str]) -> list[str]:
+    """Return sentences on which of these segments the views do not show: what is shown is the user's choice."""
+    display, segmentation = segmentationNode.GetDisplayNode(), segmentationNode.GetSegmentation()
+    present = [one for one in segmentIds if segmentation.GetSegment(one) is not None]
+    if display is None or not present:
+        return []
+    if not (display.GetVisibility() and display.GetVisibility2D()):
+        text = _("The segmentation '{name}' is hidden: show it to see the result.")
+        return [text.format(name=segmentationNode.GetName())]
+    text = _("The segment '{name}' is hidden: show it to see the result.")
+    hidden = [one for one in present if not display.GetSegmentVisibility(one)]
+    return [text.format(name=nameOf(segmentationNode, one)) for one in hidden]
+
+
 def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:
     """Store provenance with a segment; values become one line without the characters that .seg.nrrd reserves."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     for name, value in values.items():
-        segment.SetTag(name, " ".join(str(value).replace("|", " ").split()))
+        segment.SetTag(name, tagText(value))
+
+
+def tagText(value: object) -> str:
+    """Return a value as a tag stores it."""
+    return " ".join(str(value).replace("|", " ").split())
 
 
 def notesOf(segmentationNode, segmentId: str) -> list[str]:

@@ -24,6 +24,7 @@ from .history import History, SceneHistory, changesOf
 from .jobs import Job, Listeners
 from .removal import removedOnError
 from .results import SceneResult
+from .sequences import itemOf, requireItem
 from .sliceGeometry import SceneSlices
 from .strings import _
 from .waiting import Finished, waitFor
@@ -84,6 +85,7 @@ class Session:
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, geometry.volumeNode)
         told: list[str] = []
+        item = itemOf(segmentationNode)
 
         def end(job: Job) -> None:
             self.job = None
@@ -93,6 +95,7 @@ class Session:
                     _requirePresent(geometry.volumeNode, segmentationNode)
                     geometry.requireUnmoved()
                     if segmentationNode is not None:
+                        requireItem(segmentationNode, item)
                         segments.requireFit(segmentationNode, geometry.volumeNode)
                     with removedOnError():
                         result = writeResult(job, [*job.slices.notes, *told])

@@ -17,6 +17,7 @@ from MedCLIPSAMLib.volumes.slices import nearest_axes
 from MedCLIPSAMLib.volumes.window import to_uint8
 
 from .modality import isPET
+from .sequences import itemOf
 from .strings import _
 from .volumeNotes import VolumeNotes
 
@@ -156,6 +157,7 @@ class SceneSlices:
     Attributes:
         window: (low, high) that the models see as black and white.
         inverted: whether they see low intensities light, as the views show them. A PET is always seen upright.
+        item: of a sequence, that the volume shows now; None where it is in none.
 
     Raises:
         InputError: see `sceneVolume`, and `volumes.SliceStack`.
@@ -166,7 +168,7 @@ class SceneSlices:
         volume, window = sceneVolume(volumeNode), _displayWindow(volumeNode)
         self.stack = SliceStack(volume, plane, window)
         self.ijkToRAS = ijkToRAS(volumeNode)
-        self._placement = placementOf(volumeNode)
+        self._placement, self.item = placementOf(volumeNode), itemOf(volumeNode)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
         self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
@@ -176,7 +178,7 @@ class SceneSlices:
         self.inverted = not volume.is_rgb and _isInverted(volumeNode) and not isPET(volumeNode)
         if self.inverted:
             self._levels = self._levels[::-1]
-        self._notes = VolumeNotes(volumeNode, axes, self.window, self.inverted)
+        self._notes = VolumeNotes(volumeNode, axes, self.window, self.inverted, self.item)
 
     def __len__(self) -> int:
         return len(self.stack)
