@@ -166,10 +166,10 @@ def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Itera
     """Refuse to change a locked segment or a locked slice of it.
 
     Raises:
-        InputError: naming it.
+        InputError: naming it; or there is no such segment.
     """
     keep = locked(segmentationNode, segmentId, plane)
-    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+    name = segments.nameOf(segmentationNode, segmentId)
     if keep is EVERYTHING:
         raise InputError(_("The segment '{name}' is locked.").format(name=name), _("Unlock it to change it."))
     hit = [k for k in sorted(numbers) if k in keep]

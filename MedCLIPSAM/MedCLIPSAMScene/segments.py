@@ -57,8 +57,10 @@ def requireFit(segmentationNode, volumeNode) -> None:
     """Check that masks of a volume can be written into a segmentation; nothing is changed.
 
     Raises:
-        InputError: its segments are no label maps, or are under another transform than the volume and would move.
+        InputError: it is no segmentation, its segments are no label maps, or they are under another transform than the
+            volume and would move.
     """
+    requireSegmentation(segmentationNode)
     requireLabelmaps(segmentationNode)
     hasSegments = segmentationNode.GetSegmentation().GetNumberOfSegments() > 0
     if hasSegments and segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
@@ -68,6 +70,42 @@ def requireFit(segmentationNode, volumeNode) -> None:
             ),
             _("Put both under the same one in the Transforms module, or choose another segmentation."),
         )
+
+
+def requireSegmentation(segmentationNode) -> None:
+    """Check that a node is a segmentation.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if segmentationNode is None:
+        raise InputError(_("No segmentation was chosen."), _("Choose one, or segment with a prompt first."))
+    if not isinstance(segmentationNode, slicer.vtkMRMLSegmentationNode):
+        raise InputError(
+            _("Expected a segmentation node, got {value!r}.").format(value=segmentationNode),
+            _("Give the node itself: slicer.util.getNode finds it by its name."),
+        )
+
+
+def segmentIdOf(segmentationNode, segment: str) -> str:
+    """Return the id of a segment that a script has named, by its id or its name.
+
+    Raises:
+        InputError: there is none, or there are several of the name.
+    """
+    requireSegmentation(segmentationNode)
+    segmentation = segmentationNode.GetSegmentation()
+    names = {one: segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()}
+    found = [segment] if segment in names else [one for one, name in names.items() if name == segment]
+    if len(found) != 1:
+        text = _("'{node}' has several segments '{name}'.") if found else _("'{node}' has no segment '{name}'.")
+        raise InputError(
+            text.format(node=segmentationNode.GetName(), name=segment),
+            _("Give the name or the ID of one: {segments}.").format(
+                segments=", ".join(f"{name} ({one})" for one, name in names.items()) or _("there is none")
+            ),
+        )
+    return found[0]
 
 
 def requireLabelmaps(segmentationNode) -> None:

@@ -121,6 +121,7 @@ class Session:
 
     def change(self, segmentationNode, write: Callable[[], None]) -> None:
         """Make one change of a segmentation: one undo step, one event, and nothing when it fails."""
+        segments.requireSegmentation(segmentationNode)
         self.history.save(segmentationNode)
         modified = segmentationNode.StartModify()
         try:
@@ -135,6 +136,7 @@ class Session:
 
     def undo(self, segmentationNode) -> bool:
         """Undo the last change of a segmentation; return False when there is none."""
+        segments.requireSegmentation(segmentationNode)
         return self.history.undo(segmentationNode)
 
     def cancel(self) -> None:

@@ -105,10 +105,16 @@ def sceneVolume(volumeNode) -> Volume:
     """Make the engine's volume of a scalar or RGB volume node, in world coordinates; its voxels are not copied.
 
     Raises:
-        InputError: no voxels, several components that are not RGB, a non-linear transform, or an invalid geometry.
+        InputError: no volume, no voxels, several components that are not RGB, a non-linear transform, or an invalid
+            geometry.
     """
     if volumeNode is None:
         raise InputError(_("No volume was chosen."), _("Choose one, or load one from Sample Data."))
+    if not isinstance(volumeNode, slicer.vtkMRMLVolumeNode):
+        raise InputError(
+            _("Expected a volume node, got {value!r}.").format(value=volumeNode),
+            _("Give the node itself: slicer.util.getNode finds it by its name."),
+        )
     name = volumeNode.GetName()
     voxels = _voxelsOf(volumeNode)
     if voxels is None:
