@@ -154,7 +154,7 @@ class PointButtons:
             self.refine(*self._sliceAt(position))
         except MedCLIPSAMError as error:
             self._panel.say(str(error))
-            self._removeSoon(volume, {markups.mark(label, position) for label in (0, 1)})
+            self._removeSoon(volume, {markups.mark(label, position.tolist()) for label in (0, 1)})
 
     @staticmethod
     def _removeSoon(volume, marks: set[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from . import protect, segments
 from .jobs import Job, SliceAnswer
 from .results import PromptResult, SceneResult
-from .sequences import itemOf
+from .sequences import Item, itemOf
 from .session import Session
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
@@ -50,10 +50,9 @@ class Found:
         """Tell whether a prompt was found on any slice."""
         return any(self.masks.values())
 
-    def itemFor(self, segmentationNode) -> str:
-        """Return the value of `segments.ITEM_TAG` for a segmentation; one in a sequence has its own items."""
-        item = self.geometry.item if itemOf(segmentationNode) is None else None
-        return segments.tagText(item.value) if item is not None else ""
+    def itemFor(self, segmentationNode) -> Item | None:
+        """Return the item that segments of a segmentation are of; None for one in a sequence, which has its own."""
+        return self.geometry.item if itemOf(segmentationNode) is None else None
 
     def leaveTheUsers(self, prompt: str, segmentationNode, segmentId: str) -> list[str]:
         """Leave locked slices out of the masks for a segment, and return sentences on what stays and what does not.
@@ -125,7 +124,7 @@ class Found:
             "MedCLIPSAM.Slices": f"{min(answersBySlice)} to {max(answersBySlice)}",
         }
         if item := self.itemFor(segmentationNode):
-            tags[segments.ITEM_TAG] = item
+            tags[segments.ITEM_TAG] = item.value
         segments.setTags(segmentationNode, segmentId, tags)
         segments.setNotes(segmentationNode, segmentId, [*self.notes, *self._notesOn(prompt)])
 
@@ -168,7 +167,8 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
 def _writePrompt(segmentationNode, prompt: str, found: Found) -> PromptResult:
     """Write the masks of a prompt into its segment, or a new one, where there are any."""
     masks, item = found.masks[prompt], found.itemFor(segmentationNode)
-    earlier = segments.segmentsOfPrompt(segmentationNode, prompt, item) if segmentationNode is not None else []
+    value = item.value if item else ""
+    earlier = segments.segmentsOfPrompt(segmentationNode, prompt, value) if segmentationNode is not None else []
     segmentId = next((one for one in earlier if not segments.isCompleted(segmentationNode, one)), None)
     if segmentId is None and not masks:
         return found.promptResult(prompt, None)
@@ -182,7 +182,7 @@ def _writePrompt(segmentationNode, prompt: str, found: Found) -> PromptResult:
         segments.takeGeometry(segmentationNode, found.geometry.volumeNode)
         segmentId = segments.addSegment(segmentationNode, prompt)
         if item:
-            name = _("{prompt}, item {number}").format(prompt=prompt, number=found.geometry.item.number)
+            name = _("{prompt}, item {number}").format(prompt=prompt, number=item.number)
             segmentationNode.GetSegmentation().GetSegment(segmentId).SetName(name)
     remarks += found.leaveTheUsers(prompt, segmentationNode, segmentId)
     if masks:

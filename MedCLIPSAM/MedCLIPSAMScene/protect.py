@@ -16,7 +16,7 @@ from MedCLIPSAMLib.errors import InputError
 
 from . import segments
 from .sliceGeometry import SceneSlices
-from .sliceMasks import EMPTY, SliceMasks, check
+from .sliceMasks import EMPTY, SliceMasks, check, checkSlab
 from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
@@ -117,11 +117,9 @@ def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
     slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices.plane)
     if planeOf(segmentationNode, segmentId) != slices.plane:
         return 0
-    used, count = segments.usedSlices(segmentationNode, segmentId, slices), 0
-    for k in masks.checks.keys() & {*used, *notes}:
-        present = check(slices, k, segments.readSlice(segmentationNode, segmentId, slices, k))
-        count += present not in (notes.get(k, EMPTY), masks.checks[k])
-    return count
+    numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *notes}
+    present = segments.readSlabs(segmentationNode, segmentId, slices, numbers) if numbers else ()
+    return sum(checkSlab(slab) not in (notes.get(k, EMPTY), masks.checks[k]) for k, slab in present)
 
 
 def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:

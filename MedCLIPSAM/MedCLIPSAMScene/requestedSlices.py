@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
+from typing import Any
 
 from MedCLIPSAMLib.errors import InputError, PromptError
 
@@ -17,7 +18,7 @@ def promptList(prompts: str | Sequence[str]) -> list[str]:
     Raises:
         PromptError: something else than texts.
     """
-    found = list(prompts) if hasattr(prompts, "__iter__") and not isinstance(prompts, str) else [prompts]
+    found: list[Any] = [prompts] if isinstance(prompts, str) or not hasattr(prompts, "__iter__") else [*prompts]
     if not all(isinstance(prompt, str) for prompt in found):
         raise PromptError(_("Expected prompts, got {prompts!r}.").format(prompts=prompts), _("Give a list of texts."))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -148,9 +148,9 @@ def segmentsOfPrompt(segmentationNode, prompt: str, item: str = "") -> list[str]
     """Return the ids of the segments with an earlier result of the prompt, ignoring case and blanks.
 
     Args:
-        item: value of `ITEM_TAG`: segments of other items of a sequence are left out.
+        item: index value of an item of a sequence; segments of other ones are left out.
     """
-    words, found = prompt.lower().split(), []
+    words, item, found = prompt.lower().split(), tagText(item), []
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         known = tags(segmentation.GetNthSegment(index))
@@ -250,6 +250,19 @@ def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> 
     # A slab of one slice: seen from the stack it is what `from_grid` reads.
     grid = np.broadcast_to(block, slices.stack.volume.shape)
     return slices.stack.from_grid(grid, k)
+
+
+def readSlabs(
+    segmentationNode, segmentId: str, slices: SceneSlices, numbers: Collection[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Read a segment's masks on slices of a volume at once: the number of a slice, and its bool slab of the grid."""
+    nothing = np.zeros(slices.stack.image_shape, bool)
+    empty, corner = slices.slabs({k: nothing for k in (min(numbers), max(numbers))})
+    block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)
+    axis = "IJK".index(slices.stack.source_axis)
+    for k in numbers:
+        place = slices.stack.source_index(k) - corner[axis]
+        yield k, block.take([place], 2 - axis)
 
 
 def readMask(
