@@ -12,12 +12,15 @@ import slicer
 import slicer.util
 from MedCLIPSAMPanel.enabling import enable
 from MedCLIPSAMPanel.inputSection import shownInView, sliceViewNames
-from MedCLIPSAMPanel.parameters import engineSettings
+from MedCLIPSAMPanel.parameters import Strategy, engineSettings
 from MedCLIPSAMPanel.runStatus import RunStatus
-from MedCLIPSAMScene import protect
+from MedCLIPSAMScene import protect, segments
 from MedCLIPSAMScene.editedSegment import writeByEditor
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
+
+from MedCLIPSAMLib.errors import InputError
 
 VIEW, VOLUME = "view", "volume"
 """First word of the parameter Where; the second is the name of the view, or the plane of the slices."""
@@ -55,7 +58,8 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
             "Where nothing is found it stays as it is. The editor's masking and its undo apply.<p>"
             "Example: add a segment, show the slice in the Red view, type <i>brain tumor</i>, Apply; then choose "
             "<i>whole volume, axial slices</i> and apply again.<p>"
-            "Models, device and the settings of the method are those of the module MedCLIPSAM. "
+            "Models, device, <i>How</i> and the settings of the method are those of the module MedCLIPSAM; "
+            "its <i>Not</i> is not used. "
             "For research only, not for diagnosis.</html>"
         )
 
@@ -65,7 +69,9 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         self.promptEdit.setPlaceholderText(_("such as: brain tumor"))
         self.promptEdit.setToolTip(_("What the selected segment is, in words."))
         self.whereBox = qt.QComboBox()
-        self.whereBox.setToolTip(_("The slice that a view shows, or all slices of the volume, propagated by SAM."))
+        self.whereBox.setToolTip(
+            _("The slice that a view shows, or all slices of the volume, as 'How' in the module says.")
+        )
         self.applyButton, self.cancelButton = qt.QPushButton(_("Apply")), qt.QPushButton(_("Cancel"))
         self.applyButton.setToolTip(_("Let the selected segment be what the prompt names, on these slices."))
         self.progressBar = qt.QProgressBar()
@@ -171,6 +177,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
     def begin(self) -> None:
         """Show that the run has begun."""
         self._running = True
+        self.scriptedEffect.optionsFrame().setFocus()  # in the text, Ctrl+Z would undo what was typed
         self._status.begin()
         self._update()
 
@@ -187,19 +194,22 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
     def _start(self, finished, progressed):
         panel, node, prompt = self._panel(), self.scriptedEffect.parameterSetNode(), self.promptEdit.text
         volume, segmentation = node.GetSourceVolumeNode(), node.GetSegmentationNode()
-        segmentId = node.GetSelectedSegmentID()
+        segmentId = _selected(node)
         kind, name = self._where().split(" ", 1)
         plane, number = shownInView(volume, name) if kind == VIEW else (name, None)
         protect.requireUnlocked(segmentation, segmentId, plane, () if number is None else [number])
         write = lambda found: writeByEditor(self.scriptedEffect, segmentation, segmentId, found)
+        operations, how = panel.operations, panel.parameters.strategy
+        what = volume, [prompt], write, segmentation, plane
         common = {
             "settings": engineSettings(panel.parameters.method),
             "finished": finished,
             "progressed": progressed,
         }
-        if number is None:
-            return panel.operations.propagate.startMasks(volume, [prompt], write, segmentation, plane, **common)
-        return panel.operations.segment.startMasks(volume, [prompt], write, segmentation, plane, [number], **common)
+        if number is None and how != Strategy.SLICES:
+            return operations.propagate.startMasks(*what, method=str(how), **common)
+        numbers = [number] if number is not None else range(len(SceneSlices(volume, plane)))
+        return operations.segment.startMasks(*what, numbers, **common)
 
     def _where(self) -> str:
         return self.whereBox.itemData(self.whereBox.currentIndex)
@@ -229,3 +239,16 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
     def _panel():
         """Return the module's panel, made if it was never opened."""
         return slicer.util.getModuleWidget("MedCLIPSAM")
+
+
+def _selected(node) -> str:
+    """Return the id of the segment selected in an editor.
+
+    Raises:
+        InputError: there is none.
+    """
+    segmentation, segmentId = node.GetSegmentationNode(), node.GetSelectedSegmentID() or ""
+    segments.requireSegmentation(segmentation)
+    if segmentation.GetSegmentation().GetSegmentIndex(segmentId) < 0:
+        raise InputError(_("No segment is selected."), _("Select the segment that the prompt names, or add one."))
+    return segmentId

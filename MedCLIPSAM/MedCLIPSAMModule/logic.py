@@ -36,16 +36,16 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
     def models(self, models: tuple[str, str, str, str | None]) -> None:
         self.operations.session.models = models
 
-    def segment(self, volumeNode, prompts: list[str], segmentationNode=None, **options) -> SceneResult:
+    def segment(self, volumeNode, prompts: str | list[str], segmentationNode=None, **options) -> SceneResult:
         """Segment what prompts name on slices of a volume; see `SegmentOperation.start` for the options."""
         return self.operations.segment.run(volumeNode, prompts, segmentationNode, **options)
 
-    def segmentVolume(self, volumeNode, prompts: list[str], segmentationNode=None, **options) -> SceneResult:
+    def segmentVolume(self, volumeNode, prompts: str | list[str], segmentationNode=None, **options) -> SceneResult:
         """Segment every slice of a volume on its own; see `segment`."""
         slices = range(len(SceneSlices(volumeNode, options.get("plane", "axial"))))
         return self.segment(volumeNode, prompts, segmentationNode, slices=slices, **options)
 
-    def propagate(self, volumeNode, prompts: list[str], segmentationNode=None, **options) -> SceneResult:
+    def propagate(self, volumeNode, prompts: str | list[str], segmentationNode=None, **options) -> SceneResult:
         """Segment a volume from key slices on; see `PropagateOperation.start` for the options."""
         return self.operations.propagate.run(volumeNode, prompts, segmentationNode, **options)
 

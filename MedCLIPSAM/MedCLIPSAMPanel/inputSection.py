@@ -138,13 +138,13 @@ class InputSection:
 
 
 def sliceViewNames() -> list[str]:
-    """Return the slice views that the layout shows."""
+    """Return the slice views that the layout shows; where it has none, those of before or Slicer's own."""
     layoutManager = slicer.app.layoutManager()  # None without a main window
     if layoutManager is None:
         return list(DEFAULT_VIEWS)
     names = list(layoutManager.sliceViewNames())  # also those of layouts that were shown before
     mapped = [name for name in names if (node := sliceNodeOf(name)) is not None and node.IsMappedInLayout()]
-    return mapped or names
+    return mapped or names or list(DEFAULT_VIEWS)
 
 
 def sliceNodeOf(name: str):
@@ -161,10 +161,19 @@ def segmentationVolume(segmentationNode):
 
 def volumeShownIn(view: str):
     """Return the volume in the background of a slice view, or None."""
+    return next(iter(_layersOf(view)), None)
+
+
+def _layersOf(view: str) -> list[Any]:
+    """Return what a slice view shows of background and foreground, None where one is empty; nothing without a view."""
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     composite = next((node for node in composites if node.GetLayoutName() == view), None)
-    identifier = composite.GetBackgroundVolumeID() if composite is not None else None
-    return slicer.mrmlScene.GetNodeByID(identifier) if identifier else None
+    if composite is None:
+        return []
+    shown = [composite.GetBackgroundVolumeID()]
+    if composite.GetForegroundOpacity() > 0:
+        shown.append(composite.GetForegroundVolumeID())
+    return [slicer.mrmlScene.GetNodeByID(identifier) if identifier else None for identifier in shown]
 
 
 def _volumeToBeginWith(view: str):
@@ -192,13 +201,13 @@ def shownInView(volumeNode, name: str) -> tuple[str, int]:
     """Return the plane and the number of the slice of a volume that a view shows.
 
     Raises:
-        InputError: there is no such view, or it shows another volume or no slice of this one.
+        InputError: there is no such view, or it shows other volumes or no slice of this one.
     """
     node = sliceNodeOf(name)
     if node is None:
         raise InputError(_("There is no slice view '{name}'.").format(name=name), _("Choose another view."))
     shown = volumeShownIn(name)
-    if volumeNode is not None and shown is not None and shown is not volumeNode:
+    if shown is not None and volumeNode is not None and volumeNode not in _layersOf(name):
         raise InputError(
             _("The view '{view}' shows '{shown}', not '{name}'.").format(
                 view=name, shown=shown.GetName(), name=volumeNode.GetName()

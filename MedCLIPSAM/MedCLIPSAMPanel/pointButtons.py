@@ -14,7 +14,7 @@ from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 
 from .enabling import enable
-from .inputSection import shownInView, sliceNodeOf, sliceViewNames
+from .inputSection import sliceNodeOf, sliceViewNames
 
 ON_SLICE_MM = 0.1
 """Maximum distance, in mm, of a point to the plane of the view that it was placed in."""
@@ -115,9 +115,7 @@ class PointButtons:
                 qt.QTimer.singleShot(0, lambda: self._takeUp(following))
 
         if not panel.run(start, show):
-            # Not at once: the view that placed the point is not done with it yet.
-            refused = set(marks) - self._used
-            qt.QTimer.singleShot(0, lambda: markups.removePoints(slices.volumeNode, refused))
+            self._removeSoon(slices.volumeNode, set(marks) - self._used)
 
     def _takeUp(self, target: _Target) -> None:
         """Handle a click that was made while SAM worked, unless its nodes are gone."""
@@ -151,22 +149,39 @@ class PointButtons:
         self._panel.ui.insideButton.checked = self._panel.ui.outsideButton.checked = False
 
     def _placed(self, node) -> None:
-        position = markups.lastPlaced(node)
-        self._panel.attempt(lambda: self.refine(*self._sliceAt(position)))
+        position, volume = markups.lastPlaced(node), self._panel.parameters.inputVolume
+        try:
+            self.refine(*self._sliceAt(position))
+        except MedCLIPSAMError as error:
+            self._panel.say(str(error))
+            self._removeSoon(volume, {markups.mark(label, position.tolist()) for label in (0, 1)})
+
+    @staticmethod
+    def _removeSoon(volume, marks: set[str]) -> None:
+        """Remove refused points; not at once, for the view that placed one is not done with it yet."""
+        qt.QTimer.singleShot(0, lambda: markups.removePoints(volume, marks))
 
     def _sliceAt(self, world) -> tuple[str, int]:
-        """Find the slice that a point was placed on: that of the view under the mouse, else of one that it lies in."""
-        volume = self._panel.parameters.inputVolume
-        for name in (self._viewUnderMouse(), self._panel.parameters.view, *sliceViewNames()):
+        """Find the slice that a point is on, in the plane of the view that it was placed in.
+
+        That is the view under the mouse, else one that it lies in; else, as for a click in a 3D view, the chosen one.
+
+        Raises:
+            InputError: none of these views shows a slice of the volume.
+        """
+        inputs, chosen = self._panel.inputs, self._panel.parameters.view
+        for name in (self._viewUnderMouse(), chosen, *sliceViewNames()):
             node = sliceNodeOf(name)
             if node is None or not _liesIn(node, world):
                 continue
             try:
-                plane, _number = shownInView(volume, name)
+                plane, _number = inputs.shown(name)
             except MedCLIPSAMError:
                 continue
-            return plane, round(SceneSlices(volume, plane).toImage(world)[0])
-        return self._panel.inputs.shown()
+            break
+        else:
+            plane, _number = inputs.shown(chosen)
+        return plane, round(SceneSlices(self._panel.parameters.inputVolume, plane).toImage(world)[0])
 
     @staticmethod
     def _viewUnderMouse() -> str:

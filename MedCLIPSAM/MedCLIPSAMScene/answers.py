@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from . import protect, segments
 from .jobs import Job, SliceAnswer
 from .results import PromptResult, SceneResult
+from .sequences import Item, itemOf
 from .session import Session
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
@@ -49,8 +50,36 @@ class Found:
         """Tell whether a prompt was found on any slice."""
         return any(self.masks.values())
 
-    def promptResult(self, prompt: str, segmentId: str | None) -> PromptResult:
-        """Return the result of a prompt whose masks are in a segment."""
+    def itemFor(self, segmentationNode) -> Item | None:
+        """Return the item that segments of a segmentation are of; None for one in a sequence, which has its own."""
+        return self.geometry.item if itemOf(segmentationNode) is None else None
+
+    def leaveTheUsers(self, prompt: str, segmentationNode, segmentId: str) -> list[str]:
+        """Leave locked slices out of the masks for a segment, and return sentences on what stays and what does not.
+
+        Where no mask is left the segment stays as it is.
+        """
+        masks, found = self.masks[prompt], bool(self.masks[prompt])
+        lockedCount = protect.dropLocked(segmentationNode, segmentId, masks)
+        if not masks:
+            name = segments.nameOf(segmentationNode, segmentId)
+            why = _("The slices that show it are locked: the segment '{name}' stays as it was.")
+            return [(why if found else _("The segment '{name}' stays as it was.")).format(name=name)]
+        sentences = []
+        if lockedCount == 1:
+            sentences.append(_("1 slice is locked and stays as it was."))
+        elif lockedCount:
+            sentences.append(_("{count} slices are locked and stay as they were.").format(count=lockedCount))
+        correctedCount = protect.countCorrected(segmentationNode, segmentId, masks)
+        if correctedCount == 1:
+            sentences.append(_("1 slice that you had corrected was replaced: Undo brings it back, a lock keeps it."))
+        elif correctedCount:
+            text = _("{count} slices that you had corrected were replaced: Undo brings them back, locks keep them.")
+            sentences.append(text.format(count=correctedCount))
+        return sentences
+
+    def promptResult(self, prompt: str, segmentId: str | None, remarks: Sequence[str] = ()) -> PromptResult:
+        """Return the result of a prompt whose masks are in a segment, with remarks on what was written."""
         answersBySlice = self.answers[prompt]
         shown = sum(answer.found for answer in answersBySlice.values())
         best = self._best(prompt)
@@ -65,7 +94,7 @@ class Found:
             segmentId if shown else None,
             answer.score,
             answer.presence,
-            message,
+            " ".join([message, *remarks]),
             (shown, self.sliceCount),
             answer.boxes if answer.found else answer.boxes[:0],
             best,
@@ -94,6 +123,8 @@ class Found:
             "MedCLIPSAM.Score": f"{answersBySlice[self._best(prompt)].score:.3f}",
             "MedCLIPSAM.Slices": f"{min(answersBySlice)} to {max(answersBySlice)}",
         }
+        if item := self.itemFor(segmentationNode):
+            tags[segments.ITEM_TAG] = item.value
         segments.setTags(segmentationNode, segmentId, tags)
         segments.setNotes(segmentationNode, segmentId, [*self.notes, *self._notesOn(prompt)])
 
@@ -115,7 +146,9 @@ Write = Callable[[Found], SceneResult]
 def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
     """Write each prompt's masks into a separate segment, as one undo step.
 
-    A prompt that has a segment from an earlier run changes it on these slices only. Locked slices stay.
+    A prompt that has a segment from an earlier run changes it on these slices only, unless it was found on none of
+    them. Locked slices stay, and so do segments that are Completed or are of another item of a sequence: there a new
+    segment is made.
 
     Args:
         segmentationNode: None makes a new one if anything was found.
@@ -123,27 +156,39 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
     if segmentationNode is None and found:
         segmentationNode = segments.newSegmentation(found.geometry.volumeNode)
     results: list[PromptResult] = []
-
-    def write() -> None:
-        for prompt, masks in found.masks.items():
-            segmentId = segments.segmentOfPrompt(segmentationNode, prompt) if segmentationNode else None
-            if segmentId is None and masks:
-                segments.takeGeometry(segmentationNode, found.geometry.volumeNode)
-                segmentId = segments.addSegment(segmentationNode, prompt)
-            result = found.promptResult(prompt, segmentId)
-            if segmentId is not None:
-                lockedCount = protect.writeUnlocked(segmentationNode, segmentId, masks)
-                found.keepProvenance(prompt, segmentationNode, segmentId)
-                if lockedCount:
-                    message = _("{count} slices are locked and stay as they were.").format(count=lockedCount)
-                    result = replace(result, message=f"{result.message} {message}")
-            results.append(result)
-
-    if segmentationNode is None:
-        write()
-    else:
+    write = lambda: results.extend(_writePrompt(segmentationNode, prompt, found) for prompt in found.masks)
+    if found:
         session.change(segmentationNode, write)
+    else:
+        write()  # nothing, so that there is nothing to undo
     return found.sceneResult(segmentationNode, results)
+
+
+def _writePrompt(segmentationNode, prompt: str, found: Found) -> PromptResult:
+    """Write the masks of a prompt into its segment, or a new one, where there are any."""
+    masks, item = found.masks[prompt], found.itemFor(segmentationNode)
+    value = item.value if item else ""
+    earlier = segments.segmentsOfPrompt(segmentationNode, prompt, value) if segmentationNode is not None else []
+    segmentId = next((one for one in earlier if not segments.isCompleted(segmentationNode, one)), None)
+    if segmentId is None and not masks:
+        return found.promptResult(prompt, None)
+    remarks = []
+    if segmentId is None:
+        if earlier:
+            name = segments.nameOf(segmentationNode, earlier[0])
+            remarks.append(
+                _("The segment '{name}' is completed and stays as it was; this is a new one.").format(name=name)
+            )
+        segments.takeGeometry(segmentationNode, found.geometry.volumeNode)
+        segmentId = segments.addSegment(segmentationNode, prompt)
+        if item:
+            name = _("{prompt}, item {number}").format(prompt=prompt, number=item.number)
+            segmentationNode.GetSegmentation().GetSegment(segmentId).SetName(name)
+    remarks += found.leaveTheUsers(prompt, segmentationNode, segmentId)
+    if masks:
+        protect.writeUnlocked(segmentationNode, segmentId, masks)
+        found.keepProvenance(prompt, segmentationNode, segmentId)
+    return found.promptResult(prompt, segmentId, remarks)
 
 
 def _rank(answer: SliceAnswer) -> tuple:

@@ -40,8 +40,8 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
     if (node.GetSegmentationNode(), node.GetSourceVolumeNode()) != (segmentationNode, found.geometry.volumeNode):
         raise InputError(_("Another segmentation or volume was chosen meanwhile."), _("Apply again."))
     segments.requireSegment(segmentationNode, segmentId)
-    if found:
-        masks.drop(protect.locked(segmentationNode, segmentId, found.geometry.plane))
+    remarks = found.leaveTheUsers(prompt, segmentationNode, segmentId)
+    if masks:
         with _selected(node, segmentId):
             grid = _Grid(effect, segmentationNode, segmentId, masks.slices.ijkToRAS)
             edits = [edit for run in masks.runs() if (edit := grid.edit(*run)) is not None]
@@ -59,7 +59,7 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
                 found.keepProvenance(prompt, segmentationNode, segmentId)
             finally:
                 segmentationNode.EndModify(modified)
-    return found.sceneResult(segmentationNode, [found.promptResult(prompt, segmentId)])
+    return found.sceneResult(segmentationNode, [found.promptResult(prompt, segmentId, remarks)])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from MedCLIPSAMLib.choices import DEFAULT_MODEL, DEFAULT_SAM
 
 from .longRun import LongRun
+from .requestedSlices import promptList
 from .waiting import Finished
 
 
@@ -47,7 +48,7 @@ class ExportOperation:
     def start(
         self,
         inputs: str,
-        prompts: Mapping[str, str] | Sequence[str],
+        prompts: Mapping[str, str] | str | Sequence[str],
         out: str,
         export: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -72,9 +73,9 @@ class ExportOperation:
             finished: called once: the result, or why there is none.
 
         Raises:
-            InputError, WorkerError: see `LongRun.start`.
+            InputError, WorkerError: see `LongRun.start`. PromptError: prompts that are no texts.
         """
-        named = dict(prompts) if isinstance(prompts, Mapping) else {prompt: prompt for prompt in prompts}
+        named = dict(prompts) if isinstance(prompts, Mapping) else {prompt: prompt for prompt in promptList(prompts)}
         clip, sam, device, folder = models
         ask = lambda: self.task.client.export(
             inputs, named, out, export, settings, negative, clip, sam, device, folder, retry, anonymous

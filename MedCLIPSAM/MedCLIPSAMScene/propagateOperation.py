@@ -34,7 +34,13 @@ class PropagateOperation:
         self._session = session
 
     def run(
-        self, volumeNode, prompts: Sequence[str], segmentationNode=None, *, timeout: float | None = None, **options
+        self,
+        volumeNode,
+        prompts: str | Sequence[str],
+        segmentationNode=None,
+        *,
+        timeout: float | None = None,
+        **options,
     ) -> SceneResult:
         """Segment a volume and wait for the result. See `start` for the arguments.
 
@@ -47,10 +53,10 @@ class PropagateOperation:
     def start(
         self,
         volumeNode,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         segmentationNode=None,
         plane: str = "axial",
-        slices: Sequence[int] | None = None,
+        slices: int | Sequence[int] | None = None,
         negative: str | None = None,
         settings: Mapping[str, Any] | None = None,
         method: str = "memory",
@@ -88,11 +94,11 @@ class PropagateOperation:
     def startMasks(
         self,
         volumeNode,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         write: Write,
         segmentationNode=None,
         plane: str = "axial",
-        slices: Sequence[int] | None = None,
+        slices: int | Sequence[int] | None = None,
         negative: str | None = None,
         settings: Mapping[str, Any] | None = None,
         method: str = "memory",
@@ -147,12 +153,13 @@ class PropagateOperation:
         """Propagate the slices of a segment that the user has corrected, and wait for the result.
 
         Args:
+            segmentId: of the segment; or its name, where no other has it.
             reach: slices to go beyond the outermost corrected ones; None as far as the object is seen.
 
         Raises:
             MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
         """
-        geometry = SceneSlices(volumeNode, plane)
+        geometry, segmentId = SceneSlices(volumeNode, plane), segments.segmentIdOf(segmentationNode, segmentId)
         return self._session.wait(
             lambda done: self.startCorrection(segmentationNode, segmentId, geometry, reach, done), timeout
         )

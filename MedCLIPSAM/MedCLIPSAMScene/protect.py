@@ -16,7 +16,7 @@ from MedCLIPSAMLib.errors import InputError
 
 from . import segments
 from .sliceGeometry import SceneSlices
-from .sliceMasks import SliceMasks, check
+from .sliceMasks import EMPTY, SliceMasks, check, checkSlab
 from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
@@ -101,18 +101,32 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
     segments.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
 
 
-def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
-    """Replace a segment on the slices of masks; locked slices stay, in this plane and in others.
-
-    Returns:
-        The number of locked slices among them.
-    """
+def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
+    """Leave the locked slices of a segment out of masks, and return their number."""
     keep = locked(segmentationNode, segmentId, masks.slices.plane)
     count = sum(k in keep for k in masks.checks)
     masks.drop(keep)
+    return count
+
+
+def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
+    """Count the slices that were corrected since the models wrote them, and that masks would change.
+
+    What was written along another plane last is not known by slice, and does not count.
+    """
+    slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices.plane)
+    if planeOf(segmentationNode, segmentId) != slices.plane:
+        return 0
+    numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *notes}
+    present = segments.readSlabs(segmentationNode, segmentId, slices, numbers) if numbers else ()
+    return sum(checkSlab(slab) not in (notes.get(k, EMPTY), masks.checks[k]) for k, slab in present)
+
+
+def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
+    """Replace a segment on the slices of masks; locked slices stay, in this plane and in others."""
+    dropLocked(segmentationNode, segmentId, masks)
     with lockedElsewhere(segmentationNode, segmentId, masks.slices):
         segments.writeSlices(segmentationNode, segmentId, masks)
-    return count
 
 
 @contextmanager
@@ -150,10 +164,10 @@ def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Itera
     """Refuse to change a locked segment or a locked slice of it.
 
     Raises:
-        InputError: naming it.
+        InputError: naming it; or there is no such segment.
     """
     keep = locked(segmentationNode, segmentId, plane)
-    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+    name = segments.nameOf(segmentationNode, segmentId)
     if keep is EVERYTHING:
         raise InputError(_("The segment '{name}' is locked.").format(name=name), _("Unlock it to change it."))
     hit = [k for k in sorted(numbers) if k in keep]

@@ -15,6 +15,7 @@ from MedCLIPSAMLib.worker.request import Request
 
 from . import markups, protect, segments
 from .jobs import Job, SliceJob
+from .requestedSlices import checkSlices
 from .results import PromptResult, SceneResult
 from .session import Progressed, Session
 from .sliceGeometry import SceneSlices
@@ -43,26 +44,23 @@ class RefineOperation:
         """Refine a segment on one slice from its present mask and from points, and wait for the result.
 
         Args:
+            segmentId: of the segment; or its name, where no other has it.
             number: the slice.
             points: (P, 3) in world RAS, mm; those off the slice are moved to its nearest pixel.
-            labels: 1 inside, 0 outside, for each point.
+            labels: 1 inside, 0 outside, for each point; all inside when None.
 
         Raises:
             MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
         """
-        geometry = SceneSlices(volumeNode, plane)
-        pixels = np.array([geometry.toImage(point)[1:] for point in points or []], np.float32).reshape(-1, 2)
-        marks = [markups.mark(label, point) for label, point in zip(labels or [], points or [])]
+        geometry, segmentId = SceneSlices(volumeNode, plane), segments.segmentIdOf(segmentationNode, segmentId)
+        (number,) = checkSlices(geometry, [number])
+        world = _pointsInWorld(points)
+        inside = np.array([1] * len(world) if labels is None else labels, object)
+        pixels = np.array([geometry.toImage(point)[1:] for point in world], np.float32).reshape(-1, 2)
+        marks = [markups.mark(label, point) for label, point in zip(inside.ravel(), world)]
         return self._session.wait(
             lambda done: self.start(
-                segmentationNode,
-                segmentId,
-                geometry,
-                number,
-                pixels,
-                np.array(labels or [], np.int32),
-                marks,
-                finished=done,
+                segmentationNode, segmentId, geometry, number, pixels, inside, marks, finished=done
             ),
             timeout,
         )
@@ -90,12 +88,20 @@ class RefineOperation:
             name: of the segment where one is added.
 
         Raises:
-            InputError: neither a mask nor a point inside to start from.
+            InputError: neither a mask nor a point inside to start from, no label for each point, or no such segment.
         """
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, geometry.volumeNode)
-        mask = np.zeros(geometry.stack.image_shape, bool)
+        if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
+            raise InputError(
+                _("Expected a label for each point, 1 inside or 0 outside, got {labels}.").format(
+                    labels=labels.tolist()
+                ),
+                _("Give as many labels as points."),
+            )
+        mask, labels = np.zeros(geometry.stack.image_shape, bool), labels.astype(np.int32)
         if segmentId is not None:
+            segments.requireSegment(segmentationNode, segmentId)
             mask = segments.readSlice(segmentationNode, segmentId, geometry, number)
         inside = points[labels == 1] if len(points) else np.zeros((0, 2), np.float32)
         if not mask.any() and not len(inside):
@@ -219,6 +225,22 @@ class RefineOperation:
             finished,
             progressed,
         )
+
+
+def _pointsInWorld(points: Sequence[Sequence[float]] | None) -> np.ndarray:
+    """Return points of a script as an array, (P, 3); InputError where they are none."""
+    if points is None or len(points) == 0:
+        return np.zeros((0, 3))
+    try:
+        world = np.array(points, float)
+    except (TypeError, ValueError):
+        world = np.zeros(0)
+    if world.ndim != 2 or world.shape[1] != 3 or not np.isfinite(world).all():
+        raise InputError(
+            _("Expected points (R, A, S) in mm, got {points!r}.").format(points=points),
+            _("Give a list of points, such as [(12.0, -30.0, 41.5)]."),
+        )
+    return world
 
 
 def _tags(segmentationNode, segmentId: str, geometry: SceneSlices, masks, marks: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
+from typing import Any
 
 from MedCLIPSAMLib.errors import InputError, PromptError
 
@@ -10,13 +12,25 @@ from .sliceGeometry import SceneSlices
 from .strings import _
 
 
-def checkPrompts(prompts: Sequence[str]) -> list[str]:
+def promptList(prompts: str | Sequence[str]) -> list[str]:
+    """Return prompts as a list: a text is one prompt, not its letters.
+
+    Raises:
+        PromptError: something else than texts.
+    """
+    found: list[Any] = [prompts] if isinstance(prompts, str) or not hasattr(prompts, "__iter__") else [*prompts]
+    if not all(isinstance(prompt, str) for prompt in found):
+        raise PromptError(_("Expected prompts, got {prompts!r}.").format(prompts=prompts), _("Give a list of texts."))
+    return found
+
+
+def checkPrompts(prompts: str | Sequence[str]) -> list[str]:
     """Return the prompts without blanks and empty lines.
 
     Raises:
         PromptError: no prompt, or one given twice.
     """
-    cleaned = [prompt.strip() for prompt in prompts if prompt.strip()]
+    cleaned = [prompt.strip() for prompt in promptList(prompts) if prompt.strip()]
     if not cleaned:
         raise PromptError(_("No prompt was given."), _("Say what to segment, such as 'brain tumor'."))
     if len({prompt.lower() for prompt in cleaned}) < len(cleaned):
@@ -24,13 +38,18 @@ def checkPrompts(prompts: Sequence[str]) -> list[str]:
     return cleaned
 
 
-def checkSlices(geometry: SceneSlices, slices: Sequence[int]) -> list[int]:
-    """Return the slice numbers in ascending order.
+def checkSlices(geometry: SceneSlices, slices: int | Sequence[int]) -> list[int]:
+    """Return the slice numbers in ascending order; a number is one slice.
 
     Raises:
         InputError: the volume has no such slices.
     """
-    numbers = sorted(set(slices))
+    try:
+        numbers = sorted({index(k) for k in (slices if hasattr(slices, "__iter__") else [slices])})
+    except TypeError:
+        raise InputError(
+            _("Expected numbers of slices, got {slices!r}.").format(slices=slices), _("Give whole numbers.")
+        ) from None
     if not numbers or numbers[0] < 0 or numbers[-1] >= len(geometry):
         raise InputError(
             _("Slices {first} to {last} were requested.").format(

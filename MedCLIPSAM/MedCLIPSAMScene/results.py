@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import segments
 from .strings import _
 
 
@@ -70,8 +71,10 @@ class SceneResult:
 
     @property
     def allNotes(self) -> list[str]:
-        """Notes on the run and on its answers, each once."""
-        return list(dict.fromkeys([*self.notes, *(note for prompt in self.prompts for note in prompt.notes)]))
+        """Notes on the run, on its answers, and on what of them is hidden now, each once."""
+        written = [prompt.segmentId for prompt in self.prompts if prompt.segmentId is not None]
+        hidden = segments.hiddenNotes(self.segmentation, written) if self.segmentation is not None else []
+        return list(dict.fromkeys([*self.notes, *(note for prompt in self.prompts for note in prompt.notes), *hidden]))
 
     @property
     def answer(self) -> str:

@@ -34,7 +34,13 @@ class SegmentOperation:
         self._session = session
 
     def run(
-        self, volumeNode, prompts: Sequence[str], segmentationNode=None, *, timeout: float | None = None, **options
+        self,
+        volumeNode,
+        prompts: str | Sequence[str],
+        segmentationNode=None,
+        *,
+        timeout: float | None = None,
+        **options,
     ) -> SceneResult:
         """Segment and wait for the result. See `start` for the arguments.
 
@@ -47,10 +53,10 @@ class SegmentOperation:
     def start(
         self,
         volumeNode,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         segmentationNode=None,
         plane: str = "axial",
-        slices: Sequence[int] | None = None,
+        slices: int | Sequence[int] | None = None,
         negative: str | None = None,
         settings: Mapping[str, Any] | None = None,
         keepSaliency: bool = True,
@@ -109,11 +115,11 @@ class SegmentOperation:
     def startMasks(
         self,
         volumeNode,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         write: Write,
         segmentationNode=None,
         plane: str = "axial",
-        slices: Sequence[int] | None = None,
+        slices: int | Sequence[int] | None = None,
         negative: str | None = None,
         settings: Mapping[str, Any] | None = None,
         keepSaliency: bool = False,

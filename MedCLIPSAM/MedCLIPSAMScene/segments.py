@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -31,6 +31,8 @@ from .sliceMasks import SliceMasks, around, cut, shapeOf
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
+ITEM_TAG = "MedCLIPSAM.Item"
+"""Index value of the item of a sequence that a segment is of, where the segmentation itself is in none."""
 POINTS_TAG = "MedCLIPSAM.Points"
 """The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
 NOTES_TAG = "MedCLIPSAM.Notes"
@@ -55,8 +57,10 @@ def requireFit(segmentationNode, volumeNode) -> None:
     """Check that masks of a volume can be written into a segmentation; nothing is changed.
 
     Raises:
-        InputError: its segments are no label maps, or are under another transform than the volume and would move.
+        InputError: it is no segmentation, its segments are no label maps, or they are under another transform than the
+            volume and would move.
     """
+    requireSegmentation(segmentationNode)
     requireLabelmaps(segmentationNode)
     hasSegments = segmentationNode.GetSegmentation().GetNumberOfSegments() > 0
     if hasSegments and segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
@@ -66,6 +70,42 @@ def requireFit(segmentationNode, volumeNode) -> None:
             ),
             _("Put both under the same one in the Transforms module, or choose another segmentation."),
         )
+
+
+def requireSegmentation(segmentationNode) -> None:
+    """Check that a node is a segmentation.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if segmentationNode is None:
+        raise InputError(_("No segmentation was chosen."), _("Choose one, or segment with a prompt first."))
+    if not isinstance(segmentationNode, slicer.vtkMRMLSegmentationNode):
+        raise InputError(
+            _("Expected a segmentation node, got {value!r}.").format(value=segmentationNode),
+            _("Give the node itself: slicer.util.getNode finds it by its name."),
+        )
+
+
+def segmentIdOf(segmentationNode, segment: str) -> str:
+    """Return the id of a segment that a script has named, by its id or its name.
+
+    Raises:
+        InputError: there is none, or there are several of the name.
+    """
+    requireSegmentation(segmentationNode)
+    segmentation = segmentationNode.GetSegmentation()
+    names = {one: segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()}
+    found = [segment] if segment in names else [one for one, name in names.items() if name == segment]
+    if len(found) != 1:
+        text = _("'{node}' has several segments '{name}'.") if found else _("'{node}' has no segment '{name}'.")
+        raise InputError(
+            text.format(node=segmentationNode.GetName(), name=segment),
+            _("Give the name or the ID of one: {segments}.").format(
+                segments=", ".join(f"{name} ({one})" for one, name in names.items()) or _("there is none")
+            ),
+        )
+    return found[0]
 
 
 def requireLabelmaps(segmentationNode) -> None:
@@ -104,14 +144,30 @@ def takeGeometry(segmentationNode, volumeNode) -> None:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
-def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
-    """Return the id of the segment with an earlier result of the prompt, ignoring case and blanks."""
-    words = prompt.lower().split()
+def segmentsOfPrompt(segmentationNode, prompt: str, item: str = "") -> list[str]:
+    """Return the ids of the segments with an earlier result of the prompt, ignoring case and blanks.
+
+    Args:
+        item: index value of an item of a sequence; segments of other ones are left out.
+    """
+    words, item, found = prompt.lower().split(), tagText(item), []
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
-        if tags(segmentation.GetNthSegment(index)).get(PROMPT_TAG, "").lower().split() == words:
-            return segmentation.GetNthSegmentID(index)
-    return None
+        known = tags(segmentation.GetNthSegment(index))
+        if known.get(PROMPT_TAG, "").lower().split() == words and known.get(ITEM_TAG, "") == item:
+            found.append(segmentation.GetNthSegmentID(index))
+    return found
+
+
+def isCompleted(segmentationNode, segmentId: str) -> bool:
+    """Tell whether the user has set the status of a segment to Completed."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    return logic.GetSegmentStatus(requireSegment(segmentationNode, segmentId)) == logic.Completed
+
+
+def nameOf(segmentationNode, segmentId: str) -> str:
+    """Return the name of a segment."""
+    return requireSegment(segmentationNode, segmentId).GetName()
 
 
 def requireSegment(segmentationNode, segmentId: str):
@@ -196,6 +252,19 @@ def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> 
     return slices.stack.from_grid(grid, k)
 
 
+def readSlabs(
+    segmentationNode, segmentId: str, slices: SceneSlices, numbers: Collection[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Read a segment's masks on slices of a volume at once: the number of a slice, and its bool slab of the grid."""
+    nothing = np.zeros(slices.stack.image_shape, bool)
+    empty, corner = slices.slabs({k: nothing for k in (min(numbers), max(numbers))})
+    block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)
+    axis = "IJK".index(slices.stack.source_axis)
+    for k in numbers:
+        place = slices.stack.source_index(k) - corner[axis]
+        yield k, block.take([place], 2 - axis)
+
+
 def readMask(
     segmentationNode, segmentId: str, shape: Sequence[int], matrix: np.ndarray, corner=(0, 0, 0)
 ) -> np.ndarray:
@@ -234,7 +303,7 @@ def tags(segment) -> dict[str, str]:
 
 TAGS = (
     *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
-    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes"),
+    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes", "Item"),
 )
 """Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
 
@@ -262,11 +331,30 @@ def pointsOf(segmentationNode, segmentId: str) -> list[str]:
     return tag(segmentationNode, segmentId, POINTS_TAG).split()
 
 
+def hiddenNotes(segmentationNode, segmentIds: Sequence[str]) -> list[str]:
+    """Return sentences on which of these segments the views do not show: what is shown is the user's choice."""
+    display, segmentation = segmentationNode.GetDisplayNode(), segmentationNode.GetSegmentation()
+    present = [one for one in segmentIds if segmentation.GetSegment(one) is not None]
+    if display is None or not present:
+        return []
+    if not (display.GetVisibility() and display.GetVisibility2D()):
+        text = _("The segmentation '{name}' is hidden: show it to see the result.")
+        return [text.format(name=segmentationNode.GetName())]
+    text = _("The segment '{name}' is hidden: show it to see the result.")
+    hidden = [one for one in present if not display.GetSegmentVisibility(one)]
+    return [text.format(name=nameOf(segmentationNode, one)) for one in hidden]
+
+
 def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:
     """Store provenance with a segment; values become one line without the characters that .seg.nrrd reserves."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     for name, value in values.items():
-        segment.SetTag(name, " ".join(str(value).replace("|", " ").split()))
+        segment.SetTag(name, tagText(value))
+
+
+def tagText(value: object) -> str:
+    """Return a value as a tag stores it."""
+    return " ".join(str(value).replace("|", " ").split())
 
 
 def notesOf(segmentationNode, segmentId: str) -> list[str]:

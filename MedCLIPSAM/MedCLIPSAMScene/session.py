@@ -24,6 +24,7 @@ from .history import History, SceneHistory, changesOf
 from .jobs import Job, Listeners
 from .removal import removedOnError
 from .results import SceneResult
+from .sequences import itemOf, requireItem
 from .sliceGeometry import SceneSlices
 from .strings import _
 from .waiting import Finished, waitFor
@@ -84,6 +85,7 @@ class Session:
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, geometry.volumeNode)
         told: list[str] = []
+        item = itemOf(segmentationNode)
 
         def end(job: Job) -> None:
             self.job = None
@@ -93,6 +95,7 @@ class Session:
                     _requirePresent(geometry.volumeNode, segmentationNode)
                     geometry.requireUnmoved()
                     if segmentationNode is not None:
+                        requireItem(segmentationNode, item)
                         segments.requireFit(segmentationNode, geometry.volumeNode)
                     with removedOnError():
                         result = writeResult(job, [*job.slices.notes, *told])
@@ -118,6 +121,7 @@ class Session:
 
     def change(self, segmentationNode, write: Callable[[], None]) -> None:
         """Make one change of a segmentation: one undo step, one event, and nothing when it fails."""
+        segments.requireSegmentation(segmentationNode)
         self.history.save(segmentationNode)
         modified = segmentationNode.StartModify()
         try:
@@ -132,6 +136,7 @@ class Session:
 
     def undo(self, segmentationNode) -> bool:
         """Undo the last change of a segmentation; return False when there is none."""
+        segments.requireSegmentation(segmentationNode)
         return self.history.undo(segmentationNode)
 
     def cancel(self) -> None:

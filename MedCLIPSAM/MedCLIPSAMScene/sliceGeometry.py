@@ -17,6 +17,7 @@ from MedCLIPSAMLib.volumes.slices import nearest_axes
 from MedCLIPSAMLib.volumes.window import to_uint8
 
 from .modality import isPET
+from .sequences import itemOf
 from .strings import _
 from .volumeNotes import VolumeNotes
 
@@ -104,10 +105,16 @@ def sceneVolume(volumeNode) -> Volume:
     """Make the engine's volume of a scalar or RGB volume node, in world coordinates; its voxels are not copied.
 
     Raises:
-        InputError: no voxels, several components that are not RGB, a non-linear transform, or an invalid geometry.
+        InputError: no volume, no voxels, several components that are not RGB, a non-linear transform, or an invalid
+            geometry.
     """
     if volumeNode is None:
         raise InputError(_("No volume was chosen."), _("Choose one, or load one from Sample Data."))
+    if not isinstance(volumeNode, slicer.vtkMRMLVolumeNode):
+        raise InputError(
+            _("Expected a volume node, got {value!r}.").format(value=volumeNode),
+            _("Give the node itself: slicer.util.getNode finds it by its name."),
+        )
     name = volumeNode.GetName()
     voxels = _voxelsOf(volumeNode)
     if voxels is None:
@@ -156,6 +163,7 @@ class SceneSlices:
     Attributes:
         window: (low, high) that the models see as black and white.
         inverted: whether they see low intensities light, as the views show them. A PET is always seen upright.
+        item: of a sequence, that the volume shows now; None where it is in none.
 
     Raises:
         InputError: see `sceneVolume`, and `volumes.SliceStack`.
@@ -166,7 +174,7 @@ class SceneSlices:
         volume, window = sceneVolume(volumeNode), _displayWindow(volumeNode)
         self.stack = SliceStack(volume, plane, window)
         self.ijkToRAS = ijkToRAS(volumeNode)
-        self._placement = placementOf(volumeNode)
+        self._placement, self.item = placementOf(volumeNode), itemOf(volumeNode)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
         self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
@@ -176,7 +184,7 @@ class SceneSlices:
         self.inverted = not volume.is_rgb and _isInverted(volumeNode) and not isPET(volumeNode)
         if self.inverted:
             self._levels = self._levels[::-1]
-        self._notes = VolumeNotes(volumeNode, axes, self.window, self.inverted)
+        self._notes = VolumeNotes(volumeNode, axes, self.window, self.inverted, self.item)
 
     def __len__(self) -> int:
         return len(self.stack)

@@ -51,10 +51,11 @@ def shapeOf(extent: Sequence[int]) -> tuple[int, ...]:
 
 def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:
     """Compute the checksum of a mask (H, W) bool on the voxels of slice k; "0" where it is empty."""
-    return _sum(slices.stack.to_slab(k, mask)) if mask.any() else EMPTY
+    return checkSlab(slices.stack.to_slab(k, mask)) if mask.any() else EMPTY
 
 
-def _sum(slab: np.ndarray) -> str:
+def checkSlab(slab: np.ndarray) -> str:
+    """Compute the checksum of a mask as a bool slab of one slice, as `SceneSlices.slabs` makes it."""
     return f"{crc32(np.packbits(slab).tobytes()):08x}" if slab.any() else EMPTY
 
 
@@ -98,9 +99,9 @@ class SliceMasks:
             self._set.remove(place)
         self._given.add(place)
         self.checks[k] = EMPTY
-        if mask.any():
-            slab = self.slices.stack.to_slab(k, mask)
-            self.checks[k] = _sum(slab)
+        # Between the voxels of a plane that is coarser than its image there may be none left of a thin mask.
+        if mask.any() and (slab := self.slices.stack.to_slab(k, mask)).any():
+            self.checks[k] = checkSlab(slab)
             self._set.add(place)
             for axis in range(3):
                 used = np.flatnonzero(slab.any(axis=tuple(other for other in range(3) if other != axis)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import slicer.util
 
+from .sequences import Item
 from .strings import _
 
 SQUARE_DEGREES = 0.1
@@ -21,11 +21,14 @@ class VolumeNotes:
         axes: (3, 3), its voxel axes in world coordinates as columns, of length 1.
         window: (low, high) that is shown as black and white.
         inverted: whether the models see it inverted.
+        item: of a sequence, that it shows.
     """
 
-    def __init__(self, volumeNode, axes: np.ndarray, window: tuple[float, float], inverted: bool) -> None:
+    def __init__(
+        self, volumeNode, axes: np.ndarray, window: tuple[float, float], inverted: bool, item: Item | None
+    ) -> None:
         self._volumeNode, self._axes, self._window, self._inverted = volumeNode, axes, window, inverted
-        self._of = ""
+        self._item = item
         self._shape: tuple[int, ...] = ()
         self._count = self._notFinite = self._constant = self._blank = 0
 
@@ -36,8 +39,6 @@ class VolumeNotes:
             voxels: (rows, columns), or (rows, columns, 3) of RGB.
             image: uint8 (H, W, 3), as the models see it.
         """
-        if not self._count:
-            self._of = _itemOfSequence(self._volumeNode)  # another item may be shown before the run has ended
         self._count += 1
         self._shape = voxels.shape
         if voxels.dtype.kind == "f":
@@ -48,7 +49,13 @@ class VolumeNotes:
 
     def sentences(self) -> list[str]:
         """Return the notes, a sentence or two each."""
-        notes = [self._of] if self._of else []
+        notes = []
+        if self._item is not None:
+            notes.append(
+                _("This is item {number} of {all} of the sequence '{name}': the result is of this item only.").format(
+                    number=self._item.number, all=self._item.count, name=self._item.sequence
+                )
+            )
         cosines = np.abs(self._axes.T @ self._axes - np.eye(3)).max()
         degrees = float(np.degrees(np.arcsin(min(cosines, 1.0))))
         if degrees > SQUARE_DEGREES:
@@ -95,19 +102,3 @@ def _windowMapping(volumeNode) -> str:
         return ""
     method = display.GetWindowMappingMethod()
     return str(display.GetWindowMappingMethodAsString(method)) if method else ""
-
-
-def _itemOfSequence(volumeNode) -> str:
-    """Return a sentence on which item of a sequence a volume is; empty where it is not in one."""
-    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
-        sequence = browser.GetSequenceNode(volumeNode)
-        if sequence is not None:
-            return _(
-                "This is item {number} of {all} of the sequence '{name}': the result is of this item only and does not "
-                "change with the item shown."
-            ).format(
-                number=browser.GetSelectedItemNumber() + 1,
-                all=sequence.GetNumberOfDataNodes(),
-                name=sequence.GetName(),
-            )
-    return ""

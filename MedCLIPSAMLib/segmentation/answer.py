@@ -83,7 +83,9 @@ def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, 
             why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"
         else:
             value, limit = format_apart(present.probability, threshold)
-            why = f'presence {value}, below {limit}; "{present.denial}" fits better'
+            why = f"presence {value}, below the limit of {limit}"
+            if present.absent > present.probability:
+                why += f'; "{present.denial}" fits better'
         return f"Nothing found for '{prompt}': {why}."
     if not coarse_components.any():
         return f"Nothing found for '{prompt}': the saliency map has no region that stands out."

@@ -12,6 +12,7 @@ import standin
 from effects import NAME, PROMPT, apply, begin, by_panel, edit, head, mask_of, paint, show, shown
 from MedCLIPSAMScene import protect, segments
 from MedCLIPSAMScene.samples import SAMPLE
+from PySide6 import QtCore, QtTest, QtWidgets
 
 SCREENSHOT = Path(__file__).resolve().parents[2] / "test-output" / "panel" / "effect.png"
 
@@ -110,6 +111,74 @@ def test_enter_applies_and_the_prompt_is_remembered(editor, panel, phantom) -> N
     editor.setActiveEffectByName("")
     editor.setActiveEffectByName(NAME)
     assert not shown(effect, effect.warningLabel) and effect.promptEdit.text == PROMPT
+
+
+def test_a_volume_in_the_foreground_of_a_view_is_shown_there(editor, phantom) -> None:
+    volume, behind = head(phantom), head(phantom)
+    behind.SetName("CT")
+    node, effect = edit(editor, volume)
+    layers = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    layers.SetBackgroundVolumeID(behind.GetID())
+    layers.SetForegroundVolumeID(volume.GetID())
+    layers.SetForegroundOpacity(0)
+    assert "The view 'Red' shows 'CT', not 'head'" in apply(effect)
+    layers.SetForegroundOpacity(0.4)
+    assert f"Found '{PROMPT}'" in apply(effect) and mask_of(node, "Segment_1", volume).any()
+
+
+@pytest.mark.parametrize("absent", ["segment", "segmentation"])
+def test_what_is_not_there_is_said(editor, phantom, absent: str) -> None:
+    """Nothing tells effects that the selection was cleared, so the button stays enabled."""
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    effect.promptEdit.setText(PROMPT)
+    settings = editor.mrmlSegmentEditorNode()
+    if absent == "segment":
+        settings.SetSelectedSegmentID(None)
+    else:
+        blocked = settings.StartModify()
+        settings.SetAndObserveSegmentationNode(None)
+    effect.applyButton.click()
+    expected = {"segment": "No segment is selected", "segmentation": "No segmentation was chosen"}
+    assert expected[absent] in effect.statusLabel.text and not mask_of(node, "Segment_1", volume).any()
+    if absent == "segmentation":
+        settings.EndModify(blocked)
+
+
+def test_after_enter_undo_takes_the_mask_back_and_not_the_words(editor, phantom) -> None:
+    slicer.util.selectModule("Welcome")  # the panel has the same keys
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    window, line = standin.unwrap(editor), standin.unwrap(effect.promptEdit)
+    window.show()
+    window.activateWindow()
+    editor.installKeyboardShortcuts(editor)
+    line.setFocus()
+    QtWidgets.QApplication.processEvents()
+    QtTest.QTest.keyClicks(line, PROMPT)
+    QtTest.QTest.keyClick(line, QtCore.Qt.Key.Key_Return)
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    assert mask_of(node, "Segment_1", volume).any()
+    undo = QtCore.Qt.Key.Key_Z, QtCore.Qt.KeyboardModifier.ControlModifier
+    QtTest.QTest.keyClick(QtWidgets.QApplication.focusWidget(), *undo)
+    QtWidgets.QApplication.processEvents()
+    editor.uninstallKeyboardShortcuts()
+    window.hide()
+    assert effect.promptEdit.text == PROMPT and not mask_of(node, "Segment_1", volume).any()
+
+
+def test_how_is_the_panels_and_not_is_not_used(editor, panel, phantom) -> None:
+    volume = head(phantom)
+    panel.parameters.negative = "skull"
+    expected = by_panel(panel, volume, slices=range(3))
+    assert not (expected == by_panel(panel, volume, whole=True)).all(), "the ways differ"
+    panel.parameters.strategy = type(panel.parameters.strategy)("slices")
+    node, effect = edit(editor, volume)
+    apply(effect, where="volume axial")
+    assert (mask_of(node, "Segment_1", volume) == expected).all()
+    tags = segments.tags(node.GetSegmentation().GetSegment("Segment_1"))
+    assert not tags.get("MedCLIPSAM.Strategy") and not tags.get("MedCLIPSAM.Negative")
+    assert "its <i>Not</i> is not used" in effect.helpText()
 
 
 def test_two_editors_do_not_disturb_each_other(editor, panel, phantom) -> None:

@@ -55,6 +55,46 @@ def test_a_box_makes_a_segment_where_there_is_none(panel, phantom) -> None:
     check(panel, volume, phantom, 0.7)
 
 
+def place(panel, volume, k: int, x: float, y: float):
+    """Place a point inside; the stand-in's views have no mouse in them, as for a click in a 3D view."""
+    panel.ui.insideButton.checked = True
+    node = markups.pointList(volume, markups.POSITIVE)
+    node.AddControlPointWorld(SceneSlices(volume).toWorld(k, x, y))
+    standin.pump(lambda: idle(panel), 60)
+    panel.ui.insideButton.checked = False
+    return node
+
+
+def test_a_point_on_no_shown_slice_corrects_the_slice_that_it_is_on(panel, phantom) -> None:
+    volume = add_volume(np.zeros_like(phantom.image))
+    slicer.util.arrayFromVolume(volume)[:] = phantom.image
+    slicer.util.arrayFromVolumeModified(volume)
+    segment(panel, volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    before = mask_on(node, identifier, volume)
+    rows, columns = np.nonzero(phantom.lesion_mask)
+    points = place(panel, volume, 2, columns.mean() + 0.5, rows.mean() + 0.5)
+    after = mask_on(node, identifier, volume)
+    assert before[1].any() and (after[[0, 1]] == before[[0, 1]]).all() and after[2].any()
+    assert points.GetNumberOfControlPoints() == 1
+
+
+def test_a_point_on_no_slice_is_refused_and_removed(panel, phantom) -> None:
+    volume = add_volume(phantom.image)
+    segment(panel, volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    before = mask_on(node, identifier, volume)
+    points = place(panel, volume, 9, 60, 60)
+    standin.pump(lambda: points.GetNumberOfControlPoints() == 0, 10)
+    assert "'head' has no axial slice 9" in panel.ui.correctStatusLabel.text
+    other = add_volume(phantom.image)  # which the chosen view shows now
+    other.SetName("other")
+    points = place(panel, volume, 2, 60, 60)
+    standin.pump(lambda: points.GetNumberOfControlPoints() == 0, 10)
+    assert "The view 'Red' shows 'other', not 'head'" in panel.ui.correctStatusLabel.text
+    assert (mask_on(node, identifier, volume) == before).all()
+
+
 def test_a_run_that_is_cancelled_leaves_no_segmentation(panel, phantom) -> None:
     volume = begin(panel, phantom)
     markups.addBox(SceneSlices(volume), 1, (30, 30, 90, 90))

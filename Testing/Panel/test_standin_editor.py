@@ -9,6 +9,7 @@ import pytest
 import slicer
 import slicer.util
 import standin
+import vtk
 from parts import segmentation, volume
 
 
@@ -199,3 +200,46 @@ def test_an_effect_of_python_changes_the_segment(editor, tmp_path) -> None:
     with pytest.raises(KeyError):
         standin.check()
     standin.unwrap(slicer.qSlicerSegmentEditorEffectFactory.instance()).forget("Fill")
+
+
+def test_nothing_can_be_edited_without_a_source_volume(editor) -> None:
+    node, head = segmentation("one", "a"), volume("head")
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(head)
+    editor.setActiveEffectByName("Paint")
+    options = editor.activeEffect().optionsFrame()
+    assert options.enabled
+    editor.readOnly = True
+    assert not options.enabled
+    editor.readOnly = False
+    slicer.mrmlScene.RemoveNode(head)
+    assert editor.sourceVolumeNode() is None and not options.enabled
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_no_effect_is_active_on_surfaces(editor, confirmed: bool) -> None:
+    """The user is asked for label maps; an effect that is not active may still be named by the editor's node."""
+    node, head, ball = segmentation("ball"), volume("head"), vtk.vtkSphereSource()
+    slicer.util.updateVolumeFromArray(head, np.zeros((3, 4, 5), np.int16))
+    ball.Update()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(head)
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    made = slicer.vtkSegment()
+    made.AddRepresentation("Closed surface", ball.GetOutput())
+    node.GetSegmentation().AddSegment(made, "ball")
+    kind = node.GetSegmentation().GetSourceRepresentationName
+    standin.answers["confirm"] = confirmed
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(head)
+    editor.setActiveEffectByName("Paint")
+    assert ("confirm", "Change source representation to binary labelmap?") in standin.messages
+    assert (editor.activeEffect() is not None) == confirmed
+    assert kind() == ("Binary labelmap" if confirmed else "Closed surface")
+    editor.setActiveEffectByName("")
+    node.GetSegmentation().RemoveAllSegments()
+    editor.setActiveEffectByName("Paint")
+    assert editor.activeEffect() is not None and kind() == "Binary labelmap", "there is nothing to lose"
+    editor.setActiveEffectByName("")
+    editor.setSegmentationNode(None)
+    editor.setActiveEffectByName("Paint")
+    assert editor.activeEffect() is None

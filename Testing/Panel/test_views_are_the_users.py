@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 import slicer.util
+import standin
 from MedCLIPSAMScene import markups, overlay
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from parts import shown_volume
@@ -240,3 +241,13 @@ def test_a_volume_of_another_scene_is_given_no_segmentation_of_one_before(panel)
     assert (t1.GetID(), node.GetID()) == before
     panel.ui.inputVolumeSelector.setCurrentNode(t1)
     assert panel.parameters.segmentation is None
+
+
+def test_a_layout_without_slice_views_is_no_error(panel, phantom, monkeypatch) -> None:
+    layouts = standin.unwrap(slicer.app.layoutManager())
+    with monkeypatch.context() as patch:
+        patch.setattr(layouts, "sliceViewNames", lambda: ())
+        layouts.layoutChanged.emit(0)
+        assert panel.ui.viewBox.count and panel.parameters.view
+    layouts.layoutChanged.emit(0)
+    assert panel.parameters.view == "Red"

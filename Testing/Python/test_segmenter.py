@@ -274,3 +274,15 @@ def test_masks_are_tidied_alike_before_and_after_they_are_enlarged(segmenter):
         both += [predict_masks(images, [0], [where.sam_prompts], 0.05, enlarged)[0][0] for enlarged in (False, True)]
     assert sum(mask.any() for mask in both) >= 8
     assert all(dsc(first, second) > 0.97 for first, second in zip(both[::2], both[1::2]))
+
+
+def test_a_denial_is_said_to_fit_better_only_where_it_does(segmenter):
+    """A high limit alone makes no denial fit."""
+    phantom = make_phantom("validation", 1, "MR", 1)
+    segmenter.set_image(to_rgb(phantom))
+    strict = segmenter.with_settings(replace(segmenter.settings, presence_threshold=1.0))
+    found = strict.segment("brain tumor")
+    assert found.where.presence.probability > 0.5 and "below the limit of 1.0" in found.message
+    assert "fits better" not in found.message
+    segmenter.set_image(to_rgb(make_phantom("validation", 2, "MR", 0)))
+    assert "fits better" in segmenter.segment("brain tumor").message

@@ -10,7 +10,7 @@ import pytest
 import slicer
 import slicer.util
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
-from MedCLIPSAMScene import segments
+from MedCLIPSAMScene import protect, segments
 from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
@@ -172,3 +172,35 @@ def test_a_segmentation_on_another_grid_is_read_in_the_right_place(operations, p
     expected = np.zeros((128, 128), bool)
     expected[20:40, 60:66] = True
     assert np.array_equal(segments.readSlice(node, identifier, SceneSlices(fine), 1), expected)
+
+
+def test_a_mask_that_is_thinner_than_the_voxels_is_empty(scene, phantom) -> None:
+    """A coronal image has rows of the size of its columns, more than the volume has slices."""
+    slices = SceneSlices(add_volume(phantom.image, axial(spacing=(1.0, 1.0, 5.0)), slices=40), "coronal")
+    for rows, present in ((1, False), (10, True)):
+        mask = np.zeros(slices.stack.image_shape, bool)
+        mask[20 : 20 + rows, 4:12] = True
+        masks = SliceMasks.of(slices, {3: mask})
+        assert bool(masks) == (masks.checks[3] != "0") == present
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
+def test_slices_that_were_corrected_and_would_be_changed_are_counted(scene, phantom, matrix, plane) -> None:
+    volume = add_volume(phantom.image, matrix, slices=40)
+    node, slices = segments.newSegmentation(volume), SceneSlices(volume, plane)
+    segment, (height, width) = segments.addSegment(node, PROMPT), slices.stack.image_shape
+    mask, other = np.zeros((height, width), bool), np.zeros((height, width), bool)
+    mask[3:40, 4:40] = other[20:60, 60:90] = True
+    first = SliceMasks.of(slices, dict.fromkeys(range(5, 15), mask))
+    second = lambda: SliceMasks.of(slices, dict.fromkeys(range(3, 12), other))
+    protect.writeUnlocked(node, segment, first)
+    protect.recordWritten(node, segment, plane, first.checks)
+    assert protect.countCorrected(node, segment, second()) == 0, "the models wrote them"
+    # Corrected: one changed, one erased, one painted, one as it is to become, and one beyond the new masks.
+    byHand = {6: mask | other, 7: np.zeros_like(mask), 4: mask, 8: other, 13: other}
+    segments.writeSlices(node, segment, SliceMasks.of(slices, byHand))
+    assert protect.countCorrected(node, segment, second()) == 3
+    axis = "axial" if plane != "axial" else "coronal"
+    across = SliceMasks.of(SceneSlices(volume, axis), {9: np.ones(SceneSlices(volume, axis).stack.image_shape, bool)})
+    assert protect.countCorrected(node, segment, across) == 0, "along another plane it is not known"

@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 
+from . import dialogs
 from .editorlook import EditorLook
 from .observations import Observations
 from .scriptedeffects import NAMES, BuiltinEffect, qSlicerSegmentEditorEffectFactory
@@ -82,6 +83,8 @@ class EditorEffects:
             return
         if self.active is not None:
             self.active.deactivate()
+        if effect is not None and not self._has_labelmaps():
+            effect = None  # while the node goes on to name it
         if effect is not None:
             self._editor.setupViewObservations()
             mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
@@ -92,3 +95,13 @@ class EditorEffects:
             self._editor.removeViewObservations()
         self._look.check_effect(effect)
         self.last, self.active = self.active, effect
+
+    def _has_labelmaps(self) -> bool:
+        """Make label maps of the segments; `standin.answers["confirm"]` answers where something may be lost."""
+        logic = self._editor.logic()
+        if logic.CanTriviallyConvertSourceRepresentationToBinaryLabelMap():
+            return bool(logic.TrivialSetSourceRepresentationToBinaryLabelmap())
+        if logic.GetSegmentationNode() is None:
+            return False
+        dialogs.messages.append(("confirm", "Change source representation to binary labelmap?"))
+        return bool(dialogs.answers["confirm"] and logic.SetSourceRepresentationToBinaryLabelMap())

@@ -99,7 +99,10 @@ class EditorLook:
         self.undo, self.redo = QtWidgets.QPushButton("Undo"), QtWidgets.QPushButton("Redo")
         self._effects, self._grid = QtWidgets.QWidget(), QtWidgets.QGridLayout()
         self._effects.setLayout(self._grid)
-        self._options, self._buttons, self._order = QtWidgets.QVBoxLayout(), {}, []
+        self._optionsBox, self._options = QtWidgets.QWidget(), QtWidgets.QVBoxLayout()
+        self._optionsBox.setLayout(self._options)
+        self._options.setContentsMargins(0, 0, 0, 0)
+        self._buttons, self._order = {}, []
         layout = QtWidgets.QVBoxLayout(editor)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._form)
@@ -115,7 +118,7 @@ class EditorLook:
         layout.addWidget(self._rows[0])
         layout.addWidget(self.segments)
         layout.addWidget(self._effects)
-        layout.addLayout(self._options)
+        layout.addWidget(self._optionsBox)
         layout.addWidget(self._rows[1])
 
     def show(self, options: dict[str, Any]) -> None:
@@ -133,7 +136,8 @@ class EditorLook:
         self.sourceSelector.setEnabled(segmentation)
         self.add.setEnabled(self._editor.logic().CanAddSegments())
         self.remove.setEnabled(bool(segment) and not locked)
-        self._effects.setEnabled(segmentation and self._editor.sourceVolumeNode() is not None and not locked)
+        for part in (self._effects, self._optionsBox):
+            part.setEnabled(self._editor.sourceVolumeNode() is not None and not locked)
         for name, button in self._buttons.items():
             effect = self._editor.effectByName(name)
             button.setEnabled(not effect.requireSegments or bool(segment) or not effect.perSegment)

@@ -1,0 +1,51 @@
+"""Items of sequences: a proxy node is the same node with other content when another item is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import slicer.util
+
+from MedCLIPSAMLib.errors import InputError
+
+from .strings import _
+
+
+@dataclass(frozen=True)
+class Item:
+    """The item of a sequence that a node shows.
+
+    Args:
+        sequence: name of the sequence.
+        value: index value of the item, such as its time.
+        number, count: place of the item from 1 on, and number of items.
+    """
+
+    sequence: str
+    value: str
+    number: int = field(compare=False)
+    count: int = field(compare=False)
+
+
+def itemOf(node) -> Item | None:
+    """Return the item of a sequence that a node shows now; None where it is in none."""
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else ():
+        sequence, number = browser.GetSequenceNode(node), browser.GetSelectedItemNumber()
+        if sequence is not None and number >= 0:
+            # The items of other sequences of the browser are found by the value of the master's.
+            value = browser.GetMasterSequenceNode().GetNthIndexValue(number)
+            return Item(sequence.GetName(), value, number + 1, sequence.GetNumberOfDataNodes())
+    return None
+
+
+def requireItem(node, before: Item | None) -> None:
+    """Check that a node shows the item of a sequence that it showed before.
+
+    Raises:
+        InputError: it shows another one, which a result is not of.
+    """
+    if itemOf(node) != before:
+        raise InputError(
+            _("'{name}' shows another item of its sequence than at the start.").format(name=node.GetName()),
+            _("Nothing was written: show one item until the run has ended, and start again."),
+        )

@@ -1,0 +1,127 @@
+"""Volumes and segmentations that are proxies of sequences: a result is of the item that was shown when it was asked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import standin
+from effects import begin, edit, head, mask_of
+from heads import PROMPT, idle, segment
+from MedCLIPSAMScene import segments
+
+
+@pytest.fixture
+def cine(panel, phantom):
+    """Two items of a head in one browser, the first of them shown: its volume, and a function that shows an item."""
+    for node in (slicer.vtkMRMLSequenceNode(), slicer.vtkMRMLSequenceBrowserNode()):
+        slicer.mrmlScene.RegisterNodeClass(node)  # as the module Sequences does at the start of Slicer
+    logic, add = slicer.vtkSlicerSequencesLogic(), slicer.mrmlScene.AddNewNodeByClass
+    logic.SetMRMLScene(slicer.mrmlScene)
+    images, masks = add("vtkMRMLSequenceNode", "cine"), add("vtkMRMLSequenceNode", "masks")
+    browser, volume = add("vtkMRMLSequenceBrowserNode"), head(phantom)
+    for value in ("0.0", "0.5"):
+        images.SetDataNodeAtValue(volume, value)
+    browser.AddSynchronizedSequenceNode(images.GetID())
+    browser.AddProxyNode(volume, images, False)
+
+    def show(number: int) -> None:
+        browser.SetSelectedItemNumber(number)
+        logic.UpdateProxyNodesFromSequences(browser)
+
+    def add_masks():
+        """A segmentation with an item each, of which changes are kept."""
+        node = segments.newSegmentation(volume)
+        node.GetSegmentation().AddEmptySegment("Segment_1", "Segment_1")
+        for value in ("0.0", "0.5"):
+            masks.SetDataNodeAtValue(node, value)
+        browser.AddSynchronizedSequenceNode(masks.GetID())
+        browser.AddProxyNode(node, masks, False)
+        browser.SetSaveChanges(masks, True)
+        show(0)
+        return node
+
+    show(0)
+    return SimpleNamespace(volume=volume, show=show, add_masks=add_masks)
+
+
+def names(node) -> list[str]:
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
+
+
+def test_each_item_gets_a_segment_of_its_own(panel, cine) -> None:
+    segment(panel, cine.volume)
+    node = panel.parameters.segmentation
+    first = mask_of(node, panel.corrections.segment(), cine.volume)
+    assert first.any() and names(node) == [f"{PROMPT}, item 1"]
+    assert "item 1 of 2 of the sequence 'cine'" in panel.ui.notesLabel.text
+    cine.show(1)
+    segment(panel, cine.volume)
+    assert names(node) == [f"{PROMPT}, item 1", f"{PROMPT}, item 2"]
+    segment(panel, cine.volume)
+    assert names(node) == [f"{PROMPT}, item 1", f"{PROMPT}, item 2"], "asked again, it is the same segment"
+    cine.show(0)
+    segment(panel, cine.volume)
+    assert names(node) == [f"{PROMPT}, item 1", f"{PROMPT}, item 2"]
+
+
+def test_where_an_item_shows_nothing_the_others_stay(panel, cine) -> None:
+    segment(panel, cine.volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    mask = mask_of(node, identifier, cine.volume)
+    cine.show(1)
+    panel.parameters.method.presence = 1.0
+    segment(panel, cine.volume)
+    assert "Nothing found" in panel.ui.resultLabel.text and "stays" not in panel.ui.resultLabel.text
+    assert (mask_of(node, identifier, cine.volume) == mask).all()
+
+
+def test_a_run_during_which_another_item_is_shown_belongs_to_the_first(panel, cine) -> None:
+    panel.ui.inputVolumeSelector.setCurrentNode(cine.volume)
+    panel.ui.promptEdit.setPlainText(PROMPT)
+    panel.ui.segmentButton.click()
+    cine.show(1)
+    standin.pump(lambda: idle(panel), 60)
+    assert names(panel.parameters.segmentation) == [f"{PROMPT}, item 1"]
+
+
+def test_a_segmentation_that_is_a_sequence_has_segments_of_its_own_in_each_item(panel, cine) -> None:
+    node = cine.add_masks()
+    panel.parameters.inputVolume, panel.parameters.segmentation = cine.volume, node
+    segment(panel, cine.volume)
+    assert names(node) == ["Segment_1", PROMPT]
+    cine.show(1)
+    assert names(node) == ["Segment_1"]
+    segment(panel, cine.volume)
+    assert names(node) == ["Segment_1", PROMPT]
+
+
+def test_no_result_is_written_into_another_item(panel, cine) -> None:
+    node = cine.add_masks()
+    panel.parameters.inputVolume, panel.parameters.segmentation = cine.volume, node
+    panel.ui.promptEdit.setPlainText(PROMPT)
+    panel.ui.segmentButton.click()
+    cine.show(1)
+    standin.pump(lambda: idle(panel), 60)
+    assert f"'{node.GetName()}' shows another item of its sequence than at the start" in panel.ui.statusLabel.text
+    for number in (1, 0):
+        cine.show(number)
+        assert names(node) == ["Segment_1"]
+
+
+def test_no_result_of_the_effect_is_written_into_another_item(editor, panel, cine) -> None:
+    node = cine.add_masks()
+    _other, effect = edit(editor, cine.volume)
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(cine.volume)
+    editor.setCurrentSegmentID("Segment_1")
+    editor.setActiveEffectByName(effect.scriptedEffect.name)
+    begin(effect)
+    cine.show(1)
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    assert "another item of its sequence" in effect.statusLabel.text
+    assert not np.any(mask_of(node, "Segment_1", cine.volume))
