@@ -177,7 +177,7 @@ def _numbers(settings: Any) -> dict[str, float]:
 def _typed(name: str, value: Any, kind: type) -> Any:
     """Return a JSON value that is of a type; where numbers may have fractions whole ones are taken, too."""
     if type(value) is kind or (kind is float and type(value) is int):
-        return kind(value)
+        return value
     expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
     raise ValueError(f"expected {expected} as {name}, got {_line(json.dumps(value), 40)}")
 
