@@ -28,15 +28,15 @@ def settings_class(cls: type[T]) -> type[T]:
     """Make a frozen dataclass that refuses values of another type or out of range with `InputError`.
 
     Ranges are in the annotations (`Annotated[int, Field(ge=1)]`); the description of a field is the remedy for a number
-    out of its range. Numbers are finite, unless the annotation allows others. Conditions on several fields are checked
-    by `__post_init__`.
+    out of its range. Numbers are finite, unless the annotation allows others, and may be NumPy's. Conditions on several
+    fields are checked by `__post_init__`.
     """
     made = dataclass(cls, frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
     plain = made.__init__
 
     def init(self: Any, *values: Any, **named: Any) -> None:
         try:
-            plain(self, *values, **named)
+            plain(self, *map(_plain, values), **{name: _plain(value) for name, value in named.items()})
         except ValidationError as error:
             raise _refusal(error, made) from None
 
@@ -61,10 +61,20 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
         raise InputError(f"Expected {what}, got {changes!r}.", 'Give {"name": value}.')
     kind = type(defaults)
     values = dataclasses.asdict(cast(Any, defaults))
+    changed = _merge(values, with_current_names(dict(changes)), defaults)
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(_merge(values, with_current_names(dict(changes)), defaults)))
+        return TypeAdapter(kind).validate_json(json.dumps(_plain(changed)))
     except ValidationError as error:
         raise _refusal(error, kind, path) from None
+
+
+def _plain(value: Any) -> Any:
+    """Replace the scalars of NumPy in a value, or in a table or list, by Python's; this module does not import it."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return value.item() if hasattr(value, "dtype") and value.ndim == 0 else value
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any], defaults: Any) -> dict[str, Any]:

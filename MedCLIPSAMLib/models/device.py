@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from functools import cache
 from typing import Any
 
@@ -26,7 +27,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         DeviceError: an unknown name, or a device that is not there; the message says why.
     """
     kind, _, index = name.partition(":")
-    if kind not in DEVICES or (index and (kind != "cuda" or not index.isdecimal())):
+    if kind not in DEVICES or not re.fullmatch(r"cuda(:[0-9]+)?|[a-z]+", name):
         raise DeviceError(
             f"Expected a device of {', '.join(DEVICES)}, got '{name}'.",
             "Use one of them, or a GPU by its number such as 'cuda:1'.",
@@ -40,7 +41,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise DeviceError(
             "MPS was requested, but this machine has no Apple GPU that torch can use.", "Use 'cpu' or 'auto'."
         )
-    return torch.device(name)
+    return torch.device(kind, int(index)) if index else torch.device(kind)
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +25,7 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .device import OnCpu, scale, to_device
 from .sam_config import read_sam_config
+from .sam_parts import Hiera, MemoryAttention, PositionEmbeddingSine, use_own
 from .store import WEIGHT_SUFFIXES, find, find_model_folder
 from .weights import load_strictly, read_weights
 
@@ -51,9 +52,14 @@ class Sam2(SAM2VideoPredictor):
         self._captures: weakref.ref[Captures] | None = None
         self.register_buffer("_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
-        trunk, positions = self.image_encoder.trunk, self.image_encoder.neck.position_encoding
-        trunk._get_pos_embed = _cache_embedding(trunk, trunk._get_pos_embed)
-        positions.forward = _cache_positions(positions.forward)
+        encoder = self.image_encoder
+        use_own(encoder.trunk, Hiera)
+        use_own(encoder.neck.position_encoding, PositionEmbeddingSine)
+        use_own(self.memory_attention, MemoryAttention)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the recordings, which replay this very model: a copy has none."""
+        return {**self.__dict__, "_captures": None}
 
     @property
     def captures(self) -> Captures | None:
@@ -100,38 +106,6 @@ class Sam2(SAM2VideoPredictor):
         """Condition the features of a slice, (1, C, h, w), on the memory of the slices before."""
         with in_bfloat16(self.device, self.bfloat16):
             return super()._prepare_memory_conditioned_features(*args, **options).float()
-
-
-def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Encode positions, which depend on the size of an image alone, once, without a copy for every image.
-
-    (N, C, H, W) features to an encoding of the same shape and type.
-    """
-    cache: dict[tuple, torch.Tensor] = {}
-
-    def positions(features: torch.Tensor) -> torch.Tensor:
-        key = features.shape[-2:], features.device, features.dtype
-        if key not in cache:
-            cache[key] = make(features[:1]).to(features.dtype)
-        return cache[key].expand(len(features), -1, -1, -1)
-
-    return positions
-
-
-def _cache_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
-    """Cache the position embedding that `make` returns for a size until the trunk's weights change; not in training."""
-    cache: dict[str, Any] = {}
-
-    def embedding(size: Any) -> torch.Tensor:
-        if torch.is_grad_enabled() and trunk.pos_embed.requires_grad:
-            return make(size)
-        weights = trunk.pos_embed, trunk.pos_embed_window
-        key = tuple(size), weights[0].device, *(weight._version for weight in weights)
-        if cache.get("key") != key:
-            cache.update(key=key, value=make(size))
-        return cache["value"]
-
-    return embedding
 
 
 _PREDICTOR = f"{Sam2.__module__}.{Sam2.__name__}"

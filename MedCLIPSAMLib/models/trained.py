@@ -115,7 +115,7 @@ def _clip_entry(entry: dict, folder: Path) -> Model:
         kind="clip",
         **_about(entry, folder),
         source=_line(entry["base"], 200),
-        image_size=int(entry["image_size"]),
+        image_size=_typed("image_size", entry["image_size"], int),
         files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE, *MAPS_BY[map_by]))),
         saliency=_numbers(entry["saliency"]),
         by_word=by_word,
@@ -130,7 +130,7 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
     {"kind": "sam", "name", "title", "purpose", "licence", "base": name in the catalogue, "image_size"}; the folder may
     hold its own configuration, see `sam.load_sam`.
     """
-    name, size = str(entry["name"]), int(entry["image_size"])
+    name, size = str(entry["name"]), _typed("image_size", entry["image_size"], int)
     check_name(name)
     base = find(str(entry["base"]), "sam")
     if not 32 <= size <= MAX_SIZE or size % 32:
@@ -171,7 +171,15 @@ def _numbers(settings: Any) -> dict[str, float]:
     kinds |= {"mirror": bool, "finer": bool}
     if unknown := [name for name in _object(settings) if name not in kinds]:
         raise ValueError(f"expected settings of M2IB ({', '.join(kinds)}), got '{_line(unknown[0], 40)}'")
-    return {name: kinds[name](value) for name, value in settings.items()}
+    return {name: _typed(name, value, kinds[name]) for name, value in settings.items()}
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    """Return a JSON value that is of a type; where numbers may have fractions whole ones are taken, too."""
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+    raise ValueError(f"expected {expected} as {name}, got {_line(json.dumps(value), 40)}")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Propagate masks from a few slices to their neighbors, by SAM 2's memory or by boxes.
 
-Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or small that it is something else.
+Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large that it is something else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -53,34 +53,56 @@ def propagate_masks(
     limits: tuple[int, int] | None = None,
     context: RunContext = RunContext(),
 ) -> Iterator[PropagatedMasks]:
-    """Propagate masks of objects to the slices between and around the given ones, slice by slice.
+    """Propagate masks of objects to the slices between and around the given ones of each, slice by slice.
 
     Args:
         count: slices of the stack.
         image: slice number -> uint8 (H, W, 3).
-        given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not yielded.
-        reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
+        given: object -> slice number -> bool (H, W), not all of them empty; the given slices of an object are not
+            yielded for it.
+        reach: how many slices to go beyond the outermost given ones of an object; None to the ends of the stack.
         limits: the lowest and the highest slice to go to; None to the ends of the stack.
         context: whose checkpoints hold each finished slice, for the same `given` and settings only.
 
     Yields:
         (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards.
+        Objects that are given on the same slices are propagated together, the others after one another.
 
     Raises:
-        InputError: nothing given, or masks of another shape. Cancelled.
+        InputError: nothing given, or masks of different shapes. Cancelled.
     """
     objects = {name: dict(masks) for name, masks in given.items() if any(mask.any() for mask in masks.values())}
     if not objects:
         raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
+    shapes = sorted({mask.shape for masks in objects.values() for mask in masks.values()})
+    if len(shapes) > 1:
+        raise InputError(f"Expected masks of one shape, got {shapes}.", "Give masks of the slices.")
+    by_slices: dict[tuple[int, ...], dict[str, Mapping[int, np.ndarray]]] = {}
+    for name, masks in objects.items():
+        by_slices.setdefault(tuple(sorted(masks)), {})[name] = masks
+    reach = count if reach is None else reach
+    low, high = limits or (0, count - 1)
+    for number, (places, together) in enumerate(by_slices.items()):
+        spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
+        spans += pairwise(places)
+        spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
+        part = context.checkpoint_part(f"{number}")
+        yield from _propagate_together(segmenter, count, image, together, settings, spans, part)
+
+
+def _propagate_together(
+    segmenter: TextSegmenter,
+    count: int,
+    image: SliceImage,
+    objects: Objects,
+    settings: MaskPropagationSettings,
+    spans: Sequence[tuple[int, int]],
+    context: RunContext,
+) -> Iterator[PropagatedMasks]:
+    """Propagate objects that are given on the same slices, over spans from one of these to before another."""
     kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == PropagationMethod.MEMORY else _Boxes
     carrier = kind(segmenter, count, image, objects)
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
-    places = sorted({k for masks in objects.values() for k in masks})
-    reach = count if reach is None else reach
-    low, high = limits or (0, count - 1)
-    spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
-    spans += pairwise(places)
-    spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
     for start, beyond in spans:
         unseen = dict.fromkeys(objects, 0)
         part = context.checkpoint_part(f"{start}-{'down' if beyond < start else 'up'}")
@@ -111,8 +133,8 @@ class _Memory:
     """Carries by SAM 2's memory, from all given masks on either side."""
 
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
+        self._segmenter = segmenter
         segmenter.set_up_sam()
-        self._blocks = segmenter.sam.image_encoder.trunk.blocks
         first = next(iter(next(iter(objects.values())).values()))
         self._memory = SliceMemory(segmenter.sam, count, image, first.shape)
         for name, masks in objects.items():
@@ -122,9 +144,17 @@ class _Memory:
 
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[PropagatedMasks]:
         slices = _slices_between(start, beyond)
-        if len(slices):
-            with interruptible(self._blocks, context):
-                yield from self._memory.follow(start, slices[-1], context.checkpoints)
+        if not len(slices):
+            return
+        followed = self._memory.follow(start, slices[-1], context.checkpoints)
+        while found := self._next(followed, context):
+            yield found
+
+    def _next(self, followed: Iterator[PropagatedMasks], context: RunContext) -> PropagatedMasks | None:
+        """Follow to the next slice, if there is one; between two slices the model is free for other work."""
+        self._segmenter.set_up_sam()
+        with interruptible(self._segmenter.sam.image_encoder.trunk.blocks, context):
+            return next(followed, None)
 
 
 class _Boxes:
@@ -135,11 +165,11 @@ class _Boxes:
     MIN_QUALITY = 0.4
 
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
-        self._segmenter, self._image, self._objects = segmenter, image, objects
+        self._segmenter, self._image, self._objects = segmenter.without_images(), image, objects
 
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[PropagatedMasks]:
         checkpoints = context.checkpoints
-        masks = {name: masks[start] for name, masks in self._objects.items() if start in masks}
+        masks = {name: masks[start] for name, masks in self._objects.items()}
         for k in _slices_between(start, beyond):
             done = checkpoints.load(f"{k}") if checkpoints else None
             masks = dict(zip(masks, done["masks"])) if done else self._next(k, masks, context)

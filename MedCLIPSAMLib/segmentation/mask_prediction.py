@@ -136,10 +136,13 @@ def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult
     tidied = np.stack([tidy(probability > 0.5, settings.min_part) for probability in votes])
     signed = np.where(tidied, 1, -1) * np.maximum(np.abs(votes - 0.5), 1e-6)
     mask = np.any(images.enlarge(signed.astype(np.float32)) > 0, axis=0)
+    quality = np.clip(quality.mean(1), 0, 1).astype(np.float32)
+    if masks.shape[1] == 1:
+        return MaskPrediction(np.asarray(mask), quality)  # one mask is no vote: nothing disagrees with it
     # Before it is enlarged: an enlarged share lies between 0 and 1 along every outline, where all agree too.
     share = masks.mean(1, dtype=np.float32).max(0, keepdims=True)  # of the masks; STAPLE's probability is sure too soon
     uncertainty = np.clip(images.enlarge(uncertainty_of(share))[0], 0, 1)
-    return MaskPrediction(np.asarray(mask), np.clip(quality.mean(1), 0, 1).astype(np.float32), uncertainty)
+    return MaskPrediction(np.asarray(mask), quality, uncertainty)
 
 
 def _points_in_boxes(coarse: np.ndarray, boxes: np.ndarray, count: int, seed: int) -> np.ndarray:

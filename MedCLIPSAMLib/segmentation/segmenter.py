@@ -79,6 +79,12 @@ class TextSegmenter:
         other._warn_of_precision()
         return other
 
+    def without_images(self) -> TextSegmenter:
+        """Return a segmenter with the same models and settings, whose images are its own."""
+        other = copy(self)
+        other._shown = []
+        return other
+
     def with_modality(self, modality: str | None) -> TextSegmenter:
         """Return a segmenter for images of a modality; itself where that is unknown or the settings name one."""
         if modality is None or self._settings.modality is not None:

@@ -102,14 +102,14 @@ class Engine:
         started = time.perf_counter()
         clip, sam, device = (text_of(message, name, getattr(ModelChoice, name)) for name in ("clip", "sam", "device"))
         choice = ModelChoice(clip, sam, device, models_folder(message))
-        self._segmenter = None  # so that the cache can free it
+        self._segmenter, self._failure = None, None  # so that the cache can free it, and no earlier failure is told
         run_context(reply).report(0.0, stage="loading")
         try:
             self._segmenter = self._load_models(choice, reply)
         except MedCLIPSAMError as error:
             self._failure = error
             raise
-        self._choice, self._failure = choice, None
+        self._choice = choice
         return self._description() | {"seconds": time.perf_counter() - started}, {}
 
     def _load_models(self, choice: ModelChoice, reply: Reply) -> TextSegmenter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -208,6 +209,27 @@ def test_an_entry_that_cannot_be_read_ends_no_list_of_models(tmp_path, content, 
     with pytest.raises(ModelError, match=r"medclipsam\.json' cannot be used"):
         read_entry(tmp_path / "mine")
     assert "damaged" in listed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"saliency": {"mirror": "false"}}, 'expected true or false as mirror, got "false"'),
+        ({"saliency": {"layer": 7.9}}, "expected a whole number as layer, got 7.9"),
+        ({"saliency": {"steps": True}}, "expected a whole number as steps, got true"),
+        ({"by_word": {"tumor": {"beta": "2"}}}, 'expected a number as beta, got "2"'),
+        ({"image_size": 224.5}, "expected a whole number as image_size, got 224.5"),
+        ({"image_size": "512", "kind": "sam", "base": "sam2.1-tiny"}, 'as image_size, got "512"'),
+    ],
+)
+def test_values_of_another_type_are_refused_not_converted(tmp_path, change, told):
+    (tmp_path / "medclipsam.json").write_text(json.dumps(ENTRY | {"saliency": {}, "by_word": {}} | change))
+    with pytest.raises(ModelError, match=re.escape(told)):
+        read_entry(tmp_path)
+    good = {"saliency": {"mirror": False, "layer": 7, "beta": 2}, "by_word": {"tumor": {"beta": 0.5}}}
+    (tmp_path / "medclipsam.json").write_text(json.dumps(ENTRY | good))
+    entry = read_entry(tmp_path)
+    assert entry.saliency == good["saliency"] and entry.by_word == good["by_word"]
 
 
 def test_what_an_entry_says_is_no_markup(tmp_path, listed):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,11 +14,14 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from sam2.build_sam import build_sam2_video_predictor
+from sam2.modeling.backbones.hieradet import Hiera as SamTrunk
+from sam2.modeling.position_encoding import PositionEmbeddingSine as SamPositions
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models import weights as module
+from MedCLIPSAMLib.models.acceleration.captures import Captures
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.catalogue import MODELS, find
 from MedCLIPSAMLib.models.clip import build_clip
@@ -169,13 +174,40 @@ def test_kept_positions_are_those_of_sam2_and_follow_the_weights(small_folder):
             trunk_out = SAM2Base.forward_image(ours, images)
         for kept, feature, plain in zip(found["vision_pos_enc"], found["backbone_fpn"], trunk_out["backbone_fpn"]):
             neck.cache.clear()
-            assert torch.equal(kept, type(neck).forward(neck, feature)) and torch.equal(feature, plain)
-        before = type(trunk)._get_pos_embed(trunk, (8, 8))
+            assert torch.equal(kept, SamPositions.forward(neck, feature)) and torch.equal(feature, plain)
+        before = SamTrunk._get_pos_embed(trunk, (8, 8))
         with torch.no_grad():
             assert torch.equal(trunk._get_pos_embed((8, 8)), before)
             trunk.pos_embed.add_(1.0)
-            assert torch.equal(trunk._get_pos_embed((8, 8)), type(trunk)._get_pos_embed(trunk, (8, 8)))
+            assert torch.equal(trunk._get_pos_embed((8, 8)), SamTrunk._get_pos_embed(trunk, (8, 8)))
             assert not torch.equal(trunk._get_pos_embed((8, 8)), before)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda sam: pickle.loads(pickle.dumps(sam))])
+def test_a_copy_computes_with_its_own_weights(small_folder, copied):
+    first = load_sam("demo", models_dir=small_folder.parent)
+    images = torch.rand(1, 3, first.image_size, first.image_size)
+    features = lambda sam: sam.forward_image(images)["vision_features"]
+    with torch.no_grad():
+        before = features(first)
+        first.captures = captures = Captures(lambda function, inputs: function)
+        other = copied(first)
+        assert captures and other.captures is None, "a recording replays the weights of the first"
+        first.captures = None
+        other.image_encoder.trunk.pos_embed.add_(torch.randn_like(first.image_encoder.trunk.pos_embed))
+        changed = features(other)
+        assert torch.equal(features(first), before) and not torch.equal(changed, before)
+        first.image_encoder.trunk.pos_embed.sub_(torch.randn_like(first.image_encoder.trunk.pos_embed))
+        assert torch.equal(features(other), changed) and not torch.equal(features(first), before)
+
+
+def test_a_model_may_change_its_type_after_a_first_image(small_folder):
+    used, fresh = (load_sam("demo", models_dir=small_folder.parent) for _ in range(2))
+    images = torch.rand(1, 3, used.image_size, used.image_size)
+    with torch.no_grad():
+        used.forward_image(images)
+        found, expected = (sam.to(torch.bfloat16).forward_image(images.bfloat16()) for sam in (used, fresh))
+    assert torch.equal(found["vision_features"], expected["vision_features"])
 
 
 @pytest.mark.parametrize("new", [True, False])

@@ -157,7 +157,7 @@ def test_devices():
     assert resolve_device("auto").type == (
         "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     )
-    for name in ("gpu", "cpu:1", "cuda:x", ""):
+    for name in ("gpu", "cpu:1", "cpu:", "auto:", "mps:0", "cuda:x", "cuda:", "cuda:0:", "cuda:\u0663", ""):
         with pytest.raises(DeviceError, match="Expected a device"):
             resolve_device(name)
 

@@ -16,7 +16,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.segmentation.result import SliceResult
 from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
-from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.vote import VoteSettings, count_votes, uncertainty_of, ways_of_asking
 from MedCLIPSAMLib.worker.fields import part_of
@@ -63,14 +63,28 @@ def test_an_object_is_asked_for_by_its_box_a_wider_one_and_with_points():
     assert len(ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
 
 
-def test_where_all_masks_agree_nothing_is_uncertain():
-    """Also not along the outline, where a vote that is enlarged lies between 0 and 1."""
+def segment_brain_tumor(**changes):
     segmenter = load_segmenter("demo", "demo", "cpu")
-    phantom = TASKS["mri_tumour"].phantom("validation", 3)
-    segmenter.set_image(to_rgb(phantom))
-    alone = VoteSettings("mean", margin=0, points=0)
-    found = segmenter.with_settings(replace(segmenter.settings, vote=alone)).segment("brain tumor")
+    segmenter.set_image(to_rgb(TASKS["mri_tumour"].phantom("validation", 3)))
+    return segmenter.with_settings(replace(segmenter.settings, **changes)).segment("brain tumor")
+
+
+def test_where_all_masks_agree_nothing_is_uncertain():
+    """Also not along the outline, where a vote that is enlarged lies between 0 and 1: both boxes are the same one."""
+    found = segment_brain_tumor(vote=VoteSettings("mean", margin=1e-9, points=0))
     assert found.found and not found.uncertainty.any()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vote": VoteSettings("mean", margin=0, points=0)},
+        {"vote": VoteSettings("map"), "prompts": SamPromptSettings(kind="points")},
+    ],
+)
+def test_one_mask_alone_is_no_vote_and_has_no_uncertainty(changes):
+    found = segment_brain_tumor(**changes)
+    assert found.found and found.uncertainty is None
 
 
 @pytest.mark.parametrize("method", ["mean", "staple", "map"])

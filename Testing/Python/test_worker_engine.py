@@ -13,7 +13,7 @@ from recording_reply import RecordingReply
 from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.choices import Precision
-from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
+from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, ModelError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import find_model_folder, status
@@ -105,6 +105,19 @@ def test_models_too_large_for_the_gpu_stay_on_the_cpu_until_another_choice_or_ot
     assert loads_of("auto") == ["auto", "cpu"] and len(reply.of("notice")) == 2
     monkeypatch.setattr("MedCLIPSAMLib.segmentation.model_cache._stamps", lambda choice: ("changed",))
     assert loads_of("auto") == ["auto", "cpu"] and len(reply.of("notice")) == 3
+
+
+def test_a_failed_load_is_told_until_the_next_one_and_no_longer(monkeypatch):
+    engine = Engine()
+    with pytest.raises(ModelError, match="nonsense"):
+        engine.handle(Message("load", 1, {"clip": "nonsense", "device": "cpu"}), RecordingReply())
+    with pytest.raises(ModelError, match="nonsense"):
+        engine.handle(SEGMENT, RecordingReply())
+    monkeypatch.setattr(ModelChoice, "load", lambda choice: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.handle(Message("load", 2, {"device": "cpu"}), RecordingReply())
+    with pytest.raises(InputError, match="No models are loaded"):
+        engine.handle(SEGMENT, RecordingReply())
 
 
 def test_weights_that_were_replaced_are_the_ones_used_after_the_next_load(tmp_path):

@@ -1,0 +1,60 @@
+"""Parts of sam2 as they are used here: position embeddings are computed once, and memory is attended to in float32.
+
+A part gets its class in place, so that its weights and their names stay, and what it keeps is its own: a model can be
+copied and pickled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from sam2.modeling import memory_attention, position_encoding
+from sam2.modeling.backbones import hieradet
+
+
+class Hiera(hieradet.Hiera):
+    """Trunk of the image encoder whose position embedding is kept until the weights or the size change."""
+
+    _kept: tuple[tuple, torch.Tensor] | None = None
+
+    def _get_pos_embed(self, hw: Any) -> torch.Tensor:
+        """Return the position embedding of a size (h, w), (1, h, w, C); overrides the method of sam2."""
+        weights = self.pos_embed, self.pos_embed_window
+        if torch.is_grad_enabled() and weights[0].requires_grad:
+            return super()._get_pos_embed(hw)
+        key = tuple(hw), *((weight._version, weight.device, weight.dtype) for weight in weights)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, super()._get_pos_embed(hw)
+        return self._kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is kept: the weights of a copy count their changes anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+
+class PositionEmbeddingSine(position_encoding.PositionEmbeddingSine):
+    """Position embeddings, which depend on the size of an image alone, without a copy for every image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Encode the positions of features (N, C, H, W), in the same shape and type."""
+        key = x.shape[-2:], x.device, x.dtype
+        if key not in self.cache:
+            self.cache[key] = super().forward(x[:1]).to(x.dtype)
+        return self.cache[key].expand(len(x), -1, -1, -1)
+
+
+class MemoryAttention(memory_attention.MemoryAttention):
+    """Attention to the memory, which sam2 keeps in bfloat16: without a pointer to an object beside it, it stays so."""
+
+    def forward(self, curr: Any, memory: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        """Attend to the memory, (M, N, C) of any type, in the type of the weights."""
+        return super().forward(curr, memory.to(self.norm.weight.dtype), *args, **options)
+
+
+def use_own(part: torch.nn.Module, kind: type[torch.nn.Module]) -> None:
+    """Make a part of sam2 one of a class that extends its own; TypeError where it is another part."""
+    (expected,) = kind.__bases__
+    if type(part) is not expected:
+        raise TypeError(f"expected a {expected.__name__}, got a {type(part).__name__}")
+    part.__class__ = kind
