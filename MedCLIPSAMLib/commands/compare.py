@@ -63,4 +63,5 @@ def compare(
         )
     print_table(table)
     if left_out := results["dsc"].n - results["hd95"].n:
-        typer.echo(f"HD95 leaves out {left_out} of {counted(results['dsc'].n, 'case')}, in which a mask is empty.")
+        cases = counted(results["dsc"].n, "case")
+        typer.echo(f"HD95 leaves out {left_out} of {cases}, in which a mask is empty or a single row.")
