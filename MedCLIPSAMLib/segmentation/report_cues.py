@@ -92,7 +92,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.PRESENT,
         "before",
-        r"(?:(?<=, )|(?<=and ))now(?= (?:an?|one|two|three|multiple|several|many|new|small|moderate|large|with)\b)",
+        r"(?<=and )presence of"
+        r"|(?:(?<=, )|(?<=and ))now(?= (?:an?|one|two|three|multiple|several|many|new|small|moderate|large|with)\b)",
     ),
     (  # they look like other cues, and deny a change or a doubt, or name a study to compare with
         Cue.PRESENT,

@@ -32,13 +32,15 @@ _OWN = re.compile(r"\b(?:and|with)\b|,", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
 _BESIDE = re.compile(
-    r"(?:(?!\b(?:or|nor|with|without)\b).)*(?:,|\b(?:and|plus)\b)\s*(?P<place>(?:in|within|on|at) (?:\w+ ){1,7})?"
+    r"(?:(?!\b(?:or|nor|with|without)\b).)*?(?:,|\b(?:and|plus)\b),?\s*"
+    r"(?P<place>(?:in|within|on|at) (?:(?!and\b)\w+,? ){1,7})?"
     r"(?:an?|one|two|three|four|five|multiple|several|numerous|many)\s+(?:(?!(?:of|for)\b)[\w.-]+,? ){0,4}",
     re.IGNORECASE,
 )
 """What is between a denial and a finding that is not denied."""
-_ASIDE = re.compile(r"(?:\b(?:which|that) (?:[a-z]+ )?|, )(?:not|absent)\b", re.IGNORECASE)
+_ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent)\b", re.IGNORECASE)
 """What a clause adds about another image, where it calls a finding new."""
+_IS_NEW = re.compile(r"\b(?:is|are) new\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
 _WHERE = re.compile(r"\s*((?:in|within) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
@@ -113,7 +115,9 @@ def read_clause(clause: str) -> Clause:
         if cue and cue.kind == Cue.ABSENT and spans and _has_own(clause, found, read, spans[-1], first):
             begin = sum(cue.start < found[spans[-1][1] - 1].end() for cue in cues)
             cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
-        is_new = "new" in {word.word for word in read[max(0, first - 4) : first]}
+        is_new = "new" in {word.word for word in read[max(0, first - 4) : first]} or _IS_NEW.search(
+            clause, found[at].end()
+        )
         if cue and cue.kind == Cue.ABSENT and is_new and _ASIDE.search(clause, found[at].end(), cue.end):
             cue = None
         reading_of = _reading_of(clause, cue, found[first].start(), whole)
