@@ -79,7 +79,7 @@ def _metrics(evaluation: Evaluation) -> dict[str, tuple[str, str, str | None]]:
 def _print_table(evaluation: Evaluation) -> None:
     from rich.table import Table
 
-    from ..evaluation.folders import DIFFERENCE, EMPTY
+    from ..evaluation.folders import DIFFERENCE, EMPTY, ROW
 
     table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g} ({' or '.join(evaluation.units)})")
     for heading in ("segment", "metric", "mean", "95 % CI", "sd", "median", "n"):
@@ -106,6 +106,8 @@ def _print_table(evaluation: Evaluation) -> None:
             f"Empty in both: {len(scores) - len(filled)} of {counted(len(scores), 'mask')}. "
             f"Their DSC and NSD are 1, their HD95 is left out{rest}."
         )
+    if rows := sum(score.note == ROW for score in scores):
+        typer.echo(f"NSD and HD95 leave out {counted(rows, 'mask')} of a single row of pixels, without a contour.")
     unmatched = {
         "No prediction (scored 0)": evaluation.missing,
         "No truth (not scored)": evaluation.extra,

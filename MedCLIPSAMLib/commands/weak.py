@@ -84,7 +84,6 @@ def train(
 
     Example: medclipsam weak train Dataset101_BrainTumor -o run
     """
-    from ..models.device import resolve_device
     from ..nnunet.train import has_checkpoint
     from ..nnunet.train import train as run
 
@@ -92,7 +91,7 @@ def train(
     try:
         with progress_bar("training", quiet=as_json, unit="count") as context:
             epoch_context = telling(context, _epoch)
-            model = run(dataset, out, settings, str(resolve_device(device)), gpus, epoch_context)
+            model = run(dataset, out, settings, device, gpus, epoch_context)
     except KeyboardInterrupt:
         where = f"goes on from nnU-Net's last checkpoint in '{out}'" if has_checkpoint(out) else "begins again"
         typer.echo(f"Stopped; the same command {where}.", err=True)

@@ -22,7 +22,7 @@ from MedCLIPSAMLib.run_context import RunContext
 METRICS = ("dsc", "nsd", "hd95")
 DIFFERENCE = "difference_ml"
 ONLY_SEGMENT = "mask"
-NO_PREDICTION, EMPTY = "no prediction", "empty in both"
+NO_PREDICTION, EMPTY, ROW = "no prediction", "empty in both", "a single row of pixels"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Score:
 
     Attributes:
         hd95: in `unit`; infinite where one of the masks is empty, NaN where both are.
-        note: "no prediction" or "empty in both", for which DSC and NSD are 0 and 1.
+        note: "no prediction" or "empty in both", for which DSC and NSD are 0 and 1, or "a single row of pixels", which
+            has no contour: NSD and HD95 are NaN.
         difference_ml: the volume of the prediction minus that of the truth; NaN where the spacing is unknown.
         unit: of lengths: "mm", or "pixels" where the spacing of either mask is unknown.
     """
@@ -257,14 +258,16 @@ def _score_case(
     for name in [None] if known is None else sorted(known):
         predicted, expected = _mask(pred, name, truth.grid), _mask(truth, name, truth.grid)
         lacks = pred is None
+        surface = 0.0 if lacks else nsd(predicted, expected, spacing, tolerance)
+        note = ROW if np.isnan(surface) else "" if predicted.any() or expected.any() else EMPTY
         scores.append(
             Score(
                 case,
                 name or ONLY_SEGMENT,
                 0.0 if lacks else dsc(predicted, expected),
-                0.0 if lacks else nsd(predicted, expected, spacing, tolerance),
+                surface,
                 float("inf") if lacks else hd95(predicted, expected, spacing),
-                NO_PREDICTION if lacks else "" if predicted.any() or expected.any() else EMPTY,
+                NO_PREDICTION if lacks else note,
                 (int(predicted.sum()) - int(expected.sum())) * ml,
                 "mm" if in_mm else "pixels",
             )

@@ -1,7 +1,9 @@
 """How well a mask agrees with the truth: overlap (DSC) and surfaces (NSD, HD95).
 
-Surfaces are those of Nikolov et al. 2021 (J. Med. Internet Res. 23(7):e26151): contour segments in 2-D, surface patches
-in 3-D, weighted by their length or area in mm. Masks are (H, W) or (K, H, W) arrays, non-zero inside, both on one grid.
+The surfaces of the NSD are those of Nikolov et al. 2021 (J. Med. Internet Res. 23(7):e26151): contour segments in 2-D,
+surface patches in 3-D, weighted by their length or area in mm. Those of HD95 are the outermost pixels of a mask, by
+their centers, each of which counts once, as MONAI defines it; it is no percentile of Nikolov's surfaces.
+Masks are (H, W) or (K, H, W) arrays, non-zero inside, both on one grid.
 """
 
 from __future__ import annotations
@@ -35,12 +37,14 @@ def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance
         tolerance: mm; pixels with a spacing of ones.
 
     Returns:
-        1.0 when both are empty, 0.0 when one is.
+        1.0 when both are empty, 0.0 when one is. NaN for a single row of pixels, which has no contour.
 
     Raises:
-        ValueError: the shapes differ, or less than two axes are longer than one.
+        ValueError: the shapes differ, or more than three axes are longer than one.
     """
     pred, truth, spacing = _without_single_axes(*_masks(pred, truth), spacing)
+    if len(spacing) < 2 and pred.any() and truth.any():
+        return float("nan")
     return _surface_dice(pred, truth, spacing, tolerance)
 
 
@@ -62,16 +66,21 @@ def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0
 def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float:
     """Compute the 95th percentile of the Hausdorff distance in mm, the larger of the two directions.
 
-    Axes of length one are left out, as in `nsd`. NaN when both are empty, as there is no contour; infinite when one is.
+    The distances are from the center of each outermost pixel of a mask to the nearest of the other, unweighted.
+
+    Axes of length one are left out, as in `nsd`. NaN when both are empty, as there is no contour, and for a single row
+    of pixels; infinite when one is empty.
 
     Raises:
-        ValueError: the shapes differ, or less than two axes are longer than one.
+        ValueError: the shapes differ, or more than three axes are longer than one.
     """
     from monai.metrics import compute_hausdorff_distance
 
     pred, truth, spacing = _without_single_axes(*_masks(pred, truth), spacing)
     if not (pred.any() and truth.any()):
         return float("inf") if pred.any() or truth.any() else float("nan")
+    if len(spacing) < 2:
+        return float("nan")
     with _quiet():
         return compute_hausdorff_distance(
             _batch(pred), _batch(truth), include_background=True, percentile=95, spacing=list(spacing)
@@ -109,7 +118,7 @@ def _without_single_axes(
     if len(spacing) != pred.ndim:
         raise ValueError(f"{len(spacing)} spacings given for masks of {pred.ndim} axes")
     axes_spacing = tuple(float(step) for step, size in zip(spacing, pred.shape) if size > 1)
-    if len(axes_spacing) not in (2, 3):
+    if len(axes_spacing) > 3:
         raise ValueError(f"masks of shape {pred.shape} have no contour or surface")
     return pred.squeeze(), truth.squeeze(), axes_spacing
 

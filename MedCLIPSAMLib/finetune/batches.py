@@ -196,7 +196,7 @@ class PairSource:
             _Images(self, epoch),
             batch_sampler=batches,
             num_workers=min(self.workers, len(batches)),
-            collate_fn=lambda items: (torch.stack([item[0] for item in items]), [item[1] for item in items]),
+            collate_fn=_join,
         )
         with _without_signals():
             batch_iterator = iter(loader)
@@ -242,6 +242,11 @@ class _Images(Dataset):
         if source.crop < 1:
             crop = draw_crop(np.random.default_rng([source.seed, self._epoch, number]), source.crop)
         return square(source.read(pair.image), source.size, crop), pair.caption
+
+
+def _join(items: list[tuple[torch.Tensor, str]]) -> Batch:
+    """Join images and captions to a batch; a function of the module, which processes started by spawn can be given."""
+    return torch.stack([image for image, _ in items]), [caption for _, caption in items]
 
 
 @contextmanager

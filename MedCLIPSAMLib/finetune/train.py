@@ -267,7 +267,8 @@ class _Run:
         state = read_checkpoint(path, self._fingerprint, shapes)
         self._plain.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
-        self._fabric.strategy.precision.load_state_dict(state["precision"])
+        if state["precision"]:  # none where the run before had no scaled loss, as on a CPU
+            self._fabric.strategy.precision.load_state_dict(state["precision"])
         self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are as in an uninterrupted run
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
         self._log.drop_after(self._step)

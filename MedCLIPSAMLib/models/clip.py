@@ -86,7 +86,9 @@ class ClipModel:
                     f"'{self.name}' takes {self.context_length} at most.",
                     "Shorten it.",
                 )
-        tokens = torch.full((len(texts), max(map(len, encoded))), self.model.text.config.pad_token_id, dtype=torch.long)
+        tokens = torch.full(
+            (len(texts), max(map(len, encoded), default=0)), self.model.text.config.pad_token_id, dtype=torch.long
+        )
         for row, ids in enumerate(encoded):
             tokens[row, : len(ids)] = torch.tensor(ids)
         return tokens.to(self.device)
@@ -114,7 +116,8 @@ class ClipModel:
         Raises:
             PromptError: a text of more tokens than the model can take.
         """
-        features = self.model.encode_text(self.tokenize([self.known_part(text) for text in texts])).float()
+        known = [self.known_part(text) for text in texts]
+        features = self.model.encode_text(self.tokenize(known or [""]))[: len(texts)].float()
         return F.normalize(features, dim=-1) if normalized else features
 
     def preprocess(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from ..counted import counted
 from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
 from ..files.claim import claim
+from ..models.device import resolve_device
 from ..run_context import RunContext
 from ..validated import Choice, settings_class
 from .process import Process, environment, few_processes, one_gpu, preprocess_command, require_nnunet, train_command
@@ -71,15 +72,17 @@ def train(
     Args:
         dataset: DatasetNNN_Name, as `medclipsam export` writes it.
         out: folder of the run; new, empty, or of the same run.
-        device: "cpu", "cuda", "cuda:N" or "mps".
+        device: see `models.device.resolve_device`.
         gpus: of this machine, for nnU-Net's distributed training.
         context: notified at each stage; reports finished epochs with the figures of `FIGURES`.
 
     Raises:
         InputError: the dataset cannot be trained on, or nnunetv2 is not installed. OutputError: the folder holds
-            something else, or another run is writing to it. ModelError: nnU-Net failed; its last words. Cancelled.
+            something else, or another run is writing to it. DeviceError: there is no such device. ModelError: nnU-Net
+            failed; its last words. Cancelled.
     """
     require_nnunet()
+    kind, gpu = one_gpu(str(resolve_device(device)))
     found = read_dataset(dataset)
     twins = [path.name for path in found.folder.parent.glob(f"Dataset{found.number:03d}_*") if path != found.folder]
     if twins:
@@ -104,7 +107,6 @@ def train(
         model = _model(out, found, settings)
         if not is_finished(model, settings.schedule):
             context.notify(f"nnU-Net trains {counted(settings.schedule.total, 'epoch')}; {out / LOG} says all...")
-            kind, gpu = one_gpu(device)
             command = train_command(
                 dataset_name_or_id=found.folder.name,
                 configuration=settings.configuration,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from .languages import FOREIGN_DENIAL
+from .report_past import PAST, WHEN_BEFORE
+from .report_sentences import VERB
 
 
 class Cue(Enum):
@@ -37,7 +39,8 @@ class FoundCue:
 _BE = r"(?:is|are|was|were|be|been|being)"
 _SEE = (
     r"(?:seen|present|visible|visuali[sz]ed|there|shown|identified|noted|found|detected|appreciated|evident|"
-    r"demonstrated)"
+    r"demonstrated|observed|apparent|discern(?:ed|ible)|detectable|recogni[sz](?:ed|able)|depicted|perce(?:ived|ptible)"
+    r"|discovered|revealed|suspected)"
 )
 _OUT = r"(?:excluded?|ruled? out)"
 _SURE = r"(?:(?:safely|entirely|completely|fully|definitely|clearly) )?"
@@ -49,6 +52,15 @@ _VANISHED = r"(?:resolved|gone|disappeared|vanished|cleared)"
 _VANISHING = r"(?:resolution|disappearance|clearing|clearance)"
 _IN_PART = r"(?:incomplete|partial|mild|minimal|slight|slow|some|moderate|gradual|delayed|early|ongoing|continued)"
 _SHOW = r"(?:show|demonstrate|reveal|identify|detect|visuali[sz]e|see|find|depict|disclose|confirm)"
+_UNSEEN = rf"(?:(?:{_BE}|do|does|did|could|has|have|had) )?(?:not|never) "
+_NO_PLACE = (
+    r"(?:(?:in|on|at|within|by) (?:neither|none(?: of)?|(?:0|zero) of|not (?:one|any|a single)"
+    r"|no(?= )(?! (?:way|longer|particular|doubt|change|medication|treatment|therapy)\b))"
+    r"|nowhere|not (?:anywhere|(?:in|on|at|within) (?:any|either)))"
+)
+"""Where a finding is not: behind "a mass is seen" it denies the mass."""
+_HIDDEN = r"(?:undetect(?:ed|able)|invisible|unseen|occult)"
+_TOLD = r"(?:described|reported|mentioned|known|diagnosed|documented)"
 _NUMBERED = (
     r"(?<![.,\d])(?<!rads )(?<!grade )(?<!stage )(?<!score )(?<!category )(?<!type )(?<!slice )"
     r"(?<!series )(?<!image )(?<!se )(?<!im )"
@@ -58,14 +70,39 @@ _UNIT = r"(?:mm|cm|ml|cc|x|to|of|and|or)"
 _STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
 """Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
 _CUES = (  # where several begin at one place, the first one counts
-    (Cue.ABSENT, "before", rf"no longer {_SEE}(?=\s*:)"),
+    (Cue.ABSENT, "before", rf"(?:no longer|not) {_SEE}(?=\s*:)"),
+    (  # a denial of the past, or of what is no finding: what is beside it is there
+        Cue.PRESENT,
+        "none",
+        rf"{_UNSEEN}(?:(?:yet|ever|clearly|definitely) )?(?:be(?:en)? )?(?:{_SEE}|{_TOLD}) {PAST}"
+        rf"|(?:{_BE} )?(?:absent|{_HIDDEN}) {PAST}|none (?:{_BE} )?(?:{_SEE} )?{PAST}"
+        rf"|{_UNSEEN}(?:previously|before|formerly) (?:been )?(?:{_SEE}|{_TOLD})"
+        rf"|(?:previously|formerly) (?:{_HIDDEN}|un[a-z]+ed|unknown|absent|normal|clear|unremarkable|negative"
+        rf"|not {_SEE})"
+        rf"|(?:(?<=, )|(?<=which )|(?<=that )){WHEN_BEFORE} (?:(?:was|were) )?not (?:yet )?{_SEE}"
+        r"|where there (?:was|were|had been) (?:none|no [a-z]+)"
+        r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress",
+    ),
+    (
+        Cue.PRESENT,
+        "behind",
+        rf"(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:is|are|has|have) )?(?:now|again) (?:{_SEE}|appeared)"
+        r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)",
+    ),
+    (
+        Cue.PRESENT,
+        "before",
+        r"(?<=and )presence of"
+        r"|(?:(?<=, )|(?<=and ))now(?= (?:an?|one|two|three|multiple|several|many|new|small|moderate|large|with)\b)",
+    ),
     (  # they look like other cues, and deny a change or a doubt, or name a study to compare with
         Cue.PRESENT,
         "before",
         r"no (?:significant |interval |relevant )?(?:change|growth|increase|decrease|progression)s?(?: (?:in|of))?"
         r"|without (?:any |significant |interval )?change|no doubt|not only|not necessarily|not changed"
         r"|previously (?:seen|noted|described|known)"
-        r"|(?:compared (?:to|with)|since|than on) (?:the )?(?:prior|previous)(?: \w+)?"
+        r"|(?:(?:compared|in (?:comparison|contrast)) (?:to|with)|since|than on|unlike(?: on)?|new from) (?:the )?"
+        r"(?:prior|previous)(?: \w+)?"
         r"|(?:partially|partly|subtotally|incompletely|not) (?:resected|removed|excised|treated|ablated)"
         rf"|(?:partially|partly|incompletely|nearly|almost|mostly|not|never) (?:yet )?{_FULLY}(?:{_VANISHED}|resolve)"
         rf"|(?:(?:{_IN_PART}|near(?:ly)?|almost|near-complete|no|without(?: any)?|lack of|not"
@@ -73,6 +110,7 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"|(?:(?<=, )|(?<=and ))(?:one|two|three|four|five|[1-9]\d?)(?= (?!{_UNIT}\b)[a-z])"
         r"|nothing (?:(?:more|else|other) than|besides|(?:has )?changed)",
     ),
+    (Cue.ABSENT, "both", rf"{_NO_PLACE}|(?:{_BE} )?neither (?:be )?(?:{_SEE}|in|on|at|within)\b"),
     (Cue.UNCERTAIN, "both", rf"versus|vs|(?:{_BE} )?(?:(?:more|less) likely than|favou?red over)"),
     (
         Cue.ABSENT,
@@ -112,10 +150,12 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"(?:has|have|had|{_BE}) {_FULLY}{_VANISHED}(?! (?:of|from)\b)"
         rf"|{_FULLY}{_VANISHED}(?:{_STOP}|(?= (?:since|on|over|from|after|by|completely|fully|compared|now)\b))"
         rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING}{_STOP}"
-        rf"|(?:{_BE} )?unlikely|{_BE} absent|absent(?:{_STOP}|(?= (?:on|from|since|today)\b))"
+        rf"|(?:{_BE} )?(?:unlikely|(?:not|hardly|scarcely) (?:very )?(?:likely|probable|possible))"
+        rf"|{_BE} absent|absent(?:{_STOP}|(?= (?:on|from|since|today)\b))"
         rf"|(?:{_BE} )?no longer (?:{_SEE}|apparent|exists?|persists?)"
         rf"|cannot be {_SURE}{_SEE}"
-        rf"|(?:(?:{_BE}|do|does|did|could) )?not {_SURE}(?:be )?{_SEE}",
+        rf"|{_UNSEEN}{_SURE}(?:(?:able )?to )?(?:be(?:en)? )?{_SEE}|(?:do|does|did) not exist"
+        rf"|(?:fails?|failed) to be {_SEE}|(?:{_BE}|remains?) (?!occult){_HIDDEN}|without success|in vain|to no avail",
     ),
     (Cue.ABSENT, "adjective", rf"{_FULLY}(?:resolved|vanished|disappeared)"),
     (Cue.ABSENT, "none", r"[a-z]+-free"),
@@ -152,6 +192,7 @@ _PATTERN = re.compile(
 )
 
 _APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
+_PLACED = re.compile(r"\b(?:in|of|within|on|at)\b.*(?:,|\b(?:and|with)\b)", re.IGNORECASE)
 
 
 def find_cues(clause: str) -> list[FoundCue]:
@@ -174,6 +215,9 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
     close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
     behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
+    if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
+        is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
+        behind = behind[1:] if is_elsewhere else behind
     if close:
         return close[-1]
     kinds = [cue.kind for cue in before[-2:]]
@@ -181,4 +225,7 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
         return before[-2]
     if before and (before[-1].kind in (Cue.ABSENT, Cue.BEFORE) or not behind):
         return before[-1]
+    again = next((cue for cue in behind if cue.kind == Cue.PRESENT), None)
+    if again and behind[0].kind == Cue.ABSENT:
+        return again
     return behind[0] if behind else None

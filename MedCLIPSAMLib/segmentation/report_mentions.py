@@ -30,6 +30,17 @@ _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
 _OWN = re.compile(r"\b(?:and|with)\b|,", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
+_OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
+_BESIDE = re.compile(
+    r"(?:(?!\b(?:or|nor|with|without)\b).)*?(?:,|\b(?:and|plus)\b),?\s*"
+    r"(?P<place>(?:in|within|on|at) (?:(?!and\b)\w+,? ){1,7})?"
+    r"(?:an?|one|two|three|four|five|multiple|several|numerous|many)\s+(?:(?!(?:of|for)\b)[\w.-]+,? ){0,4}",
+    re.IGNORECASE,
+)
+"""What is between a denial and a finding that is not denied."""
+_ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent)\b", re.IGNORECASE)
+"""What a clause adds about another image, where it calls a finding new."""
+_IS_NEW = re.compile(r"\b(?:is|are) new\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
 _WHERE = re.compile(r"\s*((?:in|within) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
@@ -81,6 +92,7 @@ def read_clause(clause: str) -> Clause:
     taken = [bool(in_cue[word.start()]) for word in found]
     mentions, spans, free = list[Mention](), list[tuple[int, int]](), [not one for one in taken]
     whole: tuple[int, int] | None = None
+    begin = 0  # of what the cues of a finding are searched in
     for at in _heads(found, read, taken):
         first = at
         while (
@@ -99,7 +111,15 @@ def read_clause(clause: str) -> Clause:
         words_before = {word.word for word in read[max(0, first - 1) : at]}
         again = first > 0 and read[first - 1].word in ANAPHORA
         corrected = tuple((word.written, word.word) for word in read[first:last] if word.spelling == Spelling.MENDED)
-        cue = cue_of(found[first].start(), found[at].end(), cues, clause)
+        cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
+        if cue and cue.kind == Cue.ABSENT and spans and _has_own(clause, found, read, spans[-1], first):
+            begin = sum(cue.start < found[spans[-1][1] - 1].end() for cue in cues)
+            cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
+        is_new = "new" in {word.word for word in read[max(0, first - 4) : first]} or _IS_NEW.search(
+            clause, found[at].end()
+        )
+        if cue and cue.kind == Cue.ABSENT and is_new and _ASIDE.search(clause, found[at].end(), cue.end):
+            cue = None
         reading_of = _reading_of(clause, cue, found[first].start(), whole)
         said = Cue.PRESENT if cue is None else Cue.UNCERTAIN if cue.kind == Cue.READING else cue.kind
         if said == Cue.BEFORE and not REMAINING.isdisjoint(words_before):
@@ -115,6 +135,19 @@ def read_clause(clause: str) -> Clause:
         return Clause(mentions, _others(clause, in_mention, in_cue, cues))
     denied = any(cue.kind in (Cue.NORMAL, Cue.ABSENT, Cue.BEFORE) for cue in cues)
     return Clause([] if denied else _organ_subject([word.word for word in read]), [])
+
+
+def _has_own(clause: str, found: list[re.Match[str]], read: list[Word], before: tuple[int, int], first: int) -> bool:
+    """Tell whether a finding is beside a denial: "no mass in the left breast and a cyst in the right breast".
+
+    Each has a place of its own, and it has an article that the one before lacks.
+    """
+    names_place = lambda words: any(is_place(word.word) or word.word in SIDES for word in words)
+    between = _BESIDE.fullmatch(clause, found[before[1] - 1].end(), found[first].start())
+    parallel = before[0] and read[before[0] - 1].word in ("a", "an")
+    if not between or parallel or _OR.search(clause, found[first].start()):
+        return False
+    return names_place(read[: first - 1]) and (bool(between["place"]) or names_place(read[first:]))
 
 
 def _heads(found: list[re.Match[str]], read: list[Word], taken: list[bool]) -> list[int]:

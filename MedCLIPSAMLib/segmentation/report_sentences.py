@@ -26,7 +26,9 @@ _ASKING = re.compile(
     re.IGNORECASE,
 )
 _TURN = re.compile(
-    r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b", re.IGNORECASE
+    r"(?<!nowhere )(?<!nowhere else )"
+    r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b",
+    re.IGNORECASE,
 )
 LETTER = re.compile(r"[^\W\d_]")
 VERB = re.compile(
@@ -36,9 +38,13 @@ VERB = re.compile(
 )
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
+_JOINT_SUBJECT = re.compile(
+    r"(?:an?|one|another)\b(?:(?!\b(?:that|which|whose|with)\b).)*?\b(?:are|were|have)\b", re.IGNORECASE
+)
+"""A single thing with a verb in the plural: what stands before it is a subject of the verb, too."""
 _WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
-_GOES_ON = re.compile(r"(?:or|nor|which|that|measuring)\b", re.IGNORECASE)
+_GOES_ON = re.compile(r"(?:or|nor|which|that|measuring|(?:still|now|again|also) (?:not|absent))\b", re.IGNORECASE)
 _DENIALS = ("without", "negative", "absent", "absence", "unlikely")
 _NO_SLIPS = ("assent", "absents", "absences", "negatives")
 """Words that are one letter away from those of a denial, and are none."""
@@ -116,4 +122,4 @@ def _begins_anew(before: str, piece: str) -> bool:
         return True
     if not verb or not verb.start() or _GOES_ON.match(piece) or (_WHERE.match(before) and not VERB.search(before)):
         return False
-    return bool(VERB.search(before) or _NEW_SUBJECT.match(piece))
+    return bool(VERB.search(before) or (_NEW_SUBJECT.match(piece) and not _JOINT_SUBJECT.match(piece)))

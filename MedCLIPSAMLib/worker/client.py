@@ -22,7 +22,7 @@ import numpy as np
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from .connection import Connection, Transport
-from .protocol import Message
+from .protocol import Message, ProtocolError
 from .request import Request
 
 MAX_IMAGES = 4
@@ -67,13 +67,21 @@ class WorkerClient(Connection):
         """Send images, uint8 (H, W, 3) or (N, H, W, 3), to the worker under a key.
 
         They are kept, not copied, to be sent to a new worker: leave them unchanged.
+
+        Raises:
+            ProtocolError: of a type that cannot be sent; the images that were kept before are kept.
         """
+        before = self._images.copy()
         self._images[key] = images
         self._images.move_to_end(key)
         while len(self._images) > MAX_IMAGES:
             self._image_requests.pop(self._images.popitem(last=False)[0], None)
         self._ensure_running()
-        return self._send_image(key)
+        try:
+            return self._send_image(key)
+        except ProtocolError:
+            self._images = before
+            raise
 
     def has_image(self, key: str) -> bool:
         """Tell whether images under this key are kept, so that they need not be sent again."""

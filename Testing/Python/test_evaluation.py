@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
+from scipy.ndimage import binary_erosion
+from scipy.spatial.distance import cdist
 from skimage.segmentation import find_boundaries
 
 from MedCLIPSAMLib.errors import InputError
@@ -62,6 +64,46 @@ def test_a_volume_of_one_slice_is_measured_by_its_contour():
         volumes = np.expand_dims(first, axis), np.expand_dims(second, axis)
         assert nsd(*volumes, spacing, 2) == nsd(first, second, (1, 1), 2)
         assert hd95(*volumes, spacing) == hd95(first, second, (1, 1))
+
+
+@pytest.mark.parametrize("spacing", [(3.0, 1.0), (2.0, 3.0, 0.5)])
+def test_hd95_is_a_percentile_over_the_outermost_pixels_by_their_centers(spacing):
+    """Each counts once, whatever the area of surface that it stands for."""
+    pixels = lambda mask: np.argwhere(mask & ~binary_erosion(mask)) * spacing
+    shape, inner = (30,) * len(spacing), (slice(8, 18),) * len(spacing)
+    truth, pred = np.zeros(shape, bool), np.zeros(shape, bool)
+    truth[inner] = pred[inner] = True
+    pred[(slice(10, 17),) * (len(spacing) - 1)] = True
+    distances = cdist(pixels(pred), pixels(truth))
+    expected = max(np.percentile(distances.min(axis), 95) for axis in (0, 1))
+    assert hd95(pred, truth, spacing) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_single_row_of_pixels_has_a_dsc_and_no_contour():
+    first, second = np.arange(12) < 6, np.arange(12) < 3
+    for shape in ((1, 12), (12, 1), (1, 1, 12)):
+        pair = first.reshape(shape), second.reshape(shape)
+        spacing = (1.0,) * len(shape)
+        assert dsc(*pair) == pytest.approx(2 / 3)
+        assert math.isnan(nsd(*pair, spacing, 2)) and math.isnan(hd95(*pair, spacing))
+        none = np.zeros(shape, bool)
+        assert (nsd(none, none, spacing, 2), nsd(pair[0], none, spacing, 2)) == (1.0, 0.0)
+        assert math.isinf(hd95(pair[0], none, spacing))
+
+
+def test_a_case_of_a_single_row_is_scored_by_what_it_has(run, tmp_path):
+    for side, stop in (("pred", 6), ("truth", 3)):
+        row = (np.arange(12) < stop).astype(np.uint8).reshape(1, 1, 12)
+        write_masks(tmp_path / side, "row.nii.gz", row)
+        write_masks(tmp_path / side, "whole.nii.gz", labels((20, 20)))
+    found = evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth"))
+    row, whole = found.scores
+    assert row.dsc == pytest.approx(2 / 3) and row.difference_ml == pytest.approx(3 * 3 / 1000)
+    assert math.isnan(row.nsd) and math.isnan(row.hd95) and row.note == "a single row of pixels"
+    assert (whole.nsd, found.summary("nsd").n, found.summary("dsc").n) == (1.0, 1, 2) and not found.failed
+    code, text, err = run("evaluate", tmp_path / "pred", tmp_path / "truth")
+    assert code == 0, err
+    assert "NSD and HD95 leave out 1 mask of a single row of pixels, without a contour." in text
 
 
 def test_spacing_belongs_to_its_axis():

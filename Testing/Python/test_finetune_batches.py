@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_batches_depend_on_the_epoch_and_go_on_from_any_step(folder):
         assert torch.equal(images, again) and captions == same
     assert sorted(caption for _, captions in every for caption in captions) == [f"caption {n}" for n in range(6)]
     assert source(folder).order(3) != source(folder).order(4)
+
+
+def test_processes_that_windows_and_macos_start_read_the_same_batches(folder):
+    """There they are spawned: what they are given must be pickled."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        read = list(source(folder, crop=0.5, workers=1).batches(3))
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    for (images, captions), (here, same) in zip(read, source(folder, crop=0.5).batches(3), strict=True):
+        assert torch.equal(images, here) and captions == same
 
 
 def test_processes_share_a_batch(folder):

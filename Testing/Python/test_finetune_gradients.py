@@ -78,6 +78,29 @@ def test_dropout_is_the_same_in_both_passes(device):
     assert slope == pytest.approx(found[name].norm().item(), rel=0.05)
 
 
+class OnApplesGpu(torch.Tensor):
+    """A tensor of the CPU that says that it is on an Apple GPU."""
+
+    device = torch.device("mps")
+
+
+def test_dropout_on_apples_gpus_is_the_same_in_both_passes(monkeypatch):
+    """Their random numbers have a state of their own, which a generator of the CPU stands in for here."""
+    generator, drawn = torch.Generator().manual_seed(3), []
+    monkeypatch.setattr(torch.mps, "get_rng_state", generator.get_state)
+    monkeypatch.setattr(torch.mps, "set_rng_state", generator.set_state)
+    weight = torch.eye(5).requires_grad_()
+
+    def encode(pixels, tokens):
+        drawn.append(torch.rand(pixels.shape, generator=generator))
+        return (pixels.as_subclass(torch.Tensor) * drawn[-1]) @ weight, tokens @ weight
+
+    chunks = [(torch.randn(4, 5).as_subclass(OnApplesGpu), torch.randn(4, 5)) for _ in range(3)]
+    contrastive_backward(encode, chunks, dhn_nce_loss)
+    assert len(drawn) == 6 and not torch.equal(drawn[0], drawn[1])
+    assert all(torch.equal(first, again) for first, again in zip(drawn[:3], drawn[3:]))
+
+
 def test_two_processes_give_the_gradients_of_one(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     environment = os.environ | {

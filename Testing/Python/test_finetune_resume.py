@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 from finetuning import QUICK, captions, pairs, train
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
@@ -100,6 +102,20 @@ def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
     seen = []
     train(pairs, tmp_path, context=RunContext(seen.append))
     assert [progress.done for progress in seen] == list(range(4, 11))
+
+
+def test_a_run_of_a_cpu_goes_on_where_the_loss_is_scaled(pairs, tmp_path, monkeypatch):
+    """A GPU without bfloat16 scales the loss, here on the CPU; a run in 32 bits has no state of that."""
+    settings = replace(QUICK, epochs=1)
+    stop = RunContext(is_cancelled=iter([False, False, True]).__next__)
+    with pytest.raises(Cancelled):
+        train(pairs, tmp_path, settings, context=stop)
+    scaled = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu"))
+    scaled.launch()
+    monkeypatch.setattr("MedCLIPSAMLib.finetune.train.launch_fabric", lambda *_: scaled)
+    seen = []
+    train(pairs, tmp_path, settings, context=RunContext(seen.append))
+    assert [progress.done for progress in seen] == [3, 4, 5]
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):

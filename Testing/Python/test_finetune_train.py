@@ -43,6 +43,21 @@ def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
     assert rates[0] < rates[2] == pytest.approx(2e-4) and rates[-1] < 1e-5  # warmed up, then to 0
 
 
+def test_where_gradients_are_clipped_to_nothing_matrices_decay_and_the_rest_stays(pairs, tmp_path):
+    """By hand: each step of AdamW takes the share rate * decay of a matrix, beside what the clipped gradient moves."""
+    seen = []
+    settings = replace(QUICK, epochs=1, learning_rate=1e-2, weight_decay=0.7, clip_norm=1e-30)
+    train(pairs, tmp_path, settings, context=RunContext(seen.append))
+    left = np.prod([1 - progress.details["learning_rate"] * 0.7 for progress in seen])
+    assert len(seen) == 5 and left < 0.99
+    base = trained_state(prepare(load_clip("demo").model))
+    trained = torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"]
+    assert trained.keys() == base.keys() and {tensor.ndim > 1 for tensor in base.values()} == {True, False}
+    for name, before in base.items():
+        expected = before * left if before.ndim > 1 else before
+        assert torch.allclose(trained[name], expected, rtol=1e-4, atol=1e-7), name
+
+
 def test_training_ends_when_nothing_is_gained(pairs, tmp_path):
     result = train(pairs, tmp_path, replace(QUICK, epochs=9, patience=2, learning_rate=1e-12))
     assert result.steps == result.step + 10 < 45

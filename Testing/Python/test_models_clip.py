@@ -141,6 +141,14 @@ def test_features_have_length_one(clip):
         assert torch.allclose(features.norm(dim=1), torch.ones(2))
 
 
+@pytest.mark.parametrize("name", ["biomedclip", "demo", "starter"])
+def test_no_texts_and_no_images_have_no_features(models_dir, name):
+    clip = load_clip(name, models_dir=models_dir)
+    width = clip.encode_text(TEXTS).shape[1]
+    assert clip.encode_text([]).shape == (0, width) and len(clip.tokenize([])) == 0
+    assert clip.encode_image(clip.preprocess(np.zeros((0, 30, 40, 3), np.uint8))).shape == (0, width)
+
+
 def test_open_clips_own_bin_file_loads_too(models_dir, clip, tmp_path):
     write_architecture(tmp_path / "medclip-samv2")
     torch.save(clip.model.state_dict(), tmp_path / "medclip-samv2" / "pytorch_model.bin")

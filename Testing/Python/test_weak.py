@@ -18,7 +18,7 @@ from helpers.weak import command, lungs, write_dataset
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.weak import TrainOptions
-from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError, from_system
+from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, ModelError, OutputError, from_system
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.files.claim import lock_folder
@@ -149,6 +149,15 @@ def ensemble(run):
     from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
     return Ensemble(run[1], "cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda:63", "cuda:x", "gpu"])
+def test_a_device_that_is_not_there_is_refused_before_the_work(tmp_path, monkeypatch, device):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    good = write_dataset(tmp_path / "Dataset011_Lungs", 2)
+    with pytest.raises(DeviceError):
+        train(good, tmp_path / "run", SETTINGS, device)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys):

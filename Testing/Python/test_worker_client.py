@@ -6,7 +6,7 @@ import pytest
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.images import ReceivedImages
-from MedCLIPSAMLib.worker.protocol import FrameParser, Message, encode
+from MedCLIPSAMLib.worker.protocol import FrameParser, Message, ProtocolError, encode
 from MedCLIPSAMLib.worker.request import WorkerError
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -162,6 +162,19 @@ def test_a_cancelled_use_of_images_leaves_both_sides_with_the_same_ones(client, 
     requests = [client.predict_mask(key, 0, BOX) for key in "acde"]
     worker.work()
     assert all(request.value() for request in requests) and not client.has_image("b")
+
+
+def test_images_of_a_type_that_cannot_be_sent_are_not_kept(client, worker):
+    for key in "abcd":
+        client.set_image(key, IMAGE)
+    for key in "ae":  # in place of others, and beside them
+        with pytest.raises(ProtocolError, match="has type float16"):
+            client.set_image(key, IMAGE.astype(np.float16))
+    assert [client.has_image(key) for key in "abcde"] == [True] * 4 + [False]
+    worker.work()
+    asked = [client.segment(key, ["tumor"]) for key in "abcd"]
+    worker.work()
+    assert all(request.result for request in asked)
 
 
 def test_images_that_another_client_sends_without_a_list_are_the_four_used_last():

@@ -1,0 +1,165 @@
+"""Denials in a report that are about another time, another place or another finding than the one beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from MedCLIPSAMLib.segmentation.report import ABSENT, parse_report
+
+
+@pytest.mark.parametrize(
+    "text, prompt",
+    [
+        ("Nodule in the right lung, not visible on the prior CT.", "nodule in the right lung"),
+        ("A left pleural effusion not present on the prior study.", "left pleural effusion"),
+        ("New mass in the left breast, which was not present in 2019.", "mass in the left breast"),
+        ("Tumor in the brain not seen on the previous MRI.", "tumor in the brain"),
+        ("Pleural effusion, not seen before, on the left.", "pleural effusion"),
+        ("Effusion not seen previously is now present on the left.", "effusion"),
+        ("A nodule, absent on the prior CT.", "nodule"),
+        ("Nodule not identified a few months ago.", "nodule"),
+        ("Fracture not present on May 3, 2021.", "fracture"),
+        ("Fracture not present on the radiograph of 12-Mar-2020.", "fracture"),
+        ("A nodule that has not been seen before.", "nodule"),
+        ("A not previously described nodule.", "nodule"),
+        ("A previously unseen nodule.", "nodule"),
+        ("Nodule in the right lung, none seen on the prior CT.", "nodule in the right lung"),
+        ("Mass, none in 2019.", "mass"),
+        ("A mass which in 2019 was not visible.", "mass"),
+        ("There is a mass which was not seen in this area on the patient's last CT.", "mass"),
+        ("A new lesion has developed where there was none before.", "lesion"),
+        ("No effusion on the prior CT, now a large effusion.", "large effusion"),
+        ("The effusion, which had resolved, is now seen again.", "effusion"),
+        ("The meningioma, resected in 2019, has recurred.", "meningioma"),
+        ("New nodule, not visible on mammography.", "nodule"),
+        ("The lung nodule is new since 2019 when it was not visible.", "lung nodule"),
+        ("In comparison with the prior CT, there is a nodule.", "nodule"),
+        ("Previously normal right lung now shows a nodule.", "nodule in the right lung"),
+    ],
+)
+def test_what_was_not_there_before_is_there_now(text, prompt):
+    report = parse_report(text)
+    assert report.prompts == [prompt]
+    assert not report.findings[0].note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nodule is not seen on the prior or current CT.",
+        "Nodule not seen on this or the prior CT.",
+        "The nodule seen previously is not visible.",
+        "The nodule is not visible, unlike on the prior CT.",
+        "The nodule is not visible compared to the prior CT.",
+        "The mass is not seen in the left breast since March.",
+        "The mass is not seen at the prior site.",
+        "The mass is not seen where it was before.",
+        "A mass is not seen on the last image.",
+        "Mass not seen before or after contrast.",
+        "Effusion not seen before and still not seen.",
+        "The nodule, not seen on the prior CT, is also absent today.",
+        "New nodules are not seen.",
+        "New lesions, such as nodules, are not seen.",
+        "No new nodule not seen on the prior CT, or mass.",
+        "There is not now a mass.",
+        "No mass is now seen.",
+    ],
+)
+def test_what_is_not_there_now_is_denied_whatever_was_before(text):
+    report = parse_report(text)
+    assert report.prompts == [] and ABSENT in {part.reason for part in report.left_out}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A mass is seen in neither breast.",
+        "A cyst is present in neither kidney.",
+        "Fractures are seen in none of the ribs.",
+        "Fractures are seen in 0 of 24 ribs.",
+        "Mass is seen nowhere.",
+        "Nowhere is a mass seen.",
+        "Metastases are nowhere to be seen.",
+        "Masses, cysts and nodules are found in neither kidney.",
+        "A mass is seen neither in the left nor in the right breast.",
+        "A mass is neither seen nor suspected.",
+        "A nodule is found in no lobe.",
+        "A mass is visible on none of the images.",
+        "A mass is present in not a single slice.",
+        "A mass isn't in either breast.",
+        "A mass is never seen.",
+        "A mass has not been seen.",
+        "A mass is not observed.",
+        "A nodule was not discernible.",
+        "A mass is not to be seen.",
+        "Mass failed to be identified.",
+        "A mass does not exist.",
+        "A mass was sought in vain.",
+        "A mass remains undetected.",
+        "A mass is not likely.",
+        "Not seen: mass.",
+    ],
+)
+def test_a_denial_behind_a_finding_denies_it(text):
+    report = parse_report(text)
+    assert report.prompts == [] and {part.reason for part in report.left_out} == {ABSENT}
+
+
+@pytest.mark.parametrize(
+    "text, prompts",
+    [
+        ("The mass is neither solid nor cystic.", ["mass"]),
+        ("A mass with neither calcification nor fat.", ["mass"]),
+        ("A cyst of no clinical significance in the left kidney.", ["cyst"]),
+        ("A mass is seen nowhere but in the liver.", ["mass"]),
+        ("A mass extending to neither side.", ["mass"]),
+        ("A mass in the left breast and cysts in neither kidney.", ["mass in the left breast"]),
+        ("Patient in no acute distress with a mass in the liver.", ["mass in the liver"]),
+    ],
+)
+def test_what_else_is_denied_leaves_the_finding(text, prompts):
+    assert parse_report(text).prompts == prompts
+
+
+@pytest.mark.parametrize(
+    "text, prompts",
+    [
+        ("No mass in the left breast and a cyst in the right breast.", ["cyst in the right breast"]),
+        ("No mass in the left breast, and a 2 cm cyst in the right breast.", ["cyst in the right breast"]),
+        ("There is no mass in the left breast and a cyst in the right breast.", ["cyst in the right breast"]),
+        ("No mass in the left breast and in the right breast a cyst.", ["cyst in the right breast"]),
+        ("No mass in the left breast and, in the right breast, a cyst.", ["cyst in the right breast"]),
+        ("Absence of a mass in the left breast and presence of a cyst in the right.", ["cyst"]),
+        ("No mass on the left and a cyst on the right.", ["cyst"]),
+        ("No left pleural effusion and a small right pleural effusion.", ["small right pleural effusion"]),
+        ("No mass or cyst in the left breast and a nodule in the right breast.", ["nodule in the right breast"]),
+        (
+            "No mass in the left breast and a cyst in the right breast and a nodule in the liver.",
+            ["cyst in the right breast", "nodule in the liver"],
+        ),
+        (
+            "No mass in the left breast and an irregular, spiculated mass in the right breast.",
+            ["spiculated mass in the right breast"],
+        ),
+    ],
+)
+def test_a_finding_elsewhere_is_not_denied_with_the_one_before(text, prompts):
+    report = parse_report(text)
+    assert report.prompts == prompts and ABSENT in {part.reason for part in report.left_out}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No mass and a cyst.",
+        "No mass in the left breast and cyst in the right breast.",
+        "No mass in the left breast or a cyst in the right breast.",
+        "No evidence of a mass in the left breast and a cyst in the right breast.",
+        "No mass in the breast, a cyst in the kidney or a nodule in the lung.",
+        "A mass in the left breast and a cyst in the right breast are not seen.",
+        "No mass in the left breast and a cyst in the right breast, not seen.",
+        "No calcification in the left breast, a sign of malignancy in the right breast.",
+    ],
+)
+def test_findings_that_one_denial_is_of_are_denied_together(text):
+    assert parse_report(text).prompts == []
