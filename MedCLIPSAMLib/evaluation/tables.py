@@ -104,7 +104,9 @@ def pair_scores(first: Path, second: Path) -> PairedScores:
     notes = []
     infinite = sum(not np.isfinite((row.values["hd95"], other.values["hd95"])).all() for row, other in pairs)
     if infinite:
-        notes.append(f"HD95 leaves out {infinite} of {counted(len(pairs), 'mask')}, where one is empty, missing or a single row.")
+        notes.append(
+            f"HD95 leaves out {infinite} of {counted(len(pairs), 'mask')}, where one is empty, missing or a single row."
+        )
     if units:
         notes.append(
             f"NSD and HD95 leave out {units} of {counted(len(pairs), 'mask')}, whose lengths are in mm in one table "
