@@ -92,7 +92,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
     if largest == 1:
         return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
-    for name, unit, value in telling_tags(frames[0]):
+    for name, unit, value in telling_tags(frames):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -117,7 +117,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
 def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
     """Split images by a tag of which some values cover a part of the positions only: slices were acquired again."""
     largest = max(Counter(depth[frame] for frame in frames).values())
-    for name, unit, value in telling_tags(frames[0]):
+    for name, unit, value in telling_tags(frames):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -133,7 +133,7 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup
     by_place: dict[float, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_place[depth[frame]].append(frame)
-    for name, unit, value in (*(tag for tag in telling_tags(frames[0]) if tag[0] in ORDERED), INSTANCE):
+    for name, unit, value in (*(tag for tag in telling_tags(frames) if tag[0] in ORDERED), INSTANCE):
         known = {frame: value(frame) for frame in frames}
         if None in known.values():
             continue
@@ -199,7 +199,7 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
     if len(order) < 4:
         return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
-    for name, unit, value in telling_tags(frames[0]):
+    for name, unit, value in telling_tags(frames):
         if even and not _tells_stacks(name, frames, order):
             continue
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)

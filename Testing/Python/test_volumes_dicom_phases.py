@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,19 @@ def test_phases_are_told_apart_by_their_tags(tmp_path: Path, by: str) -> None:
     tags, expected = TAGS[by]
     write(tmp_path, 3, tags)
     check(tmp_path, expected)
+
+
+@pytest.mark.parametrize("of", ["Acquisition", "Content"])
+@pytest.mark.parametrize("dated", [True, False])
+def test_times_over_midnight_follow_one_another(tmp_path: Path, of: str, dated: bool) -> None:
+    begin = datetime(2025, 12, 31, 23, 59, 55)
+
+    def tags(p: int, k: int) -> dict[str, Any]:
+        at = begin + timedelta(seconds=7 * p + k)
+        return {f"{of}Time": f"{at:%H%M%S.%f}"} | ({f"{of}Date": f"{at:%Y%m%d}"} if dated else {})
+
+    write(tmp_path, 3, tags)
+    check(tmp_path, ["1 by", "2 by", "3 by"])
 
 
 def private(group: int, element: int, creator: str, kind: str, value: Any) -> Callable[[Dataset], None]:
