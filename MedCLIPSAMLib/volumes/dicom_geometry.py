@@ -23,7 +23,7 @@ WHOLE_SLIDE = STORAGE + "77.1.6"
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
 ODD_SHARE = 4
-"""Images of another size or orientation are left out where there are fewer than one in this number."""
+"""Images of another size, orientation or modality are left out where there are fewer than one in this number."""
 MAX_LISTED = 40
 
 

@@ -18,6 +18,7 @@ class SeriesSummary:
     """A series. Nothing in it names the patient, unless the description does.
 
     Attributes:
+        uid: what `--series` chooses it by.
         what: "volume", "localizer", "3 images", "3 phases", "segmentation (no image)" and the like.
         files: their number.
         size: voxels along I, J and K, of the largest stack; empty where it is none.
@@ -64,7 +65,7 @@ def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
 
 def _list_part(series: Series) -> SeriesSummary:
     about = SeriesSummary(
-        uid=series.uid,
+        uid=series.handle,
         number=series.number,
         description=series.description,
         modality=series.modality,
