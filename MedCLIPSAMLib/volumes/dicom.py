@@ -9,7 +9,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
 from MedCLIPSAMLib.volumes.dicom_header import SPACINGS, Frame, frames_of, is_directory, no_image, read_header
 from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes, slice_notes
-from MedCLIPSAMLib.volumes.dicom_pixels import SCALE, read_voxels, shown_by
+from MedCLIPSAMLib.volumes.dicom_pixels import SCALE, full_window, read_voxels, shown_by
 from MedCLIPSAMLib.volumes.dicom_series import choose_series, find_series
 from MedCLIPSAMLib.volumes.dicom_values import comma_notes
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name
@@ -85,6 +85,9 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     if middle.get("ImageOrientationPatient") is None and middle.get("ImageOrientationVolume") is not None:
         notes.append(PROBE_NOTE)
     window, curve = shown_by(ordered, total)
+    natural = middle.follows_time or (middle.orientation is None and is_flat(middle))
+    if natural and window is None and curve is None:
+        window = full_window(middle)
     modality = middle.text("Modality") or None
     return Volume(
         array,
@@ -96,7 +99,7 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
         path,
         files=tuple(frame.path for frame in ordered) if all(frame.single for frame in ordered) else (),
         notes=notes,
-        natural=middle.follows_time or (middle.orientation is None and is_flat(middle)),
+        natural=natural,
         known_spacing=any(frame.pixel_spacing is not None for frame in ordered),
         magnification=middle.magnification,
     )
