@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 from MedCLIPSAMLib.volumes.dicom_decode import decode
@@ -14,8 +15,10 @@ def without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
     """Leave out images that have the pixels of another one at their position, with a note in `notes`."""
     kept: list[Frame] = []
     seen: set[tuple[float, bytes]] = set()
-    for frame, depth in zip(frames, depths_of(frames)):
-        pixels = decode(frame.path)[0][frame.index] if frame.single else None
+    depths = depths_of(frames)
+    count = Counter(depths)
+    for frame, depth in zip(frames, depths):
+        pixels = decode(frame.path)[0][frame.index] if frame.single and count[depth] > 1 else None
         key = (float(depth), hashlib.sha256(pixels.tobytes() if pixels is not None else b"").digest())
         if pixels is None or key not in seen:
             kept.append(frame)

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
-from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced
+from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced, without_places
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
@@ -47,6 +47,7 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
     groups = _split(images or list(frames), lambda frame: frame.size, "another size", notes)
     parts: list[FrameGroup] = []
     for group in groups:
+        without_places(group, notes)
         if not is_flat(group[0]):
             assume_orientation(group, notes)
         rows, columns, _ = group[0].size
@@ -73,10 +74,11 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
         if len(parts) == 1:
             return parts[0]
         frames = [frame for part in parts for frame in part.frames]
-        places = len({tuple(frame.position.round(2)) for frame in frames if frame.position is not None})
+        count = len({tuple(frame.position.round(2)) for frame in frames if frame.position is not None})
+        places = counted(count, "position")
         what = (
-            f"has several images at one position: {len(frames)} images at {places} positions in {len(parts)} phases"
-            if 0 < places < len(frames)
+            f"has several images at one position: {len(frames)} images at {places} in {len(parts)} phases"
+            if 0 < count < len(frames)
             else f"holds {len(frames)} images in {len(parts)} stacks"
         )
         raise InputError(
@@ -184,11 +186,11 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
         for frame in group:
             stacks[frame.text("StackID")].append(frame)
         for name in sorted(stacks):
-            phases = tell_apart(stacks[name]) or tell_apart(without_copies(stacks[name], notes))
+            phases = _phases(stacks[name], notes)
             if phases is None:
-                places = len(set(depths_of(stacks[name])))
+                places = counted(len(set(depths_of(stacks[name]))), "position")
                 raise InputError(
-                    f"{where} has {len(stacks[name])} images at {places} positions, and no tag tells them apart.",
+                    f"{where} has {len(stacks[name])} images at {places}, and no tag tells them apart.",
                     "Give a folder with the files of one time point or echo."
                     if len({frame.path for frame in stacks[name]}) > 1
                     else "Split the file into volumes first, for example by dcm2niix.",
@@ -196,6 +198,20 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
             stack = f"stack {name}" if len(stacks) > 1 else ""
             parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]
     return parts
+
+
+def _phases(frames: Sequence[Frame], notes: list[str]) -> list[FrameGroup] | None:
+    """Tell images of one stack apart: by what they are of, else as copies of others, else by their numbers alone."""
+    phases = tell_apart(frames, by_number=False)
+    if phases is None:
+        said: list[str] = []
+        kept = without_copies(frames, said)
+        once = len(kept) < len(frames) and len(kept) == len(set(depths_of(frames)))
+        phases = None if once else tell_apart(frames)
+        if phases is None:
+            notes += said
+            phases = tell_apart(kept)
+    return phases
 
 
 def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:

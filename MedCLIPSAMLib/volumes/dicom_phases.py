@@ -78,16 +78,20 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
     return depths
 
 
-def tell_apart(frames: Sequence[Frame]) -> list[FrameGroup] | None:
-    """Split images of one orientation and size into stacks by the tags that differ; None where none does."""
+def tell_apart(frames: Sequence[Frame], by_number: bool = True) -> list[FrameGroup] | None:
+    """Split images of one orientation and size into stacks by the tags that differ; None where none does.
+
+    Args:
+        by_number: where no other tag tells all of them apart, the order of instance numbers may, and one of a part.
+    """
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
         return _split_interleaved(frames, depths)
     depth = dict(zip(frames, depths))
-    return _split_by_tag(list(frames), depth) or _split_partly(frames, depth)
+    return _split_by_tag(list(frames), depth, by_number) or (_split_partly(frames, depth) if by_number else None)
 
 
-def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
     largest = max(Counter(depth[frame] for frame in frames).values())
     if largest == 1:
         return [FrameGroup("", frames)]
@@ -102,7 +106,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
             continue
         parts: list[FrameGroup] = []
         for found in sorted(groups, key=_order):
-            further = _split_by_tag(groups[found], depth)
+            further = _split_by_tag(groups[found], depth, by_number)
             if further is None:
                 break
             label = _label(name, found, unit)
@@ -111,7 +115,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
             parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
         else:
             return parts
-    return _by_order(frames, depth)
+    return _by_order(frames, depth, by_number)
 
 
 def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
@@ -128,12 +132,13 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[Fr
     return None
 
 
-def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
     """Split images by their order at each position, where times differ from slice to slice."""
     by_place: dict[float, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_place[depth[frame]].append(frame)
-    for name, unit, value in (*(tag for tag in telling_tags(frames) if tag[0] in ORDERED), INSTANCE):
+    ordered = [tag for tag in telling_tags(frames) if tag[0] in ORDERED]
+    for name, unit, value in [*ordered, INSTANCE] if by_number else ordered:
         known = {frame: value(frame) for frame in frames}
         if None in known.values():
             continue

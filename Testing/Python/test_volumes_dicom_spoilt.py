@@ -72,6 +72,37 @@ def test_slices_that_are_there_again_under_another_uid_are_left_out(tmp_path: Pa
         read_volume(tmp_path)
 
 
+def test_a_stack_that_was_sent_twice_is_one_whatever_its_numbers(tmp_path: Path) -> None:
+    for n in range(8):
+        save(slice_at((0, 0, 2 * (n % 4)), n % 4, InstanceNumber=str(n + 99 * (n > 3))), tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "Left out: 4 images with the pixels" in volume.notes[0]
+
+
+def test_phases_by_number_keep_slices_of_the_same_pixels(tmp_path: Path) -> None:
+    for n in range(8):
+        value = 0 if n in (0, 4) else n  # nothing is seen on the first slice
+        save(slice_at((0, 0, 2 * (n % 4)), value, InstanceNumber=str(n)), tmp_path / f"{n}.dcm")
+    with pytest.raises(InputError, match="8 images at 4 positions in 2 phases"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, phase="2").array[:, 0, 0].tolist() == [0, 5, 6, 7]
+
+
+def test_one_position_for_all_is_none_where_slice_locations_differ(tmp_path: Path) -> None:
+    for n in range(4):
+        save(slice_at((0, 0, 0), n, SliceLocation=str(5 * n)), tmp_path / f"{9 - n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.geometry.spacing[2] == 5
+    assert "one position" in volume.notes[0] and "slice locations" in volume.notes[1]
+
+
+def test_time_points_of_one_slice_are_no_stack(tmp_path: Path) -> None:
+    for n in range(4):
+        save(slice_at((0, 0, 0), n, SliceLocation="0"), tmp_path / f"{n}.dcm")
+    with pytest.raises(InputError, match="4 images at 1 position in 4 phases"):
+        read_volume(tmp_path)
+
+
 MISSING = {
     "SamplesPerPixel": "1",
     "PhotometricInterpretation": "MONOCHROME2",
