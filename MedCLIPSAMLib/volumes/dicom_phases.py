@@ -119,15 +119,21 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: boo
 
 
 def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
-    """Split images by a tag of which some values cover a part of the positions only: slices were acquired again."""
+    """Split images by a tag of which some values cover a part of the positions only.
+
+    Slices were acquired again, or stations have slices in common: more of these than there are images at a position,
+    where each is of slices one beside the other.
+    """
     largest = max(Counter(depth[frame] for frame in frames).values())
+    places = {place: number for number, place in enumerate(sorted({depth[frame] for frame in frames}))}
     for name, unit, value in telling_tags(frames):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
-        if 2 <= len(groups) <= largest and all(
-            len({depth[frame] for frame in group}) == len(group) for group in groups.values()
-        ):
+        once = all(len({depth[frame] for frame in group}) == len(group) for group in groups.values())
+        numbers = [[places[depth[frame]] for frame in group] for group in groups.values()]
+        runs = len(groups) <= len(frames) // 2 and all(max(run) - min(run) == len(run) - 1 for run in numbers)
+        if once and (2 <= len(groups) <= largest or (len(groups) > largest and runs)):
             return [FrameGroup(_label(name, found, unit), groups[found]) for found in sorted(groups, key=_order)]
     return None
 
@@ -194,10 +200,10 @@ def _lacking(count: int, places: int) -> str:
 
 
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
-    """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even.
+    """Split stacks that overlap and whose positions do not coincide, where a tag makes each of them even.
 
-    Where all positions together are even too, the stacks have the same distances and, within one, the same number of
-    images, see also `_tells_stacks`.
+    Where all positions together are even too, the stacks cover the same range, with the same distances and, within
+    one, the same number of images, see also `_tells_stacks`.
     """
     order = np.sort(depths)
     even = _is_even(order)
@@ -213,14 +219,15 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
         if not 2 <= len(groups) <= len(frames) // 2 or (even and not _differ(groups)):
             continue
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
-        lowest, highest = max(stack[0] for stack in stacks), min(stack[-1] for stack in stacks)
-        extents = [stack[-1] - stack[0] for stack in stacks]
-        some = all(len(stack) > 2 for stack in stacks)  # slices acquired again, amid those of the whole stretch
-        overlap = highest - lowest > 0.5 * (min(extents) if some else max(extents))
+        stacks.sort(key=lambda stack: stack[0])
+        lowest, highest = stacks[-1][0], min(stack[-1] for stack in stacks)
+        overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
         if even:
             sizes = [len(stack) for stack in stacks]
             steps = np.array([(stack[-1] - stack[0]) / max(len(stack) - 1, 1) for stack in stacks])
             overlap &= max(sizes) - min(sizes) <= 1 and not is_uneven(steps)
+        elif all(len(stack) > 2 for stack in stacks):  # stations, and slices acquired again
+            overlap = any(after[0] < before[-1] for before, after in pairwise(stacks))
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             parts = []
             for found in sorted(groups, key=_order):
