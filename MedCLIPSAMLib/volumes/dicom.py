@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from MedCLIPSAMLib.counted import counted
@@ -78,6 +79,11 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     part = choose_part(find_parts(frames, where, notes), phase, where, notes)
     ordered, geometry = in_order(part, notes)
     notes += slice_notes(ordered)
+    objects = Counter(frame.text("SOPInstanceUID") for frame in ordered if frame.single)
+    if alike := sum(count for uid, count in objects.items() if uid and count > 1):
+        notes.append(
+            f"{alike} of {len(ordered)} slices share a SOPInstanceUID, so that references to one are in doubt."
+        )
     middle = ordered[len(ordered) // 2]
     array, total = read_voxels(ordered, notes)
     if any("MOSAIC" in frame.image_type for frame in ordered):

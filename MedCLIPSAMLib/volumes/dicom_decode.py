@@ -164,12 +164,15 @@ def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
     for keyword in PALETTES:
         if keyword in dataset:
             dataset[keyword].value = entries(dataset[keyword], dataset)
-    colors = apply_color_lut(array, dataset)[..., :3]
-    if colors.dtype != np.uint16:
-        return colors
-    count, first = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor[:2])
-    table = apply_color_lut(np.arange(first, first + (count or 65536)), dataset)[..., :3]
-    return (colors >> 8 if table.max() > 255 else colors).astype(np.uint8)
+    high = False
+    if apply_color_lut(array[:1, :1, :1], dataset).dtype == np.uint16:
+        count, first = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor[:2])
+        high = apply_color_lut(np.arange(first, first + (count or 65536)), dataset)[..., :3].max() > 255
+    colors = np.empty((*array.shape, 3), np.uint8)
+    for shown, frame in zip(colors, array):
+        of_frame = apply_color_lut(frame, dataset)[..., :3]
+        shown[...] = of_frame >> 8 if high else of_frame
+    return colors
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:

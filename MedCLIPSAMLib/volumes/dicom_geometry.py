@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -24,6 +24,8 @@ SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
 ODD_SHARE = 4
 """Images of another size, orientation or modality are left out where there are fewer than one in this number."""
+ROUNDED_MM = 0.25
+"""Differences of distances that positions in tenths of a millimeter explain."""
 MAX_LISTED = 40
 
 
@@ -180,8 +182,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
         notes.append(f"Left out: {_images(len(frames) - len(placed))} without a position.")
     groups = _split(placed, _axes_of(placed), "another orientation", notes)
     parts: list[FrameGroup] = []
-    for group in groups:
-        label = _plane(group[0]) if len(groups) > 1 else ""
+    for label, group in zip(_planes(groups), groups):
         stacks = defaultdict(list)
         for frame in group:
             stacks[frame.text("StackID")].append(frame)
@@ -239,8 +240,18 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
     return keys.__getitem__
 
 
-def _plane(frame: Frame) -> str:
-    return PLANES[int(np.abs(np.asarray(frame.orientation)[:, 2]).argmax())]
+def _planes(groups: Sequence[Sequence[Frame]]) -> list[str]:
+    """Name the planes of groups, by their directions (L, P, S) too where two have one name; "" of a single group."""
+    axes = [np.asarray(group[0].orientation) for group in groups]
+    labels = [PLANES[int(np.abs(own[:, 2]).argmax())] for own in axes] if len(groups) > 1 else [""]
+    for column, name in ((2, "normal"), (0, "rows along")):
+        count = Counter(labels)
+        directions = [" ".join(f"{value:.2f}" for value in own[:, column].round(2) + 0.0) for own in axes]
+        labels = [
+            label if count[label] == 1 else f"{label}, {name} {direction}"
+            for label, direction in zip(labels, directions)
+        ]
+    return labels
 
 
 def _own_step(frame: Frame) -> float:
@@ -275,10 +286,14 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
         low, high = gaps.min(), gaps.max()
         missing = np.rint(gaps / np.median(gaps)) - 1
         count = int(missing[missing > 0].sum())
-        guess = f" {count} slice{'s seem' if count != 1 else ' seems'} to be missing." if count else ""
+        guess = "."
+        if count:
+            guess = f": missing slices? {count} slice{'s seem' if count != 1 else ' seems'} to be missing."
+        elif high - low < ROUNDED_MM:
+            guess = ": rounded positions?"
         notes.append(
-            f"Uneven slice spacing ({low:.2f} to {high:.2f} mm): missing slices?{guess} Positions along the stack and "
-            "volumes are inexact."
+            f"Uneven slice spacing ({low:.2f} to {high:.2f} mm){guess} Positions along the stack and volumes are "
+            "inexact."
         )
     return float(gaps.mean())
 

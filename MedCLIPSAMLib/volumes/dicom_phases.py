@@ -100,6 +100,8 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: boo
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
+        if len(groups) > largest and name in CONTRAST:
+            groups = _join_close(groups)
         if not 2 <= len(groups) <= largest:
             continue
         if any(len({depth[frame] for frame in group}) <= places / 2 for group in groups.values()):
@@ -116,6 +118,20 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: boo
         else:
             return parts
     return _by_order(frames, depth, by_number)
+
+
+def _join_close(groups: dict[Hashable | None, list[Frame]]) -> dict[Hashable | None, list[Frame]]:
+    """Join groups whose values differ by at most `SAME_CONTRAST`, under the most frequent one."""
+    if not all(isinstance(value, (int, float)) for value in groups):
+        return groups
+    runs: list[list[Hashable | None]] = []
+    for value in sorted(groups, key=_order):
+        if runs and not _differ([runs[-1][-1], value]):
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    usual = [max(run, key=lambda value: len(groups[value])) for run in runs]
+    return {most: [frame for value in run for frame in groups[value]] for most, run in zip(usual, runs)}
 
 
 def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:

@@ -88,14 +88,16 @@ def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]
     low, high = _stored_range(example.header)
     ends = _in_units(np.array([low, high]), example)
     total = float(ends[0]) + float(ends[-1])
-    inverted = array.astype(np.float64)
-    for k in dark:
-        np.subtract(total, inverted[k], out=inverted[k])
-    inverted = _fitting(inverted)
-    if inverted.dtype.kind in "iu" and array.dtype.kind in "iu":
+    kind: np.dtype = np.dtype(np.float32)
+    if array.dtype.kind in "iu" and total.is_integer():
+        extremes = np.array([[image.min(), image.max()] for image in array], np.int64)
+        extremes[dark] = int(total) - extremes[dark]
         limits = np.iinfo(array.dtype)
-        if limits.min <= inverted.min() and inverted.max() <= limits.max:
-            inverted = inverted.astype(array.dtype)
+        fits = limits.min <= extremes.min() and extremes.max() <= limits.max
+        kind = array.dtype if fits else _fitting(extremes).dtype
+    inverted = array.astype(kind, copy=False)
+    for k in dark:
+        inverted[k] = total - array[k].astype(np.float64)
     return inverted, total if len(frames) // 2 in dark else None
 
 

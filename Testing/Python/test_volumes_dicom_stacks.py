@@ -136,3 +136,20 @@ def test_a_mosaic_is_said_to_be_one(tmp_path: Path) -> None:
     kind = ["ORIGINAL", "PRIMARY", "M", "NORM", "MOSAIC"]
     note = read_volume(save(slice_at((0, 0, 0), 3, Modality="MR", ImageType=kind), tmp_path / "x.dcm")).notes[0]
     assert "mosaic" in note and "dcm2niix" in note
+
+
+def test_positions_in_tenths_of_a_millimeter_are_no_missing_slices(tmp_path: Path) -> None:
+    for n in range(12):
+        save(slice_at((0, 0, round(0.625 * n, 1)), n), tmp_path / f"{n}.dcm")
+    (note,) = read_volume(tmp_path).notes
+    assert "rounded positions?" in note and "missing" not in note
+    (tmp_path / "5.dcm").unlink()
+    (note,) = read_volume(tmp_path).notes
+    assert "1 slice seems to be missing" in note
+
+
+def test_slices_of_one_uid_are_told_of(tmp_path: Path) -> None:
+    for n in range(4):
+        save(slice_at((0, 0, n), n, SOPInstanceUID=f"1.2.7.{max(n, 1)}"), tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "2 of 4 slices share a SOP" in volume.notes[0]
