@@ -176,8 +176,8 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
         seen.add(path.resolve())
         if path.is_dir():
             with quiet():
-                taken = _take_series(path, there.get(path, []), choice.series, dicom)
-            found += [(inside / name, image, uid) for name, image, uid in taken]
+                series = _take_series(path, there.get(path, []), choice.series, dicom)
+            found += [(inside / name, image, uid) for name, image, uid in series]
         elif choice.series is not None or not path.is_file():
             continue
         elif path.name.startswith("."):

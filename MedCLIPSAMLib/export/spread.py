@@ -10,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..volumes.dicom_phases import SAME_PLACE_MM, depths_of, is_uneven
+from ..volumes.dicom_geometry import SAME_AXES
+from ..volumes.dicom_phases import SAME_PLACE_MM, depths_of
 from ..volumes.dicom_series import Series, mark_shared
 
 log = logging.getLogger(__name__)
+
+OFF_GRID = 0.2
+"""Maximum distance of a slice to its place in an even stack, as a share of the slice distance."""
+MISSING = 0.25
+"""Maximum share of slices that may be missing in a stack of several folders."""
 
 
 def join_spread(found: Mapping[Path, list[Series]]) -> dict[Path, list[Series]]:
@@ -54,16 +60,18 @@ def join_spread(found: Mapping[Path, list[Series]]) -> dict[Path, list[Series]]:
 
 
 def _is_stack(parts: Sequence[Series]) -> bool:
-    """Tell whether slices of several folders are even together, each at a place of its own, in one frame."""
+    """Tell whether slices of several folders are one stack, each at a place of its own; a few may be missing."""
     frames = [frame for part in parts for frame in part.frames()]
     if any(frame.position is None or frame.orientation is None or frame.is_localizer for frame in frames):
         return False
-    first = frames[0]
-    if any(
-        frame.size != first.size or not np.allclose(frame.orientation, first.orientation, atol=2e-3) for frame in frames
-    ):
-        return False
-    if len({frame.text("FrameOfReferenceUID") for frame in frames}) > 1:
+    axes = np.array([frame.orientation for frame in frames])
+    spaces = {(frame.size, frame.text("FrameOfReferenceUID")) for frame in frames}
+    if len(spaces) > 1 or np.abs(axes - axes[0]).max() > SAME_AXES:
         return False
     gaps = np.diff(np.sort(depths_of(frames)))
-    return bool(gaps.min() > SAME_PLACE_MM) and not is_uneven(gaps)
+    step = float(np.median(gaps))
+    if step < SAME_PLACE_MM:
+        return False
+    steps = np.rint(gaps / step)
+    off_grid = np.abs(gaps - steps * step).max() / step
+    return bool(steps.min() > 0 and off_grid < OFF_GRID and steps.sum() - len(gaps) <= MISSING * len(frames))

@@ -137,6 +137,17 @@ def test_a_series_spread_over_folders_is_one_case(tmp_path: Path) -> None:
     assert values(case.image, **case.choice()) == list(range(50, 58))
 
 
+def test_a_series_spread_over_folders_may_lack_a_slice_but_not_mix_two_heads(tmp_path: Path) -> None:
+    for n in range(12):
+        if n != 3:
+            save(slice_at((0, 0, 2 * n), n), tmp_path / "one" / f"DIR{n // 6}" / f"{n}")
+        place = (0, 0, 2 * n + 0.7 * (n % 2))
+        save(slice_at(place, n, SeriesInstanceUID="1.9.9"), tmp_path / "two" / f"head {n % 2}" / f"{n}")
+    cases = find_cases(tmp_path, {"lungs": "lungs"})
+    assert [case.image.name for case in cases] == ["one", "head 0", "head 1"]
+    assert values(cases[0].image, **cases[0].choice()) == [n for n in range(12) if n != 3]
+
+
 def test_time_points_and_copies_in_folders_of_their_own_are_cases_of_their_own(tmp_path: Path, caplog) -> None:
     for name, add in (("a", 0), ("b", 10)):
         for n in range(4):
