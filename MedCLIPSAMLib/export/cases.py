@@ -13,7 +13,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,7 +27,7 @@ from ..volumes.read import IMAGE_SUFFIXES, is_image
 from .folder_tree import is_own, walk
 from .left_out import say_left_out
 from .masks_beside import masks_among
-from .spread import join_spread
+from .spread import Part, join_parts, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -168,16 +167,14 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
     seen: set[Path] = set()
     paths = walk(folder)
     with quiet():
-        there = join_spread(_series_of(paths))
+        series = _series_below(paths, choice.series, dicom)
     for path in paths:
         inside = path.relative_to(folder)
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
         if path.is_dir():
-            with quiet():
-                series = _take_series(path, there.get(path, []), choice.series, dicom)
-            found += [(inside / name, image, uid) for name, image, uid in series]
+            found += [(inside / name, image, uid) for name, image, uid in series.get(path, [])]
         elif choice.series is not None or not path.is_file():
             continue
         elif path.name.startswith("."):
@@ -212,16 +209,37 @@ def _without_masks(
     return [path for path in found if path[1] not in masks]
 
 
-def _series_of(paths: Sequence[Path]) -> dict[Path, list[Series]]:
-    """Find the DICOM series in each of the folders among these paths, not below it; links to one are none."""
-    found: dict[Path, list[Series]] = {}
+def _series_below(
+    paths: Sequence[Path], which: str | None, dicom: dict[Path, str]
+) -> dict[Path, list[tuple[str, Path, str | None]]]:
+    """Take the DICOM series of each of the folders among these paths, and those that lie in several; see below."""
+    taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
+    parts: list[Part] = []
     seen: set[Path] = set()
     for path in paths:
         if path.is_dir() and path.resolve() not in seen:
             seen.add(path.resolve())
-            with suppress(InputError):  # none
-                found[path] = find_series(path, deep=False)[0]
-    return found
+            there = _series_of(path)
+            taken[path] = _take_series(path, there, which, dicom)
+            parts += parts_of(path, there)
+    joined = join_parts(parts)
+    keys = {item.key for series in joined.values() for item in series}
+    count = Counter(uid for uid, _ in {(part.key[0], part.key) for part in parts})
+    again = {part.folder for part in parts if part.key in keys or count[part.key[0]] > 1}
+    for path in again.union(joined):
+        there = [item for item in _series_of(path) if item.key not in keys] + joined.get(path, [])
+        for item in there:
+            item.shared |= count[item.uid] > 1
+        taken[path] = _take_series(path, there, which, dicom)
+    return taken
+
+
+def _series_of(folder: Path) -> list[Series]:
+    """Find the DICOM series in a folder, not below it."""
+    try:
+        return find_series(folder, deep=False)[0]
+    except InputError:  # none
+        return []
 
 
 def _take_series(
@@ -244,7 +262,7 @@ def _take_series(
     found: list[tuple[str, Path, str | None]] = []
     for item in every if which is None else fitting(every, which):
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
-        if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
+        if not item.spread and (are_separate_images(item.frames()) or (mixed and len(item.files) == 1)):
             found += [(path.name, path, None) for path in item.files]
         elif len(every) == 1:
             found.append(("", folder, item.handle if which is not None or item.spread else None))

@@ -49,8 +49,8 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
     groups = _split(images or list(frames), lambda frame: frame.size, "another size", notes)
     parts: list[FrameGroup] = []
     for group in groups:
-        without_places(group, notes)
         if not is_flat(group[0]):
+            without_places(group, notes)
             assume_orientation(group, notes)
         rows, columns, _ = group[0].size
         label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""

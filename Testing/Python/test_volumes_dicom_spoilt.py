@@ -88,6 +88,16 @@ def test_phases_by_number_keep_slices_of_the_same_pixels(tmp_path: Path) -> None
     assert read_volume(tmp_path, phase="2").array[:, 0, 0].tolist() == [0, 5, 6, 7]
 
 
+def test_a_damaged_slice_of_one_phase_leaves_the_others_readable(tmp_path: Path) -> None:
+    for n in range(8):
+        save(slice_at((0, 0, 2 * (n % 4)), n, InstanceNumber=str(n)), tmp_path / f"{n}.dcm")
+    path = tmp_path / "6.dcm"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert read_volume(tmp_path, phase="1").array[:, 0, 0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="6.dcm"):
+        read_volume(tmp_path, phase="2")
+
+
 def test_one_position_for_all_is_none_where_slice_locations_differ(tmp_path: Path) -> None:
     for n in range(4):
         save(slice_at((0, 0, 0), n, SliceLocation=str(5 * n)), tmp_path / f"{9 - n}.dcm")
