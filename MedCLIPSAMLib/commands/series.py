@@ -14,7 +14,7 @@ from .options import AsJson
 
 def series(
     folder: Annotated[
-        Path, typer.Argument(help="DICOM folder with its sub-folders, or a zip file.", show_default=False)
+        Path, typer.Argument(help="DICOM folder with its sub-folders, a zip file, or one file.", show_default=False)
     ],
     as_json: AsJson = False,
 ) -> None:

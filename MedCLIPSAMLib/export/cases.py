@@ -23,11 +23,12 @@ from ..files.csv_text import read_table
 from ..files.regular import check_regular
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
-from ..volumes.dicom_series import find_series, fitting
+from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.read import IMAGE_SUFFIXES, is_image
 from .folder_tree import is_own, walk
 from .left_out import say_left_out
 from .masks_beside import masks_among
+from .spread import Part, join_parts, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -166,14 +167,16 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
     others: list[Path] = []
     dicom: dict[Path, str] = {}
     seen: set[Path] = set()
-    for path in walk(folder):
+    paths = walk(folder)
+    with quiet():
+        series = _series_below(paths, choice.series, dicom)
+    for path in paths:
         inside = path.relative_to(folder)
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
         if path.is_dir():
-            with quiet():
-                found += [(inside / name, image, uid) for name, image, uid in _series(path, choice.series, dicom)]
+            found += [(inside / name, image, uid) for name, image, uid in series.get(path, [])]
         elif choice.series is not None or not path.is_file():
             continue
         elif path.name.startswith("."):
@@ -211,30 +214,65 @@ def _without_masks(
     return [path for path in found if path[1] not in masks]
 
 
-def _series(folder: Path, which: str | None, dicom: dict[Path, str]) -> list[tuple[str, Path, str | None]]:
-    """Find the DICOM series of images in a folder, not below it: a name, the folder or file, and the UID.
+def _series_below(
+    paths: Sequence[Path], which: str | None, dicom: dict[Path, str]
+) -> dict[Path, list[tuple[str, Path, str | None]]]:
+    """Take the DICOM series of each of the folders among these paths, and those that lie in several; see below."""
+    taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
+    parts: list[Part] = []
+    seen: set[Path] = set()
+    for path in paths:
+        if path.is_dir() and path.resolve() not in seen:
+            seen.add(path.resolve())
+            there = _series_of(path)
+            taken[path] = _take_series(path, there, which, dicom)
+            parts += parts_of(path, there)
+    joined = join_parts(parts)
+    keys = {item.key for series in joined.values() for item in series}
+    count = Counter(uid for uid, _ in {(part.key[0], part.key) for part in parts})
+    again = {part.folder for part in parts if part.key in keys or count[part.key[0]] > 1}
+    for path in again.union(joined):
+        there = [item for item in _series_of(path) if item.key not in keys] + joined.get(path, [])
+        for item in there:
+            item.shared |= count[item.uid] > 1
+        taken[path] = _take_series(path, there, which, dicom)
+    return taken
 
-    Args:
-        dicom: filled with the DICOM files, and why they are left out; "" where they are not.
-    """
+
+def _series_of(folder: Path) -> list[Series]:
+    """Find the DICOM series in a folder, not below it."""
     try:
-        there = find_series(folder, deep=False)[0]
+        return find_series(folder, deep=False)[0]
     except InputError:  # none
         return []
+
+
+def _take_series(
+    folder: Path, there: Sequence[Series], which: str | None, dicom: dict[Path, str]
+) -> list[tuple[str, Path, str | None]]:
+    """Take the DICOM series of images in a folder: a name, the folder or file, and the UID.
+
+    Args:
+        there: the series in it, and those that its sub-folders hold a part of each.
+        dicom: filled with the DICOM files, and why they are left out; "" where they are not.
+    """
     images = [item for item in there if not item.what]
     every = [item for item in images if not item.is_localizer] or images
     taken = set(every)
     for item in there:
         dicom |= dict.fromkeys(item.files, "" if item in taken else item.what or "localizer")
+    every = without_odd(every, [])
+    for item in taken.difference(every):
+        dicom |= dict.fromkeys(item.files, "of another modality than its series")
     found: list[tuple[str, Path, str | None]] = []
     for item in every if which is None else fitting(every, which):
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
-        if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
+        if not item.spread and (are_separate_images(item.frames()) or (mixed and len(item.files) == 1)):
             found += [(path.name, path, None) for path in item.files]
         elif len(every) == 1:
-            found.append(("", folder, item.uid if which is not None else None))
+            found.append(("", folder, item.handle if which is not None or item.spread else None))
         else:
-            found.append(("_".join(filter(None, (item.number, item.description or item.uid))), folder, item.uid))
+            found.append(("_".join(filter(None, (item.number, item.description or item.handle))), folder, item.handle))
     names = Counter(name for name, _, _ in found)
     return [(f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid) for name, image, uid in found]
 

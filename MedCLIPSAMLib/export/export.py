@@ -109,8 +109,14 @@ def plan_cases(
 
 
 def _check_names(cases: Sequence[Case]) -> None:
-    if len({case.name for case in cases}) < len(cases):
-        raise InputError("Two cases have the same name.", "Give each a different name.")
+    seen: dict[str, Case] = {}
+    for case in cases:
+        if case.name in seen:
+            raise InputError(
+                f"'{seen[case.name].image}' and '{case.image}' both have the name '{case.name}'.",
+                "Give each case a different name.",
+            )
+        seen[case.name] = case
 
 
 def _labels(cases: Sequence[Case]) -> list[str]:

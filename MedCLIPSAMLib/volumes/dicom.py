@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from MedCLIPSAMLib.counted import counted
@@ -9,7 +10,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
 from MedCLIPSAMLib.volumes.dicom_header import SPACINGS, Frame, frames_of, is_directory, no_image, read_header
 from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes, slice_notes
-from MedCLIPSAMLib.volumes.dicom_pixels import SCALE, read_voxels, shown_by
+from MedCLIPSAMLib.volumes.dicom_pixels import SCALE, full_window, read_voxels, shown_by
 from MedCLIPSAMLib.volumes.dicom_series import choose_series, find_series
 from MedCLIPSAMLib.volumes.dicom_values import comma_notes
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name
@@ -78,6 +79,11 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     part = choose_part(find_parts(frames, where, notes), phase, where, notes)
     ordered, geometry = in_order(part, notes)
     notes += slice_notes(ordered)
+    objects = Counter(frame.text("SOPInstanceUID") for frame in ordered if frame.single)
+    if alike := sum(count for uid, count in objects.items() if uid and count > 1):
+        notes.append(
+            f"{alike} of {len(ordered)} slices share a SOPInstanceUID, so that references to one are in doubt."
+        )
     middle = ordered[len(ordered) // 2]
     array, total = read_voxels(ordered, notes)
     if any("MOSAIC" in frame.image_type for frame in ordered):
@@ -85,6 +91,9 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     if middle.get("ImageOrientationPatient") is None and middle.get("ImageOrientationVolume") is not None:
         notes.append(PROBE_NOTE)
     window, curve = shown_by(ordered, total)
+    natural = middle.follows_time or (middle.orientation is None and is_flat(middle))
+    if natural and window is None and curve is None:
+        window = full_window(middle)
     modality = middle.text("Modality") or None
     return Volume(
         array,
@@ -96,7 +105,7 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
         path,
         files=tuple(frame.path for frame in ordered) if all(frame.single for frame in ordered) else (),
         notes=notes,
-        natural=middle.follows_time or (middle.orientation is None and is_flat(middle)),
+        natural=natural,
         known_spacing=any(frame.pixel_spacing is not None for frame in ordered),
         magnification=middle.magnification,
     )

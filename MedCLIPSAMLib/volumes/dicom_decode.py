@@ -28,6 +28,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_whole
 from MedCLIPSAMLib.volumes.dicom_jpeg import coded_colors
 from MedCLIPSAMLib.volumes.dicom_padding import find_padding
+from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count
 from MedCLIPSAMLib.volumes.dicom_tables import entries
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 from MedCLIPSAMLib.volumes.itk_read import itk_image
@@ -65,11 +66,15 @@ PIXEL_TAGS = (
 PALETTES = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
 
 
-def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.ndarray | None]:
     """Decode the stored values of a file.
 
+    Args:
+        notes: what was taken for tags that are missing is added.
+
     Returns:
-        (frames, J, I), or (frames, J, I, 3) with red, green and blue; and where gray ones are padding, if it says so.
+        (frames, J, I), or (frames, J, I, 3) with red, green and blue, of all frames that are there; and where gray ones
+        are padding, if it says so.
     """
     dataset = read_whole(path)
     stored = [dataset[keyword].value for keyword in PIXELS if keyword in dataset]
@@ -77,6 +82,9 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         lacks = "its pixel data are empty (0 bytes)" if stored else "holds no complete image"
         raise InputError(f"'{path}' is DICOM, but {lacks}.", "Copy or export it again.")
     syntax = _transfer_syntax(dataset)
+    said = complete_pixel_tags(dataset)
+    if notes is not None:
+        notes += [note for note in said if note not in notes]
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
     kind = dataset.get("PhotometricInterpretation")
     # Of colors of 16 bits GDCM exchanges the bytes, where they are compressed by run lengths, and drops the high bits
@@ -87,9 +95,17 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if kind == "PALETTE COLOR":
             return _colors(array, dataset), None
     except DAMAGED as error:
+        if str(kind).startswith("YBR_PARTIAL"):
+            raise InputError(
+                f"'{path}' has colors of the kind {kind}, which are not read.", "Save it as RGB."
+            ) from error
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
-        raise InputError(f"The pixels of '{path}' cannot be read{how}: {reason}", "Copy or export it again.") from error
+        if isinstance(error, StopIteration):  # of pydicom, without words
+            reason = f"there are fewer than the {frame_count(dataset)} frames that it declares"
+        raise InputError(
+            f"The pixels of '{path}' cannot be read{how}: {reason.rstrip('.')}.", "Copy or export it again."
+        ) from error
     if not gray and array.dtype != np.uint16:
         return array, None
     values = _used_bits(array, dataset, as_words)
@@ -99,11 +115,10 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Give an array its axis of frames, where it has one only."""
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
-    return array.reshape((_frame_count(dataset), *array.shape[-2 if gray else -3 :]))
-
-
-def _frame_count(dataset: Dataset) -> int:
-    return max(int((numbers(dataset.get("NumberOfFrames")) or [1])[0]), 1)
+    rows, columns = array.shape[-2 if gray else -3 :][:2]
+    if (rows, columns) != (dataset.Rows, dataset.Columns):
+        raise ValueError(f"Expected {dataset.Columns} x {dataset.Rows} pixels, got {columns} x {rows}.")
+    return array.reshape((-1, *array.shape[-2 if gray else -3 :]))
 
 
 def _words(dataset: Dataset) -> np.ndarray:
@@ -133,7 +148,7 @@ def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
 
 def _check_length(dataset: Dataset) -> None:
     """Refuse pixels that end early, for which GDCM gives what is in memory; 4:2:2 takes 2/3 (PS3.3 C.7.6.3.1.2)."""
-    pixels = int(dataset.Rows) * int(dataset.Columns) * _frame_count(dataset)
+    pixels = int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
     bits = pixels * int(dataset.get("SamplesPerPixel") or 1) * int(dataset.BitsAllocated)
     if str(dataset.get("PhotometricInterpretation")).endswith("_422"):
         bits = bits * 2 // 3
@@ -149,12 +164,15 @@ def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
     for keyword in PALETTES:
         if keyword in dataset:
             dataset[keyword].value = entries(dataset[keyword], dataset)
-    colors = apply_color_lut(array, dataset)[..., :3]
-    if colors.dtype != np.uint16:
-        return colors
-    count, first = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor[:2])
-    table = apply_color_lut(np.arange(first, first + (count or 65536)), dataset)[..., :3]
-    return (colors >> 8 if table.max() > 255 else colors).astype(np.uint8)
+    high = False
+    if apply_color_lut(array[:1, :1, :1], dataset).dtype == np.uint16:
+        count, first = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor[:2])
+        high = apply_color_lut(np.arange(first, first + (count or 65536)), dataset)[..., :3].max() > 255
+    colors = np.empty((*array.shape, 3), np.uint8)
+    for shown, frame in zip(colors, array):
+        of_frame = apply_color_lut(frame, dataset)[..., :3]
+        shown[...] = of_frame >> 8 if high else of_frame
+    return colors
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:

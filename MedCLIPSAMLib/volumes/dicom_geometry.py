@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -15,7 +15,7 @@ from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
-from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced
+from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced, without_places
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
@@ -23,7 +23,9 @@ WHOLE_SLIDE = STORAGE + "77.1.6"
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
 ODD_SHARE = 4
-"""Images of another size or orientation are left out where there are fewer than one in this number."""
+"""Images of another size, orientation or modality are left out where there are fewer than one in this number."""
+ROUNDED_MM = 0.25
+"""Differences of distances that positions in tenths of a millimeter explain."""
 MAX_LISTED = 40
 
 
@@ -48,6 +50,7 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
     parts: list[FrameGroup] = []
     for group in groups:
         if not is_flat(group[0]):
+            without_places(group, notes)
             assume_orientation(group, notes)
         rows, columns, _ = group[0].size
         label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
@@ -73,10 +76,11 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
         if len(parts) == 1:
             return parts[0]
         frames = [frame for part in parts for frame in part.frames]
-        places = len({tuple(frame.position.round(2)) for frame in frames if frame.position is not None})
+        count = len({tuple(frame.position.round(2)) for frame in frames if frame.position is not None})
+        places = counted(count, "position")
         what = (
-            f"has several images at one position: {len(frames)} images at {places} positions in {len(parts)} phases"
-            if 0 < places < len(frames)
+            f"has several images at one position: {len(frames)} images at {places} in {len(parts)} phases"
+            if 0 < count < len(frames)
             else f"holds {len(frames)} images in {len(parts)} stacks"
         )
         raise InputError(
@@ -178,17 +182,16 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
         notes.append(f"Left out: {_images(len(frames) - len(placed))} without a position.")
     groups = _split(placed, _axes_of(placed), "another orientation", notes)
     parts: list[FrameGroup] = []
-    for group in groups:
-        label = _plane(group[0]) if len(groups) > 1 else ""
+    for label, group in zip(_planes(groups), groups):
         stacks = defaultdict(list)
         for frame in group:
             stacks[frame.text("StackID")].append(frame)
         for name in sorted(stacks):
-            phases = tell_apart(stacks[name]) or tell_apart(without_copies(stacks[name], notes))
+            phases = _phases(stacks[name], notes)
             if phases is None:
-                places = len(set(depths_of(stacks[name])))
+                places = counted(len(set(depths_of(stacks[name]))), "position")
                 raise InputError(
-                    f"{where} has {len(stacks[name])} images at {places} positions, and no tag tells them apart.",
+                    f"{where} has {len(stacks[name])} images at {places}, and no tag tells them apart.",
                     "Give a folder with the files of one time point or echo."
                     if len({frame.path for frame in stacks[name]}) > 1
                     else "Split the file into volumes first, for example by dcm2niix.",
@@ -196,6 +199,20 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
             stack = f"stack {name}" if len(stacks) > 1 else ""
             parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]
     return parts
+
+
+def _phases(frames: Sequence[Frame], notes: list[str]) -> list[FrameGroup] | None:
+    """Tell images of one stack apart: by what they are of, else as copies of others, else by their numbers alone."""
+    phases = tell_apart(frames, by_number=False)
+    if phases is None:
+        said: list[str] = []
+        kept = without_copies(frames, said)
+        once = len(kept) < len(frames) and len(kept) == len(set(depths_of(frames)))
+        phases = None if once else tell_apart(frames)
+        if phases is None:
+            notes += said
+            phases = tell_apart(kept)
+    return phases
 
 
 def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:
@@ -223,8 +240,18 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
     return keys.__getitem__
 
 
-def _plane(frame: Frame) -> str:
-    return PLANES[int(np.abs(np.asarray(frame.orientation)[:, 2]).argmax())]
+def _planes(groups: Sequence[Sequence[Frame]]) -> list[str]:
+    """Name the planes of groups, by their directions (L, P, S) too where two have one name; "" of a single group."""
+    axes = [np.asarray(group[0].orientation) for group in groups]
+    labels = [PLANES[int(np.abs(own[:, 2]).argmax())] for own in axes] if len(groups) > 1 else [""]
+    for column, name in ((2, "normal"), (0, "rows along")):
+        count = Counter(labels)
+        directions = [" ".join(f"{value:.2f}" for value in own[:, column].round(2) + 0.0) for own in axes]
+        labels = [
+            label if count[label] == 1 else f"{label}, {name} {direction}"
+            for label, direction in zip(labels, directions)
+        ]
+    return labels
 
 
 def _own_step(frame: Frame) -> float:
@@ -259,10 +286,14 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
         low, high = gaps.min(), gaps.max()
         missing = np.rint(gaps / np.median(gaps)) - 1
         count = int(missing[missing > 0].sum())
-        guess = f" {count} slice{'s seem' if count != 1 else ' seems'} to be missing." if count else ""
+        guess = "."
+        if count:
+            guess = f": missing slices? {count} slice{'s seem' if count != 1 else ' seems'} to be missing."
+        elif high - low < ROUNDED_MM:
+            guess = ": rounded positions?"
         notes.append(
-            f"Uneven slice spacing ({low:.2f} to {high:.2f} mm): missing slices?{guess} Positions along the stack and "
-            "volumes are inexact."
+            f"Uneven slice spacing ({low:.2f} to {high:.2f} mm){guess} Positions along the stack and volumes are "
+            "inexact."
         )
     return float(gaps.mean())
 

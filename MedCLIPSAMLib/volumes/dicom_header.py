@@ -61,6 +61,7 @@ DAMAGED = (
     zlib.error,
     BytesLengthException,
     InvalidDicomError,
+    StopIteration,
 )
 """Errors of readers on damaged files."""
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "ImagePlanePixelSpacing")

@@ -8,7 +8,7 @@ from pathlib import Path
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_geometry import are_separate_images, find_parts, in_order
-from MedCLIPSAMLib.volumes.dicom_header import is_directory, quiet
+from MedCLIPSAMLib.volumes.dicom_header import is_dicom, is_directory, no_image, quiet, read_header, text
 from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes
 from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
@@ -18,6 +18,7 @@ class SeriesSummary:
     """A series. Nothing in it names the patient, unless the description does.
 
     Attributes:
+        uid: what `--series` chooses it by.
         what: "volume", "localizer", "3 images", "3 phases", "segmentation (no image)" and the like.
         files: their number.
         size: voxels along I, J and K, of the largest stack; empty where it is none.
@@ -41,7 +42,7 @@ class SeriesSummary:
 
 
 def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
-    """List the series of a folder and its sub-folders, or of a zip file, with notes on files that were left out.
+    """List the series of a folder and its sub-folders, of a zip file or of one file, with notes on files left out.
 
     A DICOMDIR stands for the folder that it is in.
 
@@ -49,14 +50,19 @@ def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
         InputError: there is no DICOM object, or no such folder.
     """
     if not folder.exists():
-        raise InputError(f"There is no folder '{folder}'.", "Check the path.")
+        raise InputError(f"There is no file or folder '{folder}'.", "Check the path.")
     if folder.is_file():
         if is_directory(folder):
             return list_series(folder.parent)
-        if not is_zip(folder):
-            raise InputError(f"'{folder}' is a file.", "Give a folder or a zip file.")
-        with unpack_zip(folder) as inside:
-            return list_series(inside)
+        if is_zip(folder):
+            with unpack_zip(folder) as inside:
+                return list_series(inside)
+        if not is_dicom(folder):
+            raise InputError(f"'{folder}' is a file, and not DICOM.", "Give a folder, a zip file or a DICOM file.")
+        with quiet():
+            header = read_header(folder)
+            single = Series(text(header, "SeriesInstanceUID"), no_image(header) or "", {folder: header})
+            return [_list_part(single)], []
     with quiet():
         found, files = find_series(folder)
         return [_list_part(series) for series in found], files.notes()
@@ -64,7 +70,7 @@ def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
 
 def _list_part(series: Series) -> SeriesSummary:
     about = SeriesSummary(
-        uid=series.uid,
+        uid=series.handle,
         number=series.number,
         description=series.description,
         modality=series.modality,
@@ -82,7 +88,7 @@ def _list_part(series: Series) -> SeriesSummary:
         parts = find_parts(frames, f"The series '{series.uid}'", notes)
         ordered, geometry = in_order(max(parts, key=lambda part: len(part.frames)), notes)
     except InputError as error:
-        return replace(about, what=f"not readable: {error.problem}")
+        return replace(about, what=f"not readable: {error.problem.strip().rstrip('.')}")
     rows, columns, _ = ordered[0].size
     if len(parts) > 1:
         what = f"{len(parts)} phases"

@@ -16,8 +16,10 @@ def find_padding(words: np.ndarray, values: np.ndarray, header: Dataset) -> np.n
         words: as stored, with unused bits, which the padding value may set.
         values: without them.
     """
+    if words.dtype.kind == "f":
+        return _find_float(values, header)
     first = numbers(header.get("PixelPaddingValue"))
-    if not first or words.dtype.kind not in "iu":
+    if not first:
         return None
     ends = (int(first[0]), int((numbers(header.get("PixelPaddingRangeLimit")) or first)[0]))
     padded = np.zeros(values.shape, bool)
@@ -33,6 +35,17 @@ def find_padding(words: np.ndarray, values: np.ndarray, header: Dataset) -> np.n
     return padded if padded.any() else None
 
 
+def _find_float(values: np.ndarray, header: Dataset) -> np.ndarray | None:
+    kind = "Float" if values.dtype.itemsize == 4 else "DoubleFloat"
+    first = numbers(header.get(f"{kind}PixelPaddingValue"))
+    if not first:
+        return None
+    limit = (numbers(header.get(f"{kind}PixelPaddingRangeLimit")) or first)[0]
+    low, high = sorted(np.array([first[0], limit]).astype(values.dtype))
+    padded = (low <= values) & (values <= high)
+    return padded if padded.any() else None
+
+
 def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes: list[str]) -> np.ndarray:
     """Set padding to the lowest value of the image, with a note, unless it is one value below all, which is background.
 
@@ -40,7 +53,7 @@ def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes:
     padding value amid those of the image is taken for padding where it reaches the edge, as programs write a padding
     value of 0 with images that hold zeros.
     """
-    image, others = array[~padded], array[padded]
+    image, others = array[~padded & np.isfinite(array)], array[padded]
     if not image.size or others.max() == others.min() < image.min():
         return array
     if modality == "CT" and others.max() <= image.max():
@@ -51,8 +64,8 @@ def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes:
     if not padded.any():
         return array
     notes.append(
-        f"{np.count_nonzero(padded)} voxels are padding, no image data (0028,0120): they were set to the lowest value, "
-        f"{lowest:g}."
+        f"{np.count_nonzero(padded)} voxels are padding, no image data (Pixel Padding Value): they were set to the "
+        f"lowest value, {lowest:g}."
     )
     return np.where(padded, lowest, array)
 

@@ -78,31 +78,37 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
     return depths
 
 
-def tell_apart(frames: Sequence[Frame]) -> list[FrameGroup] | None:
-    """Split images of one orientation and size into stacks by the tags that differ; None where none does."""
+def tell_apart(frames: Sequence[Frame], by_number: bool = True) -> list[FrameGroup] | None:
+    """Split images of one orientation and size into stacks by the tags that differ; None where none does.
+
+    Args:
+        by_number: where no other tag tells all of them apart, the order of instance numbers may, and one of a part.
+    """
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
         return _split_interleaved(frames, depths)
     depth = dict(zip(frames, depths))
-    return _split_by_tag(list(frames), depth) or _split_partly(frames, depth)
+    return _split_by_tag(list(frames), depth, by_number) or (_split_partly(frames, depth) if by_number else None)
 
 
-def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
     largest = max(Counter(depth[frame] for frame in frames).values())
     if largest == 1:
         return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
-    for name, unit, value in telling_tags(frames[0]):
+    for name, unit, value in telling_tags(frames):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
+        if len(groups) > largest and name in CONTRAST:
+            groups = _join_close(groups)
         if not 2 <= len(groups) <= largest:
             continue
         if any(len({depth[frame] for frame in group}) <= places / 2 for group in groups.values()):
             continue
         parts: list[FrameGroup] = []
         for found in sorted(groups, key=_order):
-            further = _split_by_tag(groups[found], depth)
+            further = _split_by_tag(groups[found], depth, by_number)
             if further is None:
                 break
             label = _label(name, found, unit)
@@ -111,29 +117,50 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
             parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
         else:
             return parts
-    return _by_order(frames, depth)
+    return _by_order(frames, depth, by_number)
+
+
+def _join_close(groups: dict[Hashable | None, list[Frame]]) -> dict[Hashable | None, list[Frame]]:
+    """Join groups whose values differ by at most `SAME_CONTRAST`, under the most frequent one."""
+    if not all(isinstance(value, (int, float)) for value in groups):
+        return groups
+    runs: list[list[Hashable | None]] = []
+    for value in sorted(groups, key=_order):
+        if runs and not _differ([runs[-1][-1], value]):
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    usual = [max(run, key=lambda value: len(groups[value])) for run in runs]
+    return {most: [frame for value in run for frame in groups[value]] for most, run in zip(usual, runs)}
 
 
 def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
-    """Split images by a tag of which some values cover a part of the positions only: slices were acquired again."""
+    """Split images by a tag of which some values cover a part of the positions only.
+
+    Slices were acquired again, or stations have slices in common: more of these than there are images at a position,
+    where each is of slices one beside the other.
+    """
     largest = max(Counter(depth[frame] for frame in frames).values())
-    for name, unit, value in telling_tags(frames[0]):
+    places = {place: number for number, place in enumerate(sorted({depth[frame] for frame in frames}))}
+    for name, unit, value in telling_tags(frames):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
-        if 2 <= len(groups) <= largest and all(
-            len({depth[frame] for frame in group}) == len(group) for group in groups.values()
-        ):
+        once = all(len({depth[frame] for frame in group}) == len(group) for group in groups.values())
+        numbers = [[places[depth[frame]] for frame in group] for group in groups.values()]
+        runs = len(groups) <= len(frames) // 2 and all(max(run) - min(run) == len(run) - 1 for run in numbers)
+        if once and (2 <= len(groups) <= largest or (len(groups) > largest and runs)):
             return [FrameGroup(_label(name, found, unit), groups[found]) for found in sorted(groups, key=_order)]
     return None
 
 
-def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
     """Split images by their order at each position, where times differ from slice to slice."""
     by_place: dict[float, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_place[depth[frame]].append(frame)
-    for name, unit, value in (*(tag for tag in telling_tags(frames[0]) if tag[0] in ORDERED), INSTANCE):
+    ordered = [tag for tag in telling_tags(frames) if tag[0] in ORDERED]
+    for name, unit, value in [*ordered, INSTANCE] if by_number else ordered:
         known = {frame: value(frame) for frame in frames}
         if None in known.values():
             continue
@@ -189,17 +216,17 @@ def _lacking(count: int, places: int) -> str:
 
 
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
-    """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even.
+    """Split stacks that overlap and whose positions do not coincide, where a tag makes each of them even.
 
-    Where all positions together are even too, the stacks have the same distances and, within one, the same number of
-    images, see also `_tells_stacks`.
+    Where all positions together are even too, the stacks cover the same range, with the same distances and, within
+    one, the same number of images, see also `_tells_stacks`.
     """
     order = np.sort(depths)
     even = _is_even(order)
     if len(order) < 4:
         return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
-    for name, unit, value in telling_tags(frames[0]):
+    for name, unit, value in telling_tags(frames):
         if even and not _tells_stacks(name, frames, order):
             continue
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
@@ -208,14 +235,15 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
         if not 2 <= len(groups) <= len(frames) // 2 or (even and not _differ(groups)):
             continue
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
-        lowest, highest = max(stack[0] for stack in stacks), min(stack[-1] for stack in stacks)
-        extents = [stack[-1] - stack[0] for stack in stacks]
-        some = all(len(stack) > 2 for stack in stacks)  # slices acquired again, amid those of the whole stretch
-        overlap = highest - lowest > 0.5 * (min(extents) if some else max(extents))
+        stacks.sort(key=lambda stack: stack[0])
+        lowest, highest = stacks[-1][0], min(stack[-1] for stack in stacks)
+        overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
         if even:
             sizes = [len(stack) for stack in stacks]
             steps = np.array([(stack[-1] - stack[0]) / max(len(stack) - 1, 1) for stack in stacks])
             overlap &= max(sizes) - min(sizes) <= 1 and not is_uneven(steps)
+        elif all(len(stack) > 2 for stack in stacks):  # stations, and slices acquired again
+            overlap = any(after[0] < before[-1] for before, after in pairwise(stacks))
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             parts = []
             for found in sorted(groups, key=_order):

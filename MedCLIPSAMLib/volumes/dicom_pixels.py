@@ -13,6 +13,7 @@ from MedCLIPSAMLib.volumes.curve import Curve
 from MedCLIPSAMLib.volumes.dicom_decode import decode
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_padding import without_padding
+from MedCLIPSAMLib.volumes.dicom_pixel_tags import frame_count
 from MedCLIPSAMLib.volumes.dicom_tables import modality_table, voi_curve
 
 SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
@@ -36,11 +37,15 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
     found: dict[Frame, np.ndarray] = {}
     padding: dict[Frame, np.ndarray] = {}
     for path, of_file in by_path.items():
-        decoded, padded = decode(path)
+        decoded, padded = decode(path, notes)
+        if len(decoded) > (count := frame_count(of_file[0].header)):
+            notes.append(
+                f"{len(decoded)} frames are in '{path.name}', which declares {count}: the others were left out."
+            )
         for frame in of_file:
             if frame.index >= len(decoded):
                 raise InputError(
-                    f"Expected {frame.header.get('NumberOfFrames')} frames in '{path}', got {len(decoded)}.",
+                    f"Expected {frame_count(frame.header)} frames in '{path}', got {len(decoded)}.",
                     "Copy or export it again.",
                 )
             stored = decoded[frame.index]
@@ -83,34 +88,52 @@ def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]
     low, high = _stored_range(example.header)
     ends = _in_units(np.array([low, high]), example)
     total = float(ends[0]) + float(ends[-1])
-    inverted = array.astype(np.float64)
-    for k in dark:
-        np.subtract(total, inverted[k], out=inverted[k])
-    inverted = _fitting(inverted)
-    if inverted.dtype.kind in "iu" and array.dtype.kind in "iu":
+    kind: np.dtype = np.dtype(np.float32)
+    if array.dtype.kind in "iu" and total.is_integer():
+        extremes = np.array([[image.min(), image.max()] for image in array], np.int64)
+        extremes[dark] = int(total) - extremes[dark]
         limits = np.iinfo(array.dtype)
-        if limits.min <= inverted.min() and inverted.max() <= limits.max:
-            inverted = inverted.astype(array.dtype)
+        fits = limits.min <= extremes.min() and extremes.max() <= limits.max
+        kind = array.dtype if fits else _fitting(extremes).dtype
+    inverted = array.astype(kind, copy=False)
+    for k in dark:
+        inverted[k] = total - array[k].astype(np.float64)
     return inverted, total if len(frames) // 2 in dark else None
 
 
 def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float, float] | None, Curve | None]:
     """Return the window (center, width) and the curve of the middle image, for the voxels of `read_voxels`.
 
-    A table of values (VOI LUT) takes precedence over a window.
+    Where it has none, those of the nearest image that has and is stored as it is. A table of values (VOI LUT) takes
+    precedence over a window.
     """
-    frame = frames[len(frames) // 2]
-    curve = voi_curve(frame)
-    center, width = frame.numbers("WindowCenter"), frame.numbers("WindowWidth")
-    window = None
-    if center and width and width[0] > 0 and np.isfinite([center[0], width[0]]).all():
-        window = center[0], width[0]
-        if curve is None and frame.text("VOILUTFunction") == "SIGMOID":
-            curve = Curve.sigmoid(*window)
+    middle = len(frames) // 2
+    kind = frames[middle].text("PhotometricInterpretation")
+    nearest = sorted(range(len(frames)), key=lambda k: abs(k - middle))
+    alike = (frames[k] for k in nearest if frames[k].text("PhotometricInterpretation") == kind)
+    frame = next((frame for frame in alike if _window(frame) or voi_curve(frame)), frames[middle])
+    curve, window = voi_curve(frame), _window(frame)
+    if window and curve is None and frame.text("VOILUTFunction") == "SIGMOID":
+        curve = Curve.sigmoid(*window)
     if total is not None:
         window = None if window is None else (total - window[0], window[1])
         curve = None if curve is None else curve.mirror(total)
     return window, curve
+
+
+def _window(frame: Frame) -> tuple[float, float] | None:
+    """Return the first window (center, width) that can be used; None where there is none."""
+    pairs = zip(frame.numbers("WindowCenter"), frame.numbers("WindowWidth"))
+    return next(((center, width) for center, width in pairs if width > 0 and np.isfinite([center, width]).all()), None)
+
+
+def full_window(frame: Frame) -> tuple[float, float] | None:
+    """Return the window (center, width) of all values of an image of fewer than 8 bits; None for others."""
+    low, high = _stored_range(frame.header)
+    if high - low >= 255:
+        return None
+    ends = _in_units(np.array([low, high]), frame)
+    return (float(ends[0]) + float(ends[1])) / 2, abs(float(ends[1]) - float(ends[0]))
 
 
 def _stored_range(header: Dataset) -> tuple[int, int]:

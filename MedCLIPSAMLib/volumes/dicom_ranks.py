@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
+from datetime import date
 from itertools import combinations
 from math import comb
 
@@ -46,4 +47,10 @@ def as_number(value: Hashable | None) -> float | None:
     if not isinstance(value, str):
         return float(value) if isinstance(value, (int, float)) else None
     match = re.fullmatch(r"(\d*?)(\d\d)(\d\d)(\d\d(?:\.\d+)?)", value)
-    return ((int(match[1] or 0) * 24 + int(match[2])) * 60 + int(match[3])) * 60 + float(match[4]) if match else None
+    if match is None:
+        return None
+    try:
+        day = date.fromisoformat(match[1]).toordinal() if match[1] else 0
+    except ValueError:
+        day = int(match[1])
+    return ((day * 24 + int(match[2])) * 60 + int(match[3])) * 60 + float(match[4])

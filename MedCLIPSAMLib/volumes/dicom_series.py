@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.counted import counted
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, without_controls
 from MedCLIPSAMLib.volumes.dicom_folder import FolderFiles, list_files, list_names
+from MedCLIPSAMLib.volumes.dicom_geometry import ODD_SHARE
 from MedCLIPSAMLib.volumes.dicom_header import (
     DAMAGED,
     DIRECTORY,
@@ -26,6 +28,8 @@ from MedCLIPSAMLib.volumes.dicom_header import (
 from MedCLIPSAMLib.volumes.dicom_missing import directories_of, missing_files
 from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
+KEYS = ("PatientID", "StudyInstanceUID", "Modality")
+"""Tags that set series of one UID apart."""
 MAX_LISTED = 40
 
 
@@ -39,6 +43,9 @@ class Series:
         what: "" for images, else the kind of object, such as "segmentation".
         copies: how many files were left out as copies.
         missing: files that a DICOMDIR lists and that are not there.
+        key: what sets it apart from the others: patient, study and so on.
+        shared: others there have its UID, or none has one.
+        spread: its files lie in several folders.
     """
 
     uid: str
@@ -47,6 +54,9 @@ class Series:
     copies: int = 0
     missing: list[str] = field(default_factory=list)
     seen: set[tuple] = field(default_factory=set, repr=False)
+    key: tuple[str, ...] = ()
+    shared: bool = False
+    spread: bool = False
 
     def add(self, path: Path, header: Dataset) -> None:
         """Add a file, unless its object is there already."""
@@ -62,6 +72,16 @@ class Series:
     def header(self) -> Dataset:
         """Header of the first file."""
         return next(iter(self.files.values()))
+
+    @property
+    def marked_uid(self) -> str:
+        """The UID and a checksum of what sets it apart, the same whichever others are there."""
+        return f"{self.uid or 'none'}-{hashlib.sha256(repr(self.key).encode()).hexdigest()[:6]}"
+
+    @property
+    def handle(self) -> str:
+        """What chooses it: the UID, or where others have that too, `marked_uid`."""
+        return self.marked_uid if self.shared else self.uid
 
     @property
     def number(self) -> str:
@@ -104,12 +124,17 @@ class Series:
             parts.append(f"no image: {self.what}")
         if self.date:
             parts.append(self.date)
+        if self.shared:
+            parts.append(f"such as '{without_controls(next(iter(self.files)).name)}'")
         number = f"number {self.number}, " if self.number else ""
-        return f"{number}{', '.join(part for part in parts if part)}: {self.uid}"
+        return f"{number}{', '.join(part for part in parts if part)}: {self.handle}"
 
 
 def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFiles]:
-    """Find all series in a folder, by study, number and UID, and what else its files are.
+    """Find all series in a folder, sorted by study, number and UID, and what else its files are.
+
+    Images of two modalities are never one series, and without a UID those of one number and description are, as files
+    that were made anonymous may have one UID for all, or none.
 
     Args:
         deep: look into its sub-folders too.
@@ -128,18 +153,28 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             if is_cut_short(header):
                 files.damaged.append(path)
                 continue
-            key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
-            found.setdefault(key, Series(uid, what)).add(path, header)
+            apart = KEYS if uid else (*KEYS, "SeriesNumber", "SeriesDescription")
+            key = (uid, what, *(text(header, keyword) for keyword in apart))
+            found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)
     found = {key: series for key, series in found.items() if series.files}  # of some every file is damaged
     if not found:
         raise _no_series(folder, files)
+    mark_shared(found.values())
     for directory in directories_of(folder, files.dicom):
         for series in found.values():
             series.missing += missing_files(directory, series.uid, {key[0] for key in series.seen})
-    order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid)
+    order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid, series.key)
     return sorted(found.values(), key=order), files
+
+
+def mark_shared(series: Iterable[Series]) -> None:
+    """Mark the series of images whose UID others have too."""
+    images = [item for item in series if not item.what]
+    count = Counter(uid for uid, _ in {(item.uid, item.key) for item in images})
+    for item in images:
+        item.shared = count[item.uid] > 1
 
 
 def _no_series(folder: Path, files: FolderFiles) -> InputError:
@@ -184,26 +219,44 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     for what, count in Counter(item.what for item in series if item.what).items():
         notes.append(f"Left out: {count} series that hold{'s' if count == 1 else ''} no image ({what}).")
     chosen = [item for item in images if not item.is_localizer] or images
+    chosen = without_odd(chosen, notes)
     if len(chosen) > 1:
         raise InputError(
             f"'{where}' holds {len(chosen)} DICOM series:\n{_listing(chosen)}\n",
             "Choose one with --series: its UID, its number, or words of its description.",
         )
     for item in images:
-        if item is not chosen[0]:
+        if item.is_localizer and item is not chosen[0]:
             notes.append(f"Left out: the localizer series {item.number or item.uid}; --series chooses it.")
     return chosen[0]
 
 
+def without_odd(series: Sequence[Series], notes: list[str]) -> list[Series]:
+    """Leave out the few images that have the UID and study of others, and another modality, with a note."""
+    alike: dict[tuple[str, ...], list[Series]] = defaultdict(list)
+    for item in series:
+        alike[item.key[:4]].append(item)
+    left_out: set[int] = set()
+    for group in alike.values():
+        largest = max(group, key=lambda item: len(item.files))
+        others = [item for item in group if item is not largest]
+        if largest.uid and sum(len(item.files) for item in others) <= len(largest.files) / ODD_SHARE:
+            left_out |= {id(item) for item in others}
+            for item in others:
+                of = f"of another modality ({item.modality or 'none'}) than the other {len(largest.files)}"
+                notes.append(f"Left out: {counted(len(item.files), 'image')} {of}; --series {item.handle} chooses it.")
+    return [item for item in series if id(item) not in left_out]
+
+
 def fitting(series: Sequence[Series], which: str) -> list[Series]:
-    """Find the series with this UID; or else number, description, or words of the description.
+    """Find the series with this UID, or handle; or else number, description, or words of the description.
 
     A number is no word: it would find "T1 3D" where there is no series 3.
     """
     wanted = which.strip().casefold()
     number = wanted.lstrip("0") if wanted.isdigit() else wanted
     tests: list[Callable[[Series], bool]] = [
-        lambda item: item.uid == wanted,
+        lambda item: wanted in (item.uid, item.marked_uid),
         lambda item: bool(wanted) and item.number.lstrip("0" if wanted.isdigit() else "") == number,
         lambda item: item.description.casefold() == wanted,
     ]
@@ -214,10 +267,10 @@ def fitting(series: Sequence[Series], which: str) -> list[Series]:
 
 def _find_requested(series: Sequence[Series], which: str, where: Path, notes: list[str]) -> Series:
     found = fitting(series, which)
-    images = [item for item in found if not item.what]
+    images = without_odd([item for item in found if not item.what], notes)
     if len(images) == 1:
         (chosen,) = images
-        if which.strip().casefold() not in (chosen.uid, chosen.number, chosen.description.casefold()):
+        if which.strip().casefold() not in (chosen.handle, chosen.number, chosen.description.casefold()):
             notes.append(f"For '{which}' the series {chosen.number or chosen.uid} was taken: '{chosen.description}'.")
         return chosen
     if len(found) == 1:
@@ -228,7 +281,7 @@ def _find_requested(series: Sequence[Series], which: str, where: Path, notes: li
     if found:
         raise InputError(
             f"{len(found)} DICOM series in '{where}' fit '{which}':\n{_listing(found)}\n",
-            "Choose one by its UID, or give its own folder.",
+            "Choose one by the last word of its line, or give its own folder.",
         )
     raise InputError(f"'{where}' has no DICOM series '{which}'.", f"It has:\n{_listing(series)}")
 

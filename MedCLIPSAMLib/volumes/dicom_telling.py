@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from pydicom.datadict import dictionary_description, dictionary_has_tag
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_ranks import as_number
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 Value = Callable[[Frame], Hashable | None]
+HALF_DAY = 12 * 3600.0
+"""Seconds without an image, in times of day of one series, that are taken for the day before midnight."""
 
 
 def _number(*keywords: str, digits: int = 2) -> Value:
@@ -34,15 +39,40 @@ def _text(*keywords: str) -> Value:
     return value
 
 
-def _time(*keywords: str) -> Value:
-    """Join a date and time, or a time, to a text that sorts."""
+@dataclass(frozen=True)
+class _Times:
+    """A tag of a date and time; where that is not there, one of a time of day, and the one of its date."""
 
-    def value(frame: Frame) -> Hashable | None:
-        found = frame.text(*keywords)
+    whole: tuple[str, ...]
+    date: str
+    time: str
+
+    def __call__(self, frame: Frame, dated: bool = False) -> Hashable | None:
+        """Return a text that sorts, with the date of a time of day where asked."""
+        date = frame.text(self.date).replace(".", "") if dated else ""
+        found = frame.text(*self.whole) or date + frame.text(self.time)
         match = re.match(r"\d{6,14}(\.\d+)?", found.replace(":", ""))
         return match[0] if match else None
 
-    return value
+    def among(self, frames: Sequence[Frame]) -> Value:
+        """Return times that sort over midnight too: by the dates where these differ, else as hours from 24 on."""
+        dates = {frame.text(self.date) for frame in frames}
+        if "" not in dates and len(dates) > 1:
+            return lambda frame: self(frame, dated=True)
+        times = sorted({str(found) for frame in frames if (found := self(frame)) is not None})
+        if dates != {""} or len(times) < 2 or any(len(found.split(".")[0]) != 6 for found in times):
+            return self
+        seconds = [as_number(found) or 0.0 for found in times]
+        gaps = [after - before for before, after in pairwise(seconds)]
+        if max(gaps) <= HALF_DAY:
+            return self
+        first = times[gaps.index(max(gaps)) + 1]
+
+        def value(frame: Frame) -> Hashable | None:
+            found = self(frame)
+            return found if found is None or str(found) >= first else f"{int(str(found)[:2]) + 24}{str(found)[2:]}"
+
+        return value
 
 
 def b_value(frame: Frame) -> Hashable | None:
@@ -106,22 +136,27 @@ TELLING: tuple[tuple[str, str, Value], ...] = (
     ("slice thickness", " mm", _number("SliceThickness")),
     ("frame reference time", " ms", _number("FrameReferenceTime")),
     ("acquisition", "", _number("FrameAcquisitionNumber", "AcquisitionNumber")),
-    ("acquisition time", "", _time("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")),
-    ("content time", "", _time("FrameReferenceDateTime", "ContentTime")),
+    (
+        "acquisition time",
+        "",
+        _Times(("FrameAcquisitionDateTime", "AcquisitionDateTime"), "AcquisitionDate", "AcquisitionTime"),
+    ),
+    ("content time", "", _Times(("FrameReferenceDateTime",), "ContentDate", "ContentTime")),
     ("repetition time", " ms", _number("RepetitionTime")),
     ("comment", "", _text("FrameComments", "ImageComments")),
     ("file", "", lambda frame: None if frame.single else frame.path.name),
 )
 
 
-def telling_tags(frame: Frame) -> tuple[tuple[str, str, Value], ...]:
-    """Return the tags that may tell images like this one apart, at last the dimensions that its file states itself."""
+def telling_tags(frames: Sequence[Frame]) -> tuple[tuple[str, str, Value], ...]:
+    """Return the tags that may tell these images apart, at last the dimensions that their files state themselves."""
+    frame = frames[0]
     pointers = [item.get("DimensionIndexPointer") for item in frame.header.get("DimensionIndexSequence") or []]
     names = [dictionary_description(tag).lower() if tag and dictionary_has_tag(tag) else "" for tag in pointers]
     count = len(frame.numbers("DimensionIndexValues"))
     names += [""] * (count - len(names))
     return (
-        *TELLING,
+        *((name, unit, value.among(frames) if isinstance(value, _Times) else value) for name, unit, value in TELLING),
         *((names[place] or f"dimension {place + 1} =", "", _dimension(place)) for place in range(count)),
     )
 

@@ -18,6 +18,18 @@ OFF_LINE = 0.05
 """How far positions may be off their common line, as a share of the mean distance."""
 
 
+def without_places(frames: Sequence[Frame], notes: list[str]) -> None:
+    """Drop the positions of slices that all state the same one and locations that differ, with a note in `notes`."""
+    places = [frame.position for frame in frames]
+    heights = [tuple(frame.numbers("SliceLocation")[:1]) for frame in frames]
+    if len(frames) < 2 or any(place is None for place in places) or () in heights:
+        return
+    if np.ptp(np.array(places), axis=0).max() < SAME_PLACE_MM and len(set(heights)) == len(frames):
+        for frame in frames:
+            frame.position = None
+        notes.append("All images state one position, and slice locations that differ: the position was not used.")
+
+
 def assume_orientation(frames: Sequence[Frame], notes: list[str]) -> None:
     """Take slices with positions on one line and no orientation for upright ones across it, with a note in `notes`."""
     positions = [frame.position for frame in frames if frame.position is not None]

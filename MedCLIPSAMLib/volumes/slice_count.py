@@ -20,7 +20,7 @@ def slice_count(path: Path, series: str | None = None) -> int | None:
     """Count the slices of what `read_volume` would read; None where only reading it would tell, or it cannot be read.
 
     Args:
-        series: the UID of one in a DICOM folder.
+        series: what chooses one in a DICOM folder (`Series.handle`).
     """
     try:
         with quiet():
@@ -32,7 +32,11 @@ def slice_count(path: Path, series: str | None = None) -> int | None:
 def _count(path: Path, series: str | None) -> int | None:
     check_regular(path)
     if path.is_dir():
-        found = [item for item in find_series(path, deep=False)[0] if not item.what and series in (None, item.uid)]
+        found = [
+            item
+            for item in find_series(path, deep=False)[0]
+            if not item.what and series in (None, item.uid, item.marked_uid)
+        ]
         return len(found[0].frames()) if len(found) == 1 else None
     if is_directory(path):
         return _count(path.parent, series)

@@ -109,6 +109,8 @@ def _best_range(volume: Volume) -> tuple[float, float]:
         low, high = _around(*volume.window)
         if as_stored and low <= 0 and high >= 255:
             return 0.0, 255.0
+        if as_stored and low == 0 and high >= volume.array.max():  # all values, of fewer bits
+            return low, high
         foreground = _foreground(volume.array)[1]
         if np.count_nonzero((foreground > low) & (foreground < high)) > USEFUL_SHARE * foreground.size:
             return low, high

@@ -6,8 +6,9 @@ import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from dicom_made import PET, enhanced, save, slice_at, write_series
+from dicom_made import PET, enhanced, save, sequence, slice_at, write_series
 from pydicom.fileset import FileSet
 
 from MedCLIPSAMLib.errors import InputError
@@ -143,3 +144,34 @@ def test_a_series_of_a_zip_file_is_chosen_for_a_folder_of_outputs(tmp_path: Path
             archive.write(file, file.name)
     (image,) = find_inputs([tmp_path / "study.zip"], "3")
     assert image.read().shape[0] == 3
+
+
+def test_the_phases_of_one_file_are_listed(tmp_path: Path) -> None:
+    frames = [{"MREchoSequence": sequence(EffectiveEchoTime=5.0 * (1 + n // 3))} for n in range(6)]
+    made = enhanced([(0, 0, 2 * (n % 3)) for n in range(6)], frames, SeriesDescription="echoes")
+    ((item,), notes) = list_series(save(made, tmp_path / "x.dcm"))
+    assert (item.description, item.what, notes) == ("echoes", "2 phases", [])
+    assert item.phases == ["echo time 5 ms, 3 images", "echo time 10 ms, 3 images"]
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(InputError, match="not DICOM"):
+        list_series(tmp_path / "notes.txt")
+
+
+def test_what_is_listed_reads_as_a_sentence(tmp_path: Path) -> None:
+    for n in range(2):
+        save(slice_at((0, 0, 0), n, InstanceNumber=None), tmp_path / f"{n}.dcm")
+    ((item,), _) = list_series(tmp_path)
+    assert item.what.endswith("has 2 images at 1 position, and no tag tells them apart")
+
+
+def test_radial_planes_and_opposite_normals_have_labels_of_their_own(tmp_path: Path) -> None:
+    for n in range(6):
+        angle = np.pi * n / 6
+        axes = [np.cos(angle), np.sin(angle), 0, 0, 0, -1]
+        save(slice_at((0, 0, 0), n, ImageOrientationPatient=axes), tmp_path / "fan" / f"{n}.dcm")
+        axes = [1, 0, 0, 0, 1 - 2 * (n // 3), 0]
+        save(slice_at((0, 0, n), n, ImageOrientationPatient=axes), tmp_path / "turned" / f"{n}.dcm")
+    for name, count, expected in (("fan", 6, "coronal, normal -0.50 0.87 0.00"), ("turned", 2, "axial, normal 0.00 ")):
+        ((item,), _) = list_series(tmp_path / name)
+        assert len(set(item.phases)) == count and any(phase.startswith(expected) for phase in item.phases)
+    assert values(tmp_path / "fan", phase="coronal, normal -0.50 0.87 0.00") == [1]

@@ -104,3 +104,20 @@ def test_padding_of_an_inverted_radiograph_is_dark(tmp_path: Path) -> None:
 def test_zeros_around_a_head_are_the_background_that_they_were(tmp_path: Path) -> None:
     volume = read_volume(padded(tmp_path / "x.dcm", 0, 500))
     assert volume.array[0, 0, 0] == 0 and volume.notes == []
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_padding_of_floating_point_images_is_dark(tmp_path: Path, size: int) -> None:
+    pixels = np.full((8, 8), 1e6, f"<f{size}")
+    pixels[2:6, 2:6] = np.arange(16).reshape(4, 4) / 2
+    pixels[3, 3] = np.nan
+    place = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [float(a) for a in AXIAL]}
+    made = image(np.zeros((8, 8), np.uint16), MR, "MR", BitsAllocated=8 * size, PixelSpacing=[1.0, 1.0], **place)
+    kind = "FloatPixel" if size == 4 else "DoubleFloatPixel"
+    for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(made, keyword)
+    setattr(made, f"{kind}Data", pixels.tobytes())
+    setattr(made, f"{kind}PaddingValue", 1e6)
+    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    assert volume.array.max() == 7.5 and volume.array[0, 0, 0] == 0
+    assert any("48 voxels are padding" in note for note in volume.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ TAGS: dict[str, tuple[Callable[[int, int], dict[str, Any]], list[str]]] = {
     "echo time": (lambda p, k: {"EchoTime": 2.3 * (p + 1)}, ["time 2.3 ms", "time 4.6 ms", "time 6.9 ms"]),
     "echo number": (lambda p, k: {"EchoNumbers": p + 1}, ["echo 1", "echo 2", "echo 3"]),
     "standard b-value": (lambda p, k: {"DiffusionBValue": 400.0 * p}, ["b-value 0", "b-value 400", "b-value 800"]),
+    "b-values that differ a little": (
+        lambda p, k: {"DiffusionBValue": 500.0 * p + (3 * k if p else 0)},
+        ["b-value 0", "b-value 500", "b-value 1000"],
+    ),
     "name of a sequence": (lambda p, k: {"SequenceName": f"*ep_b{500 * p}#1"}, ["value 0", "value 500", "value 1000"]),
     "trigger time": (lambda p, k: {"TriggerTime": 300.0 * p}, ["time 0 ms", "time 300 ms", "time 600 ms"]),
     "acquisition": (lambda p, k: {"AcquisitionNumber": p + 4}, ["acquisition 4", "acquisition 5", "acquisition 6"]),
@@ -84,6 +89,19 @@ def test_phases_are_told_apart_by_their_tags(tmp_path: Path, by: str) -> None:
     tags, expected = TAGS[by]
     write(tmp_path, 3, tags)
     check(tmp_path, expected)
+
+
+@pytest.mark.parametrize("of", ["Acquisition", "Content"])
+@pytest.mark.parametrize("dated", [True, False])
+def test_times_over_midnight_follow_one_another(tmp_path: Path, of: str, dated: bool) -> None:
+    begin = datetime(2025, 12, 31, 23, 59, 55)
+
+    def tags(p: int, k: int) -> dict[str, Any]:
+        at = begin + timedelta(seconds=7 * p + k)
+        return {f"{of}Time": f"{at:%H%M%S.%f}"} | ({f"{of}Date": f"{at:%Y%m%d}"} if dated else {})
+
+    write(tmp_path, 3, tags)
+    check(tmp_path, ["1 by", "2 by", "3 by"])
 
 
 def private(group: int, element: int, creator: str, kind: str, value: Any) -> Callable[[Dataset], None]:

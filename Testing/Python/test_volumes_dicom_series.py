@@ -14,8 +14,10 @@ import pytest
 from dicom_made import (
     CORONAL,
     CR,
+    CT,
     ENHANCED_CT,
     KO,
+    MR,
     PDF,
     PR,
     RTDOSE,
@@ -32,6 +34,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.tasks.inputs import find_inputs
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 
@@ -75,6 +78,85 @@ def test_two_studies_and_two_patients_are_told_apart(tmp_path: Path) -> None:
     write_series(tmp_path / "c", range(3), PatientID="p2", StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1")
     with pytest.raises(InputError, match="2 DICOM series in .* fit"):
         read_volume(tmp_path, series="1.1.1")
+
+
+@pytest.mark.parametrize("uid", ["", "1.2.9"])
+def test_series_of_two_modalities_are_told_apart_under_one_uid_or_none(tmp_path: Path, uid: str) -> None:
+    for number, kind, modality in ((3, CT, "CT"), (4, MR, "MR")):
+        for n in range(4):
+            tags = {"Modality": modality, "SeriesNumber": str(number), "SeriesInstanceUID": uid or None}
+            save(slice_at((0, 0, 2 * n), 10 * number + n, SOPClassUID=kind, **tags), tmp_path / f"{modality}{n}")
+    with pytest.raises(InputError, match="2 DICOM series") as caught:
+        read_volume(tmp_path)
+    lines = [line.strip() for line in str(caught.value).splitlines() if line.strip().startswith("number")]
+    for number, line in zip((3, 4), lines):
+        for which in (str(number), line.split()[-1]):
+            assert values(tmp_path, series=which) == [10 * number + n for n in range(4)]
+
+
+def test_series_of_two_numbers_are_told_apart_without_a_uid(tmp_path: Path) -> None:
+    for number in (3, 4):
+        for n in range(4):
+            tags = {"SeriesNumber": str(number), "SeriesInstanceUID": None}
+            save(slice_at((0, 0, 2 * (n + 4 * number)), 10 * number + n, **tags), tmp_path / f"{number}{n}")
+    assert values(tmp_path, series="4") == [40, 41, 42, 43]
+
+
+def test_few_images_of_another_modality_under_the_same_uid_are_left_out_with_a_note(tmp_path: Path) -> None:
+    write_series(tmp_path, range(5))
+    save(slice_at((0, 0, 9), 99, Modality="OT"), tmp_path / "odd.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == list(range(5)) and "1 image of another modality (OT)" in volume.notes[0]
+    assert values(tmp_path, series=volume.notes[0].split()[-3]) == [99]
+    assert values(tmp_path, series="1.2.3.4") == list(range(5))
+    assert len(find_cases(tmp_path, {"lungs": "lungs"})) == 1
+
+
+def test_two_patients_under_one_uid_are_two_cases_each_of_which_can_be_chosen(tmp_path: Path) -> None:
+    for patient in (1, 2):
+        for n in range(3):
+            path = tmp_path / "both" / f"of {patient}, {n}"
+            save(slice_at((0, 0, n), 10 * patient + n, PatientID=f"p{patient}", SeriesDescription="t1"), path)
+    with pytest.raises(InputError, match="such as 'of 1, 0'.*\n.*such as 'of 2, 0'"):
+        read_volume(tmp_path)
+    cases = find_cases(tmp_path, {"tumor": "tumor"})
+    assert len({case.name for case in cases}) == 2
+    found = [values(case.image, **case.choice()) for case in cases]
+    assert sorted(found) == [[10, 11, 12], [20, 21, 22]]
+
+
+def test_a_series_spread_over_folders_is_one_case(tmp_path: Path) -> None:
+    tags = {"SeriesInstanceUID": "1.9.7", "SeriesNumber": "7", "SeriesDescription": "fine"}
+    for n in range(8):
+        save(slice_at((0, 0, n), n), tmp_path / "disc" / f"DIR{n // 4}" / f"{n}")
+        save(slice_at((0, 0, n), 50 + n, **tags), tmp_path / "disc" / f"DIR{n % 2}" / f"fine {n}")
+    cases = find_cases(tmp_path, {"lungs": "lungs"})
+    assert [values(case.image, **case.choice()) for case in cases] == [list(range(8)), list(range(50, 58))]
+    assert [image.name for image in find_inputs([tmp_path / "disc"])] == ["1_made", "7_fine"]
+    (case,) = find_cases(tmp_path, {"lungs": "lungs"}, series="7")
+    assert values(case.image, **case.choice()) == list(range(50, 58))
+
+
+def test_a_series_spread_over_folders_may_lack_a_slice_but_not_mix_two_heads(tmp_path: Path) -> None:
+    for n in range(12):
+        if n != 3:
+            save(slice_at((0, 0, 2 * n), n), tmp_path / "one" / f"DIR{n // 6}" / f"{n}")
+        place = (0, 0, 2 * n + 0.7 * (n % 2))
+        save(slice_at(place, n, SeriesInstanceUID="1.9.9"), tmp_path / "two" / f"head {n % 2}" / f"{n}")
+    cases = find_cases(tmp_path, {"lungs": "lungs"})
+    assert [case.image.name for case in cases] == ["one", "head 0", "head 1"]
+    assert values(cases[0].image, **cases[0].choice()) == [n for n in range(12) if n != 3]
+
+
+def test_time_points_and_copies_in_folders_of_their_own_are_cases_of_their_own(tmp_path: Path, caplog) -> None:
+    for name, add in (("a", 0), ("b", 10)):
+        for n in range(4):
+            save(slice_at((0, 0, n), add + n), tmp_path / "phases" / name / f"{n}")
+    shutil.copytree(tmp_path / "phases" / "a", tmp_path / "copied" / "a")
+    cases = find_cases(tmp_path, {"lungs": "lungs"})
+    assert [case.name for case in cases] == ["copied_a", "phases_a", "phases_b"]
+    assert values(cases[2].image, **cases[2].choice()) == [10, 11, 12, 13]
+    assert "'a' and 'a'" in caplog.text and "several folders" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Series that one or a few slices spoil: missing in one time point, or there again under another UID."""
+"""Series that one or a few slices spoil: missing in one time point, there again, or lacking a tag or frames."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_made import MR, save, slice_at
-from pydicom.uid import generate_uid
+from dicom_made import MR, image, save, slice_at
+from pydicom.uid import RLELossless, generate_uid
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_volume
 
+US = "1.2.840.10008.5.1.4.1.1.6.1"
 PHASES, SLICES = 3, 6
 IN_TURNS = [0, 2, 4, 1, 3, 5]
 SECONDS: dict[str, Callable[[int, int], int]] = {
@@ -69,3 +70,102 @@ def test_slices_that_are_there_again_under_another_uid_are_left_out(tmp_path: Pa
     save(made, tmp_path / "other.dcm")
     with pytest.raises(InputError, match="no tag tells them apart"):
         read_volume(tmp_path)
+
+
+def test_a_stack_that_was_sent_twice_is_one_whatever_its_numbers(tmp_path: Path) -> None:
+    for n in range(8):
+        save(slice_at((0, 0, 2 * (n % 4)), n % 4, InstanceNumber=str(n + 99 * (n > 3))), tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "Left out: 4 images with the pixels" in volume.notes[0]
+
+
+def test_phases_by_number_keep_slices_of_the_same_pixels(tmp_path: Path) -> None:
+    for n in range(8):
+        value = 0 if n in (0, 4) else n  # nothing is seen on the first slice
+        save(slice_at((0, 0, 2 * (n % 4)), value, InstanceNumber=str(n)), tmp_path / f"{n}.dcm")
+    with pytest.raises(InputError, match="8 images at 4 positions in 2 phases"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, phase="2").array[:, 0, 0].tolist() == [0, 5, 6, 7]
+
+
+def test_a_damaged_slice_of_one_phase_leaves_the_others_readable(tmp_path: Path) -> None:
+    for n in range(8):
+        save(slice_at((0, 0, 2 * (n % 4)), n, InstanceNumber=str(n)), tmp_path / f"{n}.dcm")
+    path = tmp_path / "6.dcm"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert read_volume(tmp_path, phase="1").array[:, 0, 0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="6.dcm"):
+        read_volume(tmp_path, phase="2")
+
+
+def test_one_position_for_all_is_none_where_slice_locations_differ(tmp_path: Path) -> None:
+    for n in range(4):
+        save(slice_at((0, 0, 0), n, SliceLocation=str(5 * n)), tmp_path / f"{9 - n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.geometry.spacing[2] == 5
+    assert "one position" in volume.notes[0] and "slice locations" in volume.notes[1]
+
+
+def test_time_points_of_one_slice_are_no_stack(tmp_path: Path) -> None:
+    for n in range(4):
+        save(slice_at((0, 0, 0), n, SliceLocation="0"), tmp_path / f"{n}.dcm")
+    with pytest.raises(InputError, match="4 images at 1 position in 4 phases"):
+        read_volume(tmp_path)
+
+
+MISSING = {
+    "SamplesPerPixel": "1",
+    "PhotometricInterpretation": "MONOCHROME2",
+    "PixelRepresentation": "0",
+    "BitsAllocated": "16",
+    "BitsStored": "16",
+    "HighBit": "15",
+}
+
+
+@pytest.mark.parametrize("keyword", MISSING)
+def test_gray_images_that_lack_a_tag_of_their_pixels_are_read_with_a_note(tmp_path: Path, keyword: str) -> None:
+    for n in range(3):
+        save(slice_at((0, 0, n), n, **{keyword: None}), tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2]
+    assert volume.notes == [f"{keyword} is missing: {MISSING[keyword]} was taken."]
+
+
+def test_an_unknown_kind_of_gray_is_taken_for_the_usual_one(tmp_path: Path) -> None:
+    volume = read_volume(save(slice_at((0, 0, 0), 5, PhotometricInterpretation="MONOCHROME3"), tmp_path / "x.dcm"))
+    assert volume.array[0, 0, 0] == 5 and "'MONOCHROME3': MONOCHROME2 was taken" in volume.notes[0]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("declared", [None, 2])
+def test_frames_beyond_those_that_are_declared_are_left_out_with_a_note(
+    tmp_path: Path, packed: bool, declared: int | None
+) -> None:
+    frames = np.stack([np.full((4, 6), n, np.uint8) for n in range(3)])
+    made = image(frames, US, "US")
+    path = save(made, tmp_path / "x.dcm")
+    if packed:
+        made.compress(RLELossless)
+    made.NumberOfFrames = declared
+    made.save_as(path)
+    volume = read_volume(path)
+    assert volume.array[:, 0, 0].tolist() == list(range(declared or 1))
+    assert f"3 frames are in 'x.dcm', which declares {declared or 1}" in volume.notes[0]
+
+
+def test_fewer_frames_than_declared_are_refused(tmp_path: Path) -> None:
+    made = image(np.zeros((3, 4, 6), np.uint8), US, "US")
+    path = save(made, tmp_path / "x.dcm")
+    made.compress(RLELossless)
+    made.NumberOfFrames = 4
+    made.save_as(path)
+    with pytest.raises(InputError, match=r"x.dcm' cannot be read .*fewer than the 4 frames that it declares\. Copy"):
+        read_volume(path)
+
+
+def test_partial_chrominance_is_named(tmp_path: Path) -> None:
+    made = image(np.zeros((4, 6), np.uint8), US, "US", SamplesPerPixel=3, PlanarConfiguration=0)
+    made.PhotometricInterpretation, made.PixelData = "YBR_PARTIAL_422", bytes(48)
+    with pytest.raises(InputError, match="kind YBR_PARTIAL_422, which are not read. Save it as RGB."):
+        read_volume(save(made, tmp_path / "x.dcm"))

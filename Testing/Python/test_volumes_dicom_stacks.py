@@ -97,6 +97,33 @@ def test_slices_acquired_again_between_the_others_are_a_phase_of_their_own(tmp_p
     assert volume.geometry.spacing[2] == 2 and volume.notes == ["Phase 2 of 2: acquisition 2."]
 
 
+@pytest.mark.parametrize("stations", [2, 3])
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_stations_that_overlap_a_little_are_told_apart(tmp_path: Path, stations: int, shift: float) -> None:
+    for n in range(10 * stations):
+        s, k = divmod(n, 10)
+        place = (0, 0, 5 * (8 * s + k + shift * s))
+        save(slice_at(place, n, AcquisitionNumber=s + 1, AcquisitionTime=f"12{s:02d}00"), tmp_path / f"{n}.dcm")
+    with pytest.raises(InputError, match="acquisition 1.*\n.*acquisition 2"):
+        read_volume(tmp_path)
+    for s in range(stations):
+        volume = read_volume(tmp_path, phase=f"acquisition {s + 1}")
+        assert volume.array[:, 0, 0].tolist() == list(range(10 * s, 10 * s + 10)) and len(volume.notes) == 1
+
+
+def test_stations_that_follow_one_another_are_one_stack(tmp_path: Path) -> None:
+    for n in range(20):
+        save(slice_at((0, 0, 5 * n + 2 * (n > 9)), n, AcquisitionNumber=1 + (n > 9)), tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == list(range(20)) and "Uneven" in volume.notes[0]
+
+
+def test_slices_acquired_two_at_a_time_are_one_stack_where_one_is_missing(tmp_path: Path) -> None:
+    for n in set(range(12)) - {11}:
+        save(slice_at((0, 0, 5 * n - 2 * (n > 8)), n, AcquisitionTime=f"12{n % 6:02d}00"), tmp_path / f"{n}.dcm")
+    assert read_volume(tmp_path).array[:, 0, 0].tolist() == list(range(11))
+
+
 def test_finer_slices_after_the_others_are_of_one_stack(tmp_path: Path) -> None:
     for k in range(10):
         height = 5.0 * k if k < 5 else 20 + 2.5 * (k - 4)
@@ -109,3 +136,20 @@ def test_a_mosaic_is_said_to_be_one(tmp_path: Path) -> None:
     kind = ["ORIGINAL", "PRIMARY", "M", "NORM", "MOSAIC"]
     note = read_volume(save(slice_at((0, 0, 0), 3, Modality="MR", ImageType=kind), tmp_path / "x.dcm")).notes[0]
     assert "mosaic" in note and "dcm2niix" in note
+
+
+def test_positions_in_tenths_of_a_millimeter_are_no_missing_slices(tmp_path: Path) -> None:
+    for n in range(12):
+        save(slice_at((0, 0, round(0.625 * n, 1)), n), tmp_path / f"{n}.dcm")
+    (note,) = read_volume(tmp_path).notes
+    assert "rounded positions?" in note and "missing" not in note
+    (tmp_path / "5.dcm").unlink()
+    (note,) = read_volume(tmp_path).notes
+    assert "1 slice seems to be missing" in note
+
+
+def test_slices_of_one_uid_are_told_of(tmp_path: Path) -> None:
+    for n in range(4):
+        save(slice_at((0, 0, n), n, SOPInstanceUID=f"1.2.7.{max(n, 1)}"), tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "2 of 4 slices share a SOP" in volume.notes[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +57,13 @@ def test_palettes_of_big_endian_files_are_read_in_their_order(tmp_path: Path, bi
     made["PixelData"].VR = "OB"
     volume = read_volume(save(made, tmp_path / "x.dcm", ExplicitVRBigEndian))
     assert np.array_equal(volume.array[0, ..., 0], pixels)
+
+
+def test_a_loop_of_a_palette_takes_no_wide_copy_of_all_frames(tmp_path: Path) -> None:
+    made = palette(np.zeros((64, 64, 64), np.uint8), 16, np.arange(256, dtype="<u2").tobytes())
+    path = save(made, tmp_path / "x.dcm")
+    tracemalloc.start()
+    volume = read_volume(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert volume.is_rgb and peak / volume.array.size < 4  # bytes a color

@@ -1,0 +1,48 @@
+"""The tags that say how pixels are stored, where a file lacks some of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from MedCLIPSAMLib.volumes.dicom_values import numbers
+
+GRAY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+
+
+def frame_count(dataset: Dataset) -> int:
+    """Return how many frames a file declares; 1 where it does not say."""
+    return max(int((numbers(dataset.get("NumberOfFrames")) or [1])[0]), 1)
+
+
+def complete_pixel_tags(dataset: Dataset) -> list[str]:
+    """Set what is missing to what other readers take, gray of all bits that are there; also return notes on it."""
+    notes = []
+    samples = dataset.get("SamplesPerPixel")
+    gray = int(samples or 1) == 1
+    if samples is None:
+        notes.append(_set(dataset, "SamplesPerPixel", 1))
+    kind = dataset.get("PhotometricInterpretation")
+    if not kind or (gray and kind not in GRAY):
+        notes.append(_set(dataset, "PhotometricInterpretation", "MONOCHROME2" if gray else "RGB"))
+    if "PixelData" in dataset:
+        bits = dataset.get("BitsAllocated")
+        if bits is None and not dataset["PixelData"].is_undefined_length:
+            count = int(dataset.Rows) * int(dataset.Columns) * int(samples or 1) * frame_count(dataset)
+            bits = next((size for size in (32, 16, 8) if count and len(dataset.PixelData) * 8 // count == size), None)
+            notes += [] if bits is None else [_set(dataset, "BitsAllocated", bits)]
+        if bits is not None and not dataset.get("BitsStored"):
+            used = dataset.get("HighBit")
+            notes.append(_set(dataset, "BitsStored", int(bits) if used is None else int(used) + 1))
+        if bits is not None and dataset.get("HighBit") is None:
+            notes.append(_set(dataset, "HighBit", int(dataset.BitsStored) - 1))
+        if dataset.get("PixelRepresentation") is None:
+            notes.append(_set(dataset, "PixelRepresentation", 0))
+    return notes
+
+
+def _set(dataset: Dataset, keyword: str, value: Any) -> str:
+    stated = f"'{found}'" if (found := dataset.get(keyword)) else "missing"
+    setattr(dataset, keyword, value)
+    return f"{keyword} is {stated}: {value} was taken."

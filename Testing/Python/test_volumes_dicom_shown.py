@@ -1,0 +1,45 @@
+"""Which values of DICOM images are black and white where the file says less, or more, than one window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_made import CR, MR, image, save, slice_at
+
+from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes.slices import SliceStack
+
+SC = "1.2.840.10008.5.1.4.1.1.7"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_black_and_white_of_one_bit_is_seen(tmp_path: Path, dark: bool) -> None:
+    mask = np.zeros((8, 16), bool)
+    mask[2:5, 3:9] = True
+    made = image(mask.astype(np.uint8), SC, "OT", BitsAllocated=1, BitsStored=1, HighBit=0)
+    made.PixelData = np.packbits(mask, bitorder="little").tobytes()
+    made.PhotometricInterpretation = "MONOCHROME1" if dark else "MONOCHROME2"
+    shown = SliceStack(read_volume(save(made, tmp_path / "x.dcm"))).image(0)[..., 0]
+    assert np.array_equal(shown, np.where(mask != dark, 255, 0))
+
+
+def test_gray_of_fewer_than_8_bits_reaches_white(tmp_path: Path) -> None:
+    pixels = np.arange(128, dtype=np.uint8).reshape(8, 16)
+    made = image(pixels, CR, "CR", BitsStored=7, HighBit=6)
+    shown = SliceStack(read_volume(save(made, tmp_path / "x.dcm"))).image(0)[..., 0]
+    assert np.array_equal(shown, np.rint(pixels * (255 / 127)).astype(np.uint8))
+
+
+def test_the_first_window_that_can_be_used_is_taken(tmp_path: Path) -> None:
+    made = slice_at((0, 0, 0), 3, WindowCenter=["40", "300"], WindowWidth=["0", "200"])
+    assert read_volume(save(made, tmp_path / "x.dcm")).window == (300, 200)
+
+
+@pytest.mark.parametrize("lacking", [range(2, 3), range(4), range(5)])
+def test_a_middle_slice_without_a_window_takes_that_of_the_nearest(tmp_path: Path, lacking: range) -> None:
+    for n in range(5):
+        tags = {} if n in lacking else {"WindowCenter": 100 + n, "WindowWidth": 200}
+        save(slice_at((0, 0, n), n, SOPClassUID=MR, Modality="MR", **tags), tmp_path / f"{n}.dcm")
+    assert read_volume(tmp_path).window == {1: (101, 200), 4: (104, 200), 5: None}[len(lacking)]
