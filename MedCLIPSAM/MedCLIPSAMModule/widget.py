@@ -227,7 +227,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         # First the corrections: they set the editor's segmentation, and the others use the segment chosen in it.
         sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
-        for section in (*sections, self.export, self.fineTune, self.review):
+        for section in (*sections, self.export, self.fineTune, self.review, self.installation):
             section.update()
 
     @property

@@ -114,7 +114,7 @@ class ExportSection:
             )
         except MedCLIPSAMError as error:
             ui.exportLabel.text = str(error)
-        self.update()
+        self._panel.update()
 
     def _progress(self, progress) -> None:
         if "case" not in progress:

@@ -76,7 +76,7 @@ class FineTuneSection:
             )
         except MedCLIPSAMError as error:
             self._panel.ui.fineTuneLabel.text = str(error)
-        self.update()
+        self._panel.update()
 
     def _notice(self, text: str) -> None:
         self._panel.ui.fineTuneLabel.text = text

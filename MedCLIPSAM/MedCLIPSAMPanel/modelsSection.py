@@ -92,18 +92,17 @@ class ModelsSection:
     def update(self) -> None:
         """Enable the possible actions, and show what the chosen models were trained on."""
         ui, chosen = self._panel.ui, self._selected()
-        loading = self._download is not None
         offered = chosen is not None and not chosen["usable"] and chosen.get("downloadable", True)
         reason = (
             _("A download is running.")
-            if loading
+            if self.loading
             else ""
             if offered
             else _("Choose a model in the table that is not there yet.")
         )
         enable(ui.downloadButton, reason)
-        enable(ui.cancelDownloadButton, "" if loading else _("No download is running."))
-        ui.downloadBar.setVisible(loading)
+        enable(ui.cancelDownloadButton, "" if self.loading else _("No download is running."))
+        ui.downloadBar.setVisible(self.loading)
         parameters = self._panel.parameters
         if parameters is not None:
             self._offer("clip", [parameters.clip])
@@ -120,6 +119,16 @@ class ModelsSection:
             self._listing = self._client.models(self._panel.machine.get("ModelsFolder") or None)
         except MedCLIPSAMError as error:
             self._panel.ui.modelsLabel.text = str(error)
+
+    def endWorkers(self) -> None:
+        """End all workers that have no long run to finish, with this section's; the next request starts another."""
+        self._panel.operations.endWorkers()
+        self._client.shutdown()
+
+    @property
+    def loading(self) -> bool:
+        """Whether a download is not finished."""
+        return self._download is not None
 
     def close(self) -> None:
         """End the section's worker, and wait for its end."""
@@ -147,7 +156,7 @@ class ModelsSection:
             return
         self._panel.ui.downloadBar.value = 0
         self._panel.ui.modelsLabel.text = _("Downloading '{name}'...").format(name=chosen["name"])
-        self.update()
+        self._panel.update()
 
     def _cancelDownload(self) -> None:
         if self._download is not None:
@@ -162,7 +171,7 @@ class ModelsSection:
             label.text = _("Downloading '{file}'...").format(file=message.fields["file"])
         elif request is self._download:
             self._download = None
-            self.update()
+            self._panel.update()
             if request.error is None:
                 self.refresh()
             elif isinstance(request.error, Cancelled):
@@ -236,10 +245,12 @@ class ModelsSection:
         if command == self._panel.machine.get("WorkerCommand"):
             return
         self._panel.machine.set("WorkerCommand", command)
-        self._panel.session.cancel()
-        self._panel.session.client.shutdown()  # the next request starts the new one
-        self._client.shutdown()
+        self.endWorkers()
         self._asked = False
+        text = _("The next run starts the worker by this command; Refresh lists the models there.")
+        if any(task.running for task in self._panel.operations.longRuns):
+            text += " " + _("What is running goes on where it was started: Stop ends it.")
+        self._panel.ui.modelsLabel.text = text
 
 
 def _experience(state: Mapping[str, Any]) -> str:
