@@ -16,7 +16,7 @@ class ExportSection:
     """The section of pseudo-labels."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui = panel, panel.ui
+        self._panel, self._paths, ui = panel, panel.paths, panel.ui
         self._report = ""
         self._notes: list[str] = []
         self._shownReason = ""
@@ -47,45 +47,44 @@ class ExportSection:
 
     def _lacking(self) -> str:
         """Return what has to be chosen before an export; empty when nothing is."""
-        parameters = self._panel.parameters
-        export = parameters.export
-        if not promptLines(parameters.prompts) and not export.inputs.lower().endswith(".csv"):
+        parameters, anonymous = self._panel.parameters, self._panel.parameters.export.anonymous
+        inputs, out, key = map(self._paths.get, ("exportInputs", "exportOut", "exportKey"))
+        if not promptLines(parameters.prompts) and not inputs.lower().endswith(".csv"):
             return _("Type what to segment in every image, above.")
-        if not export.inputs:
+        if not inputs:
             return _("Choose a folder of images, or a table.")
-        if not export.out:
+        if not out:
             return _("Choose a folder for the dataset.")
-        if export.anonymous and not export.key:
+        if anonymous and not key:
             return _("Choose a file for the key, outside of the dataset.")
-        return ""
+        return self._paths.whyPartial("exportInputs", "exportOut", *(["exportKey"] if anonymous else []))
 
     def _browseFolder(self) -> None:
-        export = self._panel.parameters.export
-        folder = qt.QFileDialog.getExistingDirectory(self._panel.parent, _("Folder of images"), export.inputs)
+        folder = qt.QFileDialog.getExistingDirectory(
+            self._panel.parent, _("Folder of images"), self._paths.local("exportInputs")
+        )
         if folder:
-            export.inputs = folder
+            self._paths.set("exportInputs", folder)
 
     def _browseTable(self) -> None:
-        export = self._panel.parameters.export
         table = qt.QFileDialog.getOpenFileName(
-            self._panel.parent, _("Table of images and prompts"), export.inputs, _("Tables (*.csv)")
+            self._panel.parent, _("Table of images and prompts"), self._paths.local("exportInputs"), _("Tables (*.csv)")
         )
         if table:
-            export.inputs = table
+            self._paths.set("exportInputs", table)
 
     def _browseKey(self) -> None:
-        export = self._panel.parameters.export
         # A key that is there is gone on with: a question whether to replace it would mislead.
         key = qt.QFileDialog.getSaveFileName(
             self._panel.parent,
             _("Key of cases, new or of an earlier export"),
-            export.key,
+            self._paths.local("exportKey"),
             _("Tables (*.csv)"),
             None,
             qt.QFileDialog.DontConfirmOverwrite,
         )
         if key:
-            export.key = key
+            self._paths.set("exportKey", key)
 
     def _start(self) -> None:
         parameters, ui = self._panel.parameters, self._panel.ui
@@ -102,14 +101,14 @@ class ExportSection:
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0
         try:
             self._operation.start(
-                export.inputs,
+                self._paths.get("exportInputs"),
                 promptLines(parameters.prompts),
-                export.out,
+                self._paths.get("exportOut"),
                 changes,
                 engineSettings(parameters.method),
                 parameters.negative or None,
                 self._panel.models.models(),
-                anonymous=export.key if export.anonymous else None,
+                anonymous=self._paths.get("exportKey") if export.anonymous else None,
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:

@@ -18,7 +18,7 @@ class FineTuneSection:
     """The section of fine-tuning."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui = panel, panel.ui
+        self._panel, self._paths, ui = panel, panel.paths, panel.ui
         self._losses: list[float] = []
         self._validation: list[tuple[int, float, float]] = []
         self._shownReason = ""
@@ -35,10 +35,10 @@ class FineTuneSection:
             _("A fine-tuning is running.")
             if running
             else _("Choose a table of images and captions.")
-            if not parameters.fineTune.captions
+            if not self._paths.get("fineTuneCaptions")
             else _("Give the new model a name.")
             if not parameters.fineTune.name
-            else ""
+            else self._paths.whyPartial("fineTuneCaptions", "fineTuneImages")
         )
         enable(ui.fineTuneButton, lacking)
         self._shownReason = sayWhyNot(ui.fineTuneLabel, self._shownReason, lacking)
@@ -65,10 +65,10 @@ class FineTuneSection:
         self._panel.ui.fineTuneBar.value = 0
         try:
             self._operation.start(
-                fineTune.captions,
+                self._paths.get("fineTuneCaptions"),
                 fineTune.name,
                 base,
-                fineTune.images or None,
+                self._paths.get("fineTuneImages") or None,
                 settings,
                 device,
                 folder,

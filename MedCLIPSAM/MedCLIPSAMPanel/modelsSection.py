@@ -32,7 +32,7 @@ class ModelsSection:
         self._client = WorkerClient(self._transport, self._receive)
         self._listing: Request | None = None
         self._download: Request | None = None
-        self._asked = False
+        self._listedFolder: str | None = None
         self._states: list[dict] = []
         self._boxes = {"clip": ui.clipBox, "sam": ui.samBox}
         for model in MODELS:
@@ -40,8 +40,6 @@ class ModelsSection:
         ui.deviceBox.addItems([_("automatic"), "CUDA", "MPS", "CPU"])
         ui.deviceBox.setCurrentIndex(DEVICES.index(self._device()))
         ui.deviceBox.connect("currentIndexChanged(int)", lambda index: panel.machine.set("Device", DEVICES[index]))
-        ui.modelsFolderEdit.currentPath = panel.machine.get("ModelsFolder")
-        ui.modelsFolderEdit.connect("currentPathChanged(QString)", self._folderChanged)
         ui.remoteEdit.text = panel.machine.get("WorkerCommand")
         ui.remoteEdit.connect("editingFinished()", self._commandChanged)
         table = ui.modelsTable
@@ -64,8 +62,8 @@ class ModelsSection:
 
     def models(self) -> tuple[str, str, str, str | None]:
         """Return (clip, sam, device, folder of models) for the next run."""
-        machine, parameters = self._panel.machine, self._panel.parameters
-        return parameters.clip, parameters.sam, self._device(), machine.get("ModelsFolder") or None
+        parameters = self._panel.parameters
+        return parameters.clip, parameters.sam, self._device(), self._panel.paths.get("modelsFolder") or None
 
     def warning(self, volumeNode) -> str:
         """Return why the chosen models should not be used on a volume; empty when there is no reason.
@@ -115,8 +113,9 @@ class ModelsSection:
     def refresh(self) -> None:
         """Request the models and devices of the worker's machine."""
         self._panel.ui.modelsLabel.text = _("Looking for models...")
+        folder = self._listedFolder = self._panel.paths.get("modelsFolder")
         try:
-            self._listing = self._client.models(self._panel.machine.get("ModelsFolder") or None)
+            self._listing = self._client.models(folder or None)
         except MedCLIPSAMError as error:
             self._panel.ui.modelsLabel.text = str(error)
 
@@ -141,8 +140,7 @@ class ModelsSection:
         return device if device in DEVICES else "auto"
 
     def _opened(self, collapsed: bool) -> None:
-        if not collapsed and not self._asked:
-            self._asked = True
+        if not collapsed and self._listedFolder != self._panel.paths.get("modelsFolder"):
             self.refresh()
 
     def _startDownload(self) -> None:
@@ -236,17 +234,13 @@ class ModelsSection:
         row = self._panel.ui.modelsTable.currentRow()
         return self._states[row] if 0 <= row < len(self._states) else None
 
-    def _folderChanged(self, path: str) -> None:
-        self._panel.machine.set("ModelsFolder", path)
-        self._asked = False
-
     def _commandChanged(self) -> None:
         command = self._panel.ui.remoteEdit.text.strip()
         if command == self._panel.machine.get("WorkerCommand"):
             return
         self._panel.machine.set("WorkerCommand", command)
         self.endWorkers()
-        self._asked = False
+        self._listedFolder = None
         text = _("The next run starts the worker by this command; Refresh lists the models there.")
         if any(task.running for task in self._panel.operations.longRuns):
             text += " " + _("What is running goes on where it was started: Stop ends it.")
