@@ -47,6 +47,8 @@ class ExportSection:
 
     def _lacking(self) -> str:
         """Return what has to be chosen before an export; empty when nothing is."""
+        if lacking := self._panel.installation.whyLacking():
+            return lacking
         parameters, anonymous = self._panel.parameters, self._panel.parameters.export.anonymous
         inputs, out, key = map(self._paths.get, ("exportInputs", "exportOut", "exportKey"))
         if not promptLines(parameters.prompts) and not inputs.lower().endswith(".csv"):
@@ -112,7 +114,7 @@ class ExportSection:
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:
-            ui.exportLabel.text = str(error)
+            ui.exportLabel.text = self._panel.models.explain(error)
         self._panel.update()
 
     def _progress(self, progress) -> None:
@@ -134,7 +136,7 @@ class ExportSection:
         if isinstance(error, Cancelled):
             label.text = _("Stopped; pressing Export again goes on with the next case.")
         elif error is not None:
-            label.text = str(error)
+            label.text = self._panel.models.explain(error)
         else:
             names = {
                 "found": _("found"),

@@ -31,14 +31,18 @@ class FineTuneSection:
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
         ui, parameters, running = self._panel.ui, self._panel.parameters, self._operation.task.running
-        lacking = dependencies.whyBusy() or (
-            _("A fine-tuning is running.")
-            if running
-            else _("Choose a table of images and captions.")
-            if not self._paths.get("fineTuneCaptions")
-            else _("Give the new model a name.")
-            if not parameters.fineTune.name
-            else self._paths.whyPartial("fineTuneCaptions", "fineTuneImages")
+        lacking = (
+            dependencies.whyBusy()
+            or self._panel.installation.whyLacking()
+            or (
+                _("A fine-tuning is running.")
+                if running
+                else _("Choose a table of images and captions.")
+                if not self._paths.get("fineTuneCaptions")
+                else _("Give the new model a name.")
+                if not parameters.fineTune.name
+                else self._paths.whyPartial("fineTuneCaptions", "fineTuneImages")
+            )
         )
         enable(ui.fineTuneButton, lacking)
         self._shownReason = sayWhyNot(ui.fineTuneLabel, self._shownReason, lacking)
@@ -75,7 +79,7 @@ class FineTuneSection:
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:
-            self._panel.ui.fineTuneLabel.text = str(error)
+            self._panel.ui.fineTuneLabel.text = self._panel.models.explain(error)
         self._panel.update()
 
     def _notice(self, text: str) -> None:
@@ -110,7 +114,7 @@ class FineTuneSection:
         if isinstance(error, Cancelled):
             label.text = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
         elif error is not None:
-            label.text = str(error)
+            label.text = self._panel.models.explain(error)
         else:
             label.text = _(
                 "'{name}' retrieves {after:.0%} of validation captions at the first guess; its base {before:.0%}, "

@@ -34,12 +34,12 @@ class InstallationSection:
 
     def warning(self) -> str:
         """Return a sentence on packages that the next run needs and lacks; empty when all are installed."""
-        if not self._missing or self._panel.machine.get("WorkerCommand"):
-            return ""
-        names = ", ".join(dependency.name for dependency in self._missing)
-        return _("The models cannot run yet: {names} must be installed first, under Installation below.").format(
-            names=names
-        )
+        return dependencies.warning(self._missing, self._panel.machine.get("WorkerCommand"))
+
+    def whyLacking(self) -> str:
+        """Return why no run can be started: packages are absent; of another version they may do."""
+        absent = [dependency for dependency in self._missing if dependency.installed is None]
+        return dependencies.warning(absent, self._panel.machine.get("WorkerCommand"))
 
     def check(self) -> None:
         """Show the installed packages."""

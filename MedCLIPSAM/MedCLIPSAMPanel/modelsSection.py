@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import qt
-from MedCLIPSAMScene.samples import isSample
+from MedCLIPSAMScene import modelFacts
 from MedCLIPSAMScene.strings import _
 from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand, workerCommand
 
@@ -19,8 +19,6 @@ from MedCLIPSAMLib.worker.request import Request
 from .enabling import enable, explain
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
-_KNOWN = ("name", "kind", "seen", "tested", "synthetic")
-"""Facts about a model that are known without the machine where it runs."""
 
 
 class ModelsSection:
@@ -66,26 +64,20 @@ class ModelsSection:
         return parameters.clip, parameters.sam, self._device(), self._panel.paths.get("modelsFolder") or None
 
     def warning(self, volumeNode) -> str:
-        """Return why the chosen models should not be used on a volume; empty when there is no reason.
-
-        There is a warning of models that were trained on phantoms only, on every volume but the module's samples.
-        """
-        if volumeNode is None or isSample(volumeNode):
-            return ""
-        synthetic = [state["name"] for state in self._chosenStates() if state.get("synthetic")]
-        if not synthetic:
-            return ""
-        return _(
-            "The demo models have seen synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
-            "others under Models and device."
-        ).format(volume=volumeNode.GetName())
+        """Return why the chosen models should not be used on a volume; empty when there is no reason."""
+        return modelFacts.syntheticWarning(volumeNode, self._chosenStates())
 
     def explain(self, error: MedCLIPSAMError) -> str:
-        """Return the text of an error for the user; a missing model is downloaded by a button, not by a command."""
-        if isinstance(error, ModelError) and "models download" in error.remedy:
+        """Return the text of an error for the user; a missing model is got by buttons, not by a command."""
+        if not isinstance(error, ModelError):
+            return str(error)
+        if "models download" in error.remedy:
             remedy = _("Choose it in the table under Models and device and press Download, or name a folder of models.")
-            return f"{error.problem} {remedy}"
-        return str(error)
+        elif "--models-dir" in error.remedy:
+            remedy = _("Under Models and device name a folder of models that holds it.")
+        else:
+            return str(error)
+        return f"{error.problem} {remedy}"
 
     def update(self) -> None:
         """Enable the possible actions, and show what the chosen models were trained on."""
@@ -117,7 +109,7 @@ class ModelsSection:
         try:
             self._listing = self._client.models(folder or None)
         except MedCLIPSAMError as error:
-            self._panel.ui.modelsLabel.text = str(error)
+            self._panel.ui.modelsLabel.text = self.explain(error)
 
     def endWorkers(self) -> None:
         """End all workers that have no long run to finish, with this section's; the next request starts another."""
@@ -150,7 +142,7 @@ class ModelsSection:
         try:
             self._download = self._client.download(chosen["name"], chosen["kind"])
         except MedCLIPSAMError as error:
-            self._panel.ui.modelsLabel.text = str(error)
+            self._panel.ui.modelsLabel.text = self.explain(error)
             return
         self._panel.ui.downloadBar.value = 0
         self._panel.ui.modelsLabel.text = _("Downloading '{name}'...").format(name=chosen["name"])
@@ -175,12 +167,12 @@ class ModelsSection:
             elif isinstance(request.error, Cancelled):
                 label.text = _("Cancelled; the next download goes on where this one stopped.")
             else:
-                label.text = str(request.error)
+                label.text = self.explain(request.error)
         elif request is self._listing and request.done:
             if request.error is None:
                 self._show(message.fields)
             else:
-                label.text = str(request.error)
+                label.text = self.explain(request.error)
 
     def _show(self, fields) -> None:
         ui, table = self._panel.ui, self._panel.ui.modelsTable
@@ -223,10 +215,7 @@ class ModelsSection:
         """Return the facts about the chosen models: from the machine where they run, else from the catalogue."""
         parameters = self._panel.parameters
         known = {("clip", parameters.clip), ("sam", parameters.sam)}
-        states: dict[tuple[str, str], dict] = {
-            (model.kind, model.name): {name: getattr(model, name) for name in _KNOWN} for model in MODELS
-        }
-        states |= {(state["kind"], state["name"]): state for state in self._states}
+        states = modelFacts.catalogueFacts() | {(state["kind"], state["name"]): state for state in self._states}
         return [states[key] for key in sorted(known) if key in states]
 
     def _selected(self) -> dict | None:

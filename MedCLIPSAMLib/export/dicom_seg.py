@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 from ..volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
@@ -50,7 +50,7 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         import highdicom
     except ImportError as error:
         raise InputError(
-            f"DICOM SEG needs packages that are not installed: {error.name}.", "pip install 'medclipsam[dicom]'"
+            f"DICOM SEG needs packages that are not installed: {error.name}.", how_to_install("highdicom")
         ) from error
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
     slices = source_slices(volume)
@@ -127,7 +127,7 @@ def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
         raise InputError(
             f"{len(refused)} of {len(cases)} images are no DICOM files of a slice with its position, "
             f"as DICOM SEG needs them: {names}{more}.",
-            "Leave them out by --exclude, or export all as seg.nrrd.",
+            "Leave them out, or export all as seg.nrrd.",
         )
 
 
@@ -149,7 +149,7 @@ def check_installed() -> None:
         InputError: it is not installed.
     """
     if find_spec("highdicom") is None:
-        raise InputError("DICOM SEG needs the package highdicom.", "pip install 'medclipsam[dicom]'")
+        raise InputError("DICOM SEG needs the package highdicom.", how_to_install("highdicom"))
 
 
 def check_dicom_seg(volume: Volume) -> None:
