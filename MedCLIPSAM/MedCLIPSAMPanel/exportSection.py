@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import qt
 from MedCLIPSAMScene import dependencies
 from MedCLIPSAMScene.strings import _
@@ -10,6 +12,7 @@ from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
 from .enabling import enable, sayWhyNot
 from .parameters import engineSettings, promptLines
+from .unfinishedRun import UnfinishedRun
 
 
 class ExportSection:
@@ -21,16 +24,20 @@ class ExportSection:
         self._notes: list[str] = []
         self._shownReason = ""
         self._operation = panel.operations.export
+        self._stored = UnfinishedRun(panel.machine, "UnfinishedExport")
+        if out := self._stored.what:
+            ui.exportLabel.text = _(
+                "The export into '{out}' had not ended when Slicer was closed: Export goes on with it, with the same "
+                "prompts and settings."
+            ).format(out=out)
         task = self._operation.task
         task.onProgress, task.onNotice = self._progress, self._notes.append
         ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
         ui.exportTableButton.connect("clicked(bool)", lambda *_arguments: self._browseTable())
         ui.exportKeyButton.connect("clicked(bool)", lambda *_arguments: self._browseKey())
         ui.exportButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._operation.task.cancel())
-        ui.openReportButton.connect(
-            "clicked(bool)", lambda *_arguments: qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self._report))
-        )
+        ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._stop())
+        ui.openReportButton.connect("clicked(bool)", lambda *_arguments: self._openReport())
 
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
@@ -60,6 +67,13 @@ class ExportSection:
         if anonymous and not key:
             return _("Choose a file for the key, outside of the dataset.")
         return self._paths.whyPartial("exportInputs", "exportOut", *(["exportKey"] if anonymous else []))
+
+    def _openReport(self) -> None:
+        path = self._report
+        if not Path(path).is_file():
+            self._say(_("On this machine there is no '{path}': it is on that of the worker.").format(path=path))
+        elif not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path)):
+            self._say(_("No program of this machine opens '{path}'.").format(path=path))
 
     def _browseFolder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(
@@ -100,6 +114,8 @@ class ExportSection:
             "keep_empty": export.keepEmpty,
         }
         self._notes.clear()
+        self._report = ""
+        self._stored.begin(self._paths.get("exportOut"))
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0
         try:
             self._operation.start(
@@ -114,8 +130,13 @@ class ExportSection:
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:
+            self._stored.end()
             ui.exportLabel.text = self._panel.models.explain(error)
         self._panel.update()
+
+    def _stop(self) -> None:
+        self._stored.end()
+        self._operation.task.cancel()
 
     def _progress(self, progress) -> None:
         if "case" not in progress:
@@ -133,8 +154,12 @@ class ExportSection:
 
     def _finished(self, result, error) -> None:
         label = self._panel.ui.exportLabel
+        self._stored.ended(error)
         if isinstance(error, Cancelled):
-            label.text = _("Stopped; pressing Export again goes on with the next case.")
+            label.text = _(
+                "Stopped; the worker may still finish the case under way. "
+                "Pressing Export again goes on with the next one."
+            )
         elif error is not None:
             label.text = self._panel.models.explain(error)
         else:

@@ -9,6 +9,7 @@ from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
 from . import lossPlot
 from .enabling import enable, sayWhyNot
+from .unfinishedRun import UnfinishedRun
 
 REDRAW_EVERY = 5
 """Steps."""
@@ -23,10 +24,16 @@ class FineTuneSection:
         self._validation: list[tuple[int, float, float]] = []
         self._shownReason = ""
         self._operation = panel.operations.fineTune
+        self._stored = UnfinishedRun(panel.machine, "UnfinishedFineTuning")
+        if name := self._stored.what:
+            ui.fineTuneLabel.text = _(
+                "The fine-tuning of '{name}' had not ended when Slicer was closed: with the same name, captions and "
+                "settings Fine-tune goes on from its last checkpoint."
+            ).format(name=name)
         task = self._operation.task
         task.onProgress, task.onNotice = self._progress, self._notice
         ui.fineTuneButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopFineTuneButton.connect("clicked(bool)", lambda *_arguments: task.cancel())
+        ui.stopFineTuneButton.connect("clicked(bool)", lambda *_arguments: self._stop())
 
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
@@ -56,6 +63,7 @@ class FineTuneSection:
         fineTune = self._panel.parameters.fineTune
         base, _sam, device, folder = self._panel.models.models()
         self._losses, self._validation = [], []
+        self._stored.begin(fineTune.name)
         lossPlot.draw(self._panel.ui.fineTunePlot, [], [])
         settings = {
             "loss": str(fineTune.loss),
@@ -79,8 +87,13 @@ class FineTuneSection:
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:
+            self._stored.end()
             self._panel.ui.fineTuneLabel.text = self._panel.models.explain(error)
         self._panel.update()
+
+    def _stop(self) -> None:
+        self._stored.end()
+        self._operation.task.cancel()
 
     def _notice(self, text: str) -> None:
         self._panel.ui.fineTuneLabel.text = text
@@ -111,6 +124,7 @@ class FineTuneSection:
 
     def _finished(self, result, error) -> None:
         label = self._panel.ui.fineTuneLabel
+        self._stored.ended(error)
         if isinstance(error, Cancelled):
             label.text = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
         elif error is not None:

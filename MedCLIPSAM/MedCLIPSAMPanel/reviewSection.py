@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 from MedCLIPSAMScene import overlay
 from MedCLIPSAMScene.reviewOperation import OpenCase, ReviewCase
-from MedCLIPSAMScene.strings import _
+from MedCLIPSAMScene.strings import _, counted
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 from MedCLIPSAMLib.nnunet.ranking import dataset_of, is_beside
@@ -101,9 +101,12 @@ class ReviewSection:
         self._cases = self._review.cases(folder, self._paths.local("reviewDataset"))
         self._listed = folder
         self._fill()
-        self._panel.ui.reviewLabel.text = _(
-            "{count} cases, {trusted} of them trusted. The least sure come first."
-        ).format(count=len(self._cases), trusted=sum(case.trusted for case in self._cases))
+        self._panel.ui.reviewLabel.text = counted(
+            len(self._cases),
+            _("One case, {trusted} trusted."),
+            _("{count} cases, {trusted} of them trusted. The least sure come first."),
+            trusted=sum(case.trusted for case in self._cases),
+        )
 
     def _fill(self) -> None:
         table = self._panel.ui.reviewTable

@@ -12,7 +12,7 @@ from .results import PromptResult, SceneResult
 from .session import Session
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
-from .strings import _
+from .strings import _, counted
 
 Answers = dict[str, dict[int, SliceAnswer]]
 """Prompt -> slice number -> answer."""
@@ -135,7 +135,8 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
                 lockedCount = protect.writeUnlocked(segmentationNode, segmentId, masks)
                 found.keepProvenance(prompt, segmentationNode, segmentId)
                 if lockedCount:
-                    message = _("{count} slices are locked and stay as they were.").format(count=lockedCount)
+                    one = _("One slice is locked and stays as it was.")
+                    message = counted(lockedCount, one, _("{count} slices are locked and stay as they were."))
                     result = replace(result, message=f"{result.message} {message}")
             results.append(result)
 

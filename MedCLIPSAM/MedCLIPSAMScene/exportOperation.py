@@ -9,6 +9,7 @@ from typing import Any
 from MedCLIPSAMLib.choices import DEFAULT_MODEL, DEFAULT_SAM
 
 from .longRun import LongRun
+from .requestedSlices import checkPrompts
 from .waiting import Finished
 
 
@@ -72,9 +73,11 @@ class ExportOperation:
             finished: called once: the result, or why there is none.
 
         Raises:
-            InputError, WorkerError: see `LongRun.start`.
+            PromptError: a prompt given twice. InputError, WorkerError: see `LongRun.start`.
         """
-        named = dict(prompts) if isinstance(prompts, Mapping) else {prompt: prompt for prompt in prompts}
+        named = dict(prompts) if isinstance(prompts, Mapping) else {}
+        if prompts and not named:
+            named = {prompt: prompt for prompt in checkPrompts(prompts)}
         clip, sam, device, folder = models
         ask = lambda: self.task.client.export(
             inputs, named, out, export, settings, negative, clip, sam, device, folder, retry, anonymous

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import standin
 from heads import PROMPT, add_volume, segment
 
+from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes.write import write_png
 
@@ -150,3 +152,21 @@ def test_a_missing_model_is_got_by_buttons_for_every_task(panel, tmp_path) -> No
     standin.pump(lambda: finished(tasks.export.task), 60)
     assert "none' does not exist. Under Models and device name a folder" in ui.exportLabel.text
     panel.parameters.clip = "demo"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (r'"C:\Program Files\conda\python.exe" -m W', [r"C:\Program Files\conda\python.exe", "-m", "W"]),
+        (r'ssh gpu "conda run python -m W" # 1', ["ssh", "gpu", "conda run python -m W", "#", "1"]),
+        (r'python -m W --log-file="D:\my logs\w.txt"', ["python", "-m", "W", r"--log-file=D:\my logs\w.txt"]),
+        (r"C:\Users\O'Brien\python.exe -m W", [r"C:\Users\O'Brien\python.exe", "-m", "W"]),
+    ],
+)
+def test_a_command_of_windows_is_divided_as_there(monkeypatch, typed: str, words: list[str]) -> None:
+    from MedCLIPSAMScene import transport
+
+    monkeypatch.setattr(transport, "os", SimpleNamespace(name="nt"))
+    assert transport.workerCommand(typed).arguments == words
+    with pytest.raises(InputError, match="cannot be read"):
+        transport.workerCommand('python "-m')
