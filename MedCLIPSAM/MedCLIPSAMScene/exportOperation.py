@@ -75,9 +75,10 @@ class ExportOperation:
         Raises:
             PromptError: a prompt given twice. InputError, WorkerError: see `LongRun.start`.
         """
-        named = dict(prompts) if isinstance(prompts, Mapping) else {}
-        if prompts and not named:
-            named = {prompt: prompt for prompt in checkPrompts(prompts)}
+        if isinstance(prompts, Mapping):
+            named = dict(prompts)
+        else:  # none where the table has them
+            named = {prompt: prompt for prompt in checkPrompts(prompts)} if prompts else {}
         clip, sam, device, folder = models
         ask = lambda: self.task.client.export(
             inputs, named, out, export, settings, negative, clip, sam, device, folder, retry, anonymous

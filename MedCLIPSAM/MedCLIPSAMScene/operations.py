@@ -55,5 +55,6 @@ class Operations:
 
     def close(self) -> None:
         """End the workers and wait for their end."""
-        for part in (self.session, *self.longRuns):
-            part.close()
+        self.session.close()
+        for task in self.longRuns:
+            task.close()
