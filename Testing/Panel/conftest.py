@@ -93,6 +93,9 @@ def panel(scene: object, widget: object) -> Iterator[object]:
     for edit in vars(widget.ui).values():
         if type(edit) is ctk.ctkPathLineEdit:
             edit.currentPath = ""
+    for label in (widget.ui.exportLabel, widget.ui.fineTuneLabel, widget.ui.reviewLabel):
+        label.text = ""  # how the last run ended
+    widget.update()
     standin.messages.clear()
     yield widget
     widget.ui.cancelButton.click()
