@@ -62,6 +62,20 @@ def from_system(error: OSError) -> OutputError:
     return OutputError(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
 
 
+def from_import(error: ModuleNotFoundError) -> InputError:
+    """Convert the lack of a package to an error with a remedy."""
+    return InputError(
+        f"The models need a package that is not installed: {error.name}.",
+        "In 3D Slicer press Install under Installation. On another machine install it for the Python of the worker.",
+    )
+
+
+def how_to_install(package: str) -> str:
+    """Say how a package is got that only some need."""
+    console = f"slicer.util.pip_install('{package}')"
+    return f"Run: pip install {package} (in 3D Slicer: Install under Installation, or in the Python console {console})."
+
+
 def attempt(work: Callable[[], T], name: str, failure: str) -> T | MedCLIPSAMError:
     """Do the work on one image of many and return its result, or why it failed, so that the others go on.
 

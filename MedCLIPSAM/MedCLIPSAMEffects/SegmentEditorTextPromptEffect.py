@@ -14,8 +14,9 @@ from MedCLIPSAMPanel.enabling import enable
 from MedCLIPSAMPanel.inputSection import shownInView, sliceViewNames
 from MedCLIPSAMPanel.parameters import Strategy, engineSettings
 from MedCLIPSAMPanel.runStatus import RunStatus
-from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene import dependencies, modelFacts, protect, segments
 from MedCLIPSAMScene.editedSegment import writeByEditor
+from MedCLIPSAMScene.machineSettings import MachineSettings
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
@@ -36,6 +37,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         scriptedEffect.showEffectCursorInSliceView = False
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self._running = False
+        self._lacking: list[dependencies.Dependency] = []
 
     def clone(self):
         """Return the effect of another editor."""
@@ -113,6 +115,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
     def activate(self) -> None:
         """Follow the panel's choices, and the layout: effects hear of another one only while one of them is active."""
         self.layoutChanged()
+        self._lacking = dependencies.missing()
         self._update()
 
     def deactivate(self) -> None:
@@ -223,7 +226,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return ""
 
     def _update(self) -> None:
-        """Enable the possible actions, and warn of models that were not trained on such images."""
+        """Enable the possible actions, and warn of missing packages and of models not trained on such images."""
         enable(self.applyButton, self._whyNot())
         enable(self.cancelButton, "" if self._running else _("Nothing is running."))
         self.progressBar.setVisible(self._running)
@@ -231,7 +234,11 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         panel = getattr(slicer.modules, "MedCLIPSAMWidget", None)
         volume = self.scriptedEffect.parameterSetNode().GetSourceVolumeNode()
         ready = panel is not None and panel.parameters is not None
-        warning = panel.models.warning(volume) if panel is not None and ready else ""
+        warning = dependencies.warning(self._lacking, MachineSettings().get("WorkerCommand")) or (
+            panel.models.warning(volume)
+            if panel is not None and ready
+            else modelFacts.syntheticWarning(volume, modelFacts.factsInScene())
+        )
         self.warningLabel.text = warning
         self.warningLabel.setVisible(bool(warning))
 

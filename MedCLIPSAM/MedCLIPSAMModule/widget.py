@@ -50,6 +50,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.inputSection import InputSection
         from MedCLIPSAMPanel.installationSection import InstallationSection
         from MedCLIPSAMPanel.modelsSection import ModelsSection
+        from MedCLIPSAMPanel.paths import MachinePaths
         from MedCLIPSAMPanel.promptSection import PromptSection
         from MedCLIPSAMPanel.resultSection import ResultSection
         from MedCLIPSAMPanel.reviewSection import ReviewSection
@@ -63,6 +64,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = namedWidgets(panel, path)
         panel.setMRMLScene(slicer.mrmlScene)
         self.machine = MachineSettings()
+        self.paths = MachinePaths(self)
         self.models = ModelsSection(self)
         self.logic = MedCLIPSAMLogic(self.models.command)
         self.operations, self.session = self.logic.operations, self.logic.operations.session
@@ -227,7 +229,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         # First the corrections: they set the editor's segmentation, and the others use the segment chosen in it.
         sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
-        for section in (*sections, self.export, self.fineTune, self.review):
+        for section in (*sections, self.export, self.fineTune, self.review, self.installation):
             section.update()
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctk
 import qt
 from slicer.parameterNodeWrapper import GuiConnector
 
@@ -43,35 +42,6 @@ class PlainTextConnector(_WidgetConnector):
             self._widget.setPlainText(value)
 
 
-class PathTextConnector(_WidgetConnector):
-    """Connects a ctkPathLineEdit to a text. An empty path stays empty, which a pathlib.Path cannot be.
-
-    The widget signals valid paths only, so what the user is typing is not overwritten by the last
-    one of these.
-    """
-
-    def __init__(self, widget) -> None:
-        super().__init__(widget)
-        self._path: str | None = None
-
-    def _connect(self) -> None:
-        self._widget.currentPathChanged.connect(self.changed)
-        self._widget.validInputChanged.connect(self.changed)  # alone when the path is cleared
-
-    def _disconnect(self) -> None:
-        self._widget.currentPathChanged.disconnect(self.changed)
-        self._widget.validInputChanged.disconnect(self.changed)
-
-    def read(self) -> str:
-        self._path = self._widget.currentPath
-        return self._path
-
-    def write(self, value: str) -> None:
-        if self._path != value:
-            self._path = value
-            self._widget.currentPath = value
-
-
 class ItemConnector(_WidgetConnector):
     """Connects a QComboBox to a text that is the data of one of its items, which may be added at any time."""
 
@@ -96,7 +66,4 @@ class ItemConnector(_WidgetConnector):
 
 def connectorOf(widget):
     """Return a widget's connector where Slicer has none for it, else the widget."""
-    for kind, connector in ((qt.QPlainTextEdit, PlainTextConnector), (ctk.ctkPathLineEdit, PathTextConnector)):
-        if type(widget) is kind:
-            return connector(widget)
-    return widget
+    return PlainTextConnector(widget) if type(widget) is qt.QPlainTextEdit else widget

@@ -7,7 +7,7 @@ import slicer.util
 import vtk
 from MedCLIPSAMScene import protect
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
-from MedCLIPSAMScene.strings import _
+from MedCLIPSAMScene.strings import _, counted
 
 from MedCLIPSAMLib.errors import InputError
 
@@ -101,6 +101,7 @@ class CorrectSection:
         enable(ui.refineButton, unchosen or busy)
         enable(ui.propagateButton, unchosen or busy)
         enable(ui.reachBox, unchosen)
+        ui.reachBox.suffix = counted(parameters.reach, _(" slice"), _(" slices"))
         enable(ui.undoButton, absent or busy)
         ui.correctLabel.text = self._whatToDo()
 

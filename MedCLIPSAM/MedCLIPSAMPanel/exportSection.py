@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import qt
 from MedCLIPSAMScene import dependencies
 from MedCLIPSAMScene.strings import _
@@ -10,27 +12,32 @@ from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
 from .enabling import enable, sayWhyNot
 from .parameters import engineSettings, promptLines
+from .unfinishedRun import UnfinishedRun
 
 
 class ExportSection:
     """The section of pseudo-labels."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui = panel, panel.ui
+        self._panel, self._paths, ui = panel, panel.paths, panel.ui
         self._report = ""
         self._notes: list[str] = []
         self._shownReason = ""
         self._operation = panel.operations.export
+        self._stored = UnfinishedRun(panel.machine, "UnfinishedExport")
+        if out := self._stored.what:
+            ui.exportLabel.text = _(
+                "The export into '{out}' had not ended when Slicer was closed: Export goes on with it, with the same "
+                "prompts and settings."
+            ).format(out=out)
         task = self._operation.task
         task.onProgress, task.onNotice = self._progress, self._notes.append
         ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
         ui.exportTableButton.connect("clicked(bool)", lambda *_arguments: self._browseTable())
         ui.exportKeyButton.connect("clicked(bool)", lambda *_arguments: self._browseKey())
         ui.exportButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._operation.task.cancel())
-        ui.openReportButton.connect(
-            "clicked(bool)", lambda *_arguments: qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self._report))
-        )
+        ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._stop())
+        ui.openReportButton.connect("clicked(bool)", lambda *_arguments: self._openReport())
 
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
@@ -47,45 +54,53 @@ class ExportSection:
 
     def _lacking(self) -> str:
         """Return what has to be chosen before an export; empty when nothing is."""
-        parameters = self._panel.parameters
-        export = parameters.export
-        if not promptLines(parameters.prompts) and not export.inputs.lower().endswith(".csv"):
+        if lacking := self._panel.installation.whyLacking():
+            return lacking
+        parameters, anonymous = self._panel.parameters, self._panel.parameters.export.anonymous
+        inputs, out, key = map(self._paths.get, ("exportInputs", "exportOut", "exportKey"))
+        if not promptLines(parameters.prompts) and not inputs.lower().endswith(".csv"):
             return _("Type what to segment in every image, above.")
-        if not export.inputs:
+        if not inputs:
             return _("Choose a folder of images, or a table.")
-        if not export.out:
+        if not out:
             return _("Choose a folder for the dataset.")
-        if export.anonymous and not export.key:
+        if anonymous and not key:
             return _("Choose a file for the key, outside of the dataset.")
-        return ""
+        return self._paths.whyPartial("exportInputs", "exportOut", *(["exportKey"] if anonymous else []))
+
+    def _openReport(self) -> None:
+        path = self._report
+        if not Path(path).is_file():
+            self._say(_("On this machine there is no '{path}': it is on that of the worker.").format(path=path))
+        elif not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path)):
+            self._say(_("No program of this machine opens '{path}'.").format(path=path))
 
     def _browseFolder(self) -> None:
-        export = self._panel.parameters.export
-        folder = qt.QFileDialog.getExistingDirectory(self._panel.parent, _("Folder of images"), export.inputs)
+        folder = qt.QFileDialog.getExistingDirectory(
+            self._panel.parent, _("Folder of images"), self._paths.local("exportInputs")
+        )
         if folder:
-            export.inputs = folder
+            self._paths.set("exportInputs", folder)
 
     def _browseTable(self) -> None:
-        export = self._panel.parameters.export
         table = qt.QFileDialog.getOpenFileName(
-            self._panel.parent, _("Table of images and prompts"), export.inputs, _("Tables (*.csv)")
+            self._panel.parent, _("Table of images and prompts"), self._paths.local("exportInputs"), _("Tables (*.csv)")
         )
         if table:
-            export.inputs = table
+            self._paths.set("exportInputs", table)
 
     def _browseKey(self) -> None:
-        export = self._panel.parameters.export
         # A key that is there is gone on with: a question whether to replace it would mislead.
         key = qt.QFileDialog.getSaveFileName(
             self._panel.parent,
             _("Key of cases, new or of an earlier export"),
-            export.key,
+            self._paths.local("exportKey"),
             _("Tables (*.csv)"),
             None,
             qt.QFileDialog.DontConfirmOverwrite,
         )
         if key:
-            export.key = key
+            self._paths.set("exportKey", key)
 
     def _start(self) -> None:
         parameters, ui = self._panel.parameters, self._panel.ui
@@ -99,22 +114,29 @@ class ExportSection:
             "keep_empty": export.keepEmpty,
         }
         self._notes.clear()
+        self._report = ""
+        self._stored.begin(self._paths.get("exportOut"))
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0
         try:
             self._operation.start(
-                export.inputs,
+                self._paths.get("exportInputs"),
                 promptLines(parameters.prompts),
-                export.out,
+                self._paths.get("exportOut"),
                 changes,
                 engineSettings(parameters.method),
                 parameters.negative or None,
                 self._panel.models.models(),
-                anonymous=export.key if export.anonymous else None,
+                anonymous=self._paths.get("exportKey") if export.anonymous else None,
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:
-            ui.exportLabel.text = str(error)
-        self.update()
+            self._stored.end()
+            ui.exportLabel.text = self._panel.models.explain(error)
+        self._panel.update()
+
+    def _stop(self) -> None:
+        self._stored.end()
+        self._operation.task.cancel()
 
     def _progress(self, progress) -> None:
         if "case" not in progress:
@@ -132,10 +154,14 @@ class ExportSection:
 
     def _finished(self, result, error) -> None:
         label = self._panel.ui.exportLabel
+        self._stored.ended(error)
         if isinstance(error, Cancelled):
-            label.text = _("Stopped; pressing Export again goes on with the next case.")
+            label.text = _(
+                "Stopped; the worker may still finish the case under way. "
+                "Pressing Export again goes on with the next one."
+            )
         elif error is not None:
-            label.text = str(error)
+            label.text = self._panel.models.explain(error)
         else:
             names = {
                 "found": _("found"),

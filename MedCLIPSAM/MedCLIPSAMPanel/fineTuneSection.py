@@ -9,6 +9,7 @@ from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
 from . import lossPlot
 from .enabling import enable, sayWhyNot
+from .unfinishedRun import UnfinishedRun
 
 REDRAW_EVERY = 5
 """Steps."""
@@ -18,27 +19,37 @@ class FineTuneSection:
     """The section of fine-tuning."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui = panel, panel.ui
+        self._panel, self._paths, ui = panel, panel.paths, panel.ui
         self._losses: list[float] = []
         self._validation: list[tuple[int, float, float]] = []
         self._shownReason = ""
         self._operation = panel.operations.fineTune
+        self._stored = UnfinishedRun(panel.machine, "UnfinishedFineTuning")
+        if name := self._stored.what:
+            ui.fineTuneLabel.text = _(
+                "The fine-tuning of '{name}' had not ended when Slicer was closed: with the same name, captions and "
+                "settings Fine-tune goes on from its last checkpoint."
+            ).format(name=name)
         task = self._operation.task
         task.onProgress, task.onNotice = self._progress, self._notice
         ui.fineTuneButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopFineTuneButton.connect("clicked(bool)", lambda *_arguments: task.cancel())
+        ui.stopFineTuneButton.connect("clicked(bool)", lambda *_arguments: self._stop())
 
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
         ui, parameters, running = self._panel.ui, self._panel.parameters, self._operation.task.running
-        lacking = dependencies.whyBusy() or (
-            _("A fine-tuning is running.")
-            if running
-            else _("Choose a table of images and captions.")
-            if not parameters.fineTune.captions
-            else _("Give the new model a name.")
-            if not parameters.fineTune.name
-            else ""
+        lacking = (
+            dependencies.whyBusy()
+            or self._panel.installation.whyLacking()
+            or (
+                _("A fine-tuning is running.")
+                if running
+                else _("Choose a table of images and captions.")
+                if not self._paths.get("fineTuneCaptions")
+                else _("Give the new model a name.")
+                if not parameters.fineTune.name
+                else self._paths.whyPartial("fineTuneCaptions", "fineTuneImages")
+            )
         )
         enable(ui.fineTuneButton, lacking)
         self._shownReason = sayWhyNot(ui.fineTuneLabel, self._shownReason, lacking)
@@ -52,6 +63,7 @@ class FineTuneSection:
         fineTune = self._panel.parameters.fineTune
         base, _sam, device, folder = self._panel.models.models()
         self._losses, self._validation = [], []
+        self._stored.begin(fineTune.name)
         lossPlot.draw(self._panel.ui.fineTunePlot, [], [])
         settings = {
             "loss": str(fineTune.loss),
@@ -65,18 +77,23 @@ class FineTuneSection:
         self._panel.ui.fineTuneBar.value = 0
         try:
             self._operation.start(
-                fineTune.captions,
+                self._paths.get("fineTuneCaptions"),
                 fineTune.name,
                 base,
-                fineTune.images or None,
+                self._paths.get("fineTuneImages") or None,
                 settings,
                 device,
                 folder,
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:
-            self._panel.ui.fineTuneLabel.text = str(error)
-        self.update()
+            self._stored.end()
+            self._panel.ui.fineTuneLabel.text = self._panel.models.explain(error)
+        self._panel.update()
+
+    def _stop(self) -> None:
+        self._stored.end()
+        self._operation.task.cancel()
 
     def _notice(self, text: str) -> None:
         self._panel.ui.fineTuneLabel.text = text
@@ -107,10 +124,11 @@ class FineTuneSection:
 
     def _finished(self, result, error) -> None:
         label = self._panel.ui.fineTuneLabel
+        self._stored.ended(error)
         if isinstance(error, Cancelled):
             label.text = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
         elif error is not None:
-            label.text = str(error)
+            label.text = self._panel.models.explain(error)
         else:
             label.text = _(
                 "'{name}' retrieves {after:.0%} of validation captions at the first guess; its base {before:.0%}, "

@@ -94,6 +94,9 @@ def namedWidgets(panel, path: str) -> SimpleNamespace:
                 setattr(found, name, child)
             if name not in elements or elements[name].find(".//widget") is not None:
                 parents.append(child)
+    for name, label in vars(found).items():  # screen readers and mnemonics go from a label to what it names
+        if name.endswith("Label") and hasattr(found, name.removesuffix("Label")):
+            label.setBuddy(getattr(found, name.removesuffix("Label")))
     return found
 
 

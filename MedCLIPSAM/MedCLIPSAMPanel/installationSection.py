@@ -34,18 +34,25 @@ class InstallationSection:
 
     def warning(self) -> str:
         """Return a sentence on packages that the next run needs and lacks; empty when all are installed."""
-        if not self._missing or self._panel.machine.get("WorkerCommand"):
-            return ""
-        names = ", ".join(dependency.name for dependency in self._missing)
-        return _("The models cannot run yet: {names} must be installed first, under Installation below.").format(
-            names=names
-        )
+        return dependencies.warning(self._missing, self._panel.machine.get("WorkerCommand"))
+
+    def whyLacking(self) -> str:
+        """Return why no run can be started: packages are absent; of another version they may do."""
+        absent = [dependency for dependency in self._missing if dependency.installed is None]
+        return dependencies.warning(absent, self._panel.machine.get("WorkerCommand"))
 
     def check(self) -> None:
         """Show the installed packages."""
-        missing = self._missing = dependencies.missing()
+        self._missing = dependencies.missing()
         self._panel.ui.reportEdit.setPlainText(dependencies.report())
-        enable(self._panel.ui.installButton, dependencies.whyBusy() or ("" if missing else _("All is there.")))
+        self.update()
+
+    def update(self) -> None:
+        """Offer the installation while nothing runs: a worker keeps the files that it has loaded open."""
+        panel = self._panel
+        busy = panel.busy or panel.models.loading or any(task.running for task in panel.operations.longRuns)
+        reason = dependencies.whyBusy() or (_("Wait for the end of what is running, or stop it.") if busy else "")
+        enable(panel.ui.installButton, reason or ("" if self._missing else _("All is there.")))
 
     def _install(self) -> None:
         names = ", ".join(dependency.name for dependency in dependencies.missing())
@@ -56,6 +63,7 @@ class InstallationSection:
         try:
             with dependencies.installing():
                 self._checkAgain()
+                self._panel.models.endWorkers()
                 dependencies.install(self._progress)
         except MedCLIPSAMError as error:
             slicer.util.errorDisplay(str(error))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import qt
-from MedCLIPSAMScene.samples import isSample
+from MedCLIPSAMScene import modelFacts
 from MedCLIPSAMScene.strings import _
 from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand, workerCommand
 
@@ -19,8 +19,6 @@ from MedCLIPSAMLib.worker.request import Request
 from .enabling import enable, explain
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
-_KNOWN = ("name", "kind", "seen", "tested", "synthetic")
-"""Facts about a model that are known without the machine where it runs."""
 
 
 class ModelsSection:
@@ -32,7 +30,7 @@ class ModelsSection:
         self._client = WorkerClient(self._transport, self._receive)
         self._listing: Request | None = None
         self._download: Request | None = None
-        self._asked = False
+        self._listedFolder: str | None = None
         self._states: list[dict] = []
         self._boxes = {"clip": ui.clipBox, "sam": ui.samBox}
         for model in MODELS:
@@ -40,8 +38,6 @@ class ModelsSection:
         ui.deviceBox.addItems([_("automatic"), "CUDA", "MPS", "CPU"])
         ui.deviceBox.setCurrentIndex(DEVICES.index(self._device()))
         ui.deviceBox.connect("currentIndexChanged(int)", lambda index: panel.machine.set("Device", DEVICES[index]))
-        ui.modelsFolderEdit.currentPath = panel.machine.get("ModelsFolder")
-        ui.modelsFolderEdit.connect("currentPathChanged(QString)", self._folderChanged)
         ui.remoteEdit.text = panel.machine.get("WorkerCommand")
         ui.remoteEdit.connect("editingFinished()", self._commandChanged)
         table = ui.modelsTable
@@ -64,46 +60,39 @@ class ModelsSection:
 
     def models(self) -> tuple[str, str, str, str | None]:
         """Return (clip, sam, device, folder of models) for the next run."""
-        machine, parameters = self._panel.machine, self._panel.parameters
-        return parameters.clip, parameters.sam, self._device(), machine.get("ModelsFolder") or None
+        parameters = self._panel.parameters
+        return parameters.clip, parameters.sam, self._device(), self._panel.paths.get("modelsFolder") or None
 
     def warning(self, volumeNode) -> str:
-        """Return why the chosen models should not be used on a volume; empty when there is no reason.
-
-        There is a warning of models that were trained on phantoms only, on every volume but the module's samples.
-        """
-        if volumeNode is None or isSample(volumeNode):
-            return ""
-        synthetic = [state["name"] for state in self._chosenStates() if state.get("synthetic")]
-        if not synthetic:
-            return ""
-        return _(
-            "The demo models have seen synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
-            "others under Models and device."
-        ).format(volume=volumeNode.GetName())
+        """Return why the chosen models should not be used on a volume; empty when there is no reason."""
+        return modelFacts.syntheticWarning(volumeNode, self._chosenStates())
 
     def explain(self, error: MedCLIPSAMError) -> str:
-        """Return the text of an error for the user; a missing model is downloaded by a button, not by a command."""
-        if isinstance(error, ModelError) and "models download" in error.remedy:
+        """Return the text of an error for the user; a missing model is got by buttons, not by a command."""
+        if not isinstance(error, ModelError):
+            return str(error)
+        if "models download" in error.remedy:
             remedy = _("Choose it in the table under Models and device and press Download, or name a folder of models.")
-            return f"{error.problem} {remedy}"
-        return str(error)
+        elif "--models-dir" in error.remedy:
+            remedy = _("Under Models and device name a folder of models that holds it.")
+        else:
+            return str(error)
+        return f"{error.problem} {remedy}"
 
     def update(self) -> None:
         """Enable the possible actions, and show what the chosen models were trained on."""
         ui, chosen = self._panel.ui, self._selected()
-        loading = self._download is not None
         offered = chosen is not None and not chosen["usable"] and chosen.get("downloadable", True)
         reason = (
             _("A download is running.")
-            if loading
+            if self.loading
             else ""
             if offered
             else _("Choose a model in the table that is not there yet.")
         )
         enable(ui.downloadButton, reason)
-        enable(ui.cancelDownloadButton, "" if loading else _("No download is running."))
-        ui.downloadBar.setVisible(loading)
+        enable(ui.cancelDownloadButton, "" if self.loading else _("No download is running."))
+        ui.downloadBar.setVisible(self.loading)
         parameters = self._panel.parameters
         if parameters is not None:
             self._offer("clip", [parameters.clip])
@@ -116,10 +105,21 @@ class ModelsSection:
     def refresh(self) -> None:
         """Request the models and devices of the worker's machine."""
         self._panel.ui.modelsLabel.text = _("Looking for models...")
+        folder = self._listedFolder = self._panel.paths.get("modelsFolder")
         try:
-            self._listing = self._client.models(self._panel.machine.get("ModelsFolder") or None)
+            self._listing = self._client.models(folder or None)
         except MedCLIPSAMError as error:
-            self._panel.ui.modelsLabel.text = str(error)
+            self._panel.ui.modelsLabel.text = self.explain(error)
+
+    def endWorkers(self) -> None:
+        """End all workers that have no long run to finish, with this section's; the next request starts another."""
+        self._panel.operations.endWorkers()
+        self._client.shutdown()
+
+    @property
+    def loading(self) -> bool:
+        """Whether a download is not finished."""
+        return self._download is not None
 
     def close(self) -> None:
         """End the section's worker, and wait for its end."""
@@ -132,8 +132,7 @@ class ModelsSection:
         return device if device in DEVICES else "auto"
 
     def _opened(self, collapsed: bool) -> None:
-        if not collapsed and not self._asked:
-            self._asked = True
+        if not collapsed and self._listedFolder != self._panel.paths.get("modelsFolder"):
             self.refresh()
 
     def _startDownload(self) -> None:
@@ -143,11 +142,11 @@ class ModelsSection:
         try:
             self._download = self._client.download(chosen["name"], chosen["kind"])
         except MedCLIPSAMError as error:
-            self._panel.ui.modelsLabel.text = str(error)
+            self._panel.ui.modelsLabel.text = self.explain(error)
             return
         self._panel.ui.downloadBar.value = 0
         self._panel.ui.modelsLabel.text = _("Downloading '{name}'...").format(name=chosen["name"])
-        self.update()
+        self._panel.update()
 
     def _cancelDownload(self) -> None:
         if self._download is not None:
@@ -162,18 +161,18 @@ class ModelsSection:
             label.text = _("Downloading '{file}'...").format(file=message.fields["file"])
         elif request is self._download:
             self._download = None
-            self.update()
+            self._panel.update()
             if request.error is None:
                 self.refresh()
             elif isinstance(request.error, Cancelled):
                 label.text = _("Cancelled; the next download goes on where this one stopped.")
             else:
-                label.text = str(request.error)
+                label.text = self.explain(request.error)
         elif request is self._listing and request.done:
             if request.error is None:
                 self._show(message.fields)
             else:
-                label.text = str(request.error)
+                label.text = self.explain(request.error)
 
     def _show(self, fields) -> None:
         ui, table = self._panel.ui, self._panel.ui.modelsTable
@@ -216,10 +215,7 @@ class ModelsSection:
         """Return the facts about the chosen models: from the machine where they run, else from the catalogue."""
         parameters = self._panel.parameters
         known = {("clip", parameters.clip), ("sam", parameters.sam)}
-        states: dict[tuple[str, str], dict] = {
-            (model.kind, model.name): {name: getattr(model, name) for name in _KNOWN} for model in MODELS
-        }
-        states |= {(state["kind"], state["name"]): state for state in self._states}
+        states = modelFacts.catalogueFacts() | {(state["kind"], state["name"]): state for state in self._states}
         return [states[key] for key in sorted(known) if key in states]
 
     def _selected(self) -> dict | None:
@@ -227,19 +223,17 @@ class ModelsSection:
         row = self._panel.ui.modelsTable.currentRow()
         return self._states[row] if 0 <= row < len(self._states) else None
 
-    def _folderChanged(self, path: str) -> None:
-        self._panel.machine.set("ModelsFolder", path)
-        self._asked = False
-
     def _commandChanged(self) -> None:
         command = self._panel.ui.remoteEdit.text.strip()
         if command == self._panel.machine.get("WorkerCommand"):
             return
         self._panel.machine.set("WorkerCommand", command)
-        self._panel.session.cancel()
-        self._panel.session.client.shutdown()  # the next request starts the new one
-        self._client.shutdown()
-        self._asked = False
+        self.endWorkers()
+        self._listedFolder = None
+        text = _("The next run starts the worker by this command; Refresh lists the models there.")
+        if any(task.running for task in self._panel.operations.longRuns):
+            text += " " + _("What is running goes on where it was started: Stop ends it.")
+        self._panel.ui.modelsLabel.text = text
 
 
 def _experience(state: Mapping[str, Any]) -> str:

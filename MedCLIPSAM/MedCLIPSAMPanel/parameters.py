@@ -65,22 +65,17 @@ class MethodSettings:
 class ExportSettings:
     """Settings of an export of pseudo-labels."""
 
-    inputs: str = ""
-    out: str = ""
     format: ExportFormat = ExportFormat.NNUNET
     minScore: Annotated[float, WithinRange(0, 1)] = 0.0
     minExpectedDsc: Annotated[float, WithinRange(0, 1)] = 0.0
     keepEmpty: bool = False
     anonymous: bool = False
-    key: str = ""
 
 
 @parameterPack
 class ReviewSettings:
     """Settings of the review of predictions."""
 
-    folder: str = ""
-    dataset: str = ""
     showUncertainty: bool = True
 
 
@@ -88,8 +83,6 @@ class ReviewSettings:
 class FineTuneSettings:
     """Settings of a fine-tuning. A chunk of 0 takes what fits, a LoRA rank of 0 trains the weights themselves."""
 
-    captions: str = ""
-    images: str = ""
     name: str = ""
     loss: Loss = Loss.DHN_NCE
     epochs: Annotated[int, WithinRange(1, 1000)] = 32

@@ -44,6 +44,8 @@ class PromptSection:
         """Return why nothing can be segmented now; empty when it can."""
         if busy := self._panel.whyBusy():
             return busy
+        if lacking := self._panel.installation.whyLacking():
+            return lacking
         if self._panel.parameters.inputVolume is None:
             return _("Choose an input volume first, or load one from Sample Data.")
         if not self.prompts():
@@ -59,8 +61,9 @@ class PromptSection:
         warning = self._panel.installation.warning() or self._panel.models.warning(self._panel.parameters.inputVolume)
         ui.warningLabel.text = warning
         ui.warningLabel.setVisible(bool(warning))
-        if not busy and reason != self._shownReason:
-            ui.statusLabel.text = self._shownReason = reason
+        shown = "" if reason == warning else reason
+        if not busy and shown != self._shownReason:
+            ui.statusLabel.text = self._shownReason = shown
 
     def segment(self) -> None:
         """Start to segment the prompts of the panel."""

@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 from MedCLIPSAMScene import overlay
 from MedCLIPSAMScene.reviewOperation import OpenCase, ReviewCase
-from MedCLIPSAMScene.strings import _
+from MedCLIPSAMScene.strings import _, counted
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 from MedCLIPSAMLib.nnunet.ranking import dataset_of, is_beside
@@ -23,7 +23,7 @@ class ReviewSection:
     """The section of review."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui = panel, panel.ui
+        self._panel, self._paths, ui = panel, panel.paths, panel.ui
         self._shownReason = ""
         self._review = panel.operations.review
         self._cases: list[ReviewCase] = []
@@ -52,7 +52,8 @@ class ReviewSection:
     def update(self) -> None:
         """Enable the possible actions, and show or hide the map of the uncertainty."""
         ui, parameters = self._panel.ui, self._panel.parameters
-        reason = "" if parameters.review.folder else _("Choose the folder of predictions first.")
+        partial = self._paths.whyPartial("reviewFolder", "reviewDataset")
+        reason = partial if self._paths.get("reviewFolder") else _("Choose the folder of predictions first.")
         enable(ui.listReviewButton, reason)
         self._shownReason = sayWhyNot(ui.reviewLabel, self._shownReason, reason)
         ui.reviewTargetLabel.text = self._describeTarget()
@@ -74,7 +75,7 @@ class ReviewSection:
 
     def _describeTarget(self) -> str:
         """Say which dataset corrections go into; empty before predictions are listed."""
-        folder, target = self._panel.parameters.review.folder, self._target()
+        folder, target = self._paths.local("reviewFolder"), self._target()
         if self._opened is None and (not folder or folder != self._listed):
             return ""
         if target is None:
@@ -83,7 +84,7 @@ class ReviewSection:
 
     def _target(self) -> Path | None:
         """Return the dataset of the field, else that of the opened case, else the one that the predictions name."""
-        if chosen := self._panel.parameters.review.dataset:
+        if chosen := self._paths.local("reviewDataset"):
             return Path(chosen)
         return self._opened.dataset if self._opened else self._named
 
@@ -95,13 +96,16 @@ class ReviewSection:
         self.update()
 
     def _list(self) -> None:
-        parameters, ui = self._panel.parameters, self._panel.ui
-        self._named = dataset_of(Path(parameters.review.folder))
-        self._cases = self._review.cases(parameters.review.folder, parameters.review.dataset)
-        self._listed = parameters.review.folder
+        folder = self._paths.local("reviewFolder")
+        self._named = dataset_of(Path(folder))
+        self._cases = self._review.cases(folder, self._paths.local("reviewDataset"))
+        self._listed = folder
         self._fill()
-        ui.reviewLabel.text = _("{count} cases, {trusted} of them trusted. The least sure come first.").format(
-            count=len(self._cases), trusted=sum(case.trusted for case in self._cases)
+        self._panel.ui.reviewLabel.text = counted(
+            len(self._cases),
+            _("One case, {trusted} trusted."),
+            _("{count} cases, {trusted} of them trusted. The least sure come first."),
+            trusted=sum(case.trusted for case in self._cases),
         )
 
     def _fill(self) -> None:
@@ -137,7 +141,7 @@ class ReviewSection:
 
     def _open(self, case: str) -> None:
         panel, parameters = self._panel, self._panel.parameters
-        opened = self._review.open(parameters.review.folder, case, parameters.review.dataset)
+        opened = self._review.open(self._paths.local("reviewFolder"), case, self._paths.local("reviewDataset"))
         kept = self._leave()
         self._opened, self._before, self._shownState = opened, self._review.masks(opened), None
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
@@ -189,8 +193,7 @@ class ReviewSection:
     def _mayWriteInto(self, dataset: Path, predictions: Path) -> bool:
         """Ask, once, whether to write into a dataset that is not beside the predictions.
 
-        The predictions, or the scene that holds the field's text, may be somebody else's and name any dataset of this
-        machine.
+        The predictions may be somebody else's, and name any dataset of this machine.
         """
         if is_beside(dataset, predictions) or (predictions, dataset) in self._agreed:
             return True

@@ -13,7 +13,7 @@ from .sequences import Item, itemOf
 from .session import Session
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
-from .strings import _
+from .strings import _, counted
 
 Answers = dict[str, dict[int, SliceAnswer]]
 """Prompt -> slice number -> answer."""
@@ -66,16 +66,14 @@ class Found:
             why = _("The slices that show it are locked: the segment '{name}' stays as it was.")
             return [(why if found else _("The segment '{name}' stays as it was.")).format(name=name)]
         sentences = []
-        if lockedCount == 1:
-            sentences.append(_("1 slice is locked and stays as it was."))
-        elif lockedCount:
-            sentences.append(_("{count} slices are locked and stay as they were.").format(count=lockedCount))
+        if lockedCount:
+            one = _("One slice is locked and stays as it was.")
+            sentences.append(counted(lockedCount, one, _("{count} slices are locked and stay as they were.")))
         correctedCount = protect.countCorrected(segmentationNode, segmentId, masks)
-        if correctedCount == 1:
-            sentences.append(_("1 slice that you had corrected was replaced: Undo brings it back, a lock keeps it."))
-        elif correctedCount:
-            text = _("{count} slices that you had corrected were replaced: Undo brings them back, locks keep them.")
-            sentences.append(text.format(count=correctedCount))
+        if correctedCount:
+            one = _("One slice that you had corrected was replaced: Undo brings it back, a lock keeps it.")
+            many = _("{count} slices that you had corrected were replaced: Undo brings them back, locks keep them.")
+            sentences.append(counted(correctedCount, one, many))
         return sentences
 
     def promptResult(self, prompt: str, segmentId: str | None, remarks: Sequence[str] = ()) -> PromptResult:

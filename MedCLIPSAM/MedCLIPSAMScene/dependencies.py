@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +90,20 @@ def check(version: Callable[[str], str] = metadata.version) -> list[Dependency]:
 def missing() -> list[Dependency]:
     """List the packages to install before the models can run."""
     return [dependency for dependency in check() if dependency.state != "ok"]
+
+
+def warning(lacking: Sequence[Dependency], ownCommand: str = "") -> str:
+    """Return a sentence on packages that the next run needs and lacks; empty when all are installed.
+
+    Args:
+        lacking: as `missing` lists them.
+        ownCommand: that of the worker, which may run on another machine; see `transport.workerCommand`.
+    """
+    if not lacking or ownCommand:
+        return ""
+    return _(
+        "The models cannot run yet: {names} must be installed first, under Installation in the module MedCLIPSAM."
+    ).format(names=", ".join(dependency.name for dependency in lacking))
 
 
 def report() -> str:

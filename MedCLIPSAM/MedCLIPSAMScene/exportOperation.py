@@ -9,7 +9,7 @@ from typing import Any
 from MedCLIPSAMLib.choices import DEFAULT_MODEL, DEFAULT_SAM
 
 from .longRun import LongRun
-from .requestedSlices import promptList
+from .requestedSlices import checkPrompts
 from .waiting import Finished
 
 
@@ -73,9 +73,12 @@ class ExportOperation:
             finished: called once: the result, or why there is none.
 
         Raises:
-            InputError, WorkerError: see `LongRun.start`. PromptError: prompts that are no texts.
+            PromptError: a prompt given twice. InputError, WorkerError: see `LongRun.start`.
         """
-        named = dict(prompts) if isinstance(prompts, Mapping) else {prompt: prompt for prompt in promptList(prompts)}
+        if isinstance(prompts, Mapping):
+            named = dict(prompts)
+        else:  # none where the table has them
+            named = {prompt: prompt for prompt in checkPrompts(prompts)} if prompts else {}
         clip, sam, device, folder = models
         ask = lambda: self.task.client.export(
             inputs, named, out, export, settings, negative, clip, sam, device, folder, retry, anonymous

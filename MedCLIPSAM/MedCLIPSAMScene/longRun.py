@@ -33,6 +33,7 @@ class LongRun:
         self.onNotice: Callable[[str], None] = lambda text: None
         self._transport, self._readResult = transport, readResult
         self._request: Request | None = None
+        self._outdated = False
         self._finished: Finished = lambda result, error: None
 
     @property
@@ -49,6 +50,8 @@ class LongRun:
         if self.running:
             raise InputError(_("Another run is not finished."), _("Wait for it, or stop it."))
         requireIdle()
+        if self._outdated:
+            self.endWorker()
         self._finished = finished
         self._request = ask()
 
@@ -64,6 +67,12 @@ class LongRun:
         """Stop; finished work is kept, and the same run resumes from there."""
         if self._request is not None:
             self.client.cancel(self._request)
+
+    def endWorker(self) -> None:
+        """End the worker, so that the next run starts another one; a run goes on to its end first."""
+        self._outdated = self.running
+        if not self.running:
+            self.client.shutdown()
 
     def close(self) -> None:
         """End the worker and wait for its end."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from . import segments
 from .exportOperation import ExportOperation
 from .fineTuneOperation import FineTuneOperation
+from .longRun import LongRun
 from .propagateOperation import PropagateOperation
 from .refineOperation import RefineOperation
 from .reviewOperation import ReviewOperation
@@ -37,7 +38,23 @@ class Operations:
         self.session.change(segmentationNode, lambda: added.append(segments.addSegment(segmentationNode, name)))
         return added[0]
 
+    @property
+    def longRuns(self) -> tuple[LongRun, ...]:
+        """The runs of minutes to days: the export and the fine-tuning."""
+        return self.export.task, self.fineTune.task
+
+    def endWorkers(self) -> None:
+        """End the workers, so that what follows starts others: by another command, or with other packages.
+
+        A running prompt is cancelled. An export or a fine-tuning goes on where it was started, to its end.
+        """
+        self.session.cancel()
+        self.session.client.shutdown()
+        for task in self.longRuns:
+            task.endWorker()
+
     def close(self) -> None:
         """End the workers and wait for their end."""
-        for part in (self.session, self.export.task, self.fineTune.task):
-            part.close()
+        self.session.close()
+        for task in self.longRuns:
+            task.close()

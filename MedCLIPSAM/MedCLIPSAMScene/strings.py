@@ -13,4 +13,9 @@ except ImportError:  # slicer-core
         return text
 
 
-__all__ = ["_", "translate"]
+def counted(count: int, one: str, more: str, **named: object) -> str:
+    """Fill a translated text of one thing, or that of several or none with "{count}"."""
+    return (one if count == 1 else more).format(count=count, **named)
+
+
+__all__ = ["_", "counted", "translate"]

@@ -44,7 +44,7 @@ def workerCommand(ownCommand: str = "") -> WorkerCommand:
     own = ownCommand.strip()
     if own:
         try:
-            words = shlex.split(own, posix=os.name == "posix")
+            words = _words(own)
         except ValueError as error:
             raise InputError(
                 _("The command of the worker cannot be read: {error}.").format(error=error),
@@ -53,6 +53,15 @@ def workerCommand(ownCommand: str = "") -> WorkerCommand:
         return WorkerCommand(words, slicer.util.startupEnvironment())
     python = shutil.which("PythonSlicer") or sys.executable
     return WorkerCommand([python, "-m", "MedCLIPSAMLib.worker"], dict(os.environ))
+
+
+def _words(command: str) -> list[str]:
+    """Divide a command as the shell of this machine does; Windows has backslashes in paths, and one quotation mark."""
+    if os.name == "posix":
+        return shlex.split(command)
+    words = shlex.shlex(command, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.commenters, words.escape, words.quotes = True, "", "", '"'
+    return list(words)
 
 
 class QProcessTransport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .sequences import Item
-from .strings import _
+from .strings import _, counted
 
 SQUARE_DEGREES = 0.1
 """Maximum deviation of voxel axes from right angles without a note."""
@@ -73,8 +73,10 @@ class VolumeNotes:
             )
         if self._notFinite:
             notes.append(
-                _("{count} voxels of these slices are NaN or infinite: the models saw black or white there.").format(
-                    count=self._notFinite
+                counted(
+                    self._notFinite,
+                    _("One voxel of these slices is NaN or infinite: the models saw black or white there."),
+                    _("{count} voxels of these slices are NaN or infinite: the models saw black or white there."),
                 )
             )
         if self._count and self._constant == self._count:

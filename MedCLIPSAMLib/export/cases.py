@@ -36,7 +36,9 @@ DICOM_SUFFIXES = (".dcm", ".ima")
 SEGMENTATION = ".seg.nrrd"
 OF_MACOS = "._"
 """Beginning of the names of files in which macOS keeps what other disks cannot hold of a file."""
-PATTERNS = "Change the patterns: '*.JPG' does not fit 'a.jpg', and '*/a.jpg' no image of the folder itself."
+PATTERNS = (
+    "Change what they take and leave out: '*.JPG' does not fit 'a.jpg', nor '*/a.jpg' an image in the folder itself."
+)
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -133,12 +135,12 @@ def find_cases(
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
         cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
         if not cases:
-            raise InputError(f"No image of '{inputs}' fits --include and --exclude.", PATTERNS)
+            raise InputError(f"No image of '{inputs}' fits the patterns.", PATTERNS)
         return cases
     if not inputs.exists():
         raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv) or an image.")
     if not prompts:
-        raise InputError("No prompts were given.", "Name them by -p, or a file of them by --prompts.")
+        raise InputError("No prompts were given.", "Say what to segment in every image, or name a file of prompts.")
     if inputs.is_file():
         (name,), (former,) = case_names([Path(inputs.name)]), _ascii_names([Path(inputs.name)])
         return [Case(name, inputs, dict(prompts), negative, series, phase, former=former)]
@@ -193,9 +195,7 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
     taken = [path for path in found if choice.takes(path[0])]
     if not taken:
         if found:
-            raise InputError(
-                f"None of the {counted(len(found), 'image')} in '{folder}' fits --include and --exclude.", PATTERNS
-            )
+            raise InputError(f"None of the {counted(len(found), 'image')} in '{folder}' fits the patterns.", PATTERNS)
         which = f" of the DICOM series '{choice.series}'" if choice.series else ""
         raise InputError(f"'{folder}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
     return taken
@@ -292,7 +292,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")
         own = {row.get("label") or row["prompt"]: row["prompt"]} if row.get("prompt") else dict(prompts or {})
         if not own:
-            raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all by -p.")
+            raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all images.")
         key = row.get("case") or row["image"]
         _, known, _ = requested.setdefault(key, (image, {}, row.get("negative") or negative))
         if requested[key][0] != image or known.keys() & own.keys():

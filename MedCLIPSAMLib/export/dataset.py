@@ -79,7 +79,7 @@ def check_slices(form: str, cases: Sequence[Case], min_expected_dsc: float = 0.0
         if count is not None and count > 1:
             raise InputError(
                 f"'{case.name}' has {count} slices, which no PNG holds.",
-                "Export as nii.gz, or leave volumes out by --include and --exclude.",
+                "Export as nii.gz, or leave volumes out.",
             )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 from ..volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
@@ -50,7 +50,7 @@ def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]
         import highdicom
     except ImportError as error:
         raise InputError(
-            f"DICOM SEG needs packages that are not installed: {error.name}.", "pip install 'medclipsam[dicom]'"
+            f"DICOM SEG needs packages that are not installed: {error.name}.", how_to_install("highdicom")
         ) from error
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
@@ -78,7 +78,11 @@ def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         # highdicom knows the classes of the standard, and looks what they hold up by them.
         is_class = isinstance(error, KeyError) and error.args[:1] == (slices[0].SOPClassUID,)
-        reason = f"its class of objects, {slices[0].SOPClassUID}, is none that highdicom knows" if is_class else error
+        reason = (
+            f"its class of objects, {slices[0].SOPClassUID}, is none that highdicom knows"
+            if is_class
+            else str(error).rstrip(".")
+        )
         raise InputError(f"No DICOM SEG can be made for '{volume.path}': {reason}.", "Use another format.") from error
 
 
@@ -134,7 +138,7 @@ def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
         raise InputError(
             f"{len(refused)} of {len(cases)} images are no DICOM files of a slice with its position, "
             f"as DICOM SEG needs them: {names}{more}.",
-            "Leave them out by --exclude, or export all as seg.nrrd.",
+            "Leave them out, or export all as seg.nrrd.",
         )
 
 
@@ -156,7 +160,7 @@ def check_installed() -> None:
         InputError: it is not installed.
     """
     if find_spec("highdicom") is None:
-        raise InputError("DICOM SEG needs the package highdicom.", "pip install 'medclipsam[dicom]'")
+        raise InputError("DICOM SEG needs the package highdicom.", how_to_install("highdicom"))
 
 
 def check_dicom_seg(volume: Volume) -> None:

@@ -91,6 +91,6 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
         except ValueError as error:
             raise InputError(
                 f"Line {number} of '{folder / MANIFEST}' cannot be used: {error}.",
-                "Use the file as medclipsam wrote it.",
+                "Use the file as the export wrote it.",
             ) from error
     return records

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..choices import TrainingPrecision
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from .settings import FineTuneSettings
 
@@ -29,7 +29,7 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
     except ImportError as error:
         raise InputError(
             f"Fine-tuning needs packages that are not installed: {error.name or error}.",
-            "pip install 'medclipsam[finetune]'",
+            how_to_install(error.name or "lightning-fabric"),
         ) from error
     from lightning_fabric.plugins.environments import TorchElasticEnvironment
 

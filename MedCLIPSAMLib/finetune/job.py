@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer
 
 from ..counted import counted
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, how_to_install
 from ..files.atomic import atomic_path
 from ..models.clip import load_tokenizer, unknown_words
 from ..models.device import resolve_device
@@ -172,7 +172,7 @@ def _expand(pattern: str) -> list[Path]:
         from .shards import expand_shards
     except ImportError as error:
         raise InputError(
-            f"Shards need a package that is not installed: {error.name}.", "pip install 'medclipsam[finetune]'"
+            f"Shards need a package that is not installed: {error.name}.", how_to_install("webdataset")
         ) from error
     return expand_shards(pattern)
 

@@ -61,7 +61,7 @@ def require_predictor(
         InputError: naming them. ModelError: an unknown, absent or damaged text-image model.
     """
     predictor = read_predictor(find_model_folder(find(model, "clip", models_dir), models_dir))
-    remedy = "Choose masks by their score instead, or fit a predictor: medclipsam benchmark expected-dsc --fit."
+    remedy = "Choose masks by their score instead, or fit a predictor by the benchmark expected-dsc."
     if predictor is None or predictor.sam != sam:
         raise InputError(f"Expected models whose DSC is predicted, got '{model}' with '{sam}'.", remedy)
     if changed := _differing(predictor, settings):

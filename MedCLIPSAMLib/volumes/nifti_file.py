@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, how_to_install
 from MedCLIPSAMLib.volumes.volume import stem
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def load_nibabel() -> Any:
     except ImportError as error:
         raise InputError(
             f"NIfTI files need a package that is not installed: {error.name}.",
-            "In 3D Slicer press Install under Installation, elsewhere run: pip install nibabel",
+            how_to_install("nibabel"),
         ) from error
     return nibabel
 

@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, how_to_install
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
 from MedCLIPSAMLib.volumes.itk_read import itk_image
 from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY, SECONDARY_NOTE, check_axes
@@ -165,7 +165,7 @@ def _load_tifffile() -> Any:
 def _lacks(package: str) -> InputError:
     return InputError(
         f"This kind of TIFF needs a package that is not installed: {package}.",
-        f"Run: pip install {package} (in 3D Slicer in the Python console: slicer.util.pip_install('{package}')).",
+        how_to_install(package),
     )
 
 

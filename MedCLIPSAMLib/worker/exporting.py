@@ -12,7 +12,7 @@ from ..segmentation.expected_dsc import require_predictor
 from ..segmentation.segmenter import load_segmenter
 from ..segmentation.settings import default_settings
 from ..validated import with_changes
-from .fields import models_folder, settings_of, text_of
+from .fields import models_folder, path_of, settings_of, text_of
 from .protocol import Message
 from .reply import Answer, Reply, run_context
 
@@ -27,17 +27,17 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     from ..export.manifest import read_records
     from ..export.remarks import copies, unlike
 
-    text = lambda name: text_of(message, name, "")
-    if not text("inputs") or not text("out"):
+    text, path = (lambda name: text_of(message, name, "")), (lambda name: path_of(message, name))
+    if not path("inputs") or not path("out"):
         raise InputError("No inputs or no folder for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
     export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
-    cases = find_cases(Path(text("inputs")), prompts, negative=text("negative") or None)
+    cases = find_cases(Path(path("inputs")), prompts, negative=text("negative") or None)
     wanted = sorted({prompt for case in cases for prompt in case.prompts.values()})
     models_dir = models_folder(message)
     clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
-    settings, out = settings_of(message, default_settings(clip, models_dir)), Path(text("out"))
-    key = CaseKey(Path(text("anonymous"))) if text("anonymous") else None
+    settings, out = settings_of(message, default_settings(clip, models_dir)), Path(path("out"))
+    key = CaseKey(Path(path("anonymous"))) if path("anonymous") else None
     check_request(cases, out, export_settings, key)
     if export_settings.min_expected_dsc:
         require_predictor(clip, sam, settings, wanted, models_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,9 +28,14 @@ def text_of(message: Message, name: str, default: str | None = None) -> str:
     return value
 
 
+def path_of(message: Message, name: str) -> str:
+    """Read a path of this machine, with the home folder in place of "~"; empty where it is absent."""
+    return os.path.expanduser(text_of(message, name, ""))
+
+
 def models_folder(message: Message) -> Path | None:
     """Read the folder of models; None where no other than the user's is named."""
-    return Path(text_of(message, "models_dir")) if message.fields.get("models_dir") else None
+    return Path(path_of(message, "models_dir")) if message.fields.get("models_dir") else None
 
 
 def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:

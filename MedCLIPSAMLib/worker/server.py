@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import Cancelled, InputError, MedCLIPSAMError, from_system
+from ..errors import Cancelled, InputError, MedCLIPSAMError, from_import, from_system
 from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .reply import Answer
@@ -76,7 +76,11 @@ class Server:
                 self.answer(message.id, "result", *result)
                 log.info("request %d: %s done in %.2f s", message.id, message.type, time.perf_counter() - started)
             except Exception as failure:
-                error = from_system(failure) if isinstance(failure, OSError) else failure
+                error: Exception = failure
+                if isinstance(failure, OSError):
+                    error = from_system(failure)
+                elif isinstance(failure, ModuleNotFoundError):
+                    error = from_import(failure)
                 if isinstance(error, Cancelled):
                     log.info("request %d: %s cancelled", message.id, message.type)
                 elif isinstance(error, MedCLIPSAMError):

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InputError
 from ..models.trained import check_name, trained_folder
 from ..validated import with_changes
-from .fields import models_folder, text_of
+from .fields import models_folder, path_of, text_of
 from .protocol import Message
 from .reply import Answer, Reply, run_context
 
@@ -19,16 +19,16 @@ def fine_tune_model(message: Message, reply: Reply) -> Answer:
     from ..finetune.settings import FineTuneSettings
 
     settings = with_changes(FineTuneSettings(), message.fields.get("settings") or {})
-    text = lambda name: text_of(message, name, "")
+    text, path = (lambda name: text_of(message, name, "")), (lambda name: path_of(message, name))
     name = text("name")
     check_name(name)
-    if not text("captions"):
+    if not path("captions"):
         raise InputError("No table of captions was given.", "Choose a CSV or JSON lines file.")
     data = CaptionData(
-        text("captions"), Path(text("images")) if text("images") else None, validation=text("validation") or None
+        path("captions"), Path(path("images")) if path("images") else None, validation=path("validation") or None
     )
     models_dir = models_folder(message)
-    out = Path(text("out")) if text("out") else trained_folder().parent / "runs" / name
+    out = Path(path("out")) if path("out") else trained_folder().parent / "runs" / name
 
     replace = bool(message.fields.get("replace"))
     context, device = run_context(reply, "training"), text("device") or "auto"

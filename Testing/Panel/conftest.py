@@ -82,6 +82,7 @@ def widget() -> Iterator[object]:
 @pytest.fixture
 def panel(scene: object, widget: object) -> Iterator[object]:
     """The panel, shown, on the empty scene and with its defaults."""
+    import ctk
     import slicer
 
     slicer.util.selectModule("MedCLIPSAM")
@@ -89,6 +90,12 @@ def panel(scene: object, widget: object) -> Iterator[object]:
         setattr(widget.parameters, name, widget.parameters.default(name).value)
     widget.machine.set("Device", "cpu")
     widget.machine.set("WorkerCommand", "")
+    for edit in vars(widget.ui).values():
+        if type(edit) is ctk.ctkPathLineEdit:
+            edit.currentPath = ""
+    for label in (widget.ui.exportLabel, widget.ui.fineTuneLabel, widget.ui.reviewLabel):
+        label.text = ""  # how the last run ended
+    widget.update()
     standin.messages.clear()
     yield widget
     widget.ui.cancelButton.click()

@@ -197,3 +197,24 @@ def test_two_editors_do_not_disturb_each_other(editor, panel, phantom) -> None:
     assert mask_of(node, "Segment_1", volume).any() and not mask_of(other, "Segment_1", volume).any()
     second.setMRMLSegmentEditorNode(None)
     second.deleteLater()
+
+
+def test_what_hinders_a_run_is_said_without_the_panel(editor, panel, phantom, monkeypatch) -> None:
+    """The effect is used before the module was opened; the models of the scene are the demo models."""
+    from MedCLIPSAMScene import dependencies
+
+    monkeypatch.delattr(slicer.modules, "MedCLIPSAMWidget")
+    _, effect = edit(editor, head(phantom))
+    assert "synthetic phantoms only" in effect.warningLabel.text
+    panel.parameters.clip = panel.parameters.sam = "biomedclip"
+    editor.setActiveEffectByName("")
+    editor.setActiveEffectByName(NAME)
+    assert effect.warningLabel.text == ""
+    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
+    monkeypatch.setattr(dependencies, "missing", lambda: [torch])
+    editor.setActiveEffectByName("")
+    editor.setActiveEffectByName(NAME)
+    assert "torch must be installed first, under Installation in the module" in effect.warningLabel.text
+    panel.machine.set("WorkerCommand", "ssh gpuhost python -m MedCLIPSAMLib.worker")
+    effect.promptEdit.setText("brain")
+    assert effect.warningLabel.text == ""

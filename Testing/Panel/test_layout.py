@@ -42,3 +42,20 @@ def test_long_texts_are_shown_whole(panel, width: int, tmp_path: Path) -> None:
             label.text = ""
         ui.segmentEditor.setVisible(True)
         panel.results.clear()
+
+
+def test_every_widget_has_a_name_for_screen_readers_and_every_button_says_what_it_does(panel) -> None:
+    """A label is a name where it is the widget's buddy; a button is named by its text."""
+    widgets = {name: standin.unwrap(widget) for name, widget in vars(panel.ui).items()}
+    named = {label.buddy() for label in widgets.values() if isinstance(label, QtWidgets.QLabel)}
+    texts = QtWidgets.QLabel, QtWidgets.QAbstractButton
+    ours = {
+        name: widget
+        for name, widget in widgets.items()
+        if not isinstance(widget, texts) and name not in ("segmentEditor", "hintFrame")  # Slicer's own, and a frame
+    }
+    assert len(ours) > 40
+    assert [name for name, widget in ours.items() if widget not in named and not widget.accessibleName()] == []
+    buttons = {name: widget for name, widget in widgets.items() if isinstance(widget, QtWidgets.QAbstractButton)}
+    silent = [name for name, button in buttons.items() if not button.toolTip() and "Collapsible" not in name]
+    assert len(buttons) > 30 and silent == []

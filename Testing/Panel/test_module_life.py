@@ -142,7 +142,7 @@ def test_scripts_and_long_runs_are_refused_while_packages_are_installed(panel, p
     ui.inputVolumeSelector.setCurrentNode(volume)
     ui.promptEdit.setPlainText("brain tumor")
     ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path), str(tmp_path / "made")
-    panel.parameters.fineTune.captions, panel.parameters.fineTune.name = "captions.csv", "mine"
+    ui.fineTuneCaptionsEdit.currentPath, ui.fineTuneNameEdit.text = str(tmp_path / "captions.csv"), "mine"
     ui.checkButton.click()
     runs = (
         lambda: operations.segment.start(volume, ["brain tumor"]),

@@ -7,7 +7,7 @@ import slicer
 import slicer.util
 import standin
 from heads import PROMPT, add_volume, idle, segment, show
-from MedCLIPSAMScene import segments
+from MedCLIPSAMScene import protect, segments
 
 from MedCLIPSAMLib.worker.protocol import Message
 
@@ -67,7 +67,24 @@ def test_values_that_are_no_numbers_are_counted_and_do_no_harm(panel, phantom) -
     again = slicer.util.arrayFromSegmentBinaryLabelmap(
         panel.parameters.segmentation, panel.corrections.segment(), volume
     )
+    array[1, :3, :5] = 0
+    array[1, 0, 0] = np.nan
+    slicer.util.updateVolumeFromArray(volume, array)
+    segment(panel, volume)
+    assert "One voxel of these slices is NaN or infinite" in notes(panel)
     assert 2 * (whole & again).sum() > 0.9 * (whole.sum() + again.sum())
+
+
+def test_how_many_slices_are_locked_is_said(panel, phantom) -> None:
+    volume = add_volume(phantom.image)
+    segment(panel, volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    panel.ui.extentBox.setCurrentIndex(2)
+    panel.ui.strategyBox.setCurrentIndex(2)  # each slice on its own
+    for locked, said in (({1}, "One slice is locked and stays as it was."), ({0, 1}, "2 slices are locked and stay")):
+        protect.setLocked(node, identifier, "axial", locked)
+        segment(panel, volume)
+        assert said in panel.ui.resultLabel.text
 
 
 def test_a_window_that_shows_nothing_is_said(panel, phantom) -> None:

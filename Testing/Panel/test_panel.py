@@ -230,6 +230,7 @@ def test_a_corrected_slice_is_propagated_and_a_locked_one_stays(panel) -> None:
     panel.ui.lockSliceButton.click()
     assert panel.ui.lockSliceButton.checked and set(protect.own(node, identifier, slices)) == {key, key + 1}
     panel.ui.reachBox.value = 1
+    assert panel.ui.reachBox.suffix == " slice"
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {key: truth[key] & (np.arange(128) % 2 == 0)}))
     panel.ui.propagateButton.click()
     standin.pump(lambda: idle(panel), 60)

@@ -16,12 +16,12 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
 
 
 def test_a_model_that_is_missing_is_got_by_a_button(panel, phantom, tmp_path) -> None:
-    panel.machine.set("ModelsFolder", str(tmp_path))
+    panel.ui.modelsFolderEdit.currentPath = str(tmp_path)
     panel.parameters.clip = "biomedclip"
     segment(panel, add_volume(phantom.image))
     assert "'biomedclip'" in panel.ui.statusLabel.text
     assert "press Download" in panel.ui.statusLabel.text
-    panel.machine.set("ModelsFolder", "")
+    panel.ui.modelsFolderEdit.currentPath = ""
     panel.parameters.clip = "demo"
 
 
@@ -104,7 +104,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     ui = panel.ui
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # of the worker that trains, which is not started yet
     (tmp_path / "models").mkdir()
-    panel.machine.set("ModelsFolder", str(tmp_path / "models"))
+    panel.ui.modelsFolderEdit.currentPath = str(tmp_path / "models")
     assert not ui.fineTuneButton.enabled and "captions" in ui.fineTuneButton.toolTip
     ui.fineTuneCaptionsEdit.currentPath = str(write_captions(tmp_path))
     assert not ui.fineTuneButton.enabled and "name" in ui.fineTuneButton.toolTip
@@ -148,7 +148,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     assert panel.session.client.about and "mine-2" in ui.clipBox.currentText
     assert panel.ui.statusLabel.text == "", panel.ui.statusLabel.text
     panel.parameters.clip = "demo"
-    panel.machine.set("ModelsFolder", "")
+    panel.ui.modelsFolderEdit.currentPath = ""
     ui.fineTuneCollapsibleButton.collapsed = True
 
 
@@ -197,7 +197,7 @@ def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel
     for key, said in ((out / "key.csv", "is passed on to others"), (tmp_path / "key.csv", "1 in all: ")):
         standin.answers["QFileDialog.getSaveFileName"] = str(key)
         ui.exportKeyButton.click()
-        assert panel.parameters.export.key == str(key)
+        assert ui.exportKeyEdit.currentPath == str(key)
         ui.exportButton.click()
         standin.pump(lambda: not export.running, 60)
         assert said in ui.exportLabel.text

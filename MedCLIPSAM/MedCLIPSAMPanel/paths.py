@@ -1,0 +1,55 @@
+"""The paths of the panel. They are kept in Slicer's settings: a scene is passed on, and paths may name patients."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import ctk
+from MedCLIPSAMScene.strings import _
+
+
+class MachinePaths:
+    """The path edits of the panel, by their names without "Edit", filled with what was in them before."""
+
+    def __init__(self, panel) -> None:
+        self._panel = panel
+        self._edits = {
+            name.removesuffix("Edit"): widget
+            for name, widget in vars(panel.ui).items()
+            if type(widget) is ctk.ctkPathLineEdit
+        }
+        for name, edit in self._edits.items():
+            edit.currentPath = panel.machine.get(_setting(name))
+            # An empty path, and one that does not fit the filters, is told by the second signal alone.
+            for signal in ("currentPathChanged(QString)", "validInputChanged(bool)"):
+                edit.connect(signal, lambda *_arguments, name=name: self._changed(name))
+
+    def get(self, name: str) -> str:
+        """Return a path as it is meant: without blanks and quotation marks around it, which copying may bring."""
+        path = str(self._edits[name].currentPath).strip()
+        return path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'" else path
+
+    def local(self, name: str) -> str:
+        """Return a path of this machine, with the home folder in place of "~"."""
+        path = self.get(name)
+        return str(Path(path).expanduser()) if path else ""
+
+    def set(self, name: str, path: str) -> None:
+        """Put a path into its edit."""
+        self._edits[name].currentPath = path
+
+    def whyPartial(self, *names: str) -> str:
+        """Return that one of these paths is not a whole one, which would be sought where Slicer was started."""
+        for path in map(self.get, names):
+            whole = path.startswith("~") or any(kind(path).is_absolute() for kind in (PurePosixPath, PureWindowsPath))
+            if path and not whole:
+                return _("Give the whole path of '{path}', from the root of its disk or from '~'.").format(path=path)
+        return ""
+
+    def _changed(self, name: str) -> None:
+        self._panel.machine.set(_setting(name), self.get(name))
+        self._panel.update()
+
+
+def _setting(name: str) -> str:
+    return name[0].upper() + name[1:]
