@@ -14,6 +14,7 @@ import MedCLIPSAMLib
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Testing" / "README.md"]
+PUBLIC = set(MedCLIPSAMLib.__all__) - {"__version__"}
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,8 @@ def test_the_site_takes_nothing_from_a_server(site: Path) -> None:
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     text = read(site / "api.html")
-    for name in MedCLIPSAMLib.__all__:
-        if name != "__version__":
-            assert re.search(rf'<h3 id="MedCLIPSAMLib\.[\w.]*\b{name}"', text), name
+    for name in PUBLIC:
+        assert re.search(rf'<h3 id="MedCLIPSAMLib\.[\w.]*\b{name}"', text), name
 
 
 def test_every_command_is_in_the_reference(site: Path) -> None:
@@ -58,6 +58,25 @@ def test_pages_outside_the_folder_are_linked_inside_the_site(site: Path) -> None
     assert 'href="CONTRIBUTING.html#glossary"' in read(site / "index.html")
     assert 'href="Testing/index.html"' in read(site / "index.html")
     assert (site / "Resources" / "screenshots" / "views.png").is_file()
+
+
+def test_the_reference_says_what_every_public_name_is_without_the_site() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| \w.*\w.* \|$", read(ROOT / "docs" / "api.md"), re.MULTILINE)
+    assert set(rows) == PUBLIC and len(rows) == len(PUBLIC)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_are_of_public_names(page: Path) -> None:
+    """Private modules may change without notice; the program of the worker is started by its name."""
+    text = read(page)
+    code = re.findall(r"(?s:```python\n.*?```)|^    .*$|`[^`\n]+`", text, re.MULTILINE)
+    for piece in code:
+        assert not re.search(r"(?:from|import) MedCLIPSAMLib|MedCLIPSAMLib\.[\w.]*\(", piece), piece
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        named = set(re.findall(r"\bmedclipsam\.(\w+)", block))
+        for line in re.findall(r"^from medclipsam import (.*)$", block, re.MULTILINE):
+            named |= set(re.split(r",\s*", line))
+        assert named <= PUBLIC, named - PUBLIC
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -13,10 +13,10 @@ from MedCLIPSAMLib.finetune.publish import export_model, publish
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import FineTuned
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
-from MedCLIPSAMLib.models import timm_towers
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.store import find, find_model_folder
+from MedCLIPSAMLib.models.timm_towers import register_image_towers
 from MedCLIPSAMLib.models.trained import ENTRY, WEIGHTS_FILE
 
 
@@ -44,7 +44,7 @@ def test_captions_longer_than_the_model_reads_are_cut_at_their_end():
 def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, monkeypatch):
     import open_clip
 
-    timm_towers.register()
+    register_image_towers()
     folder = export_model("demo", "open-clip", tmp_path / "exported")
     clip = load_clip("demo")
     monkeypatch.chdir(folder)  # the demo model's configuration names its BERT by "."
