@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,13 @@ def test_pages_outside_the_folder_are_linked_inside_the_site(site: Path) -> None
 def test_the_reference_says_what_every_public_name_is_without_the_site() -> None:
     rows = re.findall(r"^\| `(\w+)` \| \w.*\w.* \|$", read(ROOT / "docs" / "api.md"), re.MULTILINE)
     assert set(rows) == PUBLIC and len(rows) == len(PUBLIC)
+
+
+def test_contributors_see_the_layers_that_imports_are_held_to() -> None:
+    contracts = tomllib.loads(read(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = [set(layer.split(" | ")) for layer in contracts[0]["layers"]]
+    rows = read(ROOT / "CONTRIBUTING.md").split("| layer | what |")[1].split("\n\n")[0]
+    assert [set(re.findall(r"`(\w+)`", row.split(" | ")[0])) for row in rows.splitlines()[2:]] == layers
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
