@@ -15,6 +15,11 @@ import MedCLIPSAMLib
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Testing" / "README.md"]
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")]),
+    "OMP_NUM_THREADS": "1",
+    "PYTHONIOENCODING": "utf-8",
+}
 PUBLIC = set(MedCLIPSAMLib.__all__) - {"__version__"}
 
 
@@ -100,24 +105,35 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     """Its commands and its Python as they stand, in a folder that has the sample images where the checkout has them."""
     (tmp_path / "Resources").symlink_to(ROOT / "Resources")
     text = read(ROOT / "docs" / "tutorial.md")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")]),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
     script = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     python = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+        [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, encoding="utf-8"
     )
     assert python.returncode == 0, python.stderr
-    lines = re.findall(r"^    medclipsam (.*)$", text, re.MULTILINE)
-    assert len(lines) == 3
-    output = []
-    for line in lines:
-        module = f'"{sys.executable}" -m MedCLIPSAMLib {line}'
-        ran = subprocess.run(module, shell=True, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
-        assert ran.returncode == 0, ran.stderr
-        output.append(ran.stdout)
-    assert {"tumor.png", "overlay.png", "nothing.png", "brain.seg.nrrd"} <= {path.name for path in tmp_path.iterdir()}
+    output = run_commands(text, tmp_path)
+    assert len(output) == 4
+    written = {"tumor.png", "overlay.png", "nothing.png", "lungs.seg.nrrd", "brain.seg.nrrd"}
+    assert written <= {path.name for path in tmp_path.iterdir()}
     assert "Found 'breast tumor'" in output[0]
     assert "Found" not in output[1]
+    assert "Found 'lungs'" in output[2] and "nodule: Found 'lung nodule'" in output[2]
+
+
+def test_the_examples_on_sample_images_run(tmp_path: Path) -> None:
+    (tmp_path / "Resources").symlink_to(ROOT / "Resources")
+    output = run_commands(read(ROOT / "docs" / "commands.md"), tmp_path, "Resources/samples")
+    assert len(output) == 4
+    written = {"tumor.seg.nrrd", "tumor.png", "masks", "heart.png", "tumor.dcm"}
+    assert written <= {path.name for path in tmp_path.iterdir()}
+
+
+def run_commands(text: str, folder: Path, named: str = "") -> list[str]:
+    """Run the commands of a page that name something, and return what each prints."""
+    output = []
+    for line in re.findall(r"^    medclipsam (.*)$", text, re.MULTILINE):
+        if named in line:
+            module = f'"{sys.executable}" -m MedCLIPSAMLib {line}'
+            ran = subprocess.run(module, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, encoding="utf-8")
+            assert ran.returncode == 0, ran.stderr
+            output.append(ran.stdout)
+    return output
