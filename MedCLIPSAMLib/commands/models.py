@@ -21,7 +21,7 @@ KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where b
 
 @app.command("list")
 def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_json: AsJson = False) -> None:
-    """List the models, their licences and whether they are on this machine.
+    """List the models, their licenses and whether they are on this machine.
 
     Example: medclipsam models list --checksums
     """
@@ -39,13 +39,13 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
         typer.echo(json.dumps([status.as_dict() for status in found], indent=2))
         return
     table = Table()
-    for heading in ("name", "kind", "state", "download", "licence", "purpose"):
+    for heading in ("name", "kind", "state", "download", "license", "purpose"):
         table.add_column(heading, no_wrap=heading in ("name", "download"))
     for status in found:
         model = status.model
         size = f"{model.size / 1e6:.0f} MB" if model.size and not model.shipped else ""
         state = f"{status.state}: {status.detail}" if status.detail else status.state
-        table.add_row(model.name, model.kind, state, size, model.licence, model.purpose)
+        table.add_row(model.name, model.kind, state, size, model.license, model.purpose)
     print_table(table)
 
 

@@ -63,7 +63,7 @@ def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, mon
 
 def test_a_model_whose_maps_are_clipsegs_takes_its_files_along(tmp_path):
     folder = shutil.copytree(find_model_folder(find("demo", "clip")), tmp_path / "models" / "mine")
-    about = dict.fromkeys(("title", "purpose", "licence"), "mine") | {"name": "mine", "base": "demo", "image_size": 128}
+    about = dict.fromkeys(("title", "purpose", "license"), "mine") | {"name": "mine", "base": "demo", "image_size": 128}
     about |= {"saliency": {"layer": 3, "beta": 0.3, "steps": 10}, "by_word": {}, "map_by": "clipseg"}
     (folder / ENTRY).write_text(json.dumps(about), encoding="utf-8")
     (folder / "clipseg").mkdir()
