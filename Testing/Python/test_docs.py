@@ -57,7 +57,7 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
     text = read(site / "commands.html")
     for words in ("medclipsam segment", "medclipsam weak train", "medclipsam models download"):
         assert f"<code>{words}</code>" in text, words
-    assert "<code>-p, --prompt &lt;list[str]&gt;</code>" in text
+    assert "<code>-p, --prompt TEXT</code>" in text
 
 
 def test_pages_outside_the_folder_are_linked_inside_the_site(site: Path) -> None:
