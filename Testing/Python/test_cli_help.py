@@ -136,6 +136,22 @@ def test_tables_fold_on_a_narrow_terminal(monkeypatch, capsys):
     assert written.count("n") >= 40 and "…" not in written and max(map(len, written.splitlines())) <= 30
 
 
+def test_rows_are_blocks_on_a_terminal_that_is_too_narrow_for_columns(monkeypatch, capsys):
+    from rich.table import Table
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    table = Table("name", "detail", "purpose")
+    table.add_row("biomedclip", "", "The text-image model of the paper, for biomedical images of all kinds [MIT]")
+    table.add_row("starter", "shipped", "Works offline, trained on real images of four kinds with their masks")
+    print_table(table)
+    written = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "name: biomedclip\npurpose: The text-image model of the" in written and "detail: shipped" in written
+    assert written.count("detail") == 1 and "[MIT]" in written
+    assert all(word in written for word in "biomedical images kinds trained offline masks".split())
+    assert max(map(len, written.splitlines())) <= 40
+
+
 @pytest.mark.parametrize(
     "value, other, expected",
     [(0.4, 0.5, ("0.40", "0.50")), (0.4996, 0.5, ("0.4996", "0.5000")), (0.1, 0.123, ("0.10", "0.12"))],
