@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .errors import ModelError as ModelError
     from .errors import OutputError as OutputError
     from .errors import PromptError as PromptError
+    from .models.timm_towers import register_image_towers as register_image_towers
     from .pipeline.request import SegmentationRequest as SegmentationRequest
     from .pipeline.segment_volume import segment_volume as segment_volume
     from .pipeline.volume_result import VolumeResult as VolumeResult
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
     from .segmentation.settings import default_settings as default_settings
     from .segmentation.vote import VoteSettings as VoteSettings
     from .volumes import Segment as Segment
+    from .volumes import SliceStack as SliceStack
     from .volumes import Volume as Volume
     from .volumes import read_segmentation as read_segmentation
     from .volumes import read_volume as read_volume
     from .volumes import write_segmentation as write_segmentation
     from .worker.client import WorkerClient as WorkerClient
+    from .worker.request import WorkerError as WorkerError
     from .worker.subprocess_transport import SubprocessTransport as SubprocessTransport
     from .worker.subprocess_transport import worker_command as worker_command
 
@@ -61,8 +64,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "PromptError",
     ),
     ".run_context": ("Progress", "RunContext"),
-    ".volumes": ("Segment", "Volume", "read_segmentation", "read_volume", "write_segmentation"),
+    ".models.timm_towers": ("register_image_towers",),
+    ".volumes": ("Segment", "SliceStack", "Volume", "read_segmentation", "read_volume", "write_segmentation"),
     ".worker.client": ("WorkerClient",),
+    ".worker.request": ("WorkerError",),
     ".worker.subprocess_transport": ("SubprocessTransport", "worker_command"),
     ".pipeline.segment_volume": ("segment_volume",),
     ".pipeline.request": ("SegmentationRequest",),

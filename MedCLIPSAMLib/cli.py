@@ -36,6 +36,7 @@ from .commands import (
 )
 from .commands.deprecated import replace_deprecated_flags
 from .commands.session import Session
+from .commands.shown_help import CommandLine
 from .errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, Cancelled, MedCLIPSAMError, from_system
 from .logs import LogLevel, configure_logging
 
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="medclipsam",
+    cls=CommandLine,
     help="Text-prompted segmentation of medical images.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},

@@ -1,10 +1,11 @@
-"""Names of settings in files and requests of earlier versions."""
+"""Names of settings and keys in files and requests of earlier versions."""
 
 from __future__ import annotations
 
 from typing import Any
 
 RENAMED = {
+    "licence": "license",
     "least": "min_iou",
     "least_in_doubt": "min_iou_in_doubt",
     "least_part": "min_part",

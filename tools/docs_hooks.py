@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages outside docs/ become part of the site, and the options of the commands are written out.
+"""Hooks of MkDocs: pages outside docs/ become part of the site; options of commands and docstrings are written out.
 
 A link is written as GitHub needs it, relative to its file. In the site it leads to the page or the image of that
 file; to any other file of the checkout it leads to the file on GitHub.
@@ -25,6 +25,8 @@ OUTSIDE = (
 )
 """Files of the checkout that are pages or images of the site; they keep their paths."""
 COMMANDS = "<!-- In the site the options of every command follow here. -->"
+DOCSTRINGS = "<!-- In the site the docstrings of these names follow here. -->"
+_NAME = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 _LINK = re.compile(r"(?P<before>\]\()(?P<path>[^)#\s:]+)(?P<after>(#[^)\s]*)?\))")
 
 
@@ -36,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links into the site, and write the options of the commands where they belong."""
+    """Point links into the site, and write the options of the commands and the docstrings where they belong."""
     here = page.file.src_uri if page.file.src_uri in OUTSIDE else f"docs/{page.file.src_uri}"
 
     def point(link: re.Match[str]) -> str:
@@ -50,7 +52,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return link[0]  # leads nowhere, which a strict build refuses
         return f"{link['before']}{path}{link['after']}"
 
-    return _LINK.sub(point, markdown).replace(COMMANDS, _commands() if COMMANDS in markdown else "")
+    *tables, end = _LINK.sub(point, markdown).split(DOCSTRINGS)
+    markdown = "".join(table + _docstrings(table) for table in tables) + end
+    return markdown.replace(COMMANDS, _commands() if COMMANDS in markdown else "")
+
+
+def _docstrings(table: str) -> str:
+    """Return what mkdocstrings replaces by the docstrings of the names in a table."""
+    return "\n".join(f"::: MedCLIPSAMLib.{name}" for name in _NAME.findall(table))
 
 
 def _commands() -> str:

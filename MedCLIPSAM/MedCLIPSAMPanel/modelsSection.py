@@ -184,7 +184,7 @@ class ModelsSection:
                 f"{state['name']} ({state['kind']})",
                 state["state"],
                 f"{size / 1e6:.0f} MB" if size else "",
-                state["licence"],
+                state["license"],
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)

@@ -87,6 +87,8 @@ def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tupl
 def _print_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
     from rich.table import Table
 
+    from ..resources import resource_path
+
     table = Table(title="Sample images (synthetic) against their truth")
     for column in ("image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"):
         table.add_column(column)
@@ -95,5 +97,6 @@ def _print_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
         table.add_row(str(score["image"]), str(score["prompt"]), *figures)
     print_table(table)
     typer.echo(
-        f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis."
+        f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. The sample images are in "
+        f"{resource_path('samples')}. For research, not for diagnosis."
     )

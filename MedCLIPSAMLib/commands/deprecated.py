@@ -14,6 +14,7 @@ DEPRECATED_FLAGS = {
     "--most-ml": "--max-ml",
     "--least-part": "--min-part",
     "--least-characters": "--min-characters",
+    "--replace": "--overwrite",
 }
 """Old flag -> new flag, for every command that has the new one and no longer the old one."""
 

@@ -88,8 +88,12 @@ class DatasetOptions:
             min=0, max=1, help="Leave out finds whose expected DSC is lower; for flat images, by shipped models."
         ),
     ] = 0.0
-    min_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (2-D images: 1000 pixels).")] = 0.0
-    max_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None
+    min_ml: Annotated[
+        float, typer.Option(help="Leave out finds that are smaller; in ml, for 2-D images in thousands of pixels.")
+    ] = 0.0
+    max_ml: Annotated[
+        float | None, typer.Option(help="Leave out finds that are larger; in the same units.", show_default=False)
+    ] = None
     keep_empty: Annotated[
         bool,
         typer.Option(

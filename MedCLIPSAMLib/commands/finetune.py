@@ -13,7 +13,7 @@ import typer
 from ..choices import Freeze, Loss, TrainingPrecision
 from ..counted import counted
 from .option_groups import option_groups
-from .options import AsJson, DeviceName, ModelsDir
+from .options import AsJson, DeviceName, ModelsDir, complete_model
 from .progress import progress_bar, telling
 from .table import print_table
 
@@ -42,7 +42,9 @@ class DataOptions:
 
     images: ImagesOption = None
     validation: Annotated[str | None, typer.Option(help="Table or shards of validation pairs.")] = None
-    validation_share: Annotated[float, typer.Option(help="Else this share of the patients.")] = 0.15
+    validation_share: Annotated[
+        float, typer.Option(help="Share of patients held out when --validation is not given.")
+    ] = 0.15
     min_characters: MinCharacters = 20
 
     def data(self, captions: str) -> CaptionData:
@@ -56,7 +58,9 @@ class DataOptions:
 class FineTuneOptions:
     """Settings of the training."""
 
-    base: Annotated[str, typer.Option(help="Model to begin from.")] = "biomedclip"
+    base: Annotated[str, typer.Option(help="Model to begin from.", autocompletion=complete_model("clip"))] = (
+        "biomedclip"
+    )
     loss: Annotated[Loss, typer.Option(help="What is learned by.")] = Loss.DHN_NCE
     temperature: Annotated[
         float | None, typer.Option(help="Temperature of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
@@ -119,8 +123,8 @@ def finetune(
         typer.Option("-o", "--out", help="Folder of the run, to resume; NAME-run by default.", show_default=False),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images; up to 4 by default.")] = None,
-    replace_model: Annotated[
-        bool, typer.Option("--replace", help="Replace a model of that name from another run.")
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model of that name from another run.")
     ] = False,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
@@ -145,7 +149,7 @@ def finetune(
         with progress_bar("training", quiet=as_json or not first, unit="count") as context:
             epoch_context = telling(context, _epoch)
             result, model = run(
-                pairs, settings, name, folder, device, models_dir, workers, epoch_context, replace=replace_model
+                pairs, settings, name, folder, device, models_dir, workers, epoch_context, replace=overwrite
             )
     except KeyboardInterrupt:
         if first:

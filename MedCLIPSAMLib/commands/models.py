@@ -9,19 +9,20 @@ from typing import Annotated, Literal
 import typer
 
 from ..errors import OutputError
-from .options import AsJson, ModelsDir
+from .options import AsJson, ModelsDir, complete_model
 from .progress import progress_bar
 from .table import print_table
 
 app = typer.Typer(help="List, find, download and remove models.", no_args_is_help=True)
 
 Checksums = Annotated[bool, typer.Option("--checksums", help="Compare the SHA-256 of all files; load models without.")]
+AnyModel = Annotated[str, typer.Argument(autocompletion=complete_model(), show_default=False)]
 KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where both kinds have the name.")]
 
 
 @app.command("list")
 def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_json: AsJson = False) -> None:
-    """List the models, their licences and whether they are on this machine.
+    """List the models, their licenses and whether they are on this machine.
 
     Example: medclipsam models list --checksums
     """
@@ -39,18 +40,18 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
         typer.echo(json.dumps([status.as_dict() for status in found], indent=2))
         return
     table = Table()
-    for heading in ("name", "kind", "state", "download", "licence", "purpose"):
+    for heading in ("name", "kind", "state", "download", "license", "purpose"):
         table.add_column(heading, no_wrap=heading in ("name", "download"))
     for status in found:
         model = status.model
         size = f"{model.size / 1e6:.0f} MB" if model.size and not model.shipped else ""
         state = f"{status.state}: {status.detail}" if status.detail else status.state
-        table.add_row(model.name, model.kind, state, size, model.licence, model.purpose)
+        table.add_row(model.name, model.kind, state, size, model.license, model.purpose)
     print_table(table)
 
 
 @app.command()
-def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
+def where(name: AnyModel, kind: KindOption = None, models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
     """Print the folder of a model; an error where it cannot be used.
 
     Example: medclipsam models where biomedclip
@@ -63,7 +64,7 @@ def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_j
 
 
 @app.command()
-def download(name: str, kind: KindOption = None) -> None:
+def download(name: AnyModel, kind: KindOption = None) -> None:
     """Download a model into the user's cache; an interrupted download is continued.
 
     Example: medclipsam models download biomedclip
@@ -78,7 +79,7 @@ def download(name: str, kind: KindOption = None) -> None:
 
 @app.command()
 def remove(
-    name: str,
+    name: AnyModel,
     models_dir: ModelsDir = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only said what would be.")] = False,
 ) -> None:
@@ -99,7 +100,7 @@ def remove(
 
 @app.command()
 def export(
-    name: str,
+    name: AnyModel,
     out: Annotated[Path, typer.Option("-o", "--out", help="A new folder.", show_default=False)],
     layout: Annotated[Literal["open-clip", "hugging-face"], typer.Option(help="Layout of the files.")] = "open-clip",
     models_dir: ModelsDir = None,

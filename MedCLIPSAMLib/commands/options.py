@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,8 +37,26 @@ Prompts = Annotated[
     ),
 ]
 Negative = Annotated[str | None, typer.Option("--negative", help="What not to take.", show_default=False)]
-ModelName = Annotated[str, typer.Option("--model", help="Text-image model (medclipsam models list).")]
-SamName = Annotated[str, typer.Option("--sam", help="SAM 2 model.")]
+
+
+def complete_model(kind: Literal["clip", "sam"] | None = None) -> Callable[[typer.Context, str], list[str]]:
+    """Return what completes the name of a model in the shell, of the catalogue and of the user's own."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from ..models.store import models
+
+        known = models(ctx.params.get("models_dir"))
+        names = dict.fromkeys(model.name for model in known if kind in (None, model.kind))
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+ModelName = Annotated[
+    str,
+    typer.Option("--model", help="Text-image model (medclipsam models list).", autocompletion=complete_model("clip")),
+]
+SamName = Annotated[str, typer.Option("--sam", help="SAM 2 model.", autocompletion=complete_model("sam"))]
 ModelsDir = Annotated[
     Path | None,
     typer.Option("--models-dir", help="Folder with the models, for offline use.", show_default=False),

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+NARROW = 80
+"""Width of a terminal, in characters, below which columns that do not fit would break most words."""
 
 
 def print_table(table: Table) -> None:
-    """Print a table: on a narrow terminal with folded cells, into a file or a pipe at full width."""
+    """Print a table: on a narrow terminal with folded cells or as blocks, into a file or a pipe at full width."""
     from rich.console import Console
 
     console = Console(markup=False)
+    if console.is_terminal and console.width < NARROW < Console(width=10_000).measure(table).maximum:
+        _print_blocks(table, console)
+        return
     for column in table.columns:
         column.overflow = "fold"
         if column.no_wrap and console.is_terminal:  # whole as long as there is room
@@ -24,3 +31,16 @@ def print_table(table: Table) -> None:
             markup=False, width=max(console.width, Console(markup=False, width=10_000).measure(table).maximum)
         )
     console.print(table)
+
+
+def _print_blocks(table: Table, console: Console) -> None:
+    """Print each row as a block, a line for each cell that is not empty."""
+    if table.title:
+        console.print(str(table.title), highlight=False)
+    headings = [str(column.header) for column in table.columns]
+    for cells in zip(*(column.cells for column in table.columns)):
+        for heading, cell in zip(headings, cells):
+            if str(cell):
+                line = f"{heading}: {cell}" if heading else str(cell)
+                console.print(line, highlight=False, overflow="fold")
+        console.print()

@@ -13,11 +13,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, attempt
-from MedCLIPSAMLib.evaluation.masks import RASTER_MASK_SUFFIXES, WHITE, Masks, common_grid, gray_levels, read_masks
+from MedCLIPSAMLib.evaluation.masks import WHITE, Masks, common_grid, gray_levels, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
 from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
 
 METRICS = ("dsc", "nsd", "hd95")
 DIFFERENCE = "difference_ml"
@@ -194,7 +195,7 @@ def _gray_levels(cases: Mapping[str, tuple[Path | None, Path]], names: Mapping[P
     for case, (pred, truth) in cases.items():
         for path, others in ((pred, known), (truth, predicted)):
             white = {str(value) for value in WHITE} - others
-            if path and len(names[path]) > 1 and names[path] & white and path.suffix.lower() in RASTER_MASK_SUFFIXES:
+            if path and len(names[path]) > 1 and names[path] & white and path.suffix.lower() in RASTER_SUFFIXES:
                 failed[case] = str(gray_levels(path, len(names[path]) + 1))
     return failed
 

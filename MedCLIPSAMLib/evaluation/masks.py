@@ -14,15 +14,13 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
-from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.segmentation import read_segmentation
+from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, RASTER_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
-RASTER_MASK_SUFFIXES = (".png", ".bmp", ".dib", ".tif", ".tiff", *JPEG)
-MASK_SUFFIXES = (".nrrd", ".nhdr", ".nii.gz", ".nii", *PAIR_SUFFIXES, ".mha", ".mhd", *RASTER_MASK_SUFFIXES)
 WHITE = (255, 65535)
 """The value of a mask image of 8 and of 16 bits."""
 MAX_LEVELS, BRIGHT = 16, 200
@@ -49,7 +47,7 @@ class Masks:
     @property
     def is_raster(self) -> bool:
         """Whether the file is an image without position, such as PNG."""
-        return self.path.suffix.lower() in RASTER_MASK_SUFFIXES
+        return self.path.suffix.lower() in RASTER_SUFFIXES
 
     @property
     def known_spacing(self) -> bool:
@@ -100,9 +98,9 @@ def gray_levels(path: Path, count: int) -> InputError:
 
 def _check_format(path: Path) -> None:
     """Refuse what is there but is no format of masks; what is not there is told by who reads it."""
-    if path.name.lower().endswith(MASK_SUFFIXES) or not path.exists():
+    if path.name.lower().endswith(IMAGE_SUFFIXES) or not path.exists():
         return
-    what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(MASK_SUFFIXES)}."
+    what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
     if path.is_dir():
         what = "a folder"
     elif path.suffix.lower() == ".dcm" or is_dicom(path):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES
 from MedCLIPSAMLib.files.csv_text import read_table
 from MedCLIPSAMLib.files.json_text import read_json
+from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
 WORD = r"(mask|seg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred|prediction)"
@@ -53,9 +53,9 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         true[name.removesuffix(suffix)] = path
     if not true:
         which = f" with a name that ends with '{suffix}'" if suffix else ""
-        raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
+        raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
     if not found:
-        raise InputError(f"The folder '{predictions}' holds no mask.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
+        raise InputError(f"The folder '{predictions}' holds no mask.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
     by_plain = _plain([name for name in found if name not in true])
     cases: dict[str, tuple[Path | None, Path]] = {}
     used = set()
@@ -137,7 +137,7 @@ def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Find what has the name of a case, in a format that cannot be scored: it must not count as absent."""
     wanted = set(names)
     others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and stem(path) in wanted]
-    return {stem(path): path for path in others if not path.name.lower().endswith((*MASK_SUFFIXES, *NO_MASKS))}
+    return {stem(path): path for path in others if not path.name.lower().endswith((*IMAGE_SUFFIXES, *NO_MASKS))}
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
@@ -147,7 +147,7 @@ def _mask_files(folder: Path) -> dict[str, Path]:
     paths = [
         path
         for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.is_file() and path.name.lower().endswith(MASK_SUFFIXES)
+        if not path.name.startswith(".") and path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES)
     ]
     names = {stem(path) for path in paths}
     files: dict[str, Path] = {}

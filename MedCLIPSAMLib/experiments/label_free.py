@@ -1,4 +1,4 @@
-"""Search for M2IB settings without masks: a Bayesian search by the models' judgement of their own answer.
+"""Search for M2IB settings without masks: a Bayesian search by the models' judgment of their own answer.
 
 Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) proposes the settings; the settings of the
 model are its first trial. A trial is scored on each image by the geometric mean of

@@ -24,7 +24,8 @@ from ..files.regular import check_regular
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import Series, find_series, fitting, without_odd
-from ..volumes.read import IMAGE_SUFFIXES, is_image
+from ..volumes.read import is_image
+from ..volumes.suffixes import IMAGE_SUFFIXES
 from .folder_tree import is_own, walk
 from .left_out import say_left_out
 from .masks_beside import masks_among

@@ -77,12 +77,9 @@ def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]
             )
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         # highdicom knows the classes of the standard, and looks what they hold up by them.
-        is_class = isinstance(error, KeyError) and error.args[:1] == (slices[0].SOPClassUID,)
-        reason = (
-            f"its class of objects, {slices[0].SOPClassUID}, is none that highdicom knows"
-            if is_class
-            else str(error).rstrip(".")
-        )
+        reason = str(error).rstrip(".")
+        if isinstance(error, KeyError) and error.args[:1] == (slices[0].SOPClassUID,):
+            reason = f"its class of objects, {slices[0].SOPClassUID}, is none that highdicom knows"
         raise InputError(f"No DICOM SEG can be made for '{volume.path}': {reason}.", "Use another format.") from error
 
 

@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..volumes.dicom_header import is_dicom
-from ..volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES
+from ..volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
 from ..volumes.volume import stem
 
 log = logging.getLogger(__name__)
 
-DETACHED_SUFFIXES = (".mhd", ".nhdr")
-"""Headers of MetaImage and NRRD whose voxels lie in files beside them, under names of their own."""
 RAW_SUFFIXES = (".raw", ".zraw", ".raw.gz")
 DIRECTORY = "dicomdir"
 MAX_KINDS = 20

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..volumes.mark import is_marked
-from ..volumes.raster import RASTER_SUFFIXES
+from ..volumes.suffixes import RASTER_SUFFIXES
 from ..volumes.volume import stem
 
 WORDS = (

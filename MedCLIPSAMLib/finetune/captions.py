@@ -24,12 +24,13 @@ from ..errors import InputError
 from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import parse_json
 from ..files.text_file import read_text
+from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
 from .caption_text import MIN_CHARACTERS, usable_captions
 
 IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
 CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")
 PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
+SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 """Suffixes tried for a name without one."""
 
 EXAMPLE = '{"image": "a.png", "caption": "A brain MRI with a tumor"}'

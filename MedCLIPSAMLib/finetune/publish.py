@@ -57,7 +57,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
     """Write a text-image model into a new folder, to be used by other programs.
 
     "open-clip": open_clip.create_model("local-dir:OUT", pretrained_text=False, pretrained_image=False) loads it.
-        A shipped model's image tower needs `models.timm_towers.register()` first, and OUT as the working directory.
+        A shipped model's image tower needs `register_image_towers()` first, and OUT as the working directory.
     "hugging-face": the layout of `chuhac/BiomedCLIP-vit-bert-hf`, for models of BiomedCLIP's architecture.
 
     Raises:

@@ -28,9 +28,9 @@ from ..files.json_text import parse_json
 from ..run_context import RunContext
 from .batches import UNREADABLE, Batch, check_batch, divide, draw_crop, read_slice, square, stamp
 from .caption_text import MIN_CHARACTERS, usable_captions
-from .captions import CAPTION_FIELDS, choose_field, flatten
+from .captions import CAPTION_FIELDS, SUFFIXES, choose_field, flatten
 
-IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
+IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 CAPTIONS = ("txt", "caption", "json")
 BUFFER = 1000
 

@@ -1,4 +1,4 @@
-"""The models that can be used: purpose, licence, and the addresses and checksums of their files.
+"""The models that can be used: purpose, license, and the addresses and checksums of their files.
 
 Code that needs a model gets its entry from `find` and reads it; no code branches on a model's name.
 """
@@ -38,7 +38,7 @@ _PAPER_SALIENCY = {"layer": 9, "beta": 1.0}
 _PAPER_BY_WORD = {"brain": {"beta": 2.0}}
 """And for brain MRI."""
 
-_STARTER_LICENCE = (
+_STARTER_LICENSE = (
     "Apache-2.0; the training images come under their own terms (CC BY 3.0 and 4.0, BUS-BRA's), which ask to name "
     "the sources"
 )
@@ -67,7 +67,7 @@ def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) ->
         kind="sam",
         title=f"SAM 2.1 Hiera {size}",
         purpose=purpose,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         source="https://github.com/facebookresearch/sam2",
         folder=f"sam2.1-{size}",
         image_size=1024,
@@ -84,7 +84,7 @@ MODELS: tuple[Model, ...] = (
         kind="clip",
         title="Demo CLIP",
         purpose="Trying the program offline; knows only the phantoms of four modalities.",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         source="MedCLIPSAMLib/demo_models",
         folder="demo-clip",
         image_size=128,
@@ -100,7 +100,7 @@ MODELS: tuple[Model, ...] = (
         kind="clip",
         title="Starter CLIP",
         purpose="Small and offline, for images like those it has seen; other hospitals' images are hard for it.",
-        licence=_STARTER_LICENCE,
+        license=_STARTER_LICENSE,
         source="MedCLIPSAMLib/starter",
         folder="starter-clip",
         shipped=True,
@@ -123,7 +123,7 @@ MODELS: tuple[Model, ...] = (
         kind="clip",
         title="BiomedCLIP",
         purpose="Biomedical images and texts, as published by Microsoft (PMC-15M).",
-        licence="MIT",
+        license="MIT",
         source=f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
         folder="biomedclip",
         image_size=224,
@@ -145,7 +145,7 @@ MODELS: tuple[Model, ...] = (
         kind="clip",
         title="BiomedCLIP fine-tuned with DHN-NCE",
         purpose="BiomedCLIP fine-tuned on MedPix by the authors of MedCLIP-SAMv2: the weights of the paper.",
-        licence="None stated: ask the authors",
+        license="None stated: ask the authors",
         source="https://github.com/HealthX-Lab/MedCLIP-SAMv2",
         folder="medclip-samv2",
         image_size=224,
@@ -166,7 +166,7 @@ MODELS: tuple[Model, ...] = (
         kind="sam",
         title="Demo SAM 2",
         purpose="Trying the program offline; trained on the phantoms of four modalities.",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         source="MedCLIPSAMLib/demo_models",
         folder="demo-sam",
         image_size=192,
@@ -180,7 +180,7 @@ MODELS: tuple[Model, ...] = (
         kind="sam",
         title="Starter SAM 2",
         purpose="Small and offline, for images like those it has seen; other hospitals' images are hard for it.",
-        licence=_STARTER_LICENCE,
+        license=_STARTER_LICENSE,
         source="MedCLIPSAMLib/starter",
         folder="starter-sam",
         shipped=True,

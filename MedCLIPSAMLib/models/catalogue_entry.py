@@ -38,7 +38,7 @@ class Model:
         seen: the data that it was trained on, one line for people.
         tested: what it was tested on and how well, one line for people; empty where it was not tested in this project.
         synthetic: it was trained on synthetic images only, so its results on a patient's scan mean nothing.
-        licence: SPDX identifier, or a sentence where there is none.
+        license: SPDX identifier, or a sentence where there is none.
         source: a page about the model.
         folder: name of its folder in any folder of models.
         image_size: edge in pixels of the square that the model sees.
@@ -58,7 +58,7 @@ class Model:
     kind: Kind
     title: str
     purpose: str
-    licence: str
+    license: str
     source: str
     folder: str
     image_size: int

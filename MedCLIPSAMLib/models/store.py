@@ -58,7 +58,7 @@ class Status:
             "seen": model.seen,
             "tested": model.tested,
             "synthetic": model.synthetic,
-            "licence": model.licence,
+            "license": model.license,
             "source": model.source,
             "state": self.state,
             "usable": self.usable,

@@ -13,7 +13,7 @@ SIZES = {"medclipsam_demo_vit": 128, "medclipsam_starter_vit": 224}
 """Edge of the images that each tower takes, in pixels."""
 
 
-def register() -> None:
+def register_image_towers() -> None:
     """Register the shipped models' towers with timm, so that open_clip can load them."""
     from timm.models import register_model
 

@@ -20,7 +20,7 @@ from ..errors import ModelError
 from ..files.checksums import record, sha256_of
 from ..files.folder import atomic_folder
 from ..files.json_text import read_json
-from ..renamed_settings import with_current_names
+from ..renamed_settings import RENAMED, with_current_names
 from .catalogue import CLIP_FILES, MODELS, find
 from .catalogue_entry import Kind, Model, ModelFile
 
@@ -31,7 +31,7 @@ MAPS_BY = {"m2ib": (), "cosine": (), "clipseg": ("clipseg/config.json", "clipseg
 folders of its own in the model's; what else is there belongs to it too."""
 MAX_SIZE = 4096
 """Maximum image size of a SAM 2, in pixels."""
-_OF_ALL = ("name", "title", "purpose", "licence", "base", "image_size")
+_OF_ALL = ("name", "title", "purpose", "license", "base", "image_size")
 _OF_CLIP = ("saliency", "by_word")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -83,6 +83,7 @@ def read_entry(folder: Path) -> Model:
         entry = read_json(folder / ENTRY, 1 << 20)
         if not isinstance(entry, dict):
             raise ValueError(f"expected an object, got {_line(entry, 40)}")
+        entry = {RENAMED.get(name, name): value for name, value in entry.items()}
         is_sam = entry.get("kind") == "sam"
         if lacking := [name for name in (*_OF_ALL, *(() if is_sam else _OF_CLIP)) if name not in entry]:
             raise ValueError(f"it lacks {', '.join(lacking)}")
@@ -127,7 +128,7 @@ def _clip_entry(entry: dict, folder: Path) -> Model:
 def _sam_entry(entry: dict, folder: Path) -> Model:
     """Make the entry of a SAM 2 that the user has, such as MedSAM2: the architecture of a model of the catalogue.
 
-    {"kind": "sam", "name", "title", "purpose", "licence", "base": name in the catalogue, "image_size"}; the folder may
+    {"kind": "sam", "name", "title", "purpose", "license", "base": name in the catalogue, "image_size"}; the folder may
     hold its own configuration, see `sam.load_sam`.
     """
     name, size = str(entry["name"]), _typed("image_size", entry["image_size"], int)
@@ -150,7 +151,7 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
 def _about(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Collect what an entry of either kind says of itself."""
     purpose = _line(entry["purpose"], 400)
-    words = {"title": _line(entry["title"], 200), "licence": _line(entry["licence"], 200), "purpose": purpose}
+    words = {"title": _line(entry["title"], 200), "license": _line(entry["license"], 200), "purpose": purpose}
     return words | {"seen": purpose, "folder": folder.name, "trained": True}
 
 
@@ -227,7 +228,7 @@ def write_trained(
     The SHA-256 of its files are recorded, as those of a download are.
 
     Args:
-        base: the entry of the model that it was trained from, whose licence and settings of the maps it takes over.
+        base: the entry of the model that it was trained from, whose license and settings of the maps it takes over.
         write_model: writes configurations, vocabulary and `WEIGHTS_FILE` into the folder that it is given.
 
     Returns:
@@ -241,7 +242,7 @@ def write_trained(
         "name": name,
         "title": f"{base.title}, fine-tuned: {name}",
         "purpose": f"Fine-tuned from {base.name} on {training.data}.",
-        "licence": f"That of {base.name} ({base.licence}), and what the captions' licence asks",
+        "license": f"That of {base.name} ({base.license}), and what the captions' license asks",
         "base": training.base,
         "image_size": base.image_size,
         "saliency": dict(base.saliency),

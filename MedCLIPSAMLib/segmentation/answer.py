@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..choices import VoteMethod
 from .agreement import agreement_of
 from .coarse import LEVELS, coarse_mask
 from .components import components, components_of_map
@@ -29,7 +30,9 @@ def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: 
     coarse_components = labels > 0
     nothing = _why_nothing(prompt, where.presence, coarse_components, settings.presence_threshold)
     empty, sam_prompts = np.zeros(image.shape[:2], bool), make_sam_prompts(labels, settings.prompts)
-    return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, np.zeros(0, np.float32))
+    sure = None if settings.vote.method == VoteMethod.NONE else np.zeros(empty.shape, np.float32)
+    quality = np.zeros(0, np.float32)
+    return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, quality, uncertainty=sure)
 
 
 def finish_result(

@@ -80,7 +80,8 @@ class PromptedResult(Result):
         expected_dsc: the DSC that masks with such signs reached, see `models.expected_dsc`; None where nothing was
             found or nothing was fitted for these models and settings.
         uncertainty: (H, W) float32, the entropy of a vote of several masks in bits, 0 where all agree and 1 where half
-            of them do; None where there was no vote, or SAM 2 was asked for one mask alone.
+            of them do, 0 everywhere where nothing was found; None where no vote was asked for, or SAM 2 was asked for
+            one mask alone.
     """
 
     where: Localization

@@ -224,10 +224,11 @@ def _check_inside(index: Numbers, volume: Volume, option: str, named: Sequence[f
     size = volume.shape[::-1]
     axes = [n for n in range(3) if named is None or named[n] is not None]
     if any(not -0.5 <= value < size[axis] - 0.5 + 1e-9 for axis, value in zip(axes, index)):
-        shown = ", ".join(f"{value:g}" for value in index)
-        raise InputError(
-            f"{option} reaches ({shown}), outside of '{volume.name}' of {' x '.join(map(str, size))} voxels.", FRAME
-        )
+        flat = volume.natural and size[2] == 1
+        shown = ", ".join(f"{value:g}" for value in (index[:2] if flat else index))
+        size_shown = f"{size[0]} x {size[1]} pixels" if flat else f"{' x '.join(map(str, size))} voxels"
+        remedy = f"Give x,y from 0,0 to {size[0] - 1},{size[1] - 1}." if flat else FRAME
+        raise InputError(f"{option} reaches ({shown}), outside of '{volume.name}' of {size_shown}.", remedy)
 
 
 def _along(axis: int, index: int) -> tuple[float, float, float]:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from MedCLIPSAMLib.volumes.nifti_file import (
-    PAIR_SUFFIXES,
-    VOXEL_SUFFIXES,
     NiftiFile,
     beside,
     open_content,
     read_header,
     read_voxels,
 )
+from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 
 HEADER_BYTES = 348
 NIFTI_MAGIC = b"ni1\0"

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from MedCLIPSAMLib.errors import InputError, without_controls
-from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES
+from MedCLIPSAMLib.volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES
 
 MAX_BYTES = 16 << 30
 MAX_FILES = 200_000
 BLOCK = 1 << 20
 MAX_NAMED = 4
-HEADERS = (".mhd", ".nhdr", *PAIR_SUFFIXES)
+HEADERS = (*DETACHED_SUFFIXES, *PAIR_SUFFIXES)
 """Endings of headers whose voxels are files beside them, by name."""
 PLAIN = re.compile(
     r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_][a-z0-9_.-]{0,99}(?<![.-])", re.IGNORECASE | re.ASCII

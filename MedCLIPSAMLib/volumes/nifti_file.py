@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError, how_to_install
+from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 SINGLE = (b"n+1\0", b"n+2\0")
 PAIR = (b"ni1\0", b"ni2\0")
 """How NIfTI-1 and NIfTI-2 mark a file that holds its voxels, and a header whose voxels are in a file beside it."""
-PAIR_SUFFIXES = (".hdr", ".hdr.gz")
-VOXEL_SUFFIXES = (".img", ".img.gz")
 VECTOR = "vector"
 VECTOR_INTENT = 1007
 RGB_INTENTS = (2003, 2004)

@@ -32,7 +32,6 @@ from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY_NOTE
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
 Page = TypeVar("Page")
-RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),

@@ -26,20 +26,17 @@ from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
 from MedCLIPSAMLib.volumes.nifti_file import (
-    PAIR_SUFFIXES,
     VECTOR,
-    VOXEL_SUFFIXES,
     beside,
     find_nifti,
     is_packed,
     kind_of_values,
 )
 from MedCLIPSAMLib.volumes.nrrd_axes import ONE_VALUE, with_kinds
-from MedCLIPSAMLib.volumes.raster import RASTER_SUFFIXES, raster_format, read_raster, reduce_colors
+from MedCLIPSAMLib.volumes.raster import raster_format, read_raster, reduce_colors
+from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PAIR_SUFFIXES, *RASTER_SUFFIXES)
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
 SHEAR_REMEDY = (
     "Resample it, for example: python -c \"import SimpleITK as s; i = s.ReadImage('{name}'); "

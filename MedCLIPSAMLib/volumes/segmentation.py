@@ -10,8 +10,9 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry
-from MedCLIPSAMLib.volumes.read import RASTER_SUFFIXES, read_image
+from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segment import Segment
+from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
 from MedCLIPSAMLib.volumes.terminology import Terminology, color_for
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 

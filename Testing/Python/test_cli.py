@@ -139,7 +139,7 @@ def test_interruption_ends_with_130(folders):
 
 def test_models_are_listed_and_found():
     listed = {(model["name"], model["kind"]): model for model in json.loads(run("models", "list", "--json").stdout)}
-    assert listed["biomedclip", "clip"]["licence"] == "MIT"
+    assert listed["biomedclip", "clip"]["license"] == "MIT"
     assert listed["demo", "clip"]["download_bytes"] is None
     assert "biomedclip" in run("models", "list").stdout
 

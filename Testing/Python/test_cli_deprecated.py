@@ -45,3 +45,9 @@ def test_an_old_name_becomes_the_new_one_with_a_warning(
 def test_other_arguments_stay_as_they_are(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert replace_deprecated_flags(app, arguments) == arguments
     assert not capsys.readouterr().err
+
+
+def test_finetune_replaces_by_the_name_that_all_commands_have(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("finetune", "gone.csv", "--name", "mine", "--base", "demo", "--replace")
+    assert code == 2 and "--replace is now --overwrite" in err and "gone.csv" in err

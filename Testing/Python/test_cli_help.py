@@ -40,25 +40,54 @@ def test_every_command_has_help_with_an_example_that_can_be_parsed(run, words, c
     command.make_context(words[-1], arguments[len(words) :])  # raises where it does not fit
 
 
-def test_groups_and_the_program_have_short_help_too(run):
-    for words in ((), ("models",), ("weak",), ("benchmark",), ("reproduce",), ("phantoms",), ("demo-models",)):
-        assert run(*words, "-h")[0] == 0
+def test_groups_and_the_program_have_short_help_with_an_example_too(run):
+    groups = [(name,) for name, command in GROUP.commands.items() if hasattr(command, "commands")]
+    for words in ((), *groups):
+        code, text, _ = run(*words, "-h")
+        assert code == 0 and re.search(rf"^  Example: {' '.join(('medclipsam', *words))} \w", text, re.MULTILINE), text
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands()], ids="-".join)
+def test_values_have_names_that_are_no_types_of_python(run, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "100")
+    _, text, _ = run(*words, "-h")
+    assert not re.search(r"<[^>|]*>|\{\w+\}", text), text
+
+
+def test_names_of_values_are_those_of_other_programs(run):
+    _, text, _ = run("segment", "-h")
+    for shown in ("Usage: medclipsam segment [OPTIONS] INPUT...", "--prompt TEXT", "--slice NUMBER", "--out PATH"):
+        assert shown in text
+    assert "--plane <axial|coronal|sagittal>" in text or "--plane [axial|coronal|sagittal]" in text
+    assert "Usage: medclipsam evaluate [OPTIONS] PREDICTIONS [TRUTHS]" in run("evaluate", "-h")[1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_completes_commands_and_options(shell):
+    shown = complete(shell, "medclipsam seg")
+    assert "segment" in shown and "evaluate" not in shown
+
+
+def test_the_shell_completes_names_of_models():
+    assert complete("bash", "medclipsam segment a.png --model bio").split() == ["biomedclip"]
+    assert complete("bash", "medclipsam segment a.png --sam sam2.1-t").split() == ["sam2.1-tiny"]
+    assert {"sam2.1-tiny", "sam2.1-large"} <= set(complete("bash", "medclipsam models download sam").split())
+
+
+def complete(shell, typed):
+    """What the shell is offered for a line that was typed so far."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "_MEDCLIPSAM_COMPLETE": f"complete_{shell}"}
-    environment |= {"COMP_WORDS": "medclipsam seg", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "medclipsam seg"}
+    environment |= {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_TYPER_COMPLETE_ARGS": typed}
     environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     code = "from MedCLIPSAMLib.cli import main; main()"
-    shown = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.argv = ['medclipsam']; {code}"],
         env=environment,
         capture_output=True,
         encoding="utf-8",
         timeout=120,
     )
-    assert "segment" in shown.stdout and "evaluate" not in shown.stdout
+    return ran.stdout
 
 
 @pytest.mark.parametrize(
@@ -105,6 +134,22 @@ def test_tables_fold_on_a_narrow_terminal(monkeypatch, capsys):
     print_table(table)
     written = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert written.count("n") >= 40 and "…" not in written and max(map(len, written.splitlines())) <= 30
+
+
+def test_rows_are_blocks_on_a_terminal_that_is_too_narrow_for_columns(monkeypatch, capsys):
+    from rich.table import Table
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    table = Table("name", "detail", "purpose")
+    table.add_row("biomedclip", "", "The text-image model of the paper, for biomedical images of all kinds [MIT]")
+    table.add_row("starter", "shipped", "Works offline, trained on real images of four kinds with their masks")
+    print_table(table)
+    written = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "name: biomedclip\npurpose: The text-image model of the" in written and "detail: shipped" in written
+    assert written.count("detail") == 1 and "[MIT]" in written
+    assert all(word in written for word in "biomedical images kinds trained offline masks".split())
+    assert max(map(len, written.splitlines())) <= 40
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_boxes_and_points_outline_an_image_without_text(run, tmp_path):
     assert code == 0, err
     assert np.asarray(Image.open(tmp_path / "point.png"))[int(rows.mean()), int(columns.mean())] == 255
     code, _, err = run("segment", head, "--box", "0,0,9999,5", "-o", tmp_path / "no.png")
-    assert code == 2 and "outside of 'head'" in err
+    assert code == 2 and "outside of 'head'" in err and "pixels" in err and "voxels" not in err
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ import MedCLIPSAMLib
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Testing" / "README.md"]
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")]),
+    "OMP_NUM_THREADS": "1",
+    "PYTHONIOENCODING": "utf-8",
+}
+PUBLIC = set(MedCLIPSAMLib.__all__) - {"__version__"}
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +49,47 @@ def test_the_site_takes_nothing_from_a_server(site: Path) -> None:
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     text = read(site / "api.html")
-    for name in MedCLIPSAMLib.__all__:
-        if name != "__version__":
-            assert re.search(rf'<h3 id="MedCLIPSAMLib\.[\w.]*\b{name}"', text), name
+    for name in PUBLIC:
+        assert re.search(rf'<h3 id="MedCLIPSAMLib\.[\w.]*\b{name}"', text), name
 
 
 def test_every_command_is_in_the_reference(site: Path) -> None:
     text = read(site / "commands.html")
     for words in ("medclipsam segment", "medclipsam weak train", "medclipsam models download"):
         assert f"<code>{words}</code>" in text, words
-    assert "<code>-p, --prompt &lt;list[str]&gt;</code>" in text
+    assert "<code>-p, --prompt TEXT</code>" in text
 
 
 def test_pages_outside_the_folder_are_linked_inside_the_site(site: Path) -> None:
     assert 'href="CONTRIBUTING.html#glossary"' in read(site / "index.html")
     assert 'href="Testing/index.html"' in read(site / "index.html")
     assert (site / "Resources" / "screenshots" / "views.png").is_file()
+
+
+def test_the_reference_says_what_every_public_name_is_without_the_site() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| \w.*\w.* \|$", read(ROOT / "docs" / "api.md"), re.MULTILINE)
+    assert set(rows) == PUBLIC and len(rows) == len(PUBLIC)
+
+
+def test_contributors_see_the_layers_that_imports_are_held_to() -> None:
+    contracts = tomllib.loads(read(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = [set(layer.split(" | ")) for layer in contracts[0]["layers"]]
+    rows = read(ROOT / "CONTRIBUTING.md").split("| layer | what |")[1].split("\n\n")[0]
+    assert [set(re.findall(r"`(\w+)`", row.split(" | ")[0])) for row in rows.splitlines()[2:]] == layers
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_are_of_public_names(page: Path) -> None:
+    """Private modules may change without notice; the program of the worker is started by its name."""
+    text = read(page)
+    code = re.findall(r"(?s:```python\n.*?```)|^    .*$|`[^`\n]+`", text, re.MULTILINE)
+    for piece in code:
+        assert not re.search(r"(?:from|import) MedCLIPSAMLib|MedCLIPSAMLib\.[\w.]*\(", piece), piece
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        named = set(re.findall(r"\bmedclipsam\.(\w+)", block))
+        for line in re.findall(r"^from medclipsam import (.*)$", block, re.MULTILINE):
+            named |= set(re.split(r",\s*", line))
+        assert named <= PUBLIC, named - PUBLIC
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -73,24 +105,35 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     """Its commands and its Python as they stand, in a folder that has the sample images where the checkout has them."""
     (tmp_path / "Resources").symlink_to(ROOT / "Resources")
     text = read(ROOT / "docs" / "tutorial.md")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")]),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
     script = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     python = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+        [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, encoding="utf-8"
     )
     assert python.returncode == 0, python.stderr
-    lines = re.findall(r"^    medclipsam (.*)$", text, re.MULTILINE)
-    assert len(lines) == 3
-    output = []
-    for line in lines:
-        module = f'"{sys.executable}" -m MedCLIPSAMLib {line}'
-        ran = subprocess.run(module, shell=True, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
-        assert ran.returncode == 0, ran.stderr
-        output.append(ran.stdout)
-    assert {"tumor.png", "overlay.png", "nothing.png", "brain.seg.nrrd"} <= {path.name for path in tmp_path.iterdir()}
+    output = run_commands(text, tmp_path)
+    assert len(output) == 4
+    written = {"tumor.png", "overlay.png", "nothing.png", "lungs.seg.nrrd", "brain.seg.nrrd"}
+    assert written <= {path.name for path in tmp_path.iterdir()}
     assert "Found 'breast tumor'" in output[0]
     assert "Found" not in output[1]
+    assert "Found 'lungs'" in output[2] and "nodule: Found 'lung nodule'" in output[2]
+
+
+def test_the_examples_on_sample_images_run(tmp_path: Path) -> None:
+    (tmp_path / "Resources").symlink_to(ROOT / "Resources")
+    output = run_commands(read(ROOT / "docs" / "commands.md"), tmp_path, "Resources/samples")
+    assert len(output) == 4
+    written = {"tumor.seg.nrrd", "tumor.png", "masks", "heart.png", "tumor.dcm"}
+    assert written <= {path.name for path in tmp_path.iterdir()}
+
+
+def run_commands(text: str, folder: Path, named: str = "") -> list[str]:
+    """Run the commands of a page that name something, and return what each prints."""
+    output = []
+    for line in re.findall(r"^    medclipsam (.*)$", text, re.MULTILINE):
+        if named in line:
+            module = f'"{sys.executable}" -m MedCLIPSAMLib {line}'
+            ran = subprocess.run(module, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, encoding="utf-8")
+            assert ran.returncode == 0, ran.stderr
+            output.append(ran.stdout)
+    return output

@@ -43,7 +43,7 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     assert "'demo'" in unknown and "number" in unknown and "brain" not in unknown
     assert find("mine", "clip", tmp_path).trained
     (status,) = [model for model in statuses(tmp_path) if model.model.name == "mine"]
-    assert status.usable and "Apache-2.0" in status.model.licence
+    assert status.usable and "Apache-2.0" in status.model.license
     segmenter = load_segmenter("mine", "demo", "cpu", tmp_path)
     assert segmenter.settings.saliency.layer == 3
     segmenter.set_image(np.repeat(make_phantom("validation", 1, "MR", 1).image[..., None], 3, 2))

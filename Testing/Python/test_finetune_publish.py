@@ -13,10 +13,10 @@ from MedCLIPSAMLib.finetune.publish import export_model, publish
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import FineTuned
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
-from MedCLIPSAMLib.models import timm_towers
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.store import find, find_model_folder
+from MedCLIPSAMLib.models.timm_towers import register_image_towers
 from MedCLIPSAMLib.models.trained import ENTRY, WEIGHTS_FILE
 
 
@@ -44,7 +44,7 @@ def test_captions_longer_than_the_model_reads_are_cut_at_their_end():
 def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, monkeypatch):
     import open_clip
 
-    timm_towers.register()
+    register_image_towers()
     folder = export_model("demo", "open-clip", tmp_path / "exported")
     clip = load_clip("demo")
     monkeypatch.chdir(folder)  # the demo model's configuration names its BERT by "."
@@ -63,7 +63,7 @@ def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, mon
 
 def test_a_model_whose_maps_are_clipsegs_takes_its_files_along(tmp_path):
     folder = shutil.copytree(find_model_folder(find("demo", "clip")), tmp_path / "models" / "mine")
-    about = dict.fromkeys(("title", "purpose", "licence"), "mine") | {"name": "mine", "base": "demo", "image_size": 128}
+    about = dict.fromkeys(("title", "purpose", "license"), "mine") | {"name": "mine", "base": "demo", "image_size": 128}
     about |= {"saliency": {"layer": 3, "beta": 0.3, "steps": 10}, "by_word": {}, "map_by": "clipseg"}
     (folder / ENTRY).write_text(json.dumps(about), encoding="utf-8")
     (folder / "clipseg").mkdir()

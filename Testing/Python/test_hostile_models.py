@@ -188,7 +188,7 @@ def test_weights_that_are_no_numbers_are_refused(sam_folder, clip_folder, value,
             load("demo", models_dir=folder.parent)
 
 
-ENTRY = {"name": "mine", "title": "t", "purpose": "p", "licence": "l", "base": "b", "image_size": 224}
+ENTRY = {"name": "mine", "title": "t", "purpose": "p", "license": "l", "base": "b", "image_size": 224}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_values_of_another_type_are_refused_not_converted(tmp_path, change, told
 
 def test_what_an_entry_says_is_no_markup(tmp_path, listed):
     (tmp_path / "mine").mkdir()
-    entry = ENTRY | {"saliency": {}, "by_word": {}, "purpose": "[/b] [red]x[/red]", "title": "[/b]", "licence": "[/]"}
+    entry = ENTRY | {"saliency": {}, "by_word": {}, "purpose": "[/b] [red]x[/red]", "title": "[/b]", "license": "[/]"}
     (tmp_path / "mine" / "medclipsam.json").write_text(json.dumps(entry))
     output = listed(tmp_path)
     assert "mine" in output and "[/b]" in output
@@ -269,7 +269,7 @@ def test_more_words_or_places_than_embeddings_are_refused_before_a_prompt_meets_
 
 @pytest.mark.parametrize("size", [0, 500, 1 << 30])
 def test_a_sam_of_a_size_that_cannot_be_is_no_entry(tmp_path, size):
-    entry = {"kind": "sam", "name": "mine", "title": "", "purpose": "", "licence": "", "base": "sam2.1-tiny"}
+    entry = {"kind": "sam", "name": "mine", "title": "", "purpose": "", "license": "", "base": "sam2.1-tiny"}
     for image_size, known in ((size, False), (512, True)):
         (tmp_path / "medclipsam.json").write_text(json.dumps(entry | {"image_size": image_size}), encoding="utf-8")
         with nullcontext() if known else pytest.raises(ModelError, match="cannot be used"):
@@ -281,10 +281,10 @@ def test_what_an_entry_says_is_one_printable_line(tmp_path, kind):
     """A terminal would obey an escape sequence in the list of models."""
     said = "Mine\x1b[2J\nand more\x07"
     entry = {"kind": kind, "name": "mine", "base": "demo", "image_size": 128, "saliency": {}, "by_word": {}}
-    entry |= dict.fromkeys(("title", "purpose", "licence"), said)
+    entry |= dict.fromkeys(("title", "purpose", "license"), said)
     (tmp_path / "medclipsam.json").write_text(json.dumps(entry), encoding="utf-8")
     model = read_entry(tmp_path)
-    assert {model.title, model.purpose, model.licence, model.seen} == {"Mine [2J and more "}
+    assert {model.title, model.purpose, model.license, model.seen} == {"Mine [2J and more "}
 
 
 class Code:

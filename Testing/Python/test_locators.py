@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTRY = {
     "title": "A model of one's own",
     "purpose": "Tests",
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
     "base": "demo",
     "image_size": 128,
     "saliency": {"layer": 3},
@@ -212,7 +212,7 @@ def test_a_sam_checkpoint_of_ones_own_is_an_entry_of_the_architecture_it_names(t
     weights = load_file(shipped / "model.safetensors")
     torch.save({"model": weights}, own / "MedSAM2_latest.pt")
     entry = {"kind": "sam", "name": "medsam2", "title": "MedSAM2", "purpose": "Medical images"}
-    entry |= {"licence": "Apache-2.0", "base": "sam2.1-tiny", "image_size": 256}
+    entry |= {"license": "Apache-2.0", "base": "sam2.1-tiny", "image_size": 256}
     (own / "medclipsam.json").write_text(json.dumps(entry), encoding="utf-8")
     found = find("medsam2", "sam", tmp_path)
     assert (found.image_size, found.config) == (256, "configs/sam2.1/sam2.1_hiera_t.yaml")
@@ -238,6 +238,6 @@ def test_sam_2_weights_of_meta_at_another_size_load_without_a_configuration_of_t
     model = build_sam(Path(str(files("sam2").joinpath(tiny.config))), tiny.options)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, own / "weights.safetensors")
     entry = {"kind": "sam", "name": "medsam2", "title": "MedSAM2", "purpose": "Medical images"}
-    entry |= {"licence": "Apache-2.0", "base": "sam2.1-tiny", "image_size": 512}
+    entry |= {"license": "Apache-2.0", "base": "sam2.1-tiny", "image_size": 512}
     (own / "medclipsam.json").write_text(json.dumps(entry), encoding="utf-8")
     assert load_sam("medsam2", "cpu", tmp_path).image_size == 512

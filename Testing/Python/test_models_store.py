@@ -37,7 +37,7 @@ def put(folder, *names, content=b"weights"):
 CLIP = [file.name for file in find("medclip-samv2").files]
 
 
-def test_every_entry_says_where_it_is_from_and_under_which_licence():
+def test_every_entry_says_where_it_is_from_and_under_which_license():
     assert (
         len({(model.name, model.kind) for model in MODELS})
         == len({model.folder for model in MODELS})
@@ -45,7 +45,7 @@ def test_every_entry_says_where_it_is_from_and_under_which_licence():
         == 10
     )
     for model in MODELS:
-        assert model.licence and model.source and model.purpose and model.files
+        assert model.license and model.source and model.purpose and model.files
         for file in model.files:
             assert not model.downloadable or urlsplit(file.url).scheme == "https"
             assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)

@@ -140,6 +140,8 @@ def test_demo_runs(python: Path, tmp_path: Path) -> None:
     output = run(python.with_name("medclipsam"), "demo", "--out", "out", cwd=tmp_path)
     assert "brain tumor" in output
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
+    samples = re.search(r"The sample images are in (.*?)\. For research", output)
+    assert samples and (Path(samples[1]) / "breast_us.png").is_file()
 
 
 def test_every_module_is_imported_from_the_wheel(python: Path, tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ def test_three_planes_vote_on_the_grid_of_the_volume(segmenter, tumour):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
 @pytest.mark.parametrize("name", ["MR_Gd.nii.gz", "CT_pitch.nii.gz"])
 def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, name):
-    """A phantom's head in a cut-out of a real volume's grid: the tumour's place in millimetres is computed by hand."""
+    """A phantom's head in a cut-out of a real volume's grid: the tumour's place in millimeters is computed by hand."""
     sitk = pytest.importorskip("SimpleITK")
     phantom, image = make_volume("validation", 8, "MR", 1), volumes.read_volume(SHARED / name).to_sitk()
     cut = image[20 : 20 + 128, 30 : 30 + 128, 10 : 10 + len(phantom.slices)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
-from MedCLIPSAMLib.errors import OutputError
+from MedCLIPSAMLib.errors import ModelError, OutputError
 from MedCLIPSAMLib.files.claim import claim
 from MedCLIPSAMLib.models.trained import ENTRY, read_entry
 from MedCLIPSAMLib.segmentation.settings import default_settings
@@ -41,7 +41,13 @@ def test_a_model_of_an_earlier_training_has_its_settings(tmp_path: Path) -> None
     entry |= {"image_size": 224, "saliency": {}, "by_word": {}, "answer": OLD["segmenter"]}
     (tmp_path / ENTRY).write_text(json.dumps(entry), encoding="utf-8")
     model = read_entry(tmp_path)
-    assert model is not None and dict(model.answer) == NEW["segmenter"]
+    assert dict(model.answer) == NEW["segmenter"] and model.license == "mine"
+
+
+def test_a_model_without_a_license_is_refused_by_the_current_name(tmp_path: Path) -> None:
+    (tmp_path / ENTRY).write_text(json.dumps({"name": "mine"}), encoding="utf-8")
+    with pytest.raises(ModelError, match="license"):
+        read_entry(tmp_path)
 
 
 def test_a_request_may_use_an_earlier_name() -> None:

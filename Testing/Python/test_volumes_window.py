@@ -78,8 +78,8 @@ def test_values_that_are_no_numbers_are_black_and_change_nothing_else() -> None:
 def test_all_slices_share_one_range() -> None:
     array = np.broadcast_to(np.arange(1, 11, dtype=np.float32)[:, None, None] * 100, (10, 4, 4)).copy()
     stack = SliceStack(volume_of(array))
-    greys = [int(stack.image(k)[0, 0, 0]) for k in range(10)]
-    assert greys == sorted(greys) and greys[0] < 5 and greys[-1] == 255
+    grays = [int(stack.image(k)[0, 0, 0]) for k in range(10)]
+    assert grays == sorted(grays) and grays[0] < 5 and grays[-1] == 255
 
 
 def test_named_and_explicit_windows() -> None:

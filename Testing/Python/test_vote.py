@@ -87,6 +87,18 @@ def test_one_mask_alone_is_no_vote_and_has_no_uncertainty(changes):
     assert found.found and found.uncertainty is None
 
 
+def test_where_nothing_is_found_nothing_is_uncertain():
+    """A program that asked for a vote gets a map from every image."""
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    segmenter.set_image(to_rgb(TASKS["us_tumour"].phantom("validation", 3)))
+    voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean"), presence_threshold=1.0))
+    for prompt in ("brain tumor", "no tumor"):
+        found = voting.segment(prompt)
+        assert not found.found
+        assert found.uncertainty.shape == found.mask.shape and found.uncertainty.dtype == np.float32
+        assert not found.uncertainty.any()
+
+
 @pytest.mark.parametrize("method", ["mean", "staple", "map"])
 def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
     segmenter = load_segmenter("demo", "demo", "cpu")

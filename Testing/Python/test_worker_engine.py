@@ -123,7 +123,7 @@ def test_a_failed_load_is_told_until_the_next_one_and_no_longer(monkeypatch):
 def test_weights_that_were_replaced_are_the_ones_used_after_the_next_load(tmp_path):
     """The weight of the first cell is 1 more in the new file."""
     folder = shutil.copytree(find_model_folder(find("demo", "clip")), tmp_path / "mine")
-    about = dict.fromkeys(("title", "purpose", "licence"), "mine") | {"name": "mine", "base": "demo", "by_word": {}}
+    about = dict.fromkeys(("title", "purpose", "license"), "mine") | {"name": "mine", "base": "demo", "by_word": {}}
     about |= {"image_size": 128, "saliency": {"layer": 3, "beta": 0.3, "steps": 10}}
     (folder / ENTRY).write_text(json.dumps(about))
     engine = Engine()

@@ -1,0 +1,63 @@
+"""What the help shows beside the texts of the commands: names of values, and an example of each group of commands."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from typer.core import TyperGroup
+
+_NAMES: dict[Any, str] = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
+
+
+class CommandLine(TyperGroup):
+    """The group of all commands. A command that is looked up has its values named, whatever the version of Typer."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        _name_values(self)
+        _give_example(self)
+
+    def get_command(self, *arguments: Any, **options: Any) -> Any:
+        """Return a command or a group by its name; None where there is none."""
+        command = super().get_command(*arguments, **options)
+        if command is not None:
+            for one in (command, *getattr(command, "commands", {}).values()):
+                _name_values(one)
+            _give_example(command)
+        return command
+
+
+def _name_values(command: Any) -> None:
+    hints = typing.get_type_hints(inspect.unwrap(command.callback)) if command.callback else {}
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            _name_argument(parameter)
+        elif parameter.metavar is None and not parameter.is_flag:
+            parameter.metavar = _name_of(hints.get(parameter.name))
+
+
+def _name_argument(argument: Any) -> None:
+    """Show INPUT... in place of {INPUT}... and of its type in Python."""
+    argument.metavar = name = argument.metavar or argument.name.upper()
+    shown = name if argument.nargs == 1 else f"{name}..."
+    help_record = argument.get_help_record
+    argument.get_usage_pieces = lambda context: [shown if argument.required else f"[{shown}]"]
+    argument.get_help_record = lambda context: (name, help_record(context)[1])
+
+
+def _name_of(kind: Any) -> str | None:
+    """Return the name of a value of this type; None where the help lists what it may be."""
+    inner = [part for part in typing.get_args(kind) if part is not NoneType]
+    return _NAMES.get(kind) if not inner else _name_of(inner[0])
+
+
+def _give_example(group: Any) -> None:
+    """End the help of a group with the example of its first command."""
+    for command in list(getattr(group, "commands", {}).values())[:1]:
+        found = re.search(r"^\s*(Example: .*)$", command.help or "", re.MULTILINE)
+        group.epilog = found and found[1]
