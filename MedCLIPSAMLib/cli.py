@@ -37,6 +37,7 @@ from .commands import (
 from .commands.deprecated import replace_deprecated_flags
 from .commands.session import Session
 from .errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, Cancelled, MedCLIPSAMError, from_system
+from .extras import absent_package
 from .logs import LogLevel, configure_logging
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,12 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
         log.debug("refused", exc_info=True)
         refusal = from_system(error)
         _refuse(refusal.problem, refusal.remedy, as_json)
+    except ModuleNotFoundError as error:
+        lacking = absent_package(error)
+        if lacking is None:
+            raise
+        log.debug("refused", exc_info=True)
+        _refuse(lacking.problem, lacking.remedy, as_json)
     except Exception as error:
         if not as_json or not hasattr(error, "format_message"):
             raise

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from .. import __version__
 from ..errors import InputError
+from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 from ..volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
@@ -46,12 +46,9 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         InputError: the volume did not come from DICOM, the series cannot be referred to (highdicom
             says why), or highdicom is not installed. OutputError: the file cannot be written.
     """
-    try:
-        import highdicom
-    except ImportError as error:
-        raise InputError(
-            f"DICOM SEG needs packages that are not installed: {error.name}.", "pip install 'medclipsam[dicom]'"
-        ) from error
+    check_installed()
+    import highdicom
+
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
     slices = source_slices(volume)
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
@@ -148,8 +145,7 @@ def check_installed() -> None:
     Raises:
         InputError: it is not installed.
     """
-    if find_spec("highdicom") is None:
-        raise InputError("DICOM SEG needs the package highdicom.", "pip install 'medclipsam[dicom]'")
+    require_extra("dicom", "DICOM SEG")
 
 
 def check_dicom_seg(volume: Volume) -> None:

@@ -68,12 +68,8 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _with_lora(model: TextImageModel, rank: int, frozen) -> torch.nn.Module:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise InputError(
-            "LoRA needs the package peft, which is not installed.", "pip install 'medclipsam[finetune]'"
-        ) from error
+    from peft import LoraConfig, get_peft_model
+
     targets = [
         name
         for name, module in model.named_modules()

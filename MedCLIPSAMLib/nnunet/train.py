@@ -20,11 +20,12 @@ from pydantic import Field
 from ..choices import Configuration
 from ..counted import counted
 from ..errors import InputError, ModelError
+from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..files.claim import claim
 from ..run_context import RunContext
 from ..validated import Choice, settings_class
-from .process import Process, environment, few_processes, one_gpu, preprocess_command, require_nnunet, train_command
+from .process import Process, environment, few_processes, one_gpu, preprocess_command, train_command
 from .raw_dataset import RawDataset, check_voxels, read_dataset
 from .schedule import IN_PLANS, SEED_IN_PLANS, Schedule
 
@@ -79,7 +80,7 @@ def train(
         InputError: the dataset cannot be trained on, or nnunetv2 is not installed. OutputError: the folder holds
             something else, or another run is writing to it. ModelError: nnU-Net failed; its last words. Cancelled.
     """
-    require_nnunet()
+    require_extra("weak", "nnU-Net")
     found = read_dataset(dataset)
     twins = [path.name for path in found.folder.parent.glob(f"Dataset{found.number:03d}_*") if path != found.folder]
     if twins:
