@@ -25,7 +25,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     Raises:
         DeviceError: an unknown name, or a device that is not there; the message says why.
     """
-    kind, _, index = name.partition(":")
+    kind, _, index = str(name).partition(":")
     if kind not in DEVICES or (index and (kind != "cuda" or not index.isdecimal())):
         raise DeviceError(
             f"Expected a device of {', '.join(DEVICES)}, got '{name}'.",

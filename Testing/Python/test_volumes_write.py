@@ -156,8 +156,8 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_file(tmp_path: Pat
     assert path.read_text() == "new"
 
 
-def test_masks_of_another_shape_are_a_programming_error(tmp_path: Path, volume: Volume) -> None:
-    with pytest.raises(ValueError, match="shape"):
+def test_masks_of_another_shape_are_refused(tmp_path: Path, volume: Volume) -> None:
+    with pytest.raises(InputError, match="shape"):
         write_segmentation(tmp_path / "out.nii.gz", [Segment("a", np.zeros((1, 2, 3), bool))], volume)
 
 
