@@ -145,8 +145,8 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error.format_message(), err=True)
             sys.exit(EXIT_ERROR)
-        refusal = usage_error(error)
-        _refuse(refusal.problem, refusal.remedy, as_json)
+        wrong = usage_error(error)
+        _refuse(wrong.problem, wrong.remedy, as_json)
 
 
 @contextmanager

@@ -283,9 +283,9 @@ def strike(
     """
     from ..errors import InputError
     from ..export.strike import strike as run
-    from ..files.regular import check_regular
+    from ..files.regular import check_file
 
-    check_regular(names)
+    check_file(names, "Give the dataset, then the list that the report saved.")
     try:
         listed = names.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:

@@ -29,7 +29,7 @@ def usage_error(error: Any) -> MedCLIPSAMError:
         remedy = f"Put it before the command: medclipsam {option}{value} {command.partition(' ')[2]} ..."
         return MedCLIPSAMError(f"'{option}' is no option of '{command}', but of all commands.", remedy)
     where = _INVALID.match(message)
-    found = getattr(error.__cause__, "errors", list)()  # pydantic's
+    found: list[Any] = getattr(error.__cause__, "errors", list)()  # pydantic's
     if where and found:
         return _invalid(where["where"], found[0], remedy)
     return MedCLIPSAMError(message if message.endswith((".", "?")) else f"{message}.", remedy)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.json_text import parse_json
-from ..files.regular import check_regular
+from ..files.regular import check_file
 
 
 def read_prompts(path: Path) -> dict[str, str]:
@@ -15,7 +15,7 @@ def read_prompts(path: Path) -> dict[str, str]:
     Raises:
         InputError: unreadable, empty, of another shape, or a label twice.
     """
-    check_regular(path)
+    check_file(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..counted import counted
@@ -13,6 +14,12 @@ from .manifest import REQUEST, Manifest
 from .upkeep import refresh, write_struck
 
 FOLDER = "struck"
+
+
+def similar_cases(name: str, cases: Iterable[str]) -> str:
+    """Ask whether a case of a similar name was meant; "" where there is none."""
+    close = get_close_matches(name, list(cases), n=3, cutoff=0.7)
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
@@ -35,7 +42,10 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         names = set(names)
         unknown = sorted(names - manifest.records.keys())
         if unknown:
-            raise InputError(f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).")
+            raise InputError(
+                f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).",
+                similar_cases(unknown[0], manifest.records) or "Write the names of its cases, one a line.",
+            )
         out = back = 0
         for name, record in manifest.records.items():
             for file in record["files"]:

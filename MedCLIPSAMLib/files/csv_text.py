@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import InputError
-from .regular import check_regular
+from .regular import check_file
 
 
 def delimiter_of(line: str) -> str:
@@ -22,7 +22,7 @@ def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
     Raises:
         InputError: it cannot be read; or see `read_rows`.
     """
-    check_regular(table)
+    check_file(table)
     try:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

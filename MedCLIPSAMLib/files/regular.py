@@ -25,3 +25,16 @@ def check_regular(path: Path) -> None:
         raise InputError(
             f"Expected a file, got the {kind} '{path}'.", "Save what it gives as a file, and give that one."
         )
+
+
+def check_file(path: Path, remedy: str = "Check the path.") -> None:
+    """Refuse what is no file.
+
+    Raises:
+        InputError: there is nothing, a folder, a pipe, a device or a socket.
+    """
+    check_regular(path)
+    if path.is_dir():
+        raise InputError(f"Expected a file, got the folder '{path}'.", remedy)
+    if not path.exists():
+        raise InputError(f"There is no file '{path}'.", remedy)

@@ -132,7 +132,7 @@ def test_outputs_that_cannot_be_written_are_refused_and_leave_nothing(tmp_path: 
         "out.xyz": "none of .seg.nrrd",
         "out": "none of .seg.nrrd",
         "missing/out.nii.gz": "does not exist",
-        "file/out.nii.gz": "does not exist",
+        "file/out.nii.gz": "is a file, not a folder",
         "folder.nii.gz": "is a folder",
     }.items():
         with pytest.raises(OutputError, match=reason):
