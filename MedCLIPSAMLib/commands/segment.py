@@ -124,7 +124,7 @@ def _no_prompt(images: Sequence[Path]) -> PromptError:
     """Say how a prompt is given, also where one stands among the images."""
     from ..errors import PromptError
 
-    words = next((str(path) for path in images if not path.suffix and not path.exists()), None)
+    words = next((str(path) for path in images if not path.suffix and not os.path.exists(path)), None)
     if words is not None:
         return PromptError(f"There is no file or folder '{words}', and no prompt.", f'Is it the prompt? -p "{words}".')
     return PromptError("No prompt was given.", 'Say what to segment, such as -p "brain tumor".')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def check_file(path: Path, remedy: str = "Check the path.") -> None:
         InputError: there is nothing, a folder, a pipe, a device or a socket.
     """
     check_regular(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"Expected a file, got the folder '{path}'.", remedy)
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"There is no file '{path}'.", remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def read_dataset(folder: Path) -> RawDataset:
     Raises:
         InputError: no dataset of nnU-Net, more than one channel, images and labels of different names, or no cases.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"There is no folder '{folder}'.", "Give the folder of a dataset.")
     folder = folder.resolve()
     if not DATASET.fullmatch(folder.name):

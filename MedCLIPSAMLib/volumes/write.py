@@ -121,9 +121,8 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         OutputError: naming the path and what is wrong with it. InputError: see `itk_path`.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
-        raise OutputError(
-            f"Cannot write '{path}': its ending is not {' or '.join(suffixes)}.", "Give the file such an ending."
-        )
+        known = f"none of {', '.join(suffixes)}" if len(suffixes) > 1 else f"not {suffixes[0]}"
+        raise OutputError(f"Cannot write '{path}': its ending is {known}.", "Give the file such an ending.")
     if not path.name.lower().endswith((".nii", ".nii.gz", ".png")):
         itk_path(path)
     check_writable(path)
