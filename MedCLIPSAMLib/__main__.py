@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-
-from MedCLIPSAMLib.command_worker.client import hand_over
+from types import ModuleType
 
 
 def main() -> None:
-    """Run the command line and end with its exit code."""
+    """Run the command line and end with its exit code, also where it is interrupted while it starts."""
+    try:
+        cli = _start()
+    except KeyboardInterrupt:  # nothing was begun; Python would end by the signal where it is within an exec()
+        import os
+
+        print("Interrupted.", file=sys.stderr, flush=True)
+        os._exit(130)
+    cli.main()
+
+
+def _start() -> ModuleType:
+    import gc
+
+    from MedCLIPSAMLib.command_worker.client import hand_over
+
     code = hand_over(sys.argv[1:])
     if code is not None:
         sys.exit(code)
@@ -17,7 +30,7 @@ def main() -> None:
     from MedCLIPSAMLib import cli  # the command line's packages
 
     gc.enable()
-    cli.main()
+    return cli
 
 
 if __name__ == "__main__":

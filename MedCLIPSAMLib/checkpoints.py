@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from .errors import OutputError
+from .errors import PATH, OutputError, check_type
 from .files.atomic import atomic_path
 from .files.unfinished import DESCRIPTION, check_unfinished, discard_unfinished
 from .renamed_settings import with_current_names
@@ -28,9 +28,13 @@ class CheckpointFolder:
 
     Args:
         folder: created when the first step is stored.
+
+    Raises:
+        InputError: no path.
     """
 
     def __init__(self, folder: Path | str) -> None:
+        check_type(folder, PATH, "a folder for checkpoints")
         self._folder, self._prefix = Path(folder), ""
         self._request: str | None = None
 

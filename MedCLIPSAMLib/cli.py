@@ -37,7 +37,9 @@ from .commands import (
 from .commands.deprecated import replace_deprecated_flags
 from .commands.session import Session
 from .commands.shown_help import CommandLine
+from .commands.usage import usage_error
 from .errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, Cancelled, MedCLIPSAMError, from_system
+from .extras import absent_package
 from .logs import LogLevel, configure_logging
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,10 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
     try:
         with _interrupt_on_sigterm():
             arguments = replace_deprecated_flags(app, arguments)
-            sys.exit(app(arguments, prog_name="medclipsam", standalone_mode=not as_json, obj=session) or 0)
+            code = app(arguments, prog_name="medclipsam", standalone_mode=False, obj=session) or 0
+            if code == EXIT_INTERRUPTED:  # Typer's for Ctrl+C
+                raise KeyboardInterrupt
+            sys.exit(code)
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -130,10 +135,20 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
         log.debug("refused", exc_info=True)
         refusal = from_system(error)
         _refuse(refusal.problem, refusal.remedy, as_json)
-    except Exception as error:
-        if not as_json or not hasattr(error, "format_message"):
+    except ModuleNotFoundError as error:
+        lacking = absent_package(error)
+        if lacking is None:
             raise
-        _refuse(error.format_message(), "medclipsam COMMAND -h says what there is.", as_json)  # an option that is wrong
+        log.debug("refused", exc_info=True)
+        _refuse(lacking.problem, lacking.remedy, as_json)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+            sys.exit(EXIT_ERROR)
+        wrong = usage_error(error)
+        _refuse(wrong.problem, wrong.remedy, as_json)
 
 
 @contextmanager

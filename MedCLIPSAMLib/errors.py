@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -42,6 +43,31 @@ def without_controls(text: str) -> str:
 
 class InputError(MedCLIPSAMError):
     """An image, mask or folder that cannot be used as it is."""
+
+
+def check_type(
+    value: object,
+    kind: type | tuple[type, ...],
+    expected: str,
+    remedy: str = "",
+    error: type[MedCLIPSAMError] = InputError,
+) -> None:
+    """Refuse a value of another type, where a program may give any.
+
+    Args:
+        expected: with its article, as in "a path".
+
+    Raises:
+        MedCLIPSAMError: of the class `error`.
+    """
+    if not isinstance(value, kind):
+        shown = repr(value)
+        shown = shown if len(shown) <= 60 else f"a value of type {type(value).__name__}"
+        raise error(f"Expected {expected}, got {shown}.", remedy)
+
+
+PATH = (str, os.PathLike)
+"""The types of a path."""
 
 
 class PromptError(MedCLIPSAMError):

@@ -12,10 +12,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import NoneType
 from typing import Any
 
 from .checkpoints import CheckpointFolder
-from .errors import Cancelled
+from .errors import Cancelled, check_type
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,20 @@ class RunContext:
         on_notice: called with sentences that the user should read, such as that memory ran out.
         is_cancelled: called between steps; the run ends with `errors.Cancelled` once it returns True.
         checkpoints: where finished steps are stored and read again; None stores nothing.
+
+    Raises:
+        InputError: a value of another type.
     """
 
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_notice: Callable[[str], None] = lambda sentence: None
     is_cancelled: Callable[[], bool] = lambda: False
     checkpoints: CheckpointFolder | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("on_progress", "on_notice", "is_cancelled"):
+            check_type(getattr(self, name), Callable, f"a function as {name}")  # type: ignore[arg-type]
+        check_type(self.checkpoints, (CheckpointFolder, NoneType), "a CheckpointFolder as checkpoints")
 
     def report(
         self,

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder of predicted masks, or a CSV with the columns prediction,truth.")
+        Path, typer.Argument(help="Folder of predicted masks, one mask, or a CSV with the columns prediction,truth.")
     ],
     truths: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of true masks of the same names; '_mask', '_gt', '_seg' at their ends do not count."
+            help="Folder of true masks of the same names, or one; '_mask', '_gt', '_seg' at their ends do not count."
         ),
     ] = None,
     suffix: Suffix = "",
@@ -46,11 +46,13 @@ def evaluate(
     from ..errors import InputError
     from ..evaluation.folders import evaluate as score
     from ..evaluation.folders import write_csv
-    from ..evaluation.pairs import pairs_of_folders, pairs_of_table
+    from ..evaluation.pairs import pairs_of_files, pairs_of_folders, pairs_of_table
     from ..files.outputs import check_outputs
 
     check_outputs((predictions, truths), (csv,), overwrite)
-    if truths is not None:
+    if truths is not None and predictions.is_file() and truths.is_file():
+        pairs = pairs_of_files(predictions, truths)
+    elif truths is not None:
         pairs = pairs_of_folders(predictions, truths, suffix)
     elif predictions.is_file():
         pairs = pairs_of_table(predictions)

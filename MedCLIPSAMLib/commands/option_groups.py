@@ -185,8 +185,10 @@ class MaskOptions:
     min_part: Annotated[
         float | None,
         typer.Option(
+            min=0,
+            max=1,
             help="Remove parts and fill holes below this share of a mask; 0 leaves them. 0.05 unless the model has its "
-            "own."
+            "own.",
         ),
     ] = None
     style: Annotated[

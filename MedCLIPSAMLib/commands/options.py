@@ -77,6 +77,8 @@ Presence = Annotated[
     float | None,
     typer.Option(
         "--presence",
+        min=0,
+        max=1,
         help="Min presence for a find; 0 always outlines something. 0.5 unless the model has its own.",
         show_default=False,
     ),

@@ -53,11 +53,14 @@ def search(
 
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
+    from ..extras import require_extra
     from ..segmentation.vision_tower import VisionTower
 
     tried_layers = parse_numbers("--layers", layers, int)
     tried_betas = parse_numbers("--betas", betas, float)
     label_free = truth is None or without_masks
+    if label_free:
+        require_extra("search", "A search without masks")
     tried_steps = parse_numbers("--steps", steps or ("5,20" if label_free else "10"), int)
     segmenter = models.load()
     tower = VisionTower(segmenter.clip.model.visual)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from .segment_report import SegmentReport
 from .session import model_cache
 
 if TYPE_CHECKING:
+    from ..errors import PromptError
     from ..segmentation.report import Report
     from ..segmentation.segmenter import TextSegmenter
     from ..segmentation.settings import Settings
@@ -41,11 +44,25 @@ Images = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _out(text: str) -> Path:
+    """Read -o, in which a slash at the end names a folder."""
+    from ..errors import OutputError
+
+    path = Path(text)
+    if text.endswith(("/", os.sep)) and path.suffix and not path.is_dir():
+        raise OutputError(f"'{text}' is no folder, and ends as a file does.", "Create it first, or leave out the dot.")
+    return path
+
+
 Out = Annotated[
     Path,
     typer.Option(
         "-o",
         "--out",
+        parser=_out,
+        metavar="PATH",
         help="A file (.seg.nrrd, .nii.gz, .nii, .nrrd, .mha, .png; .dcm is DICOM SEG), or a folder: a file an image.",
         show_default=False,
     ),
@@ -83,8 +100,12 @@ class MarkOptions:
         ),
     ] = None
 
-    def task(self, text: TextOptions, slices: SliceOptions, form: MaskFormat) -> Task:
-        """Return the task for every image."""
+    def task(self, text: TextOptions, slices: SliceOptions, form: MaskFormat, images: Sequence[Path]) -> Task:
+        """Return the task for every image.
+
+        Raises:
+            PromptError: nothing says what to segment.
+        """
         from ..tasks.marks import Marks, parse_box, parse_point
         from ..tasks.prompts import parse_prompts
         from ..tasks.segment_files import Task
@@ -93,8 +114,20 @@ class MarkOptions:
         roi = None if self.roi is None else parse_box(self.roi, "--roi")
         if roi is not None and not text.prompt and not marks:
             marks, roi = Marks((roi,)), None  # nothing says what to look for in it
-        labels = parse_prompts(text.prompt or (["object"] if marks else []))
+        if not text.prompt and not marks:
+            raise _no_prompt(images)
+        labels = parse_prompts(text.prompt or ["object"])
         return Task(labels, slices.request(tuple(labels.values()), text.negative), form, marks, roi)
+
+
+def _no_prompt(images: Sequence[Path]) -> PromptError:
+    """Say how a prompt is given, also where one stands among the images."""
+    from ..errors import PromptError
+
+    words = next((str(path) for path in images if not path.suffix and not os.path.exists(path)), None)
+    if words is not None:
+        return PromptError(f"There is no file or folder '{words}', and no prompt.", f'Is it the prompt? -p "{words}".')
+    return PromptError("No prompt was given.", 'Say what to segment, such as -p "brain tumor".')
 
 
 @dataclass(frozen=True)
@@ -222,7 +255,7 @@ def segment(
     read = written.read(text, marks)
     if read:
         text = replace(text, prompt=read.prompts)
-    task = marks.task(text, slices, outputs.check())
+    task = marks.task(text, slices, outputs.check(), images)
     key = None if anonymous is None else CaseKey(anonymous)
     batch = prepare(images, outputs, list(task.labels), overwrite, series.series, series.phase, key)
     settings = compute.apply(stages.apply(mask.apply(models.default_settings())))

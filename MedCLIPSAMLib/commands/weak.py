@@ -217,7 +217,8 @@ def disagree(
     by_case = {about.case: about.dsc for about in agreements}
     for case in chosen[:5]:
         typer.echo(f"  {case}: {by_case[case]:.3f}")
-    typer.echo(f"Take them out by: medclipsam strike {dataset} {out}. Then train in a new folder.")
+    if chosen or before:
+        typer.echo(f"Take them out by: medclipsam strike {dataset} {out}. Then train in a new folder.")
 
 
 @app.command()
@@ -234,4 +235,4 @@ def trust(
     from ..nnunet.trust import trust_file
 
     count = trust_file(dataset, case, mask, image)
-    typer.echo(f"'{case}' is trusted now; of the dataset: {counted(count, 'case')}.")
+    typer.echo(f"'{case}' is trusted now: {count} of the dataset's cases {'is' if count == 1 else 'are'}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.files.csv_text import read_table
 from MedCLIPSAMLib.files.json_text import read_json
+from MedCLIPSAMLib.files.regular import check_file
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -65,10 +66,29 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         cases[name] = (found[match] if match is not None else None, path)
     if not any(prediction for prediction, _ in cases.values()):
         raise InputError(
-            f"No mask of '{predictions}' has the name of one of '{truths}': '{min(found)}' and '{min(true)}'.",
-            "Give them the same names, or name the pairs in a table.",
+            f"No file of '{predictions}' has the name of one of '{truths}': '{min(found)}' and '{min(true)}'.",
+            _pairing_remedy(found, true),
         )
     return MaskPairs(cases, sorted(found.keys() - used))
+
+
+def _pairing_remedy(found: Iterable[str], true: Iterable[str]) -> str:
+    """Say how names can be made to agree: by the ends of the true masks' names, where these are all that differs."""
+    ends = {name.removeprefix(case) for case in found for name in true if name.startswith(case)}
+    if ends:
+        return f"Name the end of the true masks' names by --suffix: {' or '.join(sorted(ends)[:4])}."
+    return "Give them the same names, name an end of the true masks' names by --suffix, or evaluate a table of pairs."
+
+
+def pairs_of_files(prediction: Path, truth: Path) -> MaskPairs:
+    """Pair two masks.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    check_file(prediction)
+    check_file(truth)
+    return MaskPairs({stem(truth): (prediction, truth)})
 
 
 def pairs_of_table(table: Path) -> MaskPairs:
@@ -142,6 +162,8 @@ def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 def _mask_files(folder: Path) -> dict[str, Path]:
     """Find the mask files of a folder by their names without suffix."""
+    if folder.is_file():
+        raise InputError(f"'{folder}' is a file, not a folder of masks.", "Give two folders, or two files.")
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'.", "Check the path.")
     paths = [

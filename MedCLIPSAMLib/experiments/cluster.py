@@ -13,6 +13,7 @@ from ..export.export import export
 from ..export.job import ExportJob, ExportSettings
 from ..export.manifest import read_records
 from ..export.ray_engine import RayEngine
+from ..extras import require_extra
 from ..run_context import RunContext
 from ..segmentation.model_choice import ModelChoice
 from .sleeping_worker import SleepingWorker
@@ -80,6 +81,7 @@ def simulate_cluster(
         workers: processes of Ray on this machine, which need no core each, as they sleep.
         seconds: median time of a case; see `SleepingWorker` for `deaths`.
     """
+    require_extra("cluster", "A simulated export")
     import ray
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, MedCLIPSAMError
+from ..errors import InputError
 from ..evaluation.metrics import dsc
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
@@ -102,7 +102,7 @@ def search_without_masks(
         trials: their number, including the model's own settings.
 
     Raises:
-        InputError: no case. MedCLIPSAMError: optuna is not installed.
+        InputError: no case, or optuna is not installed.
     """
     if not cases:
         raise InputError("Expected at least one image to search on, got none.")
@@ -203,10 +203,8 @@ def _measure(settings: Settings, views: Sequence[_Views], default: bool = False)
 
 def _study() -> optuna.Study:
     """Make an optuna study without its log."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise MedCLIPSAMError("A search without masks needs optuna.", "pip install 'medclipsam[search]'") from error
+    import optuna
+
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

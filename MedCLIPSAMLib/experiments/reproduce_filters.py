@@ -19,6 +19,7 @@ import numpy as np
 
 from ..evaluation.metrics import dsc
 from ..export.manifest import read_records
+from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..nnunet.disagreement import SHARE, lowest, measure_agreement
 from ..nnunet.train import TrainSettings
@@ -105,6 +106,7 @@ def reproduce(
     Raises:
         Cancelled. ModelError: nnU-Net failed.
     """
+    require_extra("weak", "nnU-Net")
     with TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
         labeled, figures = _label(plan, folder)

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..choices import Loss, TrainingPrecision
+from ..extras import require_extra
 from ..finetune.captions import Pair
 from ..finetune.settings import FineTuneSettings
 from ..run_context import RunContext
@@ -65,6 +66,7 @@ def reproduce(
         [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task", "step"}]}}}, shares from 0 to 1;
         step is that of the weights with the best retrieval on validation pairs.
     """
+    require_extra("finetune", "Fine-tuning")
     with (
         TemporaryDirectory() as folder,
         ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool,

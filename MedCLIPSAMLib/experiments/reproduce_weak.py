@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.metrics import dsc, nsd
+from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
@@ -50,6 +51,7 @@ def reproduce(
         {"plan", "tasks": {task: {"cases": {split: number}, "pseudo_labels": {...}, "validation", "test": {row: {"dsc",
         "nsd"}: values by case}, "orders": {order: values by case}}, "seconds"}}}.
     """
+    require_extra("weak", "nnU-Net")
     with TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from .. import __version__
-from ..errors import InputError, how_to_install
+from ..errors import InputError
+from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 from ..volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
@@ -46,12 +46,9 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
 
 def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]) -> Any:
     """Make the object of segments on some slices of a volume; see `write_dicom_seg`."""
-    try:
-        import highdicom
-    except ImportError as error:
-        raise InputError(
-            f"DICOM SEG needs packages that are not installed: {error.name}.", how_to_install("highdicom")
-        ) from error
+    check_installed()
+    import highdicom
+
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
     pixels = np.stack([segment.mask for segment in shown], -1)
@@ -156,8 +153,7 @@ def check_installed() -> None:
     Raises:
         InputError: it is not installed.
     """
-    if find_spec("highdicom") is None:
-        raise InputError("DICOM SEG needs the package highdicom.", how_to_install("highdicom"))
+    require_extra("dicom", "DICOM SEG")
 
 
 def check_dicom_seg(volume: Volume) -> None:

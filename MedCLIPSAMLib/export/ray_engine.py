@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..choices import Precision
-from ..errors import DeviceError, InputError, MedCLIPSAMError
+from ..errors import DeviceError, MedCLIPSAMError
+from ..extras import require_extra
 from ..run_context import RunContext
 from ..segmentation.model_choice import ModelChoice
 from ..segmentation.segmenter import TextSegmenter
@@ -80,12 +81,9 @@ class RayEngine:
 
     def __init__(self, models: ModelChoice, workers: int | None = None, address: str | None = None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise InputError(
-                "--engine ray needs Ray, which is not installed.", "pip install 'medclipsam[cluster]'"
-            ) from error
+        require_extra("cluster", "An export by Ray")
+        import ray
+
         settings = models.settings or default_settings(models.clip, models.models_dir)
         if settings.precision == Precision.AUTO:  # the machines may differ, the results must not
             settings = replace(settings, precision=Precision.F32)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..counted import counted
 from ..errors import InputError, OutputError
 from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import read_json
+from ..files.regular import check_file
 from ..files.text_file import read_text
 from .dataset import check_folder
 from .manifest import REQUEST, Manifest
 from .upkeep import refresh, write_struck
 
 FOLDER = "struck"
+
+
+def similar_cases(name: str, cases: Iterable[str]) -> str:
+    """Ask whether a case of a similar name was meant; "" where there is none."""
+    close = get_close_matches(name, list(cases), n=3, cutoff=0.7)
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
@@ -39,7 +47,7 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         if unknown:
             raise InputError(
                 f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).",
-                "Write a case of its manifest.jsonl a line.",
+                similar_cases(unknown[0], manifest.records) or "Write the names of its cases, one a line.",
             )
         out = back = 0
         for name, record in manifest.records.items():
@@ -66,6 +74,7 @@ def read_list(path: Path) -> list[str]:
     Raises:
         InputError: it cannot be read, or is a table of all cases with a column `struck`.
     """
+    check_file(path, "Give the dataset, then the list that the report saved.")
     lines = [line for line in read_text(path).split("\n") if line.strip() and not line.lstrip().startswith("#")]
     columns = [name.strip().lower() for name in lines[0].split(delimiter_of(lines[0]))] if lines else []
     if "case" not in columns:

@@ -65,12 +65,27 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def check_place(path: Path, may_be_file: bool = False) -> None:
+    """Refuse what no folder, and nothing below it, can be made of.
+
+    Raises:
+        OutputError: "-", or a path with a file in place of a folder.
+    """
+    if str(path) == "-":
+        raise OutputError("'-' names no file: nothing is written to the standard output.", "Give a path.")
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), None)
+    if there is not None and not there.is_dir() and not (may_be_file and there == path):
+        raise OutputError(f"'{there}' is a file, not a folder.", "Choose another path.")
+
+
 def check_writable(path: Path) -> None:
     """Refuse a path that cannot be written, before long work.
 
     Raises:
-        OutputError: the parent folder is missing or may not be written to, or `path` is a folder.
+        OutputError: the parent folder is missing or may not be written to, or `path` is a folder; see `check_place`.
     """
+    check_place(path.parent)
+    check_place(path, may_be_file=True)
     if not path.parent.is_dir():
         raise OutputError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.", "Create it first.")
     if path.is_dir():

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import OutputError
 from ..renamed_settings import with_current_names
-from .atomic import atomic_path, is_temporary, sweep
+from .atomic import atomic_path, check_place, is_temporary, sweep
 from .json_text import read_json
 
 LOCK = ".lock"
@@ -40,6 +40,7 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
         OutputError: another run has the folder at this moment, it holds something else or results of another request,
             or it cannot be written.
     """
+    check_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         refuse_foreign(folder, stamp)
@@ -84,6 +85,8 @@ def _differences(before: Any, now: Any, path: str = "") -> list[str]:
     if not isinstance(before, dict) or not isinstance(now, dict):
         shown, wanted = map(_shown, (before, now))
         return [f"{path} was {shown}, is {wanted}"] if path else []
+    if all(values and all(isinstance(text, str) for text in values.values()) for values in (before, now)):
+        return [f"made with {_named(before)}, now {_named(now)}"]
     missing = object()
     names = [name for name in {**before, **now} if before.get(name, missing) != now.get(name, missing)]
     return [
@@ -91,6 +94,11 @@ def _differences(before: Any, now: Any, path: str = "") -> list[str]:
         for name in names
         for line in _differences(before.get(name), now.get(name), f"{path}.{name}" if path else str(name))
     ]
+
+
+def _named(texts: Mapping[str, str]) -> str:
+    """Write texts by name as a user gives them, such as prompts by label."""
+    return ", ".join(f"'{text}'" if name == text else f"'{name}: {text}'" for name, text in texts.items())
 
 
 def _shown(value: Any) -> str:

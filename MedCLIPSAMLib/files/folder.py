@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
+from .atomic import check_place
 from .claim import hold_lock
 
 
@@ -25,6 +26,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     token = secrets.token_hex(4)
     temporary, old = (path.with_name(f".{path.name}.{token}{ending}") for ending in (".partial", ".old.partial"))
+    check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with hold_lock(path.with_name(f".{path.name}.lock")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -25,3 +26,16 @@ def check_regular(path: Path) -> None:
         raise InputError(
             f"Expected a file, got the {kind} '{path}'.", "Save what it gives as a file, and give that one."
         )
+
+
+def check_file(path: Path, remedy: str = "Check the path.") -> None:
+    """Refuse what is no file.
+
+    Raises:
+        InputError: there is nothing, a folder, a pipe, a device or a socket.
+    """
+    check_regular(path)
+    if os.path.isdir(path):
+        raise InputError(f"Expected a file, got the folder '{path}'.", remedy)
+    if not os.path.exists(path):
+        raise InputError(f"There is no file '{path}'.", remedy)

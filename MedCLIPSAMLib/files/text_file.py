@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 
 from ..errors import InputError
-from .regular import check_regular
+from .regular import check_file
 
 
 def read_text(path: Path) -> str:
@@ -15,7 +15,7 @@ def read_text(path: Path) -> str:
     Raises:
         InputError: it is no file, cannot be read, or has another encoding.
     """
-    check_regular(path)
+    check_file(path)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -15,6 +15,9 @@ DESCRIPTION = "run.json"
 
 STEPS = "*.npz"
 
+ENDING = ".unfinished"
+"""End of the name of such a folder, behind the name of the output."""
+
 
 @contextmanager
 def hold_unfinished(folder: Path) -> Iterator[None]:
@@ -28,7 +31,11 @@ def hold_unfinished(folder: Path) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
         lock = lock_folder(folder)
     except OSError as error:
-        raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another output.") from error
+        output = str(folder).removesuffix(ENDING)
+        raise OutputError(
+            f"'{output}' cannot be written: nothing can be created beside it ({error.strerror}).",
+            "Choose another output.",
+        ) from error
     try:
         sweep(folder)
         yield

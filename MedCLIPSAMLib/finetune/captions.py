@@ -34,6 +34,8 @@ SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 """Suffixes tried for a name without one."""
 
 EXAMPLE = '{"image": "a.png", "caption": "A brain MRI with a tumor"}'
+MISSING = "images are missing"
+NAMELESS = "(no name)"
 UNKNOWN_PATIENTS = frozenset(("nan", "none", "null", "<na>"))
 """What other programs write where a patient is unknown."""
 
@@ -115,7 +117,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         name = _text(row.get(image_field))
         path, problem = _image(folder, row.get(image_field))
         if path is None:
-            found.dropped.append((problem, name or "(no name)"))
+            found.dropped.append((problem, name or NAMELESS))
             continue
         image = files.setdefault(path.resolve(), path)
         for caption, problem in usable_captions(row.get(caption_field), min_characters):
@@ -135,8 +137,10 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
     images_left = dict.fromkeys(pair.image for pair in found.pairs)
     found.contradicting = [image for image in images_left if len(set(named.get(image, ()))) > 1]
     if not found.pairs:
+        absent = next((name for reason, name in found.dropped if reason == MISSING and name != NAMELESS), None)
+        looked = f"; looked for '{folder / absent}'" if absent else ""
         raise InputError(
-            f"'{table}' holds no pair that can be used, with the images in '{folder}': {found.summary()}.",
+            f"'{table}' holds no pair that can be used, with the images in '{folder}': {found.summary()}{looked}.",
             "Give the folder of the images, or correct the table; see docs/finetune.md.",
         )
     return found
@@ -281,8 +285,8 @@ def _image(folder: Path, value: Any) -> tuple[Path | None, str]:
     if isinstance(value, dict | list):
         return None, "names of images are no text"
     if not (name := _text(value)):
-        return None, "images are missing"
+        return None, MISSING
     path = folder / name
     files = (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES))
     found = next(filter(os.path.isfile, files), None)
-    return found, "images are folders" if os.path.isdir(path) else "images are missing"
+    return found, "images are folders" if os.path.isdir(path) else MISSING

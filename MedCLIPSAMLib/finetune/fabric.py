@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..choices import TrainingPrecision
-from ..errors import InputError, how_to_install
+from ..extras import require_extra
 from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from .settings import FineTuneSettings
 
@@ -21,18 +21,12 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
     Raises:
         InputError: the packages are not installed. DeviceError: there is no such device.
     """
-    try:
-        from lightning_fabric import Fabric
-        from lightning_fabric.loggers import TensorBoardLogger
-
-        logger = TensorBoardLogger(str(out), name="tensorboard", version="")
-    except ImportError as error:
-        raise InputError(
-            f"Fine-tuning needs packages that are not installed: {error.name or error}.",
-            how_to_install(error.name or "lightning-fabric"),
-        ) from error
+    require_extra("finetune", "Fine-tuning")
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers import TensorBoardLogger
     from lightning_fabric.plugins.environments import TorchElasticEnvironment
 
+    logger = TensorBoardLogger(str(out), name="tensorboard", version="")
     chosen = resolve_device(device)
     precision: Any = settings.precision
     if precision == TrainingPrecision.AUTO:

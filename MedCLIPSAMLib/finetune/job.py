@@ -13,7 +13,8 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer
 
 from ..counted import counted
-from ..errors import InputError, ModelError, how_to_install
+from ..errors import InputError, ModelError
+from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..models.clip import load_tokenizer, unknown_words
 from ..models.device import resolve_device
@@ -84,6 +85,7 @@ def run(
         MedCLIPSAMError: see `train.fine_tune` and `captions.read_captions`; a missing model or device is reported
             before the images are read.
     """
+    require_extra("finetune", "Fine-tuning")
     settings = settings.resolved()
     check_name(name)
     tokenizer = load_tokenizer(find_model_folder(find(settings.base, "clip", models_dir), models_dir))
@@ -168,12 +170,8 @@ def _sources(
 
 
 def _expand(pattern: str) -> list[Path]:
-    try:
-        from .shards import expand_shards
-    except ImportError as error:
-        raise InputError(
-            f"Shards need a package that is not installed: {error.name}.", how_to_install("webdataset")
-        ) from error
+    from .shards import expand_shards  # it imports webdataset
+
     return expand_shards(pattern)
 
 

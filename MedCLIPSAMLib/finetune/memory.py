@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-import psutil
 import torch
 
 from ..models.acceleration.memory import release
@@ -80,6 +79,8 @@ class SharedMemory:
 
     def free(self) -> int:
         """Return a share of the system's available memory, divided among the processes that torchrun started."""
+        import psutil  # of an extra
+
         return int(self.SHARE * psutil.virtual_memory().available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     def measure(self, work: Callable[[], None]) -> int:
@@ -98,6 +99,8 @@ class SharedMemory:
     def peak(self) -> int:
         """Return the peak memory of this process, with Python and its packages."""
         if sys.platform == "win32":
+            import psutil
+
             return psutil.Process().memory_info().peak_wset
         import resource
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 
 from ..choices import Freeze, parse_choice
-from ..errors import InputError, how_to_install
+from ..errors import InputError
 from ..models.image_text import TextImageModel
 
 _LORA_MODULES = (
@@ -68,10 +68,8 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _with_lora(model: TextImageModel, rank: int, frozen) -> torch.nn.Module:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise InputError("LoRA needs the package peft, which is not installed.", how_to_install("peft")) from error
+    from peft import LoraConfig, get_peft_model
+
     targets = [
         name
         for name, module in model.named_modules()

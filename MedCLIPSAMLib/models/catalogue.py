@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from ..errors import ModelError
+from ..errors import ModelError, check_type
 from .catalogue_entry import Kind, Model, ModelFile
 
 _HUB = "https://huggingface.co"
@@ -89,6 +89,7 @@ MODELS: tuple[Model, ...] = (
         folder="demo-clip",
         image_size=128,
         seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",
+        kinds="synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT",
         synthetic=True,
         shipped=True,
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
@@ -110,6 +111,7 @@ MODELS: tuple[Model, ...] = (
             "the Shenzhen set without outlines. It learned places from outlines, so its masks are no evidence of "
             "segmentation from texts alone."
         ),
+        kinds="breast ultrasound, brain MRI with contrast, chest X-ray and lung nodules in CT",
         tested=_STARTER_TESTED,
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors", "statistics.safetensors"))),
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
@@ -234,6 +236,7 @@ def find(name: str, kind: Kind | None = None, models: Sequence[Model] = MODELS) 
             return model
     what = {"clip": "text-image model", "sam": "SAM model"}.get(str(kind), "model")
     names = list(dict.fromkeys(model.name for model in entries))
+    check_type(name, str, f"the name of a {what}", f"There are: {', '.join(names)}.", ModelError)
     close = get_close_matches(name, names, n=1)
     raise ModelError(
         f"There is no {what} '{name}'.",

@@ -36,6 +36,7 @@ class Model:
         kind: "clip" (text and image in one space) or "sam" (outlines what a box or point marks).
         title, purpose: for people, one line each.
         seen: the data that it was trained on, one line for people.
+        kinds: of a shipped model: the kinds of images that it knows, as the end of "knows ... only".
         tested: what it was tested on and how well, one line for people; empty where it was not tested in this project.
         synthetic: it was trained on synthetic images only, so its results on a patient's scan mean nothing.
         license: SPDX identifier, or a sentence where there is none.
@@ -64,6 +65,7 @@ class Model:
     image_size: int
     files: tuple[ModelFile, ...]
     seen: str = ""
+    kinds: str = ""
     tested: str = ""
     synthetic: bool = False
     shipped: bool = False

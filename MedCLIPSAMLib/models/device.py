@@ -26,8 +26,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     Raises:
         DeviceError: an unknown name, or a device that is not there; the message says why.
     """
-    kind, _, index = name.partition(":")
-    if kind not in DEVICES or not re.fullmatch(r"cuda(:[0-9]+)?|[a-z]+", name):
+    kind, _, index = str(name).partition(":")
+    if kind not in DEVICES or not re.fullmatch(r"cuda(:[0-9]+)?|[a-z]+", str(name)):
         raise DeviceError(
             f"Expected a device of {', '.join(DEVICES)}, got '{name}'.",
             "Use one of them, or a GPU by its number such as 'cuda:1'.",

@@ -133,11 +133,12 @@ def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = No
     own, unusable = trained_models(_own_folders(models_dir))
     try:
         return catalogue.find(name, kind, [*MODELS, *own])
-    except ModelError:
+    except ModelError as error:
         for entry in unusable:
             if entry.name == name:
                 raise entry.error from None
-        raise
+        elsewhere = "" if models_dir else " One of your own may need --models-dir, the folder that its folder is in."
+        raise ModelError(error.problem, f"{error.remedy}{elsewhere}") from None
 
 
 def own_folder(name: str, models_dir: Path | str | None = None) -> Path:
@@ -156,7 +157,7 @@ def own_folder(name: str, models_dir: Path | str | None = None) -> Path:
         own = [*(model.name for model in trained_models(folders)[0])]
         raise ModelError(
             f"There is no model of your own '{name}' in {places}.",
-            f"There are: {', '.join(own)}." if own else "Name the folder of models that it is in.",
+            f"There are: {', '.join(own)}." if own else "Name the folder that its folder is in by --models-dir.",
         )
     return found[0]
 

@@ -16,12 +16,12 @@ from safetensors.torch import load_model
 
 from ..errors import InputError, ModelError
 from ..export.dataset import gray
+from ..extras import require_extra
 from ..files.json_text import read_json
 from ..models.device import resolve_device
 from ..models.weights import read_weights
 from ..run_context import RunContext
 from ..volumes import Volume
-from .process import require_nnunet
 from .schedule import BEST, schedule_of
 from .train import FOLD, model_folder
 
@@ -73,7 +73,7 @@ class Ensemble:
         best: bool = False,
         foreground: float | None = None,
     ) -> None:
-        require_nnunet()
+        require_extra("weak", "nnU-Net")
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
         from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
         from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-from ..errors import InputError, ModelError
+from ..errors import ModelError
 from ..run_context import RunContext
 
 POLL = 0.3
@@ -28,14 +28,6 @@ _TRAIN = (
     "import json, sys, torch; from nnunetv2.run.run_training import run_training; options = json.loads(sys.argv[1]); "
     "run_training(device=torch.device(options.pop('device')), **options)"
 )
-
-
-def require_nnunet() -> None:
-    """Raise InputError where nnunetv2 is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec("nnunetv2") is None:
-        raise InputError("This needs nnU-Net, which is not installed.", "pip install 'medclipsam[weak]'")
 
 
 def environment(raw: Path, out: Path) -> dict[str, str]:

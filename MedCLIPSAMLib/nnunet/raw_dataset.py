@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..counted import counted
 from ..errors import InputError
 from ..export.dataset import DATASET
 from ..files.json_text import read_json
+from ..files.regular import check_file
 from ..volumes.itk_path import itk_path
 
 
@@ -49,9 +51,12 @@ def read_dataset(folder: Path) -> RawDataset:
     Raises:
         InputError: no dataset of nnU-Net, more than one channel, images and labels of different names, or no cases.
     """
+    if not os.path.isdir(folder):
+        raise InputError(f"There is no folder '{folder}'.", "Give the folder of a dataset.")
     folder = folder.resolve()
     if not DATASET.fullmatch(folder.name):
         raise InputError(f"'{folder}' is no dataset of nnU-Net.", "Its name must be such as Dataset101_BrainTumor.")
+    check_file(folder / "dataset.json", "Write the dataset by medclipsam export, or as nnU-Net v2 describes it.")
     try:
         about = read_json(folder / "dataset.json")
         labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}

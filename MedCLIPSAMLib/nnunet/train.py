@@ -20,12 +20,13 @@ from pydantic import Field
 from ..choices import Configuration
 from ..counted import counted
 from ..errors import InputError, ModelError
+from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..files.claim import claim
 from ..models.device import resolve_device
 from ..run_context import RunContext
 from ..validated import Choice, settings_class
-from .process import Process, environment, few_processes, one_gpu, preprocess_command, require_nnunet, train_command
+from .process import Process, environment, few_processes, one_gpu, preprocess_command, train_command
 from .raw_dataset import RawDataset, check_voxels, read_dataset
 from .schedule import IN_PLANS, SEED_IN_PLANS, Schedule
 
@@ -81,7 +82,7 @@ def train(
             something else, or another run is writing to it. DeviceError: there is no such device. ModelError: nnU-Net
             failed; its last words. Cancelled.
     """
-    require_nnunet()
+    require_extra("weak", "nnU-Net")
     kind, gpu = one_gpu(str(resolve_device(device)))
     found = read_dataset(dataset)
     twins = [path.name for path in found.folder.parent.glob(f"Dataset{found.number:03d}_*") if path != found.folder]

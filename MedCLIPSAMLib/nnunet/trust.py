@@ -24,6 +24,7 @@ from ..export.image_names import ImageNames
 from ..export.manifest import REQUEST, Manifest, read_records
 from ..export.report import PIXELS, describe_size, write_overlay
 from ..export.strike import FOLDER as STRUCK_FOLDER
+from ..export.strike import similar_cases
 from ..export.upkeep import read_struck, refresh, write_struck
 from ..files.atomic import atomic_path
 from ..files.json_text import read_json
@@ -133,7 +134,9 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
     places = (found.image(case), image, _outside(found, found.image(case)))
     own = next((path for path in places if path is not None and (path == image or path.is_file())), None)
     if own is None:
-        raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
+        meant = similar_cases(case, found.cases)
+        remedy = "A case that is new needs its image too, by --image."
+        raise InputError(f"'{found.folder.name}' has no case '{case}'.", f"{meant} {remedy}".strip())
     volume = read_volume(own)
     masks = _on_image(case, _masks_by_label(mask, found), own, volume)
     return trust(dataset, case, masks, volume)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import index
+from types import NoneType
 from typing import Any, Literal
 
 from ..choices import Plane, Strategy, parse_choice
-from ..errors import InputError, PromptError
+from ..errors import InputError, PromptError, check_type
+from ..segmentation.prompts import check_prompts
 from ..segmentation.settings import Settings
 from ..volumes.window import Window, check_window
 
@@ -19,14 +23,16 @@ class SegmentationRequest:
         prompts: one for each structure.
         negative: a prompt for what to exclude.
         plane: of the slices.
-        slices: their numbers, or "all"; None is the middle one, or all of them where masks are propagated.
+        slices: their numbers, or "all"; one alone needs no tuple. None is the middle one, or all of them where masks
+            are propagated.
         strategy: None propagates by memory where several slices are given, and else segments the slices by themselves.
             Those that propagate need slices that follow one another, `Strategy.PLANES` all of them.
         settings: those of the segmenter when None.
         window: of the display, see `volumes.SliceStack`.
 
     Raises:
-        PromptError: no prompt, or the same one twice. InputError: no such plane, strategy or window.
+        PromptError: no prompt, no text, or the same one twice. InputError: no such plane, strategy or window, or slices
+            that are no integers.
     """
 
     prompts: tuple[str, ...]
@@ -38,18 +44,16 @@ class SegmentationRequest:
     window: Window = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.prompts, str):
-            raise PromptError(f"Expected a tuple of prompts, got '{self.prompts}'.", f"Give ('{self.prompts}',).")
-        object.__setattr__(self, "prompts", tuple(self.prompts))
-        if not self.prompts:
-            raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
+        object.__setattr__(self, "prompts", check_prompts(self.prompts))
+        check_type(self.negative, (str, NoneType), "a negative prompt as text, or None", error=PromptError)
+        check_type(self.settings, (Settings, NoneType), "Settings, or None", "Start from default_settings(model).")
         if len(set(self.prompts)) < len(self.prompts):
             raise PromptError("The same prompt was given twice.", "Give each structure once.")
         object.__setattr__(self, "plane", parse_choice(Plane, self.plane, "plane"))
         if self.strategy is not None:
             object.__setattr__(self, "strategy", parse_choice(Strategy, self.strategy, "strategy"))
-        if self.slices is not None and self.slices != "all":
-            object.__setattr__(self, "slices", tuple(self.slices))
+        if self.slices is not None:
+            object.__setattr__(self, "slices", _slice_numbers(self.slices))
         check_window(self.window)
 
     def resolve(self, count: int, volume: str, plane: str) -> ResolvedRequest:
@@ -93,6 +97,21 @@ class SegmentationRequest:
             span = None if self.slices is None else [resolved.slices[0], resolved.slices[-1]]
             described |= {"propagate": resolved.strategy.value, "slices": span}
         return described
+
+
+def _slice_numbers(slices: Any) -> tuple[int, ...] | Literal["all"]:
+    """Read the numbers of slices: "all", one integer, or several."""
+    if isinstance(slices, str) and slices == "all":
+        return "all"
+    try:
+        numbers = list(slices) if isinstance(slices, Iterable) and not isinstance(slices, str) else [slices]
+        if any(isinstance(number, bool) for number in numbers):
+            raise TypeError
+        return tuple(map(index, numbers))
+    except TypeError:
+        raise InputError(
+            f"Expected integers or 'all' as slices, got {slices!r}.", "Give a number, such as 70, or range(60, 80)."
+        ) from None
 
 
 @dataclass(frozen=True)

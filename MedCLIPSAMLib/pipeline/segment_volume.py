@@ -21,7 +21,7 @@ import numpy as np
 from .. import __version__
 from ..checkpoints import fingerprint
 from ..choices import Plane, PropagationMethod, Strategy
-from ..errors import InputError
+from ..errors import InputError, check_type
 from ..propagation.key_slices import presence_profile
 from ..propagation.propagate import PropagateSettings, propagate
 from ..propagation.propagate_masks import MaskPropagationSettings
@@ -65,6 +65,10 @@ def segment_volume(
         InputError: no such slice, or slices that do not suit the strategy. PromptError: one that the model cannot read.
         DeviceError: too little memory. Cancelled: by the context; what was finished is in its checkpoints.
     """
+    check_type(segmenter, TextSegmenter, "a TextSegmenter", "Give load_segmenter().")
+    check_type(volume, Volume, "a Volume", "Give read_volume(path).")
+    check_type(request, SegmentationRequest, "a SegmentationRequest", "Give SegmentationRequest(('brain tumor',)).")
+    check_type(context, RunContext, "a RunContext")
     if request.settings is not None:
         segmenter = segmenter.with_settings(request.settings)
     segmenter = segmenter.with_modality(volume.modality)

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ..errors import InputError
+from ..extras import require_extra
 from ..validated import settings_class
 
 Positive = Annotated[float, Field(gt=0)]
@@ -54,13 +55,9 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray | None, settings: CrfSetti
     Raises:
         InputError: the package is not installed, or no image was given.
     """
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise InputError(
-            "The coarse mask 'crf' needs a package that is not installed.",
-            "Install it with: pip install 'medclipsam[crf]'.",
-        ) from error
+    require_extra("crf", "The coarse mask 'crf'")
+    from pydensecrf import densecrf
+
     if image is None:
         raise InputError("The coarse mask 'crf' needs the image.")
     height, width = saliency.shape

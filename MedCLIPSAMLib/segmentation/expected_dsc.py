@@ -99,7 +99,7 @@ def choose_with_expected_dsc(
         return result
     if not holds_for(predictor, sam, settings):
         other = ", ".join(_differing(predictor, settings)) or "SAM 2"
-        return replace(result, notes=(*result.notes, f"No DSC is expected, as it was measured with another {other}."))
+        return replace(result, notes=(*result.notes, f"No expected DSC: it was measured with another {other}."))
     expected = predictor.predict(indicators_of(result))
     return replace(result, expected_dsc=expected, message=f"{result.message} Expected DSC {expected:.2f}.")
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, check_type
 from ..models.clip import ClipModel
 from ..models.device import to_device
 from ..models.sam import Sam2
 from ..models.sam_image_batch import SamImageBatch
 from .saliency import Early
+
+READ = "Give a PNG or JPEG as PIL.Image.open(path).convert('RGB'), other files by read_volume and segment_volume."
 
 
 @dataclass
@@ -33,22 +35,29 @@ class ImageBatch:
     early: Early = field(default_factory=dict)
 
 
-def check_images(images: Sequence[np.ndarray]) -> None:
-    """Check that images can be taken together.
+def check_images(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return images that can be taken together; those of other packages, such as Pillow's, as arrays.
 
     Raises:
         InputError: no image, another shape or type, or another size than the first one's.
     """
-    for image in images:
+    check_type(images, Iterable, "a list of images")
+    arrays = []
+    for given in images:
+        if not any(hasattr(given, name) for name in ("__array__", "__array_interface__")):
+            check_type(given, np.ndarray, "an image as an array of uint8 (H, W, 3)", READ)
+        image = np.asarray(given)
+        arrays.append(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise InputError(
                 f"Expected an image of uint8 (H, W, 3), got {image.dtype} {image.shape}.", "Give an RGB image."
             )
-    sizes = sorted({image.shape[:2] for image in images})
+    sizes = sorted({image.shape[:2] for image in arrays})
     if len(sizes) != 1:
         raise InputError(
             f"Expected at least one image, and all of one size, got the sizes {sizes}.", "Give them one by one."
         )
+    return arrays
 
 
 def make_image_batch(clip: ClipModel, sam: Sam2, images: Sequence[np.ndarray]) -> ImageBatch:

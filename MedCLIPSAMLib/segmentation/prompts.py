@@ -8,13 +8,13 @@ diagnosis: where it is not known, P0, P2 and P4 are the ones to use.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from ..choices import EnsembleMean
-from ..errors import InputError, PromptError
+from ..errors import InputError, PromptError, check_type
 from ..resources import resource_path
 from .wording import meant
 
@@ -30,6 +30,23 @@ MODALITIES = ("US", "MR", "XR", "CT")
 X_RAYS = ("CR", "DX", "RG", "RF", "XA")
 """What DICOM (0008,0060) calls the kinds of images that prompt sets call "XR"."""
 ANY_CLASS = "*"
+
+
+def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
+    """Return the prompts as a tuple.
+
+    Raises:
+        PromptError: none, or anything but texts.
+    """
+    if isinstance(prompts, str):
+        raise PromptError(f"Expected a tuple of prompts, got '{prompts}'.", f"Give ('{prompts}',).")
+    check_type(prompts, Iterable, "a tuple of prompts", error=PromptError)
+    given = tuple(prompts)
+    for prompt in given:
+        check_type(prompt, str, "a prompt as text", "Say what to segment, such as 'brain tumor'.", PromptError)
+    if not given:
+        raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
+    return given
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 import torch
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
-from ..errors import InputError, PromptError
+from ..errors import PATH, InputError, PromptError, check_type
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device, warn_of_slow_bfloat16
 from ..models.sam import Sam2, load_sam
@@ -37,7 +38,7 @@ from .locate import locate, spread_by_sam
 from .locators import Locator, locator_of
 from .mask_prediction import AskSam, MaskPrediction, embed_and_predict, predict_draft_masks, predict_prompted_mask
 from .precision import resolve_precision
-from .prompts import RememberedTexts, prompt_features
+from .prompts import RememberedTexts, check_prompts, prompt_features
 from .result import Localization, PromptedResult
 from .saliency import PAIRS
 from .sam_prompts import SamPrompts
@@ -74,6 +75,7 @@ class TextSegmenter:
 
     def with_settings(self, settings: Settings) -> TextSegmenter:
         """Return a segmenter with other settings that shares the models, the images and all that was computed."""
+        check_type(settings, Settings, "Settings", "Start from segmenter.settings.")
         other = copy(self)
         other._settings = settings
         other._warn_of_precision()
@@ -146,7 +148,7 @@ class TextSegmenter:
             warn_of_slow_bfloat16(self.clip.device)
 
     def set_image(self, image: np.ndarray) -> None:
-        """Set the image, uint8 (H, W, 3), upright and windowed.
+        """Set the image, uint8 (H, W, 3), upright and windowed; an RGB image of Pillow will do.
 
         Raises:
             InputError: another shape or type.
@@ -159,7 +161,7 @@ class TextSegmenter:
         Raises:
             InputError: none, another shape or type than `set_image` takes, or another size than the first one's.
         """
-        check_images(images)
+        images = check_images(images)
         self._shown.clear()  # before memory is taken for the new ones
         self._shown.append(make_image_batch(self.clip, self.sam, images))
 
@@ -182,6 +184,7 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, or no word of it known to the model.
         """
+        check_prompts([prompt])
         settings = self.settings
         if settings.by_sam or len(settings.saliency_for(prompt).candidates) > 1:  # SAM 2 decides between maps
             return self.segment(prompt, negative).where
@@ -207,11 +210,10 @@ class TextSegmenter:
             context: reports the stages of `mask_prediction.STAGE_STARTS`, and is checked for cancellation within them.
             located: what `locate` returned for the same prompts; it is called first when None.
         """
+        prompts = list(dict.fromkeys(check_prompts(prompts)))
+        check_type(context, RunContext, "a RunContext")
         context.raise_if_cancelled()
         started = time.perf_counter()
-        prompts = list(dict.fromkeys(prompts))
-        if not prompts:
-            raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
         images = self._require_images().images
         settings = self.settings
         where = located or self.locate(prompts, negative, context)
@@ -268,6 +270,8 @@ class TextSegmenter:
 
         Give them to `segment_each`, also with other settings of the later stages. See `saliency` for the arguments.
         """
+        prompts = check_prompts(prompts)
+        check_type(negative, (str, NoneType), "a negative prompt as text, or None", error=PromptError)
         batch = 1 if self.batch_size == 1 else PAIRS
         return locate(
             self._models, self._require_images(), self.settings, prompts, negative, self.text_features, batch, context
@@ -314,6 +318,8 @@ def load_segmenter(
     Raises:
         ModelError: unknown, absent or damaged model. DeviceError: a device that is not there.
     """
+    check_type(models_dir, (*PATH, NoneType), "a folder of models, or None")
+    check_type(settings, (Settings, NoneType), "Settings, or None", "Start from default_settings(model).")
     load = lambda where: (load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir))
     settings = settings or default_settings(model, models_dir)
     on_cpu = lambda: load(torch.device("cpu"))

@@ -52,7 +52,10 @@ class Settings:
             features are not normalized before the mean and M2IB takes one noise sample in place of `saliency.samples`.
     """
 
-    saliency: M2IBSettings
+    saliency: Annotated[
+        M2IBSettings,
+        Field(description="Start from default_settings(model), and change values by dataclasses.replace."),
+    ]
     coarse: CoarseSettings = CoarseSettings()
     components: ComponentSettings = ComponentSettings()
     prompts: SamPromptSettings = SamPromptSettings()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..choices import MaskFormat, OutputLayout
 from ..errors import OutputError
+from ..files.unfinished import ENDING
 from ..volumes.volume import clean_name
 from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
 
@@ -41,7 +42,7 @@ class Places:
     def unfinished(self) -> Path:
         """Folder beside the masks in which a long run stores its steps."""
         first = next(iter(self.masks.values()))
-        return first.with_name(f"{first.name}.unfinished")
+        return first.with_name(f"{first.name}{ENDING}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,12 @@ class Outputs:
         """Whether the outputs go into folders: a path that is a folder, or has no suffix."""
         return self.out.is_dir() or not self.out.suffix
 
+    @property
+    def beside(self) -> list[Path]:
+        """The outputs besides the masks that were requested."""
+        more = (self.saliency, self.uncertainty, self.overlay, self.montage)
+        return [path for path in more if path is not None]
+
     def check(self) -> MaskFormat:
         """Return the format of the masks.
 
@@ -84,14 +91,8 @@ class Outputs:
             raise OutputError(
                 f"'{self.out}' does not end as the format {self.form} does.", f"Give it the ending {self.form.ending}."
             )
-        for path, suffixes in (
-            (self.saliency, LABELMAP_SUFFIXES),
-            (self.uncertainty, LABELMAP_SUFFIXES),
-            (self.overlay, (".png",)),
-            (self.montage, (".png",)),
-        ):
-            if path is not None:
-                check_output(path, suffixes)
+        for path in self.beside:
+            check_output(path, LABELMAP_SUFFIXES if path in (self.saliency, self.uncertainty) else (".png",))
         return self.form or own
 
     def places(self, names: Sequence[str], labels: Iterable[str]) -> list[Places]:
@@ -117,8 +118,7 @@ class Outputs:
 
     def folders(self) -> list[Path]:
         """Return the folders of outputs, each once; none where files were named."""
-        wanted = (self.out, self.saliency, self.uncertainty, self.overlay, self.montage) if self.is_folder else ()
-        return list(dict.fromkeys(folder for folder in wanted if folder is not None))
+        return list(dict.fromkeys((self.out, *self.beside))) if self.is_folder else []
 
 
 def _parts(labels: Iterable[str]) -> dict[str, str]:

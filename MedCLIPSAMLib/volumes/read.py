@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
+from MedCLIPSAMLib.errors import PATH, InputError, MedCLIPSAMError, check_type, without_controls
 from MedCLIPSAMLib.files.regular import check_regular
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
@@ -97,6 +97,7 @@ def read_image(path: str | Path) -> sitk.Image:
 
 
 def _existing(path: str | Path) -> Path:
+    check_type(path, PATH, "the path of an image")
     path = Path(path)
     try:
         there = path.exists()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 import SimpleITK as sitk
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, check_type
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segment import Segment
@@ -32,8 +33,9 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     Raises:
         InputError: unreadable, of several channels, more than 1000 values, or fractional values.
     """
-    path = Path(path)
+    check_type(volume, (Volume, NoneType), "the volume that the masks are of, or None")
     image = read_image(path)
+    path = Path(path)
     if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
         try:
             return _slicer_segments(image, volume)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from MedCLIPSAMLib.errors import InputError, check_type
 from MedCLIPSAMLib.volumes.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Volume:
         known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer;
             files written on their grid are marked (`mark.UNKNOWN_SPACING`).
         magnification: how many times larger than in the body things are at the spacing of a radiograph, the detector's.
+
+    Raises:
+        InputError: voxels of another shape.
     """
 
     array: np.ndarray
@@ -58,8 +62,13 @@ class Volume:
     magnification: float = 1.0
 
     def __post_init__(self) -> None:
+        check_type(self.array, np.ndarray, "voxels as an array (K, J, I)")
+        check_type(self.geometry, Geometry, "a Geometry")
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
-            raise ValueError(f"expected voxels (K, J, I) or (K, J, I, 3), got {self.array.shape}")
+            raise InputError(
+                f"Expected voxels (K, J, I), or (K, J, I, 3) of uint8, got the shape {self.array.shape}.",
+                "Give a 2-D image one slice: image[None].",
+            )
         view = self.array.view()
         view.flags.writeable = False
         object.__setattr__(self, "array", view)

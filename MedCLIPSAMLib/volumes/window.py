@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TypeAlias
 
 import numpy as np
@@ -63,17 +64,21 @@ def check_window(window: Window) -> None:
     """Refuse a window that is invalid for every volume.
 
     Raises:
-        InputError: an unknown name, or low >= high.
+        InputError: an unknown name, low >= high, or not two numbers.
     """
     if isinstance(window, str):
         names = ("file", "percentiles", *PRESETS)
         if window not in names:
-            known = ", ".join(names)
+            close = get_close_matches(window, names, n=1)
             raise InputError(
-                f"Expected a window of {known}, got '{window}'.", "Choose one of them, or give low and high."
+                f"Expected a window of {', '.join(names)}, or low and high, got '{window}'.",
+                f"Did you mean '{close[0]}'?" if close else "Two values are -1000:400, in Python (-1000, 400).",
             )
     elif window is not None:
-        low, high = (float(value) for value in window)
+        try:
+            low, high = (float(value) for value in window)
+        except (TypeError, ValueError):
+            raise InputError(f"Expected a window as (low, high), got {window!r}.", "Give two numbers.") from None
         if not low < high:
             raise InputError(
                 f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one."

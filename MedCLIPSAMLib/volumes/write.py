@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from MedCLIPSAMLib.errors import OutputError
+from MedCLIPSAMLib.errors import PATH, InputError, OutputError, check_type
 from MedCLIPSAMLib.files.atomic import atomic_path, check_writable
 from MedCLIPSAMLib.volumes.itk_path import itk_path
 from MedCLIPSAMLib.volumes.mark import KEY, MARK, UNKNOWN_SPACING
@@ -40,12 +40,19 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
 
     Raises:
         OutputError: unknown suffix, missing folder, unwritable file, overlapping segments in a label map, or a PNG of
-            several slices. Nothing is left behind.
+            several slices. InputError: masks on another grid, or values of another type. Nothing is left behind.
     """
+    check_type(path, PATH, "a path to write to")
+    check_type(volume, Volume, "the volume that the masks are of")
+    check_type(segments, Sequence, "a list of segments")
     path = Path(path)
     for segment in segments:
+        check_type(segment, Segment, "a list of segments", "Give Segment(name, mask) for each.")
         if segment.mask.shape != volume.shape:
-            raise ValueError(f"the mask of '{segment.name}' has shape {segment.mask.shape}, the volume {volume.shape}")
+            raise InputError(
+                f"Expected the mask of '{segment.name}' of the shape {volume.shape}, got {segment.mask.shape}.",
+                "Give masks on the grid of the volume, (K, J, I).",
+            )
     suffix = path.name.lower()
     if suffix.endswith(".seg.nrrd"):
         _write_image(path, _segmentation_image(segments, volume))
@@ -114,9 +121,8 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         OutputError: naming the path and what is wrong with it. InputError: see `itk_path`.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
-        raise OutputError(
-            f"Cannot write '{path}': its ending is none of {', '.join(suffixes)}.", "Give the file one of these."
-        )
+        known = f"none of {', '.join(suffixes)}" if len(suffixes) > 1 else f"not {suffixes[0]}"
+        raise OutputError(f"Cannot write '{path}': its ending is {known}.", "Give the file such an ending.")
     if not path.name.lower().endswith((".nii", ".nii.gz", ".png")):
         itk_path(path)
     check_writable(path)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
+from ..segmentation.prompts import check_prompts
 from .connection import Connection, Transport
 from .protocol import Message, ProtocolError
 from .request import Request
@@ -109,7 +110,7 @@ class WorkerClient(Connection):
         """
         fields = {
             "image": key,
-            "prompts": list(prompts),
+            "prompts": list(check_prompts(prompts)),
             "slices": None if slices is None else [int(number) for number in slices],
             "negative": negative,
             "settings": dict(settings or {}),
@@ -185,7 +186,12 @@ class WorkerClient(Connection):
         There is a part for each prompt and slice on which it was segmented, found or not: as in `segment`, without
         saliency, points and predicted IoU. The result has device, tags and seconds.
         """
-        fields = {"image": key, "prompts": list(prompts), "negative": negative, "settings": dict(settings or {})}
+        fields = {
+            "image": key,
+            "prompts": list(check_prompts(prompts)),
+            "negative": negative,
+            "settings": dict(settings or {}),
+        }
         self._ensure_given(key)
         return self._request("propagate", {**fields, "method": method})
 

@@ -134,7 +134,28 @@ def test_interruption_ends_with_130(folders):
     running.send_signal(signal.SIGINT)
     _, message = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "Traceback" not in message
+    assert message.splitlines()[-1] == "Interrupted." and "Traceback" not in message
+
+
+@pytest.mark.parametrize("module", ["MedCLIPSAMLib.command_worker.client", "typer", "MedCLIPSAMLib.commands.weak"])
+def test_interruption_of_the_start_ends_with_130_too(module):
+    script = f"""
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{module}":
+            exec("os.kill(os.getpid(), signal.SIGINT)")
+
+sys.meta_path.insert(0, Interrupt())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["medclipsam", "segment", "absent.png", "-p", "tumor", "-o", "mask.png"]
+from MedCLIPSAMLib.__main__ import main
+main()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8")
+    assert (ended.returncode, ended.stderr) == (130, "Interrupted.\n")
 
 
 def test_models_are_listed_and_found():

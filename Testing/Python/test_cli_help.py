@@ -107,7 +107,23 @@ def test_errors_are_json_where_json_was_asked_for(run, tmp_path, monkeypatch, ar
     report = json.loads(text)
     assert code == 2 and named in report["error"] + report["remedy"] and err.startswith("error: ")
     code, text, err = run(*arguments)
-    assert code == 2 and not text and err
+    assert code == 2 and not text and err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "option, value, problem, remedy",
+    [
+        ("--plane", "axal", "Expected axial, coronal or sagittal for --plane, got 'axal'.", "Did you mean 'axial'?"),
+        ("--beta", "abc", "Expected a number for --beta, got 'abc'.", "'medclipsam segment -h'"),
+        ("--slice", "1.5", "Expected an integer for --slice, got '1.5'.", "'medclipsam segment -h'"),
+        ("--at-once", "-1", "Expected a value greater than or equal to 0 for --at-once, got '-1'.", "-h"),
+        ("--log-level", "info", "'--log-level' is no option of 'medclipsam segment'", "--log-level ... segment"),
+        ("--debug", "", "'--debug' is no option of 'medclipsam segment'", "before the command: medclipsam --debug seg"),
+    ],
+)
+def test_a_wrong_option_is_told_with_its_value_and_what_to_do(run, option, value, problem, remedy):
+    code, _, err = run("segment", "a.png", "-p", "x", "-o", "out.png", option, *filter(None, [value]))
+    assert code == 2 and err.startswith(f"error: {problem}") and remedy in err
 
 
 @pytest.mark.parametrize("columns", ["20", "80", "200"])

@@ -132,7 +132,7 @@ def test_outputs_that_cannot_be_written_are_refused_and_leave_nothing(tmp_path: 
         "out.xyz": "none of .seg.nrrd",
         "out": "none of .seg.nrrd",
         "missing/out.nii.gz": "does not exist",
-        "file/out.nii.gz": "does not exist",
+        "file/out.nii.gz": "is a file, not a folder",
         "folder.nii.gz": "is a folder",
     }.items():
         with pytest.raises(OutputError, match=reason):
@@ -156,8 +156,8 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_file(tmp_path: Pat
     assert path.read_text() == "new"
 
 
-def test_masks_of_another_shape_are_a_programming_error(tmp_path: Path, volume: Volume) -> None:
-    with pytest.raises(ValueError, match="shape"):
+def test_masks_of_another_shape_are_refused(tmp_path: Path, volume: Volume) -> None:
+    with pytest.raises(InputError, match="shape"):
         write_segmentation(tmp_path / "out.nii.gz", [Segment("a", np.zeros((1, 2, 3), bool))], volume)
 
 

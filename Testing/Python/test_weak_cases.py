@@ -63,7 +63,7 @@ def weak(monkeypatch, capsys, *arguments) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("spoil", "output"),
     [
-        (lambda folder: (folder / "index.csv").unlink(), "cannot be read"),
+        (lambda folder: (folder / "index.csv").unlink(), "There is no file"),
         (lambda folder: (folder / "masks" / "a2.png").unlink(), "Expected the file"),
         (
             lambda folder: (folder / "index.csv").write_text("image,patient,split\na,1,train\nb,1,test\n"),

@@ -175,6 +175,14 @@ def test_predictions_that_do_not_fit_the_dataset_are_refused(folder, change, out
         measure_agreement(folder / "predictions", dataset)
 
 
+def test_nothing_that_is_listed_is_nothing_to_take_out(made, tmp_path, run):
+    words = "weak", "disagree", made / "predictions", made / "Dataset003_Heads", "-o", tmp_path / "struck.txt"
+    code, out, _ = run(*words, "--below", "0.01")
+    assert code == 0 and "listed: 0" in out and "strike" not in out
+    code, out, _ = run(*words, "--below", "0.99", "--overwrite")
+    assert code == 0 and "medclipsam strike" in out
+
+
 def test_what_cannot_be_listed_is_refused_and_nothing_is_written(made, tmp_path, run):
     words = "weak", "disagree", made / "predictions", made / "Dataset003_Heads", "--json", "-o"
     for options, output in (

@@ -108,6 +108,8 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
     with pytest.raises(InputError, match="medclipsam export"):
         trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
+    with pytest.raises(InputError, match="no case 'ct0'. Did you mean 'ct00'. A case that is new needs"):
+        trust_file(tmp_path / "Dataset004_Other", "ct0", out / "labelsTr" / "0.nii.gz")
     lock = lock_folder(out)
     with pytest.raises(OutputError, match="Another run"):
         trust(out, "0", {"tumor": mask}, volume)

@@ -1,0 +1,69 @@
+"""Commands that need an extra name it where its packages are absent, before they begin."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from MedCLIPSAMLib.extras import EXTRAS, absent_package
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "Resources" / "samples"
+FOR_DEVELOPERS = {"scene", "panel", "test", "dev", "docs"}
+COMMANDS = {
+    "cluster": [
+        "benchmark cluster --workers 1 --cases 1",
+        "export images -o Dataset101_Breast -p tumor --engine ray",
+    ],
+    "crf": ["segment breast_us.png -p tumor -o mask.png --coarse crf"],
+    "dicom": ["segment brain_mri.dcm -p tumor -o mask.dcm", "export images -o Dataset1_A -p tumor --format dcm"],
+    "finetune": [
+        "finetune captions.csv --name mine --base demo",
+        "finetune shards.tar --name mine --base demo",
+        "reproduce finetune --quick",
+    ],
+    "search": ["search images -p tumor"],
+    "weak": [
+        "weak train Dataset101_Breast -o run",
+        "weak predict run breast_us.png -o predictions",
+        "reproduce weak --quick",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("extra", "command"), [(extra, command) for extra, commands in COMMANDS.items() for command in commands]
+)
+def test_a_command_names_the_extra_that_it_needs(run, tmp_path, monkeypatch, extra: str, command: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SAMPLES, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(SAMPLES, tmp_path / "images")
+    Path("captions.csv").write_text("image,caption\nbreast_us.png,a breast ultrasound with a tumor\n")
+    for name in EXTRAS[extra]:
+        monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
+    code, _, err = run(*command.split())
+    assert code == 2 and f"pip install 'medclipsam[{extra}]'" in err, err
+    assert EXTRAS[extra][0] in err
+
+
+def test_an_import_that_fails_later_names_the_extra_too() -> None:
+    refused = absent_package(ModuleNotFoundError(name="webdataset.shardlists"))
+    assert refused is not None and refused.remedy.startswith("Run: pip install 'medclipsam[finetune]'")
+    assert absent_package(ModuleNotFoundError(name="numpy.core")) is None
+
+
+def test_the_extras_are_those_of_the_project() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(EXTRAS) == set(listed) - FOR_DEVELOPERS
+    packages = packages_distributions()
+    for extra, modules in EXTRAS.items():
+        names = {canonicalize_name(Requirement(line).name) for line in listed[extra]}
+        for module in set(modules) & set(packages):
+            assert {canonicalize_name(name) for name in packages[module]} & names, module
