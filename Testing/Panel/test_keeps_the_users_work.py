@@ -38,7 +38,7 @@ def test_where_nothing_is_found_the_segment_stays(panel, found, extent: str) -> 
 def test_slices_corrected_by_hand_are_said_to_be_replaced(panel, found) -> None:
     volume, node, identifier, mask = found
     segment(panel, volume)
-    assert "1 slice that you had corrected was replaced: Undo brings it back" in panel.ui.resultLabel.text
+    assert "One slice that you had corrected was replaced: Undo brings it back" in panel.ui.resultLabel.text
     assert (mask_of(node, identifier, volume) != mask).any()
     panel.ui.undoButton.click()
     assert (mask_of(node, identifier, volume) == mask).all()
@@ -75,7 +75,7 @@ def test_locked_slices_are_no_matter_of_the_masking_settings(editor, panel, phan
     )
     assert (mask_of(node, "Segment_1", volume) == before).all()
     protect.setLocked(node, "Segment_1", "axial", {0})
-    assert "1 slice is locked and stays as it was." in apply(effect, where="volume axial")
+    assert "One slice is locked and stays as it was." in apply(effect, where="volume axial")
     assert (mask_of(node, "Segment_1", volume)[0] == before[0]).all()
     protect.setLocked(node, "Segment_1", "axial", {0, 2})
     assert "2 slices are locked and stay as they were." in apply(effect, where="volume axial")
@@ -88,7 +88,7 @@ def test_the_effect_says_what_it_replaced(editor, panel, phantom) -> None:
     mask = mask_of(node, "Segment_1", volume)
     mask[1, 5:15, 5:15] = True
     paint(node, "Segment_1", volume, mask)
-    assert "1 slice that you had corrected was replaced" in apply(effect)
+    assert "One slice that you had corrected was replaced" in apply(effect)
 
 
 def test_a_hidden_result_is_said(panel, found) -> None:

@@ -81,7 +81,7 @@ def test_how_many_slices_are_locked_is_said(panel, phantom) -> None:
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     panel.ui.extentBox.setCurrentIndex(2)
     panel.ui.strategyBox.setCurrentIndex(2)  # each slice on its own
-    for locked, said in (({1}, "One slice is locked and stays as it was."), ({0, 1}, "2 slices are locked and stay")):
+    for locked, said in (({0}, "One slice is locked and stays as it was."), ({0, 2}, "2 slices are locked and stay")):
         protect.setLocked(node, identifier, "axial", locked)
         segment(panel, volume)
         assert said in panel.ui.resultLabel.text
