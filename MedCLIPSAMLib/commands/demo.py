@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .json_output import print_json
 from .options import AsJson
 from .table import print_table
 
@@ -37,7 +37,7 @@ def demo(
         scores, rows = zip(*(_segment_sample(sample, segmenter, out) for sample in SAMPLES))
         contact_sheet(rows, out / "contact_sheet.png")
     if as_json:
-        print(json.dumps({"folder": str(out), "scores": scores}, indent=1))
+        print_json({"folder": str(out), "scores": scores})
     else:
         _print_scores(scores, out)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,6 +12,7 @@ import typer
 
 from ..choices import ExportFormat, Plane, Strategy
 from ..counted import counted
+from .json_output import print_json
 from .option_groups import ComputeOptions, ModelOptions, OptionalStages, SeriesOptions, TextOptions, option_groups
 from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
 from .parsing import parse_window
@@ -242,7 +242,7 @@ def _list_cases(cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bo
             }
             for case in cases
         ]
-        print(json.dumps({"cases": rows}, indent=1))
+        print_json({"cases": rows})
         return
     words = {"new": "", "there": ", in the dataset already", "again": ", done again"}
     prompts = list(dict.fromkeys(tuple(case.prompts.items()) for case in cases))
@@ -280,7 +280,7 @@ def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], keep_
     for line in failures(records):
         typer.echo(f"failed: {line}", err=True)
     if as_json:
-        print(json.dumps(counts))
+        print_json(counts)
     if counts.keys() == {"failed"}:
         typer.echo(
             f"All failed ({counted(counts['failed'], 'case')}); mend that, and do them again by --retry.", err=True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .json_output import format_json
 
 FiguresFile = Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")]
 
@@ -21,4 +22,4 @@ def write_figures(path: Path | None, figures: object) -> None:
 
     if path is not None:
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(format_json(figures) + "\n", encoding="utf-8")

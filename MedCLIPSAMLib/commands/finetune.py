@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from ..choices import Freeze, Loss, TrainingPrecision
 from ..counted import counted
+from .json_output import print_json
 from .option_groups import option_groups
 from .options import AsJson, DeviceName, ModelsDir, complete_model
 from .progress import progress_bar, telling
@@ -159,7 +159,7 @@ def finetune(
         raise
     if first and as_json:
         figures = {"before": result.before, "after": result.after, "step": result.step}
-        print(json.dumps({"model": str(model), **figures, "peak_memory": result.peak_memory}))
+        print_json({"model": str(model), **figures, "peak_memory": result.peak_memory})
     elif first:
         _say_result(result, name, model)
 
@@ -192,7 +192,7 @@ def retrieval(
     with progress_bar("retrieval", quiet=as_json, unit="count") as context:
         rows = {name: evaluate(name, pairs, batch, seeds, device, models_dir, context) for name in model}
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     first = next(iter(rows.values()))
     table = Table(

@@ -8,8 +8,13 @@ from typing import Any
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; NaN and infinity, which JSON does not have, are null."""
-    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+    """Print a value as JSON; see `format_json`."""
+    print(format_json(value))
+
+
+def format_json(value: Any) -> str:
+    """Return a value as JSON; NaN and infinity, which JSON does not have, are null."""
+    return json.dumps(_finite(value), indent=1, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

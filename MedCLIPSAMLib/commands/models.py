@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ..errors import OutputError
+from .json_output import format_json, print_json
 from .options import AsJson, ModelsDir, complete_model
 from .progress import progress_bar
 from .table import print_table
@@ -37,7 +37,7 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
 
         found = statuses(models_dir)
     if as_json:
-        typer.echo(json.dumps([status.as_dict() for status in found], indent=2))
+        print_json([status.as_dict() for status in found])
         return
     table = Table()
     for heading in ("name", "kind", "state", "download", "license", "purpose"):
@@ -60,7 +60,7 @@ def where(name: AnyModel, kind: KindOption = None, models_dir: ModelsDir = None,
 
     model = find(name, kind, models_dir)
     folder = find_model_folder(model, models_dir)
-    typer.echo(json.dumps(status(model, models_dir).as_dict(), indent=2) if as_json else str(folder))
+    typer.echo(format_json(status(model, models_dir).as_dict()) if as_json else str(folder))
 
 
 @app.command()

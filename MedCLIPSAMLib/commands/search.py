@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..counted import counted
+from .json_output import print_json
 from .option_groups import ModelOptions, option_groups
 from .options import AsJson, Suffix
 from .parsing import parse_numbers
@@ -90,9 +90,7 @@ def _search_with_masks(
         trials = run(segmenter, cases, layers, betas, steps, context)
     prompt = cases[0].prompt
     if as_json:
-        print(
-            json.dumps({"cases": len(cases), "prompt": prompt, "trials": [asdict(trial) for trial in trials]}, indent=1)
-        )
+        print_json({"cases": len(cases), "prompt": prompt, "trials": [asdict(trial) for trial in trials]})
         return
     _print(
         f"'{prompt}' on {counted(len(cases), 'image')} (tuned on them: not zero-shot)",
@@ -126,7 +124,7 @@ def _search_without_masks(
     prompt, closed = cases[0].prompt, share_of_gap_closed(found)
     if as_json:
         values = {"cases": len(cases), "prompt": prompt, "gap_closed": closed}
-        print(json.dumps(values | {"trials": [asdict(trial) for trial in found]}, indent=1))
+        print_json(values | {"trials": [asdict(trial) for trial in found]})
         return
     with_truth = cases[0].truth is not None
     columns = ("", "layer", "beta", "steps", "score", "agreement", "stability", "quality")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from ..counted import counted
 from ..errors import MedCLIPSAMError
+from .json_output import print_json
 from .option_groups import ModelOptions
 from .table import print_table
 
@@ -149,7 +149,7 @@ class SegmentReport:
 
     def _print_json(self) -> None:
         if not self._outputs.is_folder:
-            print(json.dumps(self._reports[0] | self._read, indent=1))
+            print_json(self._reports[0] | self._read)
             return
         before = [
             {"input": image.shown, "outputs": [str(path) for path in places.files]} for image, places in self.finished
@@ -158,7 +158,7 @@ class SegmentReport:
         summary = {"folder": str(self._outputs.out), "images": self._reports, "kept": before, "failed": failures}
         summary["exchanged"] = self._exchanged
         summary |= self._read
-        print(json.dumps(summary, indent=1))
+        print_json(summary)
 
     def _print_summary(self) -> None:
         from ..models.store import find

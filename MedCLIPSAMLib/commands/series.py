@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .json_output import print_json
 from .options import AsJson
 
 
@@ -28,7 +28,7 @@ def series(
     check_regular(folder)
     found, notes = list_series(folder)
     if as_json:
-        print(json.dumps({"folder": str(folder), "notes": notes, "series": [asdict(item) for item in found]}, indent=1))
+        print_json({"folder": str(folder), "notes": notes, "series": [asdict(item) for item in found]})
         return
     for item in found:
         number = f"{item.number}  " if item.number else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from ..choices import Configuration, RateDecay
 from ..counted import counted
 from .benchmark_real import refuse_inside
+from .json_output import print_json
 from .option_groups import option_groups
 from .options import Anonymous, AsJson, DeviceName, Overwrite
 from .progress import duration, progress_bar, telling
@@ -97,7 +97,7 @@ def train(
         typer.echo(f"Stopped; the same command {where}.", err=True)
         raise
     if as_json:
-        print(json.dumps({"model": str(model), "checkpoints": settings.schedule.files()}))
+        print_json({"model": str(model), "checkpoints": settings.schedule.files()})
         return
     count = len(settings.schedule.files())
     typer.echo(f"{counted(count, 'checkpoint')} in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT")
@@ -154,7 +154,7 @@ def predict(
         typer.echo("Stopped; the same command goes on with the next image.", err=True)
         raise
     if as_json:
-        print(json.dumps(records))
+        print_json(records)
         return
     failed = [record for record in records if record["status"] == "failed"]
     typer.echo(f"{counted(len(records) - len(failed), 'image')} predicted, {len(failed)} failed. The least sure:")
@@ -208,7 +208,7 @@ def disagree(
         write_table(table, agreements, chosen, list(read_dataset(dataset).labels.values()))
     if as_json:
         cases = [asdict(about) | {"struck": about.case in chosen} for about in agreements]
-        print(json.dumps({"cases": cases, "struck": chosen, "struck_before": sorted(before)}))
+        print_json({"cases": cases, "struck": chosen, "struck_before": sorted(before)})
         return
     mean = sum(about.dsc for about in agreements) / len(agreements)
     typer.echo(

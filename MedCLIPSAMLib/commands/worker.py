@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .engine import import_engine
+from .json_output import print_json
 from .options import AsJson
 
 app = typer.Typer(no_args_is_help=True, help="Keep the models loaded, so that 'segment' starts at once.")
@@ -70,7 +70,7 @@ def status(as_json: AsJson = False) -> None:
 
     found = ask("status")
     if as_json:
-        print(json.dumps({"running": found is not None, **(found or {})}))
+        print_json({"running": found is not None, **(found or {})})
     else:
         typer.echo("No worker runs." if found is None else _describe(found))
     if found is None:

@@ -140,7 +140,7 @@ def edited(before, after):
         (edited(b"a000.jpg", b"b001.jpg"), r"Expected every image once, got 'b001.jpg' again in line 3"),
         (edited(b"a000.jpg", b"../a000.jpg"), r"Expected the name of a file in images in line 2.*, got '../a000.jpg'"),
         (edited(b"a000.jpg", b"..\\a000.jpg"), r"Expected the name of a file in images"),
-        (edited(b"a000.jpg", b"\xff\xfe"), r"index.csv' cannot be read: .*utf-8"),
+        (edited(b"a000.jpg", b"\xff\xfe"), r"text in UTF-8, got other bytes in line 2 of '.*index.csv'"),
         (edited(b"a000.jpg", b'"a000.jpg'), r"Line 2 of '.*index.csv' cannot be read"),
         (lambda folder: (folder / "masks" / "b001.png").unlink(), r"Expected the file '.*b001.png', got none"),
         (lambda folder: (folder / "images" / "b001.jpg").unlink(), r"Expected the file '.*b001.jpg', got none"),

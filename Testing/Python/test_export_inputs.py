@@ -186,7 +186,7 @@ def test_patterns_choose_and_a_dry_run_lists_without_models(run, tmp_path):
     code, text, _ = run(*ask, "--include", "p1/a*")
     assert code == 0 and "1 case; nothing was done." in text and "p1_a: " in text
     code, _, err = run(*ask, "--include", "*.jpg")
-    assert code == 2 and "fit the patterns" in err
+    assert code == 2 and "None of the 4 images" in err and "fits the patterns" in err
 
 
 def test_volumes_are_refused_for_images_before_the_work(run, tmp_path):

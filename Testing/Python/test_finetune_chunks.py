@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
 
 from MedCLIPSAMLib.errors import Cancelled, DeviceError
-from MedCLIPSAMLib.finetune import memory as module
 from MedCLIPSAMLib.finetune import train as training
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
@@ -199,7 +199,7 @@ def few_fit(monkeypatch, pairs_that_fit=4):
         pair = (taken[1] - taken[0]) / 6
         return SimpleNamespace(available=(taken[0] + (pairs_that_fit - 1.5) * pair + later[0]) / SharedMemory.SHARE)
 
-    monkeypatch.setattr(module.psutil, "virtual_memory", memory)
+    monkeypatch.setattr(psutil, "virtual_memory", memory)
 
 
 def test_a_run_is_the_same_with_what_fits_and_what_does_not(pairs, tmp_path, monkeypatch):

@@ -245,8 +245,9 @@ def test_a_frame_that_the_end_of_input_cuts_off_is_an_error():
 
 
 def test_a_number_that_was_used_is_refused():
-    (hello, answer), code = talk(encode(Message("hello", 1)) + encode(Message("hello", 1)), False)
-    assert (hello.type, answer.type, answer.id, code) == ("result", "error", 0, 2)
+    """The first of the two may be answered before the worker ends, or not."""
+    (*_, answer), code = talk(encode(Message("hello", 1)) + encode(Message("hello", 1)), False)
+    assert (answer.type, answer.id, code) == ("error", 0, 2)
     assert "new number" in answer.fields["problem"]
 
 
