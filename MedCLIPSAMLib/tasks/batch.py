@@ -18,7 +18,7 @@ from ..files.atomic import atomic_path
 from ..files.claim import claim, refuse_foreign
 from ..files.json_text import read_json
 from ..files.outputs import MARKER, check_outputs
-from ..files.unfinished import STEPS, check_unfinished
+from ..files.unfinished import STEPS, check_unfinished, discard_unfinished, hold_unfinished
 from ..volumes.archive import is_zip
 from ..volumes.slice_count import slice_count
 from ..volumes.volume import clean_name, stem
@@ -66,7 +66,8 @@ class Batch:
         """Return the work to do, and the outputs that the same command has written before.
 
         An image is finished when all is there that was to be written for it: labels that were left out have no file.
-        Masks that are there are kept also where others of their image are missing.
+        Masks that are there are kept also where others of their image are missing. Steps that a killed run left beside
+        a finished image are removed.
         """
         if not self.folders or self.overwrite:
             return self.work, []
@@ -77,6 +78,9 @@ class Batch:
             masks = {label: path for label, path in places.masks.items() if label not in left_out or path.exists()}
             written = replace(places, masks=masks)
             if masks and all(path.exists() for path in written.files):
+                if places.unfinished.is_dir():  # of a run that was killed once its last file was in place
+                    with hold_unfinished(places.unfinished):
+                        discard_unfinished(places.unfinished)
                 finished.append((image, written))
             else:
                 kept = frozenset(path for path in masks.values() if path.exists())

@@ -196,6 +196,16 @@ def test_overlays_and_montages_say_what_they_show(run, tmp_path, monkeypatch):
     assert json.loads(run("segment", head, *ask, *files, "--json")[1])["slices"] == 4
 
 
+def test_what_a_killed_run_left_beside_a_finished_image_is_removed(run, tmp_path):
+    phantom_png(tmp_path / "in" / "a.png", 1)
+    ask = ("segment", tmp_path / "in", "-p", "brain tumor", "-o", tmp_path / "out")
+    assert run(*ask)[0] == 0
+    left = tmp_path / "out" / "a.seg.nrrd.unfinished"
+    left.mkdir()
+    (left / ".lock").touch()
+    assert run(*ask)[0] == 0 and not left.exists()
+
+
 def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path):
     """By SIGTERM, after the first images; the same command then does the others only."""
     for number in range(12):
