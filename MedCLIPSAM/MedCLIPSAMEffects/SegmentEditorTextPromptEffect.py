@@ -17,6 +17,7 @@ from MedCLIPSAMPanel.runStatus import RunStatus
 from MedCLIPSAMScene import dependencies, modelFacts, protect, segments
 from MedCLIPSAMScene.editedSegment import writeByEditor
 from MedCLIPSAMScene.machineSettings import MachineSettings
+from MedCLIPSAMScene.sequences import itemOf
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
@@ -200,6 +201,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         segmentId = _selected(node)
         kind, name = self._where().split(" ", 1)
         plane, number = shownInView(volume, name) if kind == VIEW else (name, None)
+        segments.requireItemOf(segmentation, segmentId, itemOf(volume))
         protect.requireUnlocked(segmentation, segmentId, plane, () if number is None else [number])
         write = lambda found: writeByEditor(self.scriptedEffect, segmentation, segmentId, found)
         operations, how = panel.operations, panel.parameters.strategy

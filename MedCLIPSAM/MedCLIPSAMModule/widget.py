@@ -109,6 +109,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """Connect to the scene when the module is shown."""
+        self.installation.enter()
         if self._importedUnseen:
             self._beginScene()
         else:
@@ -185,11 +186,12 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         """Connect to the scene's parameter node, or make one; choose a first volume of the scene."""
-        from MedCLIPSAMPanel.otherVersions import takeDefaults
+        from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
         node = self.logic.getParameterNode()
         if self._wrapper is None or self._wrapper.parameterNode is not node:
+            forgetPaths(node)
             takeDefaults(node)
             # Before the wrapper's own observers: the scenes that are loaded later write into the same node.
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onValuesModified, priority=1.0)
@@ -210,9 +212,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
 
     def onValuesModified(self, node, _event) -> None:
-        """Take defaults in place of values that a scene of another version has brought."""
-        from MedCLIPSAMPanel.otherVersions import takeDefaults
+        """Take defaults in place of values that a scene of another version has brought, and forget its paths."""
+        from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
 
+        forgetPaths(node)
         takeDefaults(node)
 
     def onParametersModified(self, _caller=None, _event=None) -> None:

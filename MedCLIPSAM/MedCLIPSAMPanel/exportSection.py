@@ -27,7 +27,7 @@ class ExportSection:
         self._stored = UnfinishedRun(panel.machine, "UnfinishedExport")
         if out := self._stored.what:
             ui.exportLabel.text = _(
-                "The export into '{out}' had not ended when Slicer was closed: Export goes on with it, with the same "
+                "The export into '{out}' was begun before and not seen to end: Export goes on with it, with the same "
                 "prompts and settings."
             ).format(out=out)
         task = self._operation.task

@@ -27,7 +27,7 @@ class FineTuneSection:
         self._stored = UnfinishedRun(panel.machine, "UnfinishedFineTuning")
         if name := self._stored.what:
             ui.fineTuneLabel.text = _(
-                "The fine-tuning of '{name}' had not ended when Slicer was closed: with the same name, captions and "
+                "The fine-tuning of '{name}' was begun before and not seen to end: with the same name, captions and "
                 "settings Fine-tune goes on from its last checkpoint."
             ).format(name=name)
         task = self._operation.task

@@ -28,6 +28,11 @@ class InstallationSection:
         if self._missing:
             ui.installationCollapsibleButton.collapsed = False
 
+    def enter(self) -> None:
+        """Look again for what was missing, which may have been installed elsewhere meanwhile."""
+        if self._missing:
+            self.check()
+
     def close(self) -> None:
         """Leave the widgets alone from now on: an installation may end after the panel was removed."""
         self.closed = True

@@ -234,6 +234,7 @@ class ModelsSection:
         if any(task.running for task in self._panel.operations.longRuns):
             text += " " + _("What is running goes on where it was started: Stop ends it.")
         self._panel.ui.modelsLabel.text = text
+        self._panel.update()
 
 
 def _experience(state: Mapping[str, Any]) -> str:

@@ -9,6 +9,19 @@ from slicer.parameterNodeWrapper import Default, isParameterPack, unannotatedTyp
 
 from .parameters import MedCLIPSAMParameters
 
+PATHS = (
+    *("export.inputs", "export.out", "export.key", "review.folder", "review.dataset"),
+    *("fineTune.captions", "fineTune.images"),
+)
+"""Parameters of earlier versions that may name patients; paths belong to the machine now."""
+
+
+def forgetPaths(parameterNode) -> None:
+    """Remove the paths that an earlier version has stored in a scene."""
+    for name in PATHS:
+        if parameterNode.GetParameter(name):
+            parameterNode.UnsetParameter(name)
+
 
 def takeDefaults(parameterNode, owner: Any = MedCLIPSAMParameters, prefix: str = "") -> None:
     """Write the default of each parameter whose value is absent, or means nothing to this version.

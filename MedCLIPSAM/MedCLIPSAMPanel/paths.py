@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath, PureWindowsPath
+import os
+from pathlib import PurePosixPath, PureWindowsPath
 
 import ctk
 from MedCLIPSAMScene.strings import _
@@ -31,8 +32,7 @@ class MachinePaths:
 
     def local(self, name: str) -> str:
         """Return a path of this machine, with the home folder in place of "~"."""
-        path = self.get(name)
-        return str(Path(path).expanduser()) if path else ""
+        return os.path.expanduser(self.get(name))
 
     def set(self, name: str, path: str) -> None:
         """Put a path into its edit."""

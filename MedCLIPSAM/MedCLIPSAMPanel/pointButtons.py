@@ -149,12 +149,13 @@ class PointButtons:
         self._panel.ui.insideButton.checked = self._panel.ui.outsideButton.checked = False
 
     def _placed(self, node) -> None:
-        position, volume = markups.lastPlaced(node), self._panel.parameters.inputVolume
+        position, volume = markups.lastPlaced(node), node.GetNodeReference(markups.VOLUME)
         try:
             self.refine(*self._sliceAt(position))
         except MedCLIPSAMError as error:
             self._panel.say(str(error))
-            self._removeSoon(volume, {markups.mark(label, position.tolist()) for label in (0, 1)})
+            if volume is not None:
+                self._removeSoon(volume, {markups.mark(label, position.tolist()) for label in (0, 1)})
 
     @staticmethod
     def _removeSoon(volume, marks: set[str]) -> None:

@@ -61,7 +61,7 @@ class PromptSection:
         warning = self._panel.installation.warning() or self._panel.models.warning(self._panel.parameters.inputVolume)
         ui.warningLabel.text = warning
         ui.warningLabel.setVisible(bool(warning))
-        shown = "" if reason == warning else reason
+        shown = "" if reason == self._panel.installation.whyLacking() else reason
         if not busy and shown != self._shownReason:
             ui.statusLabel.text = self._shownReason = shown
 

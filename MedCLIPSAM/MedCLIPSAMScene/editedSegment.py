@@ -22,7 +22,7 @@ from . import protect, segments
 from .answers import Found
 from .labelmaps import orientedImage, resampled
 from .results import SceneResult
-from .sliceMasks import Extent, around, cut, shapeOf
+from .sliceMasks import Extent, around, checkSlab, cut, shapeOf
 from .strings import _
 
 
@@ -56,6 +56,11 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
                 with protect.lockedElsewhere(segmentationNode, segmentId, masks.slices):
                     for edit in edits:
                         edit.make(effect)
+                # What the editor has let through, so that it is not taken for a correction later.
+                masks.checks |= {
+                    k: checkSlab(slab)
+                    for k, slab in segments.readSlabs(segmentationNode, segmentId, masks.slices, list(masks.checks))
+                }
                 found.keepProvenance(prompt, segmentationNode, segmentId)
             finally:
                 segmentationNode.EndModify(modified)

@@ -23,7 +23,7 @@ from .results import PromptResult, SceneResult
 from .session import Progressed, Session
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
-from .strings import _
+from .strings import _, counted
 from .waiting import Finished
 
 
@@ -183,6 +183,7 @@ class PropagateOperation:
             InputError: the segment is locked, or no slice of it is the user's or shows anything.
         """
         segments.requireFit(segmentationNode, geometry.volumeNode)
+        segments.requireItemOf(segmentationNode, segmentId, geometry.item)
         protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, ())
         name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
         own = _requireOwn(segmentationNode, segmentId, geometry, name)
@@ -248,9 +249,10 @@ def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found
         own: the corrected slices.
         found, count: number of slices that the object was propagated to, and of those tried.
     """
-    message = _("'{name}' was propagated from {own} corrected slices to {found} others.").format(
-        name=name, own=len(own), found=found
-    )
+    to = counted(found, _("one other"), _("{count} others"))
+    one = _("'{name}' was propagated from one corrected slice to {others}.")
+    more = _("'{name}' was propagated from {count} corrected slices to {others}.")
+    message = counted(len(own), one, more, name=name, others=to)
     return PromptResult(name, segmentId, 0.0, 1.0, message, (found, count), np.zeros((0, 4)), min(own))
 
 

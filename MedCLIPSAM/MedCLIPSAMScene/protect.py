@@ -112,10 +112,11 @@ def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
 def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
     """Count the slices that were corrected since the models wrote them, and that masks would change.
 
-    What was written along another plane last is not known by slice, and does not count.
+    A segment that the models never wrote is the user's. What was written along another plane last is not known by
+    slice, and does not count.
     """
     slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices.plane)
-    if planeOf(segmentationNode, segmentId) != slices.plane:
+    if planeOf(segmentationNode, segmentId) not in (None, slices.plane):
         return 0
     numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *notes}
     present = segments.readSlabs(segmentationNode, segmentId, slices, numbers) if numbers else ()

@@ -178,6 +178,7 @@ class RefineOperation:
         progressed: Progressed,
     ) -> Job:
         if segmentId is not None:
+            segments.requireItemOf(segmentationNode, segmentId, geometry.item)
             protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []

@@ -26,6 +26,7 @@ from .labelmaps import (
     resampled,
     usedExtent,
 )
+from .sequences import Item
 from .sliceGeometry import SceneSlices, extentOf, ijkToRAS
 from .sliceMasks import SliceMasks, around, cut, shapeOf
 from .strings import _
@@ -84,6 +85,26 @@ def requireSegmentation(segmentationNode) -> None:
         raise InputError(
             _("Expected a segmentation node, got {value!r}.").format(value=segmentationNode),
             _("Give the node itself: slicer.util.getNode finds it by its name."),
+        )
+
+
+def requireItemOf(segmentationNode, segmentId: str, item: Item | None) -> None:
+    """Check that a segment is not of another item of a sequence than the one that a volume shows.
+
+    Args:
+        item: of the volume; None where it is in no sequence, and any segment will do.
+
+    Raises:
+        InputError: it is of another one.
+    """
+    segment = requireSegment(segmentationNode, segmentId)
+    own = tags(segment).get(ITEM_TAG, "")
+    if item is not None and own and own != tagText(item.value):
+        raise InputError(
+            _("The segment '{name}' is of another item of the sequence than the one shown.").format(
+                name=segment.GetName()
+            ),
+            _("Show that item, or choose another segment."),
         )
 
 

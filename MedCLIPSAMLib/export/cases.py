@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -29,7 +29,6 @@ from ..volumes.suffixes import IMAGE_SUFFIXES
 from .folder_tree import is_own, walk
 from .left_out import say_left_out
 from .masks_beside import masks_among
-from .spread import Part, join_parts, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -218,25 +217,33 @@ def _without_masks(
 def _series_below(
     paths: Sequence[Path], which: str | None, dicom: dict[Path, str]
 ) -> dict[Path, list[tuple[str, Path, str | None]]]:
-    """Take the DICOM series of each of the folders among these paths, and those that lie in several; see below."""
+    """Take the DICOM series of each of the folders among these paths, each by itself; see below.
+
+    Of stacks whose files lie in several folders it is logged.
+    """
     taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
-    parts: list[Part] = []
+    folders: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    stacks: set[tuple[str, ...]] = set()
     seen: set[Path] = set()
     for path in paths:
-        if path.is_dir() and path.resolve() not in seen:
-            seen.add(path.resolve())
-            there = _series_of(path)
-            taken[path] = _take_series(path, there, which, dicom)
-            parts += parts_of(path, there)
-    joined = join_parts(parts)
-    keys = {item.key for series in joined.values() for item in series}
-    count = Counter(uid for uid, _ in {(part.key[0], part.key) for part in parts})
-    again = {part.folder for part in parts if part.key in keys or count[part.key[0]] > 1}
-    for path in again.union(joined):
-        there = [item for item in _series_of(path) if item.key not in keys] + joined.get(path, [])
-        for item in there:
-            item.shared |= count[item.uid] > 1
+        if not path.is_dir() or path.resolve() in seen:
+            continue
+        seen.add(path.resolve())
+        there = _series_of(path)
         taken[path] = _take_series(path, there, which, dicom)
+        for item in there:
+            if item.uid and not item.what:
+                folders[item.key].append(path)
+                if len(item.files) > 1 and not are_separate_images(item.frames()):
+                    stacks.add(item.key)
+    apart = [where for key, where in folders.items() if len(where) > 1 and key in stacks]
+    if apart:
+        log.warning(
+            "The files of %s DICOM series lie in several folders each, such as %s: each folder is taken by itself. Put "
+            "the files of a series into one folder where they are one volume.",
+            len(apart),
+            " and ".join(f"'{folder.name}'" for folder in apart[0][:2]),
+        )
     return taken
 
 
@@ -254,7 +261,7 @@ def _take_series(
     """Take the DICOM series of images in a folder: a name, the folder or file, and the UID.
 
     Args:
-        there: the series in it, and those that its sub-folders hold a part of each.
+        there: the series in it.
         dicom: filled with the DICOM files, and why they are left out; "" where they are not.
     """
     images = [item for item in there if not item.what]
@@ -268,10 +275,10 @@ def _take_series(
     found: list[tuple[str, Path, str | None]] = []
     for item in every if which is None else fitting(every, which):
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
-        if not item.spread and (are_separate_images(item.frames()) or (mixed and len(item.files) == 1)):
+        if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
             found += [(path.name, path, None) for path in item.files]
         elif len(every) == 1:
-            found.append(("", folder, item.handle if which is not None or item.spread else None))
+            found.append(("", folder, item.handle if which is not None else None))
         else:
             found.append(("_".join(filter(None, (item.number, item.description or item.handle))), folder, item.handle))
     names = Counter(name for name, _, _ in found)

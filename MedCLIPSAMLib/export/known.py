@@ -167,8 +167,7 @@ def _describe_prompt(name: str, text: str | None) -> str:
 
 def _files(image: Path) -> list[Path]:
     if image.is_dir():
-        files = lambda paths: sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
-        return files(image.iterdir()) or files(image.rglob("*"))  # of a series in several folders
+        return sorted(path for path in image.iterdir() if path.is_file() and not path.name.startswith("."))
     if image.suffix.lower() in DETACHED:
         return sorted(path for path in image.parent.iterdir() if path.is_file() and path.stem == image.stem)
     return [image]

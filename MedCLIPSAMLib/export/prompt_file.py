@@ -40,7 +40,8 @@ def check_are_labels(prompts: Mapping[str, str], images: Iterable[Path], path: P
     """
     names = {image.name for image in images}
     stems = {name.split(".")[0] for name in names}
-    found = [label for label in prompts if label in names or (len(prompts) > 1 and label in stems)]
+    are_stems = len(prompts) > 1 and prompts.keys() <= stems
+    found = [label for label in prompts if label in names or are_stems]
     if found:
         raise InputError(
             f"Expected prompts by label in '{path}', got one of the image '{found[0]}'.",

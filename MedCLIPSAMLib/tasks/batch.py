@@ -79,7 +79,7 @@ class Batch:
             written = replace(places, masks=masks)
             if masks and all(path.exists() for path in written.files):
                 if places.unfinished.is_dir():  # of a run that was killed once its last file was in place
-                    with hold_unfinished(places.unfinished):
+                    with suppress(OutputError), hold_unfinished(places.unfinished):
                         discard_unfinished(places.unfinished)
                 finished.append((image, written))
             else:

@@ -45,7 +45,6 @@ class Series:
         missing: files that a DICOMDIR lists and that are not there.
         key: what sets it apart from the others: patient, study and so on.
         shared: others there have its UID, or none has one.
-        spread: its files lie in several folders.
     """
 
     uid: str
@@ -56,7 +55,6 @@ class Series:
     seen: set[tuple] = field(default_factory=set, repr=False)
     key: tuple[str, ...] = ()
     shared: bool = False
-    spread: bool = False
 
     def add(self, path: Path, header: Dataset) -> None:
         """Add a file, unless its object is there already."""

@@ -81,6 +81,29 @@ def test_locked_slices_are_no_matter_of_the_masking_settings(editor, panel, phan
     assert "2 slices are locked and stay as they were." in apply(effect, where="volume axial")
 
 
+def test_what_masking_left_out_is_no_correction(editor, panel, phantom) -> None:
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    apply(effect)
+    values = slicer.util.arrayFromVolume(volume)[mask_of(node, "Segment_1", volume)]
+    paint(node, "Segment_1", volume, np.zeros((3, *phantom.image.shape), bool))
+    settings = effect.scriptedEffect.parameterSetNode()
+    settings.SetSourceVolumeIntensityMask(True)
+    settings.SetSourceVolumeIntensityMaskRange(float(np.median(values)), float(values.max()))
+    apply(effect)
+    assert 0 < mask_of(node, "Segment_1", volume).sum() < len(values)
+    assert "corrected" not in apply(effect), "nobody has touched it since"
+
+
+def test_the_effect_says_that_it_replaced_what_was_painted(editor, panel, phantom) -> None:
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    mask = np.zeros((3, *phantom.image.shape), bool)
+    mask[:, 5:20, 5:20] = True
+    paint(node, "Segment_1", volume, mask)
+    assert "One slice that you had corrected was replaced" in apply(effect)
+
+
 def test_the_effect_says_what_it_replaced(editor, panel, phantom) -> None:
     volume = head(phantom)
     node, effect = edit(editor, volume)

@@ -39,6 +39,14 @@ def test_an_empty_path_is_shown_empty(panel) -> None:
     assert shown == dict.fromkeys(PATHS, "")
 
 
+def test_the_home_of_somebody_who_is_not_here_is_a_path(panel) -> None:
+    """It may be on the worker's machine; here it is one that does not exist."""
+    for name in PATHS:
+        getattr(panel.ui, name).currentPath = "~nosuchuser/x"
+    panel.update()
+    assert panel.paths.local("reviewFolder") == "~nosuchuser/x"
+
+
 def test_a_path_that_is_cleared_counts_as_empty(panel) -> None:
     panel.ui.reviewFolderEdit.currentPath = "/predictions"
     assert panel.ui.listReviewButton.enabled

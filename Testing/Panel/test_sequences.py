@@ -69,6 +69,26 @@ def test_each_item_gets_a_segment_of_its_own(panel, cine) -> None:
     assert names(node) == [f"{PROMPT}, item 1", f"{PROMPT}, item 2"]
 
 
+def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None:
+    segment(panel, cine.volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    mask = mask_of(node, identifier, cine.volume)
+    cine.show(1)
+    why = f"The segment '{PROMPT}, item 1' is of another item of the sequence than the one shown."
+    panel.ui.refineButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    assert why in panel.ui.statusLabel.text
+    _other, effect = edit(editor, cine.volume)
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(cine.volume)
+    editor.setCurrentSegmentID(identifier)
+    editor.setActiveEffectByName(effect.scriptedEffect.name)
+    begin(effect)
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    assert why in effect.statusLabel.text
+    assert (mask_of(node, identifier, cine.volume) == mask).all()
+
+
 def test_where_an_item_shows_nothing_the_others_stay(panel, cine) -> None:
     segment(panel, cine.volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()

@@ -204,6 +204,9 @@ def test_what_a_killed_run_left_beside_a_finished_image_is_removed(run, tmp_path
     left.mkdir()
     (left / ".lock").touch()
     assert run(*ask)[0] == 0 and not left.exists()
+    left.mkdir()
+    (left / "mine.txt").touch()
+    assert run(*ask)[0] == 0 and (left / "mine.txt").exists(), "what is not of a run stays, and hinders none"
 
 
 def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path):

@@ -187,6 +187,8 @@ def test_a_dry_run_refuses_what_the_run_would(folder, run):
         prompts.write_text(text)
         code, _, err = run(*ask)
         assert code == 2 and message in err
+    prompts.write_text('{"c": "brain tumor", "x": "head"}')
+    assert run(*ask)[0] == 0, "a label may be named as one of the images"
     code, _, err = run(*ask[:2], "-p", "tumor", *ask[4:], "--exclude", "*")
     assert code == 2 and "None of the 2 images" in err
     code, _, err = run(*ask[:2], "-p", "tumor", *ask[4:-1], "--workers", "2")

@@ -34,7 +34,6 @@ from pydicom.uid import ImplicitVRLittleEndian
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.tasks.inputs import find_inputs
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 
@@ -125,27 +124,13 @@ def test_two_patients_under_one_uid_are_two_cases_each_of_which_can_be_chosen(tm
     assert sorted(found) == [[10, 11, 12], [20, 21, 22]]
 
 
-def test_a_series_spread_over_folders_is_one_case(tmp_path: Path) -> None:
-    tags = {"SeriesInstanceUID": "1.9.7", "SeriesNumber": "7", "SeriesDescription": "fine"}
+def test_a_series_in_several_folders_is_told_of(tmp_path: Path, caplog) -> None:
     for n in range(8):
         save(slice_at((0, 0, n), n), tmp_path / "disc" / f"DIR{n // 4}" / f"{n}")
-        save(slice_at((0, 0, n), 50 + n, **tags), tmp_path / "disc" / f"DIR{n % 2}" / f"fine {n}")
     cases = find_cases(tmp_path, {"lungs": "lungs"})
-    assert [values(case.image, **case.choice()) for case in cases] == [list(range(8)), list(range(50, 58))]
-    assert [image.name for image in find_inputs([tmp_path / "disc"])] == ["1_made", "7_fine"]
-    (case,) = find_cases(tmp_path, {"lungs": "lungs"}, series="7")
-    assert values(case.image, **case.choice()) == list(range(50, 58))
-
-
-def test_a_series_spread_over_folders_may_lack_a_slice_but_not_mix_two_heads(tmp_path: Path) -> None:
-    for n in range(12):
-        if n != 3:
-            save(slice_at((0, 0, 2 * n), n), tmp_path / "one" / f"DIR{n // 6}" / f"{n}")
-        place = (0, 0, 2 * n + 0.7 * (n % 2))
-        save(slice_at(place, n, SeriesInstanceUID="1.9.9"), tmp_path / "two" / f"head {n % 2}" / f"{n}")
-    cases = find_cases(tmp_path, {"lungs": "lungs"})
-    assert [case.image.name for case in cases] == ["one", "head 0", "head 1"]
-    assert values(cases[0].image, **cases[0].choice()) == [n for n in range(12) if n != 3]
+    assert [values(case.image, **case.choice()) for case in cases] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert "1 DICOM series lie in several folders each, such as 'DIR0' and 'DIR1'" in caplog.text
+    assert values(tmp_path / "disc") == list(range(8)), "the folder above holds all of it"
 
 
 def test_time_points_and_copies_in_folders_of_their_own_are_cases_of_their_own(tmp_path: Path, caplog) -> None:
