@@ -40,6 +40,13 @@ def test_the_panel_opens_with_choices_that_only_another_version_has(fresh) -> No
         made.cleanup()
 
 
+def test_paths_in_a_scene_of_an_earlier_version_are_forgotten(panel) -> None:
+    node = panel.parameters.parameterNode
+    for name in ("export.inputs", "review.folder"):
+        node.SetParameter(name, "/data/DOE_JOHN")
+    assert not any("DOE_JOHN" in node.GetParameter(name) for name in node.GetParameterNames())
+
+
 def test_a_scene_with_such_choices_is_loaded_into_the_open_panel(panel, tmp_path) -> None:
     node = panel.parameters.parameterNode
     slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))

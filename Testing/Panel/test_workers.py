@@ -133,6 +133,23 @@ def test_nothing_is_started_without_the_packages_that_it_needs(panel, tmp_path, 
     ui.checkButton.click()
 
 
+def test_the_start_buttons_follow_the_command_and_what_is_installed_elsewhere(panel, command, monkeypatch) -> None:
+    ui, dependencies = panel.ui, type(panel.installation).check.__globals__["dependencies"]
+    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
+    ui.inputVolumeSelector.setCurrentNode(add_volume(np.zeros((12, 16), np.int16)))
+    ui.promptEdit.setPlainText(PROMPT)
+    with monkeypatch.context() as patched:
+        patched.setattr(dependencies, "missing", lambda: [replace(torch, installed=None)])
+        ui.checkButton.click()
+        command("ssh gpu worker")
+        assert ui.segmentButton.enabled, "the packages are those of the other machine"
+        command("")
+        assert not ui.segmentButton.enabled
+    panel.exit()
+    panel.enter()
+    assert ui.segmentButton.enabled, "installed meanwhile, by another module"
+
+
 def test_a_missing_model_is_got_by_buttons_for_every_task(panel, tmp_path) -> None:
     ui, tasks = panel.ui, panel.operations
     ui.modelsFolderEdit.currentPath = str(tmp_path)
