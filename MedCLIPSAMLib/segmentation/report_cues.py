@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from .languages import FOREIGN_DENIAL
-from .report_past import PAST, WHEN_BEFORE
+from .report_past import PAST, PERHAPS_PAST, WHEN_BEFORE, WHEN_PERHAPS
 from .report_sentences import VERB
 
 
@@ -53,6 +53,8 @@ _VANISHING = r"(?:resolution|disappearance|clearing|clearance)"
 _IN_PART = r"(?:incomplete|partial|mild|minimal|slight|slow|some|moderate|gradual|delayed|early|ongoing|continued)"
 _SHOW = r"(?:show|demonstrate|reveal|identify|detect|visuali[sz]e|see|find|depict|disclose|confirm)"
 _UNSEEN = rf"(?:(?:{_BE}|do|does|did|could|has|have|had) )?(?:not|never) "
+_WAS = r"(?:had|(?:(?<=which )|(?<=that ))(?:was|were))"
+"""Of another time than the rest of a report; findings of this image are told in the past as well, "was seen"."""
 _NO_PLACE = (
     r"(?:(?:in|on|at|within|by) (?:neither|none(?: of)?|(?:0|zero) of|not (?:one|any|a single)"
     r"|no(?= )(?! (?:way|longer|particular|doubt|change|medication|treatment|therapy)\b))"
@@ -75,11 +77,14 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.PRESENT,
         "none",
         rf"{_UNSEEN}(?:(?:yet|ever|clearly|definitely) )?(?:be(?:en)? )?(?:{_SEE}|{_TOLD}) {PAST}"
-        rf"|(?:{_BE} )?(?:absent|{_HIDDEN}) {PAST}|none (?:{_BE} )?(?:{_SEE} )?{PAST}"
+        rf"|{_WAS} (?:not|never) (?:(?:yet|ever|clearly|definitely) )?(?:been )?(?:{_SEE}|{_TOLD}) {PERHAPS_PAST}"
+        rf"|(?:{_BE} )?(?:absent|{_HIDDEN}) {PAST}|{_WAS} (?:been )?(?:absent|{_HIDDEN}) {PERHAPS_PAST}"
+        rf"|none (?:{_BE} )?(?:{_SEE} )?{PAST}"
         rf"|{_UNSEEN}(?:previously|before|formerly) (?:been )?(?:{_SEE}|{_TOLD})"
         rf"|(?:previously|formerly) (?:{_HIDDEN}|un[a-z]+ed|unknown|absent|normal|clear|unremarkable|negative"
         rf"|not {_SEE})"
         rf"|(?:(?<=, )|(?<=which )|(?<=that )){WHEN_BEFORE} (?:(?:was|were) )?not (?:yet )?{_SEE}"
+        rf"|(?:(?<=which )|(?<=that )){WHEN_PERHAPS} (?:was|were|had) not (?:yet )?(?:been )?{_SEE}"
         r"|where there (?:was|were|had been) (?:none|no [a-z]+)"
         r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress",
     ),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .report_cues import Cue, FoundCue, cue_of, find_cues
+from .report_past import OR_NOW
 from .report_sentences import VERB
 from .report_words import (
     ANAPHORA,
@@ -38,9 +39,22 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 """What is between a denial and a finding that is not denied."""
-_ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent)\b", re.IGNORECASE)
+_ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent|none)\b", re.IGNORECASE)
 """What a clause adds about another image, where it calls a finding new."""
-_IS_NEW = re.compile(r"\b(?:is|are) new\b", re.IGNORECASE)
+_HERE = re.compile(
+    r"(?: (?!(?:and|but|which|that)\b)[\w'-]+){0,4}?"
+    r" (?:th(?:is|ese)(?! patient)|current(?:ly)?|today(?:'s)?|now|present(?:ly)?|latest)\b"
+    rf"|[^,;]*? {OR_NOW}",
+    re.IGNORECASE,
+)
+"""Behind a denial: that it is about this image, and no aside."""
+_NEW = {"new", "newly", "developing", "development"}
+_IS_NEW = re.compile(
+    r"\b(?:(?:is|are) new|(?:has|have) (?:newly )?(?:developed|appeared)"
+    r"|(?<!not )now (?:seen|present|visible|evident|measures|measuring|\d+))\b",
+    re.IGNORECASE,
+)
+_WAS = re.compile(r"\b(?:was|were|had)\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
 _WHERE = re.compile(r"\s*((?:in|within) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
@@ -115,10 +129,9 @@ def read_clause(clause: str) -> Clause:
         if cue and cue.kind == Cue.ABSENT and spans and _has_own(clause, found, read, spans[-1], first):
             begin = sum(cue.start < found[spans[-1][1] - 1].end() for cue in cues)
             cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
-        is_new = "new" in {word.word for word in read[max(0, first - 4) : first]} or _IS_NEW.search(
-            clause, found[at].end()
-        )
-        if cue and cue.kind == Cue.ABSENT and is_new and _ASIDE.search(clause, found[at].end(), cue.end):
+        words_near = {word.word for word in read[max(0, first - 4) : first]}
+        is_new = not _NEW.isdisjoint(words_near) or _IS_NEW.search(clause, found[at].end())
+        if cue and cue.kind == Cue.ABSENT and is_new and _is_aside(clause, found[at].end(), cue.end):
             cue = None
         reading_of = _reading_of(clause, cue, found[first].start(), whole)
         said = Cue.PRESENT if cue is None else Cue.UNCERTAIN if cue.kind == Cue.READING else cue.kind
@@ -135,6 +148,14 @@ def read_clause(clause: str) -> Clause:
         return Clause(mentions, _others(clause, in_mention, in_cue, cues))
     denied = any(cue.kind in (Cue.NORMAL, Cue.ABSENT, Cue.BEFORE) for cue in cues)
     return Clause([] if denied else _organ_subject([word.word for word in read]), [])
+
+
+def _is_aside(clause: str, start: int, end: int) -> bool:
+    """Tell whether a denial that ends at `end`, behind a new finding, is about another image than this one."""
+    aside = _ASIDE.search(clause, start, end)
+    if aside is None or _HERE.match(clause, end):
+        return False
+    return bool(clause[end:].strip(" .") or _WAS.search(aside[0]))
 
 
 def _has_own(clause: str, found: list[re.Match[str]], read: list[Word], before: tuple[int, int], first: int) -> bool:
