@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation.metrics import dsc
+from ..extras import require_extra
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
@@ -104,6 +105,7 @@ def search_without_masks(
     Raises:
         InputError: no case, or optuna is not installed.
     """
+    require_extra("search", "A search without masks")
     if not cases:
         raise InputError("Expected at least one image to search on, got none.")
     views = [_Views(segmenter, case) for case in cases]

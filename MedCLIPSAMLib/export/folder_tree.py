@@ -7,12 +7,10 @@ from pathlib import Path
 
 from ..files.claim import LOCK
 from ..files.outputs import MARKER
-from ..files.unfinished import DESCRIPTION
+from ..files.unfinished import DESCRIPTION, ENDING
 
 REQUEST = "export.json"
 """File in the dataset of an export with its request."""
-
-UNFINISHED = ".unfinished"
 
 
 def walk(folder: Path) -> list[Path]:
@@ -28,5 +26,5 @@ def is_own(folder: Path) -> bool:
     """Tell whether this program wrote a folder: a dataset, predictions, results, the steps of a run."""
     locked = (folder / LOCK).is_file()
     return (locked and any((folder / name).is_file() for name in (REQUEST, MARKER))) or (
-        folder.name.endswith(UNFINISHED) and (folder / DESCRIPTION).is_file()
+        folder.name.endswith(ENDING) and (folder / DESCRIPTION).is_file()
     )

@@ -9,6 +9,7 @@ import torch
 
 from ..choices import Freeze, parse_choice
 from ..errors import InputError
+from ..extras import require_extra
 from ..models.image_text import TextImageModel
 
 _LORA_MODULES = (
@@ -68,6 +69,7 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _with_lora(model: TextImageModel, rank: int, frozen) -> torch.nn.Module:
+    require_extra("finetune", "LoRA")
     from peft import LoraConfig, get_peft_model
 
     targets = [

@@ -12,7 +12,8 @@ from pathlib import Path
 from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.volumes.archive import is_zip
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
-from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, is_packed
+from MedCLIPSAMLib.volumes.nifti_file import is_packed
+from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 
 ENDINGS = {".dcm", ".dicom", ".dic", ".ima"}
 """How the names of DICOM files end, where they say so at all."""

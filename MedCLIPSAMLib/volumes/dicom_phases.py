@@ -287,6 +287,8 @@ def _is_even(depths: np.ndarray) -> bool:
 def _order(value: Hashable | None) -> tuple:
     if value is None:
         return (0, 0.0, "")
+    if isinstance(value, tuple):  # the number of the day, and the time of day
+        return (2, float(value[0]), value[1])
     return (1, float(value), "") if isinstance(value, (int, float)) else (2, 0.0, str(value))
 
 
@@ -295,4 +297,6 @@ def _label(name: str, value: Hashable | None, unit: str) -> str:
 
 
 def _format_value(value: Hashable | None) -> str:
+    if isinstance(value, tuple):
+        return str(value[1])
     return f"{value:g}" if isinstance(value, float) else str(value)

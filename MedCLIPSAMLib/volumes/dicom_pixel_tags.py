@@ -9,6 +9,8 @@ from pydicom.dataset import Dataset
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 GRAY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+COLORS = ("RGB", "YBR")
+"""How kinds of three samples a pixel begin."""
 
 
 def frame_count(dataset: Dataset) -> int:
@@ -17,19 +19,22 @@ def frame_count(dataset: Dataset) -> int:
 
 
 def complete_pixel_tags(dataset: Dataset) -> list[str]:
-    """Set what is missing to what other readers take, gray of all bits that are there; also return notes on it."""
+    """Set what is missing to what other readers take, gray of all bits that are there; also return notes on it.
+
+    Where the number of samples is missing, there are three where the file names a kind of colors.
+    """
     notes = []
-    samples = dataset.get("SamplesPerPixel")
-    gray = int(samples or 1) == 1
-    if samples is None:
-        notes.append(_set(dataset, "SamplesPerPixel", 1))
     kind = dataset.get("PhotometricInterpretation")
+    if dataset.get("SamplesPerPixel") is None:
+        notes.append(_set(dataset, "SamplesPerPixel", 3 if str(kind or "").startswith(COLORS) else 1))
+    samples = int(dataset.SamplesPerPixel or 1)
+    gray = samples == 1
     if not kind or (gray and kind not in GRAY):
         notes.append(_set(dataset, "PhotometricInterpretation", "MONOCHROME2" if gray else "RGB"))
     if "PixelData" in dataset:
         bits = dataset.get("BitsAllocated")
         if bits is None and not dataset["PixelData"].is_undefined_length:
-            count = int(dataset.Rows) * int(dataset.Columns) * int(samples or 1) * frame_count(dataset)
+            count = int(dataset.Rows) * int(dataset.Columns) * samples * frame_count(dataset)
             bits = next((size for size in (32, 16, 8) if count and len(dataset.PixelData) * 8 // count == size), None)
             notes += [] if bits is None else [_set(dataset, "BitsAllocated", bits)]
         if bits is not None and not dataset.get("BitsStored"):

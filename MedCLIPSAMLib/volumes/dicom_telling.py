@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,7 @@ from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 Value = Callable[[Frame], Hashable | None]
 HALF_DAY = 12 * 3600.0
-"""Seconds without an image, in times of day of one series, that are taken for the day before midnight."""
+"""Seconds without an image, in times of day of one series, that may be the day between two nights."""
 
 
 def _number(*keywords: str, digits: int = 2) -> Value:
@@ -48,15 +49,18 @@ class _Times:
     time: str
 
     def __call__(self, frame: Frame, dated: bool = False) -> Hashable | None:
-        """Return a text that sorts, with the date of a time of day where asked."""
-        date = frame.text(self.date).replace(".", "") if dated else ""
-        found = frame.text(*self.whole) or date + frame.text(self.time)
+        """Return a text that sorts, with the date of a time of day where asked; a date alone is no time."""
+        time = frame.text(self.time)
+        found = frame.text(*self.whole) or (self._day(frame) + time if dated and time else time)
         match = re.match(r"\d{6,14}(\.\d+)?", found.replace(":", ""))
         return match[0] if match else None
 
     def among(self, frames: Sequence[Frame]) -> Value:
-        """Return times that sort over midnight too: by the dates where these differ, else as hours from 24 on."""
-        dates = {frame.text(self.date) for frame in frames}
+        """Return times that sort over midnight too: by dates that differ; without any, with the number of the day.
+
+        That is where the series seems to have begun late in the day, see `_late_first`.
+        """
+        dates = {self._day(frame) for frame in frames}
         if "" not in dates and len(dates) > 1:
             return lambda frame: self(frame, dated=True)
         times = sorted({str(found) for frame in frames if (found := self(frame)) is not None})
@@ -66,13 +70,37 @@ class _Times:
         gaps = [after - before for before, after in pairwise(seconds)]
         if max(gaps) <= HALF_DAY:
             return self
-        first = times[gaps.index(max(gaps)) + 1]
+        at = gaps.index(max(gaps)) + 1
+        late = {frame: found >= times[at] for frame in frames if isinstance(found := self(frame), str)}
+        if not _late_first(late, seconds, at):
+            return self
+        return lambda frame: (0 if late[frame] else 1, self(frame)) if frame in late else None
 
-        def value(frame: Frame) -> Hashable | None:
-            found = self(frame)
-            return found if found is None or str(found) >= first else f"{int(str(found)[:2]) + 24}{str(found)[2:]}"
+    def _day(self, frame: Frame) -> str:
+        return frame.text(self.date).replace(".", "")
 
-        return value
+
+def _late_first(late: Mapping[Frame, bool], seconds: Sequence[float], at: int) -> bool:
+    """Tell whether images late in a day were acquired before the early ones, which then are of the next day.
+
+    The beginning of the study, or else of the series, says so, or the order of the instance numbers at each position.
+
+    Args:
+        late: which images are late.
+        seconds: all times of day, sorted.
+        at: place of the first late one.
+    """
+    begin = min(as_number(frame.text("StudyTime", "SeriesTime").replace(":", "")) or 0.0 for frame in late)
+    if seconds[at - 1] < begin <= seconds[at]:
+        return True
+    if 0 < begin <= seconds[0]:  # 0 is what many programs write for a time that they remove
+        return False
+    by_place: dict[Hashable, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for frame, is_late in late.items():
+        place = None if frame.position is None else tuple(np.round(frame.position, 1).tolist())
+        by_place[place][is_late].extend(frame.numbers("InstanceNumber")[:1])
+    both = [pair for pair in by_place.values() if all(pair)]
+    return bool(both) and all(min(early) > max(before) for early, before in both)
 
 
 def b_value(frame: Frame) -> Hashable | None:

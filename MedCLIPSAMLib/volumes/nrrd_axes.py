@@ -79,6 +79,8 @@ def _axes(fields: Mapping[str, str]) -> tuple[str, list[int], list[int]]:
     """Return the kinds that a header should say, the extents of all axes, and of those without a place unsaid."""
     directions, kinds = _directions(fields), fields.get("kinds", "").lower().split()
     extents = [int(extent) for extent in fields.get("sizes", "").split() if extent.isdigit()]
+    if set(directions) == {"none"}:  # it does not say how any of them lies
+        return "", extents, []
     if "none" not in directions or len(extents) != len(directions) or len(kinds) not in (0, len(extents)):
         return "", extents, []
     kinds = kinds or ["domain"] * len(extents)

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import Cancelled, InputError, MedCLIPSAMError, from_import, from_system
+from ..extras import absent_package
 from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .reply import Answer
@@ -80,7 +81,7 @@ class Server:
                 if isinstance(failure, OSError):
                     error = from_system(failure)
                 elif isinstance(failure, ModuleNotFoundError):
-                    error = from_import(failure)
+                    error = absent_package(failure) or from_import(failure)
                 if isinstance(error, Cancelled):
                     log.info("request %d: %s cancelled", message.id, message.type)
                 elif isinstance(error, MedCLIPSAMError):

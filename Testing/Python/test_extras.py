@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.experiments.label_free import Space, search_without_masks
+from MedCLIPSAMLib.experiments.search import SearchCase
 from MedCLIPSAMLib.extras import EXTRAS, absent_package
+from MedCLIPSAMLib.finetune.trainable import prepare
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.worker.engine import Engine
+from MedCLIPSAMLib.worker.protocol import FrameParser, Message, encode
+from MedCLIPSAMLib.worker.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "Resources" / "samples"
@@ -57,6 +68,32 @@ def test_an_import_that_fails_later_names_the_extra_too() -> None:
     refused = absent_package(ModuleNotFoundError(name="webdataset.shardlists"))
     assert refused is not None and refused.remedy.startswith("Run: pip install 'medclipsam[finetune]'")
     assert absent_package(ModuleNotFoundError(name="numpy.core")) is None
+
+
+def test_a_search_without_masks_names_its_extra_from_python_too(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    case = SearchCase(np.zeros((8, 8, 3), np.uint8), "tumor", None)
+    with pytest.raises(InputError, match="not installed: optuna"):
+        search_without_masks(load_segmenter("demo", "demo", "cpu"), [case], Space((3,)))
+
+
+def test_lora_names_its_extra_from_python_too(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match="LoRA needs .*: peft"):
+        prepare(load_clip("demo").model, lora_rank=2)
+
+
+@pytest.mark.parametrize(("name", "words"), [("optuna", "pip install 'medclipsam[search]'"), ("timm", "press Install")])
+def test_a_worker_that_lacks_a_package_says_how_to_get_it(monkeypatch, name: str, words: str) -> None:
+    def lack(*_: object) -> None:
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(Engine, "handle", lack)
+    (source, ask), (answers, sink) = os.pipe(), os.pipe()
+    os.write(ask, encode(Message("models", 1)) + encode(Message("shutdown", 2)))
+    Server(source, sink, 10).run()
+    answer = FrameParser().feed(os.read(answers, 1 << 16))[0]
+    assert answer.type == "error" and name in answer.fields["problem"] and words in answer.fields["remedy"]
 
 
 def test_the_extras_are_those_of_the_project() -> None:

@@ -46,6 +46,11 @@ def test_an_axis_of_size_1_without_a_place_is_none(tmp_path: Path, sizes: str, d
     assert volume.geometry.spacing == (2, 1, 3) and volume.geometry.origin == (5, 6, 7)
 
 
+def test_axes_all_of_which_lack_a_place_are_those_of_space(tmp_path: Path) -> None:
+    volume = read_volume(nrrd(tmp_path / "x.nrrd", "2 3 4", ["none"] * 3))
+    assert np.array_equal(volume.array, VOXELS) and volume.geometry.spacing == (1, 1, 1)
+
+
 def follow(remedy: str, folder: Path) -> np.ndarray:
     """Run the command of a remedy, and read what it wrote."""
     command = shlex.split(remedy[remedy.index("python -c") :])

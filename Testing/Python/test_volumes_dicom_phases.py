@@ -92,16 +92,51 @@ def test_phases_are_told_apart_by_their_tags(tmp_path: Path, by: str) -> None:
 
 
 @pytest.mark.parametrize("of", ["Acquisition", "Content"])
-@pytest.mark.parametrize("dated", [True, False])
-def test_times_over_midnight_follow_one_another(tmp_path: Path, of: str, dated: bool) -> None:
+@pytest.mark.parametrize("by", ["date", "StudyTime", "SeriesTime", "InstanceNumber"])
+def test_times_over_midnight_follow_one_another(tmp_path: Path, of: str, by: str) -> None:
     begin = datetime(2025, 12, 31, 23, 59, 55)
 
     def tags(p: int, k: int) -> dict[str, Any]:
         at = begin + timedelta(seconds=7 * p + k)
-        return {f"{of}Time": f"{at:%H%M%S.%f}"} | ({f"{of}Date": f"{at:%Y%m%d}"} if dated else {})
+        says = {"date": {f"{of}Date": f"{at:%Y%m%d}"}, "InstanceNumber": {"InstanceNumber": 3 * k + p + 1}}
+        return {f"{of}Time": f"{at:%H%M%S.%f}"} | says.get(by, {by: "235500"})
 
     write(tmp_path, 3, tags)
     check(tmp_path, ["1 by", "2 by", "3 by"])
+
+
+@pytest.mark.parametrize("more", [{"InstanceNumber": 1}, {"StudyTime": "220000"}, {"AcquisitionDate": "yes"}])
+def test_a_time_after_midnight_is_called_by_the_clock(tmp_path: Path, more: dict[str, Any]) -> None:
+    def tags(p: int, k: int) -> dict[str, Any]:
+        number = {"InstanceNumber": 5 * p + k + 1} if "InstanceNumber" in more else {}
+        date = {"AcquisitionDate": ("20251231", "20260101")[p]} if "AcquisitionDate" in more else {}
+        return {"AcquisitionTime": ("235900", "000100")[p], **more, **number, **date}
+
+    write(tmp_path, 2, tags)
+    dates = ("20251231", "20260101") if "AcquisitionDate" in more else ("", "")
+    check(tmp_path, [f"acquisition time {dates[0]}235900", f"acquisition time {dates[1]}000100"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda number: {},
+        lambda number: {"InstanceNumber": number},
+        lambda number: {"StudyTime": "075500", "InstanceNumber": 11 - number},
+        lambda number: {"StudyTime": "000000", "SeriesTime": "230500", "InstanceNumber": number},
+        lambda number: {"AcquisitionDate": "20260101", "InstanceNumber": 11 - number},
+    ],
+)
+def test_a_morning_and_an_evening_are_of_one_day_unless_the_file_says_otherwise(
+    tmp_path: Path, more: Callable[[int], dict[str, Any]]
+) -> None:
+    write(tmp_path, 2, lambda p, k: {"AcquisitionTime": ("080000", "230000")[p], **more(5 * p + k + 1)})
+    check(tmp_path, ["acquisition time 080000", "acquisition time 230000"])
+
+
+def test_a_date_without_a_time_is_no_time(tmp_path: Path) -> None:
+    write(tmp_path, 2, lambda p, k: {"AcquisitionDate": f"2026010{p + 1}", "InstanceNumber": 5 * p + k + 1})
+    check(tmp_path, ["1 by instance number", "2 by instance number"])
 
 
 def private(group: int, element: int, creator: str, kind: str, value: Any) -> Callable[[Dataset], None]:

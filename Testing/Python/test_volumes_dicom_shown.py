@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from dicom_made import CR, MR, image, save, slice_at
 
-from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes import Volume, read_volume
 from MedCLIPSAMLib.volumes.slices import SliceStack
 
 SC = "1.2.840.10008.5.1.4.1.1.7"
@@ -35,6 +35,20 @@ def test_gray_of_fewer_than_8_bits_reaches_white(tmp_path: Path) -> None:
 def test_the_first_window_that_can_be_used_is_taken(tmp_path: Path) -> None:
     made = slice_at((0, 0, 0), 3, WindowCenter=["40", "300"], WindowWidth=["0", "200"])
     assert read_volume(save(made, tmp_path / "x.dcm")).window == (300, 200)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL"])
+def test_colors_without_a_number_of_samples_are_colors(tmp_path: Path, kind: str) -> None:
+    colors = np.random.default_rng(0).integers(0, 255, (8, 16, 3), np.uint8)
+
+    def read(samples: int | None) -> Volume:
+        made = image(colors[..., 0], SC, "OT", SamplesPerPixel=samples, PhotometricInterpretation=kind)
+        made.PixelData, made.PlanarConfiguration = colors.tobytes(), 0
+        return read_volume(save(made, tmp_path / "x.dcm"))
+
+    volume = read(None)
+    assert volume.array.shape == (1, 8, 16, 3) and np.array_equal(volume.array, read(3).array)
+    assert volume.notes == ["SamplesPerPixel is missing: 3 was taken."]
 
 
 @pytest.mark.parametrize("lacking", [range(2, 3), range(4), range(5)])
