@@ -214,7 +214,7 @@ def test_a_correction_is_propagated_in_the_plane_of_the_segment(panel, phantom) 
     panel.ui.reachBox.value = 2
     panel.ui.propagateButton.click()
     standin.pump(lambda: idle(panel), 60)
-    assert "from 1 corrected slices" in panel.ui.resultLabel.text, panel.ui.resultLabel.text
+    assert "from one corrected slice" in panel.ui.resultLabel.text, panel.ui.resultLabel.text
 
 
 def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom) -> None:
