@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import qt
 import slicer
 import slicer.util
-from MedCLIPSAMScene import markups, segments
+from MedCLIPSAMScene import markups, segmentTags
 from MedCLIPSAMScene.placing import Placing
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
@@ -61,7 +61,7 @@ class PointButtons:
         volume, segment = self._panel.parameters.inputVolume, self._corrections.segment()
         if volume is None or segment is None or not self._used:
             return
-        undone = self._used - set(segments.pointsOf(self._panel.parameters.segmentation, segment))
+        undone = self._used - set(segmentTags.pointsOf(self._panel.parameters.segmentation, segment))
         self._used -= undone
         markups.removePoints(volume, undone)
 

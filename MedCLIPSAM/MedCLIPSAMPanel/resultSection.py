@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from MedCLIPSAMScene import markups, overlay, segments
+from MedCLIPSAMScene import markups, overlay, segmentTags
 from MedCLIPSAMScene.results import SceneResult
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
@@ -95,9 +95,9 @@ class ResultSection:
         """Show what is stored with the chosen segment, perhaps from another session."""
         panel = self._panel
         node, segment = panel.parameters and panel.parameters.segmentation, panel.corrections.segment()
-        stored = segments.tags(node.GetSegmentation().GetSegment(segment)) if node is not None and segment else {}
-        if segments.PROMPT_TAG in stored:
-            self._write(describeStored(stored), segments.notesOf(node, segment))
+        stored = segmentTags.tags(node.GetSegmentation().GetSegment(segment)) if node is not None and segment else {}
+        if segmentTags.PROMPT_TAG in stored:
+            self._write(describeStored(stored), segmentTags.notesOf(node, segment))
         else:
             self._write(_("A run has not ended yet.") if panel.busy else _("No result yet."), ())
 

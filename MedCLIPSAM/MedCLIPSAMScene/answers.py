@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import protect, segments
+from . import protect, segments, segmentTags
 from .jobs import Job, SliceAnswer
 from .results import PromptResult, SceneResult
 from .sequences import Item, itemOf
@@ -117,14 +117,14 @@ class Found:
             "MedCLIPSAM.Plane": plane,
             "MedCLIPSAM.Window": window,
             "MedCLIPSAM.Device": self.about["device"],
-            segments.PROMPT_TAG: prompt,
+            segmentTags.PROMPT_TAG: prompt,
             "MedCLIPSAM.Score": f"{answersBySlice[self._best(prompt)].score:.3f}",
             "MedCLIPSAM.Slices": f"{min(answersBySlice)} to {max(answersBySlice)}",
         }
         if item := self.itemFor(segmentationNode):
-            tags[segments.ITEM_TAG] = item.value
-        segments.setTags(segmentationNode, segmentId, tags)
-        segments.setNotes(segmentationNode, segmentId, [*self.notes, *self._notesOn(prompt)])
+            tags[segmentTags.ITEM_TAG] = item.value
+        segmentTags.setTags(segmentationNode, segmentId, tags)
+        segmentTags.setNotes(segmentationNode, segmentId, [*self.notes, *self._notesOn(prompt)])
 
     def _notesOn(self, prompt: str) -> tuple[str, ...]:
         """Return the notes on the answers of a prompt, each once, the one on the best slice first."""

@@ -14,7 +14,7 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.worker.protocol import Message
 
-from . import overlay, protect, segments
+from . import overlay, protect, segments, segmentTags
 from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, StackJob, answerOf
 from .modality import withModality
@@ -208,7 +208,7 @@ class PropagateOperation:
                 def change() -> None:
                     protect.writeUnlocked(segmentationNode, segmentId, sliceMasks)
                     protect.recordWritten(segmentationNode, segmentId, geometry.plane, sliceMasks.checks)
-                    segments.addNotes(segmentationNode, segmentId, notes)
+                    segmentTags.addNotes(segmentationNode, segmentId, notes)
 
                 self._session.change(segmentationNode, change)
             found = sum(bool(mask.any()) for mask in masks.values())

@@ -14,7 +14,7 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 
-from . import segments
+from . import segments, segmentTags
 from .sliceGeometry import SceneSlices
 from .sliceMasks import EMPTY, SliceMasks, check, checkSlab
 from .strings import _
@@ -43,7 +43,7 @@ EVERYTHING = Everything()
 
 def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
     """Read the checksums of the slices of a plane as the models wrote them, by slice number."""
-    own, *pairs = segments.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
+    own, *pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
     found = (_CHECKED.fullmatch(pair) for pair in pairs if own == plane)
     return {int(pair[1]): pair[2] for pair in found if pair}
 
@@ -52,7 +52,7 @@ def recordWritten(segmentationNode, segmentId: str, plane: str, checks: Mapping[
     """Store checksums of what the models have just written; those of other slices of the plane stay."""
     notes = written(segmentationNode, segmentId, plane) | dict(checks)
     text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
-    segments.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+    segmentTags.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
 
 
 def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
@@ -61,7 +61,7 @@ def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterabl
     for k in numbers:
         notes.pop(k, None)
     text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
-    segments.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+    segmentTags.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
 
 
 def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
@@ -98,7 +98,7 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
             for name, numbers in {**others, plane: value}.items()
             if numbers
         )
-    segments.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
+    segmentTags.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
 
 
 def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
@@ -149,12 +149,12 @@ def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> It
 
 def planeOf(segmentationNode, segmentId: str) -> str | None:
     """Return the plane of the slices that the models wrote last, or None."""
-    plane, *_pairs = segments.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
+    plane, *_pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
     return plane if plane in PLANES else None
 
 
 def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | Everything:
-    value = segments.tag(segmentationNode, segmentId, LOCKED_TAG)
+    value = segmentTags.tag(segmentationNode, segmentId, LOCKED_TAG)
     if value == ALL:
         return EVERYTHING
     parts = [part.split() for part in value.split(";") if part.strip()]

@@ -13,7 +13,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box
 from MedCLIPSAMLib.worker.request import Request
 
-from . import markups, protect, segments
+from . import markups, protect, segments, segmentTags
 from .jobs import Job, SliceJob
 from .requestedSlices import checkSlices
 from .results import PromptResult, SceneResult
@@ -203,8 +203,8 @@ class RefineOperation:
                 written.append(identifier)
                 protect.writeUnlocked(node, identifier, SliceMasks.of(geometry, masks))
                 tags = _tags(node, identifier, geometry, masks, marks)
-                segments.setTags(node, identifier, tags)
-                segments.addNotes(node, identifier, notes)
+                segmentTags.setTags(node, identifier, tags)
+                segmentTags.addNotes(node, identifier, notes)
                 protect.forgetWritten(node, identifier, geometry.plane, masks)
 
             self._session.change(node, change)
@@ -248,7 +248,9 @@ def _tags(segmentationNode, segmentId: str, geometry: SceneSlices, masks, marks:
     numbers = ", ".join(str(number) for number in sorted(masks))
     tags = {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {numbers}"}
     if marks:
-        tags[segments.POINTS_TAG] = " ".join(dict.fromkeys([*segments.pointsOf(segmentationNode, segmentId), *marks]))
+        tags[segmentTags.POINTS_TAG] = " ".join(
+            dict.fromkeys([*segmentTags.pointsOf(segmentationNode, segmentId), *marks])
+        )
     return tags
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import slicer
@@ -26,19 +26,11 @@ from .labelmaps import (
     resampled,
     usedExtent,
 )
+from .segmentTags import ITEM_TAG, PROMPT_TAG, tags, tagText
 from .sequences import Item
 from .sliceGeometry import SceneSlices, extentOf, ijkToRAS
 from .sliceMasks import SliceMasks, around, cut, shapeOf
 from .strings import _
-
-PROMPT_TAG = "MedCLIPSAM.Prompt"
-ITEM_TAG = "MedCLIPSAM.Item"
-"""Index value of the item of a sequence that a segment is of, where the segmentation itself is in none."""
-POINTS_TAG = "MedCLIPSAM.Points"
-"""The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
-NOTES_TAG = "MedCLIPSAM.Notes"
-"""Notes on the runs that made a segment, separated by `BETWEEN_NOTES`."""
-BETWEEN_NOTES = " // "
 
 
 def newSegmentation(volumeNode, name: str | None = None):
@@ -312,30 +304,6 @@ def readMask(
     return vtk_to_numpy(merged.GetPointData().GetScalars()).reshape(shape) > 0
 
 
-def tags(segment) -> dict[str, str]:
-    """Return the tags of this project on a segment."""
-    found = {}
-    for name in (PROMPT_TAG, *(f"MedCLIPSAM.{part}" for part in TAGS)):
-        value = vtk.mutable("")
-        if segment.GetTag(name, value):
-            found[name] = str(value)
-    return found
-
-
-TAGS = (
-    *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
-    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes", "Item"),
-)
-"""Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
-
-
-def tag(segmentationNode, segmentId: str, name: str) -> str:
-    """Return the value of a tag of a segment; empty where it has none, or there is no such segment."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    value = vtk.mutable("")
-    return str(value) if segment is not None and segment.GetTag(name, value) else ""
-
-
 def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     """Return the slices of a volume between the first and the last on which a segment may not be empty."""
     both = cut(usedExtent(segmentationNode, segmentId, slices.ijkToRAS), extentOf(slices.volumeNode))
@@ -345,11 +313,6 @@ def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     places = {slices.stack.source_index(k): k for k in range(len(slices))}
     ends = sorted((places[both[2 * axis]], places[both[2 * axis + 1]]))
     return range(ends[0], ends[1] + 1)
-
-
-def pointsOf(segmentationNode, segmentId: str) -> list[str]:
-    """Return the marks of the points that corrected a segment; undo brings back those of the state before."""
-    return tag(segmentationNode, segmentId, POINTS_TAG).split()
 
 
 def hiddenNotes(segmentationNode, segmentIds: Sequence[str]) -> list[str]:
@@ -364,36 +327,6 @@ def hiddenNotes(segmentationNode, segmentIds: Sequence[str]) -> list[str]:
     text = _("The segment '{name}' is hidden: show it to see the result.")
     hidden = [one for one in present if not display.GetSegmentVisibility(one)]
     return [text.format(name=nameOf(segmentationNode, one)) for one in hidden]
-
-
-def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:
-    """Store provenance with a segment; values become one line without the characters that .seg.nrrd reserves."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    for name, value in values.items():
-        segment.SetTag(name, tagText(value))
-
-
-def tagText(value: object) -> str:
-    """Return a value as a tag stores it."""
-    return " ".join(str(value).replace("|", " ").split())
-
-
-def notesOf(segmentationNode, segmentId: str) -> list[str]:
-    """Return the notes on the runs that made a segment."""
-    return [note for note in tag(segmentationNode, segmentId, NOTES_TAG).split(BETWEEN_NOTES) if note]
-
-
-def setNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
-    """Store notes with a segment in place of the previous ones; undo restores these."""
-    if notes:
-        setTags(segmentationNode, segmentId, {NOTES_TAG: BETWEEN_NOTES.join(dict.fromkeys(notes))})
-    else:
-        segmentationNode.GetSegmentation().GetSegment(segmentId).RemoveTag(NOTES_TAG)
-
-
-def addNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
-    """Store notes on a correction with a segment, besides the earlier ones."""
-    setNotes(segmentationNode, segmentId, [*notesOf(segmentationNode, segmentId), *notes])
 
 
 def _markBegun(segment, mask: np.ndarray) -> None:

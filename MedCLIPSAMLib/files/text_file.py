@@ -29,6 +29,6 @@ def read_text(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"Expected text in UTF-8, got other bytes in line {line} of '{path}'.",
-            "Save it anew in UTF-8; Excel calls that 'CSV UTF-8'.",
+            "Save it as UTF-8; in Excel, choose 'CSV UTF-8'.",
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")

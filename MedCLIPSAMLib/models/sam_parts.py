@@ -29,7 +29,7 @@ class Hiera(hieradet.Hiera):
         return self._kept[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is kept: the weights of a copy count their changes anew."""
+        """Leave out the cached embedding: the version counters of a copied weight start at 0."""
         return {name: value for name, value in self.__dict__.items() if name != "_kept"}
 
 

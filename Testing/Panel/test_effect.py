@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 import standin
 from effects import NAME, PROMPT, add_volume, apply, by_panel, edit, head, mask_of, paint, sampleData, show
-from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -68,14 +68,14 @@ def test_the_selected_segment_becomes_what_the_panel_finds(editor, panel, phanto
     assert (mask[[0, 2]] == before[[0, 2]]).all()
     segment = node.GetSegmentation().GetSegment("Segment_1")
     assert segment.GetName() == "Segment_1" and not mask_of(node, "other", volume).any()
-    tags = segments.tags(segment)
+    tags = segmentTags.tags(segment)
     assert tags["MedCLIPSAM.Prompt"] == PROMPT and tags["MedCLIPSAM.Device"] == "cpu"
     assert tags["MedCLIPSAM.Slices"] == "1 to 1" and 0.5 < float(tags["MedCLIPSAM.Score"]) <= 1
     # For corrections to follow, the slice is the models' and the painted ones are the user's.
     assert set(protect.own(node, "Segment_1", SceneSlices(volume))) == {0, 2}
     editor.undo()
     assert (mask_of(node, "Segment_1", volume) == before).all()
-    assert not segments.tags(node.GetSegmentation().GetSegment("Segment_1"))
+    assert not segmentTags.tags(node.GetSegmentation().GetSegment("Segment_1"))
 
 
 def test_nothing_changes_outside_the_editable_area(editor, panel, phantom) -> None:
@@ -235,4 +235,4 @@ def test_nothing_found_is_said_and_the_segment_stays(editor) -> None:
     editor.saveStateForUndo()
     assert "Nothing found" in apply(effect)
     assert (mask_of(node, "Segment_1", volume) == before).all()
-    assert not segments.tags(node.GetSegmentation().GetSegment("Segment_1"))
+    assert not segmentTags.tags(node.GetSegmentation().GetSegment("Segment_1"))

@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 import standin
 from effects import NAME, PROMPT, apply, begin, by_panel, edit, head, mask_of, paint, show, shown
-from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.samples import SAMPLE
 from PySide6 import QtCore, QtTest, QtWidgets
 
@@ -176,7 +176,7 @@ def test_how_is_the_panels_and_not_is_not_used(editor, panel, phantom) -> None:
     node, effect = edit(editor, volume)
     apply(effect, where="volume axial")
     assert (mask_of(node, "Segment_1", volume) == expected).all()
-    tags = segments.tags(node.GetSegmentation().GetSegment("Segment_1"))
+    tags = segmentTags.tags(node.GetSegmentation().GetSegment("Segment_1"))
     assert not tags.get("MedCLIPSAM.Strategy") and not tags.get("MedCLIPSAM.Negative")
     assert "its <i>Not</i> is not used" in effect.helpText()
 

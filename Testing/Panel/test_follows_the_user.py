@@ -8,7 +8,7 @@ import slicer
 import slicer.util
 import standin
 from heads import PROMPT, add_volume, idle, mask_on, segment, show
-from MedCLIPSAMScene import markups, overlay, protect, segments
+from MedCLIPSAMScene import markups, overlay, protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 from PySide6 import QtGui
@@ -102,8 +102,8 @@ def test_a_click_corrects_the_segment_that_was_chosen_at_the_click(panel, phanto
     assert panel.busy
     standin.mouse.pick_segment(panel.ui.segmentEditor, ids[1])
     click(volume, row + 1, column)
-    standin.pump(lambda: idle(panel) and bool(segments.pointsOf(node, ids[1])), 60)
-    assert len(segments.pointsOf(node, ids[0])) == 1
+    standin.pump(lambda: idle(panel) and bool(segmentTags.pointsOf(node, ids[1])), 60)
+    assert len(segmentTags.pointsOf(node, ids[0])) == 1
     assert panel.corrections.segment() == ids[1]
     panel.ui.insideButton.checked = False
 
@@ -124,7 +124,7 @@ def test_a_click_that_waits_is_dropped_with_a_run_that_is_cancelled(panel, phant
     segment(panel, volume)
     standin.pump(lambda: True)
     assert idle(panel)
-    assert not segments.pointsOf(node, identifier)
+    assert not segmentTags.pointsOf(node, identifier)
 
 
 def test_a_refused_click_leaves_no_segment(panel, phantom) -> None:

@@ -7,7 +7,7 @@ import slicer
 import slicer.util
 import standin
 from heads import PROMPT, add_volume, idle, segment, show
-from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene import protect, segmentTags
 
 from MedCLIPSAMLib.worker.protocol import Message
 
@@ -49,7 +49,7 @@ def test_notes_are_those_of_the_last_run_only(panel, phantom) -> None:
     segment(panel, volume)
     assert notes(panel) == ""
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
-    assert segments.notesOf(node, identifier) == []
+    assert segmentTags.notesOf(node, identifier) == []
 
 
 def test_values_that_are_no_numbers_are_counted_and_do_no_harm(panel, phantom) -> None:
@@ -153,4 +153,4 @@ def test_what_the_worker_tells_is_a_note_on_the_segment_too(panel, phantom) -> N
     panel.session.job.receive(None, Message("notice", 0, {"message": told}, {}))
     standin.pump(lambda: idle(panel), 120)
     assert notes(panel) == f"\u2022 {told}"
-    assert segments.notesOf(panel.parameters.segmentation, panel.corrections.segment()) == [told]
+    assert segmentTags.notesOf(panel.parameters.segmentation, panel.corrections.segment()) == [told]

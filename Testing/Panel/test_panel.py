@@ -10,7 +10,7 @@ import slicer.util
 import standin
 from heads import PROMPT, add_volume, idle, mask_on, segment, show
 from MedCLIPSAMPanel.parameters import CoarseMethod, SamPromptKind, VoteMethod, engineSettings
-from MedCLIPSAMScene import markups, overlay, protect, segments
+from MedCLIPSAMScene import markups, overlay, protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
@@ -135,7 +135,7 @@ def test_a_point_in_a_view_corrects_the_segment_and_undo_takes_it_back(panel, ph
     assert "Refined" in panel.ui.resultLabel.text
     points.AddControlPointWorld(slices.toWorld(1, columns[0] + 0.5, rows[0] + 0.5))
     standin.pump(lambda: idle(panel), 60)
-    assert len(segments.pointsOf(node, identifier)) == points.GetNumberOfControlPoints() == 2
+    assert len(segmentTags.pointsOf(node, identifier)) == points.GetNumberOfControlPoints() == 2
     panel.ui.segmentEditor.undo()  # what Ctrl+Z does, beside the panel's own button
     assert np.array_equal(mask_on(node, identifier, volume), after)
     assert points.GetNumberOfControlPoints() == 1
@@ -158,7 +158,7 @@ def test_clicks_while_sam_works_are_taken_up_after_it(panel, phantom) -> None:
     rows, columns = np.nonzero(phantom.lesion_mask)
     for at in (len(rows) // 3, len(rows) // 2):
         points.AddControlPointWorld(slices.toWorld(1, columns[at] + 0.5, rows[at] + 0.5))
-    standin.pump(lambda: len(segments.pointsOf(node, identifier)) == 2 and idle(panel), 60)
+    standin.pump(lambda: len(segmentTags.pointsOf(node, identifier)) == 2 and idle(panel), 60)
     panel.ui.undoButton.click()
     panel.ui.undoButton.click()
     assert np.array_equal(mask_on(node, identifier, volume), before)
@@ -182,7 +182,7 @@ def test_points_correct_the_segment_they_were_placed_for(panel, phantom) -> None
     inside = slices.toWorld(1, 64, 64)
     points.AddControlPointWorld(inside)
     standin.pump(lambda: idle(panel), 60)
-    assert segments.pointsOf(node, second) == [markups.mark(1, inside)]
+    assert segmentTags.pointsOf(node, second) == [markups.mark(1, inside)]
     assert points.GetNumberOfControlPoints() == 1
     assert np.array_equal(mask_on(node, first, volume), corrected)
     panel.ui.insideButton.checked = False

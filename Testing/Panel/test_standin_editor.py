@@ -218,7 +218,7 @@ def test_nothing_can_be_edited_without_a_source_volume(editor) -> None:
 
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_no_effect_is_active_on_surfaces(editor, confirmed: bool) -> None:
-    """The user is asked for label maps; an effect that is not active may still be named by the editor's node."""
+    """The editor asks whether to convert them to label maps, and activates the effect only where the user agrees."""
     node, head, ball = segmentation("ball"), volume("head"), vtk.vtkSphereSource()
     slicer.util.updateVolumeFromArray(head, np.zeros((3, 4, 5), np.int16))
     ball.Update()

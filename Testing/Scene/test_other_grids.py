@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import slicer
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, load_segmentation, oblique
-from MedCLIPSAMScene import labelmaps, protect, segments
+from MedCLIPSAMScene import labelmaps, protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
@@ -142,7 +142,7 @@ def test_the_slices_that_a_segment_is_on_are_found_on_any_grid(scanned, grid: st
 def test_a_run_on_one_slice_changes_it_alone(operations, scanned, grid: str, how: str) -> None:
     volume, node, slices = scanned
     identifier = addOn(grid, volume, node)
-    segments.setTags(node, identifier, {segments.PROMPT_TAG: PROMPT})
+    segmentTags.setTags(node, identifier, {segmentTags.PROMPT_TAG: PROMPT})
     before = read(node, identifier, slices)
     if how == "refine":
         operations.refine.run(node, identifier, volume, 2, timeout=TIMEOUT)

@@ -7,7 +7,7 @@ import pytest
 import slicer
 import slicer.util
 from helpers.scene import TIMEOUT, axial, mask_on, oblique
-from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
@@ -54,8 +54,8 @@ def test_one_prompt_segments_a_volume_and_one_undo_takes_it_back(operations, pha
     mask = mask_on(result.segmentation, found.segmentId, volume)
     assert dsc(mask, phantom.lesion_mask) > 0.6
     assert len(found.boxes) and "Seen on" in found.message and "of 24 slices" in found.message
-    tags = segments.tags(result.segmentation.GetSegmentation().GetSegment(found.segmentId))
-    assert tags["MedCLIPSAM.Prompt"] == PROMPT and "memory" in segments.tag(
+    tags = segmentTags.tags(result.segmentation.GetSegmentation().GetSegment(found.segmentId))
+    assert tags["MedCLIPSAM.Prompt"] == PROMPT and "memory" in segmentTags.tag(
         result.segmentation, found.segmentId, "MedCLIPSAM.Strategy"
     )
     assert operations.session.undo(result.segmentation)

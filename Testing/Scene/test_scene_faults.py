@@ -8,7 +8,7 @@ import slicer
 import slicer.util
 import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial
-from MedCLIPSAMScene import overlay, protect, segments
+from MedCLIPSAMScene import overlay, protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, PromptError
@@ -100,12 +100,12 @@ def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phanto
         protect.WRITTEN_TAG: "axial 1=0 x 2 3= =4 -1=0 999999=0 99999999999=0 \u0663=0",
         protect.LOCKED_TAG: "axial 1 x -1 999999; nowhere 2; ;",
     }
-    segments.setTags(segmentation, segment, tags)
+    segmentTags.setTags(segmentation, segment, tags)
     assert set(protect.own(segmentation, segment, SceneSlices(volume))) == {1}
     assert protect.locked(segmentation, segment, "axial") == {1, 999999}
     with pytest.raises(InputError, match="Slice 1"):
         protect.requireUnlocked(segmentation, segment, "axial", [0, 1, 2])
-    segments.setTags(segmentation, segment, {protect.WRITTEN_TAG: "nowhere 1=0"})
+    segmentTags.setTags(segmentation, segment, {protect.WRITTEN_TAG: "nowhere 1=0"})
     assert protect.planeOf(segmentation, segment) is None
 
 
@@ -244,7 +244,7 @@ def test_masks_are_not_written_where_the_volume_no_longer_is(operations, phantom
     slices, node = SceneSlices(volume), segments.newSegmentation(volume)
     identifier = segments.addSegment(node, "tumor")
     segments.writeMask(node, identifier, np.stack([phantom.lesion_mask] * 3), slices.ijkToRAS)
-    state, ended, session = segments.tags(node.GetSegmentation().GetSegment(identifier)), [], operations.session
+    state, ended, session = segmentTags.tags(node.GetSegmentation().GetSegment(identifier)), [], operations.session
     take = lambda *result: ended.append(result)
     if how == "refine":
         none = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
@@ -260,7 +260,7 @@ def test_masks_are_not_written_where_the_volume_no_longer_is(operations, phantom
     remedy = "under different transforms" if move is transformSegmentation else "'head' was moved meanwhile"
     assert remedy in str(ended[0][1])
     assert list(node.GetSegmentation().GetSegmentIDs()) == [identifier]
-    assert segments.tags(node.GetSegmentation().GetSegment(identifier)) == state
+    assert segmentTags.tags(node.GetSegmentation().GetSegment(identifier)) == state
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == before
 
 

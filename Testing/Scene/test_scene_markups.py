@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, mask_on, oblique
-from MedCLIPSAMScene import markups, segments
+from MedCLIPSAMScene import markups, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
@@ -63,7 +63,8 @@ def test_points_correct_a_painted_mask_and_undo_brings_it_back(operations, phant
     assert refined[rows[nearest], columns[nearest]]
     assert dsc(refined, phantom.lesion_mask) > dsc(painted, phantom.lesion_mask) + 0.05
     assert (
-        "axial slices 1" in segments.tags(segmentation.GetSegmentation().GetSegment(identifier))["MedCLIPSAM.Corrected"]
+        "axial slices 1"
+        in segmentTags.tags(segmentation.GetSegmentation().GetSegment(identifier))["MedCLIPSAM.Corrected"]
     )
     assert operations.session.undo(segmentation)
     assert np.array_equal(mask_on(segmentation, identifier, volume)[1], painted)

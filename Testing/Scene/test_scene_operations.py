@@ -13,7 +13,7 @@ import slicer.util
 import torch
 import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
-from MedCLIPSAMScene import overlay, segments
+from MedCLIPSAMScene import overlay, segments, segmentTags
 from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
 from MedCLIPSAMScene.sliceMasks import SliceMasks
@@ -37,7 +37,7 @@ def test_a_prompt_becomes_a_segment_in_the_right_place(operations, phantom, matr
     assert dsc(mask[1], phantom.lesion_mask) > 0.6
     segment = result.segmentation.GetSegmentation().GetSegment(found.segmentId)
     assert segment.GetName() == PROMPT
-    tags = segments.tags(segment)
+    tags = segmentTags.tags(segment)
     assert (
         tags["MedCLIPSAM.Model"] == "demo"
         and tags["MedCLIPSAM.Prompt"] == PROMPT
@@ -56,7 +56,7 @@ def test_the_modality_of_a_volume_from_dicom_reaches_the_models(operations, phan
         for run in (operations.segment.run, operations.propagate.run):
             result = run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
             (segment,) = ids(result.segmentation)
-            tags = segments.tags(result.segmentation.GetSegmentation().GetSegment(segment))
+            tags = segmentTags.tags(result.segmentation.GetSegmentation().GetSegment(segment))
             settings.append(json.loads(tags["MedCLIPSAM.Settings"]))
     assert [found.get("modality") for found in settings] == [None, None, "MR", "MR"]
 
@@ -314,7 +314,7 @@ def test_a_result_survives_being_saved_and_loaded(operations, phantom, tmp_path,
     volume = add_volume(phantom.image, oblique())
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
-    tags = segments.tags(result.segmentation.GetSegmentation().GetNthSegment(0))
+    tags = segmentTags.tags(result.segmentation.GetSegmentation().GetNthSegment(0))
     path = tmp_path / f"result{suffix}"
     if suffix == ".mrb":
         assert slicer.mrmlScene.WriteToMRB(str(path), None)
@@ -332,7 +332,7 @@ def test_a_result_survives_being_saved_and_loaded(operations, phantom, tmp_path,
         assert storage.ReadData(loaded)
     (identifier,) = ids(loaded)
     assert np.array_equal(mask_on(loaded, identifier, volume), mask)
-    assert segments.tags(loaded.GetSegmentation().GetSegment(identifier)) == tags
+    assert segmentTags.tags(loaded.GetSegmentation().GetSegment(identifier)) == tags
 
 
 @pytest.mark.parametrize("how", ["segment", "propagate"])

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on
-from MedCLIPSAMScene import segments
+from MedCLIPSAMScene import segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 from MedCLIPSAMLib.errors import InputError, PromptError
@@ -53,7 +53,7 @@ def test_a_text_is_one_prompt_of_an_export(operations, phantom, tmp_path) -> Non
 def test_points_without_labels_are_inside(operations, painted) -> None:
     volume, node, segment, point = painted
     operations.refine.run(node, segment, volume, 1, points=[point], timeout=TIMEOUT)
-    assert segments.tags(node.GetSegmentation().GetSegment(segment))["MedCLIPSAM.Points"].startswith("+")
+    assert segmentTags.tags(node.GetSegmentation().GetSegment(segment))["MedCLIPSAM.Points"].startswith("+")
 
 
 def test_a_segment_may_be_named_where_no_other_has_the_name(operations, painted) -> None:

@@ -8,7 +8,7 @@ import slicer
 import slicer.util
 import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial
-from MedCLIPSAMScene import segments
+from MedCLIPSAMScene import segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -84,8 +84,8 @@ def test_an_inverted_image_is_told_and_kept_with_the_segment(operations, phantom
     assert told == [False, True, True] and (upright.found, lost.found, found.found) == (1, 0, 1)
     for result, window in ((upright, "0 to 255"), (found, "0 to 255, inverted")):
         segment = result.segmentation.GetSegmentation().GetNthSegmentID(0)
-        assert segments.tag(result.segmentation, segment, "MedCLIPSAM.Window") == window
-    assert any("inverted" in note for note in segments.notesOf(found.segmentation, segment))
+        assert segmentTags.tag(result.segmentation, segment, "MedCLIPSAM.Window") == window
+    assert any("inverted" in note for note in segmentTags.notesOf(found.segmentation, segment))
 
 
 @pytest.mark.parametrize("known", ["modality", "quantity"])
