@@ -205,16 +205,17 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         protect.requireUnlocked(segmentation, segmentId, plane, () if number is None else [number])
         write = lambda found: writeByEditor(self.scriptedEffect, segmentation, segmentId, found)
         operations, how = panel.operations, panel.parameters.strategy
-        what = volume, [prompt], write, segmentation, plane
+        what = volume, [prompt], segmentation, plane
         common = {
             "settings": engineSettings(panel.parameters.method),
             "finished": finished,
             "progressed": progressed,
+            "write": write,
         }
         if number is None and how != Strategy.SLICES:
-            return operations.propagate.startMasks(*what, method=str(how), **common)
+            return operations.propagate.start(*what, method=str(how), **common)
         numbers = [number] if number is not None else range(len(SceneSlices(volume, plane)))
-        return operations.segment.startMasks(*what, numbers, **common)
+        return operations.segment.start(*what, numbers, keepSaliency=False, **common)
 
     def _where(self) -> str:
         return self.whereBox.itemData(self.whereBox.currentIndex)

@@ -7,6 +7,7 @@ operations.propagate.runCorrection(result.segmentation, result.prompts[0].segmen
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ class PropagateOperation:
         method: str = "memory",
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
+        write: Write | None = None,
     ) -> Job:
         """Start to segment the slices that show each prompt best, and to propagate their masks from slice to slice.
 
@@ -70,46 +72,7 @@ class PropagateOperation:
             method: how masks are propagated, "memory" or "boxes"; see `propagation.propagate_masks`.
             See `SegmentOperation.start` for the others and the errors.
         """
-
-        def write(found: Found) -> SceneResult:
-            result = writeFound(self._session, segmentationNode, found)
-            overlay.removeSaliency(volumeNode)
-            overlay.removeVote(volumeNode)
-            return result
-
-        return self.startMasks(
-            volumeNode,
-            prompts,
-            write,
-            segmentationNode,
-            plane,
-            slices,
-            negative,
-            settings,
-            method,
-            finished,
-            progressed,
-        )
-
-    def startMasks(
-        self,
-        volumeNode,
-        prompts: str | Sequence[str],
-        write: Write,
-        segmentationNode=None,
-        plane: str = "axial",
-        slices: int | Sequence[int] | None = None,
-        negative: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        method: str = "memory",
-        finished: Finished = lambda result, error: None,
-        progressed: Progressed = lambda fraction, stage: None,
-    ) -> Job:
-        """Start to make masks as `start` does, and pass them to `write`.
-
-        Args:
-            write: see `SegmentOperation.startMasks`.
-        """
+        write = write or partial(self._write, segmentationNode)
         geometry = SceneSlices(volumeNode, plane)
         prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
@@ -140,6 +103,13 @@ class PropagateOperation:
             finished,
             progressed,
         )
+
+    def _write(self, segmentationNode, found: Found) -> SceneResult:
+        """Write what was found into the scene, and remove the maps of an earlier run on single slices."""
+        result = writeFound(self._session, segmentationNode, found)
+        overlay.removeSaliency(found.geometry.volumeNode)
+        overlay.removeVote(found.geometry.volumeNode)
+        return result
 
     def runCorrection(
         self,

@@ -6,6 +6,7 @@ result = operations.segment.run(volumeNode, ["brain tumor"], plane="axial", slic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ class SegmentOperation:
         keepSaliency: bool = True,
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
+        write: Write | None = None,
     ) -> Job:
         """Start to segment what each prompt names.
 
@@ -77,63 +79,13 @@ class SegmentOperation:
             settings: changes to the model's defaults, by the names in `segmentation.settings.Settings`.
             keepSaliency: write the saliency map of the first prompt as a volume, where the slices follow one another
                 and are at most MAX_SALIENCY_SLICES; and the uncertainty of a vote, where the settings have one.
+            write: writes the masks once all have been received and the volume and the segmentation still exist; into
+                segments of the scene, with the maps, when None.
 
         Raises:
             InputError, PromptError: invalid arguments. WorkerError: the worker cannot be started.
         """
-
-        def write(found: Found) -> SceneResult:
-            result = writeFound(self._session, segmentationNode, found)
-            answers = next(iter(found.answers.values()))
-            maps = {number: answer.saliency for number, answer in answers.items() if answer.saliency is not None}
-            votes = {number: answer.uncertainty for number, answer in answers.items() if answer.uncertainty is not None}
-            if maps:
-                overlay.writeSaliency(found.geometry, result.prompts[0].prompt, maps)
-            else:
-                overlay.removeSaliency(volumeNode)
-            if votes:
-                agreed = {number: np.zeros_like(values) for number, values in maps.items()}  # where nothing was found
-                overlay.writeVote(found.geometry, result.prompts[0].prompt, agreed | votes)
-            else:
-                overlay.removeVote(volumeNode)
-            return result
-
-        return self.startMasks(
-            volumeNode,
-            prompts,
-            write,
-            segmentationNode,
-            plane,
-            slices,
-            negative,
-            settings,
-            keepSaliency,
-            finished,
-            progressed,
-        )
-
-    def startMasks(
-        self,
-        volumeNode,
-        prompts: str | Sequence[str],
-        write: Write,
-        segmentationNode=None,
-        plane: str = "axial",
-        slices: int | Sequence[int] | None = None,
-        negative: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        keepSaliency: bool = False,
-        finished: Finished = lambda result, error: None,
-        progressed: Progressed = lambda fraction, stage: None,
-    ) -> Job:
-        """Start to make masks of what each prompt names, and pass them to `write`.
-
-        Args:
-            write: called when everything has been received and the volume and the segmentation still exist.
-            segmentationNode: for the masks; None when there is none yet.
-            keepSaliency: keep the maps of the first prompt, as in `start`, which documents the other arguments
-                and the errors, too.
-        """
+        write = write or partial(self._write, segmentationNode)
         geometry = SceneSlices(volumeNode, plane)
         prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, [len(geometry) // 2] if slices is None else slices)
@@ -163,3 +115,20 @@ class SegmentOperation:
             finished,
             progressed,
         )
+
+    def _write(self, segmentationNode, found: Found) -> SceneResult:
+        """Write what was found into the scene, and the maps of the first prompt in place of earlier ones."""
+        result = writeFound(self._session, segmentationNode, found)
+        answers = next(iter(found.answers.values()))
+        maps = {number: answer.saliency for number, answer in answers.items() if answer.saliency is not None}
+        votes = {number: answer.uncertainty for number, answer in answers.items() if answer.uncertainty is not None}
+        if maps:
+            overlay.writeSaliency(found.geometry, result.prompts[0].prompt, maps)
+        else:
+            overlay.removeSaliency(found.geometry.volumeNode)
+        if votes:
+            agreed = {number: np.zeros_like(values) for number, values in maps.items()}  # where nothing was found
+            overlay.writeVote(found.geometry, result.prompts[0].prompt, agreed | votes)
+        else:
+            overlay.removeVote(found.geometry.volumeNode)
+        return result

@@ -350,7 +350,7 @@ def test_masks_may_be_taken_without_being_written(operations, phantom, how) -> N
         return found.sceneResult(None, [found.promptResult(PROMPT, None)]), found
 
     def wait(finished):
-        return run.startMasks(volume, [PROMPT], write, finished=finished, **options)
+        return run.start(volume, [PROMPT], write=write, finished=finished, **options)
 
     result, found = operations.session.wait(wait, TIMEOUT)
     (one,) = result.prompts
@@ -363,6 +363,6 @@ def test_masks_may_be_taken_without_being_written(operations, phantom, how) -> N
     def refuse(_found):
         raise InputError("It may not be written.")
 
-    run.startMasks(volume, [PROMPT], refuse, finished=lambda *end: ended.append(end), **options)
+    run.start(volume, [PROMPT], write=refuse, finished=lambda *end: ended.append(end), **options)
     operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
     assert ended[0][0] is None and "may not be written" in str(ended[0][1])
