@@ -80,13 +80,32 @@ def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS), path
 
 
-@pytest.mark.parametrize("pattern", ["s%d.raw 0 2 1", "s%d.raw 0 3 2", "s%d.raw 0 2"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["s%d.raw 0 2 1", "s%d.raw 0 3 2", "s%d.raw 0 2", "LIST 2\ns0.raw\ns1.raw\ns2.raw", "LIST\ns0.raw\ns1.raw"],
+)
 def test_fewer_files_than_slices_are_refused(tmp_path: Path, pattern: str) -> None:
     for k in range(4):
         (tmp_path / f"s{k}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
     (tmp_path / "x.mhd").write_text(META.format("", pattern))
     with pytest.raises(InputError, match="Expected 4 files of slices of '.*', got [23]"):
         read_volume(tmp_path / "x.mhd")
+
+
+@pytest.mark.parametrize("names", ["LIST 3\ns0.raw\ns1.raw\ns2.raw\ns3.raw", "s%d.raw 0 3", "s%d.raw 0 3 1 2"])
+def test_files_of_meta_image_that_itk_does_not_read_are_refused(tmp_path: Path, names: str) -> None:
+    for k in range(4):  # of each it returns memory, or it crashes
+        (tmp_path / f"s{k}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
+    (tmp_path / "x.mhd").write_text(META.format("", names))
+    with pytest.raises(InputError, match=f"names its files of voxels by '{names.splitlines()[0]}', which is not read"):
+        read_volume(tmp_path / "x.mhd")
+
+
+def test_a_missing_file_of_voxels_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.mhd").write_text(META.format("", "the voxels.raw"))
+    for path in (nrrd(tmp_path / "x.nhdr", "data file: the voxels.raw"), tmp_path / "x.mhd"):
+        with pytest.raises(InputError, match="in the file 'the voxels.raw' beside it, got none. Copy that file"):
+            read_volume(path)
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
@@ -237,7 +256,8 @@ def test_compressed_voxels_that_are_not_in_one_file_are_refused(tmp_path: Path, 
     path = tmp_path / "x.mhd"
     path.write_text(META.format(PACKED, place))
     (tmp_path / "s0.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
-    with pytest.raises(InputError, match="in one file beside it"):
+    said = "'x.zraw' beside it, got none" if place == "x.zraw" else "in one file beside it"
+    with pytest.raises(InputError, match=said):
         read_volume(path)
 
 
@@ -306,7 +326,7 @@ def test_units_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, fi
         read_volume(path)
 
 
-@pytest.mark.parametrize("unit, is_read", [("cm", False), ("um", False), ("mm", True), ("?", True)])
+@pytest.mark.parametrize("unit, is_read", [("cm", False), ("um", False), ("m", False), ("mm", True), ("?", True)])
 def test_units_of_meta_image_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, is_read: bool) -> None:
     path = tmp_path / "x.mha"
     path.write_bytes(
