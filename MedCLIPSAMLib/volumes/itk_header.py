@@ -85,7 +85,9 @@ def _check_meta(path: Path) -> None:
             f"'{path}' holds its voxels as text (BinaryData = {binary}), which is not read.",
             "Save it as binary, with 'BinaryData = True'.",
         )
-    source, skipped = fields.get("ElementDataFile", ""), fields.get("HeaderSize", "")
+    source, skipped = fields.get("ElementDataFile"), fields.get("HeaderSize", "")
+    if source is None:  # which ITK does not take for MetaImage
+        return
     if source.upper() != "LOCAL":
         _check_files(source, is_compressed(fields), fields.get("DimSize", "").split(), path)
     elif skipped.isdigit() and 0 < int(skipped) <= start:

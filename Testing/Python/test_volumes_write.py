@@ -64,6 +64,14 @@ def test_label_maps_number_the_segments_in_order(tmp_path: Path, volume: Volume,
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".NII.GZ", ".NRRD", ".MHA", ".SEG.NRRD"])
+def test_endings_in_capitals_are_written_and_read(tmp_path: Path, volume: Volume, suffix: str) -> None:
+    mask = box(volume, (0, 2), (1, 4), (2, 5))
+    write_segmentation(tmp_path / f"out{suffix}", [Segment("a", mask)], volume)
+    (found,) = read_segmentation(tmp_path / f"out{suffix}", volume)
+    np.testing.assert_array_equal(found.mask, mask)
+
+
 def test_overlaps_need_seg_nrrd(tmp_path: Path, volume: Volume) -> None:
     a, b = box(volume, (0, 3), (0, 3), (0, 3)), box(volume, (2, 5), (2, 5), (2, 5))
     segments = [Segment("tumour", a, tags={"Prompt": "a: b"}), Segment("Ödem", b, (0.1, 0.2, 0.3)), Segment("", a & b)]
