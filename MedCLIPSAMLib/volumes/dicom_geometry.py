@@ -151,6 +151,16 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
     return len({frame.path for frame in frames}) > 1 and is_flat(frames[0])
 
 
+def is_one_stack(frames: Sequence[Frame]) -> bool:
+    """Tell whether images are of one size and orientation, each at a position of its own, and evenly apart."""
+    if any(frame.position is None or frame.orientation is None for frame in frames):
+        return False
+    axes = _axes_of(frames)
+    depths = np.sort(depths_of(frames))
+    alike = len({(frame.size, axes(frame)) for frame in frames}) == 1
+    return alike and len(set(depths)) == len(depths) and not is_uneven(np.diff(depths))
+
+
 def is_flat(frame: Frame) -> bool:
     """Tell whether an image that carries no position is one by itself, such as a radiograph, and no slice of a body."""
     return frame.is_projection or frame.text("Modality") not in TOMOGRAPHY

@@ -101,6 +101,23 @@ def test_series_of_two_numbers_are_told_apart_without_a_uid(tmp_path: Path) -> N
     assert values(tmp_path, series="4") == [40, 41, 42, 43]
 
 
+@pytest.mark.parametrize("begin", [0, 1, 500])
+def test_series_of_two_numbers_are_told_apart_under_one_uid(tmp_path: Path, begin: float) -> None:
+    write_series(tmp_path / "a", range(4), SeriesNumber="3")
+    for n in range(3):
+        save(slice_at((0, 0, begin + 2 * n), 40 + n, SeriesNumber="4"), tmp_path / f"{n}")
+    with pytest.raises(InputError, match="2 DICOM series:\n  number 3, .* 4 files.*\n  number 4, .* 3 files"):
+        read_volume(tmp_path)
+    assert (values(tmp_path, series="3"), values(tmp_path, series="04")) == ([0, 1, 2, 3], [40, 41, 42])
+
+
+@pytest.mark.parametrize("numbers", [(3, 3, 3, 1003, 1003), (3, 3, None, 3, 3), (1, 2, 3, 4, 5), ("3", "03", 3, 3, 3)])
+def test_one_even_stack_stays_one_series_whatever_its_numbers(tmp_path: Path, numbers: tuple) -> None:
+    for n, number in enumerate(numbers):
+        save(slice_at((0, 0, n), n, SeriesNumber=number), tmp_path / f"{n}")
+    assert values(tmp_path) == [0, 1, 2, 3, 4]
+
+
 def test_few_images_of_another_modality_under_the_same_uid_are_left_out_with_a_note(tmp_path: Path) -> None:
     write_series(tmp_path, range(5))
     save(slice_at((0, 0, 9), 99, Modality="OT"), tmp_path / "odd.dcm")
