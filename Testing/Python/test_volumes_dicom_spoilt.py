@@ -164,8 +164,11 @@ def test_fewer_frames_than_declared_are_refused(tmp_path: Path) -> None:
         read_volume(path)
 
 
-def test_partial_chrominance_is_named(tmp_path: Path) -> None:
-    made = image(np.zeros((4, 6), np.uint8), US, "US", SamplesPerPixel=3, PlanarConfiguration=0)
-    made.PhotometricInterpretation, made.PixelData = "YBR_PARTIAL_422", bytes(48)
-    with pytest.raises(InputError, match="kind YBR_PARTIAL_422, which are not read. Save it as RGB."):
+@pytest.mark.parametrize(
+    "kind, samples", [("YBR_PARTIAL_422", 3), ("HSV", 3), ("ARGB", 4), ("CMYK", 4), ("RGB", 4), ("RGB", 2)]
+)
+def test_colors_that_are_not_read_are_named(tmp_path: Path, kind: str, samples: int) -> None:
+    made = image(np.zeros((4, 6), np.uint8), US, "US", SamplesPerPixel=samples, PlanarConfiguration=0)
+    made.PhotometricInterpretation, made.PixelData = kind, bytes(24 * samples)
+    with pytest.raises(InputError, match=f"kind {kind}, which are not read with {samples} samples a pixel. Save it as"):
         read_volume(save(made, tmp_path / "x.dcm"))
