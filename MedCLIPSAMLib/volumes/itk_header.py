@@ -12,7 +12,7 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.meta_image import META_SUFFIXES, is_compressed, read_header
-from MedCLIPSAMLib.volumes.nrrd_axes import DATA_FILE, check_axes, read_fields
+from MedCLIPSAMLib.volumes.nrrd_axes import DATA_FILE, check_axes, file_name, read_fields
 from MedCLIPSAMLib.volumes.nrrd_axes import read_header as read_nrrd_header
 from MedCLIPSAMLib.volumes.nrrd_space import check_space, refuse_unit
 
@@ -143,7 +143,7 @@ def _check_files(source: str, compressed: bool, extents: list[str], path: Path) 
 
 
 def _check_names(names: list[str], path: Path) -> None:
-    for name in names:
+    for name in map(file_name, names):
         pattern = re.fullmatch(r"([^%]*)%0?\d{0,2}d([^%]*?)((?:\s+-?\d+){2,4})", name)
         plain = (f"{pattern[1]}0{pattern[2]}" if pattern else name).removeprefix("./")
         if not plain or "/" in plain or "\\" in plain or "%" in plain or plain in (".", "..") or ":" in plain:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.nifti_file import MAX_COMPRESSION
-from MedCLIPSAMLib.volumes.nrrd_axes import MAX_HEADER
+from MedCLIPSAMLib.volumes.nrrd_axes import MAX_HEADER, file_name
 
 META_SUFFIXES = (".mha", ".mhd")
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
@@ -35,7 +35,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     lines, start = read_header(path)
     fields = {key: value for key, value, _ in lines}
     source = fields.get("ElementDataFile", "")
-    voxels = path if source.upper() == "LOCAL" else path.parent / source
+    voxels = path if source.upper() == "LOCAL" else path.parent / file_name(source)
     if not is_compressed(fields):
         yield path
         return

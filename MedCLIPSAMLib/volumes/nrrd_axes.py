@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -47,6 +48,11 @@ def read_fields(header: str) -> dict[str, str]:
             fields[key] = "\n".join([value, *(name.strip() for name in lines[number + 1 :] if name.strip())])
             break
     return fields
+
+
+def file_name(value: str) -> str:
+    """Return the name of a file in a header, which is read as Latin-1, as the system has it."""
+    return os.fsdecode(value.encode("latin-1"))
 
 
 def check_axes(fields: Mapping[str, str], path: Path) -> None:

@@ -63,9 +63,11 @@ def test_voxels_of_other_files_are_refused(tmp_path: Path, name: str, kind: str)
 
 @pytest.mark.parametrize("before", ["", "./"])
 def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
-    (tmp_path / "the voxels.raw").write_bytes(VOXELS.tobytes())
-    (tmp_path / "x.mhd").write_text(META.format("", f"{before}the voxels.raw"))
-    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}the voxels.raw"), tmp_path / "x.mhd"):
+    (tmp_path / "the voxels é.raw").write_bytes(VOXELS.tobytes())
+    (tmp_path / "é.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
+    (tmp_path / "x.mhd").write_text(META.format("", f"{before}the voxels é.raw"), encoding="utf-8")
+    (tmp_path / "z.mhd").write_text(META.format(PACKED, f"{before}é.zraw"), encoding="utf-8")
+    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}the voxels é.raw"), *tmp_path.glob("*.mhd")):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS)
     for k in range(4):
         (tmp_path / f"s{k:02d}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
