@@ -294,7 +294,7 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
     gaps = np.diff(heights)
     if is_uneven(gaps):
         low, high = gaps.min(), gaps.max()
-        missing = np.rint(gaps / np.median(gaps)) - 1
+        missing = np.rint(gaps / np.sort(gaps)[(len(gaps) - 1) // 2]) - 1  # of two, the lower one is whole
         count = int(missing[missing > 0].sum())
         guess = "."
         if count:
