@@ -30,6 +30,8 @@ from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 KEYS = ("PatientID", "StudyInstanceUID", "Modality")
 """Tags that set series of one UID apart."""
+DESCRIBED = ("SeriesNumber", "SeriesDescription")
+"""Tags that do, too, where there is no UID."""
 MAX_LISTED = 40
 
 
@@ -148,11 +150,11 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             if object_class(header) == DIRECTORY:
                 continue
             what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
-            if is_cut_short(header):
+            if is_cut_short(header) or not (what or all(frames_of(path, header)[0].size)):
                 files.damaged.append(path)
                 continue
-            apart = KEYS if uid else (*KEYS, "SeriesNumber", "SeriesDescription")
-            key = (uid, what, *(text(header, keyword) for keyword in apart))
+            told = [text(header, keyword) for keyword in (*KEYS, *DESCRIBED)]
+            key = (uid, what, *told[: len(KEYS if uid else told)])
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)

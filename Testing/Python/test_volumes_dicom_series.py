@@ -24,8 +24,10 @@ from dicom_made import (
     RTSTRUCT,
     SEG,
     SR,
+    enhanced,
     image,
     save,
+    sequence,
     slice_at,
     write_series,
 )
@@ -35,6 +37,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes.dicom_list import list_series
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 
 PIXELS = np.zeros((4, 6), np.int16)
@@ -326,3 +329,13 @@ def test_damaged_headers_of_a_folder_are_left_out_and_cannot_command_a_terminal(
     (tmp_path / "a.dcm").unlink(), (tmp_path / "c.dcm").unlink()
     with pytest.raises(InputError, match="only damaged DICOM files.*: 'b.dcm'"):
         read_volume(tmp_path)
+
+
+def test_a_damaged_frame_spoils_no_series_beside_it(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3))
+    times = [{"FrameContentSequence": sequence(TemporalPositionIndex=number)} for number in (1, 2)]
+    path = save(enhanced([(0, 0, 0), (0, 0, 1)], times, SeriesInstanceUID="1.9"), tmp_path / "frames.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x20\0\x28\x91UL", b"\x20\0\x28\x91FD"))  # of 8 bytes, which has 4
+    volume = read_volume(tmp_path)
+    assert volume.shape[0] == 3 and "could not be read and left out: 'frames.dcm'" in volume.notes[0]
+    assert list_series(path)[0][0].what.startswith("not readable: ")
