@@ -292,6 +292,20 @@ def test_damaged_fields_of_a_segment_are_a_message(tmp_path: Path, volume: Volum
         read_segmentation(path)
 
 
+@pytest.mark.parametrize("kind, said", [("", "segments without names"), ("Fractional labelmap", "holds fractions")])
+def test_voxels_that_are_of_no_segment_are_never_an_empty_mask(tmp_path: Path, kind: str, said: str) -> None:
+    image = sitk.GetImageFromArray(np.full((2, 3, 4), 50, np.uint8))
+    if kind:
+        image.SetMetaData("Segmentation_MasterRepresentation", kind)
+        image.SetMetaData("Segment0_ID", "Segment_1")
+    sitk.WriteImage(image, str(tmp_path / "x.seg.nrrd"))
+    with pytest.raises(InputError, match=said):
+        read_segmentation(tmp_path / "x.seg.nrrd")
+    sitk.WriteImage(sitk.GetImageFromArray(np.array([[[0, np.inf]]], np.float32)), str(tmp_path / "x.mha"))
+    with pytest.raises(InputError, match="Expected a mask in"):
+        read_segmentation(tmp_path / "x.mha")
+
+
 def test_structures_of_one_image_have_colors_that_can_be_told_apart():
     names = ["lung nodule", "brain tumor", "breast tumor", "lungs", "left lung", *(f"lesion {n}" for n in range(6))]
     assert distinct_colors(["brain tumor"]) == [color_for("brain tumor")]
