@@ -7,6 +7,7 @@ is nested in the file never reaches it. What GDCM refuses is left to pydicom.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -67,6 +68,8 @@ COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 """Kinds of three samples a pixel that are converted to red, green and blue."""
 JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{ending}" for ending in (91, 203, 90, 201, 202))
 """JPEG 2000, also of high throughput; the first two are with loss."""
+READ = re.compile(r"1\.2\.840\.10008\.1\.2(\.(1|2|5|1\.9[89]|4\.([56]\d|70|8[01]|9[0-3]|20[1-3])))?")
+"""Transfer syntaxes, but videos, JPIP, JPEG XL and those of no standard (PS3.6, table A-1)."""
 PALETTES = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
 
 
@@ -86,6 +89,11 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
         lacks = "its pixel data are empty (0 bytes)" if stored else "holds no complete image"
         raise InputError(f"'{path}' is DICOM, but {lacks}.", "Copy or export it again.")
     syntax = _transfer_syntax(dataset)
+    if not READ.fullmatch(syntax):
+        raise InputError(
+            f"'{path}' has the transfer syntax {syntax.name}, which is not read.",
+            "Export it without compression; of a video, export frames as images.",
+        )
     said = complete_pixel_tags(dataset)
     if notes is not None:
         notes += [note for note in said if note not in notes]
@@ -196,7 +204,7 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     """Return the encoding of a file; as it was read, where the file does not state it."""
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     dataset.file_meta = meta
-    if "TransferSyntaxUID" not in meta:
+    if not meta.get("TransferSyntaxUID"):
         implicit, little = getattr(dataset, "original_encoding", None) or (
             dataset.is_implicit_VR,
             dataset.is_little_endian,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_made import MR, image, save, slice_at
+from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless, generate_uid
 
 from MedCLIPSAMLib.errors import InputError
@@ -172,3 +173,27 @@ def test_colors_that_are_not_read_are_named(tmp_path: Path, kind: str, samples: 
     made.PhotometricInterpretation, made.PixelData = kind, bytes(24 * samples)
     with pytest.raises(InputError, match=f"kind {kind}, which are not read with {samples} samples a pixel. Save it as"):
         read_volume(save(made, tmp_path / "x.dcm"))
+
+
+@pytest.mark.parametrize(
+    "written, syntax, said",
+    [
+        ("1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.102", "MPEG-4 AVC/H.264 High Profile"),
+        ("1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.110"),  # JPEG XL
+        ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.94", "JPIP Referenced"),
+    ],
+)
+def test_transfer_syntaxes_that_are_not_read_are_named(tmp_path: Path, written: str, syntax: str, said: str) -> None:
+    made = image(np.zeros((4, 6), np.uint8), US, "US")
+    made.PixelData = encapsulate([bytes(64)])
+    made["PixelData"].is_undefined_length = True
+    path = save(made, tmp_path / "x.dcm", written)
+    path.write_bytes(path.read_bytes().replace(written.encode(), syntax.encode()))
+    with pytest.raises(InputError, match=f"transfer syntax {said}.*, which is not read. Export it without compression"):
+        read_volume(path)
+
+
+def test_an_empty_transfer_syntax_is_the_one_that_the_file_was_read_by(tmp_path: Path) -> None:
+    path = save(image(np.full((4, 6), 7, np.uint8), US, "US"), tmp_path / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", bytes(20)))
+    assert read_volume(path).array.min() == 7
