@@ -29,7 +29,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_whole
 from MedCLIPSAMLib.volumes.dicom_jpeg import coded_colors
 from MedCLIPSAMLib.volumes.dicom_padding import find_padding
-from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count
+from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count, stored_range
 from MedCLIPSAMLib.volumes.dicom_tables import entries
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 from MedCLIPSAMLib.volumes.itk_read import itk_image
@@ -250,8 +250,7 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
     signed = int(dataset.get("PixelRepresentation") or 0) == 1
     array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
     if not as_words and dataset.file_meta.TransferSyntaxUID in JPEG_2000[:2] and (array.min() < 0 or not signed):
-        low, high = (-(1 << used - 1), (1 << used - 1) - 1) if signed else (0, (1 << used) - 1)
-        return np.clip(array, low, high)  # where loss makes more of values than these bits hold
+        return np.clip(array, *stored_range(dataset))  # where loss makes more of values than these bits hold
     below = int(dataset.get("HighBit") or 0) + 1 - used
     of_overlays = sum({1 << bit for bit in _overlay_bits(dataset) if bit < max(below, 0)})
     if not (as_words and 0 < below <= allocated - used) or (array & ((1 << below) - 1 - of_overlays)).any():
