@@ -52,8 +52,8 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
         if not is_flat(group[0]):
             without_places(group, notes)
             assume_orientation(group, notes)
-        rows, columns, _ = group[0].size
-        label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
+        rows, columns, samples = group[0].size
+        label = f"{columns} x {rows} pixels{' in color' if samples > 1 else ''}" if len(groups) > 1 else ""
         for view in split_views(group):
             parts += [
                 FrameGroup(_join_labels(label, view.label, part.label), part.frames)

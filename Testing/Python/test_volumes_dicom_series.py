@@ -233,6 +233,17 @@ def test_two_sizes_or_orientations_of_like_number_are_chosen_from(tmp_path: Path
     assert values(tmp_path, phase="1") == [0, 1, 2, 3]
 
 
+def test_gray_and_color_of_like_number_are_chosen_from(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3))
+    for n in range(2):
+        tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "BitsStored": 8}
+        tags |= {"BitsAllocated": 8, "HighBit": 7, "PixelRepresentation": 0, "PixelData": bytes([n + 1] * 72)}
+        save(slice_at((0, 0, n), n, **tags), tmp_path / f"c{n}.dcm")
+    with pytest.raises(InputError, match="1  6 x 4 pixels, 3 images\n  2  6 x 4 pixels in color, 2 images"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, phase="in color").array.max() == 2
+
+
 def test_copies_are_dropped_but_not_slices_that_share_a_uid(tmp_path: Path) -> None:
     write_series(tmp_path / "twice", range(4))
     shutil.copy(tmp_path / "twice" / "s-002.dcm", tmp_path / "twice" / "s-002 (1).dcm")
