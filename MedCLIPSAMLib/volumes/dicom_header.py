@@ -73,20 +73,28 @@ PROJECTIONS = {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name is."""
+    """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name is.
+
+    Without, it begins with an element of group 2 or 8, by its type, or by another one of group 8 or 16 behind it:
+    voxels may be such numbers, too.
+    """
     try:
         with path.open("rb") as file:
-            head = file.read(132)
+            head = file.read(300)
     except OSError:
         return False
-    if head[128:] == b"DICM":
+    if head[128:132] == b"DICM":
         return True
     if len(head) < 8:
         return False
     for order in "<>":
         group, element, length = struct.unpack(f"{order}HHI", head[:8])
-        explicit = head[4:6].isalpha() and head[4:6].isupper()
-        if group in (2, 8) and element <= 0x18 and (explicit or length <= 256):
+        if group not in (2, 8) or element > 0x18:
+            continue
+        if head[4:6].isalpha() and head[4:6].isupper():
+            return True
+        after = head[8 + length : 12 + length]
+        if len(after) == 4 and (8, element) < struct.unpack(f"{order}HH", after) <= (16, 0xFFFF):
             return True
     return False
 

@@ -122,6 +122,18 @@ def test_voxels_beside_their_header_are_found_in_a_zip_file(tmp_path: Path, endi
     assert np.array_equal(volume.array, voxels) and volume.geometry.spacing == (2, 3, 4) and volume.name == "x"
 
 
+@pytest.mark.parametrize("first", [[2, 0, 0, 0, 0], [8, 5, 4, 0, 3], [8, 0, 4, 0, 0], [8, 8, 0, 0, 7]])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16])
+def test_voxels_that_begin_like_an_element_of_dicom_are_none(tmp_path: Path, first: list[int], kind: type) -> None:
+    voxels = np.resize(np.array(first, kind), (4, 3, 2)) * (np.arange(24).reshape(4, 3, 2) < 5)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels.astype(kind)), str(tmp_path / "x.hdr"))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("x.hdr", "x.img"):
+            archive.write(tmp_path / name, name)
+    for name in ("x.img", "x.zip"):
+        assert np.array_equal(read_volume(tmp_path / name).array, voxels)
+
+
 @pytest.mark.parametrize("name", ["envi.hdr", "sub/envi.hdr"])
 def test_a_header_without_voxels_beside_an_image_in_a_zip_file_is_none(tmp_path: Path, name: str) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(PIXELS[None] + 5), str(tmp_path / "scan.nii.gz"))
