@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
@@ -147,8 +148,9 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def object_class(dataset: Dataset) -> str:
-    """Return the SOP class UID of a file."""
-    return text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    """Return the SOP class UID of a file; empty where it is none, such as what else is in a damaged file."""
+    uid = text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    return uid if re.fullmatch(r"[\d.]{1,64}", uid) else ""
 
 
 def no_image(dataset: Dataset) -> str | None:
@@ -279,6 +281,15 @@ class Frame:
         """Whether it is a view through the body: not where it is alone in its file, and has a plane of its own."""
         plane = len(self.numbers("ImagePositionPatient")), len(self.numbers("ImageOrientationPatient"))
         return self.has_type_of_views and not (self.single and plane == (3, 6))
+
+
+def look_at(frame: Frame) -> None:
+    """Look at what is needed of every image: pydicom reads an element when it is asked for, and raises if damaged.
+
+    Raises:
+        Exception: one of `DAMAGED`.
+    """
+    _ = frame.size, frame.position, frame.orientation, frame.pixel_spacing, frame.is_localizer
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:

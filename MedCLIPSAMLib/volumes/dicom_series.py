@@ -20,6 +20,7 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     Frame,
     frames_of,
     is_cut_short,
+    look_at,
     no_image,
     object_class,
     read_header,
@@ -32,6 +33,7 @@ KEYS = ("PatientID", "StudyInstanceUID", "Modality")
 """Tags that set series of one UID apart."""
 DESCRIBED = ("SeriesNumber", "SeriesDescription")
 """Tags that do, too, where there is no UID."""
+DATES = ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate")
 MAX_LISTED = 40
 
 
@@ -101,7 +103,7 @@ class Series:
     @property
     def date(self) -> str:
         """Date as YYYY-MM-DD; empty where unknown."""
-        for keyword in ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate"):
+        for keyword in DATES:
             value = text(self.header, keyword)
             if len(value) == 8 and value.isdigit():
                 return f"{value[:4]}-{value[4:6]}-{value[6:]}"
@@ -150,11 +152,13 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             if object_class(header) == DIRECTORY:
                 continue
             what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
-            if is_cut_short(header) or not (what or all(frames_of(path, header)[0].size)):
+            if is_cut_short(header):
                 files.damaged.append(path)
                 continue
-            told = [text(header, keyword) for keyword in (*KEYS, *DESCRIBED)]
-            key = (uid, what, *told[: len(KEYS if uid else told)])
+            told = [text(header, keyword) for keyword in (*KEYS, *DESCRIBED, *DATES)]
+            key = (uid, what, *told[: len(KEYS if uid else (*KEYS, *DESCRIBED))])
+            if not what:
+                look_at(frames_of(path, header)[0])
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)

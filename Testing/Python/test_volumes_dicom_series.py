@@ -350,3 +350,22 @@ def test_a_damaged_frame_spoils_no_series_beside_it(tmp_path: Path) -> None:
     volume = read_volume(tmp_path)
     assert volume.shape[0] == 3 and "could not be read and left out: 'frames.dcm'" in volume.notes[0]
     assert list_series(path)[0][0].what.startswith("not readable: ")
+
+
+@pytest.mark.parametrize("tag", [b"\x20\0\x37\0DS", b"\x08\0\x08\0CS", b"\x20\0\x11\0IS", b"\x28\0\x10\0US"])
+def test_a_slice_whose_header_is_damaged_is_left_out_with_a_note(tmp_path: Path, tag: bytes) -> None:
+    write_series(tmp_path, range(4), ImageType=["ORIGINAL", "PRIMARY"])
+    path = tmp_path / "s-003.dcm"
+    path.write_bytes(path.read_bytes().replace(tag, tag[:4] + b"Q\xff"))  # of a type that there is not
+    volume = read_volume(tmp_path)
+    assert volume.shape[0] == 3 and "could not be read and left out: 's-003.dcm'" in volume.notes[0]
+    assert [item.what for item in list_series(tmp_path)[0]] == ["volume"]
+    assert len(find_cases(tmp_path, {"lungs": "lungs"})) == 1
+
+
+def test_a_damaged_class_of_objects_is_not_shown(tmp_path: Path) -> None:
+    path = save(image(PIXELS, CT, Rows=None), tmp_path / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(CT.encode(), b"Patient^Name".ljust(len(CT))))
+    with pytest.raises(InputError, match="holds no image") as caught:
+        read_volume(path)
+    assert "Patient^Name" not in str(caught.value)
