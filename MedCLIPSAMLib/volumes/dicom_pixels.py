@@ -59,7 +59,7 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
             notes.append(DEEP_NOTE)
             voxels = [_of_8_bits(stored, frame) for stored, frame in zip(voxels, frames)]
         return np.stack(voxels), None
-    notes += _scale_notes(frames)
+    notes += _scale_notes(frames, [frame for frame in frames if found[frame].any()])
     array, total = _bright_is_high(_fitting(np.stack(voxels)), frames, notes)
     if padding:
         none = np.zeros(array.shape[1:], bool)
@@ -155,11 +155,15 @@ def _usable(frame: Frame, keyword: str) -> float | None:
     return None if not np.isfinite(value) or (keyword == "RescaleSlope" and value == 0) else value
 
 
-def _scale_notes(frames: Sequence[Frame]) -> list[str]:
-    """Say which slopes and intercepts are stated and cannot be used."""
+def _scale_notes(frames: Sequence[Frame], scaled: Sequence[Frame]) -> list[str]:
+    """Say which slopes and intercepts are stated and cannot be used.
+
+    Args:
+        scaled: those whose values are not all 0, as in an empty slice of PET, whose slope is 0.
+    """
     notes = []
     for keyword, unused in SCALE.items():
-        useless = [frame.text(keyword) for frame in frames if frame.text(keyword) and _usable(frame, keyword) is None]
+        useless = [frame.text(keyword) for frame in scaled if frame.text(keyword) and _usable(frame, keyword) is None]
         if useless:
             notes.append(
                 f"{keyword} is '{useless[0]}' in {len(useless)} of {len(frames)} images, which cannot be used: "
