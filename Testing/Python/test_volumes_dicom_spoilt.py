@@ -107,6 +107,16 @@ def test_one_position_for_all_is_none_where_slice_locations_differ(tmp_path: Pat
     assert "one position" in volume.notes[0] and "slice locations" in volume.notes[1]
 
 
+def test_a_secondary_capture_among_slices_is_told_apart(tmp_path: Path) -> None:
+    for n in range(5):
+        save(slice_at((0, 0, n), n, InstanceNumber=None), tmp_path / f"{n}.dcm")
+    other = slice_at((0, 0, 2), 9, SOPClassUID="1.2.840.10008.5.1.4.1.1.7", InstanceNumber=None)
+    save(other, tmp_path / "other.dcm")
+    with pytest.raises(InputError, match="1  class CT Image Storage, 5 images\n  2  class Secondary Capture"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, phase="CT image").array[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_time_points_of_one_slice_are_no_stack(tmp_path: Path) -> None:
     for n in range(4):
         save(slice_at((0, 0, 0), n, SliceLocation="0"), tmp_path / f"{n}.dcm")
