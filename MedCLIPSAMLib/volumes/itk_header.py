@@ -66,7 +66,7 @@ def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
         _check_numbers(key, fields.get(key, ""), path)
     for key in DATA_FILE:
         if key in fields:
-            first, *names = fields[key].splitlines() or [""]
+            first, *names = fields[key].split("\n")
             _check_names(names if first.upper().startswith("LIST") else [first], path)
 
 
@@ -120,7 +120,7 @@ def _check_dimension(value: str, path: Path) -> None:
 
 def _check_files(source: str, compressed: bool, extents: list[str], path: Path) -> None:
     """Refuse fewer files than slices, and other than one a slice: ITK makes the others of what lies in memory."""
-    first, *names = source.splitlines() or [""]
+    first, *names = source.split("\n")
     is_list = first.upper().startswith("LIST")
     _check_names(names if is_list else [first], path)
     numbers = [int(number) for number in first.partition("%")[2].split()[1:]]

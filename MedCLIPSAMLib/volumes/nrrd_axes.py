@@ -37,7 +37,7 @@ def read_header(path: Path) -> tuple[str, int]:
 def read_fields(header: str) -> dict[str, str]:
     """Return the fields of a header, by their names in small letters; a list of files by lines, `LIST` first."""
     fields = {}
-    lines = header.splitlines()
+    lines = header.split("\n")
     for number, line in enumerate(lines):
         key, separator, value = line.partition(":")
         if not separator or value.startswith("=") or line.startswith("#"):
@@ -87,7 +87,7 @@ def with_kinds(path: Path) -> Iterator[Path]:
     if not without_place:
         yield path
         return
-    lines = [line for line in header.splitlines() if not line.lower().startswith("kinds:")]
+    lines = [line for line in header.split("\n") if not line.lower().startswith("kinds:")]
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         made = Path(folder, "image.nrrd")
         with path.open("rb") as file, made.open("wb") as copy:
