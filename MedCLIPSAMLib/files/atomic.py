@@ -20,9 +20,9 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path for `path`; when the block succeeds it is renamed to `path`, else removed.
 
-    It is in a hidden folder beside `path`, so that nothing that lists files there takes it for data. Its
-    name has the suffixes of `path` (".nii.gz"), because writers choose the format by them. A killed run leaves it to
-    `sweep`.
+    It is in a hidden folder beside `path`, so that nothing that lists files there takes it for data. Its name has the
+    suffixes of `path` (".nii.gz") in small letters, because writers choose the format by them. A killed run leaves it
+    to `sweep`.
 
     Raises:
         OutputError: the parent folder is missing, `path` is a folder, or the file cannot be written.
@@ -30,7 +30,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     check_writable(path)
     folder = path.with_name(f".{secrets.token_hex(4)}.partial")
-    endings = [ending for ending in path.suffixes[-2:] if len(ending) < 20 and ending.isascii()]
+    endings = [ending.lower() for ending in path.suffixes[-2:] if len(ending) < 20 and ending.isascii()]
     temporary = folder / f"data{''.join(endings)}"
     try:
         folder.mkdir()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..choices import Plane
 from ..errors import InputError, OutputError
@@ -168,10 +167,9 @@ def _masks_by_label(path: Path, dataset: RawDataset) -> Masks:
             known = dict(zip(given, known))
     else:
         known, masks, given = {f"{value}": name for value, name in dataset.labels.items()}, read.masks, [*read.masks]
-    nameless = not masks and sitk.GetArrayViewFromImage(read.grid).any()
-    if nameless or len(masks) != len(given) or not masks.keys() <= known.keys():
+    if len(masks) != len(given) or not masks.keys() <= known.keys():
         raise InputError(
-            f"'{path}' has the segments {', '.join(given) or 'without names'}.",
+            f"'{path}' has the segments {', '.join(given)}.",
             f"Each is one of the dataset's labels: {', '.join(f'{n} ({name})' for n, name in dataset.labels.items())}.",
         )
     return Masks(path, {known[name]: mask for name, mask in masks.items()}, read.grid)

@@ -21,10 +21,8 @@ BLOCK = 1 << 20
 MAX_NAMED = 4
 HEADERS = (*DETACHED_SUFFIXES, *PAIR_SUFFIXES)
 """Endings of headers whose voxels are files beside them, by name."""
-PLAIN = re.compile(
-    r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_][a-z0-9_.-]{0,99}(?<![.-])", re.IGNORECASE | re.ASCII
-)
-"""Names of files that are safe on every system."""
+PLAIN = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w .,()=+-]{0,79}(?<![ .-])", re.IGNORECASE)
+"""Names of files that are safe on every system: letters and digits of any script, and a few signs."""
 DRIVE = re.compile("[a-z]:", re.IGNORECASE)
 """How a name begins that leads to a drive of Windows. Other colons reach no disk, as files are named by numbers."""
 try:
@@ -53,7 +51,7 @@ def unpack_zip(path: Path) -> Iterator[Path]:
     """Unpack a zip file into a folder that is removed at the end.
 
     Files are named by numbers, each in a folder for its folder in the archive, so no name of the archive
-    reaches the disk; but plain names of letters and digits beside a header that names its voxels, such as scan.mhd.
+    reaches the disk; but plain names (`PLAIN`) beside a header that names its voxels, such as scan.mhd.
     Numbers begin with a plus, which no plain name does: no file is written over another one.
 
     Raises:

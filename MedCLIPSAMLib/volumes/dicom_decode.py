@@ -7,6 +7,7 @@ is nested in the file never reaches it. What GDCM refuses is left to pydicom.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_whole
 from MedCLIPSAMLib.volumes.dicom_jpeg import coded_colors
 from MedCLIPSAMLib.volumes.dicom_padding import find_padding
-from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count
+from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count, stored_range
 from MedCLIPSAMLib.volumes.dicom_tables import entries
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 from MedCLIPSAMLib.volumes.itk_read import itk_image
@@ -63,6 +64,12 @@ PIXEL_TAGS = (
     "PixelRepresentation",
     "PixelData",
 )
+COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+"""Kinds of three samples a pixel that are converted to red, green and blue."""
+JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{ending}" for ending in (91, 203, 90, 201, 202))
+"""JPEG 2000, also of high throughput; the first two are with loss."""
+READ = re.compile(r"1\.2\.840\.10008\.1\.2(\.(1|2|5|1\.9[89]|4\.([56]\d|70|8[01]|9[0-3]|20[1-3])))?")
+"""Transfer syntaxes, but videos, JPIP, JPEG XL and those of no standard (PS3.6, table A-1)."""
 PALETTES = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
 
 
@@ -82,11 +89,21 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
         lacks = "its pixel data are empty (0 bytes)" if stored else "holds no complete image"
         raise InputError(f"'{path}' is DICOM, but {lacks}.", "Copy or export it again.")
     syntax = _transfer_syntax(dataset)
+    if not READ.fullmatch(syntax):
+        raise InputError(
+            f"'{path}' has the transfer syntax {syntax.name}, which is not read.",
+            "Export it without compression; of a video, export frames as images.",
+        )
     said = complete_pixel_tags(dataset)
     if notes is not None:
         notes += [note for note in said if note not in notes]
-    gray = int(dataset.get("SamplesPerPixel") or 1) == 1
-    kind = dataset.get("PhotometricInterpretation")
+    samples, kind = int(dataset.get("SamplesPerPixel") or 1), dataset.get("PhotometricInterpretation")
+    gray = samples == 1
+    if not gray and (samples != 3 or kind not in COLORS):
+        raise InputError(
+            f"'{path}' has colors of the kind {kind}, which are not read with {samples} samples a pixel.",
+            "Save it as RGB.",
+        )
     # Of colors of 16 bits GDCM exchanges the bytes, where they are compressed by run lengths, and drops the high bits
     plain = gray or (kind == "RGB" and (syntax == RLELossless or dataset.get("BitsAllocated") == 16))
     as_words = plain and (not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian))
@@ -95,10 +112,6 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
         if kind == "PALETTE COLOR":
             return _colors(array, dataset), None
     except DAMAGED as error:
-        if str(kind).startswith("YBR_PARTIAL"):
-            raise InputError(
-                f"'{path}' has colors of the kind {kind}, which are not read.", "Save it as RGB."
-            ) from error
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
         if isinstance(error, StopIteration):  # of pydicom, without words
@@ -135,8 +148,14 @@ def _words(dataset: Dataset) -> np.ndarray:
 
 
 def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
-    """Decode by GDCM; by pydicom what that refuses: YBR_FULL by run lengths, several fragments a frame (PS3.5 A.4)."""
-    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+    """Decode by GDCM; by pydicom what that refuses: YBR_FULL by run lengths, several fragments a frame (PS3.5 A.4).
+
+    And JPEG 2000 of more than 16 bits, of which GDCM makes other values.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in JPEG_2000 and int(dataset.BitsAllocated) > 16:
+        return pixel_array(dataset)
+    if not syntax.is_encapsulated:
         _check_length(dataset)
     try:
         return _in_frames(_by_gdcm(dataset), dataset)
@@ -160,10 +179,16 @@ def _check_length(dataset: Dataset) -> None:
 
 
 def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Replace the values of a palette by its colors, uint8; entries of 8 bits may be in words (PS3.3 C.7.6.3.1.6)."""
+    """Replace the values of a palette by its colors, uint8; entries of 8 bits may be in words (PS3.3 C.7.6.3.1.6).
+
+    They are put into words, as pydicom counts the values of an image in the bits of the entries.
+    """
     for keyword in PALETTES:
         if keyword in dataset:
-            dataset[keyword].value = entries(dataset[keyword], dataset)
+            data = entries(dataset[keyword], dataset)
+            count = int(dataset[keyword.replace("Data", "Descriptor")].value[0]) or 65536
+            is_words = len(data) >= 2 * count
+            dataset[keyword].value = data if is_words else np.frombuffer(data, "u1").astype("<u2").tobytes()
     high = False
     if apply_color_lut(array[:1, :1, :1], dataset).dtype == np.uint16:
         count, first = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor[:2])
@@ -179,7 +204,7 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     """Return the encoding of a file; as it was read, where the file does not state it."""
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     dataset.file_meta = meta
-    if "TransferSyntaxUID" not in meta:
+    if not meta.get("TransferSyntaxUID"):
         implicit, little = getattr(dataset, "original_encoding", None) or (
             dataset.is_implicit_VR,
             dataset.is_little_endian,
@@ -224,6 +249,8 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
         return array
     signed = int(dataset.get("PixelRepresentation") or 0) == 1
     array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
+    if not as_words and dataset.file_meta.TransferSyntaxUID in JPEG_2000[:2] and (array.min() < 0 or not signed):
+        return np.clip(array, *stored_range(dataset))  # where loss makes more of values than these bits hold
     below = int(dataset.get("HighBit") or 0) + 1 - used
     of_overlays = sum({1 << bit for bit in _overlay_bits(dataset) if bit < max(below, 0)})
     if not (as_words and 0 < below <= allocated - used) or (array & ((1 << below) - 1 - of_overlays)).any():

@@ -52,8 +52,8 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
         if not is_flat(group[0]):
             without_places(group, notes)
             assume_orientation(group, notes)
-        rows, columns, _ = group[0].size
-        label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
+        rows, columns, samples = group[0].size
+        label = f"{columns} x {rows} pixels{' in color' if samples > 1 else ''}" if len(groups) > 1 else ""
         for view in split_views(group):
             parts += [
                 FrameGroup(_join_labels(label, view.label, part.label), part.frames)
@@ -149,6 +149,16 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
     return len({frame.path for frame in frames}) > 1 and is_flat(frames[0])
+
+
+def is_one_stack(frames: Sequence[Frame]) -> bool:
+    """Tell whether images are of one size and orientation, each at a position of its own, and evenly apart."""
+    if any(frame.position is None or frame.orientation is None for frame in frames):
+        return False
+    axes = _axes_of(frames)
+    depths = np.sort(depths_of(frames))
+    alike = len({(frame.size, axes(frame)) for frame in frames}) == 1
+    return alike and len(set(depths)) == len(depths) and not is_uneven(np.diff(depths))
 
 
 def is_flat(frame: Frame) -> bool:
@@ -284,7 +294,7 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
     gaps = np.diff(heights)
     if is_uneven(gaps):
         low, high = gaps.min(), gaps.max()
-        missing = np.rint(gaps / np.median(gaps)) - 1
+        missing = np.rint(gaps / np.sort(gaps)[(len(gaps) - 1) // 2]) - 1  # of two, the lower one is whole
         count = int(missing[missing > 0].sum())
         guess = "."
         if count:

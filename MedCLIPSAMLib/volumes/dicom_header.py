@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
@@ -73,20 +74,28 @@ PROJECTIONS = {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name is."""
+    """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name is.
+
+    Without, it begins with an element of group 2 or 8, by its type, or by another one of group 8 or 16 behind it:
+    voxels may be such numbers, too.
+    """
     try:
         with path.open("rb") as file:
-            head = file.read(132)
+            head = file.read(300)
     except OSError:
         return False
-    if head[128:] == b"DICM":
+    if head[128:132] == b"DICM":
         return True
     if len(head) < 8:
         return False
     for order in "<>":
         group, element, length = struct.unpack(f"{order}HHI", head[:8])
-        explicit = head[4:6].isalpha() and head[4:6].isupper()
-        if group in (2, 8) and element <= 0x18 and (explicit or length <= 256):
+        if group not in (2, 8) or element > 0x18:
+            continue
+        if head[4:6].isalpha() and head[4:6].isupper():
+            return True
+        after = head[8 + length : 12 + length]
+        if len(after) == 4 and (8, element) < struct.unpack(f"{order}HH", after) <= (16, 0xFFFF):
             return True
     return False
 
@@ -139,8 +148,9 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def object_class(dataset: Dataset) -> str:
-    """Return the SOP class UID of a file."""
-    return text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    """Return the SOP class UID of a file; empty where it is none, such as what else is in a damaged file."""
+    uid = text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    return uid if re.fullmatch(r"[\d.]{1,64}", uid) else ""
 
 
 def no_image(dataset: Dataset) -> str | None:
@@ -271,6 +281,15 @@ class Frame:
         """Whether it is a view through the body: not where it is alone in its file, and has a plane of its own."""
         plane = len(self.numbers("ImagePositionPatient")), len(self.numbers("ImageOrientationPatient"))
         return self.has_type_of_views and not (self.single and plane == (3, 6))
+
+
+def look_at(frame: Frame) -> None:
+    """Look at what is needed of every image: pydicom reads an element when it is asked for, and raises if damaged.
+
+    Raises:
+        Exception: one of `DAMAGED`.
+    """
+    _ = frame.size, frame.position, frame.orientation, frame.pixel_spacing, frame.is_localizer
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:

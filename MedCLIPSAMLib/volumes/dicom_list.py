@@ -8,7 +8,7 @@ from pathlib import Path
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_geometry import are_separate_images, find_parts, in_order
-from MedCLIPSAMLib.volumes.dicom_header import is_dicom, is_directory, no_image, quiet, read_header, text
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, is_directory, no_image, quiet, read_header, text
 from MedCLIPSAMLib.volumes.dicom_missing import concatenation_notes, directory_notes
 from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
@@ -61,8 +61,11 @@ def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
             raise InputError(f"'{folder}' is a file, and not DICOM.", "Give a folder, a zip file or a DICOM file.")
         with quiet():
             header = read_header(folder)
-            single = Series(text(header, "SeriesInstanceUID"), no_image(header) or "", {folder: header})
-            return [_list_part(single)], []
+            try:
+                single = Series(text(header, "SeriesInstanceUID"), no_image(header) or "", {folder: header})
+                return [_list_part(single)], []
+            except DAMAGED as error:
+                raise InputError(f"'{folder}' is damaged DICOM: {error}.", "Copy or export it again.") from error
     with quiet():
         found, files = find_series(folder)
         return [_list_part(series) for series in found], files.notes()
@@ -80,15 +83,18 @@ def _list_part(series: Series) -> SeriesSummary:
     )
     if series.what:
         return about
-    frames = series.frames()
-    if are_separate_images(frames):
-        return replace(about, what=f"{len(frames)} images")
-    notes = [*directory_notes(series.missing), *concatenation_notes(frames)]
+    notes = directory_notes(series.missing)
     try:
+        frames = series.frames()
+        if are_separate_images(frames):
+            return replace(about, what=f"{len(frames)} images")
+        notes += concatenation_notes(frames)
         parts = find_parts(frames, f"The series '{series.uid}'", notes)
         ordered, geometry = in_order(max(parts, key=lambda part: len(part.frames)), notes)
     except InputError as error:
         return replace(about, what=f"not readable: {error.problem.strip().rstrip('.')}")
+    except DAMAGED as error:
+        return replace(about, what=f"not readable: {error}")
     rows, columns, _ = ordered[0].size
     if len(parts) > 1:
         what = f"{len(parts)} phases"

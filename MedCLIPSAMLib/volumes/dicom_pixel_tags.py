@@ -18,6 +18,12 @@ def frame_count(dataset: Dataset) -> int:
     return max(int((numbers(dataset.get("NumberOfFrames")) or [1])[0]), 1)
 
 
+def stored_range(dataset: Dataset) -> tuple[int, int]:
+    """Return the lowest and the highest value that can be stored."""
+    bits = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16)
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.get("PixelRepresentation") == 1 else (0, 2**bits - 1)
+
+
 def complete_pixel_tags(dataset: Dataset) -> list[str]:
     """Set what is missing to what other readers take, gray of all bits that are there; also return notes on it.
 

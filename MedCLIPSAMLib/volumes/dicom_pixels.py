@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.curve import Curve
 from MedCLIPSAMLib.volumes.dicom_decode import decode
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_padding import without_padding
-from MedCLIPSAMLib.volumes.dicom_pixel_tags import frame_count
+from MedCLIPSAMLib.volumes.dicom_pixel_tags import frame_count, stored_range
 from MedCLIPSAMLib.volumes.dicom_tables import modality_table, voi_curve
 
 SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
@@ -60,7 +59,7 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
             notes.append(DEEP_NOTE)
             voxels = [_of_8_bits(stored, frame) for stored, frame in zip(voxels, frames)]
         return np.stack(voxels), None
-    notes += _scale_notes(frames)
+    notes += _scale_notes(frames, [frame for frame in frames if found[frame].any()])
     array, total = _bright_is_high(_fitting(np.stack(voxels)), frames, notes)
     if padding:
         none = np.zeros(array.shape[1:], bool)
@@ -73,7 +72,7 @@ def _of_8_bits(colors: np.ndarray, frame: Frame) -> np.ndarray:
     """Scale colors by the bits that the file says are used."""
     if colors.dtype == np.uint8:
         return colors
-    high = _stored_range(frame.header)[1]
+    high = stored_range(frame.header)[1]
     return np.rint(colors * (255 / high)).astype(np.uint8)
 
 
@@ -85,7 +84,7 @@ def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]
     where = "" if len(dark) == len(frames) else f" in {len(dark)} of {len(frames)} images"
     notes.append(f"High values are dark in the file{where} (MONOCHROME1): they were inverted.")
     example = frames[dark[len(dark) // 2]]
-    low, high = _stored_range(example.header)
+    low, high = stored_range(example.header)
     ends = _in_units(np.array([low, high]), example)
     total = float(ends[0]) + float(ends[-1])
     kind: np.dtype = np.dtype(np.float32)
@@ -129,17 +128,11 @@ def _window(frame: Frame) -> tuple[float, float] | None:
 
 def full_window(frame: Frame) -> tuple[float, float] | None:
     """Return the window (center, width) of all values of an image of fewer than 8 bits; None for others."""
-    low, high = _stored_range(frame.header)
+    low, high = stored_range(frame.header)
     if high - low >= 255:
         return None
     ends = _in_units(np.array([low, high]), frame)
     return (float(ends[0]) + float(ends[1])) / 2, abs(float(ends[1]) - float(ends[0]))
-
-
-def _stored_range(header: Dataset) -> tuple[int, int]:
-    """Return the lowest and the highest value that can be stored."""
-    bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if header.get("PixelRepresentation") == 1 else (0, 2**bits - 1)
 
 
 def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
@@ -162,11 +155,15 @@ def _usable(frame: Frame, keyword: str) -> float | None:
     return None if not np.isfinite(value) or (keyword == "RescaleSlope" and value == 0) else value
 
 
-def _scale_notes(frames: Sequence[Frame]) -> list[str]:
-    """Say which slopes and intercepts are stated and cannot be used."""
+def _scale_notes(frames: Sequence[Frame], scaled: Sequence[Frame]) -> list[str]:
+    """Say which slopes and intercepts are stated and cannot be used.
+
+    Args:
+        scaled: those whose values are not all 0, as in an empty slice of PET, whose slope is 0.
+    """
     notes = []
     for keyword, unused in SCALE.items():
-        useless = [frame.text(keyword) for frame in frames if frame.text(keyword) and _usable(frame, keyword) is None]
+        useless = [frame.text(keyword) for frame in scaled if frame.text(keyword) and _usable(frame, keyword) is None]
         if useless:
             notes.append(
                 f"{keyword} is '{useless[0]}' in {len(useless)} of {len(frames)} images, which cannot be used: "

@@ -13,13 +13,14 @@ from pydicom.dataset import Dataset
 from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError, without_controls
 from MedCLIPSAMLib.volumes.dicom_folder import FolderFiles, list_files, list_names
-from MedCLIPSAMLib.volumes.dicom_geometry import ODD_SHARE
+from MedCLIPSAMLib.volumes.dicom_geometry import ODD_SHARE, is_one_stack
 from MedCLIPSAMLib.volumes.dicom_header import (
     DAMAGED,
     DIRECTORY,
     Frame,
     frames_of,
     is_cut_short,
+    look_at,
     no_image,
     object_class,
     read_header,
@@ -30,6 +31,9 @@ from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 KEYS = ("PatientID", "StudyInstanceUID", "Modality")
 """Tags that set series of one UID apart."""
+DESCRIBED = ("SeriesNumber", "SeriesDescription")
+"""Tags that do, too, where there is no UID."""
+DATES = ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate")
 MAX_LISTED = 40
 
 
@@ -99,7 +103,7 @@ class Series:
     @property
     def date(self) -> str:
         """Date as YYYY-MM-DD; empty where unknown."""
-        for keyword in ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate"):
+        for keyword in DATES:
             value = text(self.header, keyword)
             if len(value) == 8 and value.isdigit():
                 return f"{value[:4]}-{value[4:6]}-{value[6:]}"
@@ -131,8 +135,8 @@ class Series:
 def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFiles]:
     """Find all series in a folder, sorted by study, number and UID, and what else its files are.
 
-    Images of two modalities are never one series, and without a UID those of one number and description are, as files
-    that were made anonymous may have one UID for all, or none.
+    Images of two modalities are never one series, nor those of two numbers that make no one stack, and without a UID
+    those of one number and description are, as files that were made anonymous may have one UID for all, or none.
 
     Args:
         deep: look into its sub-folders too.
@@ -151,20 +155,36 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             if is_cut_short(header):
                 files.damaged.append(path)
                 continue
-            apart = KEYS if uid else (*KEYS, "SeriesNumber", "SeriesDescription")
-            key = (uid, what, *(text(header, keyword) for keyword in apart))
+            told = [text(header, keyword) for keyword in (*KEYS, *DESCRIBED, *DATES)]
+            key = (uid, what, *told[: len(KEYS if uid else (*KEYS, *DESCRIBED))])
+            if not what:
+                look_at(frames_of(path, header)[0])
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)
-    found = {key: series for key, series in found.items() if series.files}  # of some every file is damaged
-    if not found:
+    every = [part for series in found.values() for part in _by_number(series)]
+    if not every:
         raise _no_series(folder, files)
-    mark_shared(found.values())
+    mark_shared(every)
     for directory in directories_of(folder, files.dicom):
-        for series in found.values():
+        for series in every:
             series.missing += missing_files(directory, series.uid, {key[0] for key in series.seen})
     order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid, series.key)
-    return sorted(found.values(), key=order), files
+    return sorted(every, key=order), files
+
+
+def _by_number(series: Series) -> list[Series]:
+    """Split a series of images whose files state several series numbers; none where every file is damaged.
+
+    It stays whole where all together make one even stack, or each image has a number of its own.
+    """
+    parts: dict[str, Series] = {}
+    for path, header in series.files.items():
+        number = text(header, "SeriesNumber").lstrip("0")
+        parts.setdefault(number, Series(series.uid, key=(*series.key, number))).add(path, header)
+    if series.what or len(parts) < 2 or len(parts) == len(frames := series.frames()) or is_one_stack(frames):
+        return [series] if series.files else []
+    return list(parts.values())
 
 
 def mark_shared(series: Iterable[Series]) -> None:
@@ -237,7 +257,7 @@ def without_odd(series: Sequence[Series], notes: list[str]) -> list[Series]:
     left_out: set[int] = set()
     for group in alike.values():
         largest = max(group, key=lambda item: len(item.files))
-        others = [item for item in group if item is not largest]
+        others = [item for item in group if item.key[:5] != largest.key[:5]]
         if largest.uid and sum(len(item.files) for item in others) <= len(largest.files) / ODD_SHARE:
             left_out |= {id(item) for item in others}
             for item in others:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from pydicom.datadict import dictionary_description, dictionary_has_tag
+from pydicom.uid import UID
 
-from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_header import Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_ranks import as_number
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
@@ -171,6 +172,7 @@ TELLING: tuple[tuple[str, str, Value], ...] = (
     ),
     ("content time", "", _Times(("FrameReferenceDateTime",), "ContentDate", "ContentTime")),
     ("repetition time", " ms", _number("RepetitionTime")),
+    ("class", "", lambda frame: UID(object_class(frame.header)).name or None),
     ("comment", "", _text("FrameComments", "ImageComments")),
     ("file", "", lambda frame: None if frame.single else frame.path.name),
 )

@@ -14,6 +14,9 @@ from contextlib import suppress
 READERS = ("GDCMImageIO", "MetaImageIO", "NrrdImageIO", "NiftiImageIO", "JPEGImageIO", "PNGImageIO", "TIFFImageIO")
 """Those of ITK that are used; others return what lies in memory where a file ends early (VTK, GIPL, MRC)."""
 
+META = (".MHA", ".MHD")
+"""Endings of MetaImage under which ITK reads it, but does not know it."""
+
 
 def main() -> None:
     """Answer requests until the input ends."""
@@ -38,9 +41,11 @@ def main() -> None:
 
 def _read(sitk, path: str, wanted: bool):
     """Read the header of an image, and its voxels where they are wanted."""
-    if sitk.ImageFileReader.GetImageIOFromFileName(path) not in READERS:
-        return {"known": False}, None
     reader = sitk.ImageFileReader()
+    kind = reader.GetImageIOFromFileName(path) or ("MetaImageIO" if path.endswith(META) else "")
+    if kind not in READERS:
+        return {"known": False}, None
+    reader.SetImageIO(kind)
     reader.SetFileName(path)
     reader.ReadImageInformation()
     about = {"known": True, "size": reader.GetSize(), "spacing": reader.GetSpacing()}

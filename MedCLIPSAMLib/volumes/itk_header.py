@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.nrrd_axes import check_axes
+from MedCLIPSAMLib.volumes.meta_image import META_SUFFIXES, is_compressed, read_header
+from MedCLIPSAMLib.volumes.nrrd_axes import DATA_FILE, check_axes, file_name, read_fields
+from MedCLIPSAMLib.volumes.nrrd_axes import read_header as read_nrrd_header
 from MedCLIPSAMLib.volumes.nrrd_space import check_space, refuse_unit
 
-MAX_HEADER = 1 << 22
-META_NUMBERS = "TransformMatrix|Rotation|Orientation|Offset|Position|Origin|ElementSpacing"
-META_LENGTHS = ("um", "cm")
-"""The units of MetaImage that are no millimeters."""
+META_NUMBERS = ("TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin", "ElementSpacing")
+META_LENGTHS = ("mm", "?", "")
+"""The units of MetaImage that are millimeters, or unknown."""
 BZIP2 = ("bzip2", "bz2")
 MAX_DIMENSIONS = 5
 MAX_NUMBER = 1e9
@@ -39,88 +41,60 @@ def check_header(path: Path, notes: list[str]) -> None:
         InputError: naming what is wrong.
     """
     with path.open("rb") as file:
-        head = file.read(MAX_HEADER)
-    if head.startswith(JPEG_2000):
+        is_jpeg_2000 = file.read(12).startswith(JPEG_2000)
+    if is_jpeg_2000:
         raise InputError(
             f"'{path}' is a JPEG 2000 image, which is not read.",
             'Save it as PNG, for example: python -c "from PIL import Image; '
             f"Image.open('{path.name}').save('image.png')\"",
         )
-    if head.startswith(b"NRRD"):
-        _check_nrrd(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].decode("latin-1"), path, notes)
-    elif path.suffix.lower() in (".mha", ".mhd"):
-        _check_meta(head, path)
+    if header := read_nrrd_header(path)[0]:
+        fields = read_fields(header)
+        _check_nrrd(fields, path)
+        check_space(fields, path, notes)
+        check_axes(fields, path)
+    elif path.suffix.lower() in META_SUFFIXES:
+        _check_meta(path)
 
 
-def _check_nrrd(header: str, path: Path, notes: list[str]) -> None:
-    lines = header.splitlines()
-    fields: dict[str, str] = {}
-    for number, line in enumerate(lines):
-        key, separator, value = line.partition(":")
-        if not separator or value.startswith("=") or line.startswith("#"):
-            continue
-        key, value = key.strip().lower(), value.strip()
-        fields[key] = value
-        if key == "dimension":
-            _check_dimension(value, path)
-        elif key == "encoding" and value.lower() in BZIP2:
-            raise InputError(
-                f"'{path}' is NRRD compressed by bzip2, which is not read.", "Save it with 'encoding: gzip'."
-            )
-        elif key in ("space directions", "space origin", "spacings"):
+def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
+    if "dimension" in fields:
+        _check_dimension(fields["dimension"], path)
+    if fields.get("encoding", "").lower() in BZIP2:
+        raise InputError(f"'{path}' is NRRD compressed by bzip2, which is not read.", "Save it with 'encoding: gzip'.")
+    for key in ("space directions", "space origin", "spacings"):
+        _check_numbers(key, fields.get(key, ""), path)
+    for key in DATA_FILE:
+        if key in fields:
+            first, *names = fields[key].split("\n")
+            _check_names(names if first.upper().startswith("LIST") else [first], path)
+
+
+def _check_meta(path: Path) -> None:
+    lines, start = read_header(path)
+    fields = {key: value for key, value, _ in lines}
+    for key, value, _ in lines:
+        if key in META_NUMBERS:
             _check_numbers(key, value, path)
-        elif key in ("data file", "datafile"):
-            if value.upper().startswith("LIST"):
-                names = [line.strip() for line in lines[number + 1 :] if line.strip()]
-            else:
-                names = [value]
-            _check_names(names, path)
-    check_space(fields, path, notes)
-    check_axes(fields, path)
-
-
-def _check_meta(head: bytes, path: Path) -> None:
-    text = head.decode("latin-1")
-    extents: list[str] = []
-    skipped = ""
-    named = rf"(NDims|DimSize|HeaderSize|BinaryData|DistanceUnits|ElementDataFile|{META_NUMBERS})"
-    for match in re.finditer(rf"^[ \t]*{named}[ \t]*[=:][ \t]*([^\r\n]*)", text, re.MULTILINE):
-        key, value = match[1], match[2].strip()
-        if re.fullmatch(META_NUMBERS, key):
-            _check_numbers(key, value, path)
-            continue
-        if key == "DistanceUnits":
-            if value.lower() in META_LENGTHS:
-                refuse_unit(value, path)
-            continue
-        if key == "NDims":
+        elif key == "NDims":
             _check_dimension(value, path)
-            continue
-        if key == "DimSize":
-            extents = value.split()
-            continue
-        if key == "HeaderSize":
-            skipped = value
-            continue
-        if key == "BinaryData":
-            if value[:1].lower() in ("f", "0"):
-                raise InputError(
-                    f"'{path}' holds its voxels as text (BinaryData = {value}), which is not read.",
-                    "Save it as binary, with 'BinaryData = True'.",
-                )
-            continue
-        if value.upper().startswith("LIST"):
-            _check_names([line.strip() for line in text[match.end() :].splitlines() if line.strip()], path)
-        elif value.upper() == "LOCAL":
-            if skipped.isdigit() and 0 < int(skipped) <= match.end():
-                raise InputError(
-                    f"'{path}' says that its voxels begin at byte {skipped} (HeaderSize), which is in its header.",
-                    "Leave HeaderSize out of it.",
-                )
-        else:
-            _check_names([value], path)
-            _check_count(value, extents, path)
-        return  # voxels follow
+    if (unit := fields.get("DistanceUnits", "")).lower() not in META_LENGTHS:
+        refuse_unit(unit, path)
+    if (binary := fields.get("BinaryData", ""))[:1].lower() in ("f", "0"):
+        raise InputError(
+            f"'{path}' holds its voxels as text (BinaryData = {binary}), which is not read.",
+            "Save it as binary, with 'BinaryData = True'.",
+        )
+    source, skipped = fields.get("ElementDataFile"), fields.get("HeaderSize", "")
+    if source is None:  # which ITK does not take for MetaImage
+        return
+    if source.upper() != "LOCAL":
+        _check_files(source, is_compressed(fields), fields.get("DimSize", "").split(), path)
+    elif skipped.isdigit() and 0 < int(skipped) <= start:
+        raise InputError(
+            f"'{path}' says that its voxels begin at byte {skipped} (HeaderSize), which is in its header.",
+            "Leave HeaderSize out of it.",
+        )
 
 
 def _check_numbers(key: str, value: str, path: Path) -> None:
@@ -144,22 +118,40 @@ def _check_dimension(value: str, path: Path) -> None:
         raise InputError(f"'{path}' is {value[:20]}-D, not a single volume.", "Save one volume of it.")
 
 
-def _check_count(pattern: str, extents: list[str], path: Path) -> None:
-    """Refuse a pattern of fewer files than slices: ITK makes the others of what lies in memory."""
-    match = re.search(r"\s(-?\d+)\s+(-?\d+)(?:\s+([1-9]\d*))?(?:\s+\d+)?$", pattern) if "%" in pattern else None
-    if match is None or not extents or not extents[-1].isdigit():
+def _check_files(source: str, compressed: bool, extents: list[str], path: Path) -> None:
+    """Refuse fewer files than slices, and other than one a slice: ITK makes the others of what lies in memory."""
+    first, *names = source.split("\n")
+    is_list = first.upper().startswith("LIST")
+    _check_names(names if is_list else [first], path)
+    numbers = [int(number) for number in first.partition("%")[2].split()[1:]]
+    if not is_list and not numbers:
         return
-    count = (int(match[2]) - int(match[1])) // int(match[3] or 1) + 1
-    if count < int(extents[-1]):
+    if compressed:
+        raise InputError(
+            f"Expected compressed voxels of '{path}' in one file beside it, got '{first}'.",
+            "Save the image as one file, or without compression.",
+        )
+    low, high, step = (*numbers, 1)[:3] if numbers else (1, len(names), 1)
+    count = (high - low) // step + 1 if step > 0 else 0
+    if extents and extents[-1].isdigit() and count < int(extents[-1]):
         raise InputError(f"Expected {extents[-1]} files of slices of '{path}', got {count}.", "Correct its header.")
+    if (numbers and len(numbers) != 3) or (is_list and first.split()[1:] not in ([], [str(len(extents) - 1)])):
+        raise InputError(
+            f"'{path}' names its files of voxels by '{first}', which is not read.",
+            "Write 'LIST' and a name a line, or a name with %d, first, last and step, such as 's%d.raw 0 3 1'.",
+        )
 
 
 def _check_names(names: list[str], path: Path) -> None:
-    for name in names:
+    for name in map(file_name, names):
         pattern = re.fullmatch(r"([^%]*)%0?\d{0,2}d([^%]*?)((?:\s+-?\d+){2,4})", name)
         plain = (f"{pattern[1]}0{pattern[2]}" if pattern else name).removeprefix("./")
         if not plain or "/" in plain or "\\" in plain or "%" in plain or plain in (".", "..") or ":" in plain:
             raise InputError(
                 f"'{path}' names '{name[:200]}' as the file of its voxels: expected a plain name of a file beside it.",
                 "Do not use it, or put the voxels beside it and correct the header.",
+            )
+        if pattern is None and not (path.parent / plain).is_file():
+            raise InputError(
+                f"Expected voxels of '{path}' in the file '{plain}' beside it, got none.", "Copy that file, too."
             )

@@ -6,15 +6,15 @@ import math
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.nifti_file import MAX_COMPRESSION
+from MedCLIPSAMLib.volumes.nrrd_axes import MAX_HEADER, file_name
 
 META_SUFFIXES = (".mha", ".mhd")
-MAX_HEADER = 1 << 22
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 """Bytes of a value by its type, without the U of unsigned ones."""
 OF_COMPRESSION = ("CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile")
@@ -27,23 +27,18 @@ def unpacked(path: Path) -> Iterator[Path]:
     """Unpack the voxels of a compressed MetaImage into a file that is removed at the end; other files are as they are.
 
     Args:
-        path: a file whose header was checked: it names its voxels by the plain name of a file beside it.
+        path: a file whose header was checked: compressed voxels are in it, or in one file beside it.
 
     Raises:
-        InputError: damaged, truncated, of another length than the header says, or not in one file.
+        InputError: damaged, truncated, or of another length than the header says.
     """
-    lines, start = _read_header(path)
+    lines, start = read_header(path)
     fields = {key: value for key, value, _ in lines}
     source = fields.get("ElementDataFile", "")
-    voxels = path if source.upper() == "LOCAL" else path.parent / source
-    if fields.get("CompressedData", "")[:1] not in ("T", "t", "1"):
+    voxels = path if source.upper() == "LOCAL" else path.parent / file_name(source)
+    if not is_compressed(fields):
         yield path
         return
-    if not voxels.is_file():
-        raise InputError(
-            f"Expected compressed voxels of '{path}' in one file beside it, got '{source}'.",
-            "Copy that file, too; or save the image as one file without compression.",
-        )
     start = start if voxels == path else max(0, int(fields.get("HeaderSize", 0)))
     data = _inflate(voxels, start, int(fields.get("CompressedDataSize", 0)), _length(fields, path), path)
     kept = "".join(f"{line}\n" for key, _, line in lines if key not in OF_COMPRESSION)
@@ -55,8 +50,11 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield made
 
 
-def _read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
-    """Return key, value and text of each line, and where voxels begin; nothing for other files."""
+def read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
+    """Return key, value and text of each line, and where voxels begin; nothing for other files.
+
+    The value of the last one, ElementDataFile, is `LIST` and the names of files by lines, where it is a list.
+    """
     lines: list[tuple[str, str, str]] = []
     if path.suffix.lower() not in META_SUFFIXES:
         return lines, 0
@@ -64,10 +62,19 @@ def _read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
         while file.tell() < MAX_HEADER and (line := file.readline(MAX_HEADER)):
             text = line.decode("latin-1").strip()
             key, _, value = (part.strip() for part in re.sub("[=:]", "\n", text, count=1).partition("\n"))
+            is_last = key == "ElementDataFile"
+            if is_last and value.upper().startswith("LIST"):
+                names = (name.strip() for name in file.read(MAX_HEADER).decode("latin-1").split("\n"))
+                value = "\n".join([value, *filter(None, names)])
             lines.append((key, value, text))
-            if key == "ElementDataFile":
+            if is_last:
                 break
         return lines, file.tell()
+
+
+def is_compressed(fields: Mapping[str, str]) -> bool:
+    """Tell whether the voxels of an image are compressed, by its header."""
+    return fields.get("CompressedData", "")[:1] in ("T", "t", "1")
 
 
 def _length(fields: dict[str, str], path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from MedCLIPSAMLib.errors import InputError
 
 MAX_HEADER = 1 << 22
+DATA_FILE = ("data file", "datafile")
 OF_SPACE = ("domain", "space", "time", "???", "none")
 """Kinds of axes that ITK takes for such of space, as it does those without a kind."""
 ONE_VALUE = (
@@ -21,14 +23,36 @@ ONE_VALUE = (
 """A command that saves the first of several values of a voxel, as of a sequence of 3D Slicer."""
 
 
+def read_header(path: Path) -> tuple[str, int]:
+    """Return the header of an NRRD file, and where what follows it begins; "" for other files."""
+    with path.open("rb") as file:
+        head = file.read(4)
+        if head != b"NRRD":
+            return "", 0
+        head += file.read(MAX_HEADER)
+    end = re.search(rb"\r?\n\r?\n", head)
+    return head[: end.start() if end else None].decode("latin-1"), end.end() if end else len(head)
+
+
 def read_fields(header: str) -> dict[str, str]:
-    """Return the fields of a header, by their names in small letters."""
+    """Return the fields of a header, by their names in small letters; a list of files by lines, `LIST` first."""
     fields = {}
-    for line in header.splitlines():
+    lines = header.split("\n")
+    for number, line in enumerate(lines):
         key, separator, value = line.partition(":")
-        if separator and not value.startswith("=") and not line.startswith("#"):
-            fields[key.strip().lower()] = value.strip()
+        if not separator or value.startswith("=") or line.startswith("#"):
+            continue
+        key, value = key.strip().lower(), value.strip()
+        fields[key] = value
+        if key in DATA_FILE and value.upper().startswith("LIST"):  # which ends the header
+            fields[key] = "\n".join([value, *(name.strip() for name in lines[number + 1 :] if name.strip())])
+            break
     return fields
+
+
+def file_name(value: str) -> str:
+    """Return the name of a file in a header, which is read as Latin-1, as the system has it."""
+    return os.fsdecode(value.encode("latin-1"))
 
 
 def check_axes(fields: Mapping[str, str], path: Path) -> None:
@@ -39,7 +63,7 @@ def check_axes(fields: Mapping[str, str], path: Path) -> None:
     """
     kinds, extents, without_place = _axes(fields)
     several = [extent for extent in without_place if extent > 1]
-    if several or (without_place and {"data file", "datafile"} & fields.keys()):
+    if several or (without_place and set(DATA_FILE) & fields.keys()):
         size = " x ".join(map(str, extents))
         what = f"is {len(extents)}-D ({size}), not a single volume" if several else "has an axis without a place"
         raise InputError(
@@ -58,21 +82,19 @@ def check_axes(fields: Mapping[str, str], path: Path) -> None:
 @contextmanager
 def with_kinds(path: Path) -> Iterator[Path]:
     """Copy a file that has an axis of size 1 without a place to one that says so, removed at the end; else yield it."""
-    with path.open("rb") as file:
-        head = file.read(MAX_HEADER) if file.read(4) == b"NRRD" else b""
-        end = re.search(rb"\r?\n\r?\n", head)
-        kinds, _, without_place = _axes(read_fields(head[: end.start()].decode("latin-1"))) if end else ("", [], [])
-        if end is None or not without_place:
-            yield path
-            return
-        lines = [line for line in head[: end.start()].splitlines() if not line.lower().startswith(b"kinds:")]
-        file.seek(4 + end.end())
-        with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
-            made = Path(folder, "image.nrrd")
-            with made.open("wb") as copy:
-                copy.write(b"NRRD" + b"\n".join([*lines, f"kinds: {kinds}".encode("latin-1"), b"", b""]))
-                shutil.copyfileobj(file, copy)
-            yield made
+    header, start = read_header(path)
+    kinds, _, without_place = _axes(read_fields(header))
+    if not without_place:
+        yield path
+        return
+    lines = [line for line in header.split("\n") if not line.lower().startswith("kinds:")]
+    with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
+        made = Path(folder, "image.nrrd")
+        with path.open("rb") as file, made.open("wb") as copy:
+            file.seek(start)
+            copy.write("\n".join([*lines, f"kinds: {kinds}", "", ""]).encode("latin-1"))
+            shutil.copyfileobj(file, copy)
+        yield made
 
 
 def _axes(fields: Mapping[str, str]) -> tuple[str, list[int], list[int]]:

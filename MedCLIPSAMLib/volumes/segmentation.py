@@ -31,14 +31,15 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
             exact where the grids share their voxels. Without it, masks are on the grid of the file.
 
     Raises:
-        InputError: unreadable, of several channels, more than 1000 values, or fractional values.
+        InputError: unreadable, of several channels, more than 1000 values, fractional values, or a .seg.nrrd file whose
+            header describes no segments.
     """
     check_type(volume, (Volume, NoneType), "the volume that the masks are of, or None")
     image = read_image(path)
     path = Path(path)
     if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
         try:
-            return _slicer_segments(image, volume)
+            return _slicer_segments(image, volume, path)
         except (ValueError, IndexError) as error:
             raise InputError(f"'{path}' has damaged segments: {error}.", "Save it again in 3D Slicer.") from error
     image = _one_channel(image, path)
@@ -49,7 +50,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         volume = None
     labels = _on_grid(image, volume)
     values = np.unique(labels)
-    if values.size > MAX_LABELS or not np.array_equal(values, np.floor(values)):
+    if values.size > MAX_LABELS or not np.isfinite(values).all() or not np.array_equal(values, np.floor(values)):
         raise InputError(f"Expected a mask in '{path}', got {values.size} different values.", "Give a label map.")
     values = values[values != 0]
     name = stem(path)
@@ -67,14 +68,29 @@ def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
     return sitk.VectorIndexSelectionCast(image, 0)
 
 
-def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
-    """Read segments by the Segment{n}_ fields; Slicer before 4.11 wrote a layer for each and no LabelValue."""
+def _slicer_segments(image: sitk.Image, volume: Volume | None, path: Path) -> list[Segment]:
+    """Read segments by the Segment{n}_ fields; Slicer before 4.11 wrote a layer for each and no LabelValue.
+
+    Raises:
+        InputError: fractions in place of masks, or voxels without these fields.
+    """
+    kinds = [_field(image, f"Segmentation_{which}Representation") for which in ("Master", "Source")]
+    if any(kind.startswith("Fractional") for kind in kinds):
+        raise InputError(
+            f"'{path}' holds fractions of voxels (Fractional labelmap), no masks.",
+            "Convert it to a binary labelmap in 3D Slicer's Segmentations module.",
+        )
     layer_count = image.GetNumberOfComponentsPerPixel()
     layers = [image] if layer_count == 1 else [sitk.VectorIndexSelectionCast(image, n) for n in range(layer_count)]
     grids = [_on_grid(layer, volume) for layer in layers]
     numbers = sorted(
         int(match[1]) for key in image.GetMetaDataKeys() if (match := re.fullmatch(r"Segment(\d+)_ID", key))
     )
+    if not numbers and any(grid.any() for grid in grids):
+        raise InputError(
+            f"'{path}' has voxels of segments without names: its header describes none.",
+            "Save it again in 3D Slicer, or give it the ending .nrrd, by which it is read as a label map.",
+        )
     segments = []
     for number in numbers:
         fields = {

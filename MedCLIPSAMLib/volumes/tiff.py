@@ -24,7 +24,8 @@ from MedCLIPSAMLib.volumes.itk_read import itk_image
 from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY, SECONDARY_NOTE, check_axes
 
 SUBFILE, DESCRIPTION = 254, 270
-BITS, PHOTOMETRIC, SAMPLES, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
+BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 277, 284, 338, 339
+BIG_ENDIAN = b"MM"
 SEPARATE = 2
 """Of PlanarConfiguration: each sample of all pixels by itself."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
@@ -55,9 +56,11 @@ def is_read_by_pillow(page: Image.Image) -> bool:
     """Tell whether Pillow returns the values of a page that it opens."""
     kind, bits = _tag(page, SAMPLE_FORMAT, UNSIGNED), _tag(page, BITS, 1)
     in_planes = _tag(page, SAMPLES, 1) > 1 and _tag(page, PLANES, 1) == SEPARATE
+    is_packed_big = page.tag_v2.prefix == BIG_ENDIAN and _tag(page, COMPRESSION, 1) != 1  # type: ignore[attr-defined]
     return not (
         (kind, bits) in ((SIGNED, 8), (UNSIGNED, 32))  # read as unsigned, and as signed
         or (bits > 8 and _tag(page, SAMPLES, 1) > 1)  # of which it keeps 8 bits
+        or (bits > 8 and kind != UNSIGNED and is_packed_big)  # whose bytes it exchanges
         or (kind == FLOAT and is_white_zero(page))  # which is not inverted
         or (in_planes and _tag(page, PHOTOMETRIC, BLACK_IS_ZERO) <= BLACK_IS_ZERO)  # read as if it were not
     )

@@ -102,7 +102,8 @@ def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map intensities of any shape to 0..255, linear between low and high, rounded; 0 when low == high, and for NaN."""
     if not low < high:
         return np.zeros(array.shape, np.uint8)
-    scaled = np.clip((array.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
+    above = array.astype(np.result_type(array.dtype, np.float32)) - low  # of 64 bits where 32 do not hold the values
+    scaled = np.clip(above.astype(np.float32, copy=False) * (255.0 / (high - low)), 0, 255)
     if array.dtype.kind == "f":
         np.nan_to_num(scaled, copy=False)
     return np.rint(scaled).astype(np.uint8)

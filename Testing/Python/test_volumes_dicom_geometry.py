@@ -76,6 +76,8 @@ def test_missing_slices_and_tilt_are_noted(tmp_path: Path) -> None:
     write_series(tmp_path / "gap", (0, 1, 2, 4, 5, 8))
     (note,) = read_volume(tmp_path / "gap").notes
     assert "Uneven slice spacing (1.00 to 3.00 mm)" in note and "3 slices seem to be missing" in note
+    write_series(tmp_path / "three", (0, 3, 9))
+    assert "1 slice seems to be missing" in read_volume(tmp_path / "three").notes[0]
     save(enhanced([(0, 0, z) for z in (0, 2.5, 7.5, 10)]), tmp_path / "gap.dcm")
     volume = read_volume(tmp_path / "gap.dcm")
     assert "1 slice seems to be missing" in volume.notes[0] and volume.geometry.spacing[2] > 2.4

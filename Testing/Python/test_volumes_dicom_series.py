@@ -24,8 +24,10 @@ from dicom_made import (
     RTSTRUCT,
     SEG,
     SR,
+    enhanced,
     image,
     save,
+    sequence,
     slice_at,
     write_series,
 )
@@ -35,6 +37,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes.dicom_list import list_series
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 
 PIXELS = np.zeros((4, 6), np.int16)
@@ -99,6 +102,23 @@ def test_series_of_two_numbers_are_told_apart_without_a_uid(tmp_path: Path) -> N
             tags = {"SeriesNumber": str(number), "SeriesInstanceUID": None}
             save(slice_at((0, 0, 2 * (n + 4 * number)), 10 * number + n, **tags), tmp_path / f"{number}{n}")
     assert values(tmp_path, series="4") == [40, 41, 42, 43]
+
+
+@pytest.mark.parametrize("begin", [0, 1, 500])
+def test_series_of_two_numbers_are_told_apart_under_one_uid(tmp_path: Path, begin: float) -> None:
+    write_series(tmp_path / "a", range(4), SeriesNumber="3")
+    for n in range(3):
+        save(slice_at((0, 0, begin + 2 * n), 40 + n, SeriesNumber="4"), tmp_path / f"{n}")
+    with pytest.raises(InputError, match="2 DICOM series:\n  number 3, .* 4 files.*\n  number 4, .* 3 files"):
+        read_volume(tmp_path)
+    assert (values(tmp_path, series="3"), values(tmp_path, series="04")) == ([0, 1, 2, 3], [40, 41, 42])
+
+
+@pytest.mark.parametrize("numbers", [(3, 3, 3, 1003, 1003), (3, 3, None, 3, 3), (1, 2, 3, 4, 5), ("3", "03", 3, 3, 3)])
+def test_one_even_stack_stays_one_series_whatever_its_numbers(tmp_path: Path, numbers: tuple) -> None:
+    for n, number in enumerate(numbers):
+        save(slice_at((0, 0, n), n, SeriesNumber=number), tmp_path / f"{n}")
+    assert values(tmp_path) == [0, 1, 2, 3, 4]
 
 
 def test_few_images_of_another_modality_under_the_same_uid_are_left_out_with_a_note(tmp_path: Path) -> None:
@@ -213,6 +233,17 @@ def test_two_sizes_or_orientations_of_like_number_are_chosen_from(tmp_path: Path
     assert values(tmp_path, phase="1") == [0, 1, 2, 3]
 
 
+def test_gray_and_color_of_like_number_are_chosen_from(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3))
+    for n in range(2):
+        tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "BitsStored": 8}
+        tags |= {"BitsAllocated": 8, "HighBit": 7, "PixelRepresentation": 0, "PixelData": bytes([n + 1] * 72)}
+        save(slice_at((0, 0, n), n, **tags), tmp_path / f"c{n}.dcm")
+    with pytest.raises(InputError, match="1  6 x 4 pixels, 3 images\n  2  6 x 4 pixels in color, 2 images"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, phase="in color").array.max() == 2
+
+
 def test_copies_are_dropped_but_not_slices_that_share_a_uid(tmp_path: Path) -> None:
     write_series(tmp_path / "twice", range(4))
     shutil.copy(tmp_path / "twice" / "s-002.dcm", tmp_path / "twice" / "s-002 (1).dcm")
@@ -309,3 +340,32 @@ def test_damaged_headers_of_a_folder_are_left_out_and_cannot_command_a_terminal(
     (tmp_path / "a.dcm").unlink(), (tmp_path / "c.dcm").unlink()
     with pytest.raises(InputError, match="only damaged DICOM files.*: 'b.dcm'"):
         read_volume(tmp_path)
+
+
+def test_a_damaged_frame_spoils_no_series_beside_it(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3))
+    times = [{"FrameContentSequence": sequence(TemporalPositionIndex=number)} for number in (1, 2)]
+    path = save(enhanced([(0, 0, 0), (0, 0, 1)], times, SeriesInstanceUID="1.9"), tmp_path / "frames.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x20\0\x28\x91UL", b"\x20\0\x28\x91FD"))  # of 8 bytes, which has 4
+    volume = read_volume(tmp_path)
+    assert volume.shape[0] == 3 and "could not be read and left out: 'frames.dcm'" in volume.notes[0]
+    assert list_series(path)[0][0].what.startswith("not readable: ")
+
+
+@pytest.mark.parametrize("tag", [b"\x20\0\x37\0DS", b"\x08\0\x08\0CS", b"\x20\0\x11\0IS", b"\x28\0\x10\0US"])
+def test_a_slice_whose_header_is_damaged_is_left_out_with_a_note(tmp_path: Path, tag: bytes) -> None:
+    write_series(tmp_path, range(4), ImageType=["ORIGINAL", "PRIMARY"])
+    path = tmp_path / "s-003.dcm"
+    path.write_bytes(path.read_bytes().replace(tag, tag[:4] + b"Q\xff"))  # of a type that there is not
+    volume = read_volume(tmp_path)
+    assert volume.shape[0] == 3 and "could not be read and left out: 's-003.dcm'" in volume.notes[0]
+    assert [item.what for item in list_series(tmp_path)[0]] == ["volume"]
+    assert len(find_cases(tmp_path, {"lungs": "lungs"})) == 1
+
+
+def test_a_damaged_class_of_objects_is_not_shown(tmp_path: Path) -> None:
+    path = save(image(PIXELS, CT, Rows=None), tmp_path / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(CT.encode(), b"Patient^Name".ljust(len(CT))))
+    with pytest.raises(InputError, match="holds no image") as caught:
+        read_volume(path)
+    assert "Patient^Name" not in str(caught.value)

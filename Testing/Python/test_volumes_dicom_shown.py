@@ -57,3 +57,13 @@ def test_a_middle_slice_without_a_window_takes_that_of_the_nearest(tmp_path: Pat
         tags = {} if n in lacking else {"WindowCenter": 100 + n, "WindowWidth": 200}
         save(slice_at((0, 0, n), n, SOPClassUID=MR, Modality="MR", **tags), tmp_path / f"{n}.dcm")
     assert read_volume(tmp_path).window == {1: (101, 200), 4: (104, 200), 5: None}[len(lacking)]
+
+
+@pytest.mark.parametrize("value, is_said", [(0, False), (1, True)])
+def test_a_slope_of_0_is_told_of_where_the_slice_is_not_empty(tmp_path: Path, value: int, is_said: bool) -> None:
+    for n, stored in enumerate((4, 4, value)):  # PET scales each slice by its own maximum, which is 0 in an empty one
+        tags = {"Modality": "PT", "RescaleSlope": 0.5 if n < 2 else 0, "RescaleIntercept": 0}
+        save(slice_at((0, 0, n), stored, **tags), tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [2, 2, value]
+    assert any("RescaleSlope is '0.0' in 1 of 3 images" in note for note in volume.notes) == is_said

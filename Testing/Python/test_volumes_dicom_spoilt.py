@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_made import MR, image, save, slice_at
+from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless, generate_uid
 
 from MedCLIPSAMLib.errors import InputError
@@ -106,6 +107,16 @@ def test_one_position_for_all_is_none_where_slice_locations_differ(tmp_path: Pat
     assert "one position" in volume.notes[0] and "slice locations" in volume.notes[1]
 
 
+def test_a_secondary_capture_among_slices_is_told_apart(tmp_path: Path) -> None:
+    for n in range(5):
+        save(slice_at((0, 0, n), n, InstanceNumber=None), tmp_path / f"{n}.dcm")
+    other = slice_at((0, 0, 2), 9, SOPClassUID="1.2.840.10008.5.1.4.1.1.7", InstanceNumber=None)
+    save(other, tmp_path / "other.dcm")
+    with pytest.raises(InputError, match="1  class CT Image Storage, 5 images\n  2  class Secondary Capture"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, phase="CT image").array[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_time_points_of_one_slice_are_no_stack(tmp_path: Path) -> None:
     for n in range(4):
         save(slice_at((0, 0, 0), n, SliceLocation="0"), tmp_path / f"{n}.dcm")
@@ -164,8 +175,35 @@ def test_fewer_frames_than_declared_are_refused(tmp_path: Path) -> None:
         read_volume(path)
 
 
-def test_partial_chrominance_is_named(tmp_path: Path) -> None:
-    made = image(np.zeros((4, 6), np.uint8), US, "US", SamplesPerPixel=3, PlanarConfiguration=0)
-    made.PhotometricInterpretation, made.PixelData = "YBR_PARTIAL_422", bytes(48)
-    with pytest.raises(InputError, match="kind YBR_PARTIAL_422, which are not read. Save it as RGB."):
+@pytest.mark.parametrize(
+    "kind, samples", [("YBR_PARTIAL_422", 3), ("HSV", 3), ("ARGB", 4), ("CMYK", 4), ("RGB", 4), ("RGB", 2)]
+)
+def test_colors_that_are_not_read_are_named(tmp_path: Path, kind: str, samples: int) -> None:
+    made = image(np.zeros((4, 6), np.uint8), US, "US", SamplesPerPixel=samples, PlanarConfiguration=0)
+    made.PhotometricInterpretation, made.PixelData = kind, bytes(24 * samples)
+    with pytest.raises(InputError, match=f"kind {kind}, which are not read with {samples} samples a pixel. Save it as"):
         read_volume(save(made, tmp_path / "x.dcm"))
+
+
+@pytest.mark.parametrize(
+    "written, syntax, said",
+    [
+        ("1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.102", "MPEG-4 AVC/H.264 High Profile"),
+        ("1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.110"),  # JPEG XL
+        ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.94", "JPIP Referenced"),
+    ],
+)
+def test_transfer_syntaxes_that_are_not_read_are_named(tmp_path: Path, written: str, syntax: str, said: str) -> None:
+    made = image(np.zeros((4, 6), np.uint8), US, "US")
+    made.PixelData = encapsulate([bytes(64)])
+    made["PixelData"].is_undefined_length = True
+    path = save(made, tmp_path / "x.dcm", written)
+    path.write_bytes(path.read_bytes().replace(written.encode(), syntax.encode()))
+    with pytest.raises(InputError, match=f"transfer syntax {said}.*, which is not read. Export it without compression"):
+        read_volume(path)
+
+
+def test_an_empty_transfer_syntax_is_the_one_that_the_file_was_read_by(tmp_path: Path) -> None:
+    path = save(image(np.full((4, 6), 7, np.uint8), US, "US"), tmp_path / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", bytes(20)))
+    assert read_volume(path).array.min() == 7

@@ -59,6 +59,13 @@ def test_palettes_of_big_endian_files_are_read_in_their_order(tmp_path: Path, bi
     assert np.array_equal(volume.array[0, ..., 0], pixels)
 
 
+def test_values_beyond_a_palette_of_8_bits_have_its_last_color(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint16).reshape(4, 6) * 20
+    made = palette(pixels, 8, np.arange(256, dtype="u1").tobytes())
+    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    assert np.array_equal(volume.array[0, ..., 2], np.minimum(pixels, 255))
+
+
 def test_a_loop_of_a_palette_takes_no_wide_copy_of_all_frames(tmp_path: Path) -> None:
     made = palette(np.zeros((64, 64, 64), np.uint8), 16, np.arange(256, dtype="<u2").tobytes())
     path = save(made, tmp_path / "x.dcm")

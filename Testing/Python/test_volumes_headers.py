@@ -61,11 +61,21 @@ def test_voxels_of_other_files_are_refused(tmp_path: Path, name: str, kind: str)
             read(path)
 
 
+@pytest.mark.parametrize("end", ["\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_a_line_ends_where_itk_ends_it(tmp_path: Path, end: str) -> None:
+    names = f"data file: ../x.raw\ncontent: a{end}data file: x.nhdr\n"
+    (tmp_path / "x.nhdr").write_bytes((NRRD.format("") + names).encode("latin-1"))
+    with pytest.raises(InputError, match="plain name"):
+        read_volume(tmp_path / "x.nhdr")
+
+
 @pytest.mark.parametrize("before", ["", "./"])
 def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
-    (tmp_path / "the voxels.raw").write_bytes(VOXELS.tobytes())
-    (tmp_path / "x.mhd").write_text(META.format("", f"{before}the voxels.raw"))
-    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}the voxels.raw"), tmp_path / "x.mhd"):
+    (tmp_path / "the voxels é.raw").write_bytes(VOXELS.tobytes())
+    (tmp_path / "é.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
+    (tmp_path / "x.mhd").write_text(META.format("", f"{before}the voxels é.raw"), encoding="utf-8")
+    (tmp_path / "z.mhd").write_text(META.format(PACKED, f"{before}é.zraw"), encoding="utf-8")
+    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}the voxels é.raw"), *tmp_path.glob("*.mhd")):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS)
     for k in range(4):
         (tmp_path / f"s{k:02d}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
@@ -80,13 +90,32 @@ def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS), path
 
 
-@pytest.mark.parametrize("pattern", ["s%d.raw 0 2 1", "s%d.raw 0 3 2", "s%d.raw 0 2"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["s%d.raw 0 2 1", "s%d.raw 0 3 2", "s%d.raw 0 2", "LIST 2\ns0.raw\ns1.raw\ns2.raw", "LIST\ns0.raw\ns1.raw"],
+)
 def test_fewer_files_than_slices_are_refused(tmp_path: Path, pattern: str) -> None:
     for k in range(4):
         (tmp_path / f"s{k}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
     (tmp_path / "x.mhd").write_text(META.format("", pattern))
     with pytest.raises(InputError, match="Expected 4 files of slices of '.*', got [23]"):
         read_volume(tmp_path / "x.mhd")
+
+
+@pytest.mark.parametrize("names", ["LIST 3\ns0.raw\ns1.raw\ns2.raw\ns3.raw", "s%d.raw 0 3", "s%d.raw 0 3 1 2"])
+def test_files_of_meta_image_that_itk_does_not_read_are_refused(tmp_path: Path, names: str) -> None:
+    for k in range(4):  # of each it returns memory, or it crashes
+        (tmp_path / f"s{k}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
+    (tmp_path / "x.mhd").write_text(META.format("", names))
+    with pytest.raises(InputError, match=f"names its files of voxels by '{names.splitlines()[0]}', which is not read"):
+        read_volume(tmp_path / "x.mhd")
+
+
+def test_a_missing_file_of_voxels_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.mhd").write_text(META.format("", "a b.raw"))
+    for path in (nrrd(tmp_path / "x.nhdr", "data file: a b.raw"), tmp_path / "x.mhd"):
+        with pytest.raises(InputError, match="in the file 'a b.raw' beside it, got none. Copy that file"):
+            read_volume(path)
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
@@ -237,7 +266,7 @@ def test_compressed_voxels_that_are_not_in_one_file_are_refused(tmp_path: Path, 
     path = tmp_path / "x.mhd"
     path.write_text(META.format(PACKED, place))
     (tmp_path / "s0.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
-    with pytest.raises(InputError, match="in one file beside it"):
+    with pytest.raises(InputError, match="beside it, got none" if place == "x.zraw" else "in one file beside it"):
         read_volume(path)
 
 
@@ -306,7 +335,7 @@ def test_units_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, fi
         read_volume(path)
 
 
-@pytest.mark.parametrize("unit, is_read", [("cm", False), ("um", False), ("mm", True), ("?", True)])
+@pytest.mark.parametrize("unit, is_read", [("cm", False), ("um", False), ("m", False), ("mm", True), ("?", True)])
 def test_units_of_meta_image_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, is_read: bool) -> None:
     path = tmp_path / "x.mha"
     path.write_bytes(

@@ -70,7 +70,7 @@ def test_a_file_of_no_known_kind_is_refused_whatever_its_name(tmp_path: Path) ->
             read_volume(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["x.mha", "x.mhd"])
+@pytest.mark.parametrize("name", ["x.mha", "x.mhd", "x.MHA"])
 def test_a_damaged_file_is_not_told_to_take_the_name_that_it_has(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("ObjectType = Image\n", encoding="utf-8")
     with pytest.raises(InputError) as refused:

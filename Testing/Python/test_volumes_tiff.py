@@ -38,10 +38,10 @@ def save(path: Path, pixels: Any, **options: Any) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("big", [False, True])
-def test_gray_of_every_kind_keeps_its_values(tmp_path: Path, kind: str, order: str, big: bool) -> None:
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"compression": "zlib"}, {"compression": "packbits"}])
+def test_gray_of_every_kind_keeps_its_values(tmp_path: Path, kind: str, order: str, options: dict) -> None:
     stored, values = KINDS[kind]
-    path = save(tmp_path / "x.tif", np.array([stored, stored[::-1]], kind), byteorder=order, bigtiff=big)
+    path = save(tmp_path / "x.tif", np.array([stored, stored[::-1]], kind), byteorder=order, **options)
     volume = read_volume(path)
     assert volume.array.tolist() == [[values, values[::-1]]]
     assert volume.natural and not volume.known_spacing and volume.notes == []

@@ -21,6 +21,9 @@ def test_grey_is_linear_between_low_and_high() -> None:
     assert gray.tolist() == [0, 0, 1, 128, 254, 255, 255]
     assert to_uint8(np.array([-160, 240]), -160, 240).tolist() == [0, 255]
     assert to_uint8(np.array([0, 65535], np.uint16), 0, 65535).tolist() == [0, 255]
+    for kind in (np.int32, np.uint32, np.int64, np.float64):  # of which 32 bits of floating point keep 1 value in 64
+        values = (1_000_000_000 + np.arange(256)).astype(kind)
+        assert to_uint8(values, float(values[0]), float(values[-1])).tolist() == list(range(256))
 
 
 def test_the_file_comes_before_the_modality_before_percentiles() -> None:

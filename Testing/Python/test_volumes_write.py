@@ -64,6 +64,14 @@ def test_label_maps_number_the_segments_in_order(tmp_path: Path, volume: Volume,
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".NII.GZ", ".NRRD", ".MHA", ".SEG.NRRD"])
+def test_endings_in_capitals_are_written_and_read(tmp_path: Path, volume: Volume, suffix: str) -> None:
+    mask = box(volume, (0, 2), (1, 4), (2, 5))
+    write_segmentation(tmp_path / f"out{suffix}", [Segment("a", mask)], volume)
+    (found,) = read_segmentation(tmp_path / f"out{suffix}", volume)
+    np.testing.assert_array_equal(found.mask, mask)
+
+
 def test_overlaps_need_seg_nrrd(tmp_path: Path, volume: Volume) -> None:
     a, b = box(volume, (0, 3), (0, 3), (0, 3)), box(volume, (2, 5), (2, 5), (2, 5))
     segments = [Segment("tumour", a, tags={"Prompt": "a: b"}), Segment("Ödem", b, (0.1, 0.2, 0.3)), Segment("", a & b)]
@@ -282,6 +290,20 @@ def test_damaged_fields_of_a_segment_are_a_message(tmp_path: Path, volume: Volum
     sitk.WriteImage(image, str(path))
     with pytest.raises(InputError, match="has damaged segments"):
         read_segmentation(path)
+
+
+@pytest.mark.parametrize("kind, said", [("", "segments without names"), ("Fractional labelmap", "holds fractions")])
+def test_voxels_that_are_of_no_segment_are_never_an_empty_mask(tmp_path: Path, kind: str, said: str) -> None:
+    image = sitk.GetImageFromArray(np.full((2, 3, 4), 50, np.uint8))
+    if kind:
+        image.SetMetaData("Segmentation_MasterRepresentation", kind)
+        image.SetMetaData("Segment0_ID", "Segment_1")
+    sitk.WriteImage(image, str(tmp_path / "x.seg.nrrd"))
+    with pytest.raises(InputError, match=said):
+        read_segmentation(tmp_path / "x.seg.nrrd")
+    sitk.WriteImage(sitk.GetImageFromArray(np.array([[[0, np.inf]]], np.float32)), str(tmp_path / "x.mha"))
+    with pytest.raises(InputError, match="Expected a mask in"):
+        read_segmentation(tmp_path / "x.mha")
 
 
 def test_structures_of_one_image_have_colors_that_can_be_told_apart():
