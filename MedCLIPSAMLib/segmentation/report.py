@@ -7,6 +7,7 @@ known, and the cues before or behind them say whether they are present: the near
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from ..errors import PromptError
@@ -14,7 +15,8 @@ from .languages import is_foreign
 from .report_cues import Cue, find_cues
 from .report_mentions import Mention, read_clause
 from .report_same import Described, describe, is_same
-from .report_sentences import LETTER, clean_text, read_sentences, split_clauses
+from .report_sentences import LETTER, read_sentences, split_clauses
+from .report_text import clean_text
 
 MAX_CHARACTERS = 20_000
 """Maximum length of a report: far more than a person writes, and read in a moment."""
@@ -89,6 +91,9 @@ class _Reader:
         known = read_clause(clause)
         if not known.mentions:
             self.left_out.append(LeftOut(clause, _why_nothing(clause)))
+            if self._last is not None and _denies_last(clause):
+                prompt = self.findings[self._last].prompt
+                self._note(self._last, f"'{prompt}' is looked for, but the report says also: '{clause}'.")
             return
         before, numbers = self._last, list[int | None]()
         for mention in known.mentions:
@@ -151,6 +156,7 @@ class _Reader:
             self.findings[number] = replace(finding, note=f"{finding.note} {note}".strip())
 
 
+_OF_LAST = re.compile(r"(?:it|this|these|they|which|that|is|are|was|were|has|have|no longer|not)\b", re.IGNORECASE)
 _WHY = {Cue.ABSENT: ABSENT, Cue.BEFORE: BEFORE, Cue.NORMAL: NORMAL}
 
 
@@ -181,6 +187,12 @@ def parse_report(text: str) -> Report:
         for clause in filter(LETTER.search, split_clauses(sentence.text)):
             reader.read(clause, sentence.concluding)
     return Report(tuple(reader.findings), tuple(dict.fromkeys(reader.left_out)))
+
+
+def _denies_last(clause: str) -> bool:
+    """Tell whether a clause without a finding denies the one before: "it is gone"."""
+    is_denial = lambda cue: (cue.kind, cue.side) == (Cue.ABSENT, "behind")
+    return bool(_OF_LAST.match(clause)) and any(map(is_denial, find_cues(clause)))
 
 
 def _why_nothing(clause: str) -> str:

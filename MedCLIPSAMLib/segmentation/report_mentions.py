@@ -175,7 +175,8 @@ def _heads(found: list[re.Match[str]], read: list[Word], taken: list[bool]) -> l
     """List the words that are findings: of "mass lesion" the last one, and no "mass" of a mass effect."""
     is_finding = lambda at: at < len(read) and read[at].word in FINDINGS and not taken[at]
     heads = [at for at in range(len(read)) if is_finding(at) and not (is_finding(at + 1) and _adjoin(found, at + 1))]
-    return [at for at in heads if at + 1 == len(read) or read[at + 1].word not in NOT_ITSELF]
+    is_other = lambda at: at < len(read) and read[at].word in NOT_ITSELF and _adjoin(found, at)
+    return [at for at in heads if not is_other(at + 1)]
 
 
 def _adjoin(found: list[re.Match[str]], at: int) -> bool:
