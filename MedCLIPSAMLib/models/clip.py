@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,6 @@ class ClipModel:
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
         self._tokenizer = load_tokenizer(folder)
-        self._unknown_words = lru_cache(1024)(partial(unknown_words, self._tokenizer))
 
     def checksum(self) -> str:
         """Compute a checksum of the files that the model is made of: configurations, vocabulary and weights."""
@@ -95,7 +93,7 @@ class ClipModel:
 
     def unknown_words(self, text: str) -> list[str]:
         """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
-        return list(self._unknown_words(text))
+        return unknown_words(self._tokenizer, text)
 
     def known_part(self, text: str) -> str:
         """Return a text without the words that the tokenizer does not know at all; as it is where it knows none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import socket
 
 import huggingface_hub
@@ -43,6 +45,13 @@ def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
     load_clip("biomedclip", models_dir=models_dir).encode_text(TEXTS)
     load_clip("demo").encode_text(TEXTS)
     assert not requested
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda clip: pickle.loads(pickle.dumps(clip))])
+def test_a_copy_or_a_pickled_model_reads_texts_alike(clip, copied):
+    again = copied(clip)
+    assert torch.equal(again.encode_text(TEXTS), clip.encode_text(TEXTS))
+    assert again.unknown_words("a qwxz! tumor") == ["qwxz!"]
 
 
 @pytest.mark.parametrize(
