@@ -167,8 +167,8 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.BEFORE,
         "before",
         r"(?:to )?(?:rule out|exclude)"
-        r"|(?:evaluat(?:e|ion)|assess|assessment|check|screen(?:ing)?|query|look(?:ing)?|search(?:ing)?|surveillance) for"
-        r"|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
+        r"|(?:evaluate|evaluation|assess|assessment|check|screen(?:ing)?|query|look(?:ing)?|search(?:ing)?"
+        r"|surveillance) for|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
         r"|(?<!as )if|whether|unless|in case of|should(?= (?:an?|the|any|this|these|symptoms)\b)"
         r"|(?:(?:family|past|prior|previous) )*history of|status post|previously(?! \d)|prior|previous|former"
         r"|(?:resection|removal|excision|lumpectomy|mastectomy|enucleation) of|(?:craniotomy|surgery|treated) for"
