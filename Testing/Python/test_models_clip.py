@@ -181,6 +181,8 @@ class RunsCode:
         (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
         (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
         (lambda path: torch.save([1, 2], path), "Expected a table of weights"),
+        (lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path), "Expected a table of weights"),
+        (lambda path: torch.save({"a": torch.empty(2, device="meta")}, path), "Expected a table of weights"),
     ],
 )
 def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(
