@@ -59,14 +59,14 @@ def propagate_masks(
         count: slices of the stack.
         image: slice number -> uint8 (H, W, 3).
         given: object -> slice number -> bool (H, W), not all of them empty; the given slices of an object are not
-            yielded for it.
+            yielded for it, and an empty one is an end of it.
         reach: how many slices to go beyond the outermost given ones of an object; None to the ends of the stack.
         limits: the lowest and the highest slice to go to; None to the ends of the stack.
         context: whose checkpoints hold each finished slice, for the same `given` and settings only.
 
     Yields:
         (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards.
-        Objects that are given on the same slices are propagated together, the others after one another.
+        Objects that are given, and empty, on the same slices are propagated together, the others after one another.
 
     Raises:
         InputError: nothing given, or masks of different shapes. Cancelled.
@@ -77,15 +77,16 @@ def propagate_masks(
     shapes = sorted({mask.shape for masks in objects.values() for mask in masks.values()})
     if len(shapes) > 1:
         raise InputError(f"Expected masks of one shape, got {shapes}.", "Give masks of the slices.")
-    by_slices: dict[tuple[int, ...], dict[str, Mapping[int, np.ndarray]]] = {}
+    by_slices: dict[tuple[tuple[int, bool], ...], dict[str, Mapping[int, np.ndarray]]] = {}
     for name, masks in objects.items():
-        by_slices.setdefault(tuple(sorted(masks)), {})[name] = masks
+        by_slices.setdefault(tuple((k, bool(masks[k].any())) for k in sorted(masks)), {})[name] = masks
     reach = count if reach is None else reach
     low, high = limits or (0, count - 1)
     for number, (places, together) in enumerate(by_slices.items()):
-        spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
-        spans += pairwise(places)
-        spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
+        (first, at_first), (last, at_last) = places[0], places[-1]
+        spans = [(first, max(low - 1, first - reach - 1))] if at_first and first >= low else []
+        spans += [(k, to) if at_k else (to, k) for (k, at_k), (to, at_to) in pairwise(places) if at_k or at_to]
+        spans += [(last, min(high + 1, last + reach + 1))] if at_last and last <= high else []
         part = context.checkpoint_part(f"{number}")
         yield from _propagate_together(segmenter, count, image, together, settings, spans, part)
 
@@ -99,7 +100,7 @@ def _propagate_together(
     spans: Sequence[tuple[int, int]],
     context: RunContext,
 ) -> Iterator[PropagatedMasks]:
-    """Propagate objects that are given on the same slices, over spans from one of these to before another."""
+    """Propagate objects that are given on the same slices, over spans from one that shows them to before another."""
     kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == PropagationMethod.MEMORY else _Boxes
     carrier = kind(segmenter, count, image, objects)
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}

@@ -89,13 +89,18 @@ def test_reach_and_given_slices_are_kept_to(segmenter, tumour):
     assert set(seen) <= {key - 2, key, key + 1, key + 3} and {key, key + 1} <= set(seen)
 
 
-def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour):
+@pytest.mark.parametrize("method", ["memory", "boxes"])
+def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour, method):
     """The user erased the mask on a slice: it is given as empty, and is nothing to start from alone."""
     truth, key = tumour.lesion_mask, widest(tumour)
-    nothing = np.zeros_like(truth[key])
-    assert list(
-        propagate_masks(segmenter, len(truth), images(tumour), {"t": {key: truth[key], key + 3: nothing}}, reach=1)
-    )
+    nothing, settings = np.zeros_like(truth[key]), MaskPropagationSettings(method)
+    given = {key - 2: nothing, key: truth[key], key + 2: nothing}
+    found = propagate_masks(segmenter, len(truth), images(tumour), {"t": given, "u": {key: truth[key]}}, settings)
+    reached = {"t": set(), "u": set()}
+    for k, masks in found:
+        for name in masks:
+            reached[name].add(k)
+    assert reached["t"] == {key - 1, key + 1} and reached["u"] >= {key - 3, key - 2, key - 1, key + 1, key + 2}
     with pytest.raises(InputError, match="empty"):
         list(propagate_masks(segmenter, len(truth), images(tumour), {"t": {key: nothing}}))
 
