@@ -90,6 +90,20 @@ def test_reach_and_given_slices_are_kept_to(segmenter, tumour):
 
 
 @pytest.mark.parametrize("method", ["memory", "boxes"])
+def test_between_two_masks_an_object_is_followed_from_both(segmenter, method):
+    """It is not seen on three slices in between, on which what came from below ends."""
+    phantom = make_volume("validation", 1, "MR", 1, count=40)
+    shown = np.flatnonzero(phantom.lesion_mask.any((1, 2)))
+    slices, (low, high) = phantom.slices.copy(), (shown[1], shown[-3])
+    slices[shown[3] : shown[3] + 3] = slices[shown[0] - 4]
+    image = lambda k: np.repeat(slices[k][..., None], 3, axis=2)
+    given = {k: phantom.lesion_mask[k] for k in (low, high)}
+    found = propagate_masks(segmenter, len(slices), image, {"t": given}, MaskPropagationSettings(method))
+    between = [k for k, _ in found if low < k < high]
+    assert between == [low + 1, high - 1, high - 2]
+
+
+@pytest.mark.parametrize("method", ["memory", "boxes"])
 def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour, method):
     """The user erased the mask on a slice: it is given as empty, and is nothing to start from alone."""
     truth, key = tumour.lesion_mask, widest(tumour)
