@@ -79,6 +79,14 @@ def test_a_negative_prompt_takes_its_region_out_of_the_saliency(segmenter, modal
         assert share(without) < 0.5 * share(plain)
 
 
+def test_a_result_keeps_no_map_but_its_own(segmenter):
+    """With a negative prompt a map has all pixels, and those of several steps were tried."""
+    steps = segmenter.with_settings(segmenter.settings.with_saliency(steps=4, earliest=2))
+    steps.set_image(to_rgb(TASKS["us_tumour"].phantom("validation", 0)))
+    values = steps.segment("breast tumor", "fat lobule").where.map.values
+    assert values.shape == (128, 128) and values.base is None
+
+
 def test_a_negative_prompt_takes_one_lung_of_two_out_of_a_ct(segmenter):
     """One phantom only: on most chest CTs the demo CLIP does not tell the sides apart."""
     phantom = make_phantom("validation", 0, "CT", 0)
