@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -221,22 +222,27 @@ def _weights_of(folder: Path) -> Path:
 
 
 def _check_fits(model: TextImageModel, folder: Path) -> None:
-    """Refuse a vocabulary or a context length that the text tower has no embeddings for.
+    """Refuse a vocabulary or a context length that the text tower has no embeddings for, or images of another size.
 
     Raises:
         ModelError: naming which.
     """
-    shape, words = model.text.config, load_tokenizer(folder).get_vocab_size()
-    length = read_preprocessing(folder).context_length
-    for what, value, limit in (
+    shape, words, preprocess = model.text.config, load_tokenizer(folder).get_vocab_size(), read_preprocessing(folder)
+    length, side = preprocess.context_length, preprocess.image_size
+    limits = (
         ("a vocabulary", words, shape.vocab_size),
         ("a context length", length, getattr(shape, "max_position_embeddings", length)),
-    ):
-        if value > limit:
-            raise ModelError(
-                f"'{folder}' does not fit together: expected {what} of {limit} at most, got {value}.",
-                "Get the weights, the configurations and the vocabulary from the same source.",
-            )
+    )
+    misfits = [(what, f"{limit} at most", value) for what, value, limit in limits if value > limit]
+    patches: Any = getattr(getattr(model.visual, "trunk", None), "patch_embed", None)
+    sides = getattr(patches, "img_size", None)  # timm's; our own towers are built for the size
+    if sides and set(sides) != {side}:
+        misfits.append(("an image size", f"{sides[0]}", side))
+    for what, expected, value in misfits:
+        raise ModelError(
+            f"'{folder}' does not fit together: expected {what} of {expected}, got {value}.",
+            "Get the weights, the configurations and the vocabulary from the same source.",
+        )
 
 
 def build_clip(folder: Path) -> TextImageModel:

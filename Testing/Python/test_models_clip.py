@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 import socket
 
 import huggingface_hub
@@ -213,4 +214,14 @@ def test_a_broken_configuration_is_refused(models_dir, tmp_path, name, content):
     )
     (tmp_path / "biomedclip" / name).write_text(content)
     with pytest.raises(ModelError, match="Get "):
+        load_clip("biomedclip", models_dir=tmp_path)
+
+
+def test_images_of_another_size_than_the_tower_takes_are_refused(models_dir, tmp_path):
+    folder = tmp_path / "biomedclip"
+    shutil.copytree(models_dir / "biomedclip", folder)
+    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["model_cfg"]["vision_cfg"]["image_size"] = 384
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match="expected an image size of 224, got 384"):
         load_clip("biomedclip", models_dir=tmp_path)
