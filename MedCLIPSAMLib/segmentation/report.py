@@ -23,7 +23,7 @@ MAX_CHARACTERS = 20_000
 
 ABSENT = "it says what is not there"
 NORMAL = "it says that what it names is normal"
-BEFORE = "it is about the past, or a question"
+BEFORE = "it is about the past, a question or a condition"
 UNKNOWN = "it names no finding that is known"
 UNCERTAIN = "the report is not certain of it"
 
@@ -84,6 +84,7 @@ class _Reader:
         self.findings: list[Finding] = []
         self.left_out: list[LeftOut] = []
         self._described: list[Described] = []
+        self._readings: list[tuple[int, Described]] = []  # what a finding may be, by its number
         self._last: int | None = None
 
     def read(self, clause: str, concluding: bool) -> None:
@@ -106,7 +107,7 @@ class _Reader:
                 self.left_out.append(LeftOut(said, ABSENT))
             elif of is not None and mention.cue == Cue.UNCERTAIN:
                 numbers.append(of)
-                self._add_reading(of, mention.phrase)
+                self._add_reading(of, mention.head, mention.phrase)
             else:
                 numbers.append(self._add(mention, clause, said, concluding))
         self._last = next((number for number in numbers if number is not None), self._last)
@@ -142,10 +143,12 @@ class _Reader:
         if mention.other:
             return None
         loose = concluding or mention.again
-        same = [n for n, one in enumerate(self._described) if is_same(one, described, loose, mention.again)]
-        return min(same, key=lambda n: self._described[n].head != described.head, default=None)
+        known = [*enumerate(self._described), *(self._readings if loose else ())]
+        same = [(n, one) for n, one in known if is_same(one, described, loose, mention.again)]
+        return min(same, key=lambda found: found[1].head != described.head, default=(None,))[0]
 
-    def _add_reading(self, number: int, reading: str) -> None:
+    def _add_reading(self, number: int, head: str, reading: str) -> None:
+        self._readings.append((number, describe(head, reading)))
         prompt = self.findings[number].prompt
         self._note(number, f"'{prompt}' is looked for, but the report is not certain what it is: '{reading}'.")
         self.left_out.append(LeftOut(reading, f"it says what '{prompt}' may be"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import filterfalse
 
 from .languages import FOREIGN_DENIAL
 from .report_past import LAST_TIME, PAST, PERHAPS_PAST, STUDY, WHEN_BEFORE, WHEN_PERHAPS
@@ -96,7 +97,8 @@ _CUES = (  # where several begin at one place, the first one counts
         "behind",
         rf"(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:is|are|has|have) )?(?:now|again) (?:{_SEE}|appeared)"
         r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)"
-        r"|(?<=\()(?:yes|present|positive)(?=\))|(?<=: )(?:yes|present|positive)\b",
+        r"|(?<=\()(?:yes|present|positive)(?=\))|(?<=: )(?:yes|present|positive)\b"
+        r"|(?<=, )(?:measures|measuring) (?:about |approximately )?\d",
     ),
     (
         Cue.PRESENT,
@@ -169,7 +171,8 @@ _CUES = (  # where several begin at one place, the first one counts
         r"(?:to )?(?:rule out|exclude)"
         r"|(?:evaluate|evaluation|assess|assessment|check|screen(?:ing)?|query|look(?:ing)?|search(?:ing)?"
         r"|surveillance) for|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
-        r"|(?<!as )if|whether|unless|in case of|should(?= (?:an?|the|any|this|these|symptoms)\b)"
+        r"|(?<!as )if|whether|unless|in case of|(?:may|might|could|can) (?:obscure|hide|mask)"
+        r"|should(?= (?:an?|the|any|this|these|symptoms)\b)"
         r"|(?:(?:family|past|prior|previous) )*history of|status post|previously(?! \d)|prior|previous|former"
         r"|(?:resection|removal|excision|lumpectomy|mastectomy|enucleation) of|(?:craniotomy|surgery|treated) for"
         rf"|{_RELATIVE}(?::| (?:(?:was|is|were) )?(?:had|has|with|died of|diagnosed with)\b)",
@@ -252,11 +255,15 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.
     """
     before = [cue for cue in cues if cue.end <= start and cue.side in ("before", "both")]
+    behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     if before and before[-1].kind == Cue.BEFORE and _is_beside(before[-1], start, clause):
         before = []
+    if any(cue.kind == Cue.READING for cue in before):  # "suspicious for a cyst versus a mass": both are readings
+        before, behind = (list(filterfalse(_is_versus, some)) for some in (before, behind))
+    elif behind and _is_versus(behind[0]) and _is_apart(end, behind[0].start, cues, clause):
+        behind = behind[1:]
     adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
     close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
-    behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
         is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
         behind = behind[1:] if is_elsewhere else behind
@@ -271,6 +278,16 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     if again and behind[0].kind == Cue.ABSENT:
         return again
     return behind[0] if behind else None
+
+
+def _is_versus(cue: FoundCue) -> bool:
+    """Tell whether a cue stands between two alternatives."""
+    return (cue.kind, cue.side) == (Cue.UNCERTAIN, "both")
+
+
+def _is_apart(start: int, end: int, cues: list[FoundCue], clause: str) -> bool:
+    """Tell whether more than a place is between two places of a clause."""
+    return bool(_APART.search(clause, start, end)) or any(start <= cue.start < end for cue in cues)
 
 
 def _is_beside(past: FoundCue, start: int, clause: str) -> bool:

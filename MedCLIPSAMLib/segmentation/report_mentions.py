@@ -186,7 +186,7 @@ def _adjoin(found: list[re.Match[str]], at: int) -> bool:
 def _place_behind(
     clause: str, found: list[re.Match[str]], read: list[Word], at: int, taken: list[bool]
 ) -> tuple[list[str], int]:
-    """Read the words of a place behind a finding, "in the left breast" or ", left breast", and where they end."""
+    """Read a place behind a finding, "in the left breast", ", left breast" or "left breast", and where it ends."""
     ends = lambda n: n >= len(read) or taken[n] or read[n].word in FINDINGS
     for start in range(at + 1, min(at + 8, len(read))):
         if ends(start):
@@ -196,7 +196,8 @@ def _place_behind(
                 end = more
             return [word.word for word in read[start:end]], end
     start = at + 1
-    if ends(start) or not _APART.fullmatch(clause, found[at].end(), found[start].start()):
+    is_behind = lambda: _APART.fullmatch(clause, found[at].end(), found[start].start())
+    if ends(start) or not (read[start].word in SIDES | POSITIONS or is_behind()):
         return [], at + 1
     end = start
     while end < len(read) and read[end].word in SIDES | POSITIONS:

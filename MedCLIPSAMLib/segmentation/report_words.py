@@ -39,7 +39,7 @@ PLACES = frozenset(
 """Organs that can be segmented as such."""
 _PLACES = PLACES | _listed(
     "breast lobe hemisphere cerebellum chest abdomen pelvis neck head axilla hilum apex base "
-    "pleura pleural midline cortex quadrant"
+    "pleura pleural midline cortex quadrant lingula lingular"
 )
 _NO_MODIFIERS = _listed(
     "a an the this that these those same there is are was were be been has have and or nor with in within of at on "

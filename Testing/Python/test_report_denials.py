@@ -47,6 +47,7 @@ from MedCLIPSAMLib.segmentation.report import ABSENT, BEFORE, parse_report
         ("Nodule which was not seen in 2018 or 2019.", "nodule"),
         ("The lung nodule is new since 2019 when it was not visible.", "lung nodule"),
         ("In comparison with the prior CT, there is a nodule.", "nodule"),
+        ("A mass, not seen on the 7/2025 study, measures 5 mm.", "mass"),
         ("Previously normal right lung now shows a nodule.", "nodule in the right lung"),
     ],
 )
@@ -263,6 +264,7 @@ def test_what_is_said_of_a_finding_is_no_denial_of_it():
         "Sister: brain tumor.",
         "Breast cancer in her mother.",
         "Chief complaint: mass.",
+        "Dense breasts, which may obscure small masses.",
         "Previous CT showed a mass.",
     ],
 )

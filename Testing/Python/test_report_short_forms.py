@@ -38,6 +38,7 @@ def test_a_denial_in_short_denies(text):
         ("L breast mass. R breast: no mass.", ["left breast mass"]),
         ("Nodule in the RUL, 8 mm.", ["nodule in the right upper lobe"]),
         ("No effusion\nRUL nodule", ["right upper lobe nodule"]),
+        ("Opacity RLL, no PTX.", ["opacity in the right lower lobe"]),
         ("Lt. breast mass. Rt. breast neg.", ["left breast mass"]),
         ("L spine: mass.", ["mass"]),
         ("Nodule w/calcification.", ["nodule", "calcification"]),
