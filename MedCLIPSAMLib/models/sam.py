@@ -158,7 +158,7 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     """
     entry = find(name, "sam", models_dir)
     folder = find_model_folder(entry, models_dir)
-    known = [path for file in entry.files if (path := folder / file.name).is_file()]
+    known = [folder / file.name for file in entry.files if (folder / file.name).is_file()]
     config = _find_one(folder, (".yaml",), known)
     if not config and not entry.config:
         raise ModelError(f"'{folder}' holds no configuration (.yaml).", "Put it beside the weights.")
@@ -172,9 +172,9 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
 
 def _find_one(folder: Path, suffixes: Sequence[str], known: Sequence[Path]) -> Path | None:
     """Find the file with one of some suffixes in a model's folder: the catalogue's, else the only one of its suffix."""
-    files = [[path for path in known if path.name.endswith(tuple(suffixes))]]
-    files += [sorted(folder.glob(f"*{suffix}")) for suffix in suffixes]
-    found = next(filter(None, files), [])
+    groups = [[path for path in known if path.name.endswith(tuple(suffixes))]]
+    groups += [sorted(folder.glob(f"*{suffix}")) for suffix in suffixes]
+    found = next(filter(None, groups), [])
     if len(found) > 1:
         raise ModelError(
             f"Expected one {found[0].suffix} file in '{folder}', got {some(path.name for path in found)}.",
