@@ -11,7 +11,9 @@ from ..segmentation.presence import presence
 from ..segmentation.segmenter import TextSegmenter
 
 FIRST_LOOK = 32
-"""Number of slices encoded first, evenly over the stack."""
+"""Number of slices encoded first, evenly over the stack; more where they would lie too far apart."""
+MAX_STEP = 3
+"""Maximum distance of slices encoded first: an object that is on as many slices is on one of these."""
 FEW = 10
 BATCH = 8
 """Slices encoded together."""
@@ -27,8 +29,8 @@ def presence_profile(
 ) -> np.ndarray:
     """Compute the presence of each prompt on each slice, (P, K) float32, 0 to 1.
 
-    About `FIRST_LOOK` slices are encoded first, then the neighbors of those where any prompt reaches the
-    threshold, at half the distance, until there is nothing between them; the rest is interpolated.
+    About `FIRST_LOOK` slices are encoded first, every `MAX_STEP`th at least, then the neighbors of those where any
+    prompt reaches the threshold, at half the distance, until there is nothing between them; the rest is interpolated.
 
     Args:
         image: slice number -> uint8 (H, W, 3).
@@ -55,7 +57,7 @@ def presence_profile(
             )
             context.report(len(known) / count, stage="presence")
 
-    step = max(1, count // FIRST_LOOK)
+    step = min(max(1, count // FIRST_LOOK), MAX_STEP)
     look(sorted({*range(0, count, step), count - 1}))
     while step > 1:
         step = max(1, step // 2)

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
+from MedCLIPSAMLib.propagation.key_slices import candidates, presence_profile, smooth
 from MedCLIPSAMLib.propagation.propagate import PropagateSettings, _limits, _parts, propagate
 from MedCLIPSAMLib.propagation.propagate_masks import MaskPropagationSettings, propagate_masks
 from MedCLIPSAMLib.run_context import RunContext
@@ -175,8 +175,18 @@ def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
     assert profile.shape == (24,) and smooth(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
     read = []
     long = lambda k: read.append(k) or images(tumour)(0)
-    presence_profile(segmenter, long, 400, ["brain tumor"])
-    assert len(read) <= FIRST_LOOK + 4
+    presence_profile(segmenter, long, 70, ["brain tumor"])
+    assert len(read) == 36  # every second, and the last one
+
+
+def test_a_small_object_in_a_long_stack_is_not_passed_over(segmenter, tumour):
+    """Seven slices of 320: a nodule of 7 mm in a CT of thin slices."""
+    truth = tumour.lesion_mask
+    shown, empty = np.flatnonzero(truth.any((1, 2))), np.flatnonzero(~truth.any((1, 2)))
+    order = np.resize(empty, 320)
+    order[102 : 102 + len(shown)] = shown
+    profile = presence_profile(segmenter, lambda k: images(tumour)(order[k]), 320, ["brain tumor"])[0]
+    assert 102 <= profile.argmax() < 102 + len(shown) and profile.max() > 0.5
 
 
 def test_masks_are_not_propagated_past_where_the_prompt_is_present(segmenter, tumour):
