@@ -212,7 +212,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|typical (?:of|for)|characteristic of)"
         rf"|(?:{_BE} )?favou?r(?:s|ed|ing)?(?: to (?:be|represent|reflect))?"
         rf"|(?:{_BE} )?(?:(?:less|more|most|very) )?likely(?: to (?:be|represent|reflect))?"
-        r"|probably|presumably|possibly|perhaps|presumed|represent(?:s|ing)?|reflect(?:s|ing)?"
+        r"|probably|presumably|possibly|perhaps|presumed|represent(?:s|ing)?|correspond(?:s|ing)? to|reflect(?:s|ing)?"
         rf"|(?:{_BE} )?(?:thought|felt|believed|presumed|considered) to (?:be|represent|reflect)"
         r"|(?:may|might|could|would) (?:well )?(?:be|represent|reflect|indicate|correspond to)"
         r"|differential(?: diagnosis)?(?: includes?)?",
@@ -220,7 +220,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.UNCERTAIN,
         "before",
-        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|equivocal|query"
+        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|equivocal|query|consider"
+        r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)"
         r"|(?:uncertain|unclear|questionable|not (?:certain|clear|sure)) (?:if|whether)",
     ),
     (Cue.NORMAL, "none", r"normal|clear|unremarkable|intact|healthy|within normal limits|negative"),

@@ -165,6 +165,7 @@ def test_a_denial_behind_a_finding_denies_it(text):
         ("No more than a small effusion.", ["small effusion"]),
         ("Mass in the left breast, none in the right.", ["mass in the left breast"]),
         ("Nodule, screening in one year.", ["nodule"]),
+        ("Tumor board: cyst in the liver.", ["cyst in the liver"]),
     ],
 )
 def test_what_else_is_denied_leaves_the_finding(text, prompts):
@@ -226,6 +227,8 @@ def test_findings_that_one_denial_is_of_are_denied_together(text):
         "A mass is not entirely excluded.",
         "The mass crosses none of the ribs.",
         "Suspect mass.",
+        "Consider mass.",
+        "Cannot distinguish a mass from artifact.",
         "Unclear whether there is a mass.",
     ],
 )

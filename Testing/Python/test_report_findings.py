@@ -64,6 +64,7 @@ def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
         ("2 cm spiculated mass at 3 o'clock, suspicious for malignancy.", "spiculated mass", "malignancy"),
         ("Extra-axial mass compatible with meningioma.", "extra-axial mass", "meningioma"),
         ("The mass is favored to represent a meningioma.", "mass", "meningioma"),
+        ("A mass corresponds to a cyst on ultrasound.", "mass", "cyst"),
         ("Lung opacity. This likely represents pneumonia.", "lung opacity", "pneumonia"),
     ],
 )
