@@ -178,6 +178,7 @@ def _require_text(text: str) -> None:
         raise PromptError(f"Expected a prompt of valid text, got {text[:40]!r}.", "Write it in UTF-8.") from error
 
 
+@torch.inference_mode(False)  # no gradient flows through weights that are made in it, as M2IB needs
 def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> ClipModel:
     """Load a text-image model of the catalogue, in float32, from open_clip's layout or the Hugging Face one, offline.
 

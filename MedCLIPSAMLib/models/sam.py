@@ -146,6 +146,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration again.") from error
 
 
+@torch.inference_mode(False)  # weights that are made in it have no version, by which what is kept of them is known
 def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> Sam2:
     """Load a SAM 2 of the catalogue, in evaluation mode, frozen, with its name in the catalogue as attribute `name`.
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
@@ -63,6 +64,20 @@ def test_the_same_request_gives_the_same_result(segmenter):
     segmenter.set_image(to_rgb(make_phantom("validation", 2, "US", 1)))
     first, second = segmenter.segment("breast tumor"), segmenter.segment("breast tumor")
     assert np.array_equal(first.mask, second.mask) and np.array_equal(first.where.saliency, second.where.saliency)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_program_that_takes_no_gradients_gets_the_same_result(segmenter, mode):
+    image = to_rgb(make_phantom("validation", 2, "US", 1))
+    segmenter.set_image(image)
+    expected = segmenter.segment("breast tumor")
+    with mode():
+        other = load_segmenter("demo", "demo", segmenter.clip.device)
+        other.set_image(image)
+        found = other.segment("breast tumor")
+    assert np.array_equal(found.mask, expected.mask) and found.score == expected.score
+    segmenter.set_image(image)
+    assert np.array_equal(segmenter.segment("breast tumor").mask, expected.mask)
 
 
 @pytest.mark.parametrize(
