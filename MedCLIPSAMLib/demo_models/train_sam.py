@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from ..finetune.optimizer import cosine_schedule
-from ..models.sam import Sam2, build_sam, decode, embed
+from ..models.sam import MEAN, STD, Sam2, build_sam, decode, embed
 from ..models.weights import write_weights
 from ..phantoms.dataset import make_many
 from ..phantoms.phantom import SIZE, Phantom
@@ -190,8 +190,7 @@ class _Lesson:
     def __init__(self, sam, phantoms, clips: Clips, settings: SamTraining, rng, generator) -> None:
         self.sam, self.phantoms, self.settings = sam, phantoms, settings
         self.rng, self.generator, self._clips = rng, generator, clips
-        self._mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-        self._deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+        self._mean, self._std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
 
     def image_loss(self, step: int) -> torch.Tensor:
         """Compute the loss of several prompts an image, and sometimes of a correction click."""
@@ -224,7 +223,7 @@ class _Lesson:
     def _augment(self, gray: np.ndarray) -> torch.Tensor:
         images = augment(torch.from_numpy(gray), self.generator)
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
-        return (images - self._mean) / self._deviation
+        return (images - self._mean) / self._std
 
 
 def _correction_loss(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +57,6 @@ class ClipModel:
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
         self._tokenizer = load_tokenizer(folder)
-        self._unknown_words = lru_cache(1024)(partial(unknown_words, self._tokenizer))
 
     def checksum(self) -> str:
         """Compute a checksum of the files that the model is made of: configurations, vocabulary and weights."""
@@ -95,7 +94,7 @@ class ClipModel:
 
     def unknown_words(self, text: str) -> list[str]:
         """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
-        return list(self._unknown_words(text))
+        return unknown_words(self._tokenizer, text)
 
     def known_part(self, text: str) -> str:
         """Return a text without the words that the tokenizer does not know at all; as it is where it knows none."""
@@ -179,6 +178,7 @@ def _require_text(text: str) -> None:
         raise PromptError(f"Expected a prompt of valid text, got {text[:40]!r}.", "Write it in UTF-8.") from error
 
 
+@torch.inference_mode(False)  # no gradient flows through weights that are made in it, as M2IB needs
 def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> ClipModel:
     """Load a text-image model of the catalogue, in float32, from open_clip's layout or the Hugging Face one, offline.
 
@@ -223,22 +223,27 @@ def _weights_of(folder: Path) -> Path:
 
 
 def _check_fits(model: TextImageModel, folder: Path) -> None:
-    """Refuse a vocabulary or a context length that the text tower has no embeddings for.
+    """Refuse a vocabulary or a context length that the text tower has no embeddings for, or images of another size.
 
     Raises:
         ModelError: naming which.
     """
-    shape, words = model.text.config, load_tokenizer(folder).get_vocab_size()
-    length = read_preprocessing(folder).context_length
-    for what, value, limit in (
+    shape, words, preprocess = model.text.config, load_tokenizer(folder).get_vocab_size(), read_preprocessing(folder)
+    length, side = preprocess.context_length, preprocess.image_size
+    limits = (
         ("a vocabulary", words, shape.vocab_size),
         ("a context length", length, getattr(shape, "max_position_embeddings", length)),
-    ):
-        if value > limit:
-            raise ModelError(
-                f"'{folder}' does not fit together: expected {what} of {limit} at most, got {value}.",
-                "Get the weights, the configurations and the vocabulary from the same source.",
-            )
+    )
+    misfits = [(what, f"{limit} at most", value) for what, value, limit in limits if value > limit]
+    patches: Any = getattr(getattr(model.visual, "trunk", None), "patch_embed", None)
+    sides = getattr(patches, "img_size", None)  # timm's; our own towers are built for the size
+    if sides and set(sides) != {side}:
+        misfits.append(("an image size", f"{sides[0]}", side))
+    for what, expected, value in misfits:
+        raise ModelError(
+            f"'{folder}' does not fit together: expected {what} of {expected}, got {value}.",
+            "Get the weights, the configurations and the vocabulary from the same source.",
+        )
 
 
 def build_clip(folder: Path) -> TextImageModel:

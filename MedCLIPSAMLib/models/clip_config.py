@@ -79,10 +79,10 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     try:
         model, preprocess = config["model_cfg"], config.get("preprocess_cfg") or {}
         found = Preprocessing(
-            _read_integer("image_size", model["vision_cfg"]["image_size"]),
-            _read_integer("context_length", model["text_cfg"].get("context_length", 77)),
-            _channels("mean", preprocess.get("mean") or OPENAI_MEAN),
-            _channels("std", preprocess.get("std") or OPENAI_STD),
+            read_integer("image_size", model["vision_cfg"]["image_size"]),
+            read_integer("context_length", model["text_cfg"].get("context_length", 77)),
+            read_channels("mean", preprocess.get("mean") or OPENAI_MEAN),
+            read_channels("std", preprocess.get("std") or OPENAI_STD),
             tokenizer.get("do_lower_case", True) is not False,
         )
         if min(found.std) <= 0:
@@ -112,13 +112,15 @@ def check_vocabulary(path: Path) -> None:
         raise ModelError(f"The vocabulary '{path}' cannot be used: {error}.", "Get the file again.") from error
 
 
-def _read_integer(name: str, value: Any) -> int:
+def read_integer(name: str, value: Any) -> int:
+    """Return a size of a configuration; ValueError where it is no integer from 1 to 4096."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 4096:
         raise ValueError(f"{name} is {str(value)[:50]}")
     return value
 
 
-def _channels(name: str, values: Any) -> tuple[float, float, float]:
+def read_channels(name: str, values: Any) -> tuple[float, float, float]:
+    """Return a value for each of three channels; ValueError where they are no three finite numbers."""
     numbers = tuple(float(value) for value in values)
     if len(numbers) != 3 or not all(math.isfinite(number) for number in numbers):
         raise ValueError(f"{name} is {str(values)[:50]}")

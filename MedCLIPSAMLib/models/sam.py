@@ -24,6 +24,7 @@ from .acceleration.captures import Captures
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .device import OnCpu, scale, to_device
+from .layouts import some
 from .sam_config import read_sam_config
 from .sam_parts import Hiera, MemoryAttention, PositionEmbeddingSine, use_own
 from .store import WEIGHT_SUFFIXES, find, find_model_folder
@@ -145,6 +146,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration again.") from error
 
 
+@torch.inference_mode(False)  # weights that are made in it have no version, by which what is kept of them is known
 def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> Sam2:
     """Load a SAM 2 of the catalogue, in evaluation mode, frozen, with its name in the catalogue as attribute `name`.
 
@@ -152,18 +154,34 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
         models_dir: a folder of models that is looked into first.
 
     Raises:
-        ModelError: unknown, absent, damaged, or weights that do not fit the configuration; the message names a few.
+        ModelError: unknown, absent, damaged, several files of weights or configurations of which none is the
+            catalogue's, or weights that do not fit the configuration; the message names a few.
     """
     entry = find(name, "sam", models_dir)
     folder = find_model_folder(entry, models_dir)
-    own = sorted(folder.glob("*.yaml"))
-    if not own and not entry.config:
+    known = [folder / file.name for file in entry.files if (folder / file.name).is_file()]
+    config = _find_one(folder, (".yaml",), known)
+    if not config and not entry.config:
         raise ModelError(f"'{folder}' holds no configuration (.yaml).", "Put it beside the weights.")
-    sam = build_sam(own[0] if own else Path(str(files("sam2").joinpath(entry.config))), entry.options)
-    path = next(path for suffix in WEIGHT_SUFFIXES for path in sorted(folder.glob(f"*{suffix}")))
+    path = _find_one(folder, WEIGHT_SUFFIXES, known)
+    assert path  # which `find_model_folder` has seen
+    sam = build_sam(config or Path(str(files("sam2").joinpath(entry.config))), entry.options)
     load_strictly(sam, read_weights(path), path)
     sam.name = name
     return with_fast_linear(sam).to(device).requires_grad_(False)
+
+
+def _find_one(folder: Path, suffixes: Sequence[str], known: Sequence[Path]) -> Path | None:
+    """Find the file with one of some suffixes in a model's folder: the catalogue's, else the only one of its suffix."""
+    groups = [[path for path in known if path.name.endswith(tuple(suffixes))]]
+    groups += [sorted(folder.glob(f"*{suffix}")) for suffix in suffixes]
+    found = next(filter(None, groups), [])
+    if len(found) > 1:
+        raise ModelError(
+            f"Expected one {found[0].suffix} file in '{folder}', got {some(path.name for path in found)}.",
+            "Keep the one to use there; parts of one model must be joined.",
+        )
+    return found[0] if found else None
 
 
 def decode(

@@ -69,8 +69,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     for entry in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(entry), dict):
             state = state[entry]
-    is_table = isinstance(state, dict) and bool(state)
-    if not is_table or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
+    is_dense = lambda tensor: tensor.layout == torch.strided and tensor.device.type == "cpu"
+    is_plain = lambda name, value: isinstance(name, str) and isinstance(value, torch.Tensor) and is_dense(value)
+    if not isinstance(state, dict) or not state or not all(is_plain(*item) for item in state.items()):
         raise ModelError(f"Expected a table of weights in '{path}'.", "Get the file again from its source.")
     if all(name.startswith(DISTRIBUTED) for name in state):
         state = {name.removeprefix(DISTRIBUTED): tensor for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""Find the slices of a stack on which to segment a prompt, by its presence on all of them, coarse to fine."""
+"""Find the slices of a stack on which to segment a prompt, by its presence on all of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..run_context import RunContext
 from ..segmentation.presence import presence
 from ..segmentation.segmenter import TextSegmenter
 
-FIRST_LOOK = 32
-"""Number of slices encoded first, evenly over the stack."""
+LONG = 64
+"""Slices of a stack of which every second is encoded first: no object on two slices lies between these."""
 FEW = 10
 BATCH = 8
 """Slices encoded together."""
@@ -27,8 +27,8 @@ def presence_profile(
 ) -> np.ndarray:
     """Compute the presence of each prompt on each slice, (P, K) float32, 0 to 1.
 
-    About `FIRST_LOOK` slices are encoded first, then the neighbors of those where any prompt reaches the
-    threshold, at half the distance, until there is nothing between them; the rest is interpolated.
+    All slices are encoded; of a stack of at least `LONG` slices every second one, and the neighbors of those where any
+    prompt reaches the threshold. The rest is interpolated.
 
     Args:
         image: slice number -> uint8 (H, W, 3).
@@ -55,13 +55,9 @@ def presence_profile(
             )
             context.report(len(known) / count, stage="presence")
 
-    step = max(1, count // FIRST_LOOK)
-    look(sorted({*range(0, count, step), count - 1}))
-    while step > 1:
-        step = max(1, step // 2)
-        seen = [k for k, values in known.items() if values.max() >= segmenter.settings.presence_threshold]
-        around = {near for k in seen for near in (k - step, k + step) if 0 <= near < count}
-        look(sorted(around - known.keys()))
+    look(sorted({*range(0, count, 1 if count < LONG else 2), count - 1}))
+    seen = [k for k, values in known.items() if values.max() >= segmenter.settings.presence_threshold]
+    look(sorted({near for k in seen for near in (k - 1, k + 1) if 0 <= near < count} - known.keys()))
     numbers = sorted(known)
     values = np.stack([known[k] for k in numbers])
     return np.stack([np.interp(np.arange(count), numbers, column) for column in values.T]).astype(np.float32)

@@ -1,6 +1,6 @@
 """One prompt, a whole stack: the slices that show it best are segmented, and their masks propagated to the others.
 
-1. Presence of the prompt on all slices, coarse to fine (`key_slices`): cheap, the text-image model only.
+1. Presence of the prompt on all slices (`key_slices`): cheap, the text-image model only.
 2. The full pipeline on the best few; the key slice is the one among them with the highest score times contrast.
 3. Each part of its mask is a separate object, propagated both ways until it ends (`propagate_masks`), or the prompt is
    no longer present: past an object's end SAM 2 goes on to its neighbor, which the text-image model knows better.

@@ -5,7 +5,7 @@ Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so larg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -59,14 +59,15 @@ def propagate_masks(
         count: slices of the stack.
         image: slice number -> uint8 (H, W, 3).
         given: object -> slice number -> bool (H, W), not all of them empty; the given slices of an object are not
-            yielded for it.
+            yielded for it, and an empty one is an end of it.
         reach: how many slices to go beyond the outermost given ones of an object; None to the ends of the stack.
         limits: the lowest and the highest slice to go to; None to the ends of the stack.
         context: whose checkpoints hold each finished slice, for the same `given` and settings only.
 
     Yields:
-        (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards.
-        Objects that are given on the same slices are propagated together, the others after one another.
+        (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards, and
+        back from a given slice before which an object ended.
+        Objects that are given, and empty, on the same slices are propagated together, the others after one another.
 
     Raises:
         InputError: nothing given, or masks of different shapes. Cancelled.
@@ -77,15 +78,17 @@ def propagate_masks(
     shapes = sorted({mask.shape for masks in objects.values() for mask in masks.values()})
     if len(shapes) > 1:
         raise InputError(f"Expected masks of one shape, got {shapes}.", "Give masks of the slices.")
-    by_slices: dict[tuple[int, ...], dict[str, Mapping[int, np.ndarray]]] = {}
+    by_slices: dict[tuple[tuple[int, bool], ...], dict[str, Mapping[int, np.ndarray]]] = {}
     for name, masks in objects.items():
-        by_slices.setdefault(tuple(sorted(masks)), {})[name] = masks
+        by_slices.setdefault(tuple((k, bool(masks[k].any())) for k in sorted(masks)), {})[name] = masks
     reach = count if reach is None else reach
     low, high = limits or (0, count - 1)
     for number, (places, together) in enumerate(by_slices.items()):
-        spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
-        spans += pairwise(places)
-        spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
+        (first, at_first), (last, at_last) = places[0], places[-1]
+        spans = [(first, max(low - 1, first - reach - 1), False)] if at_first and first >= low else []
+        for (k, at_k), (to, at_to) in pairwise(places):
+            spans += [(k, to, at_to)] if at_k else [(to, k, False)] if at_to else []
+        spans += [(last, min(high + 1, last + reach + 1), False)] if at_last and last <= high else []
         part = context.checkpoint_part(f"{number}")
         yield from _propagate_together(segmenter, count, image, together, settings, spans, part)
 
@@ -96,31 +99,47 @@ def _propagate_together(
     image: SliceImage,
     objects: Objects,
     settings: MaskPropagationSettings,
-    spans: Sequence[tuple[int, int]],
+    spans: Sequence[tuple[int, int, bool]],
     context: RunContext,
 ) -> Iterator[PropagatedMasks]:
-    """Propagate objects that are given on the same slices, over spans from one of these to before another."""
+    """Propagate objects that are given on the same slices, over spans from one that shows them to before another.
+
+    Args:
+        spans: where each begins, the slice after its end, and whether that one shows the objects too: from there those
+            are followed back that ended on the way.
+    """
     kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == PropagationMethod.MEMORY else _Boxes
     carrier = kind(segmenter, count, image, objects)
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
-    for start, beyond in spans:
-        unseen = dict.fromkeys(objects, 0)
-        part = context.checkpoint_part(f"{start}-{'down' if beyond < start else 'up'}")
-        for k, masks in carrier.follow(start, beyond, part):
+
+    def follow(start: int, beyond: Mapping[str, int]) -> Generator[PropagatedMasks, None, dict[str, int]]:
+        """Follow each object to before a slice, and return those that ended earlier, and where they were seen last."""
+        unseen, ended, left = dict.fromkeys(beyond, 0), dict[str, int](), list(beyond)
+        furthest = max(beyond.values(), key=lambda k: abs(k - start))
+        step = 1 if furthest > start else -1
+        part = context.checkpoint_part(f"{start}-{'up' if step > 0 else 'down'}")
+        for k, masks in carrier.follow(start, furthest, part):
             context.raise_if_cancelled()
             seen: dict[str, np.ndarray] = {}
-            for name, mask in masks.items():
-                if unseen[name] >= settings.patience:
-                    continue
-                mask = tidy(mask, segmenter.settings.min_part)
+            for name in left:
+                mask = tidy(masks[name], segmenter.settings.min_part)
                 if mask.any() and mask.sum() <= settings.growth * largest[name]:
                     seen[name], unseen[name] = mask, 0
                 else:
                     unseen[name] += 1
+                if unseen[name] >= settings.patience:
+                    ended[name] = k - step * settings.patience
             if seen:
                 yield k, seen
-            if min(unseen.values()) >= settings.patience:
+            left = [name for name in left if name not in ended and k + step != beyond[name]]
+            if not left:
                 break
+        return ended
+
+    for start, beyond, both in spans:
+        ended = yield from follow(start, dict.fromkeys(objects, beyond))
+        if both and ended:
+            yield from follow(beyond, ended)
 
 
 def _slices_between(start: int, beyond: int) -> range:

@@ -68,8 +68,8 @@ def locate(
             )
             for at, image_presence in enumerate(present):
                 steps = maps[at, column].numpy()
-                where[at][prompt] = [
-                    Localization(SaliencyMap(values, shape), image_presence, ood_score[at]) for values in steps
+                where[at][prompt] = [  # copies, so that a result does not keep the maps of all steps and prompts
+                    Localization(SaliencyMap(values.copy(), shape), image_presence, ood_score[at]) for values in steps
                 ]
     return where
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import ModelError
-from ..models.clip_config import refuse_code
+from ..models.clip_config import read_channels, read_config, read_integer, refuse_code
 from ..models.layouts import some
 from ..models.store import find, find_model_folder
 from .vision_tower import VisionTower
@@ -64,7 +64,7 @@ class CosineMap:
 class ClipSeg:
     """CLIPSeg (Lueddecke and Ecker, CVPR 2022) as transformers has it, from the folder `clipseg` in the model's folder.
 
-    Its files are config.json, model.safetensors, preprocessor_config.json and the tokenizer's; nothing is
+    Its files are config.json, model.safetensors, preprocessor_config.json (if any) and the tokenizer's; nothing is
     downloaded and no code of the folder is run.
 
     Raises:
@@ -81,6 +81,7 @@ class ClipSeg:
             if lacking := [names for names in FILES if not any((own / name).is_file() for name in names)]:
                 raise ValueError(f"it lacks {', '.join(' or '.join(names) for names in lacking)}")
             refuse_code(own / "config.json")
+            self._side, mean, std = _read_preprocessing(own / "preprocessor_config.json")
             if (own / ADAPTER).exists():
                 raise ValueError(f"{ADAPTER} would take weights from another place")
             self._model, loading = CLIPSegForImageSegmentation.from_pretrained(
@@ -93,25 +94,38 @@ class ClipSeg:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise ModelError(f"No CLIPSeg can be loaded from '{own}': {reason}.", "Put its files there.") from error
         self._device = clip.device
+        self._mean, self._std = (torch.tensor(values, device=clip.device).view(3, 1, 1) for values in (mean, std))
         self._model = self._model.to(self._device).eval().requires_grad_(False)
 
     @torch.no_grad()
     def maps(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         """See `Locator.maps`."""
-        side = self._model.config.vision_config.image_size
         pixels = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float() / 255
-        pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        mean, spread = (torch.tensor(values, device=self._device).view(3, 1, 1) for values in IMAGENET)
+        pixels = F.interpolate(pixels, (self._side, self._side), mode="bilinear", antialias=True, align_corners=False)
         texts = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt").to(self._device)
         found = []
-        for image in (pixels - mean) / spread:
+        for image in (pixels - self._mean) / self._std:
             several = image.expand(len(prompts), -1, -1, -1)
             logits = self._model(pixel_values=several, **texts).logits
-            found.append(logits.reshape(len(prompts), side, side).sigmoid())
+            found.append(logits.reshape(len(prompts), *logits.shape[-2:]).sigmoid())
         return torch.stack(found).cpu().numpy()
 
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+def _read_preprocessing(path: Path) -> tuple[int, Sequence[float], Sequence[float]]:
+    """Read CLIPSeg's image size, in pixels, and the mean and std of its channels; without the file its authors'.
+
+    `image_size` in config.json is that of the CLIP it was made from, whose position embeddings are interpolated.
+    """
+    config = read_config(path) if path.is_file() else {}
+    size = config.get("size", SIDE)
+    side = read_integer("size", size.get("height") if isinstance(size, dict) else size)
+    mean, std = (read_channels(name, config.get(name, default)) for name, default in IMAGENET.items())
+    return side, mean, std
+
+
+SIDE = 352
+"""Edge of the images that CLIPSeg was trained with, in pixels."""
+IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 """Mean and standard deviation of the colors that CLIPSeg was trained with."""
 
 LOCATORS: dict[str, Callable[[ClipModel, Path], Locator]] = {"cosine": CosineMap, "clipseg": ClipSeg}

@@ -9,13 +9,12 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ..choices import CoarseMethod, VoteMethod
 from ..models.sam_image_batch import SamImageBatch
 from ..run_context import RunContext
 from .result import PromptedResult
-from .saliency import normalize, upsample
+from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts, follows_points
 from .settings import Settings
 from .tidy import tidy
@@ -130,8 +129,7 @@ def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult
     ways = ways_of_asking(prompts, inside, vote, images.shape)
     found = [images.candidates(numbers, boxes, points, labels, vote.several) for boxes, points, labels in ways]
     masks, quality = (np.concatenate(parts, 1) for parts in zip(*found))
-    values = torch.from_numpy(draft.where.map.values)[None, None]
-    saliency = normalize(upsample(values, masks.shape[-2:]))[0, 0].numpy()
+    saliency = SaliencyMap(draft.where.map.values, masks.shape[-2:]).pixels
     votes = np.stack([count_votes(of_object, vote.method, saliency) for of_object in masks])
     tidied = np.stack([tidy(probability > 0.5, settings.min_part) for probability in votes])
     signed = np.where(tidied, 1, -1) * np.maximum(np.abs(votes - 0.5), 1e-6)

@@ -7,6 +7,7 @@ known, and the cues before or behind them say whether they are present: the near
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from ..errors import PromptError
@@ -14,14 +15,15 @@ from .languages import is_foreign
 from .report_cues import Cue, find_cues
 from .report_mentions import Mention, read_clause
 from .report_same import Described, describe, is_same
-from .report_sentences import LETTER, clean_text, read_sentences, split_clauses
+from .report_sentences import LETTER, read_sentences, split_clauses
+from .report_text import clean_text
 
 MAX_CHARACTERS = 20_000
 """Maximum length of a report: far more than a person writes, and read in a moment."""
 
 ABSENT = "it says what is not there"
 NORMAL = "it says that what it names is normal"
-BEFORE = "it is about the past, or a question"
+BEFORE = "it is about the past, a question or a condition"
 UNKNOWN = "it names no finding that is known"
 UNCERTAIN = "the report is not certain of it"
 
@@ -82,6 +84,7 @@ class _Reader:
         self.findings: list[Finding] = []
         self.left_out: list[LeftOut] = []
         self._described: list[Described] = []
+        self._readings: list[tuple[int, Described]] = []  # what a finding may be, by its number
         self._last: int | None = None
 
     def read(self, clause: str, concluding: bool) -> None:
@@ -89,6 +92,9 @@ class _Reader:
         known = read_clause(clause)
         if not known.mentions:
             self.left_out.append(LeftOut(clause, _why_nothing(clause)))
+            if self._last is not None and _denies_last(clause):
+                prompt = self.findings[self._last].prompt
+                self._note(self._last, f"'{prompt}' is looked for, but the report says also: '{clause}'.")
             return
         before, numbers = self._last, list[int | None]()
         for mention in known.mentions:
@@ -101,7 +107,7 @@ class _Reader:
                 self.left_out.append(LeftOut(said, ABSENT))
             elif of is not None and mention.cue == Cue.UNCERTAIN:
                 numbers.append(of)
-                self._add_reading(of, mention.phrase)
+                self._add_reading(of, mention.head, mention.phrase)
             else:
                 numbers.append(self._add(mention, clause, said, concluding))
         self._last = next((number for number in numbers if number is not None), self._last)
@@ -137,10 +143,12 @@ class _Reader:
         if mention.other:
             return None
         loose = concluding or mention.again
-        same = [n for n, one in enumerate(self._described) if is_same(one, described, loose, mention.again)]
-        return min(same, key=lambda n: self._described[n].head != described.head, default=None)
+        known = [*enumerate(self._described), *(self._readings if loose else ())]
+        same = [(n, one) for n, one in known if is_same(one, described, loose, mention.again)]
+        return min(same, key=lambda found: found[1].head != described.head, default=(None,))[0]
 
-    def _add_reading(self, number: int, reading: str) -> None:
+    def _add_reading(self, number: int, head: str, reading: str) -> None:
+        self._readings.append((number, describe(head, reading)))
         prompt = self.findings[number].prompt
         self._note(number, f"'{prompt}' is looked for, but the report is not certain what it is: '{reading}'.")
         self.left_out.append(LeftOut(reading, f"it says what '{prompt}' may be"))
@@ -151,6 +159,7 @@ class _Reader:
             self.findings[number] = replace(finding, note=f"{finding.note} {note}".strip())
 
 
+_OF_LAST = re.compile(r"(?:it|this|these|they|which|that|is|are|was|were|has|have|no longer|not)\b", re.IGNORECASE)
 _WHY = {Cue.ABSENT: ABSENT, Cue.BEFORE: BEFORE, Cue.NORMAL: NORMAL}
 
 
@@ -181,6 +190,12 @@ def parse_report(text: str) -> Report:
         for clause in filter(LETTER.search, split_clauses(sentence.text)):
             reader.read(clause, sentence.concluding)
     return Report(tuple(reader.findings), tuple(dict.fromkeys(reader.left_out)))
+
+
+def _denies_last(clause: str) -> bool:
+    """Tell whether a clause without a finding denies the one before: "it is gone"."""
+    is_denial = lambda cue: (cue.kind, cue.side) == (Cue.ABSENT, "behind")
+    return bool(_OF_LAST.match(clause)) and any(map(is_denial, find_cues(clause)))
 
 
 def _why_nothing(clause: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import filterfalse
 
 from .languages import FOREIGN_DENIAL
-from .report_past import PAST, PERHAPS_PAST, WHEN_BEFORE, WHEN_PERHAPS
+from .report_past import LAST_TIME, PAST, PERHAPS_PAST, STUDY, WHEN_BEFORE, WHEN_PERHAPS
 from .report_sentences import VERB
 
 
@@ -44,7 +45,9 @@ _SEE = (
 )
 _OUT = r"(?:excluded?|ruled? out)"
 _SURE = r"(?:(?:safely|entirely|completely|fully|definitely|clearly) )?"
-_GONE = r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected|removed|excised|treated|ablated)"
+_GONE = (
+    r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected|removed|excised|treated(?! for\b)|ablated)"
+)
 _WHEN = r"(?= (?:in|since) (?:19|20)\d\d\b| (?:[a-z]+|\d+) (?:day|week|month|year)s? ago\b)"
 _RELATIVE = r"(?:father|mother|parent|brother|sister|sibling|son|daughter|uncle|aunt|grandfather|grandmother|cousin)s?"
 _FULLY = r"(?:(?:completely|fully|entirely|totally|since|now|all|both|also|already) ){0,3}"
@@ -86,13 +89,16 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"|(?:(?<=, )|(?<=which )|(?<=that )){WHEN_BEFORE} (?:(?:was|were) )?not (?:yet )?{_SEE}"
         rf"|(?:(?<=which )|(?<=that )){WHEN_PERHAPS} (?:was|were|had) not (?:yet )?(?:been )?{_SEE}"
         r"|where there (?:was|were|had been) (?:none|no [a-z]+)"
-        r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress",
+        r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress"
+        r"|without (?:(?:iv|intravenous|oral) )?contrast",
     ),
     (
         Cue.PRESENT,
         "behind",
         rf"(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:is|are|has|have) )?(?:now|again) (?:{_SEE}|appeared)"
-        r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)",
+        r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)"
+        r"|(?<=\()(?:yes|present|positive)(?=\))|(?<=: )(?:yes|present|positive)\b"
+        r"|(?<=, )(?:measures|measuring) (?:about |approximately )?\d",
     ),
     (
         Cue.PRESENT,
@@ -105,6 +111,7 @@ _CUES = (  # where several begin at one place, the first one counts
         "before",
         r"no (?:significant |interval |relevant )?(?:change|growth|increase|decrease|progression)s?(?: (?:in|of))?"
         r"|without (?:any |significant |interval )?change|no doubt|not only|not necessarily|not changed"
+        r"|(?:no|not) (?:more|less|fewer|larger|smaller) than"
         r"|previously (?:seen|noted|described|known)"
         r"|(?:(?:compared|in (?:comparison|contrast)) (?:to|with)|since|than on|unlike(?: on)?|new from) (?:the )?"
         r"(?:prior|previous)(?: \w+)?"
@@ -115,7 +122,19 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"|(?:(?<=, )|(?<=and ))(?:one|two|three|four|five|[1-9]\d?)(?= (?!{_UNIT}\b)[a-z])"
         r"|nothing (?:(?:more|else|other) than|besides|(?:has )?changed)",
     ),
-    (Cue.ABSENT, "both", rf"{_NO_PLACE}|(?:{_BE} )?neither (?:be )?(?:{_SEE}|in|on|at|within)\b"),
+    (  # of the past, of how well it is seen, or of its extent
+        Cue.UNCERTAIN,
+        "behind",
+        rf"(?:was|were) (?:not|never) (?:{_SEE}|{_TOLD}) {LAST_TIME}"
+        rf"|{_UNSEEN}(?:well|fully|completely|entirely|optimally|adequately) {_SEE}"
+        r"|(?:may|might|could|can) be (?:obscured|missed|hidden|masked|overlooked)"
+        rf"|(?!(?:in|on|at|within|by|of|{_BE})\b)[a-z]+ none of the\b",
+    ),
+    (
+        Cue.ABSENT,
+        "both",
+        rf"none (?:{_SEE} )?(?:in|on|at|within)\b|{_NO_PLACE}|(?:{_BE} )?neither (?:be )?(?:{_SEE}|in|on|at|within)\b",
+    ),
     (Cue.UNCERTAIN, "both", rf"versus|vs|(?:{_BE} )?(?:(?:more|less) likely than|favou?red over)"),
     (
         Cue.ABSENT,
@@ -125,12 +144,12 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"|(?<=: )(?:no|negative|absent){_STOP}|(?<=: )(?:0|zero)(?=\s*$)|none{_STOP}|nil{_STOP}"
         r"|(?<=\()(?:no|none|nil|negative|absent)(?=\s*\))|(?<=[,\u2013-] )(?:no|negative|absent)$"
         r"|free(?=\s*(?:$|[,;:.()?])| (?:brain|liver|lungs?|breasts?|kidneys?|margins?|borders?)\b)"
-        rf"|none {_SEE}",
+        rf"|none {_SEE}|not (?:on|in|at) (?:this|these|(?:the )?(?:current|present|latest)|today's) {STUDY}",
     ),
     (
         Cue.UNCERTAIN,
         "behind",
-        rf"(?:cannot|could not|may not|not) be {_SURE}{_OUT}|(?:{_BE} )?not {_OUT}|may be {_SEE}"
+        rf"(?:cannot|could not|may not|not) be {_SURE}{_OUT}|(?:{_BE} )?not {_SURE}{_OUT}|may be {_SEE}"
         rf"|(?:(?:{_BE}|remains?|seems?) )?(?:(?:thought|considered|felt) )?(?:(?:less|more|most|also|still) )?"
         rf"(?:possible|probable|likely|suspected|questionable|uncertain|equivocal|favou?red|questioned){_STOP}",
     ),
@@ -140,14 +159,23 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"(?:cannot|could not|not|does not|difficult to|unable to|(?:fails?|failed) to) {_SURE}{_OUT}",
     ),
     (Cue.BEFORE, "adjective", _GONE),
-    (Cue.BEFORE, "behind", r"(?:status post|s/p) (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"),
+    (
+        Cue.BEFORE,
+        "behind",
+        r"status post (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"
+        rf"|in (?:(?:her|his|the|a|an|patient's|paternal|maternal) )*{_RELATIVE}",
+    ),
     (
         Cue.BEFORE,
         "before",
-        r"(?:to )?(?:rule out|exclude)|r/o|(?:evaluate|assess|check|screen|screening|query|evaluation|assessment) for"
-        r"|(?:(?:family|past|prior|previous) )*history of|status post|s/p|previously|prior|previous|former"
-        r"|(?:resection|removal|excision|lumpectomy|mastectomy|enucleation) of|(?:craniotomy|surgery) for"
-        rf"|{_RELATIVE} (?:had|has|with|died of)",
+        r"(?:to )?(?:rule out|exclude)"
+        r"|(?:evaluate|evaluation|assess|assessment|check|screen(?:ing)?|query|look(?:ing)?|search(?:ing)?"
+        r"|surveillance) for|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
+        r"|(?<!as )if|whether|unless|in case of|(?:may|might|could|can) (?:obscure|hide|mask)"
+        r"|should(?= (?:an?|the|any|this|these|symptoms)\b)"
+        r"|(?:(?:family|past|prior|previous) )*history of|status post|previously(?! \d)|prior|previous|former"
+        r"|(?:resection|removal|excision|lumpectomy|mastectomy|enucleation) of|(?:craniotomy|surgery|treated) for"
+        rf"|{_RELATIVE}(?::| (?:(?:was|is|were) )?(?:had|has|with|died of|diagnosed with)\b)",
     ),
     (
         Cue.ABSENT,
@@ -167,7 +195,7 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "before",
-        rf"{FOREIGN_DENIAL}|no|not|without|w/o|never|neither|nor|none of|absence of|absent|lack of|free of|free from"
+        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|none of|absence of|absent|lack of|free of|free from"
         r"|negative for|clear(?:ed)? (?:of|from)|devoid of|den(?:y|ies|ied|ying)|nothing|rather than|instead of"
         r"|as opposed to"
         rf"|(?:resolution|disappearance) of(?!.*\b{_IN_PART}\b)"
@@ -184,12 +212,18 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|typical (?:of|for)|characteristic of)"
         rf"|(?:{_BE} )?favou?r(?:s|ed|ing)?(?: to (?:be|represent|reflect))?"
         rf"|(?:{_BE} )?(?:(?:less|more|most|very) )?likely(?: to (?:be|represent|reflect))?"
-        r"|probably|presumably|possibly|perhaps|presumed|represent(?:s|ing)?|reflect(?:s|ing)?"
+        r"|probably|presumably|possibly|perhaps|presumed|represent(?:s|ing)?|correspond(?:s|ing)? to|reflect(?:s|ing)?"
         rf"|(?:{_BE} )?(?:thought|felt|believed|presumed|considered) to (?:be|represent|reflect)"
         r"|(?:may|might|could|would) (?:well )?(?:be|represent|reflect|indicate|correspond to)"
         r"|differential(?: diagnosis)?(?: includes?)?",
     ),
-    (Cue.UNCERTAIN, "before", r"possible|probable|suspected|may|might|could|questionable|equivocal|query"),
+    (
+        Cue.UNCERTAIN,
+        "before",
+        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|equivocal|query|consider"
+        r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)"
+        r"|(?:uncertain|unclear|questionable|not (?:certain|clear|sure)) (?:if|whether)",
+    ),
     (Cue.NORMAL, "none", r"normal|clear|unremarkable|intact|healthy|within normal limits|negative"),
 )
 _PATTERN = re.compile(
@@ -197,6 +231,11 @@ _PATTERN = re.compile(
 )
 
 _APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
+_BESIDE_PAST = re.compile(
+    r"\b(?:(?:with|now) (?:an?|new|residual|recurrent|multiple|several)|(?P<answer>show(?:s|ed)|reveal(?:s|ed)))\b",
+    re.IGNORECASE,
+)
+"""Between a past thing and a finding of this image, "prior lobectomy with a nodule", or a question and its answer."""
 _PLACED = re.compile(r"\b(?:in|of|within|on|at)\b.*(?:,|\b(?:and|with)\b)", re.IGNORECASE)
 
 
@@ -217,9 +256,15 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.
     """
     before = [cue for cue in cues if cue.end <= start and cue.side in ("before", "both")]
+    behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
+    if before and before[-1].kind == Cue.BEFORE and _is_beside(before[-1], start, clause):
+        before = []
+    if any(cue.kind == Cue.READING for cue in before):  # "suspicious for a cyst versus a mass": both are readings
+        before, behind = (list(filterfalse(_is_versus, some)) for some in (before, behind))
+    elif behind and _is_versus(behind[0]) and _is_apart(end, behind[0].start, cues, clause):
+        behind = behind[1:]
     adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
     close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
-    behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
         is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
         behind = behind[1:] if is_elsewhere else behind
@@ -234,3 +279,19 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     if again and behind[0].kind == Cue.ABSENT:
         return again
     return behind[0] if behind else None
+
+
+def _is_versus(cue: FoundCue) -> bool:
+    """Tell whether a cue stands between two alternatives."""
+    return (cue.kind, cue.side) == (Cue.UNCERTAIN, "both")
+
+
+def _is_apart(start: int, end: int, cues: list[FoundCue], clause: str) -> bool:
+    """Tell whether more than a place is between two places of a clause."""
+    return bool(_APART.search(clause, start, end)) or any(start <= cue.start < end for cue in cues)
+
+
+def _is_beside(past: FoundCue, start: int, clause: str) -> bool:
+    """Tell whether a finding at `start` is one of this image, beside what is past or in question."""
+    beside = _BESIDE_PAST.search(clause, past.end, start)
+    return beside is not None and (beside["answer"] is None or clause[: past.end].endswith(" for"))

@@ -175,7 +175,8 @@ def _heads(found: list[re.Match[str]], read: list[Word], taken: list[bool]) -> l
     """List the words that are findings: of "mass lesion" the last one, and no "mass" of a mass effect."""
     is_finding = lambda at: at < len(read) and read[at].word in FINDINGS and not taken[at]
     heads = [at for at in range(len(read)) if is_finding(at) and not (is_finding(at + 1) and _adjoin(found, at + 1))]
-    return [at for at in heads if at + 1 == len(read) or read[at + 1].word not in NOT_ITSELF]
+    is_other = lambda at: at < len(read) and read[at].word in NOT_ITSELF and _adjoin(found, at)
+    return [at for at in heads if not is_other(at + 1)]
 
 
 def _adjoin(found: list[re.Match[str]], at: int) -> bool:
@@ -185,7 +186,7 @@ def _adjoin(found: list[re.Match[str]], at: int) -> bool:
 def _place_behind(
     clause: str, found: list[re.Match[str]], read: list[Word], at: int, taken: list[bool]
 ) -> tuple[list[str], int]:
-    """Read the words of a place behind a finding, "in the left breast" or ", left breast", and where they end."""
+    """Read a place behind a finding, "in the left breast", ", left breast" or "left breast", and where it ends."""
     ends = lambda n: n >= len(read) or taken[n] or read[n].word in FINDINGS
     for start in range(at + 1, min(at + 8, len(read))):
         if ends(start):
@@ -195,7 +196,8 @@ def _place_behind(
                 end = more
             return [word.word for word in read[start:end]], end
     start = at + 1
-    if ends(start) or not _APART.fullmatch(clause, found[at].end(), found[start].start()):
+    is_behind = lambda: _APART.fullmatch(clause, found[at].end(), found[start].start())
+    if ends(start) or not (read[start].word in SIDES | POSITIONS or is_behind()):
         return [], at + 1
     end = start
     while end < len(read) and read[end].word in SIDES | POSITIONS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 _EARLIER = r"(?:prior|previous|preceding|earlier|older|old|comparison|outside|former)s?"
 _PERHAPS = r"(?:last(?! (?:image|slice)\b)|baseline|pre-?(?:operative|treatment|therapy|surgical)|admission)s?"
 """Words of a study that may as well be this one."""
-_STUDY = (
+STUDY = (
     r"(?:ct|mri?|pet|x-?rays?|radiographs?|radiography|films?|scans?|stud(?:y|ies)|exams?|examinations?|imag(?:es?|ing)"
     r"|mammograms?|mammography|ultrasounds?|sonograms?|visits?|reports?|follow-?ups?|times?|occasions?|ones?)"
 )
@@ -26,31 +26,31 @@ _WORDS = (
 _ON = r"(?:on|in|at|by|with|from|of|during)"
 OR_NOW = (
     r"(?:(?:and|or|nor) (?:(?:on|in|at|the|is|are) )*"
-    rf"(?:(?:current|today'?s?|this|after|now(?! {_EARLIER})(?=\W*$)|not|still|present {_STUDY})\b"
-    rf"|(?:later|latest|subsequent)\b|follow-?ups?(?: {_STUDY})?(?=\W*$))"
-    rf"|(?:or|nor) (?!(?:(?:on|in|at|the|an?|so) )*(?:{_EARLIER}|{_PERHAPS}|{_DATE}|(?!follow){_STUDY}|before|so)\b))"
+    rf"(?:(?:current|today'?s?|this|after|now(?! {_EARLIER})(?=\W*$)|not|still|present {STUDY})\b"
+    rf"|(?:later|latest|subsequent)\b|follow-?ups?(?: {STUDY})?(?=\W*$))"
+    rf"|(?:or|nor) (?!(?:(?:on|in|at|the|an?|so) )*(?:{_EARLIER}|{_PERHAPS}|{_DATE}|(?!follow){STUDY}|before|so)\b))"
 )
 """Behind a time before: that the denial is about more than that, "or this one"."""
 
 
 def _study(words: str) -> str:
     """Return the pattern of a study that one of these words is said of."""
-    return rf"{words}(?: (?:(?!(?:and|or|nor|to)\b)[\w-]+ ){{0,3}}?{_STUDY}|(?=\s*(?:$|[,;.()])))"
+    return rf"{words}(?: (?:(?!(?:and|or|nor|to)\b)[\w-]+ ){{0,3}}?{STUDY}|(?=\s*(?:$|[,;.()])))"
 
 
 WHEN_BEFORE = (
-    rf"(?:before(?:hand)?|previously|formerly|earlier(?! (?:(?!{_ON}\b)[\w-]+ ){{0,3}}?{_STUDY}\b)|initially|then"
+    rf"(?:before(?:hand)?|previously|formerly|earlier(?! (?:(?!{_ON}\b)[\w-]+ ){{0,3}}?{STUDY}\b)|initially|then"
     r"|yesterday|prior to|until (?:now|today)"
     r"|in the past|(?:[\w-]+ ){1,4}?(?:day|week|month|year)s? (?:ago|earlier|before|prior|back)"
     rf"|last (?:year|month|week|time|night)|{_ON} {_WORDS}{_study(_EARLIER)})"
 )
-WHEN_PERHAPS = (
-    r"(?:preoperatively|on admission|at (?:presentation|diagnosis|admission)"
-    rf"|on that {_STUDY}|{_ON} {_WORDS}(?:{_study(_PERHAPS)}|{_DATE}))"
-)
+_LAST = rf"preoperatively|on admission|at (?:presentation|diagnosis|admission)|{_ON} {_WORDS}{_study(_PERHAPS)}"
+WHEN_PERHAPS = rf"(?:{_LAST}|on that {STUDY}|{_ON} {_WORDS}{_DATE})"
 """A time that may as well be that of this image, as a date: it is past in "which was not seen in 2019"."""
-_ALONE = rf"(?![\w-])(?! {OR_NOW})(?!, (?:(?=(?:or|nor)\b){OR_NOW}|(?:on )?this (?:{_STUDY})\b))"
+_ALONE = rf"(?![\w-])(?! {OR_NOW})(?!, (?:(?=(?:or|nor)\b){OR_NOW}|(?:on )?this (?:{STUDY})\b))"
 PAST = rf"{_WORDS}{WHEN_BEFORE}{_ALONE}"
 """Behind a denial: that it is about the past alone, "on the prior CT", "before"."""
+LAST_TIME = rf"{_WORDS}(?:{_LAST}){_ALONE}"
+"""Behind "was not seen": that it is likely about the past alone, "at last follow-up"; a date may be this image's."""
 PERHAPS_PAST = rf"{_WORDS}{WHEN_PERHAPS}{_ALONE}"
 """Behind "which was not seen" or "had not been seen": that it is about the past alone, "in 2019"."""

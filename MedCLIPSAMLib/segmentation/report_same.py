@@ -9,7 +9,9 @@ from .report_words import IN, POSITIONS, SIDES, is_place
 
 _REGIONS = frozenset({"chest", "abdomen", "pelvis", "neck", "head", "midline"})
 """Parts of the body that hold organs: a nodule of the chest may be one of the lung."""
-_PARTS = frozenset({"lobe", "hemisphere", "cerebellum", "hilum", "apex", "base", "cortex", "quadrant", "axilla"})
+_PARTS = frozenset(
+    {"lobe", "lingula", "hemisphere", "cerebellum", "hilum", "apex", "base", "cortex", "quadrant", "axilla"}
+)
 """Parts of organs, which do not say of which one."""
 _JOINTS = IN | {"of", "the", "a", "an", "and"}
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from .spelling import is_one_slip
 
 _END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))")
 _UNFINISHED = re.compile(
@@ -21,8 +18,8 @@ _HEADING = re.compile(
 )
 _CONCLUDING = ("impression", "conclusion", "opinion", "summary", "assessment")
 _ASKING = re.compile(
-    r"^[\s\-*•]*(?:clinical )?(indication|history|technique|comparison|question|reason|procedure|recommendation)s?"
-    r"(?: for \w+)?\s*:",
+    r"^[\s\-*•]*(?:(?:clinical|chief|past|family|medical|surgical) )*(?:clinical|indication|history|technique"
+    r"|comparison|question|reason|procedure|recommendation|information|background|complaint|plan)s?(?: for \w+)?\s*:",
     re.IGNORECASE,
 )
 _TURN = re.compile(
@@ -43,12 +40,7 @@ _JOINT_SUBJECT = re.compile(
 )
 """A single thing with a verb in the plural: what stands before it is a subject of the verb, too."""
 _WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
-_TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring|(?:still|now|again|also) (?:not|absent))\b", re.IGNORECASE)
-_DENIALS = ("without", "negative", "absent", "absence", "unlikely")
-_NO_SLIPS = ("assent", "absents", "absences", "negatives")
-"""Words that are one letter away from those of a denial, and are none."""
-_COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -64,25 +56,6 @@ class Sentence:
     text: str
     asking: bool = False
     concluding: bool = False
-
-
-def clean_text(text: str) -> str:
-    """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
-    text = unicodedata.normalize("NFKC", _COLOR_CODE.sub(" ", text)).replace("\u2019", "'")
-    kept = "".join(
-        sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
-    )
-    kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
-    kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
-    kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
-    return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
-
-
-def _mended(word: str) -> str:
-    """Return the word of a denial that is one slip away from a word, such as "withuot"; else the word itself."""
-    if word.lower() in (*_DENIALS, *_NO_SLIPS):
-        return word
-    return next((denial for denial in _DENIALS if is_one_slip(word.lower(), denial)), word)
 
 
 def read_sentences(text: str) -> Iterator[Sentence]:

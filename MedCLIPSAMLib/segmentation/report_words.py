@@ -39,14 +39,14 @@ PLACES = frozenset(
 """Organs that can be segmented as such."""
 _PLACES = PLACES | _listed(
     "breast lobe hemisphere cerebellum chest abdomen pelvis neck head axilla hilum apex base "
-    "pleura pleural midline cortex quadrant"
+    "pleura pleural midline cortex quadrant lingula lingular"
 )
 _NO_MODIFIERS = _listed(
     "a an the this that these those same there is are was were be been has have and or nor with in within of at on "
     "near to from by for as it its which new old seen shows show showing demonstrates reveals contains known measuring "
     "measures cm mm x about approximately up than due one two three four multiple several few many other another any "
     "some further also now again mri ct scan image examination study ultrasound radiograph biopsy represent represents "
-    "indicate indicates mean means"
+    "indicate indicates mean means follow-up"
 )
 _SHORT = 5
 """Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""
@@ -70,7 +70,7 @@ _AROUND = SIDES | POSITIONS | DESCRIPTIONS
 """Words around a finding whose misspellings are corrected."""
 
 
-NOT_ITSELF = _listed("effect effects shift shifts marker markers risk risks screening like protocol")
+NOT_ITSELF = _listed("effect effects shift shifts marker markers risk risks screening like protocol board")
 """Words behind a finding or a place that make it another thing: a mass effect is no mass."""
 ANAPHORA = _listed("the this that these those same")
 OTHER = _listed("another second third further additional separate other")

@@ -152,7 +152,8 @@ def m2ib(
     if captures and not noise_batch and 1 < settings.steps <= MAX_NOISES + 1:
         recorded = partial(_bottleneck, tower, settings, noises, RunContext(), None)
         search = partial(captures.run, ("search", settings, bfloat16), recorded)
-    with in_bfloat16(pixels.device, bfloat16, again=True):
+    # The search takes gradients, also where the caller's own code does without: torch.no_grad, torch.inference_mode.
+    with torch.inference_mode(False), torch.enable_grad(), in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = len(tokens) * len(text_features)
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found: list[torch.Tensor] = []

@@ -115,8 +115,8 @@ def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> Sam
     """
     count = int(components.max(initial=0))
     extents = [bounds(components == index) for index in range(1, count + 1)]
-    edges = [_box(rows, columns, settings.margin, components.shape) for rows, columns in extents]
-    boxes = np.array(edges, np.float32).reshape(-1, 4)
+    edges = [(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in extents]
+    boxes = widen_boxes(np.array(edges, float).reshape(-1, 4), settings.margin, components.shape)
     if settings.kind == SamPromptKind.BOXES:
         return SamPrompts.from_boxes(boxes)
     outside = ndimage.distance_transform_edt(components == 0) > 0.05 * max(components.shape)
@@ -134,6 +134,14 @@ def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> Sam
     )
 
 
+def widen_boxes(boxes: np.ndarray, margin: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Widen boxes by a share of their sides, half of it on either end, within an image (H, W): (B, 4) float32."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    more = (high - low) * margin / 2
+    size = np.array(shape[::-1], np.float32)
+    return np.concatenate([np.clip(low - more, 0, size), np.clip(high + more, 0, size)], 1).astype(np.float32)
+
+
 def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Tell for each point whether the mask (H, W) follows it, (P,) bool: in it for label 1, outside for label 0."""
     columns, rows = np.floor(points).astype(int).T
@@ -143,13 +151,6 @@ def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> 
 
 def _shown(numbers: np.ndarray) -> str:
     return "[" + ", ".join(f"{number:g}" for number in numbers) + "]"
-
-
-def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
-    x0, x1, y0, y1 = columns.start, columns.stop, rows.start, rows.stop
-    dx, dy = 0.5 * margin * (x1 - x0), 0.5 * margin * (y1 - y0)
-    height, width = shape
-    return max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height)
 
 
 def _draw(rng: np.random.Generator, mask: np.ndarray, count: int) -> np.ndarray:

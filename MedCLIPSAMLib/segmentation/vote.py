@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ..choices import VoteMethod
 from ..validated import Choice, settings_class
-from .sam_prompts import SamPrompts
+from .sam_prompts import SamPrompts, widen_boxes
 
 
 @settings_class
@@ -76,15 +76,7 @@ def ways_of_asking(prompts: SamPrompts, inside: np.ndarray, settings: VoteSettin
     given = (prompts.points, prompts.labels) if prompts.points.shape[1] else (None, None)
     ways = [(boxes, *given)]
     if boxes is not None and settings.margin:
-        ways.append((_widened(boxes, settings.margin, shape), *given))
+        ways.append((widen_boxes(boxes, settings.margin, shape), *given))
     if boxes is not None and settings.points and given[0] is None:
         ways.append((boxes, inside.astype(np.float32), np.ones(inside.shape[:2], np.int32)))
     return ways
-
-
-def _widened(boxes: np.ndarray, margin: float, shape: tuple[int, int]) -> np.ndarray:
-    """Widen boxes (B, 4) by a share of their sides, half of it on either end, within an image of `shape`."""
-    low, high = boxes[:, :2], boxes[:, 2:]
-    more = (high - low) * margin / 2
-    size = np.array(shape[::-1], np.float32)
-    return np.concatenate([np.clip(low - more, 0, size), np.clip(high + more, 0, size)], 1).astype(np.float32)

@@ -115,19 +115,24 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
     torch.manual_seed(1)
     model = CLIPSegForImageSegmentation(config).eval()
     model.save_pretrained(own)
+    preprocessing = {"size": {"height": 96, "width": 96}, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
+    (own / "preprocessor_config.json").write_text(json.dumps(preprocessing), encoding="utf-8")
     segmenter = load_segmenter("mine", "demo", "cpu", tmp_path)
     image = to_rgb(TASKS["us_tumour"].phantom("validation", 0))
     segmenter.set_image(image)
     found = segmenter.locate(["breast tumor", "lungs"])[0]["lungs"][0].map.values
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    pixels = torch.nn.functional.interpolate(pixels, (64, 64), mode="bilinear", antialias=True)
-    pixels = (pixels - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
-        :, None, None
-    ]
+    pixels = torch.nn.functional.interpolate(pixels, (96, 96), mode="bilinear", antialias=True)
+    pixels = (pixels - torch.tensor([0.4, 0.5, 0.6])[:, None, None]) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
     with torch.no_grad():
         logits = model(pixel_values=pixels, **tokenizer(["lungs"], return_tensors="pt")).logits
-    assert found.shape == (64, 64) and np.allclose(found, logits.reshape(64, 64).sigmoid().numpy(), atol=1e-5)
+    assert found.shape == (96, 96) and np.allclose(found, logits.reshape(96, 96).sigmoid().numpy(), atol=1e-5)
     assert np.ptp(found) > 0
+    (own / "preprocessor_config.json").write_text('{"size": [96]}', encoding="utf-8")
+    with pytest.raises(ModelError, match="size is \\[96\\]"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+    (own / "preprocessor_config.json").unlink()
+    assert ClipSeg(load_clip("demo", "cpu"), own.parent).maps([image], ["lungs"]).shape == (1, 1, 352, 352)
 
     entry = own / "config.json"
     plain = json.loads(entry.read_text(encoding="utf-8"))

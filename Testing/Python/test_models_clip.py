@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import shutil
 import socket
 
 import huggingface_hub
@@ -43,6 +46,13 @@ def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
     load_clip("biomedclip", models_dir=models_dir).encode_text(TEXTS)
     load_clip("demo").encode_text(TEXTS)
     assert not requested
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda clip: pickle.loads(pickle.dumps(clip))])
+def test_a_copy_or_a_pickled_model_reads_texts_alike(clip, copied):
+    again = copied(clip)
+    assert torch.equal(again.encode_text(TEXTS), clip.encode_text(TEXTS))
+    assert again.unknown_words("a qwxz! tumor") == ["qwxz!"]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +182,8 @@ class RunsCode:
         (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
         (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
         (lambda path: torch.save([1, 2], path), "Expected a table of weights"),
+        (lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path), "Expected a table of weights"),
+        (lambda path: torch.save({"a": torch.empty(2, device="meta")}, path), "Expected a table of weights"),
     ],
 )
 def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(
@@ -202,4 +214,14 @@ def test_a_broken_configuration_is_refused(models_dir, tmp_path, name, content):
     )
     (tmp_path / "biomedclip" / name).write_text(content)
     with pytest.raises(ModelError, match="Get "):
+        load_clip("biomedclip", models_dir=tmp_path)
+
+
+def test_images_of_another_size_than_the_tower_takes_are_refused(models_dir, tmp_path):
+    folder = tmp_path / "biomedclip"
+    shutil.copytree(models_dir / "biomedclip", folder)
+    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["model_cfg"]["vision_cfg"]["image_size"] = 384
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match="expected an image size of 224, got 384"):
         load_clip("biomedclip", models_dir=tmp_path)

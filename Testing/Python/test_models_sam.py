@@ -147,6 +147,22 @@ def test_weights_of_another_size_and_truncated_ones_are_refused(meta_folder, tmp
         load_sam("sam2.1-tiny", models_dir=tmp_path)
 
 
+def test_of_several_files_the_catalogues_is_taken(small_folder):
+    expected = load_sam("demo", models_dir=small_folder.parent).state_dict()
+    save_file({"other.layout": torch.zeros(1)}, small_folder / "a.safetensors")
+    (small_folder / "a.yaml").write_text("model: 3")
+    found = load_sam("demo", models_dir=small_folder.parent).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_several_files_of_which_none_is_the_catalogues_are_refused(meta_folder, tmp_path):
+    (tmp_path / "sam2.1-tiny").mkdir()
+    for name in ("latest.pt", "older.pt"):
+        (tmp_path / "sam2.1-tiny" / name).write_bytes((meta_folder / "sam2.1-tiny" / "random.pt").read_bytes())
+    with pytest.raises(ModelError, match="Expected one .pt file in .*, got 'latest.pt', 'older.pt'"):
+        load_sam("sam2.1-tiny", models_dir=tmp_path)
+
+
 @pytest.mark.parametrize("target", ["os.system", "sam2.modeling.sam2_base.torch.hub.load", "sam2.build_sam.build_sam2"])
 def test_a_configuration_can_run_nothing_but_sam2(small_folder, target):
     path = small_folder / "sam2_demo.yaml"

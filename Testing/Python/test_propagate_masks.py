@@ -19,7 +19,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
+from MedCLIPSAMLib.propagation.key_slices import candidates, presence_profile, smooth
 from MedCLIPSAMLib.propagation.propagate import PropagateSettings, _limits, _parts, propagate
 from MedCLIPSAMLib.propagation.propagate_masks import MaskPropagationSettings, propagate_masks
 from MedCLIPSAMLib.run_context import RunContext
@@ -89,13 +89,32 @@ def test_reach_and_given_slices_are_kept_to(segmenter, tumour):
     assert set(seen) <= {key - 2, key, key + 1, key + 3} and {key, key + 1} <= set(seen)
 
 
-def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour):
+@pytest.mark.parametrize("method", ["memory", "boxes"])
+def test_between_two_masks_an_object_is_followed_from_both(segmenter, method):
+    """It is not seen on three slices in between, on which what came from below ends."""
+    phantom = make_volume("validation", 1, "MR", 1, count=40)
+    shown = np.flatnonzero(phantom.lesion_mask.any((1, 2)))
+    slices, (low, high) = phantom.slices.copy(), (shown[1], shown[-3])
+    slices[shown[3] : shown[3] + 3] = slices[shown[0] - 4]
+    image = lambda k: np.repeat(slices[k][..., None], 3, axis=2)
+    given = {k: phantom.lesion_mask[k] for k in (low, high)}
+    found = propagate_masks(segmenter, len(slices), image, {"t": given}, MaskPropagationSettings(method))
+    between = [k for k, _ in found if low < k < high]
+    assert between == [low + 1, high - 1, high - 2]
+
+
+@pytest.mark.parametrize("method", ["memory", "boxes"])
+def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour, method):
     """The user erased the mask on a slice: it is given as empty, and is nothing to start from alone."""
     truth, key = tumour.lesion_mask, widest(tumour)
-    nothing = np.zeros_like(truth[key])
-    assert list(
-        propagate_masks(segmenter, len(truth), images(tumour), {"t": {key: truth[key], key + 3: nothing}}, reach=1)
-    )
+    nothing, settings = np.zeros_like(truth[key]), MaskPropagationSettings(method)
+    given = {key - 2: nothing, key: truth[key], key + 2: nothing}
+    found = propagate_masks(segmenter, len(truth), images(tumour), {"t": given, "u": {key: truth[key]}}, settings)
+    reached = {"t": set(), "u": set()}
+    for k, masks in found:
+        for name in masks:
+            reached[name].add(k)
+    assert reached["t"] == {key - 1, key + 1} and reached["u"] >= {key - 3, key - 2, key - 1, key + 1, key + 2}
     with pytest.raises(InputError, match="empty"):
         list(propagate_masks(segmenter, len(truth), images(tumour), {"t": {key: nothing}}))
 
@@ -150,14 +169,24 @@ def test_following_draws_nothing_on_the_error_stream(segmenter, tumour, capfd):
     assert sam2.sam2_video_predictor.tqdm is tqdm.tqdm
 
 
-def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
+def test_presence_is_looked_for_on_all_slices_or_every_second(segmenter, tumour):
     shown = np.flatnonzero(tumour.lesion_mask.sum((1, 2)) > 60)
     profile = presence_profile(segmenter, images(tumour), 24, ["brain tumor"])[0]
     assert profile.shape == (24,) and smooth(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
     read = []
     long = lambda k: read.append(k) or images(tumour)(0)
-    presence_profile(segmenter, long, 400, ["brain tumor"])
-    assert len(read) <= FIRST_LOOK + 4
+    presence_profile(segmenter, long, 70, ["brain tumor"])
+    assert len(read) == 36  # every second, and the last one
+
+
+def test_a_small_object_in_a_long_stack_is_not_passed_over(segmenter, tumour):
+    """Seven slices of 320: a nodule of 7 mm in a CT of thin slices."""
+    truth = tumour.lesion_mask
+    shown, empty = np.flatnonzero(truth.any((1, 2))), np.flatnonzero(~truth.any((1, 2)))
+    order = np.resize(empty, 320)
+    order[101 : 101 + len(shown)] = shown
+    profile = presence_profile(segmenter, lambda k: images(tumour)(order[k]), 320, ["brain tumor"])[0]
+    assert 101 <= profile.argmax() < 101 + len(shown) and profile.max() > 0.5
 
 
 def test_masks_are_not_propagated_past_where_the_prompt_is_present(segmenter, tumour):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from MedCLIPSAMLib.segmentation.report import ABSENT, parse_report
+from MedCLIPSAMLib.segmentation.report import ABSENT, BEFORE, parse_report
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,7 @@ from MedCLIPSAMLib.segmentation.report import ABSENT, parse_report
         ("Nodule which was not seen in 2018 or 2019.", "nodule"),
         ("The lung nodule is new since 2019 when it was not visible.", "lung nodule"),
         ("In comparison with the prior CT, there is a nodule.", "nodule"),
+        ("A mass, not seen on the 7/2025 study, measures 5 mm.", "mass"),
         ("Previously normal right lung now shows a nodule.", "nodule in the right lung"),
     ],
 )
@@ -94,6 +95,8 @@ def test_what_was_not_there_before_is_there_now(text, prompt):
         "A new nodule in the left lung, absent on the current image.",
         "A new nodule in the left lung, which is not seen on the current image.",
         "A new nodule in the left lung, not seen on the prior or current CT.",
+        "A new nodule, not on this image.",
+        "A new nodule in the left lung, not on the current CT.",
         "A new nodule in the left lung, absent today.",
         "A new nodule in the left lung, not seen on the images of today.",
         "A new nodule in the left lung, not seen.",
@@ -157,6 +160,12 @@ def test_a_denial_behind_a_finding_denies_it(text):
         ("A mass extending to neither side.", ["mass"]),
         ("A mass in the left breast and cysts in neither kidney.", ["mass in the left breast"]),
         ("Patient in no acute distress with a mass in the liver.", ["mass in the liver"]),
+        ("MRI without contrast shows a mass in the liver.", ["mass in the liver"]),
+        ("CT with and without IV contrast: mass in the liver.", ["mass in the liver"]),
+        ("No more than a small effusion.", ["small effusion"]),
+        ("Mass in the left breast, none in the right.", ["mass in the left breast"]),
+        ("Nodule, screening in one year.", ["nodule"]),
+        ("Tumor board: cyst in the liver.", ["cyst in the liver"]),
     ],
 )
 def test_what_else_is_denied_leaves_the_finding(text, prompts):
@@ -205,3 +214,78 @@ def test_a_finding_elsewhere_is_not_denied_with_the_one_before(text, prompts):
 )
 def test_findings_that_one_denial_is_of_are_denied_together(text):
     assert parse_report(text).prompts == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The mass was not seen at last follow-up.",
+        "The mass was not seen preoperatively.",
+        "The mass is not well seen.",
+        "The mass is not completely visualized.",
+        "A mass may be obscured.",
+        "A mass is not entirely excluded.",
+        "The mass crosses none of the ribs.",
+        "Suspect mass.",
+        "Consider mass.",
+        "Cannot distinguish a mass from artifact.",
+        "Unclear whether there is a mass.",
+    ],
+)
+def test_what_may_be_there_is_looked_for_in_doubt(text):
+    report = parse_report(text)
+    assert report.prompts == ["mass"] and "not certain" in report.findings[0].note
+
+
+@pytest.mark.parametrize(
+    "text, denial",
+    [
+        ("Mass was seen in 2019, but is not seen now.", "is not seen now"),
+        ("There had been a mass; it is gone.", "it is gone"),
+    ],
+)
+def test_a_denial_of_the_finding_before_is_told_beside_it(text, denial):
+    report = parse_report(text)
+    assert report.findings[0].note == f"'mass' is looked for, but the report says also: '{denial}'."
+
+
+def test_what_is_said_of_a_finding_is_no_denial_of_it():
+    assert parse_report("There is a mass. It is not calcified. No effusion is seen.").findings[0].note == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "If the mass grows, biopsy is recommended.",
+        "Biopsy if a mass persists.",
+        "Should a mass be found at follow-up, consider PET.",
+        "In case of a mass, MRI is advised.",
+        "The study was done to look for a mass.",
+        "Clinical concern for a mass.",
+        "Treated for a mass last year.",
+        "Her sister was diagnosed with a brain tumor.",
+        "Sister: brain tumor.",
+        "Breast cancer in her mother.",
+        "Chief complaint: mass.",
+        "Dense breasts, which may obscure small masses.",
+        "Previous CT showed a mass.",
+    ],
+)
+def test_conditions_questions_and_relatives_are_no_findings(text):
+    report = parse_report(text)
+    assert report.prompts == [] and BEFORE in {part.reason for part in report.left_out}
+
+
+@pytest.mark.parametrize(
+    "text, prompt",
+    [
+        ("Status post mastectomy with a nodule in the left axilla.", "nodule in the left axilla"),
+        ("Prior tuberculosis with a calcified nodule in the left lung.", "calcified nodule in the left lung"),
+        ("Treated for pneumonia, now with a new effusion.", "effusion"),
+        ("Screening for nodules of the lung showed a nodule in the left lung.", "nodule in the left lung"),
+        ("Previously 5 mm nodule now measures 8 mm.", "nodule"),
+    ],
+)
+def test_what_is_there_beside_a_history_is_a_prompt(text, prompt):
+    report = parse_report(text)
+    assert report.prompts == [prompt] and not report.findings[0].note

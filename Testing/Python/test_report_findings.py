@@ -64,6 +64,7 @@ def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
         ("2 cm spiculated mass at 3 o'clock, suspicious for malignancy.", "spiculated mass", "malignancy"),
         ("Extra-axial mass compatible with meningioma.", "extra-axial mass", "meningioma"),
         ("The mass is favored to represent a meningioma.", "mass", "meningioma"),
+        ("A mass corresponds to a cyst on ultrasound.", "mass", "cyst"),
         ("Lung opacity. This likely represents pneumonia.", "lung opacity", "pneumonia"),
     ],
 )
@@ -74,6 +75,19 @@ def test_what_a_mass_may_be_is_doubt_about_it_and_no_finding_of_its_own(text, pr
         f"'{prompt}' is looked for, but the report is not certain what it is: '{reading}'."
     )
     assert (reading, f"it says what '{prompt}' may be") in [(part.text, part.reason) for part in report.left_out]
+
+
+def test_alternatives_behind_a_finding_are_no_doubt_whether_it_is_there():
+    report = parse_report("Nodule in the left lung, suspicious for metastasis vs. carcinoma.")
+    assert report.prompts == ["nodule in the left lung"]
+    assert [part.text for part in report.left_out] == ["metastasis", "carcinoma"]
+    assert parse_report("Opacity in the left lung, atelectasis vs. pneumonia.").findings[0].note == ""
+
+
+def test_a_reading_is_the_finding_that_it_was_said_of_in_the_impression():
+    report = parse_report("FINDINGS: Opacity in the right lower lobe, likely pneumonia. IMPRESSION: RLL pneumonia.")
+    assert report.prompts == ["opacity in the right lower lobe"]
+    assert report.left_out[-1].reason == "it speaks of 'opacity in the right lower lobe' again"
 
 
 def test_a_reading_may_be_one_of_two():
@@ -122,6 +136,8 @@ def test_what_is_said_again_in_other_words_is_one_finding(text):
         "A nodule in the right upper lobe. A second nodule in the right upper lobe.",
         "Nodule in the right upper lobe. Nodule in the right lower lobe.",
         "Mass in the liver. Mass in the spleen.",
+        "Nodule in the left lower lobe. Stable nodule in the lingula.",
+        "FINDINGS: Mass in the left breast, likely a cyst. Cyst in the left kidney. IMPRESSION: Renal cyst.",
         "A mass in the breast. A lesion of the skin.",
     ],
 )

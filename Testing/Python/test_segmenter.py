@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
@@ -65,6 +66,20 @@ def test_the_same_request_gives_the_same_result(segmenter):
     assert np.array_equal(first.mask, second.mask) and np.array_equal(first.where.saliency, second.where.saliency)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_program_that_takes_no_gradients_gets_the_same_result(segmenter, mode):
+    image = to_rgb(make_phantom("validation", 2, "US", 1))
+    segmenter.set_image(image)
+    expected = segmenter.segment("breast tumor")
+    with mode():
+        other = load_segmenter("demo", "demo", segmenter.clip.device)
+        other.set_image(image)
+        found = other.segment("breast tumor")
+    assert np.array_equal(found.mask, expected.mask) and found.score == expected.score
+    segmenter.set_image(image)
+    assert np.array_equal(segmenter.segment("breast tumor").mask, expected.mask)
+
+
 @pytest.mark.parametrize(
     "modality, prompt, negative",
     [("XR", "lungs", "left lung"), ("CT", "lungs", "heart"), ("MR", "brain", "ventricles")],
@@ -77,6 +92,14 @@ def test_a_negative_prompt_takes_its_region_out_of_the_saliency(segmenter, modal
         plain, without = segmenter.saliency(prompt), segmenter.saliency(prompt, negative=negative)
         share = lambda where: where.saliency[region].sum() / where.saliency.sum()
         assert share(without) < 0.5 * share(plain)
+
+
+def test_a_result_keeps_no_map_but_its_own(segmenter):
+    """With a negative prompt a map has all pixels, and those of several steps were tried."""
+    steps = segmenter.with_settings(segmenter.settings.with_saliency(steps=4, earliest=2))
+    steps.set_image(to_rgb(TASKS["us_tumour"].phantom("validation", 0)))
+    values = steps.segment("breast tumor", "fat lobule").where.map.values
+    assert values.shape == (128, 128) and values.base is None
 
 
 def test_a_negative_prompt_takes_one_lung_of_two_out_of_a_ct(segmenter):

@@ -1,0 +1,92 @@
+"""The text of a report before it is read: without what is no text, short forms written out, slips in denials mended."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from .spelling import is_one_slip
+
+_SHORT_FORMS = {
+    "h/o": "history of",
+    "hx": "history",
+    "fhx": "family history",
+    "pmh": "past medical history",
+    "pmhx": "past medical history",
+    "s/p": "status post",
+    "r/o": "rule out",
+    "f/u": "follow-up",
+    "w/o": "without",
+    "w/": "with ",
+    "neg": "negative",
+    "(-)": "(no)",
+    "(+)": "(present)",
+    "e/o": "evidence of",
+    "c/w": "consistent with",
+    "s/o": "suggestive of",
+    "susp": "suspected",
+    "dx'd": "diagnosed",
+    "ddx": "differential diagnosis",
+    "wnl": "within normal limits",
+    "impr": "impression",
+    "imp": "impression",
+    "pna": "pneumonia",
+    "ptx": "pneumothorax",
+    "fx": "fracture",
+    "fxs": "fractures",
+    "mets": "metastases",
+    "calcs": "calcifications",
+    "pt": "patient",
+    "b/l": "bilateral",
+    "rt": "right",
+    "lt": "left",
+    "rul": "right upper lobe",
+    "rml": "right middle lobe",
+    "rll": "right lower lobe",
+    "lul": "left upper lobe",
+    "lll": "left lower lobe",
+}
+_SHORT_FORM = re.compile(
+    rf"(?<![\w/])(?:{'|'.join(map(re.escape, sorted(_SHORT_FORMS, key=len, reverse=True)))})(?:(?<=/)|(?![\w/]))"
+    r"(?:\.(?=\s+(?-i:[a-z])))?",
+    re.IGNORECASE,
+)
+_SIDE = re.compile(r"\b[LR](?=\s(?!spine\b|vertebra)[a-z])")
+"""A side by its letter: "L breast", not "L spine"."""
+_SIGN = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)", re.MULTILINE)
+"""Before what it is said of: "(-) mass"."""
+_ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
+"""A question that is answered: "Mass? No."."""
+_TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
+_DENIALS = ("without", "negative", "absent", "absence", "unlikely")
+_NO_SLIPS = ("assent", "absents", "absences", "negatives")
+"""Words that are one letter away from those of a denial, and are none."""
+_COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def clean_text(text: str) -> str:
+    """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
+    text = unicodedata.normalize("NFKC", _COLOR_CODE.sub(" ", text)).replace("\u2019", "'")
+    kept = "".join(
+        sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
+    )
+    kept = _ANSWER.sub(": ", _SIGN.sub(lambda sign: "; No" if sign[0] == "(-)" else "; ", kept))
+    kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
+    kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
+    kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
+    kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
+    kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
+    return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
+
+
+def _written_out(short: str) -> str:
+    """Write a short form out; a capital stays, by which a line begins a sentence."""
+    full = _SHORT_FORMS[short.lower().rstrip(".")]
+    return full[0].upper() + full[1:] if short[0].isupper() else full
+
+
+def _mended(word: str) -> str:
+    """Return the word of a denial that is one slip away from a word, such as "withuot"; else the word itself."""
+    if word.lower() in (*_DENIALS, *_NO_SLIPS):
+        return word
+    return next((denial for denial in _DENIALS if is_one_slip(word.lower(), denial)), word)
