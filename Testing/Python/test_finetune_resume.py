@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
 from MedCLIPSAMLib.finetune.checkpoint import read_checkpoint, write_checkpoint
 from MedCLIPSAMLib.finetune.publish import export_model
-from MedCLIPSAMLib.finetune.train import CHECKPOINT, LOG
+from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG
 from MedCLIPSAMLib.run_context import RunContext
 
 DATA = {"training pairs": "a" * 64}
@@ -102,6 +102,31 @@ def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
     seen = []
     train(pairs, tmp_path, context=RunContext(seen.append))
     assert [progress.done for progress in seen] == list(range(4, 11))
+
+
+@pytest.mark.parametrize("within", ["an epoch", "the update of the weights"])
+def test_a_run_ended_by_ctrl_c_within_an_epoch_loses_no_finished_step(pairs, tmp_path, monkeypatch, within):
+    """Weights that are half updated are not stored: these steps are done again."""
+    interrupt = lambda progress: signal.raise_signal(signal.SIGINT) if progress.done == 3 else None
+    stop = RunContext(interrupt if within == "an epoch" else lambda progress: None)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        if within != "an epoch":
+            patched.setattr(torch.optim.AdamW, "step", update_and_interrupt(torch.optim.AdamW.step))
+        train(pairs, tmp_path / "stopped", context=stop)
+    seen = []
+    train(pairs, tmp_path / "stopped", context=RunContext(seen.append))
+    assert seen[0].done == (4 if within == "an epoch" else 1)
+    train(pairs, tmp_path / "whole")
+    first, other = (load_file(tmp_path / out / BEST) for out in ("stopped", "whole"))
+    assert all(torch.equal(first[name], other[name]) for name in other)
+
+
+def update_and_interrupt(update):
+    def step(optimizer, *arguments, **options):
+        update(optimizer, *arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+
+    return step
 
 
 def test_a_run_of_a_cpu_goes_on_where_the_loss_is_scaled(pairs, tmp_path, monkeypatch):
