@@ -165,7 +165,9 @@ def finetune(
 
 
 def retrieval(
-    captions: CaptionsArgument,
+    captions: Annotated[
+        str, typer.Argument(help="Table of images and captions (CSV, JSON lines, MedPix, ROCO).", show_default=False)
+    ],
     model: Annotated[list[str], typer.Option("-m", "--model", help="Text-image model; repeat it to compare.")],
     images: ImagesOption = None,
     min_characters: MinCharacters = 20,

@@ -76,14 +76,24 @@ class Captions:
 
     def summary(self) -> str:
         """Return how many pairs there are, and how many were dropped for which reason."""
-        counts = Counter(reason for reason, _ in self.dropped)
-        dropped = "".join(f"; {count} {reason}" for reason, count in counts.most_common())
+        dropped = count_reasons(self.dropped)
         times = Counter(pair.caption for pair in self.pairs)
         same = sum(count for count in times.values() if count > 1)
         repeated = f"; {same} captions belong to another image too" if same else ""
         several = sum(count > 1 for count in Counter(pair.image for pair in self.pairs).values())
         described = f"; {counted(several, 'image')} with several captions" if several else ""
         return f"{counted(len(self.pairs), 'pair')}{dropped}{repeated}{described}"
+
+
+def is_shards(pattern: str) -> bool:
+    """Tell whether a name, or a pattern of names, is of tar files; see `shards`."""
+    return pattern.lower().endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def count_reasons(dropped: Iterable[tuple[str, str]]) -> str:
+    """Return how many were dropped for which reason, each after a semicolon."""
+    counts = Counter(reason for reason, _ in dropped)
+    return "".join(f"; {count} {reason}" for reason, count in counts.most_common())
 
 
 def read_captions(table: Path, images: Path | None = None, min_characters: int = MIN_CHARACTERS) -> Captions:
@@ -96,6 +106,8 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
     Raises:
         InputError: the table is absent, unreadable, lacks a column, or holds no pair that can be used.
     """
+    if is_shards(table.name):
+        raise InputError(f"Expected a table of captions, got the shards '{table}'.", "Give a CSV or JSON lines file.")
     if not table.is_file():
         raise InputError(f"There is no table of captions '{table}'.", "Give a CSV or JSON lines file.")
     folder = table.parent if images is None else images
