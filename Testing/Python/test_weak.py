@@ -106,6 +106,10 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
         about = json.loads((copy / "dataset.json").read_text()) | {"channel_names": {"0": "T1", "1": "T2"}}
         (copy / "dataset.json").write_text(json.dumps(about))
 
+    def regions(copy):
+        about = json.loads((copy / "dataset.json").read_text()) | {"labels": {"background": 0, "both": [1, 2]}}
+        (copy / "dataset.json").write_text(json.dumps(about))
+
     def nothing(copy):
         for name in ("ct00", "ct01"):
             label_file = copy / "labelsTr" / f"{name}.nii.gz"
@@ -118,6 +122,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
             (lambda copy: label(copy, np.full((1, 128, 128), 3, np.uint8)), "ct01.*value 3"),
             (lambda copy: (copy / "labelsTr" / "ct01.nii.gz").write_bytes(b"no more"), "ct01.*cannot be read"),
             (channels, "2 channels"),
+            (regions, "regions, which are labels of several values, such as 'both'"),
             (nothing, "All labels .* are empty"),
             (lambda copy: (copy / "dataset.json").unlink(), "dataset.json"),
         ),
