@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ..run_context import RunContext
 from .batches import PairSource, Source, readable
 from .caption_text import MIN_CHARACTERS
 from .captions import Captions, count_reasons, is_shards, read_captions, split_by_patient
-from .owner import claim_run, owns
+from .owner import claim_run, is_first_process, owns
 from .publish import publish
 from .settings import FineTuneSettings
 from .sides import checksum_pairs, checksum_shards, tell_shared_pairs, tell_shared_shards
@@ -97,7 +96,7 @@ def run(
     with claim_run(out):
         training, validation, made_of = _sources(data, settings, out, workers, tokenizer, context)
         result = fine_tune(training, validation, settings, out, device, models_dir, made_of, context)
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             _check_name_is_free(model, out, replace)  # again: another run may have ended meanwhile
             publish(result, settings, name, Path(data.captions).name, models_dir)
     return result, model

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, InputError, ModelError
 from ..files.atomic import atomic_path
 from ..models.clip import load_clip
 from ..models.weights import write_weights
@@ -281,6 +281,11 @@ class _Run:
         if not path.is_file():
             self._log.drop_after(0)
             return
+        if not (self._out / BEST).is_file():
+            raise ModelError(
+                f"There is no '{self._out / BEST}', the best weights of the checkpoint beside it.",
+                "Put the file back, or choose another run folder.",
+            )
         shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)
         self._plain.load_state_dict(state["model"], strict=False)

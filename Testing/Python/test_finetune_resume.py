@@ -183,6 +183,10 @@ def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_pa
     with pytest.raises(Cancelled):  # resumed, with a default that is given
         train(pairs, tmp_path, replace(QUICK, temperature=0.6), data=DATA, context=stop)
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 1
+    best = (tmp_path / BEST).rename(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match=f"There is no '.*{BEST}'"):
+        train(pairs, tmp_path, data=DATA)
+    best.rename(tmp_path / BEST)
     (tmp_path / CHECKPOINT).write_bytes(original[: len(original) // 2])
     with pytest.raises(ModelError, match="damaged"):
         train(pairs, tmp_path, data=DATA)
