@@ -140,7 +140,11 @@ class Ensemble:
         image = gray(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
             raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
-        about = {"spacing": list(volume.geometry.spacing[::-1])}
+        spacing = list(volume.geometry.spacing[::-1])
+        if volume.natural:  # taken pixel by pixel: the resolution in such a file is that of a print or a screen
+            target = [1.0, *configuration.spacing][-3:]
+            spacing = [target[axis] for axis in manager.transpose_backward]
+        about = {"spacing": spacing}
         preprocessor = configuration.preprocessor_class(verbose=False)
         data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, predictor.dataset_json)
         data = torch.from_numpy(np.ascontiguousarray(data))

@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from helpers.weak import command, lungs, write_dataset
+from PIL import Image
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.weak import TrainOptions
@@ -254,6 +255,17 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, t
         < 5e-3
     )
     assert np.allclose(ensemble.predict(volume).probabilities.sum(0), 1, atol=1e-5)
+
+
+def test_a_photograph_is_taken_by_its_pixels_whatever_resolution_its_file_names(ensemble, tmp_path):
+    """That of a print or a screen is no size of a pixel: it must not shrink what the network sees."""
+    image, _ = lungs("validation", 3)
+    Image.fromarray(image).save(tmp_path / "plain.png")
+    Image.fromarray(image).save(tmp_path / "print.tif", dpi=(300, 300))
+    plain, printed = (read_volume(tmp_path / name) for name in ("plain.png", "print.tif"))
+    assert printed.geometry.spacing != plain.geometry.spacing
+    made = ensemble.predict(plain).labels
+    assert made.any() and np.array_equal(made, ensemble.predict(printed).labels)
 
 
 def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
