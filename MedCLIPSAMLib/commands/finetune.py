@@ -138,10 +138,11 @@ def finetune(
     Example: medclipsam finetune captions.csv --name mine --base biomedclip
     """
     from ..finetune.job import run
+    from ..finetune.owner import is_first_process
     from ..finetune.train import CHECKPOINT, FEATURES
 
     folder = out or Path(f"{name}-run")
-    first = os.environ.get("RANK", "0") == "0"
+    first = is_first_process()
     pairs, settings = data.data(captions), training.settings()
     if workers is None:
         workers = min(4, os.cpu_count() or 1)
@@ -165,7 +166,9 @@ def finetune(
 
 
 def retrieval(
-    captions: CaptionsArgument,
+    captions: Annotated[
+        str, typer.Argument(help="Table of images and captions (CSV, JSON lines, MedPix, ROCO).", show_default=False)
+    ],
     model: Annotated[list[str], typer.Option("-m", "--model", help="Text-image model; repeat it to compare.")],
     images: ImagesOption = None,
     min_characters: MinCharacters = 20,

@@ -16,6 +16,12 @@ def delimiter_of(line: str) -> str:
     return max("\t,;", key=line.count)
 
 
+def first_line(text: str) -> str:
+    """Return the first line that says something; Excel's "sep=;", which names the delimiter, is none."""
+    lines = (line for line in text.split("\n") if not _says_nothing(line))
+    return next(lines, "")
+
+
 def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
     """Read the rows of a file; see `read_rows`.
 
@@ -28,8 +34,8 @@ def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
 def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
     """Read the rows of a table with names of columns in its first line: the line each begins at, and fields by name.
 
-    Names are in lower case, and columns without one are left out. Lines end at line feeds; other characters that break
-    lines belong to their field. Fields that are not there are "".
+    Names are in lower case, and columns without one are left out; empty lines before the names are skipped. Lines end
+    at line feeds; other characters that break lines belong to their field. Fields that are not there are "".
 
     Args:
         text: read with universal newlines.
@@ -39,7 +45,7 @@ def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
         InputError: two columns of one name, more fields than columns, or quotes that do not close; names the line.
     """
     lines = io.StringIO(text, newline="\n")
-    reader = csv.reader(lines, delimiter=delimiter_of(text.split("\n", 1)[0]), strict=True)
+    reader = csv.reader(lines, delimiter=delimiter_of(first_line(text)), strict=True)
     columns: list[str] | None = None
     rows: list[tuple[int, dict[str, str]]] = []
     while True:
@@ -53,6 +59,8 @@ def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
             ) from error
         if fields is None:
             return rows
+        if columns is None and _says_nothing("".join(fields)):
+            continue
         if columns is None:
             columns = _columns(fields, table)
         elif any(field.strip() for field in fields[len(columns) :]):
@@ -63,6 +71,10 @@ def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
         elif fields:
             fields += [""] * (len(columns) - len(fields))
             rows.append((line, {name: field for name, field in zip(columns, fields) if name}))
+
+
+def _says_nothing(line: str) -> bool:
+    return line.strip(" \t,;").lower() in ("", "sep=")
 
 
 def _columns(fields: list[str], table: Path) -> list[str]:

@@ -22,13 +22,17 @@ def read_text(path: Path) -> str:
         raise InputError(
             f"'{path}' cannot be read: {error.strerror}.", "Check the path and the permissions."
         ) from error
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = content.decode("utf-16" if is_wide else "utf-8-sig")
+        return decode_text(content)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"Expected text in UTF-8, got other bytes in line {line} of '{path}'.",
             "Save it as UTF-8; in Excel, choose 'CSV UTF-8'.",
         ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decode_text(content: bytes) -> str:
+    """Decode a text as `read_text` does; UnicodeDecodeError where it has another encoding."""
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")

@@ -5,6 +5,7 @@ These are read by the names of their columns or fields:
     MedPix 2.0   JSON lines: image, U_id, Description.Caption
     ROCO         ID,Caption (v2), or a file .txt of NAME <tab> caption (v1)
     open_clip    filepath <tab> title
+    COCO         JSON with images (id, file_name) and annotations (image_id, caption)
     any other    CSV (comma, semicolon or tab) or JSON lines with an image and a caption, and a patient if known
 """
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +24,7 @@ from typing import Any
 
 from ..counted import counted
 from ..errors import InputError
-from ..files.csv_text import delimiter_of, read_rows
+from ..files.csv_text import delimiter_of, first_line, read_rows
 from ..files.json_text import parse_json
 from ..files.text_file import read_text
 from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
@@ -76,14 +79,24 @@ class Captions:
 
     def summary(self) -> str:
         """Return how many pairs there are, and how many were dropped for which reason."""
-        counts = Counter(reason for reason, _ in self.dropped)
-        dropped = "".join(f"; {count} {reason}" for reason, count in counts.most_common())
+        dropped = count_reasons(self.dropped)
         times = Counter(pair.caption for pair in self.pairs)
         same = sum(count for count in times.values() if count > 1)
         repeated = f"; {same} captions belong to another image too" if same else ""
         several = sum(count > 1 for count in Counter(pair.image for pair in self.pairs).values())
         described = f"; {counted(several, 'image')} with several captions" if several else ""
         return f"{counted(len(self.pairs), 'pair')}{dropped}{repeated}{described}"
+
+
+def is_shards(pattern: str) -> bool:
+    """Tell whether a name, or a pattern of names, is of tar files; see `shards`."""
+    return pattern.lower().endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def count_reasons(dropped: Iterable[tuple[str, str]]) -> str:
+    """Return how many were dropped for which reason, each after a semicolon."""
+    counts = Counter(reason for reason, _ in dropped)
+    return "".join(f"; {count} {reason}" for reason, count in counts.most_common())
 
 
 def read_captions(table: Path, images: Path | None = None, min_characters: int = MIN_CHARACTERS) -> Captions:
@@ -96,6 +109,8 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
     Raises:
         InputError: the table is absent, unreadable, lacks a column, or holds no pair that can be used.
     """
+    if is_shards(table.name):
+        raise InputError(f"Expected a table of captions, got the shards '{table}'.", "Give a CSV or JSON lines file.")
     if not table.is_file():
         raise InputError(f"There is no table of captions '{table}'.", "Give a CSV or JSON lines file.")
     folder = table.parent if images is None else images
@@ -171,7 +186,7 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
 
 
 def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield rows as fields by lower-case name; nested fields as outer.inner."""
+    """Yield rows as fields by name, see `_field_name`; nested fields as outer.inner."""
     text = read_text(table)
     if table.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         for where, record in _records(text, table):
@@ -183,19 +198,20 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
                 )
             yield flatten(record)
         return
-    lines = text.split("\n")
-    names = {name.strip().strip('"').lower() for name in lines[0].split(delimiter_of(lines[0]))}
+    first = first_line(text)
+    names = {_field_name(name.strip().strip('"')) for name in first.split(delimiter_of(first))}
     header = bool(names & set(IMAGE_FIELDS)) and bool(names & set(CAPTION_FIELDS))
-    if not header and table.suffix.lower() == ".txt" and "\t" in lines[0]:
+    if not header and table.suffix.lower() == ".txt" and "\t" in first:
+        lines = text.split("\n")
         yield from (dict(zip(("image", "caption"), line.split("\t", 1))) for line in lines if "\t" in line)
         return
     rows = read_rows(text, table)
-    if not rows and lines[0].strip():
+    if not rows and first:
         raise InputError(
             f"Expected a line with the names of the columns and others of images, got one line in '{table}'.",
             f"Name the columns in the first, such as {IMAGE_FIELDS[0]} and {CAPTION_FIELDS[0]}.",
         )
-    yield from (row for _, row in rows)
+    yield from ({_field_name(name): value for name, value in row.items()} for _, row in rows)
 
 
 def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
@@ -209,6 +225,12 @@ def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
                     raise ValueError(f"line {number}: {error}") from error
         return
     records = parse_json(text, constants=True)
+    if isinstance(records, dict) and isinstance(records.get("annotations"), list):
+        try:
+            images = {about["id"]: about for about in records["images"]}
+            records = [images[about["image_id"]] | about for about in records["annotations"]]
+        except (KeyError, TypeError) as error:
+            raise ValueError("its images and annotations are not as COCO has them") from error
     if isinstance(records, dict):
         records = [{"image": name, "caption": caption} for name, caption in records.items()]
     if not isinstance(records, list):
@@ -219,14 +241,19 @@ def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a JSON record by lower-case name, with nested ones as outer.inner too."""
+    """Return the fields of a JSON record by name, see `_field_name`, with nested ones as outer.inner too."""
     inner = {
         f"{outer}.{name}": value
         for outer, nested in record.items()
         if isinstance(nested, dict)
         for name, value in nested.items()
     }
-    return {name.lower(): value for name, value in (record | inner).items()}
+    return {_field_name(name): value for name, value in (record | inner).items()}
+
+
+def _field_name(name: str) -> str:
+    """Return the name of a field in lower case, with "_" in place of blanks and hyphens: "Patient ID" is patient_id."""
+    return re.sub(r"[\s-]+", "_", name.lower())
 
 
 def unite(groups: Iterable[list[str]]) -> dict[str, str]:
@@ -281,12 +308,16 @@ def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -
 
 
 def _image(folder: Path, value: Any) -> tuple[Path | None, str]:
-    """Find the file of a name, with one of the known suffixes where it has none; and why there is none."""
+    """Find the file of a name, and why there is none.
+
+    It may lack its suffix, have the separators of Windows, and accents in one character or two (macOS).
+    """
     if isinstance(value, dict | list):
         return None, "names of images are no text"
     if not (name := _text(value)):
         return None, MISSING
-    path = folder / name
-    files = (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES))
-    found = next(filter(os.path.isfile, files), None)
-    return found, "images are folders" if os.path.isdir(path) else MISSING
+    accents = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    paths = [folder / spelled for spelled in dict.fromkeys((name, name.replace("\\", "/"), *accents))]
+    suffixes = ("", *SUFFIXES, *map(str.upper, SUFFIXES))
+    found = next(filter(os.path.isfile, (Path(f"{path}{suffix}") for path in paths for suffix in suffixes)), None)
+    return found, "images are folders" if os.path.isdir(folder / name) else MISSING

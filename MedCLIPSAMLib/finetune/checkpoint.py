@@ -24,9 +24,11 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     try:
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
-    except (RuntimeError, OSError) as error:  # torch says "PytorchStreamWriter failed" where the disk is full
+    except (RuntimeError, OSError) as error:
+        # Where the disk is full, torch says "[enforce fail at inline_container.cc:672] . unexpected pos 3520 vs 3414".
+        reason = error.strerror or str(error) if isinstance(error, OSError) else "the disk took only a part of it"
         raise OutputError(
-            f"The checkpoint '{path}' cannot be written: {str(error).splitlines()[0]}",
+            f"The checkpoint '{path}' cannot be written: {reason}.",
             "Make room on the disk and give the same command; it resumes from the previous checkpoint.",
         ) from error
 

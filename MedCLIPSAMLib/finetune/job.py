@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
 from .batches import PairSource, Source, readable
 from .caption_text import MIN_CHARACTERS
-from .captions import Captions, read_captions, split_by_patient
-from .owner import claim_run, owns
+from .captions import Captions, count_reasons, is_shards, read_captions, split_by_patient
+from .owner import claim_run, is_first_process, owns
 from .publish import publish
 from .settings import FineTuneSettings
 from .sides import checksum_pairs, checksum_shards, tell_shared_pairs, tell_shared_shards
@@ -56,7 +55,7 @@ class CaptionData:
     @property
     def shards(self) -> bool:
         """Whether the captions are in tar files."""
-        return self.captions.endswith(".tar")
+        return is_shards(self.captions)
 
 
 def run(
@@ -97,7 +96,7 @@ def run(
     with claim_run(out):
         training, validation, made_of = _sources(data, settings, out, workers, tokenizer, context)
         result = fine_tune(training, validation, settings, out, device, models_dir, made_of, context)
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             _check_name_is_free(model, out, replace)  # again: another run may have ended meanwhile
             publish(result, settings, name, Path(data.captions).name, models_dir)
     return result, model
@@ -125,7 +124,7 @@ def _sources(
         raise InputError("Shards have no patients to split by.", "Give separate validation pairs.")
     dropped: list[tuple[str, str]] = []
     patterns = data.captions, data.validation or ""
-    shards = [_expand(pattern) if pattern.endswith(".tar") else [] for pattern in patterns]
+    shards = [_expand(pattern) if is_shards(pattern) else [] for pattern in patterns]
     found = [
         _read(table, data, out, dropped, context) if table and not paths else None
         for table, paths in zip(patterns, shards)
@@ -159,7 +158,7 @@ def _sources(
         made = ShardSource(shards[side], *order, record, min_characters=least, keep_rest=side == 1)
         dropped.extend(made.dropped)
         _write_dropped(out, dropped)
-        context.notify(f"{counted(made.count, 'pair')} in '{patterns[side]}'; {len(made.dropped)} cannot be used.")
+        context.notify(f"{counted(made.count, 'pair')} in '{patterns[side]}'{count_reasons(made.dropped)}.")
         return made
 
     made_of: dict[str, str] = {}

@@ -19,6 +19,14 @@ WAIT = 120.0
 """Seconds that other processes wait until the first one has the folder."""
 
 
+def is_first_process() -> bool:
+    """Tell whether this process writes the results: the first that torchrun started, or one that it did not start.
+
+    Clusters set RANK for their own purposes.
+    """
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def claim_run(out: Path) -> Iterator[None]:
     """Lock the folder of a run, new, empty, or of an earlier run, while the block runs.
@@ -28,7 +36,7 @@ def claim_run(out: Path) -> Iterator[None]:
     Raises:
         OutputError: another run has it, it holds something else, or it cannot be written.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         until = time.monotonic() + WAIT
         while not (out / MARKER).is_file() and time.monotonic() < until:
             time.sleep(0.05)

@@ -57,7 +57,7 @@ class FineTuneSettings:
     blend: Annotated[float | None, Field(gt=0, le=1)] = None
     patience: Annotated[int, Field(ge=0)] = 5
     precision: Choice[TrainingPrecision] = TrainingPrecision.AUTO
-    seed: int = 12
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 12
 
     def __post_init__(self) -> None:
         if self.heads_alone and self.lora_rank:

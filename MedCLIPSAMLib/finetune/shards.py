@@ -20,19 +20,22 @@ from typing import Any
 import braceexpand
 import numpy as np
 import torch
-import webdataset
+import webdataset.filters
+from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..errors import InputError, MedCLIPSAMError, attempt
 from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
+from ..files.text_file import decode_text
 from ..run_context import RunContext
 from .batches import UNREADABLE, Batch, check_batch, divide, draw_crop, read_slice, square, stamp
 from .caption_text import MIN_CHARACTERS, usable_captions
-from .captions import CAPTION_FIELDS, SUFFIXES, choose_field, flatten
+from .captions import CAPTION_FIELDS, MISSING, SUFFIXES, choose_field, count_reasons, flatten
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 CAPTIONS = ("txt", "caption", "json")
 BUFFER = 1000
+DOTTED = "names have a dot before their ending"
 
 
 def expand_shards(pattern: str) -> list[Path]:
@@ -84,6 +87,11 @@ class ShardSource:
         self.seed, self.rank, self.world, self._min_characters = seed, rank, world, min_characters
         self._every_caption = keep_rest
         self.count, self.dropped = self._count(record, context)
+        if not self.count:
+            raise InputError(
+                f"The shards hold no pair that can be used, beginning with '{paths[0]}'{count_reasons(self.dropped)}.",
+                "Of a pair, NAME.png and NAME.txt or .json follow one another in a tar file, and NAME has no dot.",
+            )
         self._unreadable = {what for reason, what in self.dropped if reason == UNREADABLE}
         self.batch, self.steps, self._used = divide(self.count, batch, keep_rest)
 
@@ -120,25 +128,24 @@ class ShardSource:
         for pair in self._pairs(paths):
             usable, _problems = self._captions(pair)
             if usable and _name(pair) not in self._unreadable:
-                first = zlib.crc32(pair["__key__"].encode()) + epoch
+                first = zlib.crc32(pair["__key__"].encode(errors="surrogatepass")) + epoch
                 for caption in usable if self._every_caption else [usable[first % len(usable)]]:
                     yield pair, caption
 
     def _pairs(self, paths: list[Path]) -> Iterator[dict]:
         """Yield the members of each pair as bytes, by their ending."""
-        try:
-            yield from webdataset.WebDataset(
-                [str(path) for path in paths],
-                shardshuffle=False,
-                nodesplitter=None,
-                workersplitter=None,
-                empty_check=False,
-                handler=webdataset.handlers.reraise_exception,
-            )
-        except MedCLIPSAMError:
-            raise
-        except Exception as error:  # tarfile, zlib and webdataset have many
-            raise InputError(f"A shard cannot be read: {error}.", "Make it again, or leave it out.") from error
+        is_shown = lambda name: not Path(name).name.startswith(".")  # macOS puts ._NAME.png beside NAME.png
+        for path in paths:
+            try:
+                with open(path, "rb") as stream:  # webdataset would run or download what some names say
+                    members = tar_file_expander([{"url": str(path), "stream": stream}], select_files=is_shown)
+                    yield from group_by_keys(members)
+            except Exception as error:  # tarfile, zlib and webdataset have many, and add objects to their arguments
+                reason = getattr(error, "strerror", None) or str(error.args[0] if error.args else error)
+                raise InputError(
+                    f"The shard '{path}' cannot be read: {reason.partition(' dict_keys')[0]}.",
+                    "Make it again, or leave it out.",
+                ) from error
 
     def _count(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
         made_of = [[stamp(path) for path in self.paths], self._min_characters, self._every_caption]
@@ -167,10 +174,12 @@ class ShardSource:
     def _captions(self, pair: dict) -> tuple[list[str], list[str]]:
         """Return the usable captions of an image, and why others cannot be used."""
         ending = next((suffix for suffix in CAPTIONS if suffix in pair), None)
+        if not _image_ending(pair):
+            return [], [DOTTED for name in pair if name.endswith(SUFFIXES)] or [MISSING]
         if ending is None:
             return [], ["captions are missing"]
         try:
-            field: Any = pair[ending].decode("utf-8-sig")
+            field: Any = decode_text(pair[ending])
             if ending == "json":
                 fields = flatten(parse_json(field, constants=True))
                 field = fields.get(choose_field([fields], CAPTION_FIELDS) or "")
@@ -185,10 +194,12 @@ def _name(pair: dict) -> str:
     return f"{pair['__url__']}: {pair['__key__']}"
 
 
+def _image_ending(pair: dict) -> str | None:
+    return next((suffix for suffix in IMAGES if suffix in pair), None)
+
+
 def _read_image(pair: dict) -> np.ndarray:
-    ending = next((suffix for suffix in IMAGES if suffix in pair), None)
-    if ending is None:
-        raise InputError(f"'{pair['__key__']}' has no image.", f"Its ending must be one of {', '.join(IMAGES)}.")
+    ending = _image_ending(pair)
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         path = Path(folder) / f"image.{ending}"
         path.write_bytes(pair[ending])

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, InputError, ModelError
 from ..files.atomic import atomic_path
 from ..models.clip import load_clip
 from ..models.weights import write_weights
@@ -83,8 +83,8 @@ def fine_tune(
         data: checksums of the data by what they are of, such as "training pairs"; a checkpoint of others is not
             resumed.
         context: reports every step in the first process, with `StepFigures` as details, and the stage "encoding"
-            before them where the heads alone are trained; checked at every step, and a checkpoint is written before a
-            cancelled training ends.
+            before them where the heads alone are trained; checked at every step. A checkpoint is written before a
+            training ends that was cancelled, or interrupted by Ctrl+C.
 
     Raises:
         InputError: settings or data that cannot work, or an epoch of fewer batches than its source has. ModelError: the
@@ -120,13 +120,12 @@ class _Run:
         self._memory = memory_of(fabric.device)
         self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
+        self._whole = True  # the weights and AdamW's means are those after the step, and those of an epoch are compared
         self._best: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
 
     def train(self) -> FineTuned:
-        settings, fabric = self._settings, self._fabric
-        training = self._task.training
-        steps = settings.epochs * training.steps
+        fabric = self._fabric
         if fabric.is_global_zero:
             self._out.mkdir(parents=True, exist_ok=True)
         fabric.barrier()
@@ -135,6 +134,17 @@ class _Run:
             self._before = self._validate()
             self._best = {"step": 0, "figures": self._before}
             self._keep_best()
+        try:
+            self._train_epochs()
+        except KeyboardInterrupt:
+            if self._whole:
+                self._write()
+            raise
+        return self._finish()
+
+    def _train_epochs(self) -> None:
+        settings, fabric, training = self._settings, self._fabric, self._task.training
+        steps = settings.epochs * training.steps
         started, begun = time.monotonic(), self._step
         while self._step < steps and not self._stale(training.steps):
             epoch, start = divmod(self._step, training.steps)
@@ -153,6 +163,7 @@ class _Run:
                 if self._step % training.steps == 0:
                     with self._blend.applied():
                         figures = self._compare(self._validate())
+                self._whole = True
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
                 self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
@@ -161,7 +172,6 @@ class _Run:
                     f"Expected {training.steps} batches in an epoch, got {self._step - epoch * training.steps}.",
                     "Give every pair a key of its own, and leave the data as they are during a training.",
                 )
-        return self._finish()
 
     def _one_step(self, images: torch.Tensor, captions: list[str], rate: float) -> float:
         settings, fabric = self._settings, self._fabric
@@ -171,14 +181,17 @@ class _Run:
         try_pairs = lambda pairs: self._try_pairs(images, captions, pairs)
         self._chunks.choose(len(captions), try_pairs, lambda: self._beside(images))
         loss = self._chunks.run(len(captions), lambda size: self._backward(images, captions, size))
-        if not math.isfinite(loss):
-            raise InputError(
-                f"The loss is {loss} at step {self._step}.",
-                "Take a higher temperature or a lower learning rate.",
-            )
+        self._check_loss("loss", loss)
+        self._whole = False
         fabric.clip_gradients(self._model, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
         self._optimizer.step()
         return loss
+
+    def _check_loss(self, name: str, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The {name} is {loss} at step {self._step}.", "Take a higher temperature or a lower learning rate."
+            )
 
     def _beside(self, images: torch.Tensor) -> int:
         """Return the bytes of the images of a batch, and of AdamW's two means where they are not there yet."""
@@ -221,7 +234,9 @@ class _Run:
 
     def _validate(self) -> dict:
         self._plain.eval()
-        return validate(self._model, self._task, self._loss)
+        figures = validate(self._model, self._task, self._loss)
+        self._check_loss("loss of the validation pairs", figures["loss"])
+        return figures
 
     def _compare(self, figures: dict) -> dict:
         """Keep the weights where they are the best so far."""
@@ -243,6 +258,10 @@ class _Run:
         return bool(patience) and self._step - self._best["step"] >= patience * epoch_steps
 
     def _save(self) -> None:
+        self._write()
+        self._fabric.barrier()
+
+    def _write(self) -> None:
         if self._fabric.is_global_zero:
             state = {
                 "fingerprint": self._fingerprint,
@@ -255,7 +274,6 @@ class _Run:
                 "precision": self._fabric.strategy.precision.state_dict(),
             }
             write_checkpoint(self._out / CHECKPOINT, state)
-        self._fabric.barrier()
 
     def _go_on(self) -> None:
         """Resume from the checkpoint of an earlier run, if there is one."""
@@ -263,6 +281,11 @@ class _Run:
         if not path.is_file():
             self._log.drop_after(0)
             return
+        if not (self._out / BEST).is_file():
+            raise ModelError(
+                f"There is no '{self._out / BEST}', the best weights of the checkpoint beside it.",
+                "Put the file back, or choose another run folder.",
+            )
         shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)
         self._plain.load_state_dict(state["model"], strict=False)

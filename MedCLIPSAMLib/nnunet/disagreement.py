@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ class Agreement:
 
 
 def measure_agreement(predictions: Path, dataset: Path, context: RunContext = RunContext()) -> list[Agreement]:
-    """Compare the labels of a dataset with a network's masks of its images, by case.
+    """Compare the labels of a dataset with a network's masks of its images, by case, but for what labels ignore.
 
     Args:
         predictions: folder that `weak predict` wrote of the dataset; cases that were struck out since are left out.
@@ -68,6 +68,8 @@ def measure_agreement(predictions: Path, dataset: Path, context: RunContext = Ru
         made, label = read_masks(predictions / mask_file(case)), read_masks(found.label(case)).with_names(names)
         made, label, _ = common_grid(case, made, label)
         nothing = np.zeros(label.grid.GetSize()[::-1], bool)
+        counts = ~label.masks.get(f"{found.ignored}", nothing)
+        made = replace(made, masks={name: mask & counts for name, mask in made.masks.items()})
         scores = {
             name: dsc(made.masks.get(name.lower(), nothing), label.masks.get(name.lower(), nothing))
             for name in found.labels.values()

@@ -22,6 +22,7 @@ from ..models.device import resolve_device
 from ..models.weights import read_weights
 from ..run_context import RunContext
 from ..volumes import Volume
+from .raw_dataset import read_labels
 from .schedule import BEST, schedule_of
 from .train import FOLD, model_folder
 
@@ -56,7 +57,7 @@ class Ensemble:
             of them; None where the most probable of all classes is taken. The authors' code has 0.2.
 
     Attributes:
-        labels: names by number, without the background.
+        labels: names by number, see `raw_dataset.read_labels`.
         name: the model's: its dataset, a checksum of its last weights, and its options.
 
     Raises:
@@ -83,7 +84,7 @@ class Ensemble:
         try:
             plans = read_json(folder / "plans.json")
             about = read_json(folder / "dataset.json")
-            self.labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}
+            self.labels = read_labels(about)
             chosen = folder.name.rpartition("__")[2]
             _check_network(plans["configurations"][chosen]["architecture"], folder)
             files = schedule_of(plans).files()
@@ -139,7 +140,11 @@ class Ensemble:
         image = gray(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
             raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
-        about = {"spacing": list(volume.geometry.spacing[::-1])}
+        spacing = list(volume.geometry.spacing[::-1])
+        if volume.natural:  # taken pixel by pixel: the resolution in such a file is that of a print or a screen
+            target = [1.0, *configuration.spacing][-3:]
+            spacing = [target[axis] for axis in manager.transpose_backward]
+        about = {"spacing": spacing}
         preprocessor = configuration.preprocessor_class(verbose=False)
         data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, predictor.dataset_json)
         data = torch.from_numpy(np.ascontiguousarray(data))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +19,9 @@ from ..files.json_text import read_json
 from ..files.regular import check_file
 from ..volumes.itk_path import itk_path
 
+IGNORE = "ignore"
+"""Name of the label of voxels that nnU-Net learns nothing from."""
+
 
 @dataclass(frozen=True)
 class RawDataset:
@@ -26,8 +31,9 @@ class RawDataset:
         folder: DatasetNNN_Name.
         number: its number, NNN.
         cases: names, sorted.
-        labels: names by number, without the background.
+        labels: names by number, without the background and what is ignored.
         ending: of its files.
+        ignored: value of voxels that nnU-Net takes for neither, where there is one.
     """
 
     folder: Path
@@ -35,6 +41,7 @@ class RawDataset:
     cases: tuple[str, ...]
     labels: dict[int, str]
     ending: str
+    ignored: int | None = None
 
     def image(self, case: str) -> Path:
         """Return the file of a case's image."""
@@ -49,7 +56,8 @@ def read_dataset(folder: Path) -> RawDataset:
     """Read the description of a dataset, and check its names.
 
     Raises:
-        InputError: no dataset of nnU-Net, more than one channel, images and labels of different names, or no cases.
+        InputError: no dataset of nnU-Net, more than one channel, regions, images and labels of different names, or no
+            cases.
     """
     if not os.path.isdir(folder):
         raise InputError(f"There is no folder '{folder}'.", "Give the folder of a dataset.")
@@ -59,7 +67,9 @@ def read_dataset(folder: Path) -> RawDataset:
     check_file(folder / "dataset.json", "Write the dataset by medclipsam export, or as nnU-Net v2 describes it.")
     try:
         about = read_json(folder / "dataset.json")
-        labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}
+        regions = [name for name, value in about["labels"].items() if isinstance(value, list)]
+        labels = {} if regions else read_labels(about)
+        ignored = about["labels"].get(IGNORE)
         ending, channels = str(about["file_ending"]), len(about["channel_names"])
         if not re.fullmatch(r"(\.[A-Za-z0-9]+){1,3}", ending):
             raise ValueError(f"'{ending}' is no ending of a file")
@@ -68,6 +78,11 @@ def read_dataset(folder: Path) -> RawDataset:
             f"'{folder / 'dataset.json'}' cannot be used: {type(error).__name__}: {error}.",
             "Write the dataset by medclipsam export, or as nnU-Net v2 describes it.",
         ) from error
+    if regions:
+        raise InputError(
+            f"'{folder}' has regions, which are labels of several values, such as '{regions[0]}'.",
+            "Give each label one value.",
+        )
     if channels != 1:
         raise InputError(f"'{folder}' has {channels} channels.", "Images of one channel are trained on.")
     if not labels:
@@ -82,7 +97,16 @@ def read_dataset(folder: Path) -> RawDataset:
             )
     if not images:
         raise InputError(f"'{folder}' holds no cases ending in {ending}.", "Export some first.")
-    return RawDataset(folder, int(folder.name[7:10]), tuple(sorted(images)), labels, ending)
+    return RawDataset(folder, int(folder.name[7:10]), tuple(sorted(images)), labels, ending, ignored)
+
+
+def read_labels(about: Mapping[str, Any]) -> dict[int, str]:
+    """Return the names of labels by number, without the background and what is ignored.
+
+    Args:
+        about: the content of dataset.json.
+    """
+    return {int(number): str(name) for name, number in about["labels"].items() if int(number) and name != IGNORE}
 
 
 def check_voxels(dataset: RawDataset) -> None:
@@ -110,7 +134,7 @@ def check_voxels(dataset: RawDataset) -> None:
                 f"The case '{case}' has an image of {header.GetSize()} and a label of {mask.GetSize()} voxels.",
                 "Give both the same grid.",
             )
-        values = set(np.unique(sitk.GetArrayViewFromImage(mask)).tolist()) - {0}
+        values = set(np.unique(sitk.GetArrayViewFromImage(mask)).tolist()) - {0, dataset.ignored}
         strange = values - dataset.labels.keys()
         if strange:
             raise InputError(

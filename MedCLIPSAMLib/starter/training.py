@@ -184,7 +184,8 @@ class Trainee:
         end. A stage that was finished before the checkpoint yields nothing.
 
         Raises:
-            Cancelled: after a checkpoint. OutputError: the checkpoint cannot be written.
+            Cancelled: after a checkpoint. OutputError: the checkpoint cannot be written. InputError: a loss is no
+                number; the last checkpoint stays.
         """
         if stage.number < self.stage:
             return
@@ -207,21 +208,20 @@ class Trainee:
             yield done, progress, take
             self.seconds = time.monotonic() - started
             if done % _LOG_EVERY == _LOG_EVERY - 1 or done in (0, 1, 9):
+                _check_losses(stage, losses)
                 mean = torch.stack(losses).mean().item()
                 losses.clear()
                 rate = (done + 1) / self.seconds
                 context.notify(
                     f"{stage.name} step {done + 1} loss {mean:.3f} {rate:.1f} steps/s {100 * progress:.0f} %"
                 )
-                if not math.isfinite(mean):
-                    raise InputError(
-                        f"The loss of '{stage.name}' is {mean}.", "Give a lower learning rate, or a checkpoint."
-                    )
             context.report(progress, 1.0, stage.name)
             if time.monotonic() - saved > SAVE_EVERY or context.is_cancelled():
+                _check_losses(stage, losses)
                 self.save()
                 saved = time.monotonic()
                 context.raise_if_cancelled()
+        _check_losses(stage, losses)
         self.stage, self.seconds, self._begun = stage.number + 1, 0.0, self.step
         self._optimizer = None
         self.save()
@@ -246,3 +246,8 @@ class Trainee:
         decay = min(0.999, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self._average.values()), [value.float() for value in self._weights], 1 - decay)
+
+
+def _check_losses(stage: Stage, losses: list[torch.Tensor]) -> None:
+    if losses and not torch.stack(losses).isfinite().all():
+        raise InputError(f"A loss of '{stage.name}' is no number.", "Give a lower learning rate, or a checkpoint.")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.finetune.batches import PairSource, read_slice, readable, square
-from MedCLIPSAMLib.finetune.captions import Pair
+from MedCLIPSAMLib.finetune.captions import Pair, read_captions
 from MedCLIPSAMLib.finetune.shards import ShardSource, expand_shards
 from MedCLIPSAMLib.run_context import RunContext
 
@@ -240,9 +240,69 @@ def test_keys_that_repeat_in_other_shards_name_other_pairs(folder):
         assert [name for _, name in made.dropped] == [f"{folder / 'part-00.tar'}: 0001"]
 
 
+def png():
+    image = BytesIO()
+    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
+    return image.getvalue()
+
+
+def write_shard(path, members, mode="w"):
+    with tarfile.open(path, mode) as tar:
+        for name, content in members:
+            add(tar, name, content)
+    return path
+
+
+PAIRS = [[(f"{key}.png", png()), (f"{key}.txt", f"{LONG} {key}".encode())] for key in "abc"]
+MEMBERS = [member for pair in PAIRS for member in pair]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [x for name, content in MEMBERS for x in ((f"set/._{name}", b"Mac OS X"), (f"set/{name}", content))],
+        [(name, content.decode().encode("utf-16") if name.endswith("txt") else content) for name, content in MEMBERS],
+        [(f"\udcff{name}", content) for name, content in MEMBERS],
+        [(f"../../{name.upper()}", content) for name, content in MEMBERS],
+    ],
+    ids=["AppleDouble files of macOS", "UTF-16", "a name of bytes", "a path that leads out"],
+)
+def test_members_of_shards_are_what_their_makers_meant(tmp_path, members):
+    path = write_shard(tmp_path / "part.tar.gz", members, "w:gz")
+    made = ShardSource(expand_shards(str(path)), 16, 3)
+    assert made.count == 3 and not made.dropped
+    ((_, captions),) = made.batches(0)
+    assert sorted(captions) == [f"{LONG} {key}" for key in "abc"]
+
+
+@pytest.mark.parametrize(
+    "members, reasons",
+    [
+        ([*MEMBERS[::2], *MEMBERS[1::2]], "; 3 captions are missing; 3 images are missing"),
+        ([(f"1.2.840.{name}", content) for name, content in MEMBERS], "; 3 names have a dot before their ending"),
+        ([], ""),
+    ],
+)
+def test_shards_without_a_pair_say_why(tmp_path, members, reasons):
+    path = write_shard(tmp_path / "part.tar", members)
+    with pytest.raises(InputError, match=f"no pair that can be used, beginning with '.*part.tar'{reasons}\\."):
+        ShardSource(expand_shards(str(path)), 16, 2)
+
+
+@pytest.mark.parametrize("name", ["pipe:touch owned; cat plain.tar", "a #1?.tar", "http:x.tar"])
+def test_the_name_of_a_shard_is_no_address_and_no_command(tmp_path, monkeypatch, name):
+    """Webdataset runs what follows "pipe:", and downloads what begins as an address."""
+    monkeypatch.chdir(tmp_path)
+    write_shard(Path(name), MEMBERS)
+    assert ShardSource(expand_shards(name), 16, 2).count == 3
+    assert not Path("owned").exists()
+
+
 def test_shards_that_are_missing_damaged_or_commands_are_refused(shards, folder):
     with pytest.raises(InputError, match=r"part-02.tar.*\(1 of 3 are missing\)"):
         expand_shards(shards.replace("..01", "..02"))
+    with pytest.raises(InputError, match="Expected a table of captions, got the shards"):
+        read_captions(expand_shards(shards)[0])
     with pytest.raises(InputError, match="no shard"):
         expand_shards("pipe:touch owned.tar")
     (folder / "part-01.tar").write_bytes(b"no tar file at all")
@@ -250,3 +310,6 @@ def test_shards_that_are_missing_damaged_or_commands_are_refused(shards, folder)
         ShardSource(expand_shards(shards), 16, 2)
     with pytest.raises(InputError, match="do not fill a batch"):
         ShardSource(expand_shards(shards)[:1], 16, 4)
+    (folder / "part-01.tar").write_bytes((folder / "part-00.tar").read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"part-01.tar' cannot be read: unexpected end of data\."):
+        ShardSource(expand_shards(shards), 16, 2)

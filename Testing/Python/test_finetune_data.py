@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ LAYOUTS = {
     "MedPix": (
         "Descriptions.jsonl",
         json.dumps({"image": "image1", "U_id": "p7", "Description": {"Caption": f"{LONG}, left", "Modality": "MR"}}),
+    ),
+    "Excel's line with the delimiter": ("a.csv", f"sep=;\nimage;caption;Patient ID\nimage1.png;{LONG}, left;p7\n"),
+    "empty lines and rows first": ("a.csv", f'\n,,\nimage,caption,Patient-ID\nimage1.png,"{LONG}, left",p7\n'),
+    "COCO": (
+        "a.json",
+        json.dumps(
+            {
+                "images": [{"id": 3, "file_name": "image1.png", "Patient ID": "p7"}],
+                "annotations": [{"id": 9, "image_id": 3, "caption": f"{LONG}, left"}],
+            }
+        ),
     ),
     "JSON by name": ("a.json", json.dumps({"image1.png": f"{LONG}, left"})),
     "captions in a list": ("a.jsonl", json.dumps({"image": "image1.png", "captions": [f"{LONG}, left"]})),
@@ -132,6 +144,7 @@ def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
         ("a.jsonl", '\n{"image": "a", "caption": "b"}\n[1, 2]\n', r"as line 3 of .*got \[1, 2\]"),
         ("a.jsonl", '{"image": "a", "caption": "b"}\n{x}\n', "line 2: Expecting property name"),
         ("a.jsonl", "null\n", "line 1 of .*got null"),
+        ("a.json", '{"images": [], "annotations": [{"image_id": 1}]}', "not as COCO has them"),
         ("a.json", "5", "list of records .*got 5"),
         ("a.json", "null", "list of records .*got null"),
         ("a.json", '"image0.png"', 'list of records .*got "image0.png"'),
@@ -246,6 +259,16 @@ def test_names_that_no_file_can_have_are_missing_images(folder):
     assert [reason for reason, _ in found.dropped] == ["images are missing"] * 3
     assert found.patients == {"\ud83d", "1", "2", "3", "4", "5"}
     assert sum(map(len, split_by_patient(found.pairs, 0.5, seed=1))) == 6
+
+
+def test_names_are_found_as_windows_and_macos_write_them(folder):
+    (folder / "images").mkdir()
+    for source, target in (("image0", "images/Größe.png"), ("image1", "images/b.PNG"), ("image2", "images/c.png")):
+        (folder / f"{source}.png").rename(folder / target)
+    names = unicodedata.normalize("NFD", "images/Größe.png"), "images/b", "images\\c.png", ".\\image3.png"
+    path = table(folder, "a.csv", "image,caption\n" + "".join(f"{name},{LONG} {name}\n" for name in names))
+    found = [pair.image.name for pair in read_captions(path).pairs]
+    assert found == ["Größe.png", "b.PNG", "c.png", "image3.png"]
 
 
 def test_absent_tables_and_folders_are_refused(folder):

@@ -26,7 +26,9 @@ from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 FIXTURES = (captions, pairs)
 
 
-def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, tmp_path):
+def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, tmp_path, monkeypatch):
+    """On a cluster that sets RANK too, where torchrun did not start the process."""
+    monkeypatch.setenv("RANK", "1")
     progress: list[str] = []
     settings = replace(QUICK, epochs=1)
     result, folder = run(

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
 from MedCLIPSAMLib.finetune.checkpoint import read_checkpoint, write_checkpoint
 from MedCLIPSAMLib.finetune.publish import export_model
-from MedCLIPSAMLib.finetune.train import CHECKPOINT, LOG
+from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG
 from MedCLIPSAMLib.run_context import RunContext
 
 DATA = {"training pairs": "a" * 64}
@@ -104,6 +104,31 @@ def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
     assert [progress.done for progress in seen] == list(range(4, 11))
 
 
+@pytest.mark.parametrize("within", ["an epoch", "the update of the weights"])
+def test_a_run_ended_by_ctrl_c_within_an_epoch_loses_no_finished_step(pairs, tmp_path, monkeypatch, within):
+    """Weights that are half updated are not stored: these steps are done again."""
+    interrupt = lambda progress: signal.raise_signal(signal.SIGINT) if progress.done == 3 else None
+    stop = RunContext(interrupt if within == "an epoch" else lambda progress: None)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        if within != "an epoch":
+            patched.setattr(torch.optim.AdamW, "step", update_and_interrupt(torch.optim.AdamW.step))
+        train(pairs, tmp_path / "stopped", context=stop)
+    seen = []
+    train(pairs, tmp_path / "stopped", context=RunContext(seen.append))
+    assert seen[0].done == (4 if within == "an epoch" else 1)
+    train(pairs, tmp_path / "whole")
+    first, other = (load_file(tmp_path / out / BEST) for out in ("stopped", "whole"))
+    assert all(torch.equal(first[name], other[name]) for name in other)
+
+
+def update_and_interrupt(update):
+    def step(optimizer, *arguments, **options):
+        update(optimizer, *arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+
+    return step
+
+
 def test_a_run_of_a_cpu_goes_on_where_the_loss_is_scaled(pairs, tmp_path, monkeypatch):
     """A GPU without bfloat16 scales the loss, here on the CPU; a run in 32 bits has no state of that."""
     settings = replace(QUICK, epochs=1)
@@ -125,7 +150,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(OutputError, match="cannot be written"):
+        with pytest.raises(OutputError, match="cannot be written: the disk took only a part of it"):
             write_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
         with pytest.raises(OutputError, match="cannot be written"):
             export_model("demo", "open-clip", tmp_path / "exported")
@@ -158,6 +183,10 @@ def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_pa
     with pytest.raises(Cancelled):  # resumed, with a default that is given
         train(pairs, tmp_path, replace(QUICK, temperature=0.6), data=DATA, context=stop)
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 1
+    best = (tmp_path / BEST).rename(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match=f"There is no '.*{BEST}'"):
+        train(pairs, tmp_path, data=DATA)
+    best.rename(tmp_path / BEST)
     (tmp_path / CHECKPOINT).write_bytes(original[: len(original) // 2])
     with pytest.raises(ModelError, match="damaged"):
         train(pairs, tmp_path, data=DATA)

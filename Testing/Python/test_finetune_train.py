@@ -63,6 +63,14 @@ def test_training_ends_when_nothing_is_gained(pairs, tmp_path):
     assert result.steps == result.step + 10 < 45
 
 
+def test_weights_that_are_no_numbers_are_never_the_result(pairs, tmp_path):
+    """Cosines that are NaN have an order, so that retrieval finds some pairs: here more than the base."""
+    settings = replace(QUICK, batch=12, learning_rate=1e30, epochs=1, warm_up=0.0)
+    with pytest.raises(InputError, match="loss of the validation pairs is nan"):
+        train(pairs, tmp_path, settings)
+    assert all(weight.isfinite().all() for weight in load_file(tmp_path / BEST).values())
+
+
 def test_an_epoch_of_fewer_batches_than_were_counted_ends_the_run(pairs, tmp_path):
     class Shrunk(PairSource):
         def order(self, epoch):
@@ -111,6 +119,8 @@ def test_only_what_is_to_be_trained_changes(pairs, tmp_path, options):
         ({"temperature": 0.0}, "temperature"),
         ({"crop": 0.0}, "crop"),
         ({"precision": "8"}, "bf16-mixed"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(options, message):

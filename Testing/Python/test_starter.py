@@ -5,6 +5,7 @@ import json
 import resource
 import signal
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from MedCLIPSAMLib.starter.sam_prompts import draw_box_prompts, draw_boxes, draw
 from MedCLIPSAMLib.starter.sam_training import SamTraining, train_sam
 from MedCLIPSAMLib.starter.texts import match_texts
 from MedCLIPSAMLib.starter.train import StarterTraining, train_starter
-from MedCLIPSAMLib.starter.training import Budget, TrainingRun
+from MedCLIPSAMLib.starter.training import Budget, Stage, Trainee, TrainingRun
 
 CPU = torch.device("cpu")
 
@@ -325,3 +326,21 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path, examples):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_weights_that_are_no_numbers_replace_no_checkpoint(tmp_path, stops):
+    """At a step whose loss is not in the log."""
+    steps = []
+    run = TrainingRun(
+        Budget(steps=4), CPU, tmp_path / "a.checkpoint", context=RunContext(is_cancelled=lambda: len(steps) == 4)
+    )
+    model = torch.nn.Linear(2, 1)
+    trainee = Trainee(
+        model, [], tmp_path / "weights.safetensors", {}, run if stops else replace(run, context=RunContext())
+    )
+    with pytest.raises(InputError, match="loss of 'first' is no number"):
+        for step, _, take in trainee.steps(Stage(0, "first", run.budget, 1e-3, 0.0, 1)):
+            steps.append(step)
+            take(model(torch.ones(1, 2)).sum() * (float("nan") if step == 3 else 1))
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from helpers.weak import command, lungs, write_dataset
+from PIL import Image
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.weak import TrainOptions
@@ -106,6 +107,10 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
         about = json.loads((copy / "dataset.json").read_text()) | {"channel_names": {"0": "T1", "1": "T2"}}
         (copy / "dataset.json").write_text(json.dumps(about))
 
+    def regions(copy):
+        about = json.loads((copy / "dataset.json").read_text()) | {"labels": {"background": 0, "both": [1, 2]}}
+        (copy / "dataset.json").write_text(json.dumps(about))
+
     def nothing(copy):
         for name in ("ct00", "ct01"):
             label_file = copy / "labelsTr" / f"{name}.nii.gz"
@@ -118,6 +123,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
             (lambda copy: label(copy, np.full((1, 128, 128), 3, np.uint8)), "ct01.*value 3"),
             (lambda copy: (copy / "labelsTr" / "ct01.nii.gz").write_bytes(b"no more"), "ct01.*cannot be read"),
             (channels, "2 channels"),
+            (regions, "regions, which are labels of several values, such as 'both'"),
             (nothing, "All labels .* are empty"),
             (lambda copy: (copy / "dataset.json").unlink(), "dataset.json"),
         ),
@@ -249,6 +255,17 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, t
         < 5e-3
     )
     assert np.allclose(ensemble.predict(volume).probabilities.sum(0), 1, atol=1e-5)
+
+
+def test_a_photograph_is_taken_by_its_pixels_whatever_resolution_its_file_names(ensemble, tmp_path):
+    """That of a print or a screen is no size of a pixel: it must not shrink what the network sees."""
+    image, _ = lungs("validation", 3)
+    Image.fromarray(image).save(tmp_path / "plain.png")
+    Image.fromarray(image).save(tmp_path / "print.tif", dpi=(300, 300))
+    plain, printed = (read_volume(tmp_path / name) for name in ("plain.png", "print.tif"))
+    assert printed.geometry.spacing != plain.geometry.spacing
+    made = ensemble.predict(plain).labels
+    assert made.any() and np.array_equal(made, ensemble.predict(printed).labels)
 
 
 def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):

@@ -20,7 +20,7 @@ from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.nnunet.disagreement import choose_struck, lowest, measure_agreement
 from MedCLIPSAMLib.nnunet.predict import find_images, predict
-from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
+from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
 from MedCLIPSAMLib.nnunet.trust import trust
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
@@ -118,6 +118,24 @@ def test_a_case_counts_the_labels_that_either_has(folder):
     first, second, *_ = measure_agreement(folder / "predictions", dataset)
     assert first.labels == {"tumor": dsc(predicted, array == 1), "cyst": 0} and first.dsc == first.labels["tumor"] / 2
     assert second.labels.keys() == {"tumor"}
+
+
+def test_what_labels_ignore_counts_on_neither_side(folder):
+    """nnU-Net learns nothing there: of case 3 the mask has the label's last quarter, of which half is ignored too."""
+    dataset = folder / "Dataset003_Heads"
+    about = json.loads((dataset / "dataset.json").read_text())
+    (dataset / "dataset.json").write_text(json.dumps(about | {"labels": {"background": 0, "tumor": 1, "ignore": 2}}))
+    label = dataset / "labelsTr" / "3.nii.gz"
+    image = sitk.ReadImage(str(label))
+    array = sitk.GetArrayFromImage(image)
+    voxels = np.flatnonzero(array)
+    array.flat[voxels[: 7 * len(voxels) // 8]] = 2
+    changed = sitk.GetImageFromArray(array)
+    changed.CopyInformation(image)
+    sitk.WriteImage(changed, str(label))
+    check_voxels(read_dataset(dataset))
+    *_, last = measure_agreement(folder / "predictions", dataset)
+    assert (last.case, last.labels) == ("3", {"tumor": 1.0})
 
 
 def unread(folder):
