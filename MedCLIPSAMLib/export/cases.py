@@ -39,6 +39,7 @@ OF_MACOS = "._"
 PATTERNS = (
     "Change what they take and leave out: '*.JPG' does not fit 'a.jpg', nor '*/a.jpg' an image in the folder itself."
 )
+TABLES = (".csv", ".tsv")
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -131,7 +132,7 @@ def find_cases(
     """
     choice = ImageChoice(series, tuple(include), tuple(exclude))
     check_regular(inputs)
-    if inputs.is_file() and inputs.suffix.lower() == ".csv":
+    if inputs.is_file() and inputs.suffix.lower() in TABLES:
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
         cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
         if not cases:
@@ -179,8 +180,10 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
         seen.add(path.resolve())
         if path.is_dir():
             found += [(inside / name, image, uid) for name, image, uid in series.get(path, [])]
-        elif choice.series is not None or not path.is_file():
+        elif choice.series is not None:
             continue
+        elif not path.is_file():
+            others += [] if path.name.startswith(".") else [path]
         elif path.name.startswith("."):
             others += [path] if is_image(path) and not path.name.startswith(OF_MACOS) else []
         elif path.name.lower().endswith(SEGMENTATION):
@@ -292,7 +295,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
     if unknown or "image" not in columns:
         what = f"the unknown column '{unknown[0]}'" if unknown else "no column 'image'"
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
-    requested: dict[str, tuple[Path, dict[str, str], str | None]] = {}
+    requested: dict[Path, tuple[Path, dict[str, str], str | None]] = {}
     for line, fields in rows:
         row = {name: value.strip() for name, value in fields.items()}
         image = table.parent / row["image"]
@@ -301,16 +304,21 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         own = {row.get("label") or row["prompt"]: row["prompt"]} if row.get("prompt") else dict(prompts or {})
         if not own:
             raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all images.")
-        key = row.get("case") or row["image"]
-        _, known, _ = requested.setdefault(key, (image, {}, row.get("negative") or negative))
+        key, excluded = Path(row.get("case") or row["image"]), row.get("negative")
+        _, known, before = requested.setdefault(key, (image, {}, excluded))
         if requested[key][0] != image or known.keys() & own.keys():
             raise InputError(f"Line {line} of '{table}': '{key}' was there before.", "Give each label of a case once.")
-        known.update(own)
+        if before and excluded and before != excluded:
+            raise InputError(
+                f"Line {line} of '{table}' has another negative prompt than '{key}' before.",
+                "Give all lines of a case the same.",
+            )
+        requested[key] = image, known | own, before or excluded
     if not requested:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
-    keys, root = [Path(key) for key in requested], table.parent
+    keys, root = list(requested), table.parent
     return [
-        Case(name, image, own, other, root=root, former=former)
+        Case(name, image, own, other or negative, root=root, former=former)
         for name, former, (image, own, other) in zip(case_names(keys), _ascii_names(keys), requested.values())
     ]
 
@@ -318,8 +326,8 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
 def case_names(paths: list[Path]) -> list[str]:
     """Make file names of ASCII from relative paths, "é" as "e"; where two would be equal, with a checksum."""
     plain = _ascii_names([Path(_without_accents(path.as_posix())) for path in paths])
-    lower = [name.lower() for name in plain]
-    return [name if lower.count(name.lower()) == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
+    count = Counter(name.lower() for name in plain)
+    return [name if count[name.lower()] == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
 
 
 def _without_accents(text: str) -> str:

@@ -38,7 +38,9 @@ def say_left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[P
         )
         if dicom.get(path) == "" or is_voxels or name == DIRECTORY:
             continue
-        if name.startswith("."):
+        if not path.is_file():
+            kinds["link (broken)" if path.is_symlink() else "pipe or device"] += 1
+        elif name.startswith("."):
             kinds["hidden"] += 1
         elif path in dicom:
             kinds[f"DICOM ({dicom[path]})"] += 1

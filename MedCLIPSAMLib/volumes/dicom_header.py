@@ -74,6 +74,8 @@ PROJECTIONS = {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
 
 def is_dicom(path: Path) -> bool:
     """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name is."""
+    if not path.is_file():  # reading a pipe may never end
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(132)
