@@ -9,6 +9,7 @@ import typer
 
 from ..counted import counted
 from .json_output import print_json
+from .notes import Notes
 from .option_groups import ModelOptions, option_groups
 from .options import AsJson, Suffix
 from .parsing import parse_numbers
@@ -202,7 +203,7 @@ def _cases_without_masks(images: Path, prompt: str, segmenter: TextSegmenter) ->
     if not images.is_dir():
         raise InputError(f"Expected a folder of images, got '{images}'.")
     cases = []
-    for found in find_inputs([images]):
+    for found in find_inputs([images], notify=Notes().say):
         stack = SliceStack(found.read())
         profile = presence_profile(segmenter, stack.image, len(stack), [prompt])
         cases.append(SearchCase(stack.image(int(profile[0].argmax())), prompt, None))

@@ -371,7 +371,7 @@ def test_when_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monkeypat
     code, output = call()
     assert code == 1 and "failed: x: " in output.err and "x.png" in output.err and "--retry" in output.err
     code, output = call("--json")
-    assert code == 1 and json.loads(output.out) == {"failed": 1} and "failed: x: " in output.err
+    assert code == 1 and json.loads(output.out) == {"failed": 1, "notes": []} and "failed: x: " in output.err
     image(tmp_path / "in" / "y.png", 10)
     code, output = call()
     assert code == 1 and "failed: x: " in output.err and "1 failed" in output.out

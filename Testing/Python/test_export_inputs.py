@@ -280,3 +280,18 @@ def test_broken_links_and_pipes_in_a_folder_are_counted_and_not_read(tmp_path, c
     assert names(tmp_path) == ["a"]
     (record,) = caplog.records
     assert record.message == "Left out as no images: 1 link (broken), 1 pipe or device."
+
+
+@pytest.mark.parametrize("command", ["export", "segment"])
+def test_what_is_left_out_is_a_note_in_the_terminal_and_in_the_json(run, tmp_path, command):
+    scan(tmp_path / "in" / "a.png"), scan(tmp_path / "in" / "a_mask.png"), scan(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    notes = [
+        "Left out as no images: 1 .txt.",
+        "Left out as masks or results: a_mask.png. An export takes those that a pattern names.",
+    ]
+    ask = (command, tmp_path / "in", "-p", "t: brain tumor", "-o", tmp_path / "Dataset301_In", "--json")
+    for more in ([], ["--dry-run"])[: 2 if command == "export" else 1]:
+        code, text, err = run(*ask, *more)
+        assert code == 0 and json.loads(text)["notes"][:2] == notes
+        assert all(f"note: {note}\n" in err for note in notes) and "WARNING" not in err
