@@ -214,9 +214,8 @@ def export(
     try:
         done: list[str] = []
         with progress_bar("exporting", quiet=as_json, unit="count") as context:
-            context = replace(context, on_notice=notes.say)
-            counting = telling(context, lambda at: done.append(at.message) if "status" in at.details else None)
-            counts = run(cases, running, out, settings, counting, retry, key)
+            context = telling(context, lambda at: done.append(at.message) if "status" in at.details else None)
+            counts = run(cases, running, out, settings, notes.of_run(context), retry, key)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise

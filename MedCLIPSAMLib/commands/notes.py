@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from ..run_context import RunContext
 
 
 class Notes:
@@ -19,3 +25,12 @@ class Notes:
         """Print a note."""
         self.said.append(note)
         typer.echo(f"note: {note}", err=True)
+
+    def of_run(self, context: RunContext) -> RunContext:
+        """Return the same context, whose notices are notes."""
+
+        def say(note: str) -> None:
+            self.said.append(note)
+            context.on_notice(f"note: {note}")  # above its progress bar
+
+        return replace(context, on_notice=say)

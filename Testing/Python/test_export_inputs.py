@@ -295,3 +295,20 @@ def test_what_is_left_out_is_a_note_in_the_terminal_and_in_the_json(run, tmp_pat
         code, text, err = run(*ask, *more)
         assert code == 0 and json.loads(text)["notes"][:2] == notes
         assert all(f"note: {note}\n" in err for note in notes) and "WARNING" not in err
+    if command == "export":
+        scan(tmp_path / "more" / "c.png")
+        code, text, _ = run(command, tmp_path / "more", *ask[2:])
+        assert code == 0 and any(note.startswith("These images come from") for note in json.loads(text)["notes"])
+
+
+def test_a_folder_of_something_else_is_refused_before_the_models_load(run, tmp_path):
+    scan(tmp_path / "in" / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    ask = ("export", tmp_path / "in", "-p", "t: brain tumor", "--format", "png")
+    for more in (["--dry-run"], ["--model", "none"]):
+        code, _, err = run(*ask, "-o", tmp_path / "out", *more)
+        assert code == 2 and "holds no export.json of an earlier run" in err
+    assert run(*ask, "-o", tmp_path / "masks", "--anonymous", tmp_path / "key.csv")[0] == 0
+    code, _, err = run(*ask, "-o", tmp_path / "masks")
+    assert code == 2 and "holds results of other settings: anonymous was True, is not given." in err
