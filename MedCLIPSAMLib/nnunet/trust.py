@@ -72,6 +72,12 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         ) from error
     manifest = Manifest(found.folder, request)
     try:
+        other = next((name for name in manifest.records if name != case and name.lower() == case.lower()), None)
+        if other is not None:
+            raise InputError(
+                f"The case '{case}' differs from '{other}' of the dataset in case only.",
+                "Give the name of that case, or another name.",
+            )
         before = manifest.records.get(case, {})
         segments = segments_of(labels, dict(masks) or {labels[0]: np.zeros(volume.shape, bool)}, {})
         _same_grid(found, case, volume)

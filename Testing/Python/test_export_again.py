@@ -100,6 +100,17 @@ def test_an_export_into_its_own_inputs_does_not_feed_on_itself(folder):
     assert [case.name for case in find_cases(out / "imagesTr", PROMPTS)] == ["a_b_0000", "c_0000"]
 
 
+def test_a_new_image_whose_name_differs_in_case_only_gets_a_name_of_its_own(folder):
+    """Many systems have one file for both names: the case that is there would be written over."""
+    out = folder.parent / "Dataset101_Head"
+    assert run(folder, out) == ["a_b", "c"]
+    (folder / "c.png").unlink()
+    image(folder / "C.png", 200)
+    (new,) = run(folder, out)
+    assert new.startswith("C-") and read_records(out).keys() == {"a_b", "c", new}
+    assert run(folder, out) == []
+
+
 def test_accents_are_taken_off_names_and_cases_of_before_keep_theirs(folder):
     """Letters that are none of ASCII with a sign are left out, as all such letters once were."""
     for name in ("é", "á/ñandú.x", "b/é", "漢"):

@@ -232,3 +232,12 @@ def test_a_case_that_was_struck_out_comes_back_with_its_own_image(two_labels, tm
     assert read_dataset(out).cases == ("a",)
     trust_file(out, "b", save(image, mask, tmp_path / "mine.nii.gz"))
     assert read_dataset(out).cases == ("a", "b") and np.array_equal(values_of(out, "b"), mask)
+
+
+def test_a_new_case_whose_name_differs_in_case_only_is_refused(two_labels):
+    """Many systems have one file for both names: the label of the other case would be written over."""
+    out, image = two_labels
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    with pytest.raises(InputError, match="'A' differs from 'a' of the dataset in case only"):
+        trust(out, "A", {"lung": np.ones(image.shape, bool)}, image)
+    assert {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()} == before
