@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..choices import Strategy, parse_choice
+from ..counted import counted
 from .benchmark_cluster import cluster
 from .benchmark_expected_dsc import expected_dsc
 from .benchmark_ood import ood
@@ -90,7 +91,7 @@ def volumes(
     segmenter = models.load_measured()
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
-    table = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")
+    table = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {counted(cases, 'case')}")
     for column in ("strategy", *figures["tasks"], "lesion-free empty", "s a volume"):
         table.add_column(column, justify="left" if column == "strategy" else "right")
     for strategy, free in figures["lesion_free"].items():

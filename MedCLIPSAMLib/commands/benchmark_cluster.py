@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..counted import counted
 from .figures import FiguresFile, write_figures
 from .options import Overwrite
 from .progress import progress_bar
@@ -32,5 +33,6 @@ def cluster(
     with progress_bar("exporting", unit="count") as context:
         run = simulate_cluster(workers, cases, seconds, deaths=deaths, seed=seed, context=context)
     typer.echo(f"{run.done} of {cases} cases recorded, {run.failed} of them failed, in {run.wall:.1f} s.")
-    typer.echo(f"{run.cases_a_second:.1f} cases a second; {run.busy:.0%} of the time the {workers} workers worked.")
+    at_work = f"{run.busy:.0%} of the time {counted(workers, 'worker')} worked"
+    typer.echo(f"{run.cases_a_second:.1f} cases a second; {at_work}.")
     write_figures(out, asdict(run) | {"busy": run.busy, "cases_a_second": run.cases_a_second})

@@ -13,6 +13,7 @@ import typer
 from ..choices import ExportFormat, Plane, Strategy
 from ..counted import counted
 from .json_output import print_json
+from .notes import Notes
 from .option_groups import ComputeOptions, ModelOptions, OptionalStages, SeriesOptions, TextOptions, option_groups
 from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
 from .parsing import parse_window
@@ -51,8 +52,8 @@ class CaseOptions:
         list[str], typer.Option(help="Leave out images whose path or name fits; repeat it.", show_default=False)
     ] = field(default_factory=list)
 
-    def find(self, inputs: Path, text: TextOptions, series: SeriesOptions) -> list[Case]:
-        """Find the cases.
+    def find(self, inputs: Path, text: TextOptions, series: SeriesOptions, notes: Notes) -> list[Case]:
+        """Find the cases, and say what is left out.
 
         Raises:
             InputError: prompts in two ways; or see `find_cases`.
@@ -65,7 +66,8 @@ class CaseOptions:
         if text.prompt and self.prompts:
             raise InputError("Both -p and --prompts were given.", "Give one of them.")
         prompts = read_prompts(self.prompts) if self.prompts else parse_prompts(text.prompt)
-        cases = find_cases(inputs, prompts, series.series, series.phase, self.include, self.exclude, text.negative)
+        chosen = series.series, series.phase, self.include, self.exclude
+        cases = find_cases(inputs, prompts, *chosen, text.negative, notes.say)
         if self.prompts:
             check_are_labels(prompts, [case.image for case in cases], self.prompts)
         return cases
@@ -192,12 +194,13 @@ def export(
     from ..export.export import export as run
     from ..segmentation.expected_dsc import require_predictor
 
-    cases = which.find(inputs, text, series)
+    notes = Notes()
+    cases = which.find(inputs, text, series, notes)
     settings = dataset.settings()
     key = None if anonymous is None else CaseKey(anonymous)
     check_request(cases, out, settings, key)
     if dry_run:
-        _list_cases(cases, out, key, retry, as_json)
+        _list_cases(cases, out, key, retry, notes, as_json)
         return
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
@@ -207,19 +210,21 @@ def export(
         require_predictor(models.model, models.sam, chosen, prompts, models.models_dir)
     running = engine.start(models, compute.apply(chosen))
     for note in running.notes_on(prompts):
-        typer.echo(f"note: {note}", err=True)
+        notes.say(note)
     try:
         done: list[str] = []
         with progress_bar("exporting", quiet=as_json, unit="count") as context:
-            counting = telling(context, lambda at: done.append(at.message) if "status" in at.details else None)
-            counts = run(cases, running, out, settings, counting, retry, key)
+            context = telling(context, lambda at: done.append(at.message) if "status" in at.details else None)
+            counts = run(cases, running, out, settings, notes.of_run(context), retry, key)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise
-    _say_outcome(out, len(cases), len(done), counts, settings.keep_empty, as_json)
+    _say_outcome(out, len(cases), len(done), counts, settings.keep_empty, notes, as_json)
 
 
-def _list_cases(cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bool, as_json: bool) -> None:
+def _list_cases(
+    cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bool, notes: Notes, as_json: bool
+) -> None:
     """Print what the run would do: each case by its name in the dataset, and whether it would be done."""
     from ..export.export import plan_cases
     from ..export.image_names import ImageNames
@@ -242,7 +247,7 @@ def _list_cases(cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bo
             }
             for case in cases
         ]
-        print_json({"cases": rows})
+        print_json({"cases": rows, "notes": notes.said})
         return
     words = {"new": "", "there": ", in the dataset already", "again": ", done again"}
     prompts = list(dict.fromkeys(tuple(case.prompts.items()) for case in cases))
@@ -258,7 +263,9 @@ def _list_cases(cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bo
     typer.echo(f"{counted(len(cases), 'case')}{known}; nothing was done.")
 
 
-def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], keep_empty: bool, as_json: bool) -> None:
+def _say_outcome(
+    out: Path, count: int, done: int, counts: dict[str, int], keep_empty: bool, notes: Notes, as_json: bool
+) -> None:
     """Print how many cases have each status, and which failed.
 
     Args:
@@ -274,13 +281,13 @@ def _say_outcome(out: Path, count: int, done: int, counts: dict[str, int], keep_
 
     records = list(read_records(out).values())
     for line in overlaid(records):
-        typer.echo(f"note: {line} --format seg.nrrd keeps overlaps.", err=True)
+        notes.say(f"{line} --format seg.nrrd keeps overlaps.")
     for line in (*unlike(records), *copies(records)):
-        typer.echo(f"note: {line}", err=True)
+        notes.say(line)
     for line in failures(records):
         typer.echo(f"failed: {line}", err=True)
     if as_json:
-        print_json(counts)
+        print_json(counts | {"notes": notes.said})
     if counts.keys() == {"failed"}:
         typer.echo(
             f"All failed ({counted(counts['failed'], 'case')}); mend that, and do them again by --retry.", err=True

@@ -36,12 +36,10 @@ def make(
 
     Example: medclipsam phantoms make -o phantoms --count 20 --split test
     """
-    from ..errors import InputError
     from ..files.outputs import claim_outputs
-    from ..phantoms.dataset import SPLITS, write_phantoms
+    from ..phantoms.dataset import split_number, write_phantoms
 
-    if split not in SPLITS:
-        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
+    split_number(split)
     with claim_outputs(out, "phantoms make"), progress_bar("phantoms", unit="count") as context:
         write_phantoms(out, split, count, context)
     typer.echo(f"Written: {count} phantoms in {out}.")

@@ -9,6 +9,7 @@ import typer
 
 from ..counted import counted
 from .json_output import print_json
+from .notes import Notes
 from .option_groups import ModelOptions, option_groups
 from .options import AsJson, Suffix
 from .parsing import parse_numbers
@@ -53,6 +54,7 @@ def search(
 
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
+    from ..errors import InputError
     from ..extras import require_extra
     from ..segmentation.vision_tower import VisionTower
 
@@ -62,6 +64,8 @@ def search(
     if label_free:
         require_extra("search", "A search without masks")
     tried_steps = parse_numbers("--steps", steps or ("5,20" if label_free else "10"), int)
+    if not tried_betas or not tried_steps:
+        raise InputError("Expected numbers for --betas and --steps, got none.", "Write them, such as 0.1,1,2 and 10.")
     segmenter = models.load()
     tower = VisionTower(segmenter.clip.model.visual)
     for layer in tried_layers:
@@ -113,11 +117,8 @@ def _search_without_masks(
 ) -> None:
     from dataclasses import asdict
 
-    from ..errors import InputError
     from ..experiments.label_free import Space, search_without_masks, share_of_gap_closed
 
-    if not betas or not steps:
-        raise InputError("Expected numbers for --betas and --steps, got none.")
     space = Space(tuple(layers), (min(betas), max(betas)), (min(steps), max(steps)))
     with progress_bar("searching", unit="count", lines=True) as context:
         found = search_without_masks(segmenter, cases, space, trials, context=context)
@@ -167,25 +168,29 @@ def _print(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) ->
 
 
 def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCase]:
-    """Take the slice with the largest mask of each image that has a mask of its name."""
+    """Take the slice with the largest mask of each image that has a mask of its name; the first of empty ones."""
     import numpy as np
 
     from ..errors import InputError
-    from ..evaluation.pairs import pairs_of_folders
+    from ..evaluation.masks import masks_on_image, read_masks
+    from ..evaluation.pairs import pairs_of_files, pairs_of_folders
     from ..experiments.search import SearchCase
-    from ..volumes import SliceStack, read_segmentation, read_volume
+    from ..volumes import SliceStack, read_volume
 
-    pairs = [(image, path) for image, path in pairs_of_folders(images, truth, suffix).cases.values() if image]
+    files = images.is_file() and truth.is_file()
+    found = pairs_of_files(images, truth) if files else pairs_of_folders(images, truth, suffix)
+    pairs = [(case, image, path) for case, (image, path) in found.cases.items() if image]
     if not pairs:
         raise InputError(
             f"No image in '{images}' has a mask of the same name in '{truth}'.",
             "Names are compared without suffixes; --suffix gives the end of the masks' names.",
         )
     cases = []
-    for image, path in pairs:
+    for case, image, path in pairs:
         volume = read_volume(image)
         stack = SliceStack(volume)
-        mask = np.any([segment.mask for segment in read_segmentation(path, volume)], axis=0)
+        masks = masks_on_image(case, read_masks(path), image, volume)
+        mask = np.any([*masks.values(), np.zeros(volume.shape, bool)], axis=0)
         number = max(range(len(stack)), key=lambda number: stack.from_grid(mask, number).sum())
         cases.append(SearchCase(stack.image(number), prompt, stack.from_grid(mask, number)))
     return cases
@@ -202,7 +207,7 @@ def _cases_without_masks(images: Path, prompt: str, segmenter: TextSegmenter) ->
     if not images.is_dir():
         raise InputError(f"Expected a folder of images, got '{images}'.")
     cases = []
-    for found in find_inputs([images]):
+    for found in find_inputs([images], notify=Notes().say):
         stack = SliceStack(found.read())
         profile = presence_profile(segmenter, stack.image, len(stack), [prompt])
         cases.append(SearchCase(stack.image(int(profile[0].argmax())), prompt, None))

@@ -257,10 +257,11 @@ def segment(
         text = replace(text, prompt=read.prompts)
     task = marks.task(text, slices, outputs.check(), images)
     key = None if anonymous is None else CaseKey(anonymous)
-    batch = prepare(images, outputs, list(task.labels), overwrite, series.series, series.phase, key)
+    report = SegmentReport(outputs, models, statistics, as_json)
+    choice = series.series, series.phase
+    batch = prepare(images, outputs, list(task.labels), overwrite, *choice, key, report.notes.say)
     settings = compute.apply(stages.apply(mask.apply(models.default_settings())))
     check_vote(settings, output, task)
-    report = SegmentReport(outputs, models, statistics, as_json)
     if read:
         report.say_read(read)
 

@@ -10,6 +10,7 @@ import typer
 from ..counted import counted
 from ..errors import MedCLIPSAMError
 from .json_output import print_json
+from .notes import Notes
 from .option_groups import ModelOptions
 from .table import print_table
 
@@ -33,6 +34,7 @@ class SegmentReport:
         as_json: print nothing but one JSON object at the end.
 
     Attributes:
+        notes: on the run.
         finished: images that the same command has written before.
     """
 
@@ -44,6 +46,7 @@ class SegmentReport:
         self._read: dict[str, Any] = {}
         self._said_left_out = False
         self._exchanged: list[str] = []
+        self.notes = Notes()
         self.finished: list[tuple[Input, Places]] = []
 
     def say_read(self, report: Report) -> None:
@@ -156,7 +159,7 @@ class SegmentReport:
         ]
         failures = [failed.report() for failed in self._failed]
         summary = {"folder": str(self._outputs.out), "images": self._reports, "kept": before, "failed": failures}
-        summary["exchanged"] = self._exchanged
+        summary |= {"exchanged": self._exchanged, "notes": self.notes.said}
         summary |= self._read
         print_json(summary)
 

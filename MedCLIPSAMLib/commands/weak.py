@@ -13,6 +13,7 @@ from ..choices import Configuration, RateDecay
 from ..counted import counted
 from .benchmark_real import refuse_inside
 from .json_output import print_json
+from .notes import Notes
 from .option_groups import option_groups
 from .options import Anonymous, AsJson, DeviceName, Overwrite
 from .progress import duration, progress_bar, telling
@@ -142,7 +143,7 @@ def predict(
     from ..nnunet.predict import find_images
     from ..nnunet.predict import predict as run
 
-    found, own = find_images(images)
+    found, own = find_images(images, Notes().say)
     key = None if anonymous is None else CaseKey(anonymous)
     if key is not None:
         key.check_outside(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -93,9 +94,17 @@ class Evaluation:
         return sorted({score.segment for score in self.scores})
 
     def summary(self, metric: str, segment: str | None = None, unit: str | None = None) -> Summary:
-        """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all, of one unit or of all."""
-        scores = [score for score in self.scores if segment in (None, score.segment) and unit in (None, score.unit)]
-        return summarize(np.array([getattr(score, metric) for score in scores]))
+        """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all, of one unit or of all.
+
+        Of all segments it is the mean of each case, without those that are not finite: masks of one image are not
+        independent, so that an interval over all of them would be too narrow.
+        """
+        cases: dict[str, list[float]] = defaultdict(list)
+        for score in self.scores:
+            value = getattr(score, metric)
+            if segment in (None, score.segment) and unit in (None, score.unit) and np.isfinite(value):
+                cases[score.case].append(value)
+        return summarize(np.array([np.mean(values) for values in cases.values()]))
 
 
 def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
@@ -110,8 +119,11 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
     Volumes of one slice are measured by their contour. Lengths are mm; pixels where the spacing of either is unknown.
 
     Raises:
-        InputError: no case can be scored, or the names of the segments have nothing in common.
+        InputError: no case can be scored, the names of the segments have nothing in common, or the tolerance is no
+            length.
     """
+    if not 0 <= tolerance < np.inf:
+        raise InputError(f"Expected a tolerance of 0 or more, got {tolerance:g}.", "Give mm, or pixels of images.")
     names, failed, notes = _names(pairs)
     cases = {case: pair for case, pair in pairs.cases.items() if case not in failed}
     failed |= _gray_levels(cases, names)

@@ -159,6 +159,26 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
     )
 
 
+def masks_on_image(case: str, masks: Masks, image: Path, volume: Volume) -> dict[str, np.ndarray]:
+    """Return masks on the grid of an image; those of a segmentation that was cropped are padded.
+
+    Raises:
+        InputError: the grids differ, see `common_grid`, or a mask has voxels outside of the image; names the case.
+    """
+    grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
+    try:
+        placed, _, _ = common_grid(case, masks, Masks(image, {}, grid))
+    except InputError as error:
+        raise InputError(error.problem, "Draw the mask on that image, or resample it.") from error
+    if placed.grid.GetSize() == grid.GetSize():
+        return placed.masks
+    start = np.rint(placed.grid.TransformPhysicalPointToContinuousIndex(grid.GetOrigin())).astype(int)[::-1]
+    part = tuple(slice(first, first + extent) for first, extent in zip(start, volume.shape))
+    if any(mask.sum() != mask[part].sum() for mask in placed.masks.values()):
+        raise InputError(f"The mask of '{case}' reaches beyond its image.", "Erase what lies outside.")
+    return {name: mask[part] for name, mask in placed.masks.items()}
+
+
 def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
     """Reorder the axes of masks to those of another grid, where they are parallel; exact."""
     own, other = Geometry.from_sitk(masks.grid), Geometry.from_sitk(reference)

@@ -130,6 +130,8 @@ def read_scores(path: Path) -> dict[Key, ScoreRow]:
             raise InputError(f"Expected a table of scores, got '{path}' without a column '{lacking}'.", REMEDY)
         key = (row["case"], row["segment"])
         values = {name: _number(row[name], f"'{name}' in line {line} of '{path}'") for name in METRICS}
+        if not 0 <= values["dsc"] <= 1:
+            raise InputError(f"Expected a DSC from 0 to 1 in line {line} of '{path}', got {row['dsc']}.", REMEDY)
         if key in scores:
             raise InputError(f"'{path}' has '{key[1]}' of the case '{key[0]}' twice.", "Keep one line of it.")
         tolerance = row.get("tolerance")

@@ -9,7 +9,6 @@ sets the order and the crops, the same for every loss, so that losses are compar
 from __future__ import annotations
 
 import json
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -23,6 +22,7 @@ from ..extras import require_extra
 from ..finetune.captions import Pair
 from ..finetune.settings import FineTuneSettings
 from ..run_context import RunContext
+from .processes import process_pool
 
 LOSSES = ("info-nce", "dcl", "hn-nce", "dhn-nce")
 TEMPERATURES = (0.03, 0.07, 0.2, 0.6)
@@ -69,7 +69,7 @@ def reproduce(
     require_extra("finetune", "Fine-tuning")
     with (
         TemporaryDirectory() as folder,
-        ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool,
+        process_pool(processes) as pool,
     ):
         _make_data(plan, Path(folder), pool, context)
         make = lambda number, loss, temperature, seed: pool.submit(
@@ -126,12 +126,6 @@ def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, 
         images, captions = data["images"], data["captions"].tolist()
     pairs = [Pair(Path(str(number)), caption, str(number)) for number, caption in enumerate(captions)]
     return PairSource(pairs, size, batch, crop, seed, read=lambda path: images[int(path.name)])
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _train(plan: FineTunePlan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:

@@ -10,12 +10,12 @@ of the least sure cases, of random ones, and of the worst ones.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +27,7 @@ from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
+from .processes import process_pool
 from .prompted import NSD_TOLERANCE, TruthImage
 from .weak_data import export_labels, mask_of, read_images, with_labels, write_dataset
 from .weak_plan import WeakPlan
@@ -55,7 +56,7 @@ def reproduce(
     with TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool:
+        with process_pool(processes) as pool:
             trainings = 2 if processes > len(plan.tasks) else 1
             running = {pool.submit(_task, task, plan, folder, trainings): _name(task) for task in plan.tasks}
             tasks = {}
@@ -69,14 +70,6 @@ def reproduce(
 
 def _name(task: str) -> str:
     return Path(task).name
-
-
-def _one_thread() -> None:
-    """Limit this process and its children to one thread: trainings run side by side, a core each."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _task(task: str, plan: WeakPlan, folder: Path, trainings: int) -> dict:
@@ -100,11 +93,14 @@ def _task(task: str, plan: WeakPlan, folder: Path, trainings: int) -> dict:
     for dataset, some in ((weak, with_labels(cases["train"], labels)), (full, cases["train"])):
         write_dataset(dataset, some, here / "train-nnunet", plan.longest)
     runs = {"weak": here / "weak-run", "full": here / "full-run"}
+    stopped = threading.Event()
+    run = partial(train, settings=plan.training, context=RunContext(is_cancelled=stopped.is_set))
     with ThreadPoolExecutor(trainings) as pool:
-        for done in [
-            pool.submit(train, data, runs[kind], plan.training) for kind, data in (("weak", weak), ("full", full))
-        ]:
-            done.result()
+        try:
+            for done in [pool.submit(run, data, runs[kind]) for kind, data in (("weak", weak), ("full", full))]:
+                done.result()
+        finally:
+            stopped.set()
     truths = {case.name: case.truth for case in cases["train"]}
     quality = float(np.mean([dsc(mask, truths[of]) for of, mask in labels.items()]))
     figures: dict[str, Any] = {

@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from ..counted import counted
 from ..evaluation.metrics import dsc
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
@@ -62,5 +63,5 @@ def search(
             scores.append((dsc(result.coarse, case.truth), dsc(result.mask, case.truth)))
         coarse, final = np.mean(scores, axis=0)
         trials.append(Trial(layer, beta, count, float(coarse), float(final)))
-        context.report(done + 1, len(grid), f"layer {layer}, beta {beta:g}, {count} steps")
+        context.report(done + 1, len(grid), f"layer {layer}, beta {beta:g}, {counted(count, 'step')}")
     return sorted(trials, key=lambda trial: (trial.dsc, trial.coarse_dsc), reverse=True)

@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.read import is_image
 from ..volumes.suffixes import IMAGE_SUFFIXES
 from .folder_tree import is_own, walk
-from .left_out import say_left_out
+from .left_out import left_out
 from .masks_beside import masks_among
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ OF_MACOS = "._"
 PATTERNS = (
     "Change what they take and leave out: '*.JPG' does not fit 'a.jpg', nor '*/a.jpg' an image in the folder itself."
 )
+TABLES = (".csv", ".tsv")
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -118,6 +119,7 @@ def find_cases(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     negative: str | None = None,
+    notify: Callable[[str], None] = log.warning,
 ) -> list[Case]:
     """Find the images of a folder tree, or of a table (.csv) with their paths and, in a column `prompt`, the prompts.
 
@@ -125,13 +127,14 @@ def find_cases(
         prompts, negative: by label, and what to exclude, for images without one in the table.
         series, include, exclude: see `ImageChoice`; patterns choose among the images of a table too.
         phase: of series with several images at one position.
+        notify: see `images_below`.
 
     Raises:
         InputError: nothing there, an unknown column, an image that is missing, or no prompt for one.
     """
     choice = ImageChoice(series, tuple(include), tuple(exclude))
     check_regular(inputs)
-    if inputs.is_file() and inputs.suffix.lower() == ".csv":
+    if inputs.is_file() and inputs.suffix.lower() in TABLES:
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
         cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
         if not cases:
@@ -144,7 +147,7 @@ def find_cases(
     if inputs.is_file():
         (name,), (former,) = case_names([Path(inputs.name)]), _ascii_names([Path(inputs.name)])
         return [Case(name, inputs, dict(prompts), negative, series, phase, former=former)]
-    images = images_below(inputs, choice)
+    images = images_below(inputs, choice, notify)
     paths = [path for path, _, _ in images]
     asked = dict(prompts), negative
     return [
@@ -153,11 +156,16 @@ def find_cases(
     ]
 
 
-def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tuple[Path, Path, str | None]]:
+def images_below(
+    folder: Path, choice: ImageChoice = ImageChoice(), notify: Callable[[str], None] = log.warning
+) -> list[tuple[Path, Path, str | None]]:
     """Find images: a relative path for the name, the file or folder, and the UID where other series are beside it.
 
     Hidden files and folders, results of this program, and duplicates by links are left out; so are segmentations, masks
-    beside images, and files that are no images, whose number and kinds are logged.
+    beside images, and files that are no images.
+
+    Args:
+        notify: is told the number and kinds of files that are left out, and of series that lie in several folders.
 
     Raises:
         InputError: there is none, or this program wrote the folder.
@@ -171,7 +179,7 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
     seen: set[Path] = set()
     paths = walk(folder)
     with quiet():
-        series = _series_below(paths, choice.series, dicom)
+        series = _series_below(paths, choice.series, dicom, notify)
     for path in paths:
         inside = path.relative_to(folder)
         if path.resolve() in seen:
@@ -179,8 +187,10 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
         seen.add(path.resolve())
         if path.is_dir():
             found += [(inside / name, image, uid) for name, image, uid in series.get(path, [])]
-        elif choice.series is not None or not path.is_file():
+        elif choice.series is not None:
             continue
+        elif not path.is_file():
+            others += [] if path.name.startswith(".") else [path]
         elif path.name.startswith("."):
             others += [path] if is_image(path) and not path.name.startswith(OF_MACOS) else []
         elif path.name.lower().endswith(SEGMENTATION):
@@ -189,9 +199,10 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
             found.append((inside, path, None))
         else:
             others.append(path)
-    say_left_out([*segmentations, *others], [image for _, image, _ in found], dicom)
+    for line in left_out([*segmentations, *others], [image for _, image, _ in found], dicom):
+        notify(line)
     if not choice.include:
-        found = _without_masks(found, segmentations)
+        found = _without_masks(found, segmentations, notify)
     taken = [path for path in found if choice.takes(path[0])]
     if not taken:
         if found:
@@ -202,7 +213,7 @@ def images_below(folder: Path, choice: ImageChoice = ImageChoice()) -> list[tupl
 
 
 def _without_masks(
-    found: list[tuple[Path, Path, str | None]], segmentations: Sequence[Path]
+    found: list[tuple[Path, Path, str | None]], segmentations: Sequence[Path], notify: Callable[[str], None]
 ) -> list[tuple[Path, Path, str | None]]:
     files = [image for _, image, _ in found if image.is_file() and image.name.lower().endswith(IMAGE_SUFFIXES)]
     taken = set(files)
@@ -210,16 +221,16 @@ def _without_masks(
     if masks:
         first = min(str(path.name) for path in masks)
         more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
-        log.warning("Left out as masks or results: %s%s; --include takes them.", first, more)
+        notify(f"Left out as masks or results: {first}{more}. An export takes those that a pattern names.")
     return [path for path in found if path[1] not in masks]
 
 
 def _series_below(
-    paths: Sequence[Path], which: str | None, dicom: dict[Path, str]
+    paths: Sequence[Path], which: str | None, dicom: dict[Path, str], notify: Callable[[str], None]
 ) -> dict[Path, list[tuple[str, Path, str | None]]]:
     """Take the DICOM series of each of the folders among these paths, each by itself; see below.
 
-    Of stacks whose files lie in several folders it is logged.
+    The user is told of stacks whose files lie in several folders.
     """
     taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
     folders: dict[tuple[str, ...], list[Path]] = defaultdict(list)
@@ -238,11 +249,10 @@ def _series_below(
                     stacks.add(item.key)
     apart = [where for key, where in folders.items() if len(where) > 1 and key in stacks]
     if apart:
-        log.warning(
-            "The files of %s DICOM series lie in several folders each, such as %s: each folder is taken by itself. Put "
-            "the files of a series into one folder where they are one volume.",
-            len(apart),
-            " and ".join(f"'{folder.name}'" for folder in apart[0][:2]),
+        such = " and ".join(f"'{folder.name}'" for folder in apart[0][:2])
+        notify(
+            f"The files of {len(apart)} DICOM series lie in several folders each, such as {such}: each folder is taken "
+            "by itself. Put the files of a series into one folder where they are one volume."
         )
     return taken
 
@@ -292,7 +302,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
     if unknown or "image" not in columns:
         what = f"the unknown column '{unknown[0]}'" if unknown else "no column 'image'"
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
-    requested: dict[str, tuple[Path, dict[str, str], str | None]] = {}
+    requested: dict[Path, tuple[Path, dict[str, str], str | None]] = {}
     for line, fields in rows:
         row = {name: value.strip() for name, value in fields.items()}
         image = table.parent / row["image"]
@@ -301,16 +311,21 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         own = {row.get("label") or row["prompt"]: row["prompt"]} if row.get("prompt") else dict(prompts or {})
         if not own:
             raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all images.")
-        key = row.get("case") or row["image"]
-        _, known, _ = requested.setdefault(key, (image, {}, row.get("negative") or negative))
+        key, excluded = Path(row.get("case") or row["image"]), row.get("negative")
+        _, known, before = requested.setdefault(key, (image, {}, excluded))
         if requested[key][0] != image or known.keys() & own.keys():
             raise InputError(f"Line {line} of '{table}': '{key}' was there before.", "Give each label of a case once.")
-        known.update(own)
+        if before and excluded and before != excluded:
+            raise InputError(
+                f"Line {line} of '{table}' has another negative prompt than '{key}' before.",
+                "Give all lines of a case the same.",
+            )
+        requested[key] = image, known | own, before or excluded
     if not requested:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
-    keys, root = [Path(key) for key in requested], table.parent
+    keys, root = list(requested), table.parent
     return [
-        Case(name, image, own, other, root=root, former=former)
+        Case(name, image, own, other or negative, root=root, former=former)
         for name, former, (image, own, other) in zip(case_names(keys), _ascii_names(keys), requested.values())
     ]
 
@@ -318,8 +333,8 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
 def case_names(paths: list[Path]) -> list[str]:
     """Make file names of ASCII from relative paths, "é" as "e"; where two would be equal, with a checksum."""
     plain = _ascii_names([Path(_without_accents(path.as_posix())) for path in paths])
-    lower = [name.lower() for name in plain]
-    return [name if lower.count(name.lower()) == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
+    count = Counter(name.lower() for name in plain)
+    return [name if count[name.lower()] == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
 
 
 def _without_accents(text: str) -> str:

@@ -51,12 +51,18 @@ def check_folder(folder: Path, form: str) -> None:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse labels with a special meaning in nnU-Net, or that no file can hold.
+    """Refuse labels with a special meaning in nnU-Net, that no file can hold, or that differ in case only.
 
     Raises:
         InputError: naming the label.
     """
+    seen: dict[str, str] = {}
     for label in labels:
+        if seen.setdefault(label.casefold(), label) != label:
+            raise InputError(
+                f"The labels '{seen[label.casefold()]}' and '{label}' differ in case only.",
+                "Write the label of a structure in the same way everywhere.",
+            )
         if label.strip().casefold() in RESERVED:
             raise InputError(f"'{label}' cannot be a label: nnU-Net has its own.", "Give it another name.")
         if not label.strip() or not label.isprintable():

@@ -15,13 +15,15 @@ from typing import Any
 from .. import __version__
 from ..choices import ExportFormat
 from ..errors import InputError, OutputError
-from ..files.atomic import sweep
+from ..files.atomic import check_place, sweep
+from ..files.claim import refuse_foreign
 from ..run_context import RunContext
 from .case_key import CaseKey
 from .cases import Case
 from .dataset import check_folder, check_labels, check_slices
 from .dicom_seg import check_dicom_cases
 from .engines import Engine
+from .folder_tree import REQUEST
 from .image_names import ImageNames
 from .job import ExportJob, ExportSettings
 from .known import Sources, check_prompts, describing, exchanged, with_known_names
@@ -138,9 +140,12 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
 
     Raises:
         InputError: the folder's name, a label, or an image by its header, does not fit the format.
-        OutputError: the key lies in the dataset, or its format holds the patient's identity.
+        OutputError: the folder holds something else, the key lies in the dataset, or its format holds the patient's
+            identity.
     """
     check_folder(out, settings.form)
+    check_place(out)
+    refuse_foreign(out, REQUEST)
     check_labels(_labels(cases))
     check_slices(settings.form, cases, settings.min_expected_dsc)
     check_dicom_cases(settings.form, cases)

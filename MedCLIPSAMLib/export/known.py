@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -52,13 +53,15 @@ class Sources:
 def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames) -> list[Case]:
     """Give images the names that they have in the dataset, with or without a checksum.
 
-    Whether a name needs one depends on the files beside the image, which may have changed.
+    Whether a name needs one depends on the files beside the image, which may have changed. A new name that differs from
+    a known one in case only gets one, as many systems have one file for both.
 
     Raises:
         InputError: another image would get the name of one of these.
     """
     place = lambda about: (about["image"], about.get("folder"), about.get("series"))
     names = {place(record): name for name, record in records.items()}
+    lower = {name.lower() for name in records}
     named = []
     for case in cases:
         described = _describe(case, images)
@@ -66,7 +69,11 @@ def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames
         known = names.get(place(described)) or names.get(place(before), case.name)
         alike = _SUM.sub("", known) in (_SUM.sub("", case.name), case.former)
         own = case.name in records and images.is_of(records[case.name], described, case.image)
-        named.append(replace(case, name=known) if alike and not own else case)
+        if alike and not own:
+            case = replace(case, name=known)
+        if case.name not in records and case.name.lower() in lower:
+            case = replace(case, name=f"{case.name}-{hashlib.sha256(os.fsencode(case.image)).hexdigest()[:8]}")
+        named.append(case)
     if len({case.name for case in named}) < len(named):
         twice = next(case.name for case in named if [case.name for case in named].count(case.name) > 1)
         raise InputError(f"Two images would be the case '{twice}'.", "Name them in a table, in its column case.")

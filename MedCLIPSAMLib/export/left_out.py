@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,15 +11,13 @@ from ..volumes.dicom_header import is_dicom
 from ..volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
 from ..volumes.volume import stem
 
-log = logging.getLogger(__name__)
-
 RAW_SUFFIXES = (".raw", ".zraw", ".raw.gz")
 DIRECTORY = "dicomdir"
 MAX_KINDS = 20
 
 
-def say_left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path, str]) -> None:
-    """Log how many files are left out by kind; nothing where none is.
+def left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path, str]) -> list[str]:
+    """Say in a sentence how many files are left out by kind; [] where none is.
 
     Args:
         files: those that are no images by their names.
@@ -38,7 +35,9 @@ def say_left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[P
         )
         if dicom.get(path) == "" or is_voxels or name == DIRECTORY:
             continue
-        if name.startswith("."):
+        if not path.is_file():
+            kinds["link (broken)" if path.is_symlink() else "pipe or device"] += 1
+        elif name.startswith("."):
             kinds["hidden"] += 1
         elif path in dicom:
             kinds[f"DICOM ({dicom[path]})"] += 1
@@ -49,8 +48,8 @@ def say_left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[P
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{count} {kind}" for kind, count in ordered[:MAX_KINDS]]
     more = sum(count for _, count in ordered[MAX_KINDS:])
-    if told:
-        log.warning("Left out as no images: %s.", ", ".join([*told, f"{more} of other kinds"] if more else told))
+    told += [f"{more} of other kinds"] if more else []
+    return [f"Left out as no images: {', '.join(told)}."] if told else []
 
 
 def _ending(path: Path) -> str:

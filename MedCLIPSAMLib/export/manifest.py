@@ -19,6 +19,8 @@ from .folder_tree import REQUEST
 from .record import check_own, check_record
 
 MANIFEST = "manifest.jsonl"
+ESCAPE = 6
+"""Characters of the longest escape, such as \\u00e9, which may be cut."""
 
 
 class Manifest:
@@ -84,13 +86,19 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     for number, line in enumerate(lines, 1):
         try:
+            line = line.strip("\0")  # which a loss of power leaves
             record = check_record(parse_json(line))
             records[record["case"]] = record
-        except json.JSONDecodeError:  # a half line
-            continue
         except ValueError as error:
+            if isinstance(error, json.JSONDecodeError) and _is_cut(line, error):
+                continue
             raise InputError(
                 f"Line {number} of '{folder / MANIFEST}' cannot be used: {error}.",
                 "Use the file as the export wrote it.",
             ) from error
     return records
+
+
+def _is_cut(line: str, error: json.JSONDecodeError) -> bool:
+    """Tell whether a line is the beginning of one, or blank: what is wrong with it is at its end."""
+    return error.msg.startswith("Unterminated string") or error.pos >= len(line) - ESCAPE

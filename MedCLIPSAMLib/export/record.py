@@ -12,6 +12,10 @@ from ..errors import InputError
 _FILE = re.compile(
     r"(imagesTr/|labelsTr/|uncertainty/)?(?P<name>[^/\\]+?)(_0000|_uncertainty)?\.(seg\.nrrd|nii\.gz|nii|nrrd|mha|png|dcm)"
 )
+_OPTIONAL: dict[str, Any] = {
+    **dict.fromkeys(("negative", "series", "modality", "problem", "remedy"), str),
+    **{"prompts": dict, "notes": list, "source": dict, "folder": int, "uncertainty": int | float},
+}
 _FOLDERS = ("imagesTr", "labelsTr", "uncertainty")
 _PARTS = (*_FOLDERS, "report", "replaced", "struck", *(f"struck/{name}" for name in _FOLDERS))
 _OWN = (".lock", "export.json", "manifest.jsonl", "image_folders.json", *_PARTS)
@@ -44,8 +48,13 @@ def check_record(record: Any) -> dict[str, Any]:
         for name, what in (("score", "score"), ("expected_dsc", "expected DSC")):  # a mask given by hand has none
             if not isinstance(label.get(name, "" if name == "score" else None), int | float | None):
                 raise ValueError(f"the {what} of a label of '{case}' is no number")
-    if not isinstance(record.get("uncertainty", 0.0), int | float):
-        raise ValueError(f"the uncertainty of '{case}' is no number")
+    for name, optional in _OPTIONAL.items():
+        if not isinstance(record.get(name), optional | None):
+            raise ValueError(f"'{name}' of '{case}' is of another type")
+    prompts = [label.get("prompt") for label in record["labels"].values()] + [*(record.get("prompts") or {}).values()]
+    texts = [*prompts, *(record.get("notes") or ()), (record.get("source") or {}).get("sha256")]
+    if not all(isinstance(text, str | None) for text in texts):
+        raise ValueError(f"a prompt, a note or the checksum of '{case}' is no text")
     return dict(record)
 
 

@@ -76,7 +76,7 @@ def read_list(path: Path) -> list[str]:
     """
     check_file(path, "Give the dataset, then the list that the report saved.")
     lines = [line for line in read_text(path).split("\n") if line.strip() and not line.lstrip().startswith("#")]
-    columns = [name.strip().lower() for name in lines[0].split(delimiter_of(lines[0]))] if lines else []
+    columns = [name.strip(' "').lower() for name in lines[0].split(delimiter_of(lines[0]))] if lines else []
     if "case" not in columns:
         return [name for line in lines for name in line.split()]
     if "struck" in columns:

@@ -67,11 +67,13 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
         if before == request:
             return
         before = before if isinstance(before, dict) else {}
-        other = [name for name in request if before.get(name) != request[name]]
-        differing = [line for name in other for line in _differences(before.get(name), request[name])]
+        other = [name for name in {**before, **request} if before.get(name) != request.get(name)]
+        kinds = [name for name in other if not isinstance(before.get(name, request.get(name)), bool)]
+        within = lambda name: "" if isinstance(before.get(name), dict) and isinstance(request.get(name), dict) else name
+        differing = [line for name in other for line in _differences(before.get(name), request.get(name), within(name))]
         more = f", and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise OutputError(
-            f"'{folder}' holds results of other {', '.join(other) or 'settings'}"
+            f"'{folder}' holds results of other {', '.join(kinds) or 'settings'}"
             + (f": {', '.join(differing[:SHOWN])}{more}." if differing else "."),
             "Choose another folder, or give the same command as before to go on.",
         )

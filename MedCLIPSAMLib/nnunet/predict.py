@@ -13,7 +13,7 @@ import csv
 import io
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,8 +65,11 @@ class ImageFile:
         return self.path.parent if self.root is None else self.root
 
 
-def find_images(inputs: Path) -> tuple[list[ImageFile], Path | None]:
+def find_images(inputs: Path, notify: Callable[[str], None] = lambda note: None) -> tuple[list[ImageFile], Path | None]:
     """Find the images of a folder tree, an image, or those of a dataset of nnU-Net, which is returned too.
+
+    Args:
+        notify: is told which files of a folder are left out.
 
     Raises:
         InputError: nothing readable there.
@@ -74,7 +77,7 @@ def find_images(inputs: Path) -> tuple[list[ImageFile], Path | None]:
     if (inputs / "dataset.json").is_file():
         dataset = read_dataset(inputs)
         return [ImageFile(case, dataset.image(case), root=dataset.folder) for case in dataset.cases], dataset.folder
-    found = find_cases(inputs, {"label": "label"})
+    found = find_cases(inputs, {"label": "label"}, notify=notify)
     return [ImageFile(case.name.removesuffix("_0000"), case.image, case.series, case.folder) for case in found], None
 
 

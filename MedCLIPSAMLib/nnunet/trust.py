@@ -16,7 +16,7 @@ import numpy as np
 
 from ..choices import Plane
 from ..errors import InputError, OutputError
-from ..evaluation.masks import Masks, common_grid, read_masks
+from ..evaluation.masks import Masks, masks_on_image, read_masks
 from ..export.cases import check_case
 from ..export.dataset import segments_of, write_case
 from ..export.image_names import ImageNames
@@ -71,6 +71,12 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         ) from error
     manifest = Manifest(found.folder, request)
     try:
+        other = next((name for name in manifest.records if name != case and name.lower() == case.lower()), None)
+        if other is not None:
+            raise InputError(
+                f"The case '{case}' differs from '{other}' of the dataset in case only.",
+                "Give the name of that case, or another name.",
+            )
         before = manifest.records.get(case, {})
         segments = segments_of(labels, dict(masks) or {labels[0]: np.zeros(volume.shape, bool)}, {})
         _same_grid(found, case, volume)
@@ -125,7 +131,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
     A single segment, whatever its name, is the dataset's only label. A case that was struck out has its image there.
 
     Raises:
-        InputError: see `trust`; the mask lies on another grid than the image, see `evaluation.masks.common_grid`; or
+        InputError: see `trust`; the mask lies on another grid than the image, see `evaluation.masks.masks_on_image`; or
             the dataset lacks the case and no image was given.
     """
     found = read_dataset(dataset)
@@ -137,7 +143,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
         remedy = "A case that is new needs its image too, by --image."
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", f"{meant} {remedy}".strip())
     volume = read_volume(own)
-    masks = _on_image(case, _masks_by_label(mask, found), own, volume)
+    masks = masks_on_image(case, _masks_by_label(mask, found), own, volume)
     return trust(dataset, case, masks, volume)
 
 
@@ -173,22 +179,6 @@ def _masks_by_label(path: Path, dataset: RawDataset) -> Masks:
             f"Each is one of the dataset's labels: {', '.join(f'{n} ({name})' for n, name in dataset.labels.items())}.",
         )
     return Masks(path, {known[name]: mask for name, mask in masks.items()}, read.grid)
-
-
-def _on_image(case: str, masks: Masks, image: Path, volume: Volume) -> dict[str, np.ndarray]:
-    """Return masks on the grid of the image; those of a segmentation that was cropped are padded."""
-    grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
-    try:
-        placed, _, _ = common_grid(case, masks, Masks(image, {}, grid))
-    except InputError as error:
-        raise InputError(error.problem, "Correct the mask on the image of the dataset.") from error
-    if placed.grid.GetSize() == grid.GetSize():
-        return placed.masks
-    start = np.rint(placed.grid.TransformPhysicalPointToContinuousIndex(grid.GetOrigin())).astype(int)[::-1]
-    part = tuple(slice(first, first + extent) for first, extent in zip(start, volume.shape))
-    if any(mask.sum() != mask[part].sum() for mask in placed.masks.values()):
-        raise InputError(f"The mask of '{case}' reaches beyond its image.", "Erase what lies outside.")
-    return {name: mask[part] for name, mask in placed.masks.items()}
 
 
 def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:

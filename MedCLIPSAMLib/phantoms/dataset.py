@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import InputError
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from .brain_mri import brain_mri
@@ -27,6 +28,17 @@ _TURNS = ("US", "CT", "MR", "CT", "XR", "CT", "MR", "US")  # nodules are the har
 _LESION_COUNTS = (0.35, 0.45, 0.20)
 
 
+def split_number(split: str) -> int:
+    """Return the number of a split, with which its phantoms are drawn.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    if split not in SPLITS:
+        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
+    return SPLITS[split]
+
+
 def make_phantom(split: str, index: int, modality: str | None = None, lesions: int | None = None) -> Phantom:
     """Make phantom number `index` of a split.
 
@@ -35,7 +47,7 @@ def make_phantom(split: str, index: int, modality: str | None = None, lesions: i
         lesions: 0, 1 or 2; None draws the number. Chest X-rays have no lesions.
     """
     modality = modality or _TURNS[index % len(_TURNS)]
-    rng = np.random.default_rng([SPLITS[split], MODALITIES.index(modality), index])
+    rng = np.random.default_rng([split_number(split), MODALITIES.index(modality), index])
     drawn = int(rng.choice(3, p=_LESION_COUNTS))
     if modality == "XR":
         return chest_xray(rng)

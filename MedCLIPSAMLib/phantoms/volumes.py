@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from .brain_mri import brain_mri
-from .dataset import MODALITIES, SPLITS
+from .dataset import MODALITIES, split_number
 from .fields import Cut
 from .lung_ct import lung_ct
 from .phantom import SIZE, Phantom
@@ -111,7 +111,7 @@ def make_sections(split: str, index: int, modality: str, count: int = 24) -> lis
 
 def _sections(split: str, index: int, modality: str, lesions: int | None, count: int) -> tuple[list[Phantom], int]:
     """Draw all slices of a volume, each with all lesions, empty where they are absent; also return their number."""
-    rng = np.random.default_rng([SPLITS[split], len(MODALITIES) + MODALITIES.index(modality), index])
+    rng = np.random.default_rng([split_number(split), len(MODALITIES) + MODALITIES.index(modality), index])
     drawn, seed = int(rng.choice(3, p=(0.2, 0.5, 0.3))), int(rng.integers(2**31))
     lesions = drawn if lesions is None else lesions
     spans = [_span(rng, count) for _ in range(2)][:lesions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,6 +128,7 @@ def prepare(
     series: str | None = None,
     phase: str | None = None,
     key: CaseKey | None = None,
+    notify: Callable[[str], None] = lambda note: None,
 ) -> Batch:
     """Find the images and the paths of their outputs, and refuse impossible ones.
 
@@ -136,6 +137,7 @@ def prepare(
         overwrite: replace existing files.
         series, phase: see `read_volume`.
         key: name the images by its numbers.
+        notify: is told which files of folders are left out.
 
     Raises:
         InputError: no images, or several of them or a key for one file. OutputError: an output is an input, is there
@@ -159,7 +161,7 @@ def prepare(
         return Batch([(image, places)], [], overwrite)
     for folder in outputs.folders():
         refuse_foreign(folder, MARKER)
-    images = find_inputs(paths, series, phase)
+    images = find_inputs(paths, series, phase, notify)
     if key is not None:
         images = _number(images, key, outputs)
     work = list(zip(images, outputs.places([image.name for image in images], labels)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,8 @@ class Input:
     def holds_several(self) -> bool:
         """Whether the path is a folder of several images, none of which was named."""
         try:
-            return self.path.is_dir() and self.series is None and len(images_below(self.path)) > 1
+            several = lambda: len(images_below(self.path, notify=lambda note: None)) > 1
+            return self.path.is_dir() and self.series is None and several()
         except InputError:
             return False
 
@@ -55,7 +56,12 @@ class Input:
         return read_volume(self.path, self.series, self.phase)
 
 
-def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | None = None) -> list[Input]:
+def find_inputs(
+    paths: Sequence[Path],
+    series: str | None = None,
+    phase: str | None = None,
+    notify: Callable[[str], None] = lambda note: None,
+) -> list[Input]:
     """Find the images of files and folder trees: image files, DICOM series, and files named directly.
 
     A DICOMDIR stands for the folder that it is in. A missing file stays in the list: reading it reports what is wrong.
@@ -63,6 +69,7 @@ def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | N
     Args:
         series: only the DICOM series of folders and zip files that it fits, by UID, number or words of the description.
         phase: of series with several images at one position.
+        notify: is told which files of folders are left out.
 
     Raises:
         InputError: a folder holds no images.
@@ -75,7 +82,7 @@ def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | N
             within = series if path.is_file() and is_zip(path) else None
             found.setdefault((path.resolve(), within), (Path(path.name), path))
             continue
-        for inside, image, uid in images_below(path, ImageChoice(series)):
+        for inside, image, uid in images_below(path, ImageChoice(series), notify):
             short = inside if inside.parts else Path(path.resolve().name)
             found.setdefault((image.resolve(), uid), (short, image))
     names = _names([short for short, _ in found.values()], [image for image, _ in found])

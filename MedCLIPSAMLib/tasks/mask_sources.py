@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import from_system
+from ..errors import OutputError
 from ..files.json_text import parse_json
 
 SOURCES = ".medclipsam-images.jsonl"
@@ -31,7 +31,10 @@ def add_source(folder: Path, image: str, source: Mapping[str, Any]) -> None:
         with open(folder / SOURCES, "a", encoding="utf-8") as file:
             file.write("\n" + json.dumps({"image": image, **source}))  # ends a line that a killed run left unfinished
     except OSError as error:
-        raise from_system(error) from error
+        raise OutputError(
+            f"'{folder / SOURCES}' cannot be written: {error.strerror or error}.",
+            "Make room on the disk and give the same command; it goes on with the next image.",
+        ) from error
 
 
 def read_sources(folder: Path) -> dict[str, dict[str, Any]]:

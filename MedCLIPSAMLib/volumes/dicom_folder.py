@@ -94,7 +94,7 @@ def list_files(folder: Path, deep: bool = True) -> FolderFiles:
     kinds = {_kind(path) for path in found.dicom} | ENDINGS
     found.lost |= {path: _why_lost(path) for path in rest if _kind(path) in kinds}
     found.others = len(rest)
-    found.packed = [] if found.dicom else [path for path in rest if _is_packed(path)]
+    found.packed = [] if found.dicom else [path for path in rest if path.is_file() and _is_packed(path)]
     return found
 
 

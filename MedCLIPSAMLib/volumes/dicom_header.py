@@ -79,6 +79,8 @@ def is_dicom(path: Path) -> bool:
     Without, it begins with an element of group 2 or 8, by its type, or by another one of group 8 or 16 behind it:
     voxels may be such numbers, too.
     """
+    if not path.is_file():  # reading a pipe may never end
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(300)

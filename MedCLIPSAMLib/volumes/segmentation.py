@@ -50,8 +50,13 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         volume = None
     labels = _on_grid(image, volume)
     values = np.unique(labels)
-    if values.size > MAX_LABELS or not np.isfinite(values).all() or not np.array_equal(values, np.floor(values)):
-        raise InputError(f"Expected a mask in '{path}', got {values.size} different values.", "Give a label map.")
+    fractions = values[~np.isfinite(values) | (values != np.floor(values))]
+    if values.size > MAX_LABELS or fractions.size:
+        such = f", such as {fractions[0]:.4g}" if fractions.size else ""
+        raise InputError(
+            f"Expected a mask in '{path}', got {values.size} different values{such}.",
+            "Give a label map, with whole numbers.",
+        )
     values = values[values != 0]
     name = stem(path)
     return [Segment(name if values.size == 1 else f"{name} {int(value)}", labels == value) for value in values]

@@ -32,7 +32,8 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
         raise InputError("No inputs or no folder for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
     export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
-    cases = find_cases(Path(path("inputs")), prompts, negative=text("negative") or None)
+    context = run_context(reply, "export")
+    cases = find_cases(Path(path("inputs")), prompts, negative=text("negative") or None, notify=context.notify)
     wanted = sorted({prompt for case in cases for prompt in case.prompts.values()})
     models_dir = models_folder(message)
     clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
@@ -41,7 +42,6 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     check_request(cases, out, export_settings, key)
     if export_settings.min_expected_dsc:
         require_predictor(clip, sam, settings, wanted, models_dir)
-    context = run_context(reply, "export")
     context.report(0.0, stage="loading")
     engine = LocalEngine(load_segmenter(clip, sam, device, models_dir, settings))
     for note in engine.notes_on(wanted):

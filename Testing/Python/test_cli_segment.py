@@ -273,6 +273,9 @@ def test_phantoms_make_writes_a_data_set(run, tmp_path):
     assert run("phantoms", "make", "-o", tmp_path / "data", "--count", "4", "--split", "validation")[0] == 0
     assert len(list((tmp_path / "data" / "images").glob("*.png"))) == 4
     assert run("phantoms", "make", "-o", tmp_path / "data", "--split", "exam")[0] == 2
+    for command in ("phantoms", "volumes"):
+        code, _, err = run("benchmark", command, "--cases", "1", "--split", "exam")
+        assert code == 2 and "Expected a split of train, validation, test, samples, got 'exam'" in err
 
 
 def test_the_search_command_finds_pairs_by_name(run, tmp_path):
@@ -286,6 +289,22 @@ def test_the_search_command_finds_pairs_by_name(run, tmp_path):
     assert code == 0, err
     assert json.loads(out)["cases"] == 1 and len(json.loads(out)["trials"]) == 2
     assert run("search", tmp_path / "images", tmp_path, "-p", "lungs")[0] == 2
+    ask = ("search", tmp_path / "images", tmp_path / "truth", "-p", "lungs", "--layers", "3", "--betas", "1", "--json")
+    dscs = []
+    for number, mask in enumerate((phantom.lungs_mask, phantom.lungs_mask, np.zeros_like(phantom.lungs_mask))):
+        (truth,) = (tmp_path / "truth").iterdir()
+        truth.unlink()
+        # As JPEG the mask has other small values than 0 all around; it is the brighter half, as in evaluate.
+        path = tmp_path / "truth" / ("a_mask.png" if number != 1 else "a_mask.jpg")
+        _write(path, mask.astype(np.uint8) * 255)
+        code, out, err = run(*ask)
+        assert code == 0, err
+        dscs.append(json.loads(out)["trials"][0]["coarse_dsc"])
+    assert abs(dscs[0] - dscs[1]) < 0.01 and dscs[2] == 0
+    code, _, err = run("search", tmp_path / "images", tmp_path / "images", "-p", "lungs", "--layers", "3")
+    assert code == 2 and "gray levels" in err
+    code, _, err = run(*ask, "--steps", ",")
+    assert code == 2 and "Expected numbers for --betas and --steps" in err
     _write(tmp_path / "images" / "a.bmp", phantom.image)
     code, _, err = run("search", tmp_path / "images", tmp_path / "truth", "-p", "lungs")
     assert code == 2 and "are the same case" in err

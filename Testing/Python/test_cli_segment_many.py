@@ -22,6 +22,7 @@ from MedCLIPSAMLib.segmentation import model_choice
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.tasks.batch import prepare
 from MedCLIPSAMLib.tasks.inputs import find_inputs
+from MedCLIPSAMLib.tasks.mask_sources import SOURCES, add_source
 from MedCLIPSAMLib.tasks.places import Outputs
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 
@@ -313,3 +314,10 @@ def test_a_full_disk_ends_the_run_over_a_folder(run, tmp_path, monkeypatch):
     monkeypatch.setattr("MedCLIPSAMLib.tasks.segment_files.segment_file", full)
     code, _, err = run("segment", tmp_path / "in", "--box", "20,20,60,60", "-o", tmp_path / "out")
     assert code == 2 and full.call_count == 1 and "No space left on device" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is full")
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    (tmp_path / SOURCES).symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=f"'{tmp_path / SOURCES}' cannot be written: No space left on device"):
+        add_source(tmp_path, "a", {"size": 1})

@@ -58,6 +58,10 @@ def test_the_command_compares_tables_and_draws_them(tmp_path, run):
 
 def test_tables_that_cannot_be_compared_are_refused_with_the_reason(tmp_path):
     first = table(tmp_path / "zero.csv", FIRST)
+    for value in (71.2, -0.1, "nan"):  # percent, of another program
+        (tmp_path / "other.csv").write_text(first.read_text().replace("tumor,0.5,", f"tumor,{value},"))
+        with pytest.raises(InputError, match=f"Expected a DSC from 0 to 1 in line 2 of .*other.csv', got {value}"):
+            pair_scores(first, tmp_path / "other.csv")
     with pytest.raises(InputError, match="one table only: 1 mask, such as 'tumor' of 'c5' in '.*zero.csv'"):
         pair_scores(first, table(tmp_path / "short.csv", SECOND[:5]))
     (tmp_path / "renamed.csv").write_text(first.read_text().replace("c5,tumor", "c5,lesion"))

@@ -18,7 +18,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate, summarize
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
 from MedCLIPSAMLib.evaluation.overlays import _contour, contact_sheet, overlay
-from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_files, pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 
@@ -219,6 +219,33 @@ def test_every_case_has_a_score_for_every_label_of_the_truth(run, tmp_path, valu
     assert f"HD95 leaves out {2 * count} of {4 * count} masks" in text
     assert f"Empty in both: {count} of {4 * count} masks" in text and "mean DSC of the others 0.3333" in text
     assert (tmp_path / "s.csv").read_text(encoding="utf-8").count("empty in both") == count
+
+
+def test_over_all_segments_each_case_counts_once_by_its_mean(run, tmp_path):
+    """Two masks of one image are not independent: of two cases with two labels each n is 2, and the mean by case."""
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    for name, predicted in (("a", labels((0, 0), (30, 30))), ("b", labels((0, 20), (30, 50)))):
+        write_masks(pred, f"{name}.nii.gz", predicted)
+        write_masks(truth, f"{name}.nii.gz", labels((0, 0), (30, 30)))
+    found = evaluate(pairs_of_folders(pred, truth))
+    by_case = [np.mean([score.dsc for score in found.scores if score.case == case]) for case in "ab"]
+    whole = found.summary("dsc")
+    assert (whole.n, whole.mean) == (2, pytest.approx(np.mean(by_case)))
+    assert whole.sd == pytest.approx(np.std(by_case, ddof=1))
+    for tolerance in (np.inf, np.nan, -1.0):
+        with pytest.raises(InputError, match="Expected a tolerance of 0 or more"):
+            evaluate(pairs_of_folders(pred, truth), tolerance)
+    code, _, err = run("evaluate", pred, truth, "--tolerance", "inf")
+    assert code == 2 and "Expected a tolerance of 0 or more, got inf" in err
+
+
+def test_a_map_of_probabilities_is_no_mask(tmp_path):
+    shares = np.zeros((1, 60, 80), np.float32)
+    shares[0, 2:4] = 0.5
+    sitk.WriteImage(sitk.GetImageFromArray(shares), str(tmp_path / "a.nii.gz"))
+    with pytest.raises(InputError, match=r"got 2 different values, such as 0\.5") as caught:
+        evaluate(pairs_of_files(tmp_path / "a.nii.gz", tmp_path / "a.nii.gz"))
+    assert "whole numbers" in str(caught.value)
 
 
 def test_a_false_positive_on_an_empty_truth_scores_nothing(tmp_path):

@@ -100,6 +100,17 @@ def test_an_export_into_its_own_inputs_does_not_feed_on_itself(folder):
     assert [case.name for case in find_cases(out / "imagesTr", PROMPTS)] == ["a_b_0000", "c_0000"]
 
 
+def test_a_new_image_whose_name_differs_in_case_only_gets_a_name_of_its_own(folder):
+    """Many systems have one file for both names: the case that is there would be written over."""
+    out = folder.parent / "Dataset101_Head"
+    assert run(folder, out) == ["a_b", "c"]
+    (folder / "c.png").unlink()
+    image(folder / "C.png", 200)
+    (new,) = run(folder, out)
+    assert new.startswith("C-") and read_records(out).keys() == {"a_b", "c", new}
+    assert run(folder, out) == []
+
+
 def test_accents_are_taken_off_names_and_cases_of_before_keep_theirs(folder):
     """Letters that are none of ASCII with a sign are left out, as all such letters once were."""
     for name in ("é", "á/ñandú.x", "b/é", "漢"):
@@ -204,7 +215,7 @@ def test_an_export_that_finds_nothing_says_what_to_try(folder, run, monkeypatch)
 
 
 def test_a_list_to_strike_may_be_a_table(tmp_path):
-    for text in ("# bad\na_b\nc\n", "case\na_b\nc\n", "Case;dsc\na_b;0,3\nc;0,2\n"):
+    for text in ("# bad\na_b\nc\n", "case\na_b\nc\n", "Case;dsc\na_b;0,3\nc;0,2\n", '"case"\n"a_b"\n"c"\n'):
         (tmp_path / "list.txt").write_text(text)
         assert read_list(tmp_path / "list.txt") == ["a_b", "c"]
     (tmp_path / "agreement.csv").write_text("case,dsc,struck,trusted\na_b,0.1,1,0\nc,0.9,0,0\n")
@@ -371,7 +382,7 @@ def test_when_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monkeypat
     code, output = call()
     assert code == 1 and "failed: x: " in output.err and "x.png" in output.err and "--retry" in output.err
     code, output = call("--json")
-    assert code == 1 and json.loads(output.out) == {"failed": 1} and "failed: x: " in output.err
+    assert code == 1 and json.loads(output.out) == {"failed": 1, "notes": []} and "failed: x: " in output.err
     image(tmp_path / "in" / "y.png", 10)
     code, output = call()
     assert code == 1 and "failed: x: " in output.err and "1 failed" in output.out

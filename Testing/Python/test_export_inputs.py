@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import time
 from contextlib import nullcontext
@@ -248,3 +249,66 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
             (notice,) = reply.of("notice")
             assert notice.fields["message"].startswith("The model 'demo' does not know, and leaves out: brest.")
     assert not (tmp_path / "by worker, none").exists()
+
+
+def test_lines_of_a_table_on_one_image_are_one_case_with_one_negative_prompt(tmp_path):
+    scan(tmp_path / "in" / "a.png")
+    for name, sign in (("t.csv", ","), ("t.tsv", "\t")):
+        lines = ["image,label,prompt,negative", "in/a.png,tumor,brain tumor,", "./in/a.png,edema,edema,vessel"]
+        (tmp_path / name).write_text("\n".join(lines).replace(",", sign))
+        (case,) = find_cases(tmp_path / name, None, negative="bone")
+        assert (case.name, case.negative) == ("in_a", "vessel")
+        assert case.prompts == {"tumor": "brain tumor", "edema": "edema"}
+        (tmp_path / name).write_text("\n".join([*lines, "in/a.png,skull,skull,bone"]).replace(",", sign))
+        with pytest.raises(InputError, match="Line 4 of .* has another negative prompt than 'in/a.png' before"):
+            find_cases(tmp_path / name, None)
+
+
+def test_labels_that_differ_in_case_only_are_refused_before_the_work(run, tmp_path):
+    scan(tmp_path / "a.png"), scan(tmp_path / "b.png")
+    (tmp_path / "t.csv").write_text("image,label,prompt\na.png,Tumor,brain tumor\nb.png,tumor,brain tumor\n")
+    code, _, err = run("export", tmp_path / "t.csv", "-o", tmp_path / "out", "--format", "png", "--dry-run")
+    assert code == 2 and "'Tumor' and 'tumor' differ in case only" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
+def test_broken_links_and_pipes_in_a_folder_are_counted_and_not_read(tmp_path, caplog):
+    scan(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "not-fetched" / "b.png")  # as git-annex leaves them
+    (tmp_path / ".#a.png").symlink_to("user@host")  # as Emacs locks a file
+    os.mkfifo(tmp_path / "pipe")
+    assert names(tmp_path) == ["a"]
+    (record,) = caplog.records
+    assert record.message == "Left out as no images: 1 link (broken), 1 pipe or device."
+
+
+@pytest.mark.parametrize("command", ["export", "segment"])
+def test_what_is_left_out_is_a_note_in_the_terminal_and_in_the_json(run, tmp_path, command):
+    scan(tmp_path / "in" / "a.png"), scan(tmp_path / "in" / "a_mask.png"), scan(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    notes = [
+        "Left out as no images: 1 .txt.",
+        "Left out as masks or results: a_mask.png. An export takes those that a pattern names.",
+    ]
+    ask = (command, tmp_path / "in", "-p", "t: brain tumor", "-o", tmp_path / "Dataset301_In", "--json")
+    for more in ([], ["--dry-run"])[: 2 if command == "export" else 1]:
+        code, text, err = run(*ask, *more)
+        assert code == 0 and json.loads(text)["notes"][:2] == notes
+        assert all(f"note: {note}\n" in err for note in notes) and "WARNING" not in err
+    if command == "export":
+        scan(tmp_path / "more" / "c.png")
+        code, text, _ = run(command, tmp_path / "more", *ask[2:])
+        assert code == 0 and any(note.startswith("These images come from") for note in json.loads(text)["notes"])
+
+
+def test_a_folder_of_something_else_is_refused_before_the_models_load(run, tmp_path):
+    scan(tmp_path / "in" / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    ask = ("export", tmp_path / "in", "-p", "t: brain tumor", "--format", "png")
+    for more in (["--dry-run"], ["--model", "none"]):
+        code, _, err = run(*ask, "-o", tmp_path / "out", *more)
+        assert code == 2 and "holds no export.json of an earlier run" in err
+    assert run(*ask, "-o", tmp_path / "masks", "--anonymous", tmp_path / "key.csv")[0] == 0
+    code, _, err = run(*ask, "-o", tmp_path / "masks")
+    assert code == 2 and "holds results of other settings: anonymous was True, is not given." in err

@@ -66,6 +66,20 @@ HOSTILE = {
         "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "expected_dsc": "high"}}
     },
     "no score": {"labels": {"tumor": {"status": "found", "unit": "ml", "score": "high", "size": 1}}},
+    "notes that are a number": {"notes": 7},
+    "notes that are no sentences": {"notes": [7]},
+    "prompts in a list": {"prompts": ["a tumor"]},
+    "a prompt in a list": {"prompts": {"tumor": ["a tumor"]}},
+    "a prompt of a label in a list": {
+        "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "prompt": ["a tumor"]}}
+    },
+    "a negative prompt in a list": {"negative": []},
+    "a modality in an object": {"modality": {"CT": 1}},
+    "a source in words": {"source": "a.png"},
+    "a checksum in a list": {"source": {"sha256": [1]}},
+    "a folder in an object": {"folder": {}},
+    "a series in a list": {"series": []},
+    "an uncertainty in words": {"uncertainty": "high"},
     "no name": {"case": 7},
     "no status": {"status": None},
     "no image": {"image": []},

@@ -232,3 +232,31 @@ def test_a_case_that_was_struck_out_comes_back_with_its_own_image(two_labels, tm
     assert read_dataset(out).cases == ("a",)
     trust_file(out, "b", save(image, mask, tmp_path / "mine.nii.gz"))
     assert read_dataset(out).cases == ("a", "b") and np.array_equal(values_of(out, "b"), mask)
+
+
+def test_a_new_case_whose_name_differs_in_case_only_is_refused(two_labels):
+    """Many systems have one file for both names: the label of the other case would be written over."""
+    out, image = two_labels
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    with pytest.raises(InputError, match="'A' differs from 'a' of the dataset in case only"):
+        trust(out, "A", {"lung": np.ones(image.shape, bool)}, image)
+    assert {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_line_of_the_manifest_that_was_changed_by_hand_is_told_and_one_that_was_cut_is_not(exported):
+    """Left out in silence, the correction that it records would be replaced by a guess in the next export."""
+    out, cases, engine = exported
+    volume = read_volume(out / "imagesTr" / "0_0000.nii.gz")
+    trust(out, "0", {"tumor": np.ones(volume.shape, bool)}, volume)
+    manifest, label = out / "manifest.jsonl", out / "labelsTr" / "0.nii.gz"
+    lines, corrected = manifest.read_text().splitlines(keepends=True), label.read_bytes()
+    for number, line in enumerate(lines):
+        for before, after in (('"case": ', '"case" '), ('"case": "', '"case": '), ("}", ",}"), ('", ', '" ')):
+            manifest.write_text("".join([*lines[:number], line.replace(before, after, 1), *lines[number + 1 :]]))
+            with pytest.raises(InputError, match=f"Line {number + 1} of .* cannot be used"):
+                export(cases, engine, out)
+    for cut in range(1, len(lines[0]) - 1):
+        manifest.write_text("".join([lines[0][:cut] + "\n", *lines]))
+        assert read_records(out)["0"]["trusted"], lines[0][:cut]
+    manifest.write_text("".join([*lines, "\0" * 40]))  # as a loss of power leaves the end of a file
+    assert export(cases, engine, out) == {"found": 2} and label.read_bytes() == corrected

@@ -22,6 +22,8 @@ STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "
 """Files of a state that a later one replaces."""
 RUN_ID = "run-id.txt"
 """Of random letters, whose number counts alone."""
+DRAWN = "/report/"
+"""Folder of overlays, which a correction draws anew from the image and its masks."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
 REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
 UNTOLD = ("seconds", "time", "trusted", "seconds_left", "peak_memory")
@@ -62,7 +64,8 @@ def check_left(out: Path, reference: Path, before: Path | None) -> str | None:
         if all(faults):
             return f"left '{name}' half: {faults[0]}"
     kept = {_sum(path) for path in there.values()}
-    lost = [name for name, path in old.items() if name.endswith(VOLUMES) and _sum(path) not in kept]
+    data = {name: path for name, path in old.items() if name.endswith(VOLUMES) and DRAWN not in name}
+    lost = [name for name, path in data.items() if _sum(path) not in kept]
     return f"lost '{lost[0]}'" if lost else None
 
 

@@ -1,0 +1,42 @@
+"""Processes side by side, which end with the run that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+
+@contextmanager
+def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of processes of one thread each; when the block fails or is interrupted, their tasks are stopped."""
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start) as pool:
+        try:
+            yield pool
+        except BaseException:
+            main = threading.current_thread() is threading.main_thread()
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None  # a second one must not leave them
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                while process.is_alive():  # which has one more task than it works on
+                    process.terminate()
+                    process.join(5)
+            pool.shutdown()
+            if main:
+                signal.signal(signal.SIGINT, before)
+            raise
+
+
+def _start() -> None:
+    """Leave Ctrl+C to the process that started this one, end by SIGTERM as by an error, and compute in one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
