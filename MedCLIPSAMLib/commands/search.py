@@ -53,7 +53,7 @@ def search(
 
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
-    from ..extras import require_extra
+    from ..errors import require_extra
     from ..segmentation.vision_tower import VisionTower
 
     tried_layers = parse_numbers("--layers", layers, int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -14,10 +15,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import EXTRAS, InputError, with_remedy
 from MedCLIPSAMLib.experiments.label_free import Space, search_without_masks
 from MedCLIPSAMLib.experiments.search import SearchCase
-from MedCLIPSAMLib.extras import EXTRAS, absent_package
 from MedCLIPSAMLib.finetune.trainable import prepare
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -65,9 +65,31 @@ def test_a_command_names_the_extra_that_it_needs(run, tmp_path, monkeypatch, ext
 
 
 def test_an_import_that_fails_later_names_the_extra_too() -> None:
-    refused = absent_package(ModuleNotFoundError(name="webdataset.shardlists"))
+    refused = with_remedy(ModuleNotFoundError(name="webdataset.shardlists"))
     assert refused is not None and refused.remedy.startswith("Run: pip install 'medclipsam[finetune]'")
-    assert absent_package(ModuleNotFoundError(name="numpy.core")) is None
+    assert with_remedy(ModuleNotFoundError(name="MedCLIPSAMLib.nothing")) is None  # a fault of the program
+
+
+def test_a_package_that_all_need_is_named_where_it_is_absent(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.filters", None)
+    for name in [name for name in sys.modules if name.startswith("MedCLIPSAMLib.segmentation.coarse")]:
+        monkeypatch.delitem(sys.modules, name)
+    code, _, err = run("segment", str(SAMPLES / "breast_us.png"), "-p", "breast tumor", "-o", str(tmp_path / "out.png"))
+    assert code == 2 and "not installed: skimage" in err and "Run: pip install scikit-image " in err, err
+
+
+def test_an_image_that_fails_for_lack_of_a_package_says_how_to_get_it(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    outputs = "-o", str(tmp_path / "out.png"), "--overlay", str(tmp_path / "overlay.png")
+    code, _, err = run("segment", str(SAMPLES / "breast_us.png"), "-p", "breast tumor", *outputs)
+    assert code == 2 and "Run: pip install matplotlib " in err and "Leave it out" not in err, err
+
+
+def test_an_installation_without_the_packages_of_the_command_line_says_so(tmp_path) -> None:
+    """As a checkout that is run by a Python in which nothing was installed."""
+    script = "import sys; sys.modules['typer'] = None; from MedCLIPSAMLib.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", script, "models"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and "not installed: typer" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_search_without_masks_names_its_extra_from_python_too(monkeypatch) -> None:
@@ -83,7 +105,9 @@ def test_lora_names_its_extra_from_python_too(monkeypatch) -> None:
         prepare(load_clip("demo").model, lora_rank=2)
 
 
-@pytest.mark.parametrize(("name", "words"), [("optuna", "pip install 'medclipsam[search]'"), ("timm", "press Install")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("optuna", "pip install 'medclipsam[search]'"), ("timm", "Run: pip install timm ")]
+)
 def test_a_worker_that_lacks_a_package_says_how_to_get_it(monkeypatch, name: str, words: str) -> None:
     def lack(*_: object) -> None:
         raise ModuleNotFoundError(name=name)
