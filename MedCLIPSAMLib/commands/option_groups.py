@@ -200,7 +200,15 @@ class MaskOptions:
     ] = None
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings of a model with the options that were given in their place."""
+        """Return the settings of a model with the options that were given in their place.
+
+        Raises:
+            InputError: a class without a style; or see `Settings`.
+        """
+        from ..errors import InputError
+
+        if self.kind is not None and self.style is None:
+            raise InputError("--class is that of a prompt style, and none was given.", "Add --style, such as P3.")
         saliency = _given(layer=self.layer, beta=self.beta, steps=self.steps, samples=self.samples, seed=self.seed)
         return replace(
             settings.with_saliency(**saliency),

@@ -171,6 +171,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     import numpy as np
 
     from ..errors import InputError
+    from ..evaluation.masks import read_masks
     from ..evaluation.pairs import pairs_of_folders
     from ..experiments.search import SearchCase
     from ..volumes import SliceStack, read_segmentation, read_volume
@@ -185,7 +186,11 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     for image, path in pairs:
         volume = read_volume(image)
         stack = SliceStack(volume)
-        mask = np.any([segment.mask for segment in read_segmentation(path, volume)], axis=0)
+        read = read_masks(path)  # refuses what is no mask
+        masks = [*read.masks.values()] if read.is_raster else [each.mask for each in read_segmentation(path, volume)]
+        mask = np.any(masks, axis=0)
+        if not mask.any():
+            raise InputError(f"The mask '{path}' is empty.", "Leave it out: settings are compared where the target is.")
         number = max(range(len(stack)), key=lambda number: stack.from_grid(mask, number).sum())
         cases.append(SearchCase(stack.image(number), prompt, stack.from_grid(mask, number)))
     return cases

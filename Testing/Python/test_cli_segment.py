@@ -291,6 +291,38 @@ def test_the_search_command_finds_pairs_by_name(run, tmp_path):
     assert code == 2 and "are the same case" in err
 
 
+def test_the_search_command_takes_masks_as_evaluate_does(run, tmp_path):
+    """JPEG blurs a mask, so that more than its pixels are above 0; an image is no mask."""
+    (tmp_path / "images").mkdir(), (tmp_path / "truth").mkdir()
+    phantom = make_phantom("validation", 0, "XR")
+    _write(tmp_path / "images" / "a.png", phantom.image)
+    gray = phantom.lungs_mask.astype(np.uint8) * 255
+    ask = (
+        "search",
+        tmp_path / "images",
+        tmp_path / "truth",
+        "-p",
+        "lungs",
+        "--layers",
+        "3",
+        "--betas",
+        "0.1",
+        "--json",
+    )
+    scores = []
+    for name in ("a.png", "a.jpg"):
+        _write(tmp_path / "truth" / name, gray)
+        code, out, err = run(*ask)
+        assert code == 0, err
+        scores.append(json.loads(out)["trials"][0]["dsc"])
+        (tmp_path / "truth" / name).unlink()
+    assert abs(scores[0] - scores[1]) < 0.01, scores
+    for pixels, words in ((phantom.image, "gray levels"), (gray * 0, "is empty")):
+        _write(tmp_path / "truth" / "a.png", pixels)
+        code, _, err = run(*ask)
+        assert code == 2 and words in err, err
+
+
 def test_verbose_says_what_was_chosen_and_an_option_overrides_it(run, brain, tmp_path):
     output, maps = {}, {}
     for precision in ("auto", "f32", "bf16"):
