@@ -83,7 +83,9 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     log_level: Annotated[LogLevel, typer.Option(help="Minimum level of the log.")] = LogLevel.WARNING,
     log_file: Annotated[Path | None, typer.Option(help="Write the log there too.", show_default=False)] = None,
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Text-prompted segmentation of medical images."""
     configure_logging(LogLevel.DEBUG if debug else log_level, log_file)

@@ -36,7 +36,9 @@ Prompts = Annotated[
         show_default=False,
     ),
 ]
-Negative = Annotated[str | None, typer.Option("--negative", help="What not to take.", show_default=False)]
+Negative = Annotated[
+    str | None, typer.Option("--negative", help="What not to take for it, such as 'vessel'.", show_default=False)
+]
 
 
 def complete_model(kind: Literal["clip", "sam"] | None = None) -> Callable[[typer.Context, str], list[str]]:
