@@ -161,7 +161,7 @@ def not_installed(packages: Sequence[str], work: str = "This") -> InputError:
     what = "a package that is" if len(packages) == 1 else "packages that are"
     return InputError(
         f"{work} needs {what} not installed: {', '.join(packages)}.",
-        f"Run: pip install {wanted} (of a worker on another machine, there). In 3D Slicer: Install under Installation, "
+        f"In a terminal, for the Python that lacks it: pip install {wanted}. In 3D Slicer: Install under Installation, "
         f"or, where that lists nothing, slicer.util.pip_install('{names}') in the Python console.",
     )
 
