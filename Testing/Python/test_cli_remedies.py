@@ -15,6 +15,10 @@ SEGMENT = "segment breast_us.png -p tumor"
 REFUSED = {
     "segment breast_us.png -o x.png": ["No prompt was given", '-p "brain tumor"'],
     "segment tumor breast_us.png -o x.png": ["no file or folder 'tumor'", '-p "tumor"'],
+    "segment breast_us.png -p breast tumor -o x.png": ["no file or folder 'tumor'", '-p "breast tumor"'],
+    "segment breast_us.png -p \u201cbreast tumor\u201d -o x.png": ["no file or folder 'tumor", '-p "breast tumor"'],
+    "segment breast_us.png \u2014p tumor -o x.png": ["'\u2014p'", "not with a dash"],
+    "segment study -p tumor -o x.png": ["no file or folder 'study'", "Check the path"],
     f"{SEGMENT} -o plainfile": ["'plainfile' is a file"],
     f"{SEGMENT} -o plainfile/x.png": ["'plainfile' is a file"],
     "export images -p tumor -o plainfile/Dataset001_X": ["'plainfile' is a file"],
