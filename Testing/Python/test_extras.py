@@ -70,26 +70,18 @@ def test_an_import_that_fails_later_names_the_extra_too() -> None:
     assert with_remedy(ModuleNotFoundError(name="MedCLIPSAMLib.nothing")) is None  # a fault of the program
 
 
-def test_a_package_that_all_need_is_named_where_it_is_absent(run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "skimage.filters", None)
-    for name in [name for name in sys.modules if name.startswith("MedCLIPSAMLib.segmentation.coarse")]:
-        monkeypatch.delitem(sys.modules, name)
-    code, _, err = run("segment", str(SAMPLES / "breast_us.png"), "-p", "breast tumor", "-o", str(tmp_path / "out.png"))
-    assert code == 2 and "not installed: skimage" in err and ": pip install scikit-image." in err, err
-
-
-def test_an_image_that_fails_for_lack_of_a_package_says_how_to_get_it(run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    outputs = "-o", str(tmp_path / "out.png"), "--overlay", str(tmp_path / "overlay.png")
-    code, _, err = run("segment", str(SAMPLES / "breast_us.png"), "-p", "breast tumor", *outputs)
-    assert code == 2 and ": pip install matplotlib." in err and "Leave it out" not in err, err
-
-
-def test_an_installation_without_the_packages_of_the_command_line_says_so(tmp_path) -> None:
-    """As a checkout that is run by a Python in which nothing was installed."""
-    script = "import sys; sys.modules['typer'] = None; from MedCLIPSAMLib.__main__ import main; main()"
-    done = subprocess.run([sys.executable, "-c", script, "models"], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2 and "not installed: typer" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("module", "package"), [("typer", "typer"), ("skimage", "scikit-image"), ("matplotlib", "matplotlib")]
+)
+def test_a_package_that_all_need_is_named_where_it_is_absent(tmp_path, module: str, package: str) -> None:
+    """As in a checkout that is run by a Python in which not everything was installed; matplotlib is for the overlay."""
+    script = f"import sys; sys.modules['{module}'] = None; from MedCLIPSAMLib.__main__ import main; main()"
+    options = "-p", "breast tumor", "-o", str(tmp_path / "out.png"), "--overlay", str(tmp_path / "overlay.png")
+    command = [sys.executable, "-c", script, "segment", str(SAMPLES / "breast_us.png"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and f"not installed: {module}" in done.stderr, done.stderr
+    assert f": pip install {package}." in done.stderr
+    assert "Traceback" not in done.stderr and "Leave it out" not in done.stderr
 
 
 def test_a_search_without_masks_names_its_extra_from_python_too(monkeypatch) -> None:
