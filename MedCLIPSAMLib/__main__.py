@@ -15,6 +15,14 @@ def main() -> None:
 
         print("Interrupted.", file=sys.stderr, flush=True)
         os._exit(130)
+    except ModuleNotFoundError as error:  # not all packages are installed
+        from MedCLIPSAMLib.errors import EXIT_ERROR, with_remedy
+
+        refusal = with_remedy(error)
+        if refusal is None:
+            raise
+        print(f"error: {refusal.problem}\n  {refusal.remedy}", file=sys.stderr)
+        sys.exit(EXIT_ERROR)
     cli.main()
 
 

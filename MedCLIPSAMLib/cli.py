@@ -38,8 +38,7 @@ from .commands.deprecated import replace_deprecated_flags
 from .commands.session import Session
 from .commands.shown_help import CommandLine
 from .commands.usage import usage_error
-from .errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, Cancelled, MedCLIPSAMError, from_system
-from .extras import absent_package
+from .errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, Cancelled, with_remedy
 from .logs import LogLevel, configure_logging
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,9 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     log_level: Annotated[LogLevel, typer.Option(help="Minimum level of the log.")] = LogLevel.WARNING,
     log_file: Annotated[Path | None, typer.Option(help="Write the log there too.", show_default=False)] = None,
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Text-prompted segmentation of medical images."""
     configure_logging(LogLevel.DEBUG if debug else log_level, log_file)
@@ -128,20 +129,11 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
         os.dup2(nothing, sys.stdout.fileno())
         os.close(nothing)
         sys.exit(EXIT_INTERRUPTED)
-    except MedCLIPSAMError as error:
-        log.debug("refused", exc_info=True)
-        _refuse(error.problem, error.remedy, as_json)
-    except OSError as error:
-        log.debug("refused", exc_info=True)
-        refusal = from_system(error)
-        _refuse(refusal.problem, refusal.remedy, as_json)
-    except ModuleNotFoundError as error:
-        lacking = absent_package(error)
-        if lacking is None:
-            raise
-        log.debug("refused", exc_info=True)
-        _refuse(lacking.problem, lacking.remedy, as_json)
     except Exception as error:
+        refusal = with_remedy(error)
+        if refusal is not None:
+            log.debug("refused", exc_info=True)
+            _refuse(refusal.problem, refusal.remedy, as_json)
         if not hasattr(error, "format_message"):
             raise
         if type(error).__name__ == "NoArgsIsHelpError":

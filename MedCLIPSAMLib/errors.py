@@ -6,8 +6,10 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -88,20 +90,6 @@ def from_system(error: OSError) -> OutputError:
     return OutputError(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
 
 
-def from_import(error: ModuleNotFoundError) -> InputError:
-    """Convert the lack of a package to an error with a remedy."""
-    return InputError(
-        f"The models need a package that is not installed: {error.name}.",
-        "In 3D Slicer press Install under Installation. On another machine install it for the Python of the worker.",
-    )
-
-
-def how_to_install(package: str) -> str:
-    """Say how a package is got that only some need."""
-    console = f"slicer.util.pip_install('{package}')"
-    return f"Run: pip install {package} (in 3D Slicer: Install under Installation, or in the Python console {console})."
-
-
 def attempt(work: Callable[[], T], name: str, failure: str) -> T | MedCLIPSAMError:
     """Do the work on one image of many and return its result, or why it failed, so that the others go on.
 
@@ -126,6 +114,8 @@ def attempt(work: Callable[[], T], name: str, failure: str) -> T | MedCLIPSAMErr
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise from_system(error) from error
+        if isinstance(error, ModuleNotFoundError) and (lacking := with_remedy(error)) is not None:
+            return lacking
         log.warning("%s failed", name, exc_info=True)
         return InputError(f"{failure}: {type(error).__name__}: {error}.", "Leave it out.")
 
@@ -134,6 +124,78 @@ def _is_of_system(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     return error is not None
+
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "cluster": ("ray",),
+    "crf": ("pydensecrf",),
+    "dicom": ("highdicom",),
+    "finetune": ("lightning_fabric", "peft", "psutil", "tensorboard", "webdataset"),
+    "search": ("optuna",),
+    "weak": ("nnunetv2",),
+}
+"""The modules of each extra of pyproject.toml that work on images needs."""
+NAMES_OF_PIP = {
+    "PIL": "pillow",
+    "hydra": "hydra-core",
+    "open_clip": "open_clip_torch",
+    "pydensecrf": "pydensecrf2",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+"""Packages that are installed by another name than they are imported by."""
+
+
+def not_installed(packages: Sequence[str], work: str = "This") -> InputError:
+    """Make the error on packages that are not installed, which says how they are.
+
+    Args:
+        packages: packages, or modules of them, as they are imported; all of one extra, or of none.
+        work: what needs them, as the beginning of a sentence.
+    """
+    tops = [name.partition(".")[0] for name in packages]
+    extra = next((extra for extra, names in EXTRAS.items() if tops[0] in names), None)
+    names = " ".join(NAMES_OF_PIP.get(name, name) for name in tops)
+    wanted = f"'medclipsam[{extra}]'" if extra else names
+    what = "a package that is" if len(packages) == 1 else "packages that are"
+    return InputError(
+        f"{work} needs {what} not installed: {', '.join(packages)}.",
+        f"In a terminal, for the Python that lacks it: pip install {wanted}. In 3D Slicer: Install under Installation, "
+        f"or, where that lists nothing, slicer.util.pip_install('{names}') in the Python console.",
+    )
+
+
+def with_remedy(error: Exception) -> MedCLIPSAMError | None:
+    """Convert an error of the system, or the lack of a package, to one with a remedy; None for errors not foreseen."""
+    if isinstance(error, OSError):
+        return from_system(error)
+    if isinstance(error, ModuleNotFoundError):
+        ours = (error.name or __package__).partition(".")[0] == __package__
+        return None if ours else not_installed([str(error.name)])
+    return error if isinstance(error, MedCLIPSAMError) else None
+
+
+def require_extra(extra: str, work: str) -> None:
+    """Refuse work whose packages are not installed, before it begins.
+
+    Args:
+        work: what needs them, as the beginning of a sentence.
+
+    Raises:
+        InputError: naming the packages and the extra.
+    """
+    absent = [name for name in EXTRAS[extra] if find_spec(name) is None]
+    if absent:
+        raise not_installed(absent, work)
+
+
+def load_package(name: str, work: str) -> Any:
+    """Import a package at its first use; InputError where it is not installed. `work`: see `not_installed`."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise not_installed([name], work) from error
 
 
 class DeviceError(MedCLIPSAMError):

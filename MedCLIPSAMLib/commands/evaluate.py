@@ -48,16 +48,23 @@ def evaluate(
     from ..evaluation.folders import write_csv
     from ..evaluation.pairs import pairs_of_files, pairs_of_folders, pairs_of_table
     from ..files.outputs import check_outputs
+    from ..volumes.suffixes import IMAGE_SUFFIXES
 
     check_outputs((predictions, truths), (csv,), overwrite)
+    absent = next((path for path in (predictions, truths) if path is not None and not path.exists()), None)
+    if absent is not None:
+        raise InputError(f"There is no file or folder '{absent}'.", "Check the path.")
     if truths is not None and predictions.is_file() and truths.is_file():
         pairs = pairs_of_files(predictions, truths)
     elif truths is not None:
         pairs = pairs_of_folders(predictions, truths, suffix)
-    elif predictions.is_file():
-        pairs = pairs_of_table(predictions)
+    elif predictions.is_dir() or predictions.name.lower().endswith(IMAGE_SUFFIXES):
+        raise InputError(
+            f"Expected a table where one path is given, got '{predictions}'.",
+            "Give the true masks behind it, or a CSV with the columns prediction,truth.",
+        )
     else:
-        raise InputError(f"Expected a table or two folders, got '{predictions}'.", "Give a CSV with prediction,truth.")
+        pairs = pairs_of_table(predictions)
     with progress_bar("scoring", quiet=as_json, unit="count") as context:
         evaluation = score(pairs, tolerance, context)
     if csv is not None:

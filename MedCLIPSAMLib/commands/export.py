@@ -65,6 +65,8 @@ class CaseOptions:
 
         if text.prompt and self.prompts:
             raise InputError("Both -p and --prompts were given.", "Give one of them.")
+        if not text.prompt and not self.prompts and inputs.exists() and inputs.suffix.lower() != ".csv":
+            raise InputError("No prompt was given.", 'Say what to segment by -p "brain tumor", or by --prompts FILE.')
         prompts = read_prompts(self.prompts) if self.prompts else parse_prompts(text.prompt)
         chosen = series.series, series.phase, self.include, self.exclude
         cases = find_cases(inputs, prompts, *chosen, text.negative, notes.say)

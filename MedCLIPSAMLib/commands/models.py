@@ -16,8 +16,16 @@ from .table import print_table
 app = typer.Typer(help="List, find, download and remove models.", no_args_is_help=True)
 
 Checksums = Annotated[bool, typer.Option("--checksums", help="Compare the SHA-256 of all files; load models without.")]
-AnyModel = Annotated[str, typer.Argument(autocompletion=complete_model(), show_default=False)]
-KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where both kinds have the name.")]
+AnyModel = Annotated[
+    str,
+    typer.Argument(
+        autocompletion=complete_model(), help="Name of the model (medclipsam models list).", show_default=False
+    ),
+]
+KindOption = Annotated[
+    Literal["clip", "sam"] | None,
+    typer.Option(help="Of two models of one name, that for text and images (clip) or SAM 2 (sam)."),
+]
 
 
 @app.command("list")

@@ -169,7 +169,12 @@ class ComputeOptions:
 class MaskOptions:
     """How a map becomes a mask, and when there is none."""
 
-    layer: Annotated[int | None, typer.Option(help="M2IB: transformer block, counted from 0.")] = None
+    layer: Annotated[
+        int | None,
+        typer.Option(
+            help="M2IB: transformer block, counted from 0. It and the next four are the model's own by default."
+        ),
+    ] = None
     beta: Annotated[float | None, typer.Option(help="M2IB: weight of compression.")] = None
     steps: Annotated[int | None, typer.Option(help="M2IB: optimization steps.")] = None
     samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None
@@ -196,11 +201,19 @@ class MaskOptions:
     ] = None
     kind: Annotated[
         str | None,
-        typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'; '*' takes all."),
+        typer.Option("--class", help="With --style P1, P3 or P5 the class, such as 'malignant'; '*' takes all."),
     ] = None
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings of a model with the options that were given in their place."""
+        """Return the settings of a model with the options that were given in their place.
+
+        Raises:
+            InputError: a class without a style; or see `Settings`.
+        """
+        from ..errors import InputError
+
+        if self.kind is not None and (self.style or settings.style) is None:
+            raise InputError("--class is that of a prompt style, and none was given.", "Add --style, such as P3.")
         saliency = _given(layer=self.layer, beta=self.beta, steps=self.steps, samples=self.samples, seed=self.seed)
         return replace(
             settings.with_saliency(**saliency),
@@ -287,8 +300,10 @@ class SliceOptions:
     """The slices of volumes, their display window, and how masks are propagated."""
 
     plane: SlicePlane = Plane.AXIAL
-    number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None
-    slices: Annotated[str | None, typer.Option(help="Slices A:B, both included.")] = None
+    number: Annotated[
+        int | None, typer.Option("--slice", help="One slice, counted from 0; the middle one by default.")
+    ] = None
+    slices: Annotated[str | None, typer.Option(help="Slices A:B, counted from 0, both included.")] = None
     all_slices: Annotated[bool, typer.Option("--all", help="Every slice.")] = False
     propagate: Annotated[
         Strategy | None,

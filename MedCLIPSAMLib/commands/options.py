@@ -36,16 +36,22 @@ Prompts = Annotated[
         show_default=False,
     ),
 ]
-Negative = Annotated[str | None, typer.Option("--negative", help="What not to take.", show_default=False)]
+Negative = Annotated[
+    str | None, typer.Option("--negative", help="What not to take for it, such as 'vessel'.", show_default=False)
+]
 
 
 def complete_model(kind: Literal["clip", "sam"] | None = None) -> Callable[[typer.Context, str], list[str]]:
     """Return what completes the name of a model in the shell, of the catalogue and of the user's own."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from ..errors import ModelError
         from ..models.store import models
 
-        known = models(ctx.params.get("models_dir"))
+        try:
+            known = models(ctx.params.get("models_dir"))
+        except ModelError:  # which the command itself says
+            return []
         names = dict.fromkeys(model.name for model in known if kind in (None, model.kind))
         return [name for name in names if name.startswith(incomplete)]
 

@@ -53,8 +53,8 @@ def train(
     ] = None,
     clip: Annotated[bool, typer.Option(help="Train the text-image model.")] = True,
     sam: Annotated[bool, typer.Option(help="Train SAM 2.")] = True,
-    clip_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
-    sam_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
+    clip_steps: Annotated[int | None, typer.Option(min=1, help="Fewer steps, for a trial.")] = None,
+    sam_steps: Annotated[int | None, typer.Option(min=1, help="Fewer steps, for a trial.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train both demo models from random weights (a little over an hour on two CPU cores).

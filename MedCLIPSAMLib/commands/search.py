@@ -54,8 +54,7 @@ def search(
 
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
-    from ..errors import InputError
-    from ..extras import require_extra
+    from ..errors import InputError, require_extra
     from ..segmentation.vision_tower import VisionTower
 
     tried_layers = parse_numbers("--layers", layers, int)

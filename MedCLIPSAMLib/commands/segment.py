@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,6 @@ from .segment_report import SegmentReport
 from .session import model_cache
 
 if TYPE_CHECKING:
-    from ..errors import PromptError
     from ..segmentation.report import Report
     from ..segmentation.segmenter import TextSegmenter
     from ..segmentation.settings import Settings
@@ -100,12 +100,13 @@ class MarkOptions:
         ),
     ] = None
 
-    def task(self, text: TextOptions, slices: SliceOptions, form: MaskFormat, images: Sequence[Path]) -> Task:
+    def task(self, text: TextOptions, slices: SliceOptions, form: MaskFormat) -> Task:
         """Return the task for every image.
 
         Raises:
             PromptError: nothing says what to segment.
         """
+        from ..errors import PromptError
         from ..tasks.marks import Marks, parse_box, parse_point
         from ..tasks.prompts import parse_prompts
         from ..tasks.segment_files import Task
@@ -115,19 +116,22 @@ class MarkOptions:
         if roi is not None and not text.prompt and not marks:
             marks, roi = Marks((roi,)), None  # nothing says what to look for in it
         if not text.prompt and not marks:
-            raise _no_prompt(images)
+            raise PromptError("No prompt was given.", 'Say what to segment, such as -p "brain tumor".')
         labels = parse_prompts(text.prompt or ["object"])
         return Task(labels, slices.request(tuple(labels.values()), text.negative), form, marks, roi)
 
 
-def _no_prompt(images: Sequence[Path]) -> PromptError:
-    """Say how a prompt is given, also where one stands among the images."""
+def _refuse_stray_words(images: Sequence[Path], prompts: Sequence[str]) -> None:
+    """Refuse words among the images that are no files, as of a prompt without quotes or without its option."""
     from ..errors import PromptError
 
-    words = next((str(path) for path in images if not path.suffix and not os.path.exists(path)), None)
-    if words is not None:
-        return PromptError(f"There is no file or folder '{words}', and no prompt.", f'Is it the prompt? -p "{words}".')
-    return PromptError("No prompt was given.", 'Say what to segment, such as -p "brain tumor".')
+    stray = [str(path) for path in images if not path.suffix and not os.path.exists(path)]
+    if stray and (len(stray) < len(images) or not prompts):
+        words = re.sub("[\u201c\u201d\u201e]", "", " ".join([*prompts[-1:], *stray]))
+        remedy = f'If it belongs to the prompt, write that in straight quotes: -p "{words}".'
+        if stray[0][0] in "\u2013\u2014":
+            remedy = "Options begin with the hyphen of the keyboard, not with a dash."
+        raise PromptError(f"There is no file or folder '{stray[0]}'.", remedy)
 
 
 @dataclass(frozen=True)
@@ -255,7 +259,9 @@ def segment(
     read = written.read(text, marks)
     if read:
         text = replace(text, prompt=read.prompts)
-    task = marks.task(text, slices, outputs.check(), images)
+    if not outputs.is_folder or not text.prompt:
+        _refuse_stray_words(images, text.prompt)
+    task = marks.task(text, slices, outputs.check())
     key = None if anonymous is None else CaseKey(anonymous)
     report = SegmentReport(outputs, models, statistics, as_json)
     choice = series.series, series.phase

@@ -121,6 +121,8 @@ def _folder() -> Path:
 def _describe(status: dict[str, Any]) -> str:
     minutes = status["seconds"] / 60
     state = "busy" if status["busy"] else "waiting"
-    models = f"{status['model']} and {status['sam']} on {status['device']}" if "model" in status else "no models yet"
+    models = "no models loaded yet"
+    if "model" in status:
+        models = f"{status['model']} and {status['sam']} loaded on {status['device']}"
     process = f"process {status['pid']}, version {status['version']}"
-    return f"The worker runs ({process}) since {minutes:.0f} min: {state}, {models} loaded."
+    return f"The worker runs ({process}) since {minutes:.0f} min: {state}, {models}."

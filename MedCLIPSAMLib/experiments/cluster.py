@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ..errors import require_extra
 from ..export.cases import Case
 from ..export.export import export
 from ..export.job import ExportJob, ExportSettings
 from ..export.manifest import read_records
 from ..export.ray_engine import RayEngine
-from ..extras import require_extra
 from ..run_context import RunContext
 from ..segmentation.model_choice import ModelChoice
 from .sleeping_worker import SleepingWorker

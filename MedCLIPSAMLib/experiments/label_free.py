@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, require_extra
 from ..evaluation.metrics import dsc
-from ..extras import require_extra
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import require_extra
 from ..evaluation.metrics import dsc
 from ..export.manifest import read_records
-from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..nnunet.disagreement import SHARE, lowest, measure_agreement
 from ..nnunet.train import TrainSettings

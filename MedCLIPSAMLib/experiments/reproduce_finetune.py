@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..choices import Loss, TrainingPrecision
-from ..extras import require_extra
+from ..errors import require_extra
 from ..finetune.captions import Pair
 from ..finetune.settings import FineTuneSettings
 from ..run_context import RunContext

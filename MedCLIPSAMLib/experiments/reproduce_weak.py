@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import require_extra
 from ..evaluation.metrics import dsc, nsd
-from ..extras import require_extra
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter

@@ -12,8 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from .. import __version__
-from ..errors import InputError
-from ..extras import require_extra
+from ..errors import InputError, require_extra
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 from ..volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header

@@ -16,8 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..choices import Precision
-from ..errors import DeviceError, MedCLIPSAMError
-from ..extras import require_extra
+from ..errors import DeviceError, MedCLIPSAMError, require_extra
 from ..run_context import RunContext
 from ..segmentation.model_choice import ModelChoice
 from ..segmentation.segmenter import TextSegmenter

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..choices import TrainingPrecision
-from ..extras import require_extra
+from ..errors import require_extra
 from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from .settings import FineTuneSettings
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer
 
 from ..counted import counted
-from ..errors import InputError, ModelError
-from ..extras import require_extra
+from ..errors import InputError, ModelError, require_extra
 from ..files.atomic import atomic_path
 from ..models.clip import load_tokenizer, unknown_words
 from ..models.device import resolve_device

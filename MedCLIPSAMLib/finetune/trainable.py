@@ -8,8 +8,7 @@ from typing import Any, cast
 import torch
 
 from ..choices import Freeze, parse_choice
-from ..errors import InputError
-from ..extras import require_extra
+from ..errors import InputError, require_extra
 from ..models.image_text import TextImageModel
 
 _LORA_MODULES = (

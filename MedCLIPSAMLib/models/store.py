@@ -117,11 +117,24 @@ def models(models_dir: Path | str | None = None) -> list[Model]:
     return [*MODELS, *trained_models(_own_folders(models_dir))[0]]
 
 
+def _named_folders(models_dir: Path | str | None) -> list[Path]:
+    """List the folders of models that an option and the environment name.
+
+    Raises:
+        ModelError: one of them does not exist.
+    """
+    folders = []
+    for named, by in ((models_dir, "--models-dir"), (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}")):
+        if named:
+            folders.append(Path(named).expanduser())
+            if not folders[-1].is_dir():
+                raise ModelError(f"The folder of models '{named}' does not exist.", f"Make it, or correct {by}.")
+    return folders
+
+
 def _own_folders(models_dir: Path | str | None) -> list[Path]:
     """List the folders in which the user's own models may be."""
-    named = (models_dir, os.environ.get(ENVIRONMENT))
-    folders = [Path(folder).expanduser() for folder in named if folder and Path(folder).expanduser().is_dir()]
-    return [*folders, trained_folder()]
+    return [*_named_folders(models_dir), trained_folder()]
 
 
 def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = None) -> Model:
@@ -192,11 +205,8 @@ def find_model_folder(model: Model, models_dir: Path | str | None = None) -> Pat
 
 
 def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[State, Path]]:
-    for named, by in ((models_dir, "--models-dir"), (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}")):
-        if named:
-            if not Path(named).expanduser().is_dir():
-                raise ModelError(f"The folder of models '{named}' does not exist.", f"Correct {by}.")
-            yield "trained" if model.trained else "offline", Path(named).expanduser() / model.folder
+    for named in _named_folders(models_dir):
+        yield "trained" if model.trained else "offline", named / model.folder
     if model.shipped:
         yield "shipped", resource_path("models") / model.folder
     elif model.trained:

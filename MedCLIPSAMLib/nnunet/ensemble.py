@@ -14,9 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, require_extra
 from ..export.dataset import gray
-from ..extras import require_extra
 from ..files.json_text import read_json
 from ..models.device import resolve_device
 from ..models.weights import read_weights

@@ -19,8 +19,7 @@ from pydantic import Field
 
 from ..choices import Configuration
 from ..counted import counted
-from ..errors import InputError, ModelError
-from ..extras import require_extra
+from ..errors import InputError, ModelError, require_extra
 from ..files.atomic import atomic_path
 from ..files.claim import claim
 from ..models.device import resolve_device

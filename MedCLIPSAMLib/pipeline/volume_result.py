@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..choices import Strategy
+from ..errors import InputError
 from ..segmentation.result import PromptedResult, Result, SliceResult
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Segment, SliceStack
@@ -80,12 +81,20 @@ class VolumeRun(Iterator[SliceResult]):
     ) -> None:
         self._segmenter, self._results = segmenter, results
         self.stack, self.request = stack, request
+        self._begun = False
 
     def __next__(self) -> SliceResult:
+        self._begun = True
         return next(self._results)
 
     def collect(self) -> VolumeResult:
-        """Collect all results that have not been taken yet."""
+        """Collect all results.
+
+        Raises:
+            InputError: some were taken already, which would be missing in the masks.
+        """
+        if self._begun:
+            raise InputError("Results of this run were taken already.", "Call segment_volume again, and collect first.")
         results: dict[str, dict[int, Result]] = {prompt: {} for prompt in self.request.prompts}
         for found in self:
             results[found.result.prompt][found.number] = found.result

@@ -7,8 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from ..errors import InputError
-from ..extras import require_extra
+from ..errors import InputError, require_extra
 from ..validated import settings_class
 
 Positive = Annotated[float, Field(gt=0)]

@@ -8,7 +8,7 @@ diagnosis: where it is not known, P0, P2 and P4 are the ones to use.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(prompts, str):
         raise PromptError(f"Expected a tuple of prompts, got '{prompts}'.", f"Give ('{prompts}',).")
+    if isinstance(prompts, Mapping):  # its keys would be looked for, which are labels elsewhere
+        raise PromptError("Expected a tuple of prompts, got a dictionary.", "Give its values; labels are for writing.")
     check_type(prompts, Iterable, "a tuple of prompts", error=PromptError)
     given = tuple(prompts)
     for prompt in given:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, load_package
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import MAX_NUMBER
 from MedCLIPSAMLib.volumes.itk_read import itk_header
@@ -19,7 +19,6 @@ from MedCLIPSAMLib.volumes.nifti_file import (
     SINGLE,
     NiftiFile,
     is_loop,
-    load_nibabel,
     open_content,
     read_header,
     read_voxels,
@@ -91,7 +90,7 @@ class NiftiMatrices:
         if with_qform:
             turn = np.array([self.fields[f"quatern_{axis}"] for axis in "bcd"], float)
             first = np.sqrt(max(0.0, 1.0 - float(turn @ turn)))
-            rotation = load_nibabel().quaternions.quat2mat((first, *turn))
+            rotation = load_package("nibabel", "NIfTI").quaternions.quat2mat((first, *turn))
             affine = np.eye(4)
             affine[:3, :3] = rotation * np.abs(self.steps[1:]) * (1, 1, -1 if self.steps[0] < 0 else 1)
             affine[:3, 3] = [self.fields[f"qoffset_{axis}"] for axis in "xyz"]
@@ -162,7 +161,7 @@ def write_nifti(
     """
     if array.dtype.itemsize == 8 and array.dtype.kind in "iu":  # which few programs read
         array = array.astype(np.int32 if np.abs(array).max() <= np.iinfo(np.int32).max else np.float64)
-    nibabel = load_nibabel()
+    nibabel = load_package("nibabel", "NIfTI")
     kind = nibabel.Nifti2Image if max(array.shape) > np.iinfo(np.int16).max else nibabel.Nifti1Image
     affine = RAS_TO_LPS @ geometry.affine
     image = kind(array.T, affine if forms is None else None)
@@ -244,7 +243,7 @@ def _by_itk(forms: NiftiMatrices) -> Geometry | None:
 
     It chooses by several comparisons of the two, one of which depends on its singular value decomposition.
     """
-    header = load_nibabel().Nifti1Header()
+    header = load_package("nibabel", "NIfTI").Nifti1Header()
     header.set_data_dtype(np.uint8)
     header.set_data_shape((1, 1, 1))
     forms.give(header)

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from MedCLIPSAMLib.errors import InputError, how_to_install
+from MedCLIPSAMLib.errors import InputError, load_package
 from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -40,22 +40,6 @@ class NiftiFile:
 
     header: Path
     voxels: Path
-
-
-def load_nibabel() -> Any:
-    """Import nibabel.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import nibabel
-    except ImportError as error:
-        raise InputError(
-            f"NIfTI files need a package that is not installed: {error.name}.",
-            how_to_install("nibabel"),
-        ) from error
-    return nibabel
 
 
 def find_nifti(path: Path) -> NiftiFile | None:
@@ -138,7 +122,7 @@ def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
     Raises:
         InputError: it is damaged.
     """
-    nibabel = load_nibabel()
+    nibabel = load_package("nibabel", "NIfTI")
     head = file.read(348)
     kind = nibabel.Nifti1Header
     if head[344:348] not in (SINGLE[0], PAIR[0]):
@@ -201,7 +185,7 @@ def read_voxels(
         array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
     try:
         slope, intercept = header.get_slope_inter()
-    except load_nibabel().spatialimages.HeaderDataError as error:
+    except load_package("nibabel", "NIfTI").spatialimages.HeaderDataError as error:
         raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
     if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
         return array

@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from MedCLIPSAMLib.errors import InputError, how_to_install
+from MedCLIPSAMLib.errors import InputError, load_package, not_installed
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
 from MedCLIPSAMLib.volumes.itk_read import itk_image
 from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY, SECONDARY_NOTE, check_axes
@@ -48,6 +48,7 @@ TURNS = {
 """What makes a stored image upright, by the value of Orientation; 1 is upright."""
 MAX_COMPRESSION = 10_000
 """Headers that declare pixels of more than so many times the bytes of their file, all pages together, are wrong."""
+KIND = "This kind of TIFF"
 REMEDY = "Save it as gray of 8, 16 or 32 bits in which black is the lowest value, or as RGB of 8 bits{example}."
 EXAMPLE = ", for example: python -c \"import tifffile as t; t.imwrite('gray.tif', {pixels})\""
 
@@ -99,7 +100,7 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
     Raises:
         InputError: damaged, truncated, too large, or of a kind that is not read.
     """
-    tifffile = _load_tifffile()
+    tifffile = load_package("tifffile", KIND)
     damaged = (
         tifffile.TiffFileError,
         LookupError,
@@ -142,7 +143,7 @@ def _decode(pages: Sequence[Any], path: Path) -> list[np.ndarray]:
         found = sitk.GetArrayFromImage(itk_image(path))
         wanted = len(pages), *pages[0].shape
         if pages[0].tags.valueof("Orientation", 1) != 1 or found.size != np.prod(wanted):
-            raise _lacks("imagecodecs") from error
+            raise not_installed(["imagecodecs"], KIND) from error
         return list(found.reshape(wanted))
 
 
@@ -155,21 +156,6 @@ def _unlogged() -> Iterator[None]:
         yield
     finally:
         log.disabled = before
-
-
-def _load_tifffile() -> Any:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise _lacks("tifffile") from error
-    return tifffile
-
-
-def _lacks(package: str) -> InputError:
-    return InputError(
-        f"This kind of TIFF needs a package that is not installed: {package}.",
-        how_to_install(package),
-    )
 
 
 def _read_stack(file: Any, total: int, path: Path) -> np.ndarray:

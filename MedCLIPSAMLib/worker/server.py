@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import Cancelled, InputError, MedCLIPSAMError, from_import, from_system
-from ..extras import absent_package
+from ..errors import Cancelled, InputError, MedCLIPSAMError, with_remedy
 from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .reply import Answer
@@ -77,11 +76,7 @@ class Server:
                 self.answer(message.id, "result", *result)
                 log.info("request %d: %s done in %.2f s", message.id, message.type, time.perf_counter() - started)
             except Exception as failure:
-                error: Exception = failure
-                if isinstance(failure, OSError):
-                    error = from_system(failure)
-                elif isinstance(failure, ModuleNotFoundError):
-                    error = absent_package(failure) or from_import(failure)
+                error = with_remedy(failure) or failure
                 if isinstance(error, Cancelled):
                     log.info("request %d: %s cancelled", message.id, message.type)
                 elif isinstance(error, MedCLIPSAMError):

@@ -62,6 +62,7 @@ CALLS = {
     "folder as checkpoints": (lambda s: RunContext(checkpoints="folder"), "a CheckpointFolder"),
     "no folder": (lambda s: medclipsam.CheckpointFolder(None), "a folder"),
     "number as prompts": (lambda s: SegmentationRequest(3), "tuple of prompts"),
+    "labels as prompts": (lambda s: SegmentationRequest({"a": "tumor"}), "got a dictionary"),
     "number as prompt": (lambda s: SegmentationRequest((3,)), "prompt as text"),
     "number as window": (lambda s: SegmentationRequest(("tumor",), window=5), r"window as \(low, high\)"),
     "settings by name": (lambda s: SegmentationRequest(("tumor",), settings="fast"), "Settings"),

@@ -89,7 +89,7 @@ def test_evaluate_prints_json_that_any_reader_takes(folders):
 def test_an_error_is_a_message_and_exit_code_2(tmp_path):
     shown = run("evaluate", tmp_path / "absent", tmp_path)
     assert shown.returncode == 2
-    assert shown.stderr.startswith("error: There is no folder") and "absent" in shown.stderr
+    assert shown.stderr.startswith("error: There is no file or folder") and "absent" in shown.stderr
     assert "Traceback" not in shown.stderr and len(shown.stderr.strip().splitlines()) <= 2
     assert "Traceback" in run("--debug", "evaluate", tmp_path / "absent", tmp_path).stderr
 

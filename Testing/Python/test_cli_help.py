@@ -38,6 +38,7 @@ def test_every_command_has_help_with_an_example_that_can_be_parsed(run, words, c
     arguments = shlex.split(example[1])[1:]
     assert tuple(arguments[: len(words)]) == words
     command.make_context(words[-1], arguments[len(words) :])  # raises where it does not fit
+    assert [parameter.name for parameter in (*GROUP.params, *command.params) if not parameter.help] == [], words
 
 
 def test_groups_and_the_program_have_short_help_with_an_example_too(run):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import MedCLIPSAMLib
+from MedCLIPSAMLib.volumes.window import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Testing" / "README.md"]
@@ -110,13 +111,13 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, encoding="utf-8"
     )
     assert python.returncode == 0, python.stderr
-    output = run_commands(text, tmp_path)
-    assert len(output) == 4
-    written = {"tumor.png", "overlay.png", "nothing.png", "lungs.seg.nrrd", "brain.seg.nrrd"}
+    demo, tumor, nothing, lungs, _, scores = run_commands(text, tmp_path)
+    written = {"demo-output", "tumor.png", "overlay.png", "nothing.png", "lungs.seg.nrrd", "brain.seg.nrrd"}
     assert written <= {path.name for path in tmp_path.iterdir()}
-    assert "Found 'breast tumor'" in output[0]
-    assert "Found" not in output[1]
-    assert "Found 'lungs'" in output[2] and "nodule: Found 'lung nodule'" in output[2]
+    assert "brain tumor" in demo and "DSC" in scores
+    assert "Found 'breast tumor'" in tumor
+    assert "Found" not in nothing
+    assert "Found 'lungs'" in lungs and "nodule: Found 'lung nodule'" in lungs
 
 
 def test_the_examples_on_sample_images_run(tmp_path: Path) -> None:
@@ -137,3 +138,9 @@ def run_commands(text: str, folder: Path, named: str = "") -> list[str]:
             assert ran.returncode == 0, ran.stderr
             output.append(ran.stdout)
     return output
+
+
+def test_the_presets_of_windows_are_listed_with_their_values() -> None:
+    text = read(ROOT / "docs" / "volumes.md").replace("\n", " ")
+    for name, (level, width) in PRESETS.items():
+        assert re.search(rf"`{name}`( and `\w+`)? {level - width / 2:g}:{level + width / 2:g}\b", text), name

@@ -47,9 +47,8 @@ def test_the_help_says_what_was_measured(command: str) -> None:
     assert span(ON_160[FINAL], "affinity, sharper (30)") in help_of(command, "--affinity")
 
 
-@pytest.mark.parametrize("name", ["docs/method.md", "docs/export.md"])
-def test_the_documents_of_the_vote_say_what_was_measured(name: str) -> None:
-    text = page(name)
+def test_the_method_says_what_was_measured_of_the_vote() -> None:
+    text = page("docs/method.md")
     assert span(ON_24[FINAL], "3 prompts, mean") in text
     assert span(ON_24[FINAL], "3 prompts x 3 masks, mean") in text
     assert span(ON_24[FINAL], "3 prompts x 3 masks, STAPLE").split()[0] in text
@@ -67,6 +66,6 @@ def test_the_method_says_what_was_measured_of_maps() -> None:
 def test_the_time_of_a_vote_is_the_one_measured() -> None:
     vote, plain = (float(row(ON_24[0], name)[-1]) for name in ("3 prompts, mean", "as it is"))
     assert round(4 * (vote / plain - 1)) == 1
-    for name in ("docs/method.md", "docs/export.md", "docs/slicer.md", "MedCLIPSAM/Resources/UI/MedCLIPSAM.ui"):
+    for name in ("docs/method.md", "docs/slicer.md", "MedCLIPSAM/Resources/UI/MedCLIPSAM.ui"):
         assert "a quarter more time" in page(name) and "third more time" not in page(name), name
     assert "a quarter more time" in help_of("segment", "--vote")

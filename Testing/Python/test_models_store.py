@@ -16,7 +16,16 @@ from MedCLIPSAMLib.errors import DeviceError, ModelError
 from MedCLIPSAMLib.files.checksums import record
 from MedCLIPSAMLib.models.catalogue import MODELS, find
 from MedCLIPSAMLib.models.device import resolve_device
-from MedCLIPSAMLib.models.store import ENVIRONMENT, Status, cache_folder, find_model_folder, status, statuses
+from MedCLIPSAMLib.models.store import (
+    ENVIRONMENT,
+    Status,
+    cache_folder,
+    find_model_folder,
+    own_folder,
+    status,
+    statuses,
+)
+from MedCLIPSAMLib.models.store import find as find_any
 from MedCLIPSAMLib.models.trained import Training, trained_models, write_trained
 from MedCLIPSAMLib.resources import resource_path
 
@@ -95,6 +104,12 @@ def test_a_model_that_nobody_offers_is_found_in_a_named_folder_only(tmp_path, ki
 def test_a_named_folder_must_exist(tmp_path):
     with pytest.raises(ModelError, match="does not exist.*--models-dir"):
         find_model_folder(find("biomedclip"), tmp_path / "nowhere")
+    for look in (
+        lambda: find_any("my-clip", models_dir=tmp_path / "nowhere"),
+        lambda: own_folder("x", tmp_path / "nowhere"),
+    ):
+        with pytest.raises(ModelError, match="does not exist.*--models-dir"):  # not that there is no such model
+            look()
 
 
 def test_a_half_copied_or_truncated_model_is_not_used(tmp_path):
