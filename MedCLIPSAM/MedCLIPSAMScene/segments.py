@@ -206,10 +206,17 @@ def addSegment(segmentationNode, name: str) -> str:
     segment.SetName(name)
     segment.SetColor(*color_for(name))
     segment.SetTerminology(terminology_for(name).entry())
-    segment.AddRepresentation(BINARY, slicer.vtkOrientedImageData())
-    segmentation = segmentationNode.GetSegmentation()
+    segmentation, kinds = segmentationNode.GetSegmentation(), list[str]()
     if segmentation.GetNumberOfSegments() == 0:
         segmentation.SetSourceRepresentationName(BINARY)
+    segmentation.GetContainedRepresentationNames(kinds)
+    for kind in kinds or [
+        BINARY
+    ]:  # also the surfaces that the other segments have: Slicer fails to make them of nothing
+        made = slicer.vtkSegmentationConverterFactory.GetInstance().ConstructRepresentationObjectByRepresentation(kind)
+        if made is not None:  # None of contours, where the extension for them is not there
+            segment.AddRepresentation(kind, made)
+            made.UnRegister(None)
     identifier = segmentation.GenerateUniqueSegmentID(name)
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")

@@ -188,6 +188,20 @@ def test_surfaces_that_the_user_has_converted_are_corrected(operations, phantom)
     assert np.array_equal(segments.readSlice(node, "ball", slices, 2), before[2])
 
 
+def test_a_new_segment_is_shown_in_3d_beside_others(operations, phantom, capfd) -> None:
+    """With surfaces of the others; Slicer's log of errors stays empty."""
+    volume = add_volume(phantom.image, axial())
+    node = segments.newSegmentation(volume)
+    first = operations.addSegment(node, "first")
+    segments.writeMask(node, first, np.ones((3, 9, 9), bool), SceneSlices(volume).ijkToRAS)
+    assert node.CreateClosedSurfaceRepresentation()
+    capfd.readouterr()
+    result = operations.segment.run(volume, [PROMPT], node, slices=[1], timeout=TIMEOUT)
+    found = node.GetSegmentation().GetSegment(result.prompts[0].segmentId)
+    assert found.GetRepresentation(SURFACE).GetNumberOfPoints() > 0
+    assert "ERR" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("chosen", [True, False], ids=["on a grid that the user chose", "without a grid"])
 def test_an_empty_segmentation_is_prepared_by_the_result_alone(operations, phantom, chosen: bool) -> None:
     volume, fine = add_volume(phantom.image, axial()), add_volume(phantom.image, axial(spacing=(0.5, 0.5, 2)))
