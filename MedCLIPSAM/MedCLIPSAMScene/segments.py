@@ -210,10 +210,9 @@ def addSegment(segmentationNode, name: str) -> str:
     if segmentation.GetNumberOfSegments() == 0:
         segmentation.SetSourceRepresentationName(BINARY)
     segmentation.GetContainedRepresentationNames(kinds)
-    for kind in kinds or [
-        BINARY
-    ]:  # also the surfaces that the other segments have: Slicer fails to make them of nothing
-        made = slicer.vtkSegmentationConverterFactory.GetInstance().ConstructRepresentationObjectByRepresentation(kind)
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    for kind in kinds or [BINARY]:  # also the surfaces that the others have: Slicer fails to make them of nothing
+        made = factory.ConstructRepresentationObjectByRepresentation(kind)
         if made is not None:  # None of contours, where the extension for them is not there
             segment.AddRepresentation(kind, made)
             made.UnRegister(None)

@@ -108,6 +108,21 @@ def test_a_click_corrects_the_segment_that_was_chosen_at_the_click(panel, phanto
     panel.ui.insideButton.checked = False
 
 
+@pytest.mark.parametrize("painting", [True, False])
+def test_a_result_leaves_the_segment_that_is_being_painted_chosen(panel, phantom, painting: bool) -> None:
+    volume = add_volume(phantom.image)
+    node = outlined(panel, volume, "A")
+    (own,) = node.GetSegmentation().GetSegmentIDs()
+    panel.corrections.choose(own)
+    start(panel, volume)
+    panel.ui.segmentEditor.setActiveEffectByName("Paint" if painting else "")
+    standin.pump(lambda: idle(panel), 60)
+    (found,) = set(node.GetSegmentation().GetSegmentIDs()) - {own}
+    assert "Found" in panel.ui.resultLabel.text and mask_on(node, found, volume).any()
+    assert panel.corrections.segment() == (own if painting else found)
+    panel.ui.segmentEditor.setActiveEffectByName("")
+
+
 def test_a_click_that_waits_is_dropped_with_a_run_that_is_cancelled(panel, phantom) -> None:
     volume = add_volume(phantom.image)
     node = outlined(panel, volume, "A")
