@@ -197,10 +197,11 @@ class PropagateOperation:
             propagated[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
 
         def write(job: Job, notes: list[str]) -> SceneResult:
-            segments.requireSegment(segmentationNode, segmentId)
             read = lambda k: segments.readSlice(segmentationNode, segmentId, geometry, k)
-            masks = {k: mask for k, mask in propagated.items() if k not in own}
-            for k in _staleSlices(numbers, masks, own, read):
+            protect.requireUnchanged(segmentationNode, segmentId, geometry, own)
+            present = own | protect.own(segmentationNode, segmentId, geometry)  # with what was corrected meanwhile
+            masks = {k: mask for k, mask in propagated.items() if k not in present}
+            for k in _staleSlices(numbers, masks, present, read):
                 masks[k] = np.zeros(geometry.stack.image_shape, bool)
             if masks:
                 sliceMasks = SliceMasks.of(geometry, masks)

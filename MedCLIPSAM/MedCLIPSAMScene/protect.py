@@ -176,3 +176,21 @@ def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Itera
         raise InputError(
             _("Slice {k} of '{name}' is locked.").format(k=hit[0], name=name), _("Unlock the slice to change it.")
         )
+
+
+def requireUnchanged(segmentationNode, segmentId: str, slices: SceneSlices, before: Mapping[int, np.ndarray]) -> None:
+    """Refuse to replace a segment on slices that the user has changed, or undone, since a run began with them.
+
+    Args:
+        before: the masks that it began with, (H, W) bool by slice number.
+
+    Raises:
+        InputError: one is another now; or there is no such segment.
+    """
+    name = segments.nameOf(segmentationNode, segmentId)
+    for k, mask in before.items():
+        if not np.array_equal(segments.readSlice(segmentationNode, segmentId, slices, k), mask):
+            raise InputError(
+                _("Slice {k} of '{name}' was changed meanwhile.").format(k=k, name=name),
+                _("Nothing was written: start again, from the slice as it is now."),
+            )

@@ -180,6 +180,8 @@ class RefineOperation:
         if segmentId is not None:
             segments.requireItemOf(segmentationNode, segmentId, geometry.item)
             protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
+            read = lambda k: segments.readSlice(segmentationNode, segmentId or "", geometry, k)
+            before = {k: read(k) for k in numbers}
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
         ignored: list[int] = []
@@ -192,8 +194,8 @@ class RefineOperation:
 
         def write(job: Job, notes: list[str]) -> SceneResult:
             if segmentId is not None:
-                segments.requireSegment(segmentationNode, segmentId)
                 protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
+                protect.requireUnchanged(segmentationNode, segmentId, geometry, before)
             node = segmentationNode or segments.newSegmentation(geometry.volumeNode)
             written: list[str] = []
 

@@ -139,6 +139,56 @@ def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phanto
     assert operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT).found
 
 
+def meanwhile(operations, start, act):
+    """The result of a run, before whose end something is done."""
+
+    def begin(done) -> None:
+        start(done)
+        act()
+
+    return operations.session.wait(begin, TIMEOUT)
+
+
+def test_what_is_corrected_during_a_propagation_stays(operations, phantom) -> None:
+    truth, key = phantom.lesion_mask, widest(phantom)
+    volume = add_volume(phantom, axial((1, 1, 3)))
+    node, identifier, slices = painted(volume, {key: truth[key]})
+    own = np.zeros((128, 128), bool)
+    own[5:20, 5:20] = True
+    write = lambda k, mask: segments.writeSlices(node, identifier, SliceMasks.of(slices, {k: mask}))
+    start = lambda done: operations.propagate.startCorrection(node, identifier, slices, None, done)
+    meanwhile(operations, start, lambda: write(key + 1, own))
+    shown = mask_on(node, identifier, volume)
+    assert np.array_equal(shown[key + 1], own) and shown[key - 1].any() and not (shown[key - 1] & own).any()
+    with pytest.raises(InputError, match=f"Slice {key} of .* was changed meanwhile.* as it is now"):
+        meanwhile(operations, start, lambda: write(key, own))
+    after = mask_on(node, identifier, volume)
+    assert np.array_equal(after[key], own) and np.array_equal(np.delete(after, key, 0), np.delete(shown, key, 0))
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_what_is_painted_during_a_refinement_is_not_lost(operations, phantom, boxes: bool) -> None:
+    truth, key = phantom.lesion_mask, widest(phantom)
+    volume = add_volume(phantom, axial((1, 1, 3)))
+    node, identifier, slices = painted(volume, {key: truth[key]})
+    painting = truth[key].copy()
+    painting[5:20, 5:20] = True
+    nothing, box = np.zeros((0, 2), np.float32), {key: np.array([[40, 40, 80, 80]], np.float32)}
+
+    def start(done):
+        if boxes:
+            return operations.refine.startFromBoxes(node, identifier, slices, box, done)
+        return operations.refine.start(node, identifier, slices, key, nothing, nothing[:, 0], finished=done)
+
+    with pytest.raises(InputError, match=f"Slice {key} of .* was changed meanwhile"):
+        meanwhile(
+            operations,
+            start,
+            lambda: segments.writeSlices(node, identifier, SliceMasks.of(slices, {key: painting})),
+        )
+    assert np.array_equal(mask_on(node, identifier, volume)[key], painting)
+
+
 def test_there_must_be_something_to_follow(operations, phantom) -> None:
     volume = add_volume(phantom, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {3: np.zeros((128, 128), bool)})
