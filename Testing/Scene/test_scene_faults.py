@@ -50,6 +50,20 @@ def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
     assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
 
 
+@pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt])
+def test_a_script_that_waits_no_longer_has_no_run(operations, phantom, monkeypatch, error: type) -> None:
+    volume = add_volume(phantom.image, axial())
+
+    def stop_waiting(_done, _timeout) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operations.session.transport, "run_until", stop_waiting)
+        with pytest.raises(error):
+            operations.segment.run(volume, [PROMPT], slices=[1])
+    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+
+
 def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> None:
     volume = add_volume(phantom.image, axial(), slices=40)
     ended = []
