@@ -16,7 +16,7 @@ from MedCLIPSAMLib.errors import InputError
 
 from . import segments, segmentTags
 from .sliceGeometry import SceneSlices
-from .sliceMasks import EMPTY, SliceMasks, check, checkSlab
+from .sliceMasks import EMPTY, SliceMasks, checkSlab
 from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
@@ -71,13 +71,14 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
     """
     notes = written(segmentationNode, segmentId, slices.plane)
     keep = locked(segmentationNode, segmentId, slices.plane)
-    found = {}
     used = segments.usedSlices(segmentationNode, segmentId, slices)
-    for k in sorted({k for k in (*used, *notes, *keep) if k < len(slices)}):
-        mask = segments.readSlice(segmentationNode, segmentId, slices, k)
-        if k in keep or (notes[k] != check(slices, k, mask) if k in notes else mask.any()):
-            found[k] = mask
-    return found
+    numbers = [k for k in {*used, *notes, *keep} if k < len(slices)]
+    changed = [
+        k
+        for k, slab in segments.readSlabs(segmentationNode, segmentId, slices, numbers)
+        if k in keep or checkSlab(slab) != notes.get(k, EMPTY)
+    ]
+    return segments.readSlices(segmentationNode, segmentId, slices, sorted(changed))
 
 
 def locked(segmentationNode, segmentId: str, plane: str) -> set[int] | Everything:
@@ -119,7 +120,7 @@ def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
     if planeOf(segmentationNode, segmentId) not in (None, slices.plane):
         return 0
     numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *notes}
-    present = segments.readSlabs(segmentationNode, segmentId, slices, numbers) if numbers else ()
+    present = segments.readSlabs(segmentationNode, segmentId, slices, numbers)
     return sum(checkSlab(slab) not in (notes.get(k, EMPTY), masks.checks[k]) for k, slab in present)
 
 
@@ -138,8 +139,7 @@ def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> It
     for plane, numbers in ({} if isinstance(byPlane, Everything) else byPlane).items():
         if plane != slices.plane and numbers:
             other = SceneSlices(slices.volumeNode, plane)
-            read = lambda k, other=other: segments.readSlice(segmentationNode, segmentId, other, k)
-            present = {k: read(k) for k in numbers if k < len(other)}
+            present = segments.readSlices(segmentationNode, segmentId, other, [k for k in numbers if k < len(other)])
             if present:
                 before.append(SliceMasks.of(other, present))
     yield
@@ -188,8 +188,8 @@ def requireUnchanged(segmentationNode, segmentId: str, slices: SceneSlices, befo
         InputError: one is another now; or there is no such segment.
     """
     name = segments.nameOf(segmentationNode, segmentId)
-    for k, mask in before.items():
-        if not np.array_equal(segments.readSlice(segmentationNode, segmentId, slices, k), mask):
+    for k, mask in segments.readSlices(segmentationNode, segmentId, slices, list(before)).items():
+        if not np.array_equal(mask, before[k]):
             raise InputError(
                 _("Slice {k} of '{name}' was changed meanwhile.").format(k=k, name=name),
                 _("Nothing was written: start again, from the slice as it is now."),

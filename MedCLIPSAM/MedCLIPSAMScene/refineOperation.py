@@ -180,8 +180,7 @@ class RefineOperation:
         if segmentId is not None:
             segments.requireItemOf(segmentationNode, segmentId, geometry.item)
             protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
-            read = lambda k: segments.readSlice(segmentationNode, segmentId or "", geometry, k)
-            before = {k: read(k) for k in numbers}
+            before = segments.readSlices(segmentationNode, segmentId, geometry, numbers)
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
         ignored: list[int] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import slicer
@@ -137,6 +139,21 @@ def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phanto
         operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     protect.setLocked(node, identifier, "axial", set())
     assert operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT).found
+
+
+def test_the_slices_of_the_user_are_found_at_once(scene) -> None:
+    """The window waits for it: as long as for writing the segment, not as long as that for each slice."""
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "whole body")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((200, 256, 256), np.int16))
+    node, slices = segments.newSegmentation(volume), SceneSlices(volume)
+    identifier, mask = segments.addSegment(node, "bone"), np.zeros((256, 256), bool)
+    mask[50:200, 50:200] = True
+    masks, begun = SliceMasks.of(slices, dict.fromkeys(range(200), mask)), time.perf_counter()
+    segments.writeSlices(node, identifier, masks)
+    protect.recordWritten(node, identifier, "axial", {k: check for k, check in masks.checks.items() if k != 7})
+    written = time.perf_counter()
+    assert set(protect.own(node, identifier, slices)) == {7}
+    assert time.perf_counter() - written < 10 * (written - begun)
 
 
 def meanwhile(operations, start, act):
