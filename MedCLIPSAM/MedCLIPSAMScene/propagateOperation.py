@@ -197,11 +197,12 @@ class PropagateOperation:
             propagated[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
 
         def write(job: Job, notes: list[str]) -> SceneResult:
-            read = lambda k: segments.readSlice(segmentationNode, segmentId, geometry, k)
             protect.requireUnchanged(segmentationNode, segmentId, geometry, own)
             present = own | protect.own(segmentationNode, segmentId, geometry)  # with what was corrected meanwhile
             masks = {k: mask for k, mask in propagated.items() if k not in present}
-            for k in _staleSlices(numbers, masks, present, read):
+            others = [k for k in numbers if k not in masks and k not in present]
+            older = segments.readSlices(segmentationNode, segmentId, geometry, others)
+            for k in _staleSlices(masks, present, older):
                 masks[k] = np.zeros(geometry.stack.image_shape, bool)
             if masks:
                 sliceMasks = SliceMasks.of(geometry, masks)
@@ -257,18 +258,22 @@ def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found
     return PromptResult(name, segmentId, 0.0, 1.0, message, (found, count), np.zeros((0, 4)), min(own))
 
 
-def _staleSlices(numbers: range, masks, own, read: Callable[[int], np.ndarray]) -> list[int]:
-    """Find slices beyond the end of the propagated object on which an older mask is still joined to it."""
+def _staleSlices(
+    masks: Mapping[int, np.ndarray], own: Mapping[int, np.ndarray], older: Mapping[int, np.ndarray]
+) -> list[int]:
+    """Find slices beyond the end of the propagated object on which an older mask is still joined to it.
+
+    Args:
+        masks, own: of the slices that it was propagated to, and of the user's.
+        older: of the others that were tried.
+    """
     reached = sorted({*masks, *own})
     stale = []
     for end, step in ((reached[0], -1), (reached[-1], 1)):
         before = masks[end] if end in masks else own[end]
         # Where the object ends on the last slice that it was propagated to, its neighbor shows what was there before.
         k = end + step
-        while k in numbers and k not in own:
-            mask = read(k)
-            if not (mask & before).any():
-                break
+        while k in older and (older[k] & before).any():
             stale.append(k)
-            before, k = mask, k + step
+            before, k = older[k], k + step
     return stale
