@@ -6,7 +6,7 @@ operations.propagate.runCorrection(result.segmentation, result.prompts[0].segmen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
