@@ -184,7 +184,7 @@ class PropagateOperation:
         """
         segments.requireFit(segmentationNode, geometry.volumeNode)
         segments.requireItemOf(segmentationNode, segmentId, geometry.item)
-        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, ())
+        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, (), geometry.volumeNode)
         name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
         own = _requireOwn(segmentationNode, segmentId, geometry, name)
         first, last = min(own), max(own)

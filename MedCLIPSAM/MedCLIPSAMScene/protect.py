@@ -15,12 +15,15 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 
 from . import segments, segmentTags
-from .sliceGeometry import SceneSlices
+from .labelmaps import geometryOf, geometryText
+from .sliceGeometry import SceneSlices, extentOf, ijkToRAS, isSameGrid, placementOf
 from .sliceMasks import EMPTY, SliceMasks, checkSlab
 from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
 LOCKED_TAG = "MedCLIPSAM.Locked"
+LOCKED_ON_TAG = "MedCLIPSAM.LockedOn"
+"""The voxel grid of the volume that slices were locked on; see `labelmaps.geometryText`."""
 ALL = "all"
 PLANES = ("axial", "coronal", "sagittal")
 _NUMBER = re.compile("[0-9]{1,6}")
@@ -38,7 +41,8 @@ class Everything:
         return iter(())
 
 
-EVERYTHING = Everything()
+EVERYTHING, ELSEWHERE = Everything(), Everything()
+"""The segment is locked; or slices of another volume's grid are, which have other numbers here, and so all of it is."""
 
 
 def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
@@ -70,7 +74,7 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
     An empty one among them means that the user erased what the models wrote there, or locked an empty slice.
     """
     notes = written(segmentationNode, segmentId, slices.plane)
-    keep = locked(segmentationNode, segmentId, slices.plane)
+    keep = locked(segmentationNode, segmentId, slices.plane, slices.volumeNode)
     used = segments.usedSlices(segmentationNode, segmentId, slices)
     numbers = [k for k in {*used, *notes, *keep} if k < len(slices)]
     changed = [
@@ -81,15 +85,15 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
     return segments.readSlices(segmentationNode, segmentId, slices, sorted(changed))
 
 
-def locked(segmentationNode, segmentId: str, plane: str) -> set[int] | Everything:
-    """Return the locked slices of a plane, or `EVERYTHING` where the segment is locked."""
-    byPlane = _lockedByPlane(segmentationNode, segmentId)
-    return EVERYTHING if isinstance(byPlane, Everything) else byPlane.get(plane, set())
+def locked(segmentationNode, segmentId: str, plane: str, volumeNode) -> set[int] | Everything:
+    """Return the locked slices of a volume along a plane, or `EVERYTHING` or `ELSEWHERE` where the segment is locked."""
+    byPlane = _lockedByPlane(segmentationNode, segmentId, volumeNode)
+    return byPlane if isinstance(byPlane, Everything) else byPlane.get(plane, set())
 
 
-def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Everything) -> None:
-    """Lock slices of a plane in place of those locked before in it, or `EVERYTHING`; an empty set unlocks."""
-    byPlane = _lockedByPlane(segmentationNode, segmentId)
+def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Everything, volumeNode) -> None:
+    """Lock slices of a volume in place of those locked before in the plane, or `EVERYTHING`; an empty set unlocks."""
+    byPlane, grid = _lockedByPlane(segmentationNode, segmentId, volumeNode), ""
     if isinstance(value, Everything):
         text = ALL
     else:
@@ -99,12 +103,13 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
             for name, numbers in {**others, plane: value}.items()
             if numbers
         )
-    segmentTags.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
+        grid = geometryText(ijkToRAS(volumeNode), extentOf(volumeNode)) if text else ""
+    segmentTags.setTags(segmentationNode, segmentId, {LOCKED_TAG: text, LOCKED_ON_TAG: grid})
 
 
 def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
     """Leave the locked slices of a segment out of masks, and return their number."""
-    keep = locked(segmentationNode, segmentId, masks.slices.plane)
+    keep = locked(segmentationNode, segmentId, masks.slices.plane, masks.slices.volumeNode)
     count = sum(k in keep for k in masks.checks)
     masks.drop(keep)
     return count
@@ -134,7 +139,7 @@ def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
 @contextmanager
 def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> Iterator[None]:
     """Restore, after a change of slices of one plane, the locked slices of the other planes that it crossed."""
-    byPlane = _lockedByPlane(segmentationNode, segmentId)
+    byPlane = _lockedByPlane(segmentationNode, segmentId, slices.volumeNode)
     before: list[SliceMasks] = []
     for plane, numbers in ({} if isinstance(byPlane, Everything) else byPlane).items():
         if plane != slices.plane and numbers:
@@ -153,24 +158,32 @@ def planeOf(segmentationNode, segmentId: str) -> str | None:
     return plane if plane in PLANES else None
 
 
-def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | Everything:
+def _lockedByPlane(segmentationNode, segmentId: str, volumeNode) -> dict[str, set[int]] | Everything:
     value = segmentTags.tag(segmentationNode, segmentId, LOCKED_TAG)
     if value == ALL:
         return EVERYTHING
     parts = [part.split() for part in value.split(";") if part.strip()]
+    grid = geometryOf(segmentTags.tag(segmentationNode, segmentId, LOCKED_ON_TAG)) if parts else None
+    if grid is not None and not isSameGrid((grid[1], grid[0], None), placementOf(volumeNode)):
+        return ELSEWHERE
     return {plane: {int(k) for k in numbers if _NUMBER.fullmatch(k)} for plane, *numbers in parts if plane in PLANES}
 
 
-def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
+def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int], volumeNode) -> None:
     """Refuse to change a locked segment or a locked slice of it.
 
     Raises:
         InputError: naming it; or there is no such segment.
     """
-    keep = locked(segmentationNode, segmentId, plane)
+    keep = locked(segmentationNode, segmentId, plane, volumeNode)
     name = segments.nameOf(segmentationNode, segmentId)
     if keep is EVERYTHING:
         raise InputError(_("The segment '{name}' is locked.").format(name=name), _("Unlock it to change it."))
+    if keep is ELSEWHERE:
+        raise InputError(
+            _("Slices of '{name}' were locked on a volume with another voxel grid.").format(name=name),
+            _("Choose that volume, or unlock the segment to change it."),
+        )
     hit = [k for k in sorted(numbers) if k in keep]
     if hit:
         raise InputError(

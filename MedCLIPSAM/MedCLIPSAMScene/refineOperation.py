@@ -179,7 +179,7 @@ class RefineOperation:
     ) -> Job:
         if segmentId is not None:
             segments.requireItemOf(segmentationNode, segmentId, geometry.item)
-            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
+            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers, geometry.volumeNode)
             before = segments.readSlices(segmentationNode, segmentId, geometry, numbers)
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
@@ -193,7 +193,7 @@ class RefineOperation:
 
         def write(job: Job, notes: list[str]) -> SceneResult:
             if segmentId is not None:
-                protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
+                protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks, geometry.volumeNode)
                 protect.requireUnchanged(segmentationNode, segmentId, geometry, before)
             node = segmentationNode or segments.newSegmentation(geometry.volumeNode)
             written: list[str] = []

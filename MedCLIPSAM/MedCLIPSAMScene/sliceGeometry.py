@@ -86,13 +86,17 @@ def requirePlacement(volumeNode, before: Placement, remedy: str) -> None:
     Raises:
         InputError: its voxel grid, or the transform that it is under, is another one.
     """
-    extent, matrix, transform = before
-    now, moved, under = placementOf(volumeNode)
-    if (now, under) != (extent, transform) or drift(np.linalg.inv(matrix) @ moved - np.eye(4), extent) > STILL:
+    now = placementOf(volumeNode)
+    if now[2] != before[2] or not isSameGrid(now, before):
         raise InputError(
             _("'{name}' was moved meanwhile, or has another size.").format(name=volumeNode.GetName()),
             _("Nothing was written: {remedy}.").format(remedy=remedy),
         )
+
+
+def isSameGrid(one: Placement, other: Placement) -> bool:
+    """Tell whether two voxel grids are of one size and in one place, but for a jitter as of a tracker."""
+    return one[0] == other[0] and drift(np.linalg.pinv(other[1]) @ one[1] - np.eye(4), one[0]) <= STILL
 
 
 def drift(change: np.ndarray, extent: Sequence[int]) -> float:

@@ -197,10 +197,10 @@ def test_locks_of_two_planes_hold_together(panel, phantom) -> None:
     volume = add_volume(phantom.image, slices=6)
     node = outlined(panel, volume, "A")
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
-    protect.setLocked(node, identifier, "axial", {2})
-    protect.setLocked(node, identifier, "coronal", {50})
-    assert protect.locked(node, identifier, "axial") == {2}
-    assert protect.locked(node, identifier, "coronal") == {50}
+    protect.setLocked(node, identifier, "axial", {2}, volume)
+    protect.setLocked(node, identifier, "coronal", {50}, volume)
+    assert protect.locked(node, identifier, "axial", volume) == {2}
+    assert protect.locked(node, identifier, "coronal", volume) == {50}
     before = mask_on(node, identifier, volume)
     slices = SceneSlices(volume, "sagittal")
     everything = {k: np.ones(slices.stack.image_shape, bool) for k in range(len(slices))}

@@ -9,6 +9,7 @@ import pytest
 import slicer
 import slicer.util
 from helpers.scene import TIMEOUT, axial, mask_on, oblique
+from helpers.scene import add_volume as add_image
 from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
@@ -89,7 +90,7 @@ def test_what_the_user_edited_is_told_from_what_the_models_wrote(operations, pha
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {key + 1: edited}))
     end = int(np.flatnonzero(mask.any((1, 2)))[-1])
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {end: np.zeros((128, 128), bool)}))
-    protect.setLocked(node, identifier, "axial", {key - 1})
+    protect.setLocked(node, identifier, "axial", {key - 1}, volume)
     own = protect.own(node, identifier, slices)
     assert set(own) == {key - 1, key, key + 1, end}
     assert np.array_equal(own[key + 1], edited) and not own[end].any()
@@ -129,16 +130,41 @@ def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phanto
     result = operations.segment.run(volume, [PROMPT], slices=[key], timeout=TIMEOUT)
     node, identifier = result.segmentation, result.prompts[0].segmentId
     mask = mask_on(node, identifier, volume)
-    protect.setLocked(node, identifier, "axial", {key})
+    protect.setLocked(node, identifier, "axial", {key}, volume)
     operations.segment.run(volume, [PROMPT], node, slices=[key], settings={"min_part": 0.9}, timeout=TIMEOUT)
     assert np.array_equal(mask_on(node, identifier, volume), mask)
     with pytest.raises(InputError, match=f"Slice {key}"):
         operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT)
-    protect.setLocked(node, identifier, "axial", protect.EVERYTHING)
+    protect.setLocked(node, identifier, "axial", protect.EVERYTHING, volume)
     with pytest.raises(InputError, match="locked"):
         operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
-    protect.setLocked(node, identifier, "axial", set())
+    protect.setLocked(node, identifier, "axial", set(), volume)
     assert operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT).found
+
+
+def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
+    """Slice 1 of one volume is slice 2 of another that begins a slice below it."""
+    image = phantom.slices[widest(phantom)]
+    volume = add_image(image, axial())
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    node, identifier = result.segmentation, result.prompts[0].segmentId
+    protect.setLocked(node, identifier, "axial", {1}, volume)
+    painting = mask_on(node, identifier, volume)
+    below = add_image(image, axial(origin=(60, 70, -24)), slices=4, at=2)
+    again = operations.segment.run(below, [PROMPT], node, slices=[2], settings={"min_part": 0.9}, timeout=TIMEOUT)
+    assert "stays as it was" in again.text()
+    for run in (
+        lambda: operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT),
+        lambda: operations.propagate.runCorrection(node, identifier, below, timeout=TIMEOUT),
+    ):
+        with pytest.raises(InputError, match="locked on a volume with another voxel grid.* unlock the segment"):
+            run()
+    assert np.array_equal(mask_on(node, identifier, volume), painting)
+    same = add_image(image, axial(origin=(60, 70, -20.5)))  # resampled to it, but for an eighth of a voxel
+    with pytest.raises(InputError, match="Slice 1 of"):
+        operations.refine.run(node, identifier, same, 1, timeout=TIMEOUT)
+    protect.setLocked(node, identifier, "", set(), below)
+    assert operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT).found
 
 
 def test_the_slices_of_the_user_are_found_at_once(scene) -> None:
@@ -229,7 +255,7 @@ def test_what_is_protected_survives_saving_and_loading(operations, phantom, tmp_
     volume = add_volume(phantom, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {key: truth[key]})
     operations.propagate.runCorrection(node, identifier, volume, reach=2, timeout=TIMEOUT)
-    protect.setLocked(node, identifier, "axial", {key + 2})
+    protect.setLocked(node, identifier, "axial", {key + 2}, volume)
     path = str(tmp_path / "corrected.seg.nrrd")
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(path)

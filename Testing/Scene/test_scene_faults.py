@@ -113,12 +113,13 @@ def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phanto
     tags = {
         protect.WRITTEN_TAG: "axial 1=0 x 2 3= =4 -1=0 999999=0 99999999999=0 \u0663=0",
         protect.LOCKED_TAG: "axial 1 x -1 999999; nowhere 2; ;",
+        protect.LOCKED_ON_TAG: "1;x;",
     }
     segmentTags.setTags(segmentation, segment, tags)
     assert set(protect.own(segmentation, segment, SceneSlices(volume))) == {1}
-    assert protect.locked(segmentation, segment, "axial") == {1, 999999}
+    assert protect.locked(segmentation, segment, "axial", volume) == {1, 999999}
     with pytest.raises(InputError, match="Slice 1"):
-        protect.requireUnlocked(segmentation, segment, "axial", [0, 1, 2])
+        protect.requireUnlocked(segmentation, segment, "axial", [0, 1, 2], volume)
     segmentTags.setTags(segmentation, segment, {protect.WRITTEN_TAG: "nowhere 1=0"})
     assert protect.planeOf(segmentation, segment) is None
 
