@@ -111,7 +111,7 @@ class Found:
         plane, answersBySlice = self.geometry.plane, self.answers[prompt]
         low, high = self.geometry.window
         window = f"{low:g} to {high:g}" + (", inverted" if self.geometry.inverted else "")
-        protect.recordWritten(segmentationNode, segmentId, plane, self.masks[prompt].checks)
+        protect.recordWritten(segmentationNode, segmentId, self.geometry, self.masks[prompt].checks)
         tags = {
             **self.about["tags"],
             "MedCLIPSAM.Plane": plane,

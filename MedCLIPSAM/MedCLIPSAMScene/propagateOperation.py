@@ -209,7 +209,7 @@ class PropagateOperation:
 
                 def change() -> None:
                     protect.writeUnlocked(segmentationNode, segmentId, sliceMasks)
-                    protect.recordWritten(segmentationNode, segmentId, geometry.plane, sliceMasks.checks)
+                    protect.recordWritten(segmentationNode, segmentId, geometry, sliceMasks.checks)
                     segmentTags.addNotes(segmentationNode, segmentId, notes)
 
                 self._session.change(segmentationNode, change)

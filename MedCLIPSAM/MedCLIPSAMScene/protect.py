@@ -22,8 +22,8 @@ from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
 LOCKED_TAG = "MedCLIPSAM.Locked"
-LOCKED_ON_TAG = "MedCLIPSAM.LockedOn"
-"""The voxel grid of the volume that slices were locked on; see `labelmaps.geometryText`."""
+WRITTEN_ON_TAG, LOCKED_ON_TAG = "MedCLIPSAM.WrittenOn", "MedCLIPSAM.LockedOn"
+"""The voxel grid of the volume whose slices these are; see `labelmaps.geometryText`."""
 ALL = "all"
 PLANES = ("axial", "coronal", "sagittal")
 _NUMBER = re.compile("[0-9]{1,6}")
@@ -45,27 +45,35 @@ EVERYTHING, ELSEWHERE = Everything(), Everything()
 """The segment is locked; or slices of another volume's grid are, which have other numbers here, and so all of it is."""
 
 
-def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
-    """Read the checksums of the slices of a plane as the models wrote them, by slice number."""
-    own, *pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
-    found = (_CHECKED.fullmatch(pair) for pair in pairs if own == plane)
+def written(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, str] | None:
+    """Read the checksums of slices as the models wrote them, by slice number; empty where they never did.
+
+    None where they did last along another plane or on another voxel grid, whose slices are others.
+    """
+    plane, *pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
+    if plane not in PLANES:
+        return {}
+    if plane != slices.plane or not _isOn(segmentationNode, segmentId, WRITTEN_ON_TAG, slices.volumeNode):
+        return None
+    found = (_CHECKED.fullmatch(pair) for pair in pairs)
     return {int(pair[1]): pair[2] for pair in found if pair}
 
 
-def recordWritten(segmentationNode, segmentId: str, plane: str, checks: Mapping[int, str]) -> None:
+def recordWritten(segmentationNode, segmentId: str, slices: SceneSlices, checks: Mapping[int, str]) -> None:
     """Store checksums of what the models have just written; those of other slices of the plane stay."""
-    notes = written(segmentationNode, segmentId, plane) | dict(checks)
-    text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
-    segmentTags.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+    _storeWritten(segmentationNode, segmentId, slices, (written(segmentationNode, segmentId, slices) or {}) | checks)
 
 
-def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
+def forgetWritten(segmentationNode, segmentId: str, slices: SceneSlices, numbers: Iterable[int]) -> None:
     """Mark these slices as the user's."""
-    notes = written(segmentationNode, segmentId, plane)
-    for k in numbers:
-        notes.pop(k, None)
-    text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
-    segmentTags.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+    notes = written(segmentationNode, segmentId, slices) or {}
+    _storeWritten(segmentationNode, segmentId, slices, {k: notes[k] for k in notes if k not in {*numbers}})
+
+
+def _storeWritten(segmentationNode, segmentId: str, slices: SceneSlices, notes: Mapping[int, str]) -> None:
+    text = " ".join([slices.plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
+    tags = {WRITTEN_TAG: text, WRITTEN_ON_TAG: geometryText(slices.ijkToRAS, extentOf(slices.volumeNode))}
+    segmentTags.setTags(segmentationNode, segmentId, tags)
 
 
 def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
@@ -73,7 +81,7 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
 
     An empty one among them means that the user erased what the models wrote there, or locked an empty slice.
     """
-    notes = written(segmentationNode, segmentId, slices.plane)
+    notes = written(segmentationNode, segmentId, slices) or {}
     keep = locked(segmentationNode, segmentId, slices.plane, slices.volumeNode)
     used = segments.usedSlices(segmentationNode, segmentId, slices)
     numbers = [k for k in {*used, *notes, *keep} if k < len(slices)]
@@ -86,7 +94,7 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
 
 
 def locked(segmentationNode, segmentId: str, plane: str, volumeNode) -> set[int] | Everything:
-    """Return the locked slices of a volume along a plane, or `EVERYTHING` or `ELSEWHERE` where the segment is locked."""
+    """Return the locked slices of a volume along a plane; `EVERYTHING` or `ELSEWHERE` where the segment is."""
     byPlane = _lockedByPlane(segmentationNode, segmentId, volumeNode)
     return byPlane if isinstance(byPlane, Everything) else byPlane.get(plane, set())
 
@@ -118,11 +126,11 @@ def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
 def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
     """Count the slices that were corrected since the models wrote them, and that masks would change.
 
-    A segment that the models never wrote is the user's. What was written along another plane last is not known by
-    slice, and does not count.
+    A segment that the models never wrote is the user's. What was written along another plane, or on another
+    grid, last is not known by slice, and does not count.
     """
-    slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices.plane)
-    if planeOf(segmentationNode, segmentId) not in (None, slices.plane):
+    slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices)
+    if notes is None:
         return 0
     numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *notes}
     present = segments.readSlabs(segmentationNode, segmentId, slices, numbers)
@@ -163,10 +171,15 @@ def _lockedByPlane(segmentationNode, segmentId: str, volumeNode) -> dict[str, se
     if value == ALL:
         return EVERYTHING
     parts = [part.split() for part in value.split(";") if part.strip()]
-    grid = geometryOf(segmentTags.tag(segmentationNode, segmentId, LOCKED_ON_TAG)) if parts else None
-    if grid is not None and not isSameGrid((grid[1], grid[0], None), placementOf(volumeNode)):
+    if parts and not _isOn(segmentationNode, segmentId, LOCKED_ON_TAG, volumeNode):
         return ELSEWHERE
     return {plane: {int(k) for k in numbers if _NUMBER.fullmatch(k)} for plane, *numbers in parts if plane in PLANES}
+
+
+def _isOn(segmentationNode, segmentId: str, tag: str, volumeNode) -> bool:
+    """Tell whether the grid in a tag is that of a volume; so it is where an earlier version has stored none."""
+    grid = geometryOf(segmentTags.tag(segmentationNode, segmentId, tag))
+    return grid is None or isSameGrid((grid[1], grid[0], None), placementOf(volumeNode))
 
 
 def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int], volumeNode) -> None:

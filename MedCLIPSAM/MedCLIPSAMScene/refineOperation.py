@@ -206,7 +206,7 @@ class RefineOperation:
                 tags = _tags(node, identifier, geometry, masks, marks)
                 segmentTags.setTags(node, identifier, tags)
                 segmentTags.addNotes(node, identifier, notes)
-                protect.forgetWritten(node, identifier, geometry.plane, masks)
+                protect.forgetWritten(node, identifier, geometry, masks)
 
             self._session.change(node, change)
             name = node.GetSegmentation().GetSegment(written[0]).GetName()

@@ -221,7 +221,7 @@ def test_a_correction_is_propagated_in_the_plane_of_the_segment(panel, phantom) 
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
     slices = SceneSlices(volume, "coronal")
     masks = SliceMasks.of(slices, {k: segments.readSlice(node, identifier, slices, k) for k in range(60, 100)})
-    protect.recordWritten(node, identifier, "coronal", masks.checks)
+    protect.recordWritten(node, identifier, slices, masks.checks)
     corrected = np.zeros(slices.stack.image_shape, bool)
     corrected[5:15, 40:80] = True
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {80: corrected}))
