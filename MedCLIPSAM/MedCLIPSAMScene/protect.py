@@ -123,18 +123,17 @@ def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
     return count
 
 
-def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
+def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int | None:
     """Count the slices that were corrected since the models wrote them, and that masks would change.
 
-    A segment that the models never wrote is the user's. What was written along another plane, or on another
-    grid, last is not known by slice, and does not count.
+    A segment that the models never wrote is the user's. What they wrote along another plane, or on another grid, last
+    is not known by slice: None where masks would change any of it.
     """
     slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices)
-    if notes is None:
-        return 0
-    numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *notes}
+    numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *(notes or ())}
     present = segments.readSlabs(segmentationNode, segmentId, slices, numbers)
-    return sum(checkSlab(slab) not in (notes.get(k, EMPTY), masks.checks[k]) for k, slab in present)
+    count = sum(checkSlab(slab) not in ((notes or {}).get(k, EMPTY), masks.checks[k]) for k, slab in present)
+    return count if notes is not None or not count else None
 
 
 def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:

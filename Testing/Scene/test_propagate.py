@@ -164,22 +164,31 @@ def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
     with pytest.raises(InputError, match="Slice 1 of"):
         operations.refine.run(node, identifier, same, 1, timeout=TIMEOUT)
     protect.setLocked(node, identifier, "", set(), below)
+    painting[1, 5:20, 5:20] = True
+    segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: painting[1]}))
+    once = operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT)
+    assert "was made on another volume or along another plane, and was replaced: Undo" in once.text()
+    assert not mask_on(node, identifier, below)[2, 5:20, 5:20].any()
+    assert "replaced" not in operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT).text()
     assert operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT).found
 
 
 def test_the_slices_of_the_user_are_found_at_once(scene) -> None:
-    """The window waits for it: as long as for writing the segment, not as long as that for each slice."""
+    """The window waits for it: not as long as for each of 200 slices by itself."""
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "whole body")
     slicer.util.updateVolumeFromArray(volume, np.zeros((200, 256, 256), np.int16))
     node, slices = segments.newSegmentation(volume), SceneSlices(volume)
     identifier, mask = segments.addSegment(node, "bone"), np.zeros((256, 256), bool)
     mask[50:200, 50:200] = True
-    masks, begun = SliceMasks.of(slices, dict.fromkeys(range(200), mask)), time.perf_counter()
+    masks = SliceMasks.of(slices, dict.fromkeys(range(200), mask))
     segments.writeSlices(node, identifier, masks)
     protect.recordWritten(node, identifier, slices, {k: check for k, check in masks.checks.items() if k != 7})
-    written = time.perf_counter()
+    times = [time.perf_counter()]
+    for _ in range(3):
+        segments.readSlice(node, identifier, slices, 7)
+        times.append(time.perf_counter())
     assert set(protect.own(node, identifier, slices)) == {7}
-    assert time.perf_counter() - written < 10 * (written - begun)
+    assert time.perf_counter() - times[-1] < 100 * max(np.diff(times))
 
 
 def meanwhile(operations, start, act):
