@@ -56,10 +56,16 @@ def transformToWorld(node) -> np.ndarray:
 
 
 def ijkToRAS(volumeNode) -> np.ndarray:
-    """Return the 4 x 4 matrix from voxel indices to the volume node's own RAS, without its transform."""
-    matrix = vtk.vtkMatrix4x4()
+    """Return the 4 x 4 matrix from voxel indices, from 0 on, to the volume node's own RAS, without its transform.
+
+    The node's own matrix is from the indices of VTK, which in an image that was cropped by VTK begin elsewhere.
+    """
+    matrix, image = vtk.vtkMatrix4x4(), volumeNode.GetImageData()
     volumeNode.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
+    toRAS = slicer.util.arrayFromVTKMatrix(matrix)
+    if image is not None:
+        toRAS[:3, 3] = (toRAS @ (*image.GetExtent()[::2], 1))[:3]
+    return toRAS
 
 
 def extentOf(volumeNode) -> tuple[int, int, int, int, int, int]:
