@@ -152,7 +152,7 @@ def referenceGeometry(segmentationNode) -> tuple[np.ndarray, Extent] | None:
     return geometryOf(segmentationNode.GetSegmentation().GetConversionParameter(GEOMETRY))
 
 
-def geometryText(matrix: np.ndarray, extent: Extent) -> str:
+def geometryText(matrix: np.ndarray, extent: Sequence[int]) -> str:
     """Write a voxel grid as Slicer does."""
     return str(CONVERTER.SerializeImageGeometry(slicer.util.vtkMatrixFromArray(matrix), extent))
 

@@ -61,7 +61,8 @@ def written(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, 
 
 def recordWritten(segmentationNode, segmentId: str, slices: SceneSlices, checks: Mapping[int, str]) -> None:
     """Store checksums of what the models have just written; those of other slices of the plane stay."""
-    _storeWritten(segmentationNode, segmentId, slices, (written(segmentationNode, segmentId, slices) or {}) | checks)
+    notes = written(segmentationNode, segmentId, slices) or {}
+    _storeWritten(segmentationNode, segmentId, slices, {**notes, **checks})
 
 
 def forgetWritten(segmentationNode, segmentId: str, slices: SceneSlices, numbers: Iterable[int]) -> None:
