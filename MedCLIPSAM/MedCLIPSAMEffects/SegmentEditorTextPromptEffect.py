@@ -202,7 +202,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         kind, name = self._where().split(" ", 1)
         plane, number = shownInView(volume, name) if kind == VIEW else (name, None)
         segments.requireItemOf(segmentation, segmentId, itemOf(volume))
-        protect.requireUnlocked(segmentation, segmentId, plane, () if number is None else [number])
+        protect.requireUnlocked(segmentation, segmentId, plane, () if number is None else [number], volume)
         write = lambda found: writeByEditor(self.scriptedEffect, segmentation, segmentId, found)
         operations, how = panel.operations, panel.parameters.strategy
         what = volume, [prompt], segmentation, plane

@@ -44,6 +44,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel."""
         from MedCLIPSAMPanel.correctSection import CorrectSection
+        from MedCLIPSAMPanel.exitQuestion import ExitQuestion
         from MedCLIPSAMPanel.exportSection import ExportSection
         from MedCLIPSAMPanel.fineTuneSection import FineTuneSection
         from MedCLIPSAMPanel.guiConnection import GuiConnection, namedWidgets
@@ -74,6 +75,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.fineTune, self.export, self.review = FineTuneSection(self), ExportSection(self), ReviewSection(self)
         self.installation = InstallationSection(self)
         self.gui = GuiConnection(self.ui)
+        self.exitQuestion = ExitQuestion(self.unfinished)
         self.session.onStateChanged = self.update
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
@@ -89,6 +91,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Clean up before the module is reloaded or removed, or Slicer ends."""
         self.session.onStateChanged = lambda: None
+        self.exitQuestion.close()
         self.corrections.close()
         self._setParameters(None)
         self.gui.connect(None)
@@ -250,6 +253,19 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMScene import dependencies
 
         return _("A run is not finished.") if self.busy else dependencies.whyBusy()
+
+    def unfinished(self) -> list[str]:
+        """Return what is not finished, in words."""
+        from MedCLIPSAMScene import dependencies
+
+        states = (
+            (_("a segmentation"), self.busy),
+            (_("an export"), self.operations.export.task.running),
+            (_("a fine-tuning"), self.operations.fineTune.task.running),
+            (_("a download of a model"), self.models.loading),
+            (_("an installation of packages"), bool(dependencies.whyBusy())),
+        )
+        return [words for words, running in states if running]
 
     def run(self, start: Callable, show: Callable, status=None) -> bool:
         """Start a run with the chosen models and show how it goes.

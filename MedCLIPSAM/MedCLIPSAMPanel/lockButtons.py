@@ -41,10 +41,16 @@ class LockButtons:
                 plane, number = "", -1
             else:
                 ui.lockSliceButton.text = _("Lock {plane} {number}").format(plane=PLANES[plane], number=number)
-            locked = protect.locked(self._panel.parameters.segmentation, self._corrections.segment(), plane)
-            segmentLocked = locked is protect.EVERYTHING
+            parameters = self._panel.parameters
+            locked = protect.locked(parameters.segmentation, self._corrections.segment(), plane, parameters.inputVolume)
+            segmentLocked = isinstance(locked, protect.Everything)
             sliceLocked = not sliceReason and number in locked
-            if segmentLocked and not sliceReason:
+            if locked is protect.ELSEWHERE:
+                sliceReason = _(
+                    "Slices were locked on a volume with another voxel grid, and so all of the segment is: choose that "
+                    "volume, or unlock the segment."
+                )
+            elif segmentLocked and not sliceReason:
                 sliceReason = _("The whole segment is locked.")
         ui.lockSliceButton.checked, ui.lockSegmentButton.checked = sliceLocked, segmentLocked
         enable(ui.lockSliceButton, sliceReason)
@@ -55,17 +61,18 @@ class LockButtons:
         self._panel.update()  # a refused change leaves no button pressed
 
     def _toggleSlice(self) -> None:
-        node, segment = self._panel.parameters.segmentation, self._corrections.requireSegment()
+        parameters, segment = self._panel.parameters, self._corrections.requireSegment()
         plane, number = self._panel.inputs.shown()
-        locked = protect.locked(node, segment, plane)
+        locked = protect.locked(parameters.segmentation, segment, plane, parameters.inputVolume)
         if not isinstance(locked, protect.Everything):
-            self._set(node, segment, plane, locked ^ {number})
+            self._set(segment, plane, locked ^ {number})
 
     def _toggleSegment(self) -> None:
-        node, segment = self._panel.parameters.segmentation, self._corrections.requireSegment()
-        locked = protect.locked(node, segment, "")
-        self._set(node, segment, "", set() if locked is protect.EVERYTHING else protect.EVERYTHING)
+        parameters, segment = self._panel.parameters, self._corrections.requireSegment()
+        locked = protect.locked(parameters.segmentation, segment, "", parameters.inputVolume)
+        self._set(segment, "", set() if isinstance(locked, protect.Everything) else protect.EVERYTHING)
 
-    def _set(self, node, segment: str, plane: str, value) -> None:
+    def _set(self, segment: str, plane: str, value) -> None:
         """Change locks as a separate undo step, so that undoing an earlier change does not undo them."""
-        self._panel.session.change(node, lambda: protect.setLocked(node, segment, plane, value))
+        node, volume = self._panel.parameters.segmentation, self._panel.parameters.inputVolume
+        self._panel.session.change(node, lambda: protect.setLocked(node, segment, plane, value, volume))

@@ -70,8 +70,13 @@ class ResultSection:
         self.take(result)
 
     def take(self, result: SceneResult) -> None:
-        """Choose the segmentation that a run has written to, and the first segment that it found."""
+        """Choose the segmentation that a run has written to, and the first segment that it found.
+
+        Not while an effect of the editor is active: the stroke that is being painted would go into another segment.
+        """
         panel = self._panel
+        if panel.ui.segmentEditor.activeEffect() is not None:
+            return
         if result.segmentation is not None and panel.parameters.inputVolume is result.volume:
             panel.parameters.segmentation = result.segmentation
             found = next((prompt for prompt in result.prompts if prompt.segmentId), None)

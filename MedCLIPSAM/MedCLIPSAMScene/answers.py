@@ -70,7 +70,14 @@ class Found:
             one = _("One slice is locked and stays as it was.")
             sentences.append(counted(lockedCount, one, _("{count} slices are locked and stay as they were.")))
         correctedCount = protect.countCorrected(segmentationNode, segmentId, masks)
-        if correctedCount:
+        if correctedCount is None:
+            sentences.append(
+                _(
+                    "What the segment had there was made on another volume or along another plane, and was replaced: "
+                    "Undo brings it back."
+                )
+            )
+        elif correctedCount:
             one = _("One slice that you had corrected was replaced: Undo brings it back, a lock keeps it.")
             many = _("{count} slices that you had corrected were replaced: Undo brings them back, locks keep them.")
             sentences.append(counted(correctedCount, one, many))
@@ -111,7 +118,7 @@ class Found:
         plane, answersBySlice = self.geometry.plane, self.answers[prompt]
         low, high = self.geometry.window
         window = f"{low:g} to {high:g}" + (", inverted" if self.geometry.inverted else "")
-        protect.recordWritten(segmentationNode, segmentId, plane, self.masks[prompt].checks)
+        protect.recordWritten(segmentationNode, segmentId, self.geometry, self.masks[prompt].checks)
         tags = {
             **self.about["tags"],
             "MedCLIPSAM.Plane": plane,

@@ -119,8 +119,7 @@ def _widen(segmentationNode, own: np.ndarray, used: Extent, grid: np.ndarray, ex
         boxes = around(used, np.linalg.inv(new) @ own), around(extent, np.linalg.inv(new) @ grid)
         whole = [(min, max)[at % 2](pair) for at, pair in enumerate(zip(*boxes))]
         _requireSize(segmentationNode, whole)
-        geometry = CONVERTER.SerializeImageGeometry(slicer.util.vtkMatrixFromArray(new), whole)
-        segmentationNode.GetSegmentation().SetConversionParameter(GEOMETRY, geometry)
+        segmentationNode.GetSegmentation().SetConversionParameter(GEOMETRY, geometryText(new, whole))
 
 
 def commonGrid(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent) -> np.ndarray:
@@ -150,8 +149,17 @@ def commonGrid(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent
 
 def referenceGeometry(segmentationNode) -> tuple[np.ndarray, Extent] | None:
     """Return the matrix and the extent of the grid that Slicer resamples segments to; None where there is none."""
+    return geometryOf(segmentationNode.GetSegmentation().GetConversionParameter(GEOMETRY))
+
+
+def geometryText(matrix: np.ndarray, extent: Sequence[int]) -> str:
+    """Write a voxel grid as Slicer does."""
+    return str(CONVERTER.SerializeImageGeometry(slicer.util.vtkMatrixFromArray(matrix), extent))
+
+
+def geometryOf(text: str) -> tuple[np.ndarray, Extent] | None:
+    """Read a voxel grid that Slicer or `geometryText` wrote: its matrix and its extent; None where there is none."""
     matrix, extent = vtk.vtkMatrix4x4(), [0] * 6
-    text = segmentationNode.GetSegmentation().GetConversionParameter(GEOMETRY)
     if not text or not CONVERTER.DeserializeImageGeometry(text, matrix, extent):
         return None
     i0, i1, j0, j1, k0, k1 = extent

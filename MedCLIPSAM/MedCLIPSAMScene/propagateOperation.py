@@ -6,7 +6,7 @@ operations.propagate.runCorrection(result.segmentation, result.prompts[0].segmen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -154,7 +154,7 @@ class PropagateOperation:
         """
         segments.requireFit(segmentationNode, geometry.volumeNode)
         segments.requireItemOf(segmentationNode, segmentId, geometry.item)
-        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, ())
+        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, (), geometry.volumeNode)
         name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
         own = _requireOwn(segmentationNode, segmentId, geometry, name)
         first, last = min(own), max(own)
@@ -167,17 +167,19 @@ class PropagateOperation:
             propagated[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
 
         def write(job: Job, notes: list[str]) -> SceneResult:
-            segments.requireSegment(segmentationNode, segmentId)
-            read = lambda k: segments.readSlice(segmentationNode, segmentId, geometry, k)
-            masks = {k: mask for k, mask in propagated.items() if k not in own}
-            for k in _staleSlices(numbers, masks, own, read):
+            protect.requireUnchanged(segmentationNode, segmentId, geometry, own)
+            present = own | protect.own(segmentationNode, segmentId, geometry)  # with what was corrected meanwhile
+            masks = {k: mask for k, mask in propagated.items() if k not in present}
+            others = [k for k in numbers if k not in masks and k not in present]
+            older = segments.readSlices(segmentationNode, segmentId, geometry, others)
+            for k in _staleSlices(masks, present, older):
                 masks[k] = np.zeros(geometry.stack.image_shape, bool)
             if masks:
                 sliceMasks = SliceMasks.of(geometry, masks)
 
                 def change() -> None:
                     protect.writeUnlocked(segmentationNode, segmentId, sliceMasks)
-                    protect.recordWritten(segmentationNode, segmentId, geometry.plane, sliceMasks.checks)
+                    protect.recordWritten(segmentationNode, segmentId, geometry, sliceMasks.checks)
                     segmentTags.addNotes(segmentationNode, segmentId, notes)
 
                 self._session.change(segmentationNode, change)
@@ -226,18 +228,22 @@ def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found
     return PromptResult(name, segmentId, 0.0, 1.0, message, (found, count), np.zeros((0, 4)), min(own))
 
 
-def _staleSlices(numbers: range, masks, own, read: Callable[[int], np.ndarray]) -> list[int]:
-    """Find slices beyond the end of the propagated object on which an older mask is still joined to it."""
+def _staleSlices(
+    masks: Mapping[int, np.ndarray], own: Mapping[int, np.ndarray], older: Mapping[int, np.ndarray]
+) -> list[int]:
+    """Find slices beyond the end of the propagated object on which an older mask is still joined to it.
+
+    Args:
+        masks, own: of the slices that it was propagated to, and of the user's.
+        older: of the others that were tried.
+    """
     reached = sorted({*masks, *own})
     stale = []
     for end, step in ((reached[0], -1), (reached[-1], 1)):
         before = masks[end] if end in masks else own[end]
         # Where the object ends on the last slice that it was propagated to, its neighbor shows what was there before.
         k = end + step
-        while k in numbers and k not in own:
-            mask = read(k)
-            if not (mask & before).any():
-                break
+        while k in older and (older[k] & before).any():
             stale.append(k)
-            before, k = mask, k + step
+            before, k = older[k], k + step
     return stale

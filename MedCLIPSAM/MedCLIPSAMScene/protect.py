@@ -15,12 +15,15 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 
 from . import segments, segmentTags
-from .sliceGeometry import SceneSlices
-from .sliceMasks import EMPTY, SliceMasks, check, checkSlab
+from .labelmaps import geometryOf, geometryText
+from .sliceGeometry import SceneSlices, extentOf, ijkToRAS, isSameGrid, placementOf
+from .sliceMasks import EMPTY, SliceMasks, checkSlab
 from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
 LOCKED_TAG = "MedCLIPSAM.Locked"
+WRITTEN_ON_TAG, LOCKED_ON_TAG = "MedCLIPSAM.WrittenOn", "MedCLIPSAM.LockedOn"
+"""The voxel grid of the volume whose slices these are; see `labelmaps.geometryText`."""
 ALL = "all"
 PLANES = ("axial", "coronal", "sagittal")
 _NUMBER = re.compile("[0-9]{1,6}")
@@ -38,30 +41,40 @@ class Everything:
         return iter(())
 
 
-EVERYTHING = Everything()
+EVERYTHING, ELSEWHERE = Everything(), Everything()
+"""The segment is locked; or slices of another volume's grid are, which have other numbers here, and so all of it is."""
 
 
-def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
-    """Read the checksums of the slices of a plane as the models wrote them, by slice number."""
-    own, *pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
-    found = (_CHECKED.fullmatch(pair) for pair in pairs if own == plane)
+def written(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, str] | None:
+    """Read the checksums of slices as the models wrote them, by slice number; empty where they never did.
+
+    None where they did last along another plane or on another voxel grid, whose slices are others.
+    """
+    plane, *pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
+    if plane not in PLANES:
+        return {}
+    if plane != slices.plane or not _isOn(segmentationNode, segmentId, WRITTEN_ON_TAG, slices.volumeNode):
+        return None
+    found = (_CHECKED.fullmatch(pair) for pair in pairs)
     return {int(pair[1]): pair[2] for pair in found if pair}
 
 
-def recordWritten(segmentationNode, segmentId: str, plane: str, checks: Mapping[int, str]) -> None:
+def recordWritten(segmentationNode, segmentId: str, slices: SceneSlices, checks: Mapping[int, str]) -> None:
     """Store checksums of what the models have just written; those of other slices of the plane stay."""
-    notes = written(segmentationNode, segmentId, plane) | dict(checks)
-    text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
-    segmentTags.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+    notes = written(segmentationNode, segmentId, slices) or {}
+    _storeWritten(segmentationNode, segmentId, slices, {**notes, **checks})
 
 
-def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
+def forgetWritten(segmentationNode, segmentId: str, slices: SceneSlices, numbers: Iterable[int]) -> None:
     """Mark these slices as the user's."""
-    notes = written(segmentationNode, segmentId, plane)
-    for k in numbers:
-        notes.pop(k, None)
-    text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
-    segmentTags.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+    notes = written(segmentationNode, segmentId, slices) or {}
+    _storeWritten(segmentationNode, segmentId, slices, {k: notes[k] for k in notes if k not in {*numbers}})
+
+
+def _storeWritten(segmentationNode, segmentId: str, slices: SceneSlices, notes: Mapping[int, str]) -> None:
+    text = " ".join([slices.plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
+    tags = {WRITTEN_TAG: text, WRITTEN_ON_TAG: geometryText(slices.ijkToRAS, extentOf(slices.volumeNode))}
+    segmentTags.setTags(segmentationNode, segmentId, tags)
 
 
 def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
@@ -69,26 +82,27 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
 
     An empty one among them means that the user erased what the models wrote there, or locked an empty slice.
     """
-    notes = written(segmentationNode, segmentId, slices.plane)
-    keep = locked(segmentationNode, segmentId, slices.plane)
-    found = {}
+    notes = written(segmentationNode, segmentId, slices) or {}
+    keep = locked(segmentationNode, segmentId, slices.plane, slices.volumeNode)
     used = segments.usedSlices(segmentationNode, segmentId, slices)
-    for k in sorted({k for k in (*used, *notes, *keep) if k < len(slices)}):
-        mask = segments.readSlice(segmentationNode, segmentId, slices, k)
-        if k in keep or (notes[k] != check(slices, k, mask) if k in notes else mask.any()):
-            found[k] = mask
-    return found
+    numbers = [k for k in {*used, *notes, *keep} if k < len(slices)]
+    changed = [
+        k
+        for k, slab in segments.readSlabs(segmentationNode, segmentId, slices, numbers)
+        if k in keep or checkSlab(slab) != notes.get(k, EMPTY)
+    ]
+    return segments.readSlices(segmentationNode, segmentId, slices, sorted(changed))
 
 
-def locked(segmentationNode, segmentId: str, plane: str) -> set[int] | Everything:
-    """Return the locked slices of a plane, or `EVERYTHING` where the segment is locked."""
-    byPlane = _lockedByPlane(segmentationNode, segmentId)
-    return EVERYTHING if isinstance(byPlane, Everything) else byPlane.get(plane, set())
+def locked(segmentationNode, segmentId: str, plane: str, volumeNode) -> set[int] | Everything:
+    """Return the locked slices of a volume along a plane; `EVERYTHING` or `ELSEWHERE` where the segment is."""
+    byPlane = _lockedByPlane(segmentationNode, segmentId, volumeNode)
+    return byPlane if isinstance(byPlane, Everything) else byPlane.get(plane, set())
 
 
-def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Everything) -> None:
-    """Lock slices of a plane in place of those locked before in it, or `EVERYTHING`; an empty set unlocks."""
-    byPlane = _lockedByPlane(segmentationNode, segmentId)
+def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Everything, volumeNode) -> None:
+    """Lock slices of a volume in place of those locked before in the plane, or `EVERYTHING`; an empty set unlocks."""
+    byPlane, grid = _lockedByPlane(segmentationNode, segmentId, volumeNode), ""
     if isinstance(value, Everything):
         text = ALL
     else:
@@ -98,29 +112,29 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
             for name, numbers in {**others, plane: value}.items()
             if numbers
         )
-    segmentTags.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
+        grid = geometryText(ijkToRAS(volumeNode), extentOf(volumeNode)) if text else ""
+    segmentTags.setTags(segmentationNode, segmentId, {LOCKED_TAG: text, LOCKED_ON_TAG: grid})
 
 
 def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
     """Leave the locked slices of a segment out of masks, and return their number."""
-    keep = locked(segmentationNode, segmentId, masks.slices.plane)
+    keep = locked(segmentationNode, segmentId, masks.slices.plane, masks.slices.volumeNode)
     count = sum(k in keep for k in masks.checks)
     masks.drop(keep)
     return count
 
 
-def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
+def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int | None:
     """Count the slices that were corrected since the models wrote them, and that masks would change.
 
-    A segment that the models never wrote is the user's. What was written along another plane last is not known by
-    slice, and does not count.
+    A segment that the models never wrote is the user's. What they wrote along another plane, or on another grid, last
+    is not known by slice: None where masks would change any of it.
     """
-    slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices.plane)
-    if planeOf(segmentationNode, segmentId) not in (None, slices.plane):
-        return 0
-    numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *notes}
-    present = segments.readSlabs(segmentationNode, segmentId, slices, numbers) if numbers else ()
-    return sum(checkSlab(slab) not in (notes.get(k, EMPTY), masks.checks[k]) for k, slab in present)
+    slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices)
+    numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *(notes or ())}
+    present = segments.readSlabs(segmentationNode, segmentId, slices, numbers)
+    count = sum(checkSlab(slab) not in ((notes or {}).get(k, EMPTY), masks.checks[k]) for k, slab in present)
+    return count if notes is not None or not count else None
 
 
 def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
@@ -133,13 +147,12 @@ def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
 @contextmanager
 def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> Iterator[None]:
     """Restore, after a change of slices of one plane, the locked slices of the other planes that it crossed."""
-    byPlane = _lockedByPlane(segmentationNode, segmentId)
+    byPlane = _lockedByPlane(segmentationNode, segmentId, slices.volumeNode)
     before: list[SliceMasks] = []
     for plane, numbers in ({} if isinstance(byPlane, Everything) else byPlane).items():
         if plane != slices.plane and numbers:
             other = SceneSlices(slices.volumeNode, plane)
-            read = lambda k, other=other: segments.readSlice(segmentationNode, segmentId, other, k)
-            present = {k: read(k) for k in numbers if k < len(other)}
+            present = segments.readSlices(segmentationNode, segmentId, other, [k for k in numbers if k < len(other)])
             if present:
                 before.append(SliceMasks.of(other, present))
     yield
@@ -153,26 +166,57 @@ def planeOf(segmentationNode, segmentId: str) -> str | None:
     return plane if plane in PLANES else None
 
 
-def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | Everything:
+def _lockedByPlane(segmentationNode, segmentId: str, volumeNode) -> dict[str, set[int]] | Everything:
     value = segmentTags.tag(segmentationNode, segmentId, LOCKED_TAG)
     if value == ALL:
         return EVERYTHING
     parts = [part.split() for part in value.split(";") if part.strip()]
+    if parts and not _isOn(segmentationNode, segmentId, LOCKED_ON_TAG, volumeNode):
+        return ELSEWHERE
     return {plane: {int(k) for k in numbers if _NUMBER.fullmatch(k)} for plane, *numbers in parts if plane in PLANES}
 
 
-def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
+def _isOn(segmentationNode, segmentId: str, tag: str, volumeNode) -> bool:
+    """Tell whether the grid in a tag is that of a volume; so it is where an earlier version has stored none."""
+    grid = geometryOf(segmentTags.tag(segmentationNode, segmentId, tag))
+    return grid is None or isSameGrid((grid[1], grid[0], None), placementOf(volumeNode))
+
+
+def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int], volumeNode) -> None:
     """Refuse to change a locked segment or a locked slice of it.
 
     Raises:
         InputError: naming it; or there is no such segment.
     """
-    keep = locked(segmentationNode, segmentId, plane)
+    keep = locked(segmentationNode, segmentId, plane, volumeNode)
     name = segments.nameOf(segmentationNode, segmentId)
     if keep is EVERYTHING:
         raise InputError(_("The segment '{name}' is locked.").format(name=name), _("Unlock it to change it."))
+    if keep is ELSEWHERE:
+        raise InputError(
+            _("Slices of '{name}' were locked on a volume with another voxel grid.").format(name=name),
+            _("Choose that volume, or unlock the segment to change it."),
+        )
     hit = [k for k in sorted(numbers) if k in keep]
     if hit:
         raise InputError(
             _("Slice {k} of '{name}' is locked.").format(k=hit[0], name=name), _("Unlock the slice to change it.")
         )
+
+
+def requireUnchanged(segmentationNode, segmentId: str, slices: SceneSlices, before: Mapping[int, np.ndarray]) -> None:
+    """Refuse to replace a segment on slices that the user has changed, or undone, since a run began with them.
+
+    Args:
+        before: the masks that it began with, (H, W) bool by slice number.
+
+    Raises:
+        InputError: one is another now; or there is no such segment.
+    """
+    name = segments.nameOf(segmentationNode, segmentId)
+    for k, mask in segments.readSlices(segmentationNode, segmentId, slices, list(before)).items():
+        if not np.array_equal(mask, before[k]):
+            raise InputError(
+                _("Slice {k} of '{name}' was changed meanwhile.").format(k=k, name=name),
+                _("Nothing was written: start again, from the slice as it is now."),
+            )

@@ -179,7 +179,8 @@ class RefineOperation:
     ) -> Job:
         if segmentId is not None:
             segments.requireItemOf(segmentationNode, segmentId, geometry.item)
-            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
+            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers, geometry.volumeNode)
+            before = segments.readSlices(segmentationNode, segmentId, geometry, numbers)
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
         ignored: list[int] = []
@@ -192,8 +193,8 @@ class RefineOperation:
 
         def write(job: Job, notes: list[str]) -> SceneResult:
             if segmentId is not None:
-                segments.requireSegment(segmentationNode, segmentId)
-                protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
+                protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks, geometry.volumeNode)
+                protect.requireUnchanged(segmentationNode, segmentId, geometry, before)
             node = segmentationNode or segments.newSegmentation(geometry.volumeNode)
             written: list[str] = []
 
@@ -205,7 +206,7 @@ class RefineOperation:
                 tags = _tags(node, identifier, geometry, masks, marks)
                 segmentTags.setTags(node, identifier, tags)
                 segmentTags.addNotes(node, identifier, notes)
-                protect.forgetWritten(node, identifier, geometry.plane, masks)
+                protect.forgetWritten(node, identifier, geometry, masks)
 
             self._session.change(node, change)
             name = node.GetSegmentation().GetSegment(written[0]).GetName()

@@ -206,10 +206,16 @@ def addSegment(segmentationNode, name: str) -> str:
     segment.SetName(name)
     segment.SetColor(*color_for(name))
     segment.SetTerminology(terminology_for(name).entry())
-    segment.AddRepresentation(BINARY, slicer.vtkOrientedImageData())
-    segmentation = segmentationNode.GetSegmentation()
+    segmentation, kinds = segmentationNode.GetSegmentation(), list[str]()
     if segmentation.GetNumberOfSegments() == 0:
         segmentation.SetSourceRepresentationName(BINARY)
+    segmentation.GetContainedRepresentationNames(kinds)
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    for kind in kinds or [BINARY]:  # also the surfaces that the others have: Slicer fails to make them of nothing
+        made = factory.ConstructRepresentationObjectByRepresentation(kind)
+        if made is not None:  # None of contours, where the extension for them is not there
+            segment.AddRepresentation(kind, made)
+            made.UnRegister(None)
     identifier = segmentation.GenerateUniqueSegmentID(name)
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
@@ -258,17 +264,24 @@ def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.nda
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
     """Read a segment's mask on a slice of a volume, (H, W) bool, on any grid of the segment."""
-    empty, corner = slices.slabs({k: np.zeros(slices.stack.image_shape, bool)})
-    block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)
+    return readSlices(segmentationNode, segmentId, slices, [k])[k]
+
+
+def readSlices(
+    segmentationNode, segmentId: str, slices: SceneSlices, numbers: Collection[int]
+) -> dict[int, np.ndarray]:
+    """Read a segment's masks on slices of a volume at once, (H, W) bool by slice number."""
+    slabs = readSlabs(segmentationNode, segmentId, slices, numbers)
     # A slab of one slice: seen from the stack it is what `from_grid` reads.
-    grid = np.broadcast_to(block, slices.stack.volume.shape)
-    return slices.stack.from_grid(grid, k)
+    return {k: slices.stack.from_grid(np.broadcast_to(slab, slices.stack.volume.shape), k) for k, slab in slabs}
 
 
 def readSlabs(
     segmentationNode, segmentId: str, slices: SceneSlices, numbers: Collection[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Read a segment's masks on slices of a volume at once: the number of a slice, and its bool slab of the grid."""
+    if not numbers:
+        return
     nothing = np.zeros(slices.stack.image_shape, bool)
     empty, corner = slices.slabs({k: nothing for k in (min(numbers), max(numbers))})
     block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)

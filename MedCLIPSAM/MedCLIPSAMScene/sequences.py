@@ -38,6 +38,19 @@ def itemOf(node) -> Item | None:
     return None
 
 
+def unsavedNotes(node) -> list[str]:
+    """Return a sentence where changes of a node are lost as soon as another item of its sequence is shown."""
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else ():
+        sequence = browser.GetSequenceNode(node)
+        if sequence is not None and not browser.GetSaveChanges(sequence):
+            text = _(
+                "'{name}' is an item of the sequence '{sequence}', which does not keep changes: check 'Save changes' "
+                "in the Sequences module before you show another item, or the result is lost."
+            )
+            return [text.format(name=node.GetName(), sequence=sequence.GetName())]
+    return []
+
+
 def requireItem(node, before: Item | None) -> None:
     """Check that a node shows the item of a sequence that it showed before.
 

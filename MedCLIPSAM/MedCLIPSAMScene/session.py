@@ -24,7 +24,7 @@ from .history import History, SceneHistory, changesOf
 from .jobs import Job, Listeners
 from .removal import removedOnError
 from .results import SceneResult
-from .sequences import itemOf, requireItem
+from .sequences import itemOf, requireItem, unsavedNotes
 from .sliceGeometry import SceneSlices
 from .strings import _
 from .waiting import Finished, waitFor
@@ -98,7 +98,7 @@ class Session:
                         requireItem(segmentationNode, item)
                         segments.requireFit(segmentationNode, geometry.volumeNode)
                     with removedOnError():
-                        result = writeResult(job, [*job.slices.notes, *told])
+                        result = writeResult(job, [*job.slices.notes, *unsavedNotes(segmentationNode), *told])
                 except MedCLIPSAMError as problem:
                     error = problem
                 except Exception as problem:

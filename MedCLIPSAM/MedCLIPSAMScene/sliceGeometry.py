@@ -56,10 +56,16 @@ def transformToWorld(node) -> np.ndarray:
 
 
 def ijkToRAS(volumeNode) -> np.ndarray:
-    """Return the 4 x 4 matrix from voxel indices to the volume node's own RAS, without its transform."""
-    matrix = vtk.vtkMatrix4x4()
+    """Return the 4 x 4 matrix from voxel indices, from 0 on, to the volume node's own RAS, without its transform.
+
+    The node's own matrix is from the indices of VTK, which in an image that was cropped by VTK begin elsewhere.
+    """
+    matrix, image = vtk.vtkMatrix4x4(), volumeNode.GetImageData()
     volumeNode.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
+    toRAS = slicer.util.arrayFromVTKMatrix(matrix)
+    if image is not None:
+        toRAS[:3, 3] = (toRAS @ (*image.GetExtent()[::2], 1))[:3]
+    return toRAS
 
 
 def extentOf(volumeNode) -> tuple[int, int, int, int, int, int]:
@@ -86,13 +92,17 @@ def requirePlacement(volumeNode, before: Placement, remedy: str) -> None:
     Raises:
         InputError: its voxel grid, or the transform that it is under, is another one.
     """
-    extent, matrix, transform = before
-    now, moved, under = placementOf(volumeNode)
-    if (now, under) != (extent, transform) or drift(np.linalg.inv(matrix) @ moved - np.eye(4), extent) > STILL:
+    now = placementOf(volumeNode)
+    if now[2] != before[2] or not isSameGrid(now, before):
         raise InputError(
             _("'{name}' was moved meanwhile, or has another size.").format(name=volumeNode.GetName()),
             _("Nothing was written: {remedy}.").format(remedy=remedy),
         )
+
+
+def isSameGrid(one: Placement, other: Placement) -> bool:
+    """Tell whether two voxel grids are of one size and in one place, but for a jitter as of a tracker."""
+    return one[0] == other[0] and drift(np.linalg.pinv(other[1]) @ one[1] - np.eye(4), one[0]) <= STILL
 
 
 def drift(change: np.ndarray, extent: Sequence[int]) -> float:

@@ -49,11 +49,6 @@ def shapeOf(extent: Sequence[int]) -> tuple[int, ...]:
     return tuple(last - first + 1 for first, last in zip(extent[4::-2], extent[5::-2]))
 
 
-def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:
-    """Compute the checksum of a mask (H, W) bool on the voxels of slice k; "0" where it is empty."""
-    return checkSlab(slices.stack.to_slab(k, mask)) if mask.any() else EMPTY
-
-
 def checkSlab(slab: np.ndarray) -> str:
     """Compute the checksum of a mask as a bool slab of one slice, as `SceneSlices.slabs` makes it."""
     return f"{crc32(np.packbits(slab).tobytes()):08x}" if slab.any() else EMPTY

@@ -16,7 +16,7 @@ def waitFor(transport, start: Callable[[Finished], Any], cancel: Callable[[], No
 
     Args:
         transport: has `run_until(done, timeout)`.
-        cancel: ends the run when the time is up.
+        cancel: ends the run when the time is up, or the user interrupts it.
 
     Raises:
         MedCLIPSAMError: why there is no result. TimeoutError.
@@ -25,7 +25,7 @@ def waitFor(transport, start: Callable[[Finished], Any], cancel: Callable[[], No
     start(lambda result, error: ended.append((result, error)))
     try:
         transport.run_until(lambda: bool(ended), timeout)
-    except TimeoutError:
+    except BaseException:
         cancel()
         raise
     result, error = ended[0]

@@ -216,7 +216,7 @@ def test_the_whole_volume_becomes_what_the_panel_finds(editor, panel) -> None:
     before = np.zeros(expected.shape, bool)
     before[:, 2:6, 2:6] = True
     paint(node, "Segment_1", volume, before)
-    protect.setLocked(node, "Segment_1", "axial", {2})
+    protect.setLocked(node, "Segment_1", "axial", {2}, volume)
     text = apply(effect, where="volume axial")
     assert "Seen on" in text and "of 24 slices" in text
     mask = mask_of(node, "Segment_1", volume)

@@ -108,6 +108,21 @@ def test_a_click_corrects_the_segment_that_was_chosen_at_the_click(panel, phanto
     panel.ui.insideButton.checked = False
 
 
+@pytest.mark.parametrize("painting", [True, False])
+def test_a_result_leaves_the_segment_that_is_being_painted_chosen(panel, phantom, painting: bool) -> None:
+    volume = add_volume(phantom.image)
+    node = outlined(panel, volume, "A")
+    (own,) = node.GetSegmentation().GetSegmentIDs()
+    panel.corrections.choose(own)
+    start(panel, volume)
+    panel.ui.segmentEditor.setActiveEffectByName("Paint" if painting else "")
+    standin.pump(lambda: idle(panel), 60)
+    (found,) = set(node.GetSegmentation().GetSegmentIDs()) - {own}
+    assert "Found" in panel.ui.resultLabel.text and mask_on(node, found, volume).any()
+    assert panel.corrections.segment() == (own if painting else found)
+    panel.ui.segmentEditor.setActiveEffectByName("")
+
+
 def test_a_click_that_waits_is_dropped_with_a_run_that_is_cancelled(panel, phantom) -> None:
     volume = add_volume(phantom.image)
     node = outlined(panel, volume, "A")
@@ -182,10 +197,10 @@ def test_locks_of_two_planes_hold_together(panel, phantom) -> None:
     volume = add_volume(phantom.image, slices=6)
     node = outlined(panel, volume, "A")
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
-    protect.setLocked(node, identifier, "axial", {2})
-    protect.setLocked(node, identifier, "coronal", {50})
-    assert protect.locked(node, identifier, "axial") == {2}
-    assert protect.locked(node, identifier, "coronal") == {50}
+    protect.setLocked(node, identifier, "axial", {2}, volume)
+    protect.setLocked(node, identifier, "coronal", {50}, volume)
+    assert protect.locked(node, identifier, "axial", volume) == {2}
+    assert protect.locked(node, identifier, "coronal", volume) == {50}
     before = mask_on(node, identifier, volume)
     slices = SceneSlices(volume, "sagittal")
     everything = {k: np.ones(slices.stack.image_shape, bool) for k in range(len(slices))}
@@ -206,7 +221,7 @@ def test_a_correction_is_propagated_in_the_plane_of_the_segment(panel, phantom) 
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
     slices = SceneSlices(volume, "coronal")
     masks = SliceMasks.of(slices, {k: segments.readSlice(node, identifier, slices, k) for k in range(60, 100)})
-    protect.recordWritten(node, identifier, "coronal", masks.checks)
+    protect.recordWritten(node, identifier, slices, masks.checks)
     corrected = np.zeros(slices.stack.image_shape, bool)
     corrected[5:15, 40:80] = True
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {80: corrected}))

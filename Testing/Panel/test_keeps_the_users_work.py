@@ -69,15 +69,15 @@ def test_locked_slices_are_no_matter_of_the_masking_settings(editor, panel, phan
     before = np.zeros((3, *phantom.image.shape), bool)
     before[:, 5:9, 5:9] = True
     paint(node, "Segment_1", volume, before)
-    protect.setLocked(node, "Segment_1", "axial", {0, 1, 2})
+    protect.setLocked(node, "Segment_1", "axial", {0, 1, 2}, volume)
     assert "The slices that show it are locked: the segment 'Segment_1' stays as it was." in apply(
         effect, where="volume axial"
     )
     assert (mask_of(node, "Segment_1", volume) == before).all()
-    protect.setLocked(node, "Segment_1", "axial", {0})
+    protect.setLocked(node, "Segment_1", "axial", {0}, volume)
     assert "One slice is locked and stays as it was." in apply(effect, where="volume axial")
     assert (mask_of(node, "Segment_1", volume)[0] == before[0]).all()
-    protect.setLocked(node, "Segment_1", "axial", {0, 2})
+    protect.setLocked(node, "Segment_1", "axial", {0, 2}, volume)
     assert "2 slices are locked and stay as they were." in apply(effect, where="volume axial")
 
 

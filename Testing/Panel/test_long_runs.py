@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import slicer
+import slicer.util
 import standin
-from heads import PROMPT
+from heads import PROMPT, add_volume
 from test_workers import begin_export, finished
 
 
@@ -61,3 +64,25 @@ def test_a_run_that_ended_with_slicer_is_said_at_the_next_start(panel, fresh, tm
         assert "had not ended" not in fourth.ui.exportLabel.text, "the user has stopped it"
     finally:
         fourth.cleanup()
+
+
+def test_slicer_asks_before_it_is_closed_while_something_runs(panel, tmp_path) -> None:
+    window, export = standin.unwrap(slicer.util.mainWindow()), panel.operations.export.task
+    window.show()
+    assert window.close() and not standin.messages, "nothing runs"
+    begin_export(panel, tmp_path, 3)
+    window.show()
+    standin.answers["confirm"] = False
+    assert not window.close() and window.isVisible() and export.running
+    ((kind, text),) = standin.messages
+    assert kind == "confirm" and "not finished: an export." in text
+    segment = panel.ui.segmentButton
+    panel.ui.inputVolumeSelector.setCurrentNode(add_volume(np.zeros((16, 16), np.int16)))
+    segment.click()
+    assert panel.busy and not window.close()
+    assert "not finished: a segmentation, an export." in standin.messages[-1][1]
+    standin.answers["confirm"] = True
+    assert window.close() and window.close(), "macOS closes twice"
+    assert len(standin.messages) == 3
+    panel.ui.cancelButton.click()
+    standin.pump(lambda: finished(export), 60)

@@ -82,7 +82,7 @@ def test_how_many_slices_are_locked_is_said(panel, phantom) -> None:
     panel.ui.extentBox.setCurrentIndex(2)
     panel.ui.strategyBox.setCurrentIndex(2)  # each slice on its own
     for locked, said in (({0}, "One slice is locked and stays as it was."), ({0, 2}, "2 slices are locked and stay")):
-        protect.setLocked(node, identifier, "axial", locked)
+        protect.setLocked(node, identifier, "axial", locked, volume)
         segment(panel, volume)
         assert said in panel.ui.resultLabel.text
 

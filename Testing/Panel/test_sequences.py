@@ -32,15 +32,15 @@ def cine(panel, phantom):
         browser.SetSelectedItemNumber(number)
         logic.UpdateProxyNodesFromSequences(browser)
 
-    def add_masks():
-        """A segmentation with an item each, of which changes are kept."""
+    def add_masks(kept: bool = True):
+        """A segmentation with an item each, of which changes are kept or not."""
         node = segments.newSegmentation(volume)
         node.GetSegmentation().AddEmptySegment("Segment_1", "Segment_1")
         for value in ("0.0", "0.5"):
             masks.SetDataNodeAtValue(node, value)
         browser.AddSynchronizedSequenceNode(masks.GetID())
         browser.AddProxyNode(node, masks, False)
-        browser.SetSaveChanges(masks, True)
+        browser.SetSaveChanges(masks, kept)
         show(0)
         return node
 
@@ -118,6 +118,20 @@ def test_a_segmentation_that_is_a_sequence_has_segments_of_its_own_in_each_item(
     assert names(node) == ["Segment_1"]
     segment(panel, cine.volume)
     assert names(node) == ["Segment_1", PROMPT]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_result_that_the_sequence_does_not_keep_is_said(panel, cine, kept: bool) -> None:
+    node = cine.add_masks(kept)
+    panel.parameters.inputVolume, panel.parameters.segmentation = cine.volume, node
+    segment(panel, cine.volume)
+    said = (
+        f"'{node.GetName()}' is an item of the sequence 'masks', which does not keep changes"
+        in panel.ui.notesLabel.text
+    )
+    cine.show(1)
+    cine.show(0)
+    assert (PROMPT in names(node)) == kept != said
 
 
 def test_no_result_is_written_into_another_item(panel, cine) -> None:

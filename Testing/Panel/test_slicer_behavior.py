@@ -112,6 +112,22 @@ def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
     assert panel.ui.lockSliceButton.checked
 
 
+def test_slices_that_are_locked_on_another_volume_are_unlocked_with_the_segment(panel) -> None:
+    head = shown_volume()
+    node = segmentation(head, "one", "A")
+    choose(panel, head, node, "A")
+    panel.ui.lockSliceButton.click()
+    other = shown_volume("of thinner slices")
+    other.SetSpacing(1, 1, 1)
+    choose(panel, other, node, "A")
+    assert panel.ui.lockSegmentButton.checked and not panel.ui.lockSliceButton.enabled
+    assert "another voxel grid" in panel.ui.lockSliceButton.toolTip
+    panel.ui.lockSegmentButton.click()
+    assert not panel.ui.lockSegmentButton.checked and panel.ui.lockSliceButton.enabled
+    panel.ui.lockSliceButton.click()
+    assert panel.ui.lockSliceButton.checked and not panel.ui.lockSegmentButton.checked
+
+
 @pytest.fixture
 def layouts(scene):
     """The layout manager, with the views of the first layout alone after the test."""

@@ -44,6 +44,26 @@ def test_what_qt_does_not_have_is_an_error() -> None:
         assert found
 
 
+def test_a_class_of_python_derives_from_one_of_qt_and_filters_events() -> None:
+    class Filter(qt.QObject):
+        def __init__(self) -> None:
+            qt.QObject.__init__(self)
+            self.seen = []
+
+        def eventFilter(self, watched, event) -> bool:
+            self.seen.append((watched, event.type() == qt.QEvent.Close))
+            return event.type() == qt.QEvent.Close
+
+    window, made = qt.QWidget(), Filter()
+    window.installEventFilter(made)
+    assert isinstance(made, qt.QObject)
+    standin.unwrap(window).close()
+    assert (window, True) in made.seen
+    window.removeEventFilter(made)
+    del made.seen[:]
+    assert standin.unwrap(window).close() and not made.seen
+
+
 def test_signals_are_connected_by_their_signature_and_give_as_many_arguments_as_wanted() -> None:
     button, seen = qt.QPushButton(), []
     button.checkable = True

@@ -195,12 +195,20 @@ def test_slices_that_were_corrected_and_would_be_changed_are_counted(scene, phan
     first = SliceMasks.of(slices, dict.fromkeys(range(5, 15), mask))
     second = lambda: SliceMasks.of(slices, dict.fromkeys(range(3, 12), other))
     protect.writeUnlocked(node, segment, first)
-    protect.recordWritten(node, segment, plane, first.checks)
+    protect.recordWritten(node, segment, first.slices, first.checks)
     assert protect.countCorrected(node, segment, second()) == 0, "the models wrote them"
     # Corrected: one changed, one erased, one painted, one as it is to become, and one beyond the new masks.
     byHand = {6: mask | other, 7: np.zeros_like(mask), 4: mask, 8: other, 13: other}
     segments.writeSlices(node, segment, SliceMasks.of(slices, byHand))
     assert protect.countCorrected(node, segment, second()) == 3
-    axis = "axial" if plane != "axial" else "coronal"
-    across = SliceMasks.of(SceneSlices(volume, axis), {9: np.ones(SceneSlices(volume, axis).stack.image_shape, bool)})
-    assert protect.countCorrected(node, segment, across) == 0, "along another plane it is not known"
+    whole = lambda slices: SliceMasks.of(
+        slices, dict.fromkeys(range(len(slices)), np.ones(slices.stack.image_shape, bool))
+    )
+    across = whole(SceneSlices(volume, "axial" if plane != "axial" else "coronal"))
+    assert protect.countCorrected(node, segment, across) is None, "along another plane it is not known"
+    moved = matrix.copy()
+    moved[:3, 3] -= moved[:3, :3].sum(1)  # by a voxel along each axis
+    elsewhere = SceneSlices(add_volume(phantom.image, moved, slices=40), plane)
+    assert protect.countCorrected(node, segment, whole(elsewhere)) is None, "nor on another voxel grid"
+    nothing = SliceMasks.of(elsewhere, {0: np.zeros((height, width), bool)})
+    assert protect.countCorrected(node, segment, nothing) == 0, "where nothing is changed"

@@ -162,7 +162,7 @@ def test_a_locked_slice_of_another_plane_stays(scanned, grid: str) -> None:
     volume, node, slices = scanned
     identifier = addOn(grid, volume, node)
     coronal = SceneSlices(volume, "coronal")
-    protect.setLocked(node, identifier, "coronal", {60})
+    protect.setLocked(node, identifier, "coronal", {60}, volume)
     before, locked = read(node, identifier, slices), segments.readSlice(node, identifier, coronal, 60)
     protect.writeUnlocked(node, identifier, SliceMasks.of(slices, {2: ~before[2]}))
     after = read(node, identifier, slices)

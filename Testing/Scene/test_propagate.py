@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import slicer
 import slicer.util
 from helpers.scene import TIMEOUT, axial, mask_on, oblique
+from helpers.scene import add_volume as add_image
 from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
@@ -87,7 +90,7 @@ def test_what_the_user_edited_is_told_from_what_the_models_wrote(operations, pha
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {key + 1: edited}))
     end = int(np.flatnonzero(mask.any((1, 2)))[-1])
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {end: np.zeros((128, 128), bool)}))
-    protect.setLocked(node, identifier, "axial", {key - 1})
+    protect.setLocked(node, identifier, "axial", {key - 1}, volume)
     own = protect.own(node, identifier, slices)
     assert set(own) == {key - 1, key, key + 1, end}
     assert np.array_equal(own[key + 1], edited) and not own[end].any()
@@ -116,7 +119,7 @@ def test_another_lesion_of_the_segment_is_not_lost(operations, phantom) -> None:
     elsewhere[100:110, 20:30] = True
     gathered = SliceMasks.of(slices, {far: elsewhere})
     segments.writeSlices(node, identifier, gathered)
-    protect.recordWritten(node, identifier, "axial", gathered.checks)
+    protect.recordWritten(node, identifier, slices, gathered.checks)
     operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     assert np.array_equal(mask_on(node, identifier, volume)[far], elsewhere)
 
@@ -127,16 +130,115 @@ def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phanto
     result = operations.segment.run(volume, [PROMPT], slices=[key], timeout=TIMEOUT)
     node, identifier = result.segmentation, result.prompts[0].segmentId
     mask = mask_on(node, identifier, volume)
-    protect.setLocked(node, identifier, "axial", {key})
+    protect.setLocked(node, identifier, "axial", {key}, volume)
     operations.segment.run(volume, [PROMPT], node, slices=[key], settings={"min_part": 0.9}, timeout=TIMEOUT)
     assert np.array_equal(mask_on(node, identifier, volume), mask)
     with pytest.raises(InputError, match=f"Slice {key}"):
         operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT)
-    protect.setLocked(node, identifier, "axial", protect.EVERYTHING)
+    protect.setLocked(node, identifier, "axial", protect.EVERYTHING, volume)
     with pytest.raises(InputError, match="locked"):
         operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
-    protect.setLocked(node, identifier, "axial", set())
+    protect.setLocked(node, identifier, "axial", set(), volume)
     assert operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT).found
+
+
+def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
+    """Slice 1 of one volume is slice 2 of another that begins a slice below it."""
+    image = phantom.slices[widest(phantom)]
+    volume = add_image(image, axial())
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    node, identifier = result.segmentation, result.prompts[0].segmentId
+    protect.setLocked(node, identifier, "axial", {1}, volume)
+    painting = mask_on(node, identifier, volume)
+    below = add_image(image, axial(origin=(60, 70, -24)), slices=4, at=2)
+    again = operations.segment.run(below, [PROMPT], node, slices=[2], settings={"min_part": 0.9}, timeout=TIMEOUT)
+    assert "stays as it was" in again.text() and "corrected" not in again.text()
+    for run in (
+        lambda: operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT),
+        lambda: operations.propagate.runCorrection(node, identifier, below, timeout=TIMEOUT),
+    ):
+        with pytest.raises(InputError, match=r"locked on a volume with another voxel grid.* unlock the segment"):
+            run()
+    assert np.array_equal(mask_on(node, identifier, volume), painting)
+    same = add_image(image, axial(origin=(60, 70, -20.5)))  # resampled to it, but for an eighth of a voxel
+    with pytest.raises(InputError, match="Slice 1 of"):
+        operations.refine.run(node, identifier, same, 1, timeout=TIMEOUT)
+    protect.setLocked(node, identifier, "", set(), below)
+    painting[1, 5:20, 5:20] = True
+    segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: painting[1]}))
+    once = operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT)
+    assert "was made on another volume or along another plane, and was replaced: Undo" in once.text()
+    assert not mask_on(node, identifier, below)[2, 5:20, 5:20].any()
+    assert "replaced" not in operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT).text()
+    assert operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT).found
+
+
+def test_the_slices_of_the_user_are_found_at_once(scene) -> None:
+    """The window waits for it: not as long as for each of 200 slices by itself."""
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "whole body")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((200, 256, 256), np.int16))
+    node, slices = segments.newSegmentation(volume), SceneSlices(volume)
+    identifier, mask = segments.addSegment(node, "bone"), np.zeros((256, 256), bool)
+    mask[50:200, 50:200] = True
+    masks = SliceMasks.of(slices, dict.fromkeys(range(200), mask))
+    segments.writeSlices(node, identifier, masks)
+    protect.recordWritten(node, identifier, slices, {k: check for k, check in masks.checks.items() if k != 7})
+    times = [time.perf_counter()]
+    for _ in range(3):
+        segments.readSlice(node, identifier, slices, 7)
+        times.append(time.perf_counter())
+    assert set(protect.own(node, identifier, slices)) == {7}
+    assert time.perf_counter() - times[-1] < 100 * max(np.diff(times))
+
+
+def meanwhile(operations, start, act):
+    """The result of a run, before whose end something is done."""
+
+    def begin(done) -> None:
+        start(done)
+        act()
+
+    return operations.session.wait(begin, TIMEOUT)
+
+
+def test_what_is_corrected_during_a_propagation_stays(operations, phantom) -> None:
+    truth, key = phantom.lesion_mask, widest(phantom)
+    volume = add_volume(phantom, axial((1, 1, 3)))
+    node, identifier, slices = painted(volume, {key: truth[key]})
+    own = np.zeros((128, 128), bool)
+    own[5:20, 5:20] = True
+    write = lambda k, mask: segments.writeSlices(node, identifier, SliceMasks.of(slices, {k: mask}))
+    start = lambda done: operations.propagate.startCorrection(node, identifier, slices, None, done)
+    meanwhile(operations, start, lambda: write(key + 1, own))
+    shown = mask_on(node, identifier, volume)
+    assert np.array_equal(shown[key + 1], own) and shown[key - 1].any() and not (shown[key - 1] & own).any()
+    with pytest.raises(InputError, match=f"Slice {key} of .* was changed meanwhile.* as it is now"):
+        meanwhile(operations, start, lambda: write(key, own))
+    after = mask_on(node, identifier, volume)
+    assert np.array_equal(after[key], own) and np.array_equal(np.delete(after, key, 0), np.delete(shown, key, 0))
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_what_is_painted_during_a_refinement_is_not_lost(operations, phantom, boxes: bool) -> None:
+    truth, key = phantom.lesion_mask, widest(phantom)
+    volume = add_volume(phantom, axial((1, 1, 3)))
+    node, identifier, slices = painted(volume, {key: truth[key]})
+    painting = truth[key].copy()
+    painting[5:20, 5:20] = True
+    nothing, box = np.zeros((0, 2), np.float32), {key: np.array([[40, 40, 80, 80]], np.float32)}
+
+    def start(done):
+        if boxes:
+            return operations.refine.startFromBoxes(node, identifier, slices, box, done)
+        return operations.refine.start(node, identifier, slices, key, nothing, nothing[:, 0], finished=done)
+
+    with pytest.raises(InputError, match=f"Slice {key} of .* was changed meanwhile"):
+        meanwhile(
+            operations,
+            start,
+            lambda: segments.writeSlices(node, identifier, SliceMasks.of(slices, {key: painting})),
+        )
+    assert np.array_equal(mask_on(node, identifier, volume)[key], painting)
 
 
 def test_there_must_be_something_to_follow(operations, phantom) -> None:
@@ -162,7 +264,7 @@ def test_what_is_protected_survives_saving_and_loading(operations, phantom, tmp_
     volume = add_volume(phantom, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {key: truth[key]})
     operations.propagate.runCorrection(node, identifier, volume, reach=2, timeout=TIMEOUT)
-    protect.setLocked(node, identifier, "axial", {key + 2})
+    protect.setLocked(node, identifier, "axial", {key + 2}, volume)
     path = str(tmp_path / "corrected.seg.nrrd")
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(path)

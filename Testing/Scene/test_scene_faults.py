@@ -50,6 +50,20 @@ def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
     assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
 
 
+@pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt])
+def test_a_script_that_waits_no_longer_has_no_run(operations, phantom, monkeypatch, error: type) -> None:
+    volume = add_volume(phantom.image, axial())
+
+    def stop_waiting(_done, _timeout) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operations.session.transport, "run_until", stop_waiting)
+        with pytest.raises(error):
+            operations.segment.run(volume, [PROMPT], slices=[1])
+    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+
+
 def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> None:
     volume = add_volume(phantom.image, axial(), slices=40)
     ended = []
@@ -99,12 +113,13 @@ def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phanto
     tags = {
         protect.WRITTEN_TAG: "axial 1=0 x 2 3= =4 -1=0 999999=0 99999999999=0 \u0663=0",
         protect.LOCKED_TAG: "axial 1 x -1 999999; nowhere 2; ;",
+        protect.LOCKED_ON_TAG: "1;x;",
     }
     segmentTags.setTags(segmentation, segment, tags)
     assert set(protect.own(segmentation, segment, SceneSlices(volume))) == {1}
-    assert protect.locked(segmentation, segment, "axial") == {1, 999999}
+    assert protect.locked(segmentation, segment, "axial", volume) == {1, 999999}
     with pytest.raises(InputError, match="Slice 1"):
-        protect.requireUnlocked(segmentation, segment, "axial", [0, 1, 2])
+        protect.requireUnlocked(segmentation, segment, "axial", [0, 1, 2], volume)
     segmentTags.setTags(segmentation, segment, {protect.WRITTEN_TAG: "nowhere 1=0"})
     assert protect.planeOf(segmentation, segment) is None
 
@@ -186,6 +201,20 @@ def test_surfaces_that_the_user_has_converted_are_corrected(operations, phantom)
     assert before[1].sum() == pytest.approx(np.pi * 8**2, rel=0.2) and before[1][63, 63] and before[2].any()
     operations.refine.run(node, "ball", volume, 1, timeout=TIMEOUT)
     assert np.array_equal(segments.readSlice(node, "ball", slices, 2), before[2])
+
+
+def test_a_new_segment_is_shown_in_3d_beside_others(operations, phantom, capfd) -> None:
+    """With surfaces of the others; Slicer's log of errors stays empty."""
+    volume = add_volume(phantom.image, axial())
+    node = segments.newSegmentation(volume)
+    first = operations.addSegment(node, "first")
+    segments.writeMask(node, first, np.ones((3, 9, 9), bool), SceneSlices(volume).ijkToRAS)
+    assert node.CreateClosedSurfaceRepresentation()
+    capfd.readouterr()
+    result = operations.segment.run(volume, [PROMPT], node, slices=[1], timeout=TIMEOUT)
+    found = node.GetSegmentation().GetSegment(result.prompts[0].segmentId)
+    assert found.GetRepresentation(SURFACE).GetNumberOfPoints() > 0
+    assert "ERR" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("chosen", [True, False], ids=["on a grid that the user chose", "without a grid"])

@@ -92,6 +92,22 @@ def test_models_are_loaded_again_after_a_fine_tuning(operations, phantom, tmp_pa
     assert loads == [operations.session.models]
 
 
+def test_an_image_that_vtk_has_cropped_is_segmented_in_its_place(operations, phantom) -> None:
+    """Its voxels are counted from those of the whole image on. The first one is at R 60 - 10, A 70 - 20, S -20 + 4."""
+    cropped, crop = add_volume(phantom.image, axial()), vtk.vtkImageClip()
+    crop.SetInputData(cropped.GetImageData())
+    crop.SetOutputWholeExtent(10, 120, 20, 125, 1, 2)
+    crop.ClipDataOn()
+    crop.Update()
+    cropped.SetAndObserveImageData(crop.GetOutput())
+    other = add_volume(phantom.image[20:126, 10:121], axial(origin=(50, 50, -16)), slices=2, at=0)
+    masks = []
+    for volume in (cropped, other):
+        result = operations.segment.run(volume, [PROMPT], slices=[0], timeout=TIMEOUT)
+        masks.append(mask_on(result.segmentation, result.prompts[0].segmentId, other))
+    assert masks[1].any() and np.array_equal(*masks)
+
+
 def test_rows_and_columns_may_be_flipped(operations, phantom) -> None:
     """The same head stored upside down and mirrored is segmented as well, in its own place."""
     flipped = axial()

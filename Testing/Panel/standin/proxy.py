@@ -79,6 +79,8 @@ class ObjectClass(type):
     _qt: type
 
     def __call__(cls, *arguments: Any) -> Any:
+        if "_qt" not in vars(cls):  # a class of Python that derives from one of Qt
+            return type.__call__(cls, *arguments)
         return wrap(unwrap(cls)(*unwrap(arguments)))
 
     def __getattr__(cls, name: str) -> Any:
@@ -108,6 +110,19 @@ class ValueClass:
 
 
 @functools.cache
+def _derived(cls: type) -> type:
+    """A class of Qt whose events go to the proxies of its objects, which hold them."""
+
+    class Derived(cls):
+        def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
+            proxy = self.proxy()
+            own = getattr(type(proxy), "eventFilter", None)
+            return bool(own(proxy, wrap(watched), event)) if inspect.isfunction(own) else False
+
+    return Derived
+
+
+@functools.cache
 def class_proxy(cls: type) -> Any:
     """One class of proxies for one class of Qt."""
     if not issubclass(cls, QtCore.QObject):
@@ -124,6 +139,13 @@ class Proxy:
     """A QObject. Names that it does not have are errors."""
 
     __slots__ = ("_object", "__weakref__")
+
+    def __init__(self, *arguments: Any) -> None:
+        """Make the object of a class of Python, which may have an `eventFilter` of its own."""
+        made = _derived(unwrap(type(self)))(*unwrap(arguments))
+        object.__setattr__(self, "_object", made)
+        made.proxy = weakref.ref(self)
+        _proxies[shiboken6.getCppPointer(made)[0]] = self
 
     def __getattr__(self, name: str) -> Any:
         target = unwrap(self)
@@ -147,6 +169,9 @@ class Proxy:
         target = unwrap(self)
         name = _renamed(target, name)
         index = target.metaObject().indexOfProperty(name)
+        if index < 0 and "_qt" not in vars(type(self)):  # PythonQt lets objects of derived classes have more
+            object.__setattr__(self, name, value)
+            return
         if index < 0:
             raise AttributeError(f"{type(target).__name__} has no property '{name}'")
         found = target.metaObject().property(index)
