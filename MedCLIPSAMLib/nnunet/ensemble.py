@@ -140,7 +140,7 @@ class Ensemble:
         if not np.isfinite(image).all():
             raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
         spacing = list(volume.geometry.spacing[::-1])
-        if volume.natural:  # taken pixel by pixel: the resolution in such a file is that of a print or a screen
+        if volume.natural and not volume.known_spacing:  # pixel by pixel: the resolution is that of a print or a screen
             target = [1.0, *configuration.spacing][-3:]
             spacing = [target[axis] for axis in manager.transpose_backward]
         about = {"spacing": spacing}

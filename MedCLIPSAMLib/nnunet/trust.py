@@ -71,8 +71,8 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         ) from error
     manifest = Manifest(found.folder, request)
     try:
-        other = next((name for name in manifest.records if name != case and name.lower() == case.lower()), None)
-        if other is not None:
+        other = next((name for name in manifest.records if name.lower() == case.lower()), None)
+        if other is not None and case not in manifest.records:
             raise InputError(
                 f"The case '{case}' differs from '{other}' of the dataset in case only.",
                 "Give the name of that case, or another name.",

@@ -90,15 +90,15 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"|(?:(?<=which )|(?<=that )){WHEN_PERHAPS} (?:was|were|had) not (?:yet )?(?:been )?{_SEE}"
         r"|where there (?:was|were|had been) (?:none|no [a-z]+)"
         r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress"
-        r"|without (?:(?:iv|intravenous|oral) )?contrast",
+        r"|without (?:(?:iv|intravenous|oral) )?contrast"
+        rf"|{_UNSEEN}{_SEE}(?=[^,]*, (?:measures|measuring) (?:about |approximately )?\d)",
     ),
     (
         Cue.PRESENT,
         "behind",
         rf"(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:is|are|has|have) )?(?:now|again) (?:{_SEE}|appeared)"
         r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)"
-        r"|(?<=\()(?:yes|present|positive)(?=\))|(?<=: )(?:yes|present|positive)\b"
-        r"|(?<=, )(?:measures|measuring) (?:about |approximately )?\d",
+        r"|(?<=\()(?:yes|present|positive)(?=\))|(?<=: )(?:yes|present|positive)\b",
     ),
     (
         Cue.PRESENT,
@@ -220,7 +220,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.UNCERTAIN,
         "before",
-        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|equivocal|query|consider"
+        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|equivocal|query"
+        rf"|consider(?! (?:[\w-]+ ){{0,3}}?(?:biopsy|aspiration|excision|evaluation|{STUDY})\b)"
         r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)"
         r"|(?:uncertain|unclear|questionable|not (?:certain|clear|sure)) (?:if|whether)",
     ),
@@ -236,6 +237,9 @@ _BESIDE_PAST = re.compile(
     re.IGNORECASE,
 )
 """Between a past thing and a finding of this image, "prior lobectomy with a nodule", or a question and its answer."""
+_CONDITIONS = ("if", "unless", "should", "in case of")
+_UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]* )?(?:the|this|these)\b", re.IGNORECASE)
+"""Between a condition and a finding that is there in any case: "if indicated, biopsy of the mass"."""
 _PLACED = re.compile(r"\b(?:in|of|within|on|at)\b.*(?:,|\b(?:and|with)\b)", re.IGNORECASE)
 
 
@@ -293,5 +297,8 @@ def _is_apart(start: int, end: int, cues: list[FoundCue], clause: str) -> bool:
 
 def _is_beside(past: FoundCue, start: int, clause: str) -> bool:
     """Tell whether a finding at `start` is one of this image, beside what is past or in question."""
+    said = clause[past.start : past.end].lower()
+    if said in _CONDITIONS:
+        return _UNCONDITIONAL.search(clause, past.end, start) is not None
     beside = _BESIDE_PAST.search(clause, past.end, start)
-    return beside is not None and (beside["answer"] is None or clause[: past.end].endswith(" for"))
+    return beside is not None and (beside["answer"] is None or said.endswith(" for"))

@@ -51,8 +51,8 @@ _SHORT_FORM = re.compile(
     r"(?:\.(?=\s+(?-i:[a-z])))?",
     re.IGNORECASE,
 )
-_SIDE = re.compile(r"\b[LR](?=\s(?!spine\b|vertebra)[a-z])")
-"""A side by its letter: "L breast", not "L spine"."""
+_SIDE = re.compile(r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])")
+"""A side by its letter: "L breast", not "L spine" or "2 L effusion"."""
 _SIGN = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)", re.MULTILINE)
 """Before what it is said of: "(-) mass"."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)

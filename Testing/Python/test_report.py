@@ -37,6 +37,7 @@ PRESENT = [
     ("- brain tumor\n- edema", ["brain tumor", "edema"]),
     ("No mass\nCyst in the left breast", ["cyst in the left breast"]),
     ("The mass measures 2.3 cm. It is round.", ["mass"]),
+    ("There is a mass, measuring 3 cm, in the left breast.", ["mass in the left breast"]),
     ("Mass lesion of the brain.", ["mass lesion of the brain"]),
     ("Enlarged heart.", ["enlarged heart"]),
     ("Both lungs are seen.", ["lungs"]),

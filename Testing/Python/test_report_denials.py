@@ -166,6 +166,8 @@ def test_a_denial_behind_a_finding_denies_it(text):
         ("Mass in the left breast, none in the right.", ["mass in the left breast"]),
         ("Nodule, screening in one year.", ["nodule"]),
         ("Tumor board: cyst in the liver.", ["cyst in the liver"]),
+        ("If indicated, biopsy of the mass in the liver is advised.", ["mass in the liver"]),
+        ("Should symptoms persist, repeat imaging for the nodule in the left lung.", ["nodule in the left lung"]),
     ],
 )
 def test_what_else_is_denied_leaves_the_finding(text, prompts):
@@ -249,6 +251,11 @@ def test_a_denial_of_the_finding_before_is_told_beside_it(text, denial):
     assert report.findings[0].note == f"'mass' is looked for, but the report says also: '{denial}'."
 
 
+def test_advice_on_a_finding_is_no_doubt_about_it():
+    report = parse_report("Consider MRI-guided biopsy of the mass in the left breast.")
+    assert report.prompts == ["mass in the left breast"] and not report.findings[0].note
+
+
 def test_what_is_said_of_a_finding_is_no_denial_of_it():
     assert parse_report("There is a mass. It is not calcified. No effusion is seen.").findings[0].note == ""
 
@@ -257,6 +264,7 @@ def test_what_is_said_of_a_finding_is_no_denial_of_it():
     "text",
     [
         "If the mass grows, biopsy is recommended.",
+        "If there is a mass, or the mass grows, biopsy is recommended.",
         "Biopsy if a mass persists.",
         "Should a mass be found at follow-up, consider PET.",
         "In case of a mass, MRI is advised.",

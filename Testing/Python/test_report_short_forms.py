@@ -41,6 +41,7 @@ def test_a_denial_in_short_denies(text):
         ("Opacity RLL, no PTX.", ["opacity in the right lower lobe"]),
         ("Lt. breast mass. Rt. breast neg.", ["left breast mass"]),
         ("L spine: mass.", ["mass"]),
+        ("About 1.5 L effusion.", ["effusion"]),
         ("Nodule w/calcification.", ["nodule", "calcification"]),
         ("(+) mass in the liver, (-) cyst", ["mass in the liver"]),
         ("(-) cyst, (+) mass in the liver", ["mass in the liver"]),

@@ -31,7 +31,7 @@ from MedCLIPSAMLib.nnunet.schedule import SEED_IN_PLANS, Schedule
 from MedCLIPSAMLib.nnunet.train import FOLD, PROGRESS, SHORT, TrainSettings, _change_plans, train
 from MedCLIPSAMLib.nnunet.uncertainty import entropy, entropy_share, expected_loss
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes import Geometry, Volume, read_volume
 
 SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=3, keep=2, iterations=15))
 OPTIONS = "--short --cycles 2 --epochs 3 --keep 2 --iterations 15 --device cpu --json"
@@ -266,6 +266,15 @@ def test_a_photograph_is_taken_by_its_pixels_whatever_resolution_its_file_names(
     assert printed.geometry.spacing != plain.geometry.spacing
     made = ensemble.predict(plain).labels
     assert made.any() and np.array_equal(made, ensemble.predict(printed).labels)
+
+
+def test_a_radiograph_is_taken_at_its_own_spacing(ensemble):
+    """It has no place in the patient, as a photograph, but the size of its pixels counts."""
+    image, _ = lungs("validation", 3)
+    slice_of_a_volume = Volume(image[None], Geometry(spacing=(0.5, 0.5, 1.0)))
+    radiograph = replace(slice_of_a_volume, natural=True)
+    first, other = (ensemble.predict(volume).probabilities for volume in (slice_of_a_volume, radiograph))
+    assert np.array_equal(first, other)
 
 
 def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):

@@ -243,6 +243,18 @@ def test_a_new_case_whose_name_differs_in_case_only_is_refused(two_labels):
     assert {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()} == before
 
 
+def test_two_known_cases_whose_names_differ_in_case_only_are_corrected(two_labels):
+    """Of an export to a file system that has two files for them."""
+    out, image = two_labels
+    manifest = Manifest(out, json.loads((out / "export.json").read_text()))
+    record = manifest.records["b"]
+    manifest.write(record | {"case": "B", "files": [name.replace("/b", "/B") for name in record["files"]]})
+    manifest.close()
+    for case in ("b", "B"):
+        trust(out, case, {"lung": np.ones(image.shape, bool)}, image)
+        assert (values_of(out, case) == 2).all() and read_records(out)[case]["trusted"]
+
+
 def test_a_line_of_the_manifest_that_was_changed_by_hand_is_told_and_one_that_was_cut_is_not(exported):
     """Left out in silence, the correction that it records would be replaced by a guess in the next export."""
     out, cases, engine = exported
