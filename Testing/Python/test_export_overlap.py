@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import typer
 
 from MedCLIPSAMLib.choices import Strategy
-from MedCLIPSAMLib.commands.export import _say_outcome
 from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.job import ExportJob, ExportSettings, SegmentedCase, write_result
-from MedCLIPSAMLib.export.manifest import MANIFEST
+from MedCLIPSAMLib.export.remarks import overlaid
 from MedCLIPSAMLib.pipeline.request import ResolvedRequest
 from MedCLIPSAMLib.pipeline.volume_result import VolumeResult
 from MedCLIPSAMLib.segmentation.result import Result
@@ -63,15 +59,12 @@ def test_the_manifest_counts_the_voxels_that_the_label_map_has(write):
     assert record["labels"]["tumor"]["voxels"] == 100 and record["notes"] == []
 
 
-def test_a_label_that_vanished_wholly_is_filtered_and_said(write, tmp_path, capsys):
+def test_a_label_that_vanished_wholly_is_filtered_and_said(write):
     record, array = write({"tumor": ((slice(4, 6), slice(4, 6)), 0.5), "brain": (BRAIN, 0.9)})
     about = record["labels"]["tumor"]
     assert record["status"] == "found" and (about["status"], about["voxels"], about["size"]) == ("filtered", 0, 0.0)
     assert record["notes"] == ["'tumor' overlaps 'brain': the label map gives 4 of 4 voxels to the surer one."]
-    (tmp_path / MANIFEST).write_text(json.dumps(record) + "\n", encoding="utf-8")
-    with pytest.raises(typer.Exit):
-        _say_outcome(tmp_path, 1, 1, {"found": 1}, False, False)
-    assert "'tumor' has no voxel left in 1 case: surer labels overlap it wholly." in capsys.readouterr().err
+    assert overlaid([record]) == ["'tumor' has no voxel left in 1 case: surer labels overlap it wholly."]
 
 
 def test_only_what_is_empty_is_kept_as_empty(write):
