@@ -80,13 +80,14 @@ def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
     for k in range(4):
         (tmp_path / f"s{k:02d}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
     names = "\n".join(f"{before}s{k:02d}.raw" for k in range(4))
-    (tmp_path / "list.mhd").write_text(META.format("", f"LIST 2\n{names}"))
+    for each in ("", " 2", " 2D"):
+        (tmp_path / f"list{each}.mhd").write_text(META.format("", f"LIST{each}\n{names}"))
     (tmp_path / "pattern.mhd").write_text(META.format("", f"{before}s%02d.raw 0 3 1"))
     paths = [
         nrrd(tmp_path / "l.nhdr", f"data file: LIST 2\n{names}"),
         nrrd(tmp_path / "p.nhdr", f"data file: {before}s%02d.raw 0 3 1 2"),
     ]
-    for path in (*paths, tmp_path / "list.mhd", tmp_path / "pattern.mhd"):
+    for path in (*paths, *tmp_path.glob("list*.mhd"), tmp_path / "pattern.mhd"):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS), path
 
 
@@ -335,7 +336,10 @@ def test_units_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, fi
         read_volume(path)
 
 
-@pytest.mark.parametrize("unit, is_read", [("cm", False), ("um", False), ("m", False), ("mm", True), ("?", True)])
+@pytest.mark.parametrize(
+    "unit, is_read",
+    [(unit, False) for unit in ("cm", "um", "m")] + [(unit, True) for unit in ("mm", "?", "Millimeters")],
+)
 def test_units_of_meta_image_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, is_read: bool) -> None:
     path = tmp_path / "x.mha"
     path.write_bytes(
