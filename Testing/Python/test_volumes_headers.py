@@ -36,6 +36,7 @@ def nrrd(path: Path, data: str, more: str = "space directions: (1,0,0) (0,1,0) (
         "/etc/passwd",
         "../x.raw",
         "sub/x.raw",
+        "list/../../x.raw",
         "..\\x.raw",
         "C:\\x.raw",
         "./../x.raw",
@@ -69,13 +70,13 @@ def test_a_line_ends_where_itk_ends_it(tmp_path: Path, end: str) -> None:
         read_volume(tmp_path / "x.nhdr")
 
 
-@pytest.mark.parametrize("before", ["", "./"])
-def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
-    (tmp_path / "the voxels é.raw").write_bytes(VOXELS.tobytes())
+@pytest.mark.parametrize("before, name", [("", "the voxels é.raw"), ("./", "the voxels é.raw"), ("", "Lister.raw")])
+def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str, name: str) -> None:
+    (tmp_path / name).write_bytes(VOXELS.tobytes())
     (tmp_path / "é.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
-    (tmp_path / "x.mhd").write_text(META.format("", f"{before}the voxels é.raw"), encoding="utf-8")
+    (tmp_path / "x.mhd").write_text(META.format("", f"{before}{name}"), encoding="utf-8")
     (tmp_path / "z.mhd").write_text(META.format(PACKED, f"{before}é.zraw"), encoding="utf-8")
-    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}the voxels é.raw"), *tmp_path.glob("*.mhd")):
+    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}{name}"), *tmp_path.glob("*.mhd")):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS)
     for k in range(4):
         (tmp_path / f"s{k:02d}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
