@@ -221,7 +221,8 @@ def _without_masks(
     if masks:
         first = min(str(path.name) for path in masks)
         more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
-        notify(f"Left out as masks or results: {first}{more}. An export takes those that a pattern names.")
+        how = "They are taken where a pattern, a table or a path names them."
+        notify(f"Left out as masks or results: {first}{more}. {how}")
     return [path for path in found if path[1] not in masks]
 
 

@@ -290,7 +290,7 @@ def test_what_is_left_out_is_a_note_in_the_terminal_and_in_the_json(run, tmp_pat
     (tmp_path / "in" / "notes.txt").write_text("x")
     notes = [
         "Left out as no images: 1 .txt.",
-        "Left out as masks or results: a_mask.png. An export takes those that a pattern names.",
+        "Left out as masks or results: a_mask.png. They are taken where a pattern, a table or a path names them.",
     ]
     ask = (command, tmp_path / "in", "-p", "t: brain tumor", "-o", tmp_path / "Dataset301_In", "--json")
     for more in ([], ["--dry-run"])[: 2 if command == "export" else 1]:
