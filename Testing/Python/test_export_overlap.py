@@ -11,6 +11,7 @@ import typer
 
 from MedCLIPSAMLib.choices import Strategy
 from MedCLIPSAMLib.commands.export import _say_outcome
+from MedCLIPSAMLib.commands.notes import Notes
 from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.job import ExportJob, ExportSettings, SegmentedCase, write_result
 from MedCLIPSAMLib.export.manifest import MANIFEST
@@ -70,7 +71,7 @@ def test_a_label_that_vanished_wholly_is_filtered_and_said(write, tmp_path, caps
     assert record["notes"] == ["'tumor' overlaps 'brain': the label map gives 4 of 4 voxels to the surer one."]
     (tmp_path / MANIFEST).write_text(json.dumps(record) + "\n", encoding="utf-8")
     with pytest.raises(typer.Exit):
-        _say_outcome(tmp_path, 1, 1, {"found": 1}, False, False)
+        _say_outcome(tmp_path, 1, 1, {"found": 1}, False, Notes(), False)
     assert "'tumor' has no voxel left in 1 case: surer labels overlap it wholly." in capsys.readouterr().err
 
 
