@@ -59,13 +59,13 @@ class CaseOptions:
             InputError: prompts in two ways; or see `find_cases`.
         """
         from ..errors import InputError
-        from ..export.cases import find_cases
+        from ..export.cases import TABLES, find_cases
         from ..export.prompt_file import check_are_labels, read_prompts
         from ..tasks.prompts import parse_prompts
 
         if text.prompt and self.prompts:
             raise InputError("Both -p and --prompts were given.", "Give one of them.")
-        if not text.prompt and not self.prompts and inputs.exists() and inputs.suffix.lower() != ".csv":
+        if not text.prompt and not self.prompts and inputs.exists() and inputs.suffix.lower() not in TABLES:
             raise InputError("No prompt was given.", 'Say what to segment by -p "brain tumor", or by --prompts FILE.')
         prompts = read_prompts(self.prompts) if self.prompts else parse_prompts(text.prompt)
         chosen = series.series, series.phase, self.include, self.exclude

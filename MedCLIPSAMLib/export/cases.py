@@ -121,7 +121,7 @@ def find_cases(
     negative: str | None = None,
     notify: Callable[[str], None] = log.warning,
 ) -> list[Case]:
-    """Find the images of a folder tree, or of a table (.csv) with their paths and, in a column `prompt`, the prompts.
+    """Find the images of a folder tree, or of a table (.csv, .tsv) with their paths and, if it has them, prompts.
 
     Args:
         prompts, negative: by label, and what to exclude, for images without one in the table.
@@ -141,7 +141,7 @@ def find_cases(
             raise InputError(f"No image of '{inputs}' fits the patterns.", PATTERNS)
         return cases
     if not inputs.exists():
-        raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv) or an image.")
+        raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv, .tsv) or an image.")
     if not prompts:
         raise InputError("No prompts were given.", "Say what to segment in every image, or name a file of prompts.")
     if inputs.is_file():
@@ -221,7 +221,8 @@ def _without_masks(
     if masks:
         first = min(str(path.name) for path in masks)
         more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
-        notify(f"Left out as masks or results: {first}{more}. An export takes those that a pattern names.")
+        how = "They are taken where a pattern, a table or a path names them."
+        notify(f"Left out as masks or results: {first}{more}. {how}")
     return [path for path in found if path[1] not in masks]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..counted import counted
 from ..errors import InputError, OutputError
-from ..files.csv_text import delimiter_of, read_rows
+from ..files.csv_text import delimiter_of, first_line, read_rows
 from ..files.json_text import read_json
 from ..files.regular import check_file
 from ..files.text_file import read_text
@@ -76,7 +76,8 @@ def read_list(path: Path) -> list[str]:
     """
     check_file(path, "Give the dataset, then the list that the report saved.")
     lines = [line for line in read_text(path).split("\n") if line.strip() and not line.lstrip().startswith("#")]
-    columns = [name.strip(' "').lower() for name in lines[0].split(delimiter_of(lines[0]))] if lines else []
+    first = first_line("\n".join(lines))
+    columns = [name.strip(' "').lower() for name in first.split(delimiter_of(first))]
     if "case" not in columns:
         return [name for line in lines for name in line.split()]
     if "struck" in columns:

@@ -21,8 +21,10 @@ BLOCK = 1 << 20
 MAX_NAMED = 4
 HEADERS = (*DETACHED_SUFFIXES, *PAIR_SUFFIXES)
 """Endings of headers whose voxels are files beside them, by name."""
-PLAIN = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w .,()=+-]{0,79}(?<![ .-])", re.IGNORECASE)
+PLAIN = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w .,()=+-]*(?<![ .-])", re.IGNORECASE)
 """Names of files that are safe on every system: letters and digits of any script, and a few signs."""
+MAX_NAME = 180
+"""Bytes of such a name."""
 DRIVE = re.compile("[a-z]:", re.IGNORECASE)
 """How a name begins that leads to a drive of Windows. Other colons reach no disk, as files are named by numbers."""
 try:
@@ -98,7 +100,8 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
         parent.mkdir(exist_ok=True)
         suffixes = "".join(suffix for suffix in name.suffixes[-2:] if suffix[1:].isalnum() and len(suffix) < 8)
         target_path = parent / f"+{number:06d}{suffixes}"
-        if str(name.parent) in of_headers and PLAIN.fullmatch(name.name) and not (parent / name.name).exists():
+        is_plain = PLAIN.fullmatch(name.name) and len(name.name.encode()) <= MAX_NAME
+        if str(name.parent) in of_headers and is_plain and not (parent / name.name).exists():
             target_path = parent / name.name
         with archive.open(member) as source, target_path.open("xb") as target:
             left = room

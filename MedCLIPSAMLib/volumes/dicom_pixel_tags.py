@@ -35,7 +35,7 @@ def complete_pixel_tags(dataset: Dataset) -> list[str]:
         notes.append(_set(dataset, "SamplesPerPixel", 3 if str(kind or "").startswith(COLORS) else 1))
     samples = int(dataset.SamplesPerPixel or 1)
     gray = samples == 1
-    if not kind or (gray and kind not in GRAY):
+    if not kind or (gray and kind not in GRAY) or (samples == 3 and str(kind).startswith("MONOCHROME")):
         notes.append(_set(dataset, "PhotometricInterpretation", "MONOCHROME2" if gray else "RGB"))
     if "PixelData" in dataset:
         bits = dataset.get("BitsAllocated")

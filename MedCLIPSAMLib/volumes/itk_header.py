@@ -14,11 +14,9 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.meta_image import META_SUFFIXES, is_compressed, read_header
 from MedCLIPSAMLib.volumes.nrrd_axes import DATA_FILE, check_axes, file_name, read_fields
 from MedCLIPSAMLib.volumes.nrrd_axes import read_header as read_nrrd_header
-from MedCLIPSAMLib.volumes.nrrd_space import check_space, refuse_unit
+from MedCLIPSAMLib.volumes.nrrd_space import check_space, check_units
 
 META_NUMBERS = ("TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin", "ElementSpacing")
-META_LENGTHS = ("mm", "?", "")
-"""The units of MetaImage that are millimeters, or unknown."""
 BZIP2 = ("bzip2", "bz2")
 MAX_DIMENSIONS = 5
 MAX_NUMBER = 1e9
@@ -67,7 +65,7 @@ def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
     for key in DATA_FILE:
         if key in fields:
             first, *names = fields[key].split("\n")
-            _check_names(names if first.upper().startswith("LIST") else [first], path)
+            _check_names(names if first.startswith("LIST") else [first], path)
 
 
 def _check_meta(path: Path) -> None:
@@ -78,8 +76,7 @@ def _check_meta(path: Path) -> None:
             _check_numbers(key, value, path)
         elif key == "NDims":
             _check_dimension(value, path)
-    if (unit := fields.get("DistanceUnits", "")).lower() not in META_LENGTHS:
-        refuse_unit(unit, path)
+    check_units([fields.get("DistanceUnits", "")], path)
     if (binary := fields.get("BinaryData", ""))[:1].lower() in ("f", "0"):
         raise InputError(
             f"'{path}' holds its voxels as text (BinaryData = {binary}), which is not read.",
@@ -121,7 +118,7 @@ def _check_dimension(value: str, path: Path) -> None:
 def _check_files(source: str, compressed: bool, extents: list[str], path: Path) -> None:
     """Refuse fewer files than slices, and other than one a slice: ITK makes the others of what lies in memory."""
     first, *names = source.split("\n")
-    is_list = first.upper().startswith("LIST")
+    is_list = first.startswith("LIST")
     _check_names(names if is_list else [first], path)
     numbers = [int(number) for number in first.partition("%")[2].split()[1:]]
     if not is_list and not numbers:
@@ -135,7 +132,8 @@ def _check_files(source: str, compressed: bool, extents: list[str], path: Path) 
     count = (high - low) // step + 1 if step > 0 else 0
     if extents and extents[-1].isdigit() and count < int(extents[-1]):
         raise InputError(f"Expected {extents[-1]} files of slices of '{path}', got {count}.", "Correct its header.")
-    if (numbers and len(numbers) != 3) or (is_list and first.split()[1:] not in ([], [str(len(extents) - 1)])):
+    slices = rf"LIST(\s+{len(extents) - 1}[dD]?)?"  # with the dimension of each file, as in LIST 2D
+    if (numbers and len(numbers) != 3) or (is_list and not re.fullmatch(slices, first)):
         raise InputError(
             f"'{path}' names its files of voxels by '{first}', which is not read.",
             "Write 'LIST' and a name a line, or a name with %d, first, last and step, such as 's%d.raw 0 3 1'.",

@@ -63,7 +63,7 @@ def read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
             text = line.decode("latin-1").strip()
             key, _, value = (part.strip() for part in re.sub("[=:]", "\n", text, count=1).partition("\n"))
             is_last = key == "ElementDataFile"
-            if is_last and value.upper().startswith("LIST"):
+            if is_last and value.startswith("LIST"):
                 names = (name.strip() for name in file.read(MAX_HEADER).decode("latin-1").split("\n"))
                 value = "\n".join([value, *filter(None, names)])
             lines.append((key, value, text))

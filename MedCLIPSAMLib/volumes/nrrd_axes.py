@@ -44,7 +44,7 @@ def read_fields(header: str) -> dict[str, str]:
             continue
         key, value = key.strip().lower(), value.strip()
         fields[key] = value
-        if key in DATA_FILE and value.upper().startswith("LIST"):  # which ends the header
+        if key in DATA_FILE and value.startswith("LIST"):  # which ends the header
             fields[key] = "\n".join([value, *(name.strip() for name in lines[number + 1 :] if name.strip())])
             break
     return fields

@@ -6,9 +6,8 @@ See "space and orientation information" of the format: https://teem.sourceforge.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE
@@ -35,10 +34,7 @@ def check_space(fields: Mapping[str, str], path: Path, notes: list[str]) -> None
             f"Expected a space of three axes in '{path}', got '{space}', which is read as another one.",
             f"Save it as 3-D, with 'dimension: 3' and 'space: {_without_time(space)}' in its header.",
         )
-    words = [*_words(fields.get("space units", ""))[:3], *_words(fields.get("units", ""))]
-    other = next((word for word in words if OTHER_LENGTHS.fullmatch(re.sub("[^a-z]", "", word.lower()))), None)
-    if other is not None:
-        refuse_unit(other, path)
+    check_units([*_words(fields.get("space units", ""))[:3], *_words(fields.get("units", ""))], path)
     if not {"spacings", "space directions"} & fields.keys():
         notes.append(
             "The file says how large its voxels are by 'axis mins' and 'axis maxs' alone, which 3D Slicer does not "
@@ -50,16 +46,18 @@ def check_space(fields: Mapping[str, str], path: Path, notes: list[str]) -> None
         notes.append(UNPLACED_NOTE)
 
 
-def refuse_unit(unit: str, path: Path) -> NoReturn:
-    """Refuse a file whose lengths are no millimeters: ITK and 3D Slicer take them for such.
+def check_units(units: Sequence[str], path: Path) -> None:
+    """Refuse lengths that are no millimeters: ITK and 3D Slicer take them for such.
 
     Raises:
-        InputError: always.
+        InputError: naming the unit.
     """
-    raise InputError(
-        f"Expected millimeters in '{path}', got the unit '{unit}'.",
-        "Write the distances and the unit of its header in millimeters, which 3D Slicer takes them for.",
-    )
+    for unit in units:
+        if OTHER_LENGTHS.fullmatch(re.sub("[^a-z]", "", unit.lower())):
+            raise InputError(
+                f"Expected millimeters in '{path}', got the unit '{unit}'.",
+                "Write the distances and the unit of its header in millimeters, which 3D Slicer takes them for.",
+            )
 
 
 def _without_time(space: str) -> str:

@@ -215,7 +215,7 @@ def test_an_export_that_finds_nothing_says_what_to_try(folder, run, monkeypatch)
 
 
 def test_a_list_to_strike_may_be_a_table(tmp_path):
-    for text in ("# bad\na_b\nc\n", "case\na_b\nc\n", "Case;dsc\na_b;0,3\nc;0,2\n", '"case"\n"a_b"\n"c"\n'):
+    for text in ("# bad\na_b\nc\n", "case\na_b\nc\n", "sep=;\nCase;dsc\na_b;0,3\nc;0,2\n", '"case"\n"a_b"\n"c"\n'):
         (tmp_path / "list.txt").write_text(text)
         assert read_list(tmp_path / "list.txt") == ["a_b", "c"]
     (tmp_path / "agreement.csv").write_text("case,dsc,struck,trusted\na_b,0.1,1,0\nc,0.9,0,0\n")

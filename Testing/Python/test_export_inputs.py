@@ -251,7 +251,7 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
     assert not (tmp_path / "by worker, none").exists()
 
 
-def test_lines_of_a_table_on_one_image_are_one_case_with_one_negative_prompt(tmp_path):
+def test_lines_of_a_table_on_one_image_are_one_case_with_one_negative_prompt(run, tmp_path):
     scan(tmp_path / "in" / "a.png")
     for name, sign in (("t.csv", ","), ("t.tsv", "\t")):
         lines = ["image,label,prompt,negative", "in/a.png,tumor,brain tumor,", "./in/a.png,edema,edema,vessel"]
@@ -259,6 +259,8 @@ def test_lines_of_a_table_on_one_image_are_one_case_with_one_negative_prompt(tmp
         (case,) = find_cases(tmp_path / name, None, negative="bone")
         assert (case.name, case.negative) == ("in_a", "vessel")
         assert case.prompts == {"tumor": "brain tumor", "edema": "edema"}
+        code, text, _ = run("export", tmp_path / name, "-o", tmp_path / "out", "--format", "png", "--dry-run")
+        assert code == 0 and "1 case; nothing was done." in text
         (tmp_path / name).write_text("\n".join([*lines, "in/a.png,skull,skull,bone"]).replace(",", sign))
         with pytest.raises(InputError, match="Line 4 of .* has another negative prompt than 'in/a.png' before"):
             find_cases(tmp_path / name, None)
@@ -288,7 +290,7 @@ def test_what_is_left_out_is_a_note_in_the_terminal_and_in_the_json(run, tmp_pat
     (tmp_path / "in" / "notes.txt").write_text("x")
     notes = [
         "Left out as no images: 1 .txt.",
-        "Left out as masks or results: a_mask.png. An export takes those that a pattern names.",
+        "Left out as masks or results: a_mask.png. They are taken where a pattern, a table or a path names them.",
     ]
     ask = (command, tmp_path / "in", "-p", "t: brain tumor", "-o", tmp_path / "Dataset301_In", "--json")
     for more in ([], ["--dry-run"])[: 2 if command == "export" else 1]:

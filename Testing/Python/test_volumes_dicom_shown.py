@@ -38,10 +38,10 @@ def test_the_first_window_that_can_be_used_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["RGB", "YBR_FULL"])
-def test_colors_without_a_number_of_samples_are_colors(tmp_path: Path, kind: str) -> None:
+def test_colors_without_a_number_of_samples_or_said_to_be_gray_are_colors(tmp_path: Path, kind: str) -> None:
     colors = np.random.default_rng(0).integers(0, 255, (8, 16, 3), np.uint8)
 
-    def read(samples: int | None) -> Volume:
+    def read(samples: int | None, kind: str = kind) -> Volume:
         made = image(colors[..., 0], SC, "OT", SamplesPerPixel=samples, PhotometricInterpretation=kind)
         made.PixelData, made.PlanarConfiguration = colors.tobytes(), 0
         return read_volume(save(made, tmp_path / "x.dcm"))
@@ -49,6 +49,9 @@ def test_colors_without_a_number_of_samples_are_colors(tmp_path: Path, kind: str
     volume = read(None)
     assert volume.array.shape == (1, 8, 16, 3) and np.array_equal(volume.array, read(3).array)
     assert volume.notes == ["SamplesPerPixel is missing: 3 was taken."]
+    volume = read(3, "MONOCHROME2")
+    assert np.array_equal(volume.array[0], colors)
+    assert volume.notes == ["PhotometricInterpretation is 'MONOCHROME2': RGB was taken."]
 
 
 @pytest.mark.parametrize("lacking", [range(2, 3), range(4), range(5)])

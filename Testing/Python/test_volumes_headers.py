@@ -36,6 +36,7 @@ def nrrd(path: Path, data: str, more: str = "space directions: (1,0,0) (0,1,0) (
         "/etc/passwd",
         "../x.raw",
         "sub/x.raw",
+        "list/../../x.raw",
         "..\\x.raw",
         "C:\\x.raw",
         "./../x.raw",
@@ -69,24 +70,25 @@ def test_a_line_ends_where_itk_ends_it(tmp_path: Path, end: str) -> None:
         read_volume(tmp_path / "x.nhdr")
 
 
-@pytest.mark.parametrize("before", ["", "./"])
-def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str) -> None:
-    (tmp_path / "the voxels é.raw").write_bytes(VOXELS.tobytes())
+@pytest.mark.parametrize("before, name", [("", "the voxels é.raw"), ("./", "the voxels é.raw"), ("", "Lister.raw")])
+def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str, name: str) -> None:
+    (tmp_path / name).write_bytes(VOXELS.tobytes())
     (tmp_path / "é.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
-    (tmp_path / "x.mhd").write_text(META.format("", f"{before}the voxels é.raw"), encoding="utf-8")
+    (tmp_path / "x.mhd").write_text(META.format("", f"{before}{name}"), encoding="utf-8")
     (tmp_path / "z.mhd").write_text(META.format(PACKED, f"{before}é.zraw"), encoding="utf-8")
-    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}the voxels é.raw"), *tmp_path.glob("*.mhd")):
+    for path in (nrrd(tmp_path / "x.nhdr", f"data file: {before}{name}"), *tmp_path.glob("*.mhd")):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS)
     for k in range(4):
         (tmp_path / f"s{k:02d}.raw").write_bytes(VOXELS[6 * k : 6 * k + 6].tobytes())
     names = "\n".join(f"{before}s{k:02d}.raw" for k in range(4))
-    (tmp_path / "list.mhd").write_text(META.format("", f"LIST 2\n{names}"))
+    for each in ("", " 2", " 2D"):
+        (tmp_path / f"list{each}.mhd").write_text(META.format("", f"LIST{each}\n{names}"))
     (tmp_path / "pattern.mhd").write_text(META.format("", f"{before}s%02d.raw 0 3 1"))
     paths = [
         nrrd(tmp_path / "l.nhdr", f"data file: LIST 2\n{names}"),
         nrrd(tmp_path / "p.nhdr", f"data file: {before}s%02d.raw 0 3 1 2"),
     ]
-    for path in (*paths, tmp_path / "list.mhd", tmp_path / "pattern.mhd"):
+    for path in (*paths, *tmp_path.glob("list*.mhd"), tmp_path / "pattern.mhd"):
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS), path
 
 
@@ -335,7 +337,10 @@ def test_units_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, fi
         read_volume(path)
 
 
-@pytest.mark.parametrize("unit, is_read", [("cm", False), ("um", False), ("m", False), ("mm", True), ("?", True)])
+@pytest.mark.parametrize(
+    "unit, is_read",
+    [(unit, False) for unit in ("cm", "um", "m")] + [(unit, True) for unit in ("mm", "?", "Millimeters")],
+)
 def test_units_of_meta_image_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, is_read: bool) -> None:
     path = tmp_path / "x.mha"
     path.write_bytes(
