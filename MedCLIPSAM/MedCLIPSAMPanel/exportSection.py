@@ -58,7 +58,7 @@ class ExportSection:
             return lacking
         parameters, anonymous = self._panel.parameters, self._panel.parameters.export.anonymous
         inputs, out, key = map(self._paths.get, ("exportInputs", "exportOut", "exportKey"))
-        if not promptLines(parameters.prompts) and not inputs.lower().endswith(".csv"):
+        if not promptLines(parameters.prompts) and not inputs.lower().endswith((".csv", ".tsv")):
             return _("Type what to segment in every image, above.")
         if not inputs:
             return _("Choose a folder of images, or a table.")
@@ -84,7 +84,10 @@ class ExportSection:
 
     def _browseTable(self) -> None:
         table = qt.QFileDialog.getOpenFileName(
-            self._panel.parent, _("Table of images and prompts"), self._paths.local("exportInputs"), _("Tables (*.csv)")
+            self._panel.parent,
+            _("Table of images and prompts"),
+            self._paths.local("exportInputs"),
+            _("Tables (*.csv *.tsv)"),
         )
         if table:
             self._paths.set("exportInputs", table)

@@ -62,6 +62,10 @@ def test_what_a_task_lacks_is_said_beside_its_button(panel, tmp_path) -> None:
     assert "Choose a table of images and captions" in ui.fineTuneLabel.text
     assert "Choose the folder of predictions" in ui.reviewLabel.text
     assert "Type what to segment in every image" in ui.exportLabel.text
+    for table in ("cases.csv", "cases.TSV"):  # which have prompts of their own
+        ui.exportInputsEdit.currentPath = str(tmp_path / table)
+        assert "Choose a folder for the dataset" in ui.exportLabel.text
+    ui.exportInputsEdit.currentPath = ""
     ui.promptEdit.setPlainText("brain tumor")
     assert "Choose a folder of images" in ui.exportLabel.text
     ui.exportInputsEdit.currentPath = ui.exportOutEdit.currentPath = str(tmp_path)
