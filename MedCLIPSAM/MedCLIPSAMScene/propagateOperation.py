@@ -167,6 +167,7 @@ class PropagateOperation:
             propagated[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
 
         def write(job: Job, notes: list[str]) -> SceneResult:
+            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, (), geometry.volumeNode)
             protect.requireUnchanged(segmentationNode, segmentId, geometry, own)
             present = own | protect.own(segmentationNode, segmentId, geometry)  # with what was corrected meanwhile
             masks = {k: mask for k, mask in propagated.items() if k not in present}

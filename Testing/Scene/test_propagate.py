@@ -196,6 +196,9 @@ def test_what_is_corrected_during_a_propagation_stays(operations, phantom) -> No
         meanwhile(operations, start, lambda: write(key, own))
     after = mask_on(node, identifier, volume)
     assert np.array_equal(after[key], own) and np.array_equal(np.delete(after, key, 0), np.delete(shown, key, 0))
+    with pytest.raises(InputError, match="is locked"):
+        meanwhile(operations, start, lambda: protect.setLocked(node, identifier, "", protect.EVERYTHING, volume))
+    assert np.array_equal(mask_on(node, identifier, volume), after)
 
 
 def test_what_is_painted_far_away_meanwhile_keeps_no_older_mask_of_the_object(operations, phantom) -> None:
