@@ -167,12 +167,14 @@ class PropagateOperation:
             propagated[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
 
         def write(job: Job, notes: list[str]) -> SceneResult:
+            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, (), geometry.volumeNode)
             protect.requireUnchanged(segmentationNode, segmentId, geometry, own)
             present = own | protect.own(segmentationNode, segmentId, geometry)  # with what was corrected meanwhile
             masks = {k: mask for k, mask in propagated.items() if k not in present}
-            others = [k for k in numbers if k not in masks and k not in present]
+            used = segments.usedSlices(segmentationNode, segmentId, geometry)
+            others = [k for k in used if k in numbers and k not in masks and k not in present]
             older = segments.readSlices(segmentationNode, segmentId, geometry, others)
-            for k in _staleSlices(masks, present, older):
+            for k in _staleSlices(masks, own, older):
                 masks[k] = np.zeros(geometry.stack.image_shape, bool)
             if masks:
                 sliceMasks = SliceMasks.of(geometry, masks)
@@ -234,8 +236,8 @@ def _staleSlices(
     """Find slices beyond the end of the propagated object on which an older mask is still joined to it.
 
     Args:
-        masks, own: of the slices that it was propagated to, and of the user's.
-        older: of the others that were tried.
+        masks, own: of the slices that it was propagated to, and of those that it was propagated from.
+        older: of the others that were tried, but for the user's.
     """
     reached = sorted({*masks, *own})
     stale = []

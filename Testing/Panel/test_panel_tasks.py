@@ -106,7 +106,8 @@ def write_captions(folder: Path, count: int = 24) -> Path:
 def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, tmp_path, monkeypatch) -> None:
     """The user's captions become a model; prompts are answered while it trains."""
     ui = panel.ui
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # of the worker that trains, which is not started yet
+    panel.models.endWorkers()  # one that trained before has the folders of the user from then
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "models").mkdir()
     panel.ui.modelsFolderEdit.currentPath = str(tmp_path / "models")
     assert not ui.fineTuneButton.enabled and "captions" in ui.fineTuneButton.toolTip

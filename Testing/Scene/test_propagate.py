@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import slicer
@@ -173,24 +171,6 @@ def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
     assert operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT).found
 
 
-def test_the_slices_of_the_user_are_found_at_once(scene) -> None:
-    """The window waits for it: not as long as for each of 200 slices by itself."""
-    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "whole body")
-    slicer.util.updateVolumeFromArray(volume, np.zeros((200, 256, 256), np.int16))
-    node, slices = segments.newSegmentation(volume), SceneSlices(volume)
-    identifier, mask = segments.addSegment(node, "bone"), np.zeros((256, 256), bool)
-    mask[50:200, 50:200] = True
-    masks = SliceMasks.of(slices, dict.fromkeys(range(200), mask))
-    segments.writeSlices(node, identifier, masks)
-    protect.recordWritten(node, identifier, slices, {k: check for k, check in masks.checks.items() if k != 7})
-    times = [time.perf_counter()]
-    for _ in range(3):
-        segments.readSlice(node, identifier, slices, 7)
-        times.append(time.perf_counter())
-    assert set(protect.own(node, identifier, slices)) == {7}
-    assert time.perf_counter() - times[-1] < 100 * max(np.diff(times))
-
-
 def meanwhile(operations, start, act):
     """The result of a run, before whose end something is done."""
 
@@ -216,6 +196,29 @@ def test_what_is_corrected_during_a_propagation_stays(operations, phantom) -> No
         meanwhile(operations, start, lambda: write(key, own))
     after = mask_on(node, identifier, volume)
     assert np.array_equal(after[key], own) and np.array_equal(np.delete(after, key, 0), np.delete(shown, key, 0))
+    with pytest.raises(InputError, match="is locked"):
+        meanwhile(operations, start, lambda: protect.setLocked(node, identifier, "", protect.EVERYTHING, volume))
+    assert np.array_equal(mask_on(node, identifier, volume), after)
+
+
+def test_what_is_painted_far_away_meanwhile_keeps_no_older_mask_of_the_object(operations, phantom) -> None:
+    """Where the object ends the models' older mask is cleared, up to what was painted."""
+    truth, key = phantom.lesion_mask, widest(phantom)
+    volume = add_volume(phantom, axial((1, 1, 3)))
+    node, identifier, slices = painted(volume, {key: truth[key]})
+    older = SliceMasks.of(slices, dict.fromkeys(range(key + 1, 24), truth[key]))
+    segments.writeSlices(node, identifier, older)
+    protect.recordWritten(node, identifier, slices, older.checks)
+    own = np.zeros((128, 128), bool)
+    own[5:20, 5:20] = True
+    meanwhile(
+        operations,
+        lambda done: operations.propagate.startCorrection(node, identifier, slices, None, done),
+        lambda: segments.writeSlices(node, identifier, SliceMasks.of(slices, {23: own})),
+    )
+    shown = mask_on(node, identifier, volume)
+    assert np.array_equal(shown[23], own) and shown[key + 1].any()
+    assert not truth[20:].any() and not shown[20:23].any()
 
 
 @pytest.mark.parametrize("boxes", [True, False])
