@@ -7,10 +7,11 @@ import json
 import logging
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -38,8 +39,9 @@ from .commands.deprecated import replace_deprecated_flags
 from .commands.session import Session
 from .commands.shown_help import CommandLine
 from .commands.usage import usage_error
-from .errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, Cancelled, with_remedy
+from .errors import EXIT_ERROR, EXIT_INTERRUPTED, Cancelled, with_remedy
 from .logs import LogLevel, configure_logging
+from .signals import ending_signals
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,8 @@ def main() -> None:
 def run(arguments: Sequence[str], session: Session) -> int:
     """Run a command line and return its exit code.
 
-    Exit codes: 0 done, 1 some or all images failed, 2 refused with a message, 130 interrupted, 143 ended by SIGTERM.
+    Exit codes: 0 done, 1 some or all images failed, 2 refused with a message, 130 interrupted, 143 ended by SIGTERM,
+    129 by a closed terminal.
     With --json the message is also on the output, as an object with "error" and "remedy".
     """
     try:
@@ -115,7 +118,7 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     as_json = _wants_json(arguments)
     try:
-        with _interrupt_on_sigterm():
+        with _interrupt_on_signals():
             arguments = replace_deprecated_flags(app, arguments)
             code = app(arguments, prog_name="medclipsam", standalone_mode=False, obj=session) or 0
             if code == EXIT_INTERRUPTED:  # Typer's for Ctrl+C
@@ -144,26 +147,40 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
 
 
 @contextmanager
-def _interrupt_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl+C does, so that its child processes and temporary files are removed."""
+def _interrupt_on_signals() -> Iterator[None]:
+    """Let the other signals end the block as Ctrl+C does, so that its processes and temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    terminated = []
+    ended: list[int] = []
 
-    def interrupt(*_: object) -> None:
-        terminated.append(True)
+    def interrupt(number: int, _frame: object) -> None:
+        ended.append(number)
+        if number != signal.SIGTERM:
+            _leave_terminal()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    others = [number for number in ending_signals() if number != signal.SIGINT]
+    before = {number: signal.signal(number, interrupt) for number in others}
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        if terminated:
-            sys.exit(EXIT_TERMINATED)
+        if ended:
+            sys.exit(128 + ended[0])
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_terminal() -> None:
+    """Write no more to a terminal that was closed, as that would be an error; files and pipes stay."""
+    for stream in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream)
+                os.close(nothing)
 
 
 def _wants_json(arguments: list[str]) -> bool:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
-"""Exit codes: refused with a message, ended by Ctrl+C, ended by SIGTERM."""
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_HUNG_UP = 2, 130, 143, 129
+"""Exit codes: refused with a message, by Ctrl+C, by SIGTERM, and as the terminal was closed."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """Characters that control a terminal; a quotation from a file of unknown origin may hold them."""

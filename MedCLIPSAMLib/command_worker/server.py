@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED
+from ..errors import EXIT_ERROR, EXIT_HUNG_UP, EXIT_INTERRUPTED, EXIT_TERMINATED
 from .borrowed import as_client
 from .client import TERMINATE
 from .identity import difference, identity
@@ -127,8 +127,8 @@ class CommandServer:
         except Exception:  # its folder is gone, say: the next command must find a worker
             log.exception("a command could not be run")
             code = EXIT_ERROR
-        if code == EXIT_TERMINATED and not command.interrupted:  # somebody ended this process, not the command
-            self._stopping = True
+        if code in (EXIT_TERMINATED, EXIT_HUNG_UP) and not command.interrupted:
+            self._stopping = True  # somebody ended this process, not the command
         log.info("command ended with %d after %.2f s", code, time.perf_counter() - started)
         with self._lock:
             self._current = None

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
+from ..signals import ending_signals
+
 
 @contextmanager
 def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
@@ -33,8 +35,9 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start() -> None:
-    """Leave Ctrl+C to the process that started this one, end by SIGTERM as by an error, and compute in one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave the other signals to the process that started this one, end by SIGTERM as by an error; use one thread."""
+    for number in ending_signals():
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch

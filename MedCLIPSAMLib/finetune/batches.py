@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..errors import InputError, MedCLIPSAMError, attempt
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
+from ..signals import ending_signals
 from ..volumes import SliceStack, read_volume
 from .captions import Pair
 from .deal import deal, group_pairs, most_batches
@@ -258,7 +259,7 @@ def _without_signals() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows, where a group gets no signals
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending_signals())
     try:
         yield
     finally:

@@ -22,6 +22,7 @@ from ..models.device import fast_bfloat16, resolve_device
 from ..phantoms.dataset import make_phantom
 from ..phantoms.volumes import VolumePhantom, many_volumes
 from ..run_context import RunContext
+from ..signals import ending_signals
 from .clip_training import ClipTraining, train_clip
 from .examples import Example, from_phantom
 from .pack import read_pack
@@ -136,7 +137,7 @@ def _spread(examples: list[Example], limit: int) -> list[Example]:
 def _train(name: str, training: StarterTraining) -> None:
     """Train one model, as the main function of its process."""
     stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         signal.signal(number, lambda number, frame: stopped.append(number))
     context = RunContext(on_notice=_print, is_cancelled=lambda: bool(stopped))
     device = resolve_device(training.device)

@@ -70,8 +70,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     assert steps == sorted(set(steps)) and steps[0] == 1
 
 
-def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_path):
-    """Queues and `timeout` send SIGTERM to the processes that read images too."""
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_path, number, code):
+    """Queues and `timeout` send SIGTERM to the processes that read images too, a terminal that is closed SIGHUP."""
     command = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(captions), "--name", "ended"]
     command += ["-o", str(tmp_path / "run"), "--models-dir", str(tmp_path)]
     command += "--base demo --batch 4 --epochs 500 --patience 0 --device cpu --workers 2 --validation-share 0.3".split()
@@ -83,8 +84,8 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_p
         log = tmp_path / "run" / LOG
         while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 7):
             time.sleep(0.02)
-        os.killpg(running.pid, signal.SIGTERM)
-        assert running.wait(60) == 143
+        os.killpg(running.pid, number)
+        assert running.wait(60) == code
     said = (tmp_path / "err").read_text()
     assert "the same command goes on from what is stored" in said
 
