@@ -72,6 +72,13 @@ _NUMBERED = (
 )
 """No number behind it counts findings: "BI-RADS 0 mass"."""
 _UNIT = r"(?:mm|cm|ml|cc|x|to|of|and|or)"
+_MUCH = r"(?:(?:since|now|also|again|further|(?:slight|marked|significant|mild)(?:ly)?) ){0,3}"
+_GROWN = r"(?:enlarged|grown|increased|progressed|worsened|recurred|reappeared|returned)"
+"""Of a thing that was there before: that it is there now."""
+_CHANGE = (
+    r"(?:(?:any|significant|interval|relevant|convincing|definite|(?:evidence|signs?) of) ){0,4}"
+    r"(?:change|growth|increase|decrease|progression|enlargement|worsening)s?"
+)
 _STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
 """Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
 _CUES = (  # where several begin at one place, the first one counts
@@ -82,7 +89,7 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"{_UNSEEN}(?:(?:yet|ever|clearly|definitely) )?(?:be(?:en)? )?(?:{_SEE}|{_TOLD}) {PAST}"
         rf"|{_WAS} (?:not|never) (?:(?:yet|ever|clearly|definitely) )?(?:been )?(?:{_SEE}|{_TOLD}) {PERHAPS_PAST}"
         rf"|(?:{_BE} )?(?:absent|{_HIDDEN}) {PAST}|{_WAS} (?:been )?(?:absent|{_HIDDEN}) {PERHAPS_PAST}"
-        rf"|none (?:{_BE} )?(?:{_SEE} )?{PAST}"
+        rf"|none (?!of\b)(?:{_BE} )?(?:{_SEE} )?{PAST}"
         rf"|{_UNSEEN}(?:previously|before|formerly) (?:been )?(?:{_SEE}|{_TOLD})"
         rf"|(?:previously|formerly) (?:{_HIDDEN}|un[a-z]+ed|unknown|absent|normal|clear|unremarkable|negative"
         rf"|not {_SEE})"
@@ -91,6 +98,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|where there (?:was|were|had been) (?:none|no [a-z]+)"
         r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress"
         r"|without (?:(?:iv|intravenous|oral) )?contrast"
+        rf"|previously (?:seen|noted|{_TOLD})"
         rf"|{_UNSEEN}{_SEE}(?=[^,]*, (?:measures|measuring) (?:about |approximately )?\d)",
     ),
     (
@@ -98,8 +106,10 @@ _CUES = (  # where several begin at one place, the first one counts
         "behind",
         rf"(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:is|are|has|have) )?(?:now|again) (?:{_SEE}|appeared)"
         r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)"
-        r"|(?<=\()(?:yes|present|positive)(?=\))|(?<=: )(?:yes|present|positive)\b",
+        r"|(?<=: )(?:yes|present|positive)\b",
     ),
+    (Cue.PRESENT, "behind", rf"(?:(?:has|have) {_MUCH}{_GROWN}|(?:is|are) {_MUCH}(?:larger|bigger|growing|enlarging))"),
+    (Cue.PRESENT, "both", r"(?<=\()(?:yes|present|positive)(?=\))"),
     (
         Cue.PRESENT,
         "before",
@@ -109,10 +119,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (  # they look like other cues, and deny a change or a doubt, or name a study to compare with
         Cue.PRESENT,
         "before",
-        r"no (?:significant |interval |relevant )?(?:change|growth|increase|decrease|progression)s?(?: (?:in|of))?"
-        r"|without (?:any |significant |interval )?change|no doubt|not only|not necessarily|not changed"
+        rf"(?:no|without) {_CHANGE}(?: (?:in|of))?|no doubt|not only|not necessarily|not changed"
         r"|(?:no|not) (?:more|less|fewer|larger|smaller) than"
-        r"|previously (?:seen|noted|described|known)"
         r"|(?:(?:compared|in (?:comparison|contrast)) (?:to|with)|since|than on|unlike(?: on)?|new from) (?:the )?"
         r"(?:prior|previous)(?: \w+)?"
         r"|(?:partially|partly|subtotally|incompletely|not) (?:resected|removed|excised|treated|ablated)"
@@ -195,9 +203,9 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "before",
-        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|none of|absence of|absent|lack of|free of|free from"
-        r"|negative for|clear(?:ed)? (?:of|from)|devoid of|den(?:y|ies|ied|ying)|nothing|rather than|instead of"
-        r"|as opposed to"
+        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|none of(?! the (?!.*\b{_SEE}\b))|absence of|absent"
+        r"|lack of|free of|free from|negative (?:[\w-]+ ){0,3}?for|clear(?:ed)? (?:of|from)|devoid of"
+        r"|den(?:y|ies|ied|ying)|nothing|rather than|instead of|as opposed to"
         rf"|(?:resolution|disappearance) of(?!.*\b{_IN_PART}\b)"
         rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING} of"
         rf"|non-?visuali[sz]ation of|(?:cannot|unable to|(?:fails?|failed|failing|failure) to) {_SHOW}"
@@ -272,6 +280,10 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
         is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
         behind = behind[1:] if is_elsewhere else behind
+    if close:
+        before = [*before, close[-1]]
+    if before and before[-1].kind == Cue.BEFORE and behind and behind[0].kind == Cue.PRESENT:
+        return before[-1] if _is_apart(end, behind[0].start, cues, clause) else behind[0]
     if close:
         return close[-1]
     kinds = [cue.kind for cue in before[-2:]]

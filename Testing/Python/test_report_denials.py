@@ -143,6 +143,9 @@ def test_what_is_not_there_now_is_denied_whatever_was_before(text):
         "A mass remains undetected.",
         "A mass is not likely.",
         "Not seen: mass.",
+        "Negative CT for a mass.",
+        "None of the masses is seen.",
+        "None of the previously described masses is visible today.",
     ],
 )
 def test_a_denial_behind_a_finding_denies_it(text):
@@ -263,6 +266,19 @@ def test_what_is_said_of_a_finding_is_no_denial_of_it():
 @pytest.mark.parametrize(
     "text",
     [
+        "None of the masses is calcified.",
+        "There is no evidence of progression of the mass.",
+        "Without signs of interval growth of the mass.",
+    ],
+)
+def test_a_change_or_a_property_that_is_denied_leaves_the_finding(text):
+    report = parse_report(text)
+    assert report.prompts == ["mass"] and not report.findings[0].note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "If the mass grows, biopsy is recommended.",
         "If there is a mass, or the mass grows, biopsy is recommended.",
         "Biopsy if a mass persists.",
@@ -292,6 +308,10 @@ def test_conditions_questions_and_relatives_are_no_findings(text):
         ("Treated for pneumonia, now with a new effusion.", "effusion"),
         ("Screening for nodules of the lung showed a nodule in the left lung.", "nodule in the left lung"),
         ("Previously 5 mm nodule now measures 8 mm.", "nodule"),
+        ("Previously treated metastasis has enlarged.", "metastasis"),
+        ("The prior lesion is now larger.", "lesion"),
+        ("Resected tumor has recurred.", "tumor"),
+        ("Treated lymphoma, and the nodule has grown.", "nodule"),
     ],
 )
 def test_what_is_there_beside_a_history_is_a_prompt(text, prompt):

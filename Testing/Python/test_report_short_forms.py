@@ -46,6 +46,7 @@ def test_a_denial_in_short_denies(text):
         ("(+) mass in the liver, (-) cyst", ["mass in the liver"]),
         ("(-) cyst, (+) mass in the liver", ["mass in the liver"]),
         ("Cyst (+), mass (-).", ["cyst"]),
+        ("(-) mass (+) cyst", ["cyst"]),
         ("Pleural effusion: neg. Nodule: present.", ["nodule"]),
         ("Mass: yes, cyst: no", ["mass"]),
         ("Is there a mass? No. Is there an effusion? Yes.", ["effusion"]),
