@@ -145,7 +145,7 @@ def write_case(
         cause = error.__cause__ or error  # the error itself names a temporary file
         reason = getattr(cause, "strerror", None) or str(cause).partition("\n")[0]
         problem = f"The case '{name}' cannot be written: {reason.rstrip('.')}."
-        raise OutputError(problem, "Make room on the disk.") from error
+        raise OutputError(problem, "Make room on the disk, or make its folder writable.") from error
     return files
 
 

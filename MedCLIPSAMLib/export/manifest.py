@@ -64,7 +64,7 @@ class Manifest:
         except OSError as error:
             raise OutputError(
                 f"'{self._folder / MANIFEST}' cannot be written: {error.strerror}.",
-                "Make room on the disk and give the same command; it resumes.",
+                "Make room on the disk, or make its folder writable. The same command resumes.",
             ) from error
         self.records[record["case"]] = dict(record)
 

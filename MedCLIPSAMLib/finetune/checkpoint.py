@@ -29,7 +29,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         reason = error.strerror or str(error) if isinstance(error, OSError) else "the disk took only a part of it"
         raise OutputError(
             f"The checkpoint '{path}' cannot be written: {reason}.",
-            "Make room on the disk and give the same command; it resumes from the previous checkpoint.",
+            "Make room on the disk, or make its folder writable. The same command resumes from the one before.",
         ) from error
 
 

@@ -30,7 +30,10 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Map
         with atomic_path(path) as temporary:
             save_file(dict(weights), str(temporary), metadata=None if metadata is None else dict(metadata))
     except SafetensorError as error:  # which wraps the system's errors
-        raise OutputError(f"The weights '{path}' cannot be written: {error}.", "Make room on the disk.") from error
+        raise OutputError(
+            f"The weights '{path}' cannot be written: {error}.",
+            "Make room on the disk, or make its folder writable.",
+        ) from error
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

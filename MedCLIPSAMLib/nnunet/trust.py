@@ -216,4 +216,7 @@ def _keep_before(dataset: RawDataset, case: str) -> None:
             with atomic_path(original) as temporary:
                 temporary.write_bytes(label.read_bytes())
         except OSError as error:
-            raise OutputError(f"'{original}' cannot be written: {error.strerror}.", "Make room on the disk.") from error
+            raise OutputError(
+                f"'{original}' cannot be written: {error.strerror}.",
+                "Make room on the disk, or make its folder writable.",
+            ) from error
