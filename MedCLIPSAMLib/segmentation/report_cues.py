@@ -77,10 +77,17 @@ _GROWN = r"(?:enlarged|grown|increased|progressed|worsened|recurred|reappeared|r
 """Of a thing that was there before: that it is there now."""
 _CHANGE = (
     r"(?:(?:any|significant|interval|relevant|convincing|definite|(?:evidence|signs?) of) ){0,4}"
-    r"(?:change|growth|increase|decrease|progression|enlargement|worsening)s?"
+    r"(?:(?:change|growth|increase|decrease|progression|enlargement)s?|worsening(?= (?:of|in)\b))"
+)
+_OR = r"(?!(?:, (?!(?:with|there|the)\b)[^,]+)*,? (?:or|nor)\b)"
+"""No list goes on that denies findings as well: "no change in the mass", not "no change or mass"."""
+_TEST = (
+    rf"(?:[\w-]+ ){{0,2}}?(?:{STUDY}|tests?|results?|findings|screening|work-?up|biops(?:y|ies)|margins?)"
+    r"(?: (?:of the )?(?:head|brain|neck|spine|chest|lungs?|breasts?|abdomen|liver|pelvis))?"
 )
 _STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
 """Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
+_IS_LARGER = rf"(?:(?:has|have) {_MUCH}{_GROWN}|(?:is|are) {_MUCH}(?:larger|bigger|growing|enlarging))"
 _CUES = (  # where several begin at one place, the first one counts
     (Cue.ABSENT, "before", rf"(?:no longer|not) {_SEE}(?=\s*:)"),
     (  # a denial of the past, or of what is no finding: what is beside it is there
@@ -98,7 +105,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|where there (?:was|were|had been) (?:none|no [a-z]+)"
         r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress"
         r"|without (?:(?:iv|intravenous|oral) )?contrast"
-        rf"|previously (?:seen|noted|{_TOLD})"
+        rf"|(?<!, )previously (?!diagnosed)(?:seen|noted|{_TOLD})"
         rf"|{_UNSEEN}{_SEE}(?=[^,]*, (?:measures|measuring) (?:about |approximately )?\d)",
     ),
     (
@@ -108,7 +115,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)"
         r"|(?<=: )(?:yes|present|positive)\b",
     ),
-    (Cue.PRESENT, "behind", rf"(?:(?:has|have) {_MUCH}{_GROWN}|(?:is|are) {_MUCH}(?:larger|bigger|growing|enlarging))"),
+    (Cue.PRESENT, "behind", _IS_LARGER),
     (Cue.PRESENT, "both", r"(?<=\()(?:yes|present|positive)(?=\))"),
     (
         Cue.PRESENT,
@@ -119,7 +126,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (  # they look like other cues, and deny a change or a doubt, or name a study to compare with
         Cue.PRESENT,
         "before",
-        rf"(?:no|without) {_CHANGE}(?: (?:in|of))?|no doubt|not only|not necessarily|not changed"
+        rf"(?:no|without) {_CHANGE}(?: (?:in|of)\b|{_OR})|no doubt|not only|not necessarily|not changed"
+        rf"|(?<=, )previously (?!diagnosed)(?:seen|noted|{_TOLD})"
         r"|(?:no|not) (?:more|less|fewer|larger|smaller) than"
         r"|(?:(?:compared|in (?:comparison|contrast)) (?:to|with)|since|than on|unlike(?: on)?|new from) (?:the )?"
         r"(?:prior|previous)(?: \w+)?"
@@ -203,8 +211,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "before",
-        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|none of(?! the (?!.*\b{_SEE}\b))|absence of|absent"
-        r"|lack of|free of|free from|negative (?:[\w-]+ ){0,3}?for|clear(?:ed)? (?:of|from)|devoid of"
+        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|none of|absence of|absent"
+        rf"|lack of|free of|free from|negative (?:{_TEST} )?for|clear(?:ed)? (?:of|from)|devoid of"
         r"|den(?:y|ies|ied|ying)|nothing|rather than|instead of|as opposed to"
         rf"|(?:resolution|disappearance) of(?!.*\b{_IN_PART}\b)"
         rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING} of"
@@ -248,6 +256,20 @@ _BESIDE_PAST = re.compile(
 _CONDITIONS = ("if", "unless", "should", "in case of")
 _UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]* )?(?:the|this|these)\b", re.IGNORECASE)
 """Between a condition and a finding that is there in any case: "if indicated, biopsy of the mass"."""
+_NO_THING = re.compile(
+    r"(?:to )?(?:rule|exclude|evalua|assess|check|screen|query|look|search|surveil|clinic|if|whether|unless|in case"
+    rf"|may|might|could|can|should|(?:past )?family|{_RELATIVE})",
+    re.IGNORECASE,
+)
+"""The beginning of a cue of a question, a condition or another person, not of a thing of the past."""
+_THAT = re.compile(r"\bthat\b", re.IGNORECASE)
+"""Before what is not said but feared or doubted: "concern that the treated mass has recurred"."""
+_HAS_GROWN = re.compile(_IS_LARGER, re.IGNORECASE)
+_THEIR = re.compile(r" (?:the|these|those)\b", re.IGNORECASE)
+_SAYS = re.compile(rf"{VERB.pattern}|\b(?:suggests?|indicates?|represents?|had)\b", re.IGNORECASE)
+_IS_LEFT = re.compile(
+    rf"\b(?:{_SEE}|remain(?:s|ed)?|persist(?:s|ed)?|exists?|recur(?:s|red)?|reappeared|returned)\b", re.IGNORECASE
+)
 _PLACED = re.compile(r"\b(?:in|of|within|on|at)\b.*(?:,|\b(?:and|with)\b)", re.IGNORECASE)
 
 
@@ -275,15 +297,16 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
         before, behind = (list(filterfalse(_is_versus, some)) for some in (before, behind))
     elif behind and _is_versus(behind[0]) and _is_apart(end, behind[0].start, cues, clause):
         behind = behind[1:]
+    if before and _is_of_property(before[-1], start, end, clause):
+        before.pop()
     adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
     close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
     if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
         is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
         behind = behind[1:] if is_elsewhere else behind
-    if close:
-        before = [*before, close[-1]]
-    if before and before[-1].kind == Cue.BEFORE and behind and behind[0].kind == Cue.PRESENT:
-        return before[-1] if _is_apart(end, behind[0].start, cues, clause) else behind[0]
+    past = (close or before)[-1:]
+    if past and behind and behind[0].kind == Cue.PRESENT and _is_of_a_thing(past[0], before, clause):
+        return past[0] if _is_apart(end, behind[0].start, cues, clause) else behind[0]
     if close:
         return close[-1]
     kinds = [cue.kind for cue in before[-2:]]
@@ -291,7 +314,9 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
         return before[-2]
     if before and (before[-1].kind in (Cue.ABSENT, Cue.BEFORE) or not behind):
         return before[-1]
-    again = next((cue for cue in behind if cue.kind == Cue.PRESENT), None)
+    if before and before[-1].kind in (Cue.UNCERTAIN, Cue.READING) and _HAS_GROWN.match(clause, behind[0].start):
+        return before[-1]
+    again = next((cue for cue in behind if cue.kind == Cue.PRESENT and clause[cue.start - 1] != "("), None)
     if again and behind[0].kind == Cue.ABSENT:
         return again
     return behind[0] if behind else None
@@ -305,6 +330,23 @@ def _is_versus(cue: FoundCue) -> bool:
 def _is_apart(start: int, end: int, cues: list[FoundCue], clause: str) -> bool:
     """Tell whether more than a place is between two places of a clause."""
     return bool(_APART.search(clause, start, end)) or any(start <= cue.start < end for cue in cues)
+
+
+def _is_of_a_thing(past: FoundCue, before: list[FoundCue], clause: str) -> bool:
+    """Tell whether a cue says of a thing of this patient that it was there: no question, condition, kin or denial."""
+    if past.kind != Cue.BEFORE or _NO_THING.match(clause, past.start) or _THAT.search(clause, 0, past.start):
+        return False
+    other = next((cue for cue in reversed(before) if cue.end <= past.start), None)
+    if other is None or other.kind == Cue.PRESENT or _APART.search(clause, other.end, past.start):
+        return True
+    return other.kind == Cue.BEFORE and not _NO_THING.match(clause, other.start)
+
+
+def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool:
+    """Tell whether "none of the" denies what is said of its subject: "none of the masses is calcified"."""
+    if clause[denial.start : denial.end].lower() != "none of" or not _THEIR.match(clause, denial.end):
+        return False
+    return not _SAYS.search(clause, denial.end, start) and not _IS_LEFT.search(clause, end)
 
 
 def _is_beside(past: FoundCue, start: int, clause: str) -> bool:

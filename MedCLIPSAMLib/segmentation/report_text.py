@@ -53,8 +53,8 @@ _SHORT_FORM = re.compile(
 )
 _SIDE = re.compile(r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])")
 """A side by its letter: "L breast", not "L spine" or "2 L effusion"."""
-_SIGN = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)", re.MULTILINE)
-"""Before what it is said of: "(-) mass"."""
+_SIGNED = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)[^,;:.\n]*", re.MULTILINE)
+"""Where signs stand before what they are said of: "(-) mass (+) cyst"."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
@@ -70,7 +70,8 @@ def clean_text(text: str) -> str:
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
-    kept = _ANSWER.sub(": ", _SIGN.sub(lambda sign: "; No" if sign[0] == "(-)" else "; ", kept))
+    kept = _SIGNED.sub(lambda part: part[0].replace("(-)", "; No").replace("(+)", "; "), kept)
+    kept = _ANSWER.sub(": ", kept)
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
     kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"

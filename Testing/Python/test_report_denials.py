@@ -144,7 +144,14 @@ def test_what_is_not_there_now_is_denied_whatever_was_before(text):
         "A mass is not likely.",
         "Not seen: mass.",
         "Negative CT for a mass.",
+        "Negative MRI of the brain for a tumor.",
         "None of the masses is seen.",
+        "None of the masses remains.",
+        "None of the findings suggest a mass.",
+        "None of the sequences shows a mass.",
+        "No evidence of progression or new mass.",
+        "No evidence of change, mass, or cyst is seen.",
+        "No growth or new mass.",
         "None of the previously described masses is visible today.",
     ],
 )
@@ -269,6 +276,9 @@ def test_what_is_said_of_a_finding_is_no_denial_of_it():
         "None of the masses is calcified.",
         "There is no evidence of progression of the mass.",
         "Without signs of interval growth of the mass.",
+        "There is no evidence of worsening of the mass.",
+        "Without cyst, previously noted mass is smaller.",
+        "No significant interval change, with a mass that is solid or cystic.",
     ],
 )
 def test_a_change_or_a_property_that_is_denied_leaves_the_finding(text):
@@ -280,6 +290,16 @@ def test_a_change_or_a_property_that_is_denied_leaves_the_finding(text):
     "text",
     [
         "If the mass grows, biopsy is recommended.",
+        "If the mass has grown, biopsy.",
+        "Rule out a mass that has grown.",
+        "Evaluate whether the mass has grown.",
+        "Unless the mass has grown, follow-up is enough.",
+        "Her mother had cancer that has recurred.",
+        "Previously diagnosed lymphoma.",
+        "None of the treated masses has recurred.",
+        "No treated mass has recurred.",
+        "It is unclear whether the treated mass has grown.",
+        "Concern that the resected mass has recurred.",
         "If there is a mass, or the mass grows, biopsy is recommended.",
         "Biopsy if a mass persists.",
         "Should a mass be found at follow-up, consider PET.",
@@ -317,3 +337,17 @@ def test_conditions_questions_and_relatives_are_no_findings(text):
 def test_what_is_there_beside_a_history_is_a_prompt(text, prompt):
     report = parse_report(text)
     assert report.prompts == [prompt] and not report.findings[0].note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Possible mass has grown.",
+        "Findings suggest a mass that has grown.",
+        "Negative margins and concern for a mass.",
+        "Negative biopsy suspicious for a mass.",
+    ],
+)
+def test_a_doubt_stays_a_doubt(text):
+    report = parse_report(text)
+    assert report.prompts == ["mass"] and report.findings[0].note
