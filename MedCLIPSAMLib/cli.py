@@ -157,6 +157,7 @@ def _interrupt_on_signals() -> Iterator[None]:
     def interrupt(number: int, _frame: object) -> None:
         ended.append(number)
         if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)  # the shell and the kernel send one each: it ends in order once
             _leave_terminal()
         raise KeyboardInterrupt
 
@@ -170,7 +171,8 @@ def _interrupt_on_signals() -> Iterator[None]:
         raise
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
 
 
 def _leave_terminal() -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, MedCLIPSAMError
+from ..signals import ending_signals
 from .identity import SWITCH, difference, identity
 from .messages import pack, receive
 from .place import SOCKET, check, folder, supported
@@ -140,7 +141,8 @@ def _wait(connection: socket.socket) -> int:
         with suppress(OSError):
             connection.sendall(TERMINATE if number == signal.SIGTERM else INTERRUPT)
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    passed_on = {signal.SIGINT, signal.SIGTERM}.intersection(ending_signals())
+    before = {number: signal.signal(number, forward) for number in passed_on}
     try:
         answer, _ = receive(connection)
     except KeyboardInterrupt:  # that the connection closes ends the command

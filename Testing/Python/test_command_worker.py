@@ -121,6 +121,18 @@ def test_an_interrupted_client_ends_its_command_and_not_the_worker(shell, number
     assert shell.status()["pid"] == pid and shell.segment(f"after{code}.png")[0] == 0
 
 
+def test_a_client_that_ignores_an_interrupt_goes_on(shell):
+    """A script starts a job in the background so, and Ctrl+C is for the script alone."""
+    script = f"trap '' INT; exec {sys.executable} -m MedCLIPSAMLib segment {IMAGE} -p tumor -o never.png --steps 100000"
+    process = subprocess.Popen(["sh", "-c", script], env=shell.environment, cwd=shell.folder)
+    wait_until(lambda: shell.status()["busy"])
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None and shell.status()["busy"]
+    process.terminate()
+    assert process.wait(60) == 143
+
+
 def test_a_client_that_is_killed_ends_its_command_too(shell):
     process = shell.start("segment", IMAGE, "-p", "tumor", "-o", "never.png", "--steps", 100000)
     wait_until(lambda: shell.status()["busy"])

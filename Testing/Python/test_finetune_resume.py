@@ -70,8 +70,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     assert steps == sorted(set(steps)) and steps[0] == 1
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_path, number, code):
+@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_path, name, code):
     """Queues and `timeout` send SIGTERM to the processes that read images too, a terminal that is closed SIGHUP."""
     command = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(captions), "--name", "ended"]
     command += ["-o", str(tmp_path / "run"), "--models-dir", str(tmp_path)]
@@ -84,7 +84,7 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_p
         log = tmp_path / "run" / LOG
         while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 7):
             time.sleep(0.02)
-        os.killpg(running.pid, number)
+        os.killpg(running.pid, signal.Signals[name])
         assert running.wait(60) == code
     said = (tmp_path / "err").read_text()
     assert "the same command goes on from what is stored" in said
