@@ -285,11 +285,11 @@ class Frame:
         return self.has_type_of_views and not (self.single and plane == (3, 6))
 
 
-def look_at(frame: Frame) -> None:
-    """Look at what is needed of every image: pydicom reads an element when it is asked for, and raises if damaged.
+def read_elements(frame: Frame) -> None:
+    """Read the elements that every image needs. pydicom parses an element at its first access only.
 
     Raises:
-        Exception: one of `DAMAGED`.
+        Exception: one of `DAMAGED`, where an element is damaged.
     """
     _ = frame.size, frame.position, frame.orientation, frame.pixel_spacing, frame.is_localizer
 

@@ -20,9 +20,9 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     Frame,
     frames_of,
     is_cut_short,
-    look_at,
     no_image,
     object_class,
+    read_elements,
     read_header,
     text,
 )
@@ -158,7 +158,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             told = [text(header, keyword) for keyword in (*KEYS, *DESCRIBED, *DATES)]
             key = (uid, what, *told[: len(KEYS if uid else (*KEYS, *DESCRIBED))])
             if not what:
-                look_at(frames_of(path, header)[0])
+                read_elements(frames_of(path, header)[0])
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)

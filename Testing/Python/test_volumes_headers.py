@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,10 +15,10 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
-from MedCLIPSAMLib.volumes.read import read_image
 
 NRRD = "NRRD0004\ntype: unsigned char\ndimension: 3\nsizes: 2 3 4\nspace: left-posterior-superior\n{}encoding: raw\n"
 META = "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\n{}ElementDataFile = {}\n"
+PACKED = "CompressedData = True\n"
 VOXELS = np.arange(24, dtype=np.uint8)
 
 
@@ -221,57 +218,6 @@ def test_negative_spacing_turns_the_axis_round_as_in_itk(tmp_path: Path) -> None
     assert "negative" in volume.notes[0]
 
 
-PACKED = "CompressedData = True\n"
-
-
-@pytest.mark.parametrize("length", [True, False])
-@pytest.mark.parametrize("place", ["LOCAL", "x.zraw", "./x.zraw"])
-@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress])
-def test_compressed_voxels_of_meta_image_are_read(
-    tmp_path: Path, length: bool, place: str, compress: Callable[[bytes], bytes]
-) -> None:
-    data = compress(VOXELS.tobytes())
-    path = tmp_path / ("x.mha" if place == "LOCAL" else "x.mhd")
-    more = PACKED + f"CompressedDataSize = {len(data)}\n" * length + "ElementSpacing = 1 2 3\nComment = a = b: c\n"
-    path.write_bytes(META.format(more, place).encode() + data * (place == "LOCAL"))
-    (tmp_path / "x.zraw").write_bytes(data)
-    volume = read_volume(path)
-    assert np.array_equal(volume.array.ravel(), VOXELS) and volume.geometry.spacing == (1, 2, 3)
-
-
-@pytest.mark.parametrize(
-    "change, said",
-    [
-        (lambda data: data[:9] + bytes([data[9] ^ 255]) + data[10:], "damaged|truncated|Expected 24 bytes"),
-        (lambda data: data[: len(data) // 2], "truncated"),
-        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "incorrect data check"),
-        (lambda data: b"", "truncated"),
-        (lambda data: zlib.compress(bytes(23)), "Expected 24 bytes of voxels in .* got 23"),
-        (lambda data: zlib.compress(bytes(9999)), "Expected 24 bytes of voxels in .* got more"),
-    ],
-)
-@pytest.mark.parametrize("length", [True, False])
-def test_damaged_compressed_voxels_of_meta_image_are_refused(
-    tmp_path: Path, change: Callable[[bytes], bytes], said: str, length: bool
-) -> None:
-    data = zlib.compress(VOXELS.tobytes())
-    path = tmp_path / "x.mha"
-    more = PACKED + f"CompressedDataSize = {len(data)}\n" * length
-    path.write_bytes(META.format(more, "LOCAL").encode() + change(data))
-    for read in (read_volume, read_image):
-        with pytest.raises(InputError, match=said):
-            read(path)
-
-
-@pytest.mark.parametrize("place", ["x.zraw", "s%d.zraw 0 3 1", "LIST\ns0.zraw"])
-def test_compressed_voxels_that_are_not_in_one_file_are_refused(tmp_path: Path, place: str) -> None:
-    path = tmp_path / "x.mhd"
-    path.write_text(META.format(PACKED, place))
-    (tmp_path / "s0.zraw").write_bytes(zlib.compress(VOXELS.tobytes()))
-    with pytest.raises(InputError, match="beside it, got none" if place == "x.zraw" else "in one file beside it"):
-        read_volume(path)
-
-
 @pytest.mark.parametrize("ending", [".vtk", ".gipl"])
 def test_formats_whose_readers_return_memory_are_not_read(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"x{ending}"
@@ -374,18 +320,6 @@ def test_what_a_header_of_nrrd_does_not_say_is_noted(tmp_path: Path, header: str
 def test_flat_colors_in_nrrd_have_no_place_in_the_patient(tmp_path: Path) -> None:
     kinds = "kinds: RGB-color domain domain\nspacings: nan 1 1\n"
     assert read_volume(nrrd_of(tmp_path / "x.nrrd", kinds, "3 2 4")).notes == []
-
-
-@pytest.mark.parametrize("encoding", ["bzip2", "bz2"])
-def test_bzip2_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "x.nrrd"
-    header = NRRD.format("space directions: (1,0,0) (0,1,0) (0,0,1)\n").replace(
-        "encoding: raw", f"encoding: {encoding}"
-    )
-    path.write_bytes(header.encode() + b"\n" + bz2.compress(VOXELS.tobytes()))
-    with pytest.raises(InputError, match="compressed by bzip2, which is not read") as caught:
-        read_volume(path)
-    assert "complete" not in str(caught.value)
 
 
 def test_voxels_that_begin_in_the_header_of_meta_image_are_refused(tmp_path: Path) -> None:

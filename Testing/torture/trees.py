@@ -23,7 +23,7 @@ STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "
 RUN_ID = "run-id.txt"
 """Of random letters, whose number counts alone."""
 DRAWN = "/report/"
-"""Folder of overlays, which a correction draws anew from the image and its masks."""
+"""Folder of overlays; a correction redraws that of its case from the image and the masks."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
 REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
 UNTOLD = ("seconds", "time", "trusted", "seconds_left", "peak_memory")
