@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .report_cues import Cue, FoundCue, cue_of, find_cues
+from .report_cues import Cue, FoundCue, find_cues
 from .report_past import OR_NOW
+from .report_scope import cue_of, is_question
 from .report_sentences import VERB
 from .report_words import (
     ANAPHORA,
@@ -39,6 +40,13 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 """What is between a denial and a finding that is not denied."""
+_LAST_ITEM = re.compile(
+    r"(?P<before>.*?(?P<listed>[\w-]+)),\s*(?:an?\s+)?(?P<size>(?:\d[\w.-]*|x|mm|cm)\s+)*", re.IGNORECASE
+)
+_SIZES = {"small", "tiny", "trace", "mild", "moderate", "large", "stable", "unchanged", "known"}
+_VERB_BEHIND = re.compile(
+    r"\s+(?:is|was|has|measures|remains|persists|(?P<plural>are|were|have|measure|remain|persist))\b", re.IGNORECASE
+)
 _ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent|none)\b", re.IGNORECASE)
 """What a clause adds about another image, where it calls a finding new."""
 _HERE = re.compile(
@@ -126,8 +134,11 @@ def read_clause(clause: str) -> Clause:
         again = first > 0 and read[first - 1].word in ANAPHORA
         corrected = tuple((word.written, word.word) for word in read[first:last] if word.spelling == Spelling.MENDED)
         cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
-        if cue and cue.kind == Cue.ABSENT and spans and _has_own(clause, found, read, spans[-1], first):
-            begin = sum(cue.start < found[spans[-1][1] - 1].end() for cue in cues)
+        if cue and (
+            _begins_behind_comma(clause, cue, found[first:], at - first, last - first)
+            or (cue.kind == Cue.ABSENT and spans and _has_own(clause, found, read, spans[-1], first))
+        ):
+            begin = sum(other.start <= cue.start for other in cues)
             cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
         words_near = {word.word for word in read[max(0, first - 4) : first]}
         is_new = not _NEW.isdisjoint(words_near) or _IS_NEW.search(clause, found[at].end())
@@ -169,6 +180,29 @@ def _has_own(clause: str, found: list[re.Match[str]], read: list[Word], before: 
     if not between or parallel or _OR.search(clause, found[first].start()):
         return False
     return names_place(read[: first - 1]) and (bool(between["place"]) or names_place(read[first:]))
+
+
+def _begins_behind_comma(clause: str, cue: FoundCue, words: list[re.Match[str]], at: int, last: int) -> bool:
+    """Tell whether a finding is there behind a denial or a history: "no effusion, 5 mm nodule".
+
+    It has a size, or a verb of its own, "no mass, cyst is seen"; "no masses, cysts are seen" denies both.
+
+    Args:
+        words: those of the finding and behind it.
+        at: which of them is its noun.
+        last: how many of them are the finding and its place.
+    """
+    item = _LAST_ITEM.fullmatch(clause, cue.end, words[0].start())
+    if item is None or _OR.search(clause, words[0].start()) or cue.kind not in (Cue.ABSENT, Cue.BEFORE):
+        return False
+    listed = read_word(item["listed"]).word
+    if is_description(listed) and listed not in FINDINGS:  # "no calcified, large mass"
+        return False
+    if item["size"] or any(word[0].lower() in _SIZES for word in words[:at]):
+        return not is_question(cue, clause)
+    verb = _VERB_BEHIND.match(clause, words[at].end()) or _VERB_BEHIND.match(clause, words[last - 1].end())
+    is_list = clause[cue.start : cue.end].lower() == "no" and ("," in item["before"] or (verb and verb["plural"]))
+    return cue.kind == Cue.ABSENT and verb is not None and not is_list
 
 
 def _heads(found: list[re.Match[str]], read: list[Word], taken: list[bool]) -> list[int]:
