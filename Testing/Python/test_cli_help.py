@@ -46,6 +46,19 @@ def test_groups_and_the_program_have_short_help_with_an_example_too(run):
     for words in ((), *groups):
         code, text, _ = run(*words, "-h")
         assert code == 0 and re.search(rf"^  Example: {' '.join(('medclipsam', *words))} \w", text, re.MULTILINE), text
+        assert "..." not in text.partition("Commands:")[2], text  # whole sentences
+
+
+def test_options_are_listed_by_what_they_are_about(run):
+    _, text, _ = run("segment", "-h")
+    sections = dict(re.findall(r"^(\S.*):\n((?:  .*\n|\n)+)", text, re.MULTILINE))
+    for heading, option in [
+        ("Arguments", "INPUT"),
+        ("Options", "--out"),
+        ("The models and their device", "--sam"),
+        ("How a map becomes a mask, and when there is none", "--presence"),
+    ]:
+        assert option in sections[heading], heading
 
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids="-".join)
