@@ -107,7 +107,7 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.PRESENT,
         "behind",
         rf"(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:is|are|has|have) )?(?:now|again) (?:{SEE}|appeared)"
-        r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|reappeared|returned)"
+        r"|(?:(?<=, )|(?<=and )|(?<=but ))(?:(?:has|have) )?(?:now |since )?(?:recurred|recurrent|reappeared|returned)"
         r"|(?<=: )(?:yes|present|positive)\b",
     ),
     (Cue.PRESENT, "both", r"(?<=\()(?:yes|present|positive)(?=\))"),
@@ -118,7 +118,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|(?:(?<=, )|(?<=and ))now(?= (?:an?|one|two|three|multiple|several|many|new|small|moderate|large|with)\b)"
         # they look like other cues, and deny a change or a doubt, or name a study to compare with
         rf"|(?:no|without) {_CHANGE}(?: (?:in|of)\b(?: (?:the )?(?:prior|previous|former|old)\b)?|{_OR})"
-        rf"|no doubt|not only|not necessarily|not changed|positive (?:{_TEST} )?for"
+        rf"|no doubt|not (?:all|every|each)|not only|not necessarily|not changed|positive (?:{_TEST} )?for"
         rf"|(?<=, )previously (?!diagnosed)(?:seen|noted|{_TOLD})"
         r"|(?:no|not) (?:more|less|fewer|larger|smaller) than"
         r"|(?:(?:compared|in (?:comparison|contrast)) (?:to|with)|since|than on|unlike(?: on)?|new from) (?:the )?"
@@ -172,7 +172,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.BEFORE,
         "behind",
-        r"status post (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"
+        rf"(?:{SEE} only|only {SEE}) {WHEN_BEFORE}"
+        r"|status post (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"
         rf"|in (?:(?:her|his|the|a|an|patient's|paternal|maternal) )*{RELATIVE}",
     ),
     (
@@ -230,7 +231,7 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.UNCERTAIN,
         "before",
-        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|equivocal|query"
+        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
         rf"|consider(?! (?:[\w-]+ ){{0,3}}?(?:biopsy|aspiration|excision|evaluation|{STUDY})\b)"
         r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)",
     ),

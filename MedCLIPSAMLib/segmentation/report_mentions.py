@@ -45,7 +45,9 @@ _LAST_ITEM = re.compile(
 )
 _SIZES = {"small", "tiny", "trace", "mild", "moderate", "large", "stable", "unchanged", "known"}
 _VERB_BEHIND = re.compile(
-    r"\s+(?:is|was|has|measures|remains|persists|(?P<plural>are|were|have|measure|remain|persist))\b", re.IGNORECASE
+    r"\s+(?:is|was|has|measures|remains|persists|unchanged|stable|cannot|could|may|might|not (?:excluded|ruled out)"
+    r"|(?P<plural>are|were|have|measure|remain|persist))\b",
+    re.IGNORECASE,
 )
 _ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent|none)\b", re.IGNORECASE)
 """What a clause adds about another image, where it calls a finding new."""

@@ -39,6 +39,12 @@ _SAYS = re.compile(rf"{VERB.pattern}|\b(?:suggests?|indicates?|represents?|had)\
 _IS_LEFT = re.compile(
     rf"\b(?:{SEE}|remain(?:s|ed)?|persist(?:s|ed)?|exists?|recur(?:s|red)?|reappeared|returned)\b", re.IGNORECASE
 )
+_PARTLY = re.compile(
+    r"\b(?:(?:some|most|many|several|few|half|none|all but \w+|one|two|three|four|five|\d+) of (?:\w+ )?"
+    r"|(?:some|most|not (?:all|every|each)(?: of)?(?: the)?) )$",
+    re.IGNORECASE,
+)
+"""Before a finding of which a part alone is denied: "one of the nodules has resolved"."""
 _PLACED = re.compile(r"\b(?:in|of|within|on|at)\b.*(?:,|\b(?:and|with)\b)", re.IGNORECASE)
 
 
@@ -62,6 +68,8 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
         is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
         behind = behind[1:] if is_elsewhere else behind
+    if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "behind") and _PARTLY.search(clause[:start]):
+        return None
     past = (close or before)[-1:]
     if past and _is_of_a_thing(past[0], before, clause):
         if still := _STILL.search(clause, end):

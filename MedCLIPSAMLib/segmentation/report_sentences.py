@@ -33,7 +33,11 @@ VERB = re.compile(
     r"seen|noted|present|identified|found|cannot)\b",
     re.IGNORECASE,
 )
-_STATE = re.compile(r"(?<=\w )(?:absent|negative|positive|denied)$", re.IGNORECASE)
+_STATE = re.compile(
+    r"(?<=\w )(?:absent|negative|positive|denied|persists?|unchanged|stable|resolved|gone|cleared|disappeared|vanished"
+    r"|improved|worsened|increased|decreased|enlarged|larger|smaller)$",
+    re.IGNORECASE,
+)
 """What stands for a verb in short sentences: "mass positive, cyst negative"."""
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)

@@ -232,6 +232,8 @@ def test_a_finding_elsewhere_is_not_denied_with_the_one_before(text, prompts):
         ("CT negative for a mass, positive for a cyst.", "cyst"),
         ("Cyst positive, mass negative.", "cyst"),
         ("Cyst present, mass absent.", "cyst"),
+        ("Cyst stable, mass resolved.", "cyst"),
+        ("No mass, cyst unchanged.", "cyst"),
     ],
 )
 def test_what_has_a_size_or_a_verb_of_its_own_is_not_denied_with_the_list_before(text, prompt):
@@ -283,6 +285,8 @@ def test_findings_that_one_denial_is_of_are_denied_together(text):
         "Cannot distinguish a mass from artifact.",
         "Unclear whether there is a mass.",
         "It is not certain that there is a mass.",
+        "Question of mass.",
+        "No displaced fracture, mass cannot be excluded.",
     ],
 )
 def test_what_may_be_there_is_looked_for_in_doubt(text):
@@ -320,6 +324,10 @@ def test_what_is_said_of_a_finding_is_no_denial_of_it():
         "There is no evidence of worsening of the mass.",
         "Without cyst, previously noted mass is smaller.",
         "No significant interval change, with a mass that is solid or cystic.",
+        "None of the masses has resolved.",
+        "One of the masses has resolved.",
+        "Not all masses have resolved.",
+        "Some masses are not seen.",
     ],
 )
 def test_a_change_or_a_property_that_is_denied_leaves_the_finding(text):
@@ -354,6 +362,7 @@ def test_a_change_or_a_property_that_is_denied_leaves_the_finding(text):
         "Chief complaint: mass.",
         "Dense breasts, which may obscure small masses.",
         "Previous CT showed a mass.",
+        "Mass seen only on the prior CT.",
     ],
 )
 def test_conditions_questions_and_relatives_are_no_findings(text):
@@ -377,6 +386,7 @@ def test_conditions_questions_and_relatives_are_no_findings(text):
         ("Previous nodule in the left lung measures 5 mm.", "nodule in the left lung"),
         ("Treated metastasis has shrunk.", "metastasis"),
         ("No change in the prior mass.", "mass"),
+        ("Meningioma, previously resected, now recurrent.", "meningioma"),
         ("History of lung cancer, 8 mm nodule in the left lung.", "nodule in the left lung"),
     ],
 )
