@@ -47,7 +47,7 @@ _JOINT_SUBJECT = re.compile(
     re.IGNORECASE,
 )
 """A single thing with a verb in the plural: what stands before it is a subject of the verb, too."""
-_WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
+_WHERE = re.compile(r"(?:[\w ]+:\s*)?(?:in|within|at|on)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring|(?:still|now|again|also) (?:not|absent))\b", re.IGNORECASE)
 
 

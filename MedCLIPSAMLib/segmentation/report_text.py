@@ -17,6 +17,7 @@ _SHORT_FORMS = {
     "r/o": "rule out",
     "f/u": "follow-up",
     "w/o": "without",
+    "w/wo": "with and without",
     "w/": "with ",
     "neg": "negative",
     "(-)": "(no)",

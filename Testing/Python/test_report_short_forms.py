@@ -43,6 +43,7 @@ def test_a_denial_in_short_denies(text):
         ("L spine: mass.", ["mass"]),
         ("About 1.5 L effusion.", ["effusion"]),
         ("Nodule w/calcification.", ["nodule", "calcification"]),
+        ("CT w/wo contrast: nodule.", ["nodule"]),
         ("(+) mass in the liver, (-) cyst", ["mass in the liver"]),
         ("(-) cyst, (+) mass in the liver", ["mass in the liver"]),
         ("Cyst (+), mass (-).", ["cyst"]),
