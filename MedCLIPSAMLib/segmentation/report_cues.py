@@ -219,7 +219,7 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.READING,
         "before",
         r"(?:(?:most|highly|very) )?(?:suspicious (?:for|of)|suspicion (?:of|for)|concern(?:ing)? for|worrisome for"
-        r"|suggest(?:s|ive of|ive|ing|ed)?|(?:compatible|consistent|in keeping|in line) with|diagnostic of"
+        r"|suggest(?:s|ive of|ive|ing|ed|ion of)?|(?:compatible|consistent|in keeping|in line) with|diagnostic of"
         r"|typical (?:of|for)|characteristic of)"
         rf"|(?:{_BE} )?favou?r(?:s|ed|ing)?(?: to (?:be|represent|reflect))?"
         rf"|(?:{_BE} )?(?:(?:less|more|most|very) )?likely(?: to (?:be|represent|reflect))?"
@@ -231,7 +231,7 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.UNCERTAIN,
         "before",
-        r"possible|probable|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
+        r"possible|probable|doubtful|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
         rf"|consider(?! (?:[\w-]+ ){{0,3}}?(?:biopsy|aspiration|excision|evaluation|{STUDY})\b)"
         r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)",
     ),

@@ -59,7 +59,7 @@ _IS_NEW = re.compile(
 )
 _WAS = re.compile(r"\b(?:was|were|had)\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
-_WHERE = re.compile(r"\s*((?:in|within) .*\S)", re.IGNORECASE)
+_WHERE = re.compile(r"\s*((?:in|within|(?:the )?(?:left|right|both|bilateral)) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
     r"(?:this|these|it|they|which|that|findings?|(?:imaging )?(?:features?|appearances?)"
     r"|(?:highly |very |most )?(?:suspicious|concerning|worrisome|suggestive|compatible|consistent|typical|in keeping))"
@@ -117,8 +117,10 @@ def read_clause(clause: str) -> Clause:
     for number, phrase in enumerate(phrases):
         span = words.start(phrase.first), words.end(phrase.head)
         cue = cue_of(*span, cues[begin:], clause)
-        if cue and _is_beside(words, cue, phrase, phrases[number - 1] if number else None):
-            begin = sum(other.start <= cue.start for other in cues)
+        before = phrases[number - 1] if number else None
+        if cue and _is_beside(words, cue, phrase, before):
+            edge = words.end(before.stop - 1) if before else cue.end
+            begin = sum(other.start < edge for other in cues)
             cue = cue_of(*span, cues[begin:], clause)
         if cue and cue.kind == Cue.ABSENT and _is_new(words, phrase) and _is_aside(clause, span[1], cue.end):
             cue = None
@@ -127,7 +129,9 @@ def read_clause(clause: str) -> Clause:
             whole = words.end(phrase.stop - 1), number
         mentions.append(_mention(words, phrase, cue, reading_of))
     in_mention = _cover(clause, [(words.start(one.first), words.end(one.stop - 1)) for one in phrases])
-    return Clause(mentions, _others(clause, in_mention, in_cue, cues))
+    others = _others(clause, in_mention, in_cue, cues)
+    is_said = lambda text: any(text.lower() in mention.phrase for mention in mentions)  # the place of one behind it
+    return Clause(mentions, [(text, cue) for text, cue in others if not is_said(text)])
 
 
 def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int | None) -> Mention:
@@ -225,7 +229,8 @@ def _others(clause: str, in_mention: bytearray, in_cue: bytearray, cues: list[Fo
         end = joint.start() if joint else len(clause)
         if not any(in_mention[start:end]):
             words = _name(list(WORD.finditer(clause, start, end)), in_cue)
-            elsewhere = _WHERE.match(clause, start, end) if any(in_mention[:start]) else None
+            is_elsewhere = any(in_mention[:start]) and not any(in_cue[start:end])
+            elsewhere = _WHERE.match(clause, start, end) if is_elsewhere else None
             if elsewhere and any(is_place(word[0].lower()) for word in WORD.finditer(clause, start, end)):
                 others.append((elsewhere[1], Cue.PRESENT))
             elif words and not is_description(words[-1][0].lower()):

@@ -79,9 +79,21 @@ class Words:
                 words += behind
                 if not behind and (place := self._place_before(first, free)):
                     words += ["in", "the", *place]
+            phrases += self._other_side(first, head, words)
             phrases.append(Phrase(" ".join(words), first, head, stop))
             free[first:stop] = [False] * (stop - first)
         return phrases
+
+    def _other_side(self, first: int, head: int, words: list[str]) -> list[Phrase]:
+        """Find what shares the noun of a phrase: "small left and moderate right effusions" are two."""
+        start = end = first - 1
+        while start > 0 and is_modifier(self[start - 1]) and not self._is_cue[start - 1]:
+            start -= 1
+        where = [at for at, word in enumerate(words[: head - first]) if word in SIDES | POSITIONS]
+        own = self.within(start, end)
+        if self[end] != "and" or not where or not own or own[-1] not in SIDES | POSITIONS or SIDES.isdisjoint(own):
+            return []
+        return [Phrase(" ".join(own + words[where[-1] + 1 :]), start, head, end)]
 
     def find_organ(self) -> Phrase | None:
         """Find an organ that is the subject of the clause: "both lungs are seen", "enlarged heart"."""

@@ -234,6 +234,7 @@ def test_a_finding_elsewhere_is_not_denied_with_the_one_before(text, prompts):
         ("Cyst present, mass absent.", "cyst"),
         ("Cyst stable, mass resolved.", "cyst"),
         ("No mass, cyst unchanged.", "cyst"),
+        ("No findings suggestive of a mass, cyst is seen.", "cyst"),
     ],
 )
 def test_what_has_a_size_or_a_verb_of_its_own_is_not_denied_with_the_list_before(text, prompt):
@@ -286,6 +287,8 @@ def test_findings_that_one_denial_is_of_are_denied_together(text):
         "Unclear whether there is a mass.",
         "It is not certain that there is a mass.",
         "Question of mass.",
+        "Suggestion of a mass.",
+        "Doubtful mass.",
         "No displaced fracture, mass cannot be excluded.",
     ],
 )
