@@ -78,7 +78,7 @@ class Words:
                 behind, stop = self._place_behind(head)
                 words += behind
                 if not behind and (place := self._place_before(first, free)):
-                    words += ["in", "the", *place]
+                    words += ["in", *([] if place[0] == "both" else ["the"]), *place]
             phrases += self._other_side(first, head, words)
             phrases.append(Phrase(" ".join(words), first, head, stop))
             free[first:stop] = [False] * (stop - first)
@@ -115,7 +115,7 @@ class Words:
 
     def _adjoin(self, at: int) -> bool:
         """Tell whether a single blank is between a word and the one before."""
-        return self.start(at) - self.end(at - 1) == 1
+        return self.text[self.end(at - 1) : self.start(at)] == " "
 
     def _joins(self, first: int) -> bool:
         """Tell whether the word before belongs to a phrase that begins at `first`."""
