@@ -33,9 +33,7 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 """What is between a denial and a finding that is not denied."""
-_LAST_ITEM = re.compile(
-    r"(?P<before>.*?(?P<listed>[\w-]+)),\s*(?:an?\s+)?(?P<size>(?:\d[\w.-]*|x|mm|cm)\s+)*", re.IGNORECASE
-)
+_SIZE = re.compile(r"\s*(?:an?\s+)?(?P<size>(?:\d[\w.-]*|x|mm|cm)\s+)*", re.IGNORECASE)
 _SIZES = {"small", "tiny", "trace", "mild", "moderate", "large", "stable", "unchanged", "known"}
 _VERB_BEHIND = re.compile(
     r"\s+(?:is|was|has|measures|remains|persists|unchanged|stable|cannot|could|may|might|not (?:excluded|ruled out)"
@@ -186,18 +184,19 @@ def _begins_behind_comma(words: Words, cue: FoundCue, phrase: Phrase) -> bool:
 
     It has a size, or a verb of its own, "no mass, cyst is seen"; "no masses, cysts are seen" denies both.
     """
-    item = _LAST_ITEM.fullmatch(words.text, cue.end, words.start(phrase.first))
-    if item is None or cue.kind not in (Cue.ABSENT, Cue.BEFORE):
+    listed_before, _, behind = words.text[cue.end : words.start(phrase.first)].rpartition(",")
+    size = _SIZE.fullmatch(behind)
+    if not listed_before.strip() or size is None or cue.kind not in (Cue.ABSENT, Cue.BEFORE):
         return False
-    listed = read_word(item["listed"]).word
+    listed = read_word(listed_before.rsplit(None, 1)[-1]).word
     if is_description(listed) and listed not in FINDINGS:  # "no calcified, large mass"
         return False
-    if item["size"] or not _SIZES.isdisjoint(words.within(phrase.first, phrase.head)):
+    if size["size"] or not _SIZES.isdisjoint(words.within(phrase.first, phrase.head)):
         return not is_question(cue, words.text)
     ends = (words.end(phrase.head), words.end(phrase.stop - 1))
     verb = next(filter(None, (_VERB_BEHIND.match(words.text, end) for end in ends)), None)
     is_no = words.text[cue.start : cue.end].lower() == "no"
-    is_list = is_no and ("," in item["before"] or (verb and verb["plural"]))
+    is_list = is_no and ("," in listed_before or (verb and verb["plural"]))
     return cue.kind == Cue.ABSENT and verb is not None and not is_list
 
 

@@ -24,6 +24,8 @@ _QUESTION = re.compile(
 )
 _THAT = re.compile(r"\bthat\b", re.IGNORECASE)
 """Before what is not said but feared or doubted: "concern that the treated mass has recurred"."""
+_NEAR = 300
+"""Maximum characters from a finding to what is said of it."""
 _STILL = re.compile(
     rf"\b(?:(?:has|have) {MUCH}(?:enlarged|grown|increased|progressed|worsened|recurred|reappeared|returned|decreased"
     rf"|shrunk|regressed)|(?:(?:is|are|appears?|remains?) )?{MUCH}(?:larger|bigger|smaller|growing|enlarging|shrinking"
@@ -72,7 +74,7 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
         return None
     past = (close or before)[-1:]
     if past and _is_of_a_thing(past[0], before, clause):
-        if still := _STILL.search(clause, end):
+        if still := _STILL.search(clause, end, end + _NEAR):
             shared = _PLURAL.match(clause, still.start()) and _LISTED.fullmatch(clause, end, still.start())
             if shared or not _is_apart(end, still.start(), cues, clause):
                 return None
