@@ -73,7 +73,7 @@ _NUMBERED = (
 STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
 """Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
 _UNIT = r"(?:mm|cm|ml|cc|x|to|of|and|or)"
-MUCH = r"(?:(?:since|now|also|again|further|(?:slight|marked|significant|mild)(?:ly)?) ){0,3}"
+MUCH = r"(?:(?:since|now|also|again|further|both|all|(?:slight|marked|significant|mild)(?:ly)?) ){0,3}"
 _CHANGE = (
     r"(?:(?:any|significant|interval|relevant|convincing|definite|(?:evidence|signs?) of) ){0,4}"
     r"(?:(?:change|growth|increase|decrease|progression|enlargement)s?|worsening(?= (?:of|in)\b))"

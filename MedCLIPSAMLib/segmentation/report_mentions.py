@@ -34,7 +34,7 @@ _BESIDE = re.compile(
 )
 """What is between a denial and a finding that is not denied."""
 _SIZE = re.compile(r"\s*(?:an?\s+)?(?P<size>(?:\d[\w.-]*|x|mm|cm)\s+)*", re.IGNORECASE)
-_SIZES = {"small", "tiny", "trace", "mild", "moderate", "large", "stable", "unchanged", "known"}
+_SIZES = {"small", "tiny", "trace", "minimal", "mild", "moderate", "large", "stable", "unchanged", "known"}
 _VERB_BEHIND = re.compile(
     r"\s+(?:is|was|has|measures|remains|persists|unchanged|stable|cannot|could|may|might|not (?:excluded|ruled out)"
     r"|(?P<plural>are|were|have|measure|remain|persist))\b",

@@ -27,15 +27,16 @@ _THAT = re.compile(r"\bthat\b", re.IGNORECASE)
 _NEAR = 300
 """Maximum characters from a finding to what is said of it."""
 _STILL = re.compile(
-    rf"\b(?:(?:has|have) {MUCH}(?:enlarged|grown|increased|progressed|worsened|recurred|reappeared|returned|decreased"
-    rf"|shrunk|regressed)|(?:(?:is|are|appears?|remains?) )?{MUCH}(?:larger|bigger|smaller|growing|enlarging|shrinking"
-    rf"|stable|unchanged|persistent)|(?:is|are) (?:again|still) {SEE}|(?:remains?|persists?){STOP}"
-    r"|(?:now )?measures? (?:about |approximately |up to )?\d)(?![\w-])",
+    rf"\b(?:(?:has|have) {MUCH}(?:recurred|reappeared|returned)|(?:has|have) (?:not )?{MUCH}"
+    r"(?:enlarged|grown|increased|progressed|worsened|decreased|shrunk|regressed|changed)"
+    r"|grew|shrank|recurred|persisted|enlarged|(?:now )?measures? (?:about |approximately |up to )?\d"
+    rf"|(?:is|are) (?:again|still) {SEE}|(?:remains?|persists?){STOP}|(?:(?:is|are|appears?|remains?) )?{MUCH}"
+    r"(?:larger|bigger|smaller|growing|enlarging|shrinking|stable|unchanged|persistent))(?![\w-])",
     re.IGNORECASE,
 )
 """What says of a thing that was there before that it still is."""
 _LISTED = re.compile(r"(?=.*\band\b)(?:(?!\b(?:with|without|but|or|now)\b)[\w\s,'/-])*", re.IGNORECASE)
-_PLURAL = re.compile(r"(?:have|are|remain|persist|measure)\b", re.IGNORECASE)
+_PLURAL = re.compile(r"(?:have|are|remain|persist|measure|grew|shrank|recurred|enlarged)\b", re.IGNORECASE)
 _THEIR = re.compile(r" (?:the|these|those)\b", re.IGNORECASE)
 _SAYS = re.compile(rf"{VERB.pattern}|\b(?:suggests?|indicates?|represents?|had)\b", re.IGNORECASE)
 _IS_LEFT = re.compile(

@@ -248,6 +248,8 @@ def test_what_has_a_size_or_a_verb_of_its_own_is_not_denied_with_the_list_before
         "Prior mass and cyst have grown.",
         "The prior mass and the cyst have grown.",
         "Prior mass in the left breast and cyst in the liver are unchanged.",
+        "Resected mass and cyst recurred.",
+        "Prior mass and cyst have not grown.",
     ],
 )
 def test_past_findings_share_what_is_said_of_them_now(text):
