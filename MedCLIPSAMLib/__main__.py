@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType
 
@@ -9,10 +10,13 @@ from types import ModuleType
 def main() -> None:
     """Run the command line and end with its exit code, also where it is interrupted while it starts."""
     try:
+        os.getcwd()
+    except FileNotFoundError:
+        sys.stderr.write("error: The folder that this terminal is in was removed.\n  Change to another one: cd ~\n")
+        sys.exit(2)
+    try:
         cli = _start()
     except KeyboardInterrupt:  # nothing was begun; Python would end by the signal where it is within an exec()
-        import os
-
         print("Interrupted.", file=sys.stderr, flush=True)
         os._exit(130)
     except ModuleNotFoundError as error:  # not all packages are installed

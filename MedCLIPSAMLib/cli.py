@@ -203,7 +203,8 @@ def _command_of(arguments: list[str]) -> str:
 
 def _refuse(problem: str, remedy: str, as_json: bool) -> NoReturn:
     if as_json:
-        print(json.dumps({"error": problem, "remedy": remedy}))
+        with suppress(OSError):  # the output may be what cannot be written
+            print(json.dumps({"error": problem, "remedy": remedy}), flush=True)
     print(f"error: {problem}", file=sys.stderr)
     if remedy:
         print(f"  {remedy}", file=sys.stderr)

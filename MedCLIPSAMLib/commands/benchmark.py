@@ -21,12 +21,12 @@ from .progress import progress_bar
 from .speed import speed
 from .table import print_table
 
-app = typer.Typer(help="Measured figures.", no_args_is_help=True)
+app = typer.Typer(help="Measure quality, speed and cost.", no_args_is_help=True)
 
 
 @app.callback()
 def _benchmark() -> None:
-    """Measured figures."""
+    """Measure quality, speed and cost."""
 
 
 app.command()(speed)

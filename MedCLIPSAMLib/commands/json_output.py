@@ -9,7 +9,7 @@ from typing import Any
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; see `format_json`."""
-    print(format_json(value))
+    print(format_json(value), flush=True)  # a full disk is an error here, and not when the process ends
 
 
 def format_json(value: Any) -> str:

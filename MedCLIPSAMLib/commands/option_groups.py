@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 
 
 def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the fields of a command's dataclass parameters into its options.
+    """Turn the fields of a command's dataclass parameters into its options, which the help shows under its docstring.
 
     Typer reads the resulting signature; the command gets the dataclasses.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
-    parameters: list[inspect.Parameter] = []
+    parameters, headings = list[inspect.Parameter](), dict[str, str]()
     for parameter in inspect.signature(command).parameters.values():
         group = groups.get(parameter.name)
         if group is None:
@@ -69,6 +69,7 @@ def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kinds[field.name]
             )
             parameters.append(named)
+            headings[field.name] = (group.__doc__ or "").partition("\n")[0].rstrip(".")
 
     @functools.wraps(command)
     def run(**values: Any) -> Any:
@@ -79,6 +80,7 @@ def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.option_headings = headings  # type: ignore[attr-defined]
     del run.__wrapped__
     return run
 
@@ -229,7 +231,10 @@ def _given(**options: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class OptionalStages:
-    """Parts of the method that are off by default; docs/results/method.md has what each gains and costs."""
+    """Parts of the method that are off by default.
+
+    docs/results/method.md has what each gains and costs.
+    """
 
     vote: Annotated[
         VoteMethod,

@@ -10,13 +10,13 @@ import typer
 from .options import Overwrite
 from .progress import progress_bar
 
-phantoms_app = typer.Typer(help="Synthetic images with captions and truth.", no_args_is_help=True)
-models_app = typer.Typer(help="The demo models.", no_args_is_help=True)
+phantoms_app = typer.Typer(help="Make synthetic images with captions and truth.", no_args_is_help=True)
+models_app = typer.Typer(help="Train the demo models on phantoms.", no_args_is_help=True)
 
 
 @phantoms_app.callback()
 def _phantoms() -> None:
-    """Synthetic images with captions and truth."""
+    """Make synthetic images with captions and truth."""
 
 
 @models_app.callback()

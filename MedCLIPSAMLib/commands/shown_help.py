@@ -1,4 +1,4 @@
-"""What the help shows beside the texts of the commands: names of values, and an example of each group of commands."""
+"""What the help shows beside the texts of the commands: names of values, an example of each group, whole sentences."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class CommandLine(TyperGroup):
         if command is not None:
             for one in (command, *getattr(command, "commands", {}).values()):
                 _name_values(one)
+                _group_options(one)
+                one.short_help = " ".join((one.help or "").split("\n\n")[0].split())  # click would cut it short
             _give_example(command)
         return command
 
@@ -54,6 +56,28 @@ def _name_of(kind: Any) -> str | None:
     """Return the name of a value of this type; None where the help lists what it may be."""
     inner = [part for part in typing.get_args(kind) if part is not NoneType]
     return _NAMES.get(kind) if not inner else _name_of(inner[0])
+
+
+def _group_options(command: Any) -> None:
+    """Show the options of each dataclass of a command under a heading, behind those of the command itself."""
+    headings: dict[str, str] = (
+        getattr(inspect.unwrap(command.callback), "option_headings", {}) if command.callback else {}
+    )
+    if not headings:
+        return
+
+    def format_options(context: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in command.get_params(context):
+            if record := parameter.get_help_record(context):
+                is_argument = parameter.param_type_name == "argument"
+                heading = "Arguments" if is_argument else headings.get(parameter.name, "Options")
+                sections.setdefault(heading, []).append(record)
+        for heading, records in filter(lambda section: section[1], sections.items()):
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    command.format_options = format_options
 
 
 def _give_example(group: Any) -> None:

@@ -11,7 +11,7 @@ from ..counted import counted
 from .options import DeviceName, ModelsDir, Overwrite
 from .progress import progress_bar
 
-app = typer.Typer(help="The starter models, trained on real public images.", no_args_is_help=True)
+app = typer.Typer(help="Train the starter models on real public images.", no_args_is_help=True)
 
 
 @app.callback()

@@ -22,7 +22,8 @@ def usage_error(error: Any) -> MedCLIPSAMError:
     message = error.format_message().strip()
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "medclipsam COMMAND"
-    remedy = f"'{command} -h' lists the arguments and options."
+    listed = "commands" if hasattr(getattr(context, "command", None), "commands") else "arguments and options"
+    remedy = f"'{command} -h' lists the {listed}."
     option = getattr(error, "option_name", "")
     if option in BEFORE_THE_COMMAND and message.startswith("No such option"):
         value = " ..." if option.startswith("--log") else ""

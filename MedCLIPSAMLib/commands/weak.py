@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..nnunet.train import TrainSettings
     from ..run_context import Progress
 
-app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of what it is unsure of.")
+app = typer.Typer(help="Train nnU-Net on pseudo-labels, and review what it is unsure of.")
 
 
 @app.callback()

@@ -67,6 +67,9 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
         if before == request:
             return
         before = before if isinstance(before, dict) else {}
+        maker = before.get("made by", request.get("made by"))
+        if maker != request.get("made by"):
+            raise OutputError(f"'{folder}' holds results of '{maker}'.", "Choose another folder.")
         other = [name for name in {**before, **request} if before.get(name) != request.get(name)]
         kinds = [name for name in other if not isinstance(before.get(name, request.get(name)), bool)]
         within = lambda name: "" if isinstance(before.get(name), dict) and isinstance(request.get(name), dict) else name

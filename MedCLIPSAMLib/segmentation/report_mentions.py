@@ -1,34 +1,28 @@
-"""The findings that a clause of a report speaks of, with their places and cues, and the other words that it names."""
+"""The findings that a clause of a report speaks of, each with its cue, and the other words that it names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from .report_cues import Cue, FoundCue, cue_of, find_cues
+from .report_cues import Cue, FoundCue, find_cues
 from .report_past import OR_NOW
+from .report_phrases import WORD, Phrase, Words
+from .report_scope import cue_of, is_question
 from .report_sentences import VERB
 from .report_words import (
     ANAPHORA,
     FINDINGS,
     IN,
-    NOT_ITSELF,
     OTHER,
-    PLACES,
-    POSITIONS,
     REMAINING,
-    SIDES,
     Spelling,
-    Word,
     is_description,
     is_modifier,
     is_place,
     read_word,
 )
 
-_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-_APART = re.compile(r"\s*[,(:\u2013-]\s*")
 _OWN = re.compile(r"\b(?:and|with)\b|,", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
@@ -39,6 +33,13 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 """What is between a denial and a finding that is not denied."""
+_SIZE = re.compile(r"\s*(?:an?\s+)?(?P<size>(?:\d[\w.-]*|x|mm|cm)\s+)*", re.IGNORECASE)
+_SIZES = {"small", "tiny", "trace", "minimal", "mild", "moderate", "large", "stable", "unchanged", "known"}
+_VERB_BEHIND = re.compile(
+    r"\s+(?:is|was|has|measures|remains|persists|unchanged|stable|cannot|could|may|might|not (?:excluded|ruled out)"
+    r"|(?P<plural>are|were|have|measure|remain|persist))\b",
+    re.IGNORECASE,
+)
 _ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent|none)\b", re.IGNORECASE)
 """What a clause adds about another image, where it calls a finding new."""
 _HERE = re.compile(
@@ -56,7 +57,7 @@ _IS_NEW = re.compile(
 )
 _WAS = re.compile(r"\b(?:was|were|had)\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
-_WHERE = re.compile(r"\s*((?:in|within) .*\S)", re.IGNORECASE)
+_WHERE = re.compile(r"\s*((?:in|within|(?:the )?(?:left|right|both|bilateral)) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
     r"(?:this|these|it|they|which|that|findings?|(?:imaging )?(?:features?|appearances?)"
     r"|(?:highly |very |most )?(?:suspicious|concerning|worrisome|suggestive|compatible|consistent|typical|in keeping))"
@@ -99,55 +100,53 @@ class Clause:
 
 def read_clause(clause: str) -> Clause:
     """Find the findings of a clause; where it has none, an organ that is its subject and not said to be normal."""
-    found = list(_WORD.finditer(clause))
-    read = [read_word(word[0]) for word in found]
     cues = find_cues(clause)
     in_cue = _cover(clause, [(cue.start, cue.end) for cue in cues])
-    taken = [bool(in_cue[word.start()]) for word in found]
-    mentions, spans, free = list[Mention](), list[tuple[int, int]](), [not one for one in taken]
-    whole: tuple[int, int] | None = None
+    words = Words(clause, in_cue)
+    phrases = words.find_phrases()
+    if not phrases:
+        denied = any(cue.kind in (Cue.NORMAL, Cue.ABSENT, Cue.BEFORE) for cue in cues)
+        organ = None if denied else words.find_organ()
+        found = [Mention(organ.text, words[organ.head], False, False, Cue.PRESENT, None, ())] if organ else []
+        return Clause(found, [])
+    mentions = list[Mention]()
+    whole: tuple[int, int] | None = None  # where the last mention that stands for itself ends, and its number
     begin = 0  # of what the cues of a finding are searched in
-    for at in _heads(found, read, taken):
-        first = at
-        while (
-            first and not taken[first - 1] and (is_modifier(read[first - 1].word) or read[first - 1].word in FINDINGS)
-        ):
-            if not _adjoin(found, first) or (spans and first <= spans[-1][1]):
-                break
-            first -= 1
-        last, placed = at + 1, any(is_place(word.word) for word in read[first:at])
-        phrase = [word.word for word in read[first : at + 1]]
-        if not placed:
-            behind, last = _place_behind(clause, found, read, at, taken)
-            phrase += behind
-            if not behind and (place := _place_before(read, first, free)):
-                phrase += ["in", "the", *place]
-        words_before = {word.word for word in read[max(0, first - 1) : at]}
-        again = first > 0 and read[first - 1].word in ANAPHORA
-        corrected = tuple((word.written, word.word) for word in read[first:last] if word.spelling == Spelling.MENDED)
-        cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
-        if cue and cue.kind == Cue.ABSENT and spans and _has_own(clause, found, read, spans[-1], first):
-            begin = sum(cue.start < found[spans[-1][1] - 1].end() for cue in cues)
-            cue = cue_of(found[first].start(), found[at].end(), cues[begin:], clause)
-        words_near = {word.word for word in read[max(0, first - 4) : first]}
-        is_new = not _NEW.isdisjoint(words_near) or _IS_NEW.search(clause, found[at].end())
-        if cue and cue.kind == Cue.ABSENT and is_new and _is_aside(clause, found[at].end(), cue.end):
+    for number, phrase in enumerate(phrases):
+        span = words.start(phrase.first), words.end(phrase.head)
+        cue = cue_of(*span, cues[begin:], clause)
+        before = phrases[number - 1] if number else None
+        if cue and _is_beside(words, cue, phrase, before):
+            edge = words.end(before.stop - 1) if before else cue.end
+            begin = sum(other.start < edge for other in cues)
+            cue = cue_of(*span, cues[begin:], clause)
+        if cue and cue.kind == Cue.ABSENT and _is_new(words, phrase) and _is_aside(clause, span[1], cue.end):
             cue = None
-        reading_of = _reading_of(clause, cue, found[first].start(), whole)
-        said = Cue.PRESENT if cue is None else Cue.UNCERTAIN if cue.kind == Cue.READING else cue.kind
-        if said == Cue.BEFORE and not REMAINING.isdisjoint(words_before):
-            said = Cue.PRESENT
-        other = not OTHER.isdisjoint(words_before)
-        mentions.append(Mention(" ".join(phrase), read[at].word, again, other, said, reading_of, corrected))
+        reading_of = _reading_of(clause, cue, span[0], whole)
         if reading_of is None:
-            whole = (found[last - 1].end(), len(spans))
-        spans.append((first, last))
-        free[first:last] = [False] * (last - first)
-    if mentions:
-        in_mention = _cover(clause, [(found[first].start(), found[last - 1].end()) for first, last in spans])
-        return Clause(mentions, _others(clause, in_mention, in_cue, cues))
-    denied = any(cue.kind in (Cue.NORMAL, Cue.ABSENT, Cue.BEFORE) for cue in cues)
-    return Clause([] if denied else _organ_subject([word.word for word in read]), [])
+            whole = words.end(phrase.stop - 1), number
+        mentions.append(_mention(words, phrase, cue, reading_of))
+    in_mention = _cover(clause, [(words.start(one.first), words.end(one.stop - 1)) for one in phrases])
+    others = _others(clause, in_mention, in_cue, cues)
+    is_said = lambda text: any(text.lower() in mention.phrase for mention in mentions)  # the place of one behind it
+    return Clause(mentions, [(text, cue) for text, cue in others if not is_said(text)])
+
+
+def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int | None) -> Mention:
+    before = set(words.within(phrase.first - 1, phrase.head))
+    said = Cue.PRESENT if cue is None else Cue.UNCERTAIN if cue.kind == Cue.READING else cue.kind
+    if said == Cue.BEFORE and not REMAINING.isdisjoint(before):
+        said = Cue.PRESENT
+    again = phrase.first > 0 and words[phrase.first - 1] in ANAPHORA
+    read = words.read[phrase.first : phrase.stop]
+    corrected = tuple((word.written, word.word) for word in read if word.spelling == Spelling.MENDED)
+    return Mention(phrase.text, words[phrase.head], again, not OTHER.isdisjoint(before), said, reading_of, corrected)
+
+
+def _is_new(words: Words, phrase: Phrase) -> bool:
+    """Tell whether a finding is called new."""
+    near = words.within(phrase.first - 4, phrase.first)
+    return not _NEW.isdisjoint(near) or _IS_NEW.search(words.text, words.end(phrase.head)) is not None
 
 
 def _is_aside(clause: str, start: int, end: int) -> bool:
@@ -158,102 +157,47 @@ def _is_aside(clause: str, start: int, end: int) -> bool:
     return bool(clause[end:].strip(" .") or _WAS.search(aside[0]))
 
 
-def _has_own(clause: str, found: list[re.Match[str]], read: list[Word], before: tuple[int, int], first: int) -> bool:
+def _is_beside(words: Words, cue: FoundCue, phrase: Phrase, before: Phrase | None) -> bool:
+    """Tell whether a finding is there beside what is denied or past before it."""
+    if _OR.search(words.text, words.start(phrase.first)):  # the list goes on
+        return False
+    if _begins_behind_comma(words, cue, phrase):
+        return True
+    return cue.kind == Cue.ABSENT and before is not None and _has_own(words, before, phrase)
+
+
+def _has_own(words: Words, before: Phrase, phrase: Phrase) -> bool:
     """Tell whether a finding is beside a denial: "no mass in the left breast and a cyst in the right breast".
 
     Each has a place of its own, and it has an article that the one before lacks.
     """
-    names_place = lambda words: any(is_place(word.word) or word.word in SIDES for word in words)
-    between = _BESIDE.fullmatch(clause, found[before[1] - 1].end(), found[first].start())
-    parallel = before[0] and read[before[0] - 1].word in ("a", "an")
-    if not between or parallel or _OR.search(clause, found[first].start()):
+    between = _BESIDE.fullmatch(words.text, words.end(before.stop - 1), words.start(phrase.first))
+    if not between or (before.first and words[before.first - 1] in ("a", "an")):
         return False
-    return names_place(read[: first - 1]) and (bool(between["place"]) or names_place(read[first:]))
+    return words.name_place(0, phrase.first - 1) and (
+        bool(between["place"]) or words.name_place(phrase.first, len(words))
+    )
 
 
-def _heads(found: list[re.Match[str]], read: list[Word], taken: list[bool]) -> list[int]:
-    """List the words that are findings: of "mass lesion" the last one, and no "mass" of a mass effect."""
-    is_finding = lambda at: at < len(read) and read[at].word in FINDINGS and not taken[at]
-    heads = [at for at in range(len(read)) if is_finding(at) and not (is_finding(at + 1) and _adjoin(found, at + 1))]
-    is_other = lambda at: at < len(read) and read[at].word in NOT_ITSELF and _adjoin(found, at)
-    return [at for at in heads if not is_other(at + 1)]
+def _begins_behind_comma(words: Words, cue: FoundCue, phrase: Phrase) -> bool:
+    """Tell whether a finding is there behind a denial or a history: "no effusion, 5 mm nodule".
 
-
-def _adjoin(found: list[re.Match[str]], at: int) -> bool:
-    return found[at].start() - found[at - 1].end() == 1
-
-
-def _place_behind(
-    clause: str, found: list[re.Match[str]], read: list[Word], at: int, taken: list[bool]
-) -> tuple[list[str], int]:
-    """Read a place behind a finding, "in the left breast", ", left breast" or "left breast", and where it ends."""
-    ends = lambda n: n >= len(read) or taken[n] or read[n].word in FINDINGS
-    for start in range(at + 1, min(at + 8, len(read))):
-        if ends(start):
-            break
-        if read[start].word in (IN if start == at + 1 else IN - {"of"}) and (end := _place_end(read, start + 1, ends)):
-            while end < len(read) and read[end].word in ("of", "in") and (more := _place_end(read, end + 1, ends)):
-                end = more
-            return [word.word for word in read[start:end]], end
-    start = at + 1
-    is_behind = lambda: _APART.fullmatch(clause, found[at].end(), found[start].start())
-    if ends(start) or not (read[start].word in SIDES | POSITIONS or is_behind()):
-        return [], at + 1
-    end = start
-    while end < len(read) and read[end].word in SIDES | POSITIONS:
-        end += 1
-    if ends(end) or not is_place(read[end].word):
-        return [], at + 1
-    end += 1
-    while end < len(read) and read[end].word == "of" and (more := _place_end(read, end + 1, ends)):
-        end = more
-    if end < len(read) and (_adjoin(found, end) and (not ends(end) or read[end].word in FINDINGS)):
-        return [], at + 1
-    return ["in", "the", *(word.word for word in read[start:end])], end
-
-
-def _place_end(read: list[Word], start: int, ends: Callable[[int], bool]) -> int:
-    """Return where the place that begins at a word ends; 0 where there is none."""
-    for at in range(start, min(start + 6, len(read))):
-        word = read[at].word
-        if ends(at) or word in IN - {"of"}:
-            return 0
-        if is_place(word) and at + 1 < len(read) and read[at + 1].word in NOT_ITSELF:
-            return 0
-        if is_place(word) and not (at + 1 < len(read) and is_place(read[at + 1].word)):
-            return at + 1
-    return 0
-
-
-def _place_before(read: list[Word], stop: int, free: list[bool]) -> list[str]:
-    """Read the place that is the subject of a finding at `stop`: "the left breast shows a mass"."""
-    is_free_place = lambda at: free[at] and is_place(read[at].word) and read[at + 1].word not in NOT_ITSELF
-    end = next(filter(is_free_place, range(stop)), None)
-    if end is None:
-        return []
-    start = end
-    while start and is_modifier(read[start - 1].word) and free[start - 1]:
-        start -= 1
-    while end + 2 < stop and read[end + 1].word == "of":
-        more = _place_end(read, end + 2, lambda at: at >= stop or not free[at])
-        if not more:
-            break
-        end = more - 1
-    return [word.word for word in read[start : end + 1]]
-
-
-def _organ_subject(words: list[str]) -> list[Mention]:
-    """Find organs that are the subject of a clause: "both lungs are seen", "enlarged heart"."""
-    start = 0
-    while start < len(words) and words[start] in ("the", "a", "an", "both", "there", "is", "are"):
-        start += 1
-    end = start
-    while end < len(words) and is_modifier(words[end]) and words[end] not in PLACES:
-        end += 1
-    if end < len(words) and words[end] in PLACES and (end + 1 == len(words) or VERB.match(words[end + 1])):
-        phrase = " ".join(words[start : end + 1])
-        return [Mention(phrase, words[end], False, False, Cue.PRESENT, None, ())]
-    return []
+    It has a size, or a verb of its own, "no mass, cyst is seen"; "no masses, cysts are seen" denies both.
+    """
+    listed_before, _, behind = words.text[cue.end : words.start(phrase.first)].rpartition(",")
+    size = _SIZE.fullmatch(behind)
+    if not listed_before.strip() or size is None or cue.kind not in (Cue.ABSENT, Cue.BEFORE):
+        return False
+    listed = read_word(listed_before.rsplit(None, 1)[-1]).word
+    if is_description(listed) and listed not in FINDINGS:  # "no calcified, large mass"
+        return False
+    if size["size"] or not _SIZES.isdisjoint(words.within(phrase.first, phrase.head)):
+        return not is_question(cue, words.text)
+    ends = (words.end(phrase.head), words.end(phrase.stop - 1))
+    verb = next(filter(None, (_VERB_BEHIND.match(words.text, end) for end in ends)), None)
+    is_no = words.text[cue.start : cue.end].lower() == "no"
+    is_list = is_no and ("," in listed_before or (verb and verb["plural"]))
+    return cue.kind == Cue.ABSENT and verb is not None and not is_list
 
 
 def _reading_of(clause: str, cue: FoundCue | None, start: int, before: tuple[int, int] | None) -> int | None:
@@ -283,9 +227,10 @@ def _others(clause: str, in_mention: bytearray, in_cue: bytearray, cues: list[Fo
     for joint in [*_JOINT.finditer(clause), None]:
         end = joint.start() if joint else len(clause)
         if not any(in_mention[start:end]):
-            words = _name(list(_WORD.finditer(clause, start, end)), in_cue)
-            elsewhere = _WHERE.match(clause, start, end) if any(in_mention[:start]) else None
-            if elsewhere and any(is_place(word[0].lower()) for word in _WORD.finditer(clause, start, end)):
+            words = _name(list(WORD.finditer(clause, start, end)), in_cue)
+            is_elsewhere = any(in_mention[:start]) and not any(in_cue[start:end])
+            elsewhere = _WHERE.match(clause, start, end) if is_elsewhere else None
+            if elsewhere and any(is_place(word[0].lower()) for word in WORD.finditer(clause, start, end)):
                 others.append((elsewhere[1], Cue.PRESENT))
             elif words and not is_description(words[-1][0].lower()):
                 cue = cue_of(words[0].start(), words[-1].end(), cues, clause)

@@ -33,13 +33,21 @@ VERB = re.compile(
     r"seen|noted|present|identified|found|cannot)\b",
     re.IGNORECASE,
 )
+_STATE = re.compile(
+    r"(?<=\w )(?:absent|negative|positive|denied|persists?|unchanged|stable|resolved|gone|cleared|disappeared|vanished"
+    r"|improved|worsened|increased|decreased|enlarged|larger|smaller)$",
+    re.IGNORECASE,
+)
+"""What stands for a verb in short sentences: "mass positive, cyst negative"."""
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
 _JOINT_SUBJECT = re.compile(
-    r"(?:an?|one|another)\b(?:(?!\b(?:that|which|whose|with)\b).)*?\b(?:are|were|have)\b", re.IGNORECASE
+    r"(?:(?:an?|one|another)\b|(?:the|this)\b(?=[\w ]*(?:[^\Ws]|ss) (?:are|were|have)\b))"
+    r"(?:(?!\b(?:that|which|whose|with)\b).)*?\b(?:are|were|have)\b",
+    re.IGNORECASE,
 )
 """A single thing with a verb in the plural: what stands before it is a subject of the verb, too."""
-_WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
+_WHERE = re.compile(r"(?:[\w ]+:\s*)?(?:in|within|at|on)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring|(?:still|now|again|also) (?:not|absent))\b", re.IGNORECASE)
 
 
@@ -90,9 +98,11 @@ def split_clauses(sentence: str) -> Iterator[str]:
 
 
 def _begins_anew(before: str, piece: str) -> bool:
-    verb = VERB.search(piece)
+    verb = VERB.search(piece) or _STATE.search(piece)
     if ":" in piece and (":" in before or VERB.search(before)):
         return True
     if not verb or not verb.start() or _GOES_ON.match(piece) or (_WHERE.match(before) and not VERB.search(before)):
         return False
-    return bool(VERB.search(before) or (_NEW_SUBJECT.match(piece) and not _JOINT_SUBJECT.match(piece)))
+    return bool(
+        VERB.search(before) or _STATE.search(before) or (_NEW_SUBJECT.match(piece) and not _JOINT_SUBJECT.match(piece))
+    )

@@ -17,6 +17,7 @@ _SHORT_FORMS = {
     "r/o": "rule out",
     "f/u": "follow-up",
     "w/o": "without",
+    "w/wo": "with and without",
     "w/": "with ",
     "neg": "negative",
     "(-)": "(no)",
@@ -55,6 +56,16 @@ _SIDE = re.compile(r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])")
 """A side by its letter: "L breast", not "L spine" or "2 L effusion"."""
 _SIGNED = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)[^,;:.\n]*", re.MULTILINE)
 """Where signs stand before what they are said of: "(-) mass (+) cyst"."""
+_MINUS = (
+    (re.compile(r"(?<=: )[-\u2013](?=\s*(?:[,;.]|$))", re.MULTILINE), "no"),
+    (re.compile(r"(?<=\w) [-\u2013](?=\s*[,;.])"), ": no"),
+)
+"""A sign behind what is denied: "mass: -", "mass -, cyst +"."""
+_PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE | re.MULTILINE)
+_MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE | re.MULTILINE)
+"""A sign before it, where others have a plus, "+ cyst, - mass", so that it is no mark of a list."""
+_BOX = re.compile(r"\[\s*([x\u2713\u2714]?)\s*\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
+"""A box of a form, checked or not."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
@@ -71,6 +82,12 @@ def clean_text(text: str) -> str:
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
     kept = _SIGNED.sub(lambda part: part[0].replace("(-)", "; No").replace("(+)", "; "), kept)
+    for sign, word in _MINUS:
+        kept = sign.sub(word, kept)
+    if _PLUS.search(kept):
+        kept = _MINUS_BEFORE.sub(r"\1no ", kept)
+    if any(box[1] or box[2] for box in _BOX.finditer(kept)):
+        kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
     kept = _ANSWER.sub(": ", kept)
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
@@ -78,6 +95,13 @@ def clean_text(text: str) -> str:
     kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
     kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
     return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
+
+
+def _boxes_as_words(line: str) -> str:
+    """Write the boxes of a line as words; they stand before what they are of where the first one begins the line."""
+    if _BOX.match(line.strip(" -*\u2022")):
+        return _BOX.sub(lambda box: "; " if box[1] or box[2] else "; No ", line)
+    return _BOX.sub(lambda box: ": yes; " if box[1] or box[2] else ": no; ", line)
 
 
 def _written_out(short: str) -> str:

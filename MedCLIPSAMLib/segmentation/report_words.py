@@ -39,14 +39,14 @@ PLACES = frozenset(
 """Organs that can be segmented as such."""
 _PLACES = PLACES | _listed(
     "breast lobe hemisphere cerebellum chest abdomen pelvis neck head axilla hilum apex base "
-    "pleura pleural midline cortex quadrant lingula lingular"
+    "pleura pleural midline cortex quadrant lingula lingular thalamus brainstem pons midbrain hippocampus mediastinum"
 )
 _NO_MODIFIERS = _listed(
     "a an the this that these those same there is are was were be been has have and or nor with in within of at on "
-    "near to from by for as it its which new old seen shows show showing demonstrates reveals contains known measuring "
-    "measures cm mm x about approximately up than due one two three four multiple several few many other another any "
-    "some further also now again mri ct scan image examination study ultrasound radiograph biopsy represent represents "
-    "indicate indicates mean means follow-up"
+    "near to from by for as it its which new old seen shows show showing demonstrate demonstrates reveal reveals "
+    "contain contains known measuring measures cm mm x about approximately up than due one two three four multiple "
+    "several few many other another any some all most more less fewer further also now again clock mri ct scan image "
+    "examination study ultrasound radiograph biopsy represent represents indicate indicates mean means follow-up"
 )
 _SHORT = 5
 """Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""

@@ -107,6 +107,25 @@ def test_the_file_of_a_benchmark_is_no_wish_for_json(tmp_path):
         assert refused.returncode == 2 and refused.stdout == "" and "Expected --parts" in refused.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is full")
+@pytest.mark.parametrize("arguments", [["worker", "status", "--json"], ["evaluate", "absent", "absent", "--json"]])
+def test_an_output_that_cannot_be_written_is_no_traceback(arguments, tmp_path):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*COMMAND, *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, encoding="utf-8")
+    assert ended.returncode == 2 and ended.stderr.startswith("error: ") and "Traceback" not in ended.stderr
+
+
+def test_a_folder_that_was_removed_under_the_terminal_is_told(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = (
+        f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); from MedCLIPSAMLib.__main__ import main; main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8")
+    assert ended.returncode == 2 and ended.stderr.startswith("error: The folder that this terminal is in was removed.")
+
+
 def test_csv_into_a_missing_folder_is_refused(folders, tmp_path):
     shown = run("evaluate", *folders, "--csv", tmp_path / "absent" / "scores.csv")
     assert shown.returncode == 2 and "does not exist" in shown.stderr

@@ -29,10 +29,11 @@ def commands(group=GROUP, path=()):
 
 
 @pytest.mark.parametrize("words, command", [pytest.param(*command, id="-".join(command[0])) for command in commands()])
-def test_every_command_has_help_with_an_example_that_can_be_parsed(run, words, command):
-    for option in ("-h", "--help"):
-        code, text, _ = run(*words, option)
-        assert code == 0 and "Usage" in text
+def test_every_command_has_help_with_an_example_that_can_be_parsed(run, monkeypatch, words, command):
+    monkeypatch.setenv("COLUMNS", "100")
+    code, text, _ = run(*words, "-h")
+    assert code == 0 and "Usage" in text
+    assert not re.search(r"<[^>|]*>|\{\w+\}", text), text  # names of values, no types of Python
     example = re.search(r"^\s*Example: (medclipsam .*)$", command.help, re.MULTILINE)
     assert example, words
     arguments = shlex.split(example[1])[1:]
@@ -46,13 +47,19 @@ def test_groups_and_the_program_have_short_help_with_an_example_too(run):
     for words in ((), *groups):
         code, text, _ = run(*words, "-h")
         assert code == 0 and re.search(rf"^  Example: {' '.join(('medclipsam', *words))} \w", text, re.MULTILINE), text
+        assert "..." not in text.partition("Commands:")[2], text  # whole sentences
 
 
-@pytest.mark.parametrize("words", [words for words, _ in commands()], ids="-".join)
-def test_values_have_names_that_are_no_types_of_python(run, monkeypatch, words):
-    monkeypatch.setenv("COLUMNS", "100")
-    _, text, _ = run(*words, "-h")
-    assert not re.search(r"<[^>|]*>|\{\w+\}", text), text
+def test_options_are_listed_by_what_they_are_about(run):
+    _, text, _ = run("segment", "-h")
+    sections = dict(re.findall(r"^(\S.*):\n((?:  .*\n|\n)+)", text, re.MULTILINE))
+    for heading, option in [
+        ("Arguments", "INPUT"),
+        ("Options", "--out"),
+        ("The models and their device", "--sam"),
+        ("How a map becomes a mask, and when there is none", "--presence"),
+    ]:
+        assert option in sections[heading], heading
 
 
 def test_names_of_values_are_those_of_other_programs(run):
@@ -60,7 +67,7 @@ def test_names_of_values_are_those_of_other_programs(run):
     for shown in ("Usage: medclipsam segment [OPTIONS] INPUT...", "--prompt TEXT", "--slice NUMBER", "--out PATH"):
         assert shown in text
     assert "--plane <axial|coronal|sagittal>" in text or "--plane [axial|coronal|sagittal]" in text
-    assert "Usage: medclipsam evaluate [OPTIONS] PREDICTIONS [TRUTHS]" in run("evaluate", "-h")[1]
+    assert "Usage: medclipsam evaluate [OPTIONS] PREDICTIONS [TRUTHS]" in run("evaluate", "--help")[1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

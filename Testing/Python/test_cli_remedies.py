@@ -34,6 +34,7 @@ REFUSED = {
     f"{SEGMENT} -o x.png --overlay over.jpg": ["'over.jpg'", "its ending is not .png"],
     "export images -o Dataset001_X": ["No prompt was given", '-p "brain tumor"', "--prompts"],
     "demo-models train -o trained --clip-steps 0": ["--clip-steps", "'0'"],
+    "help": ["No such command 'help'", "'medclipsam -h' lists the commands"],
     "models remove x": ["'x'", "--models-dir"],
     "evaluate images": ["got 'images'", "the true masks behind it"],
     "evaluate breast_us.png": ["got 'breast_us.png'", "the true masks behind it"],

@@ -26,6 +26,11 @@ from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
+def _write(path, array):
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
 @pytest.fixture()
 def brain(tmp_path):
     image = sitk.GetImageFromArray(make_phantom("validation", 1, "MR", 1).image[None])
@@ -35,34 +40,20 @@ def brain(tmp_path):
 
 
 def test_everything_is_written_and_reported(run, brain, tmp_path):
-    code, out, err = run(
-        "segment",
-        brain,
-        "-p",
-        "brain tumor",
-        "-p",
-        "ventricles",
-        "-o",
-        tmp_path / "out.seg.nrrd",
-        "--saliency",
-        tmp_path / "saliency.nii.gz",
-        "--overlay",
-        tmp_path / "overlay.png",
-        "--json",
-    )
+    prompts = ("-p", "brain tumor", "-p", "ventricles")
+    beside = ("--saliency", tmp_path / "saliency.nii.gz", "--overlay", tmp_path / "overlay.png")
+    code, out, err = run("segment", brain, *prompts, "-o", tmp_path / "out.seg.nrrd", *beside, "--json")
     assert code == 0, err
     report = json.loads(out)
-    assert [row["prompt"] for row in report["results"]] == ["brain tumor", "ventricles"] and report["results"][0][
-        "found"
-    ]
+    assert [row["prompt"] for row in report["results"]] == ["brain tumor", "ventricles"]
+    assert report["results"][0]["found"]
     volume = read_volume(brain)
     segments = read_segmentation(tmp_path / "out.seg.nrrd", volume)
     assert [segment.name for segment in segments] == ["brain tumor", "ventricles"]
     assert segments[0].mask.sum() == report["results"][0]["pixels"] > 30
     saliency = sitk.ReadImage(str(tmp_path / "saliency.nii.gz"))
-    assert saliency.GetSize() == volume.to_sitk().GetSize() and np.allclose(
-        saliency.GetSpacing(), volume.geometry.spacing
-    )
+    assert saliency.GetSize() == volume.to_sitk().GetSize()
+    assert np.allclose(saliency.GetSpacing(), volume.geometry.spacing)
     assert 0.9 < sitk.GetArrayFromImage(saliency).max() <= 1.0
     assert (tmp_path / "overlay.png").stat().st_size > 1000
     assert not list(tmp_path.glob(".*")) and len(list(tmp_path.iterdir())) == 4
@@ -92,9 +83,8 @@ def test_real_images(run, tmp_path, name, ending):
     source = read_volume(SHARED / name).to_sitk()
     assert mask.GetSize()[:2] == source.GetSize()[:2] and sitk.GetArrayFromImage(mask).any()
     if ending != ".png":
-        assert np.allclose(mask.GetDirection(), source.GetDirection(), atol=1e-5) and np.allclose(
-            mask.GetOrigin(), source.GetOrigin(), atol=1e-3
-        )
+        assert np.allclose(mask.GetDirection(), source.GetDirection(), atol=1e-5)
+        assert np.allclose(mask.GetOrigin(), source.GetOrigin(), atol=1e-3)
 
 
 @pytest.mark.parametrize("strategy", ["memory", "boxes"])
@@ -139,7 +129,7 @@ def test_slices_at_uneven_positions_are_followed_in_their_order_and_noted(run, t
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
     """Ctrl+C in a process of its own, then the same command again."""
-    sitk.WriteImage(sitk.GetImageFromArray(make_volume("validation", 8, "MR", 1).slices), str(tmp_path / "head.nrrd"))
+    _write(tmp_path / "head.nrrd", make_volume("validation", 8, "MR", 1).slices)
     out = tmp_path / "out.seg.nrrd"
     command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", str(tmp_path / "head.nrrd"), "-p", "brain tumor"]
     command += ["--all", "--window", "0:255", "-o", str(out)]
@@ -164,17 +154,10 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
 
 
 def test_a_run_over_slices_leaves_nothing_beside_its_output(run, tmp_path):
-    sitk.WriteImage(
-        sitk.GetImageFromArray(make_volume("validation", 1, "MR", 1).slices[8:11]), str(tmp_path / "h.nrrd")
-    )
+    _write(tmp_path / "h.nrrd", make_volume("validation", 1, "MR", 1).slices[8:11])
     code, _, err = run("segment", tmp_path / "h.nrrd", "-p", "brain tumor", "--all", "-o", tmp_path / "out.seg.nrrd")
     assert code == 0, err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h.nrrd", "out.seg.nrrd"]
-
-
-def _write(path, array):
-    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
-    return path
 
 
 BAD_INPUT = {
@@ -247,17 +230,8 @@ def test_nothing_found_is_a_result_and_not_an_error(run, brain, tmp_path):
 
 
 def test_a_killed_run_leaves_no_half_file(brain, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "MedCLIPSAMLib",
-        "segment",
-        brain,
-        "-p",
-        "brain tumor",
-        "-o",
-        tmp_path / "out.seg.nrrd",
-    ]
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", brain, "-p", "brain tumor", "-o"]
+    command.append(tmp_path / "out.seg.nrrd")
     process = subprocess.Popen(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -326,18 +300,7 @@ def test_verbose_says_what_was_chosen_and_an_option_overrides_it(run, brain, tmp
 def test_slices_taken_together_give_the_same_segmentation(run, tmp_path):
     slices = make_volume("validation", 1, "MR", 1).slices[8:13]
     head = _write(tmp_path / "head.nrrd", slices)
-    options = (
-        "-p",
-        "brain tumor",
-        "--all",
-        "--propagate",
-        "slices",
-        "--window",
-        "0:255",
-        "--device",
-        "cpu",
-        "--verbose",
-    )
+    options = "-p tumor --all --propagate slices --window 0:255 --device cpu --verbose".split()
     masks = {}
     for at_once in (0, 3):
         out = tmp_path / f"{at_once}.nii.gz"

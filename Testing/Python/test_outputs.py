@@ -177,5 +177,5 @@ def test_a_training_that_fails_leaves_the_demo_model_as_it_was(run, tmp_path, mo
 def test_a_folder_is_taken_again_by_the_command_that_made_it_and_by_no_other(tmp_path):
     claim_outputs(tmp_path / "out", "demo").close()
     claim_outputs(tmp_path / "out", "demo").close()
-    with pytest.raises(OutputError, match="other made by"):
+    with pytest.raises(OutputError, match="holds results of 'medclipsam demo'"):
         claim_outputs(tmp_path / "out", "phantoms make")

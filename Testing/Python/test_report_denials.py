@@ -153,6 +153,14 @@ def test_what_is_not_there_now_is_denied_whatever_was_before(text):
         "No evidence of change, mass, or cyst is seen.",
         "No growth or new mass.",
         "None of the previously described masses is visible today.",
+        "A mass is not convincingly seen.",
+        "A mass is no more visible.",
+        "Mass negative.",
+        "Mass denied by the patient.",
+        "No masses, cysts are seen.",
+        "No calcified, large mass.",
+        "No effusion, small nodule or mass.",
+        "Negative CT for a mass, cyst is not seen.",
     ],
 )
 def test_a_denial_behind_a_finding_denies_it(text):
@@ -212,6 +220,43 @@ def test_a_finding_elsewhere_is_not_denied_with_the_one_before(text, prompts):
 
 
 @pytest.mark.parametrize(
+    "text, prompt",
+    [
+        ("No effusion, small nodule LLL", "small nodule in the left lower lobe"),
+        ("No pneumothorax, 5 mm nodule RUL.", "nodule in the right upper lobe"),
+        ("No mass, a 2.5 cm cyst in the liver.", "cyst in the liver"),
+        ("No acute abnormality, stable nodule in the left lung.", "stable nodule in the left lung"),
+        ("Negative CT for mass, cyst is present.", "cyst"),
+        ("Negative CT for mass, cysts are present.", "cyst"),
+        ("No mass, cyst is present.", "cyst"),
+        ("CT negative for a mass, positive for a cyst.", "cyst"),
+        ("Cyst positive, mass negative.", "cyst"),
+        ("Cyst present, mass absent.", "cyst"),
+        ("Cyst stable, mass resolved.", "cyst"),
+        ("No mass, cyst unchanged.", "cyst"),
+        ("No findings suggestive of a mass, cyst is seen.", "cyst"),
+    ],
+)
+def test_what_has_a_size_or_a_verb_of_its_own_is_not_denied_with_the_list_before(text, prompt):
+    report = parse_report(text)
+    assert report.prompts == [prompt] and ABSENT in {part.reason for part in report.left_out}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Prior mass and cyst have grown.",
+        "The prior mass and the cyst have grown.",
+        "Prior mass in the left breast and cyst in the liver are unchanged.",
+        "Resected mass and cyst recurred.",
+        "Prior mass and cyst have not grown.",
+    ],
+)
+def test_past_findings_share_what_is_said_of_them_now(text):
+    assert [finding.prompt.split()[0] for finding in parse_report(text).findings] == ["mass", "cyst"]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "No mass and a cyst.",
@@ -242,6 +287,11 @@ def test_findings_that_one_denial_is_of_are_denied_together(text):
         "Consider mass.",
         "Cannot distinguish a mass from artifact.",
         "Unclear whether there is a mass.",
+        "It is not certain that there is a mass.",
+        "Question of mass.",
+        "Suggestion of a mass.",
+        "Doubtful mass.",
+        "No displaced fracture, mass cannot be excluded.",
     ],
 )
 def test_what_may_be_there_is_looked_for_in_doubt(text):
@@ -279,6 +329,10 @@ def test_what_is_said_of_a_finding_is_no_denial_of_it():
         "There is no evidence of worsening of the mass.",
         "Without cyst, previously noted mass is smaller.",
         "No significant interval change, with a mass that is solid or cystic.",
+        "None of the masses has resolved.",
+        "One of the masses has resolved.",
+        "Not all masses have resolved.",
+        "Some masses are not seen.",
     ],
 )
 def test_a_change_or_a_property_that_is_denied_leaves_the_finding(text):
@@ -313,6 +367,7 @@ def test_a_change_or_a_property_that_is_denied_leaves_the_finding(text):
         "Chief complaint: mass.",
         "Dense breasts, which may obscure small masses.",
         "Previous CT showed a mass.",
+        "Mass seen only on the prior CT.",
     ],
 )
 def test_conditions_questions_and_relatives_are_no_findings(text):
@@ -331,7 +386,13 @@ def test_conditions_questions_and_relatives_are_no_findings(text):
         ("Previously treated metastasis has enlarged.", "metastasis"),
         ("The prior lesion is now larger.", "lesion"),
         ("Resected tumor has recurred.", "tumor"),
-        ("Treated lymphoma, and the nodule has grown.", "nodule"),
+        ("Treated lymphoma, and the nodules have grown.", "nodule"),
+        ("The prior mass is unchanged.", "mass"),
+        ("Previous nodule in the left lung measures 5 mm.", "nodule in the left lung"),
+        ("Treated metastasis has shrunk.", "metastasis"),
+        ("No change in the prior mass.", "mass"),
+        ("Meningioma, previously resected, now recurrent.", "meningioma"),
+        ("History of lung cancer, 8 mm nodule in the left lung.", "nodule in the left lung"),
     ],
 )
 def test_what_is_there_beside_a_history_is_a_prompt(text, prompt):

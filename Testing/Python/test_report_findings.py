@@ -139,6 +139,8 @@ def test_what_is_said_again_in_other_words_is_one_finding(text):
         "Nodule in the left lower lobe. Stable nodule in the lingula.",
         "FINDINGS: Mass in the left breast, likely a cyst. Cyst in the left kidney. IMPRESSION: Renal cyst.",
         "A mass in the breast. A lesion of the skin.",
+        "Small left and moderate right pleural effusions.",
+        "Left upper and right lower lobe nodules.",
     ],
 )
 def test_what_is_elsewhere_or_looks_otherwise_is_another_finding(text):
@@ -155,6 +157,7 @@ def test_what_is_elsewhere_or_looks_otherwise_is_another_finding(text):
         ("Resected meningioma with edema.", "meningioma", BEFORE),
         ("Lung nodule - likely granuloma.", "granuloma", UNKNOWN),
         ("Mass in the left breast and in the right breast.", "in the right breast", UNKNOWN),
+        ("Masses in the left breast (2 cm) and right breast (1 cm).", "right breast", UNKNOWN),
     ],
 )
 def test_what_is_named_beside_a_finding_is_listed(text, named, reason):

@@ -1,0 +1,172 @@
+"""The words of a clause of a report, and the phrases of its findings: a noun, the words before it, and its place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .report_sentences import VERB
+from .report_words import FINDINGS, IN, NOT_ITSELF, PLACES, POSITIONS, SIDES, Word, is_modifier, is_place, read_word
+
+WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+_APART = re.compile(r"\s*[,(:\u2013-]\s*")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """The words of a finding.
+
+    Args:
+        text: as they are read, with the place, which may stand elsewhere in the clause.
+        first: number of its first word.
+        head: number of its noun.
+        stop: number of the word behind it, and behind a place that follows.
+    """
+
+    text: str
+    first: int
+    head: int
+    stop: int
+
+
+class Words:
+    """The words of a clause.
+
+    Args:
+        text: the clause.
+        in_cue: which of its characters belong to cues, which are no words of findings.
+    """
+
+    def __init__(self, text: str, in_cue: bytearray) -> None:
+        self.text = text
+        self._found = list(WORD.finditer(text))
+        self.read: list[Word] = [read_word(word[0]) for word in self._found]
+        self._is_cue = [bool(in_cue[word.start()]) for word in self._found]
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def __getitem__(self, at: int) -> str:
+        """Return a word as it is read; "" beyond the last one."""
+        return self.read[at].word if at < len(self) else ""
+
+    def within(self, start: int, stop: int) -> list[str]:
+        """Return the words of a part."""
+        return [word.word for word in self.read[max(0, start) : stop]]
+
+    def start(self, at: int) -> int:
+        """Return where a word begins in the clause."""
+        return self._found[at].start()
+
+    def end(self, at: int) -> int:
+        """Return where a word ends in the clause."""
+        return self._found[at].end()
+
+    def name_place(self, start: int, stop: int) -> bool:
+        """Tell whether a part names an organ or a side."""
+        return any(is_place(word) or word in SIDES for word in self.within(start, stop))
+
+    def find_phrases(self) -> list[Phrase]:
+        """Find the phrases of all findings, in order."""
+        phrases, free = list[Phrase](), [not one for one in self._is_cue]
+        for head in self._heads():
+            first, earliest = head, phrases[-1].stop if phrases else 0
+            while first > earliest and self._joins(first):
+                first -= 1
+            words, stop = self.within(first, head + 1), head + 1
+            if not any(map(is_place, words[:-1])):
+                behind, stop = self._place_behind(head)
+                words += behind
+                if not behind and (place := self._place_before(first, free)):
+                    words += ["in", *([] if place[0] == "both" else ["the"]), *place]
+            phrases += self._other_side(first, head, words)
+            phrases.append(Phrase(" ".join(words), first, head, stop))
+            free[first:stop] = [False] * (stop - first)
+        return phrases
+
+    def _other_side(self, first: int, head: int, words: list[str]) -> list[Phrase]:
+        """Find what shares the noun of a phrase: "small left and moderate right effusions" are two."""
+        start = end = first - 1
+        while start > 0 and is_modifier(self[start - 1]) and not self._is_cue[start - 1]:
+            start -= 1
+        where = [at for at, word in enumerate(words[: head - first]) if word in SIDES | POSITIONS]
+        own = self.within(start, end)
+        if self[end] != "and" or not where or not own or own[-1] not in SIDES | POSITIONS or SIDES.isdisjoint(own):
+            return []
+        return [Phrase(" ".join(own + words[where[-1] + 1 :]), start, head, end)]
+
+    def find_organ(self) -> Phrase | None:
+        """Find an organ that is the subject of the clause: "both lungs are seen", "enlarged heart"."""
+        start = 0
+        while self[start] in ("the", "a", "an", "both", "there", "is", "are"):
+            start += 1
+        head = start
+        while head < len(self) and is_modifier(self[head]) and self[head] not in PLACES:
+            head += 1
+        if self[head] in PLACES and (head + 1 == len(self) or VERB.match(self[head + 1])):
+            return Phrase(" ".join(self.within(start, head + 1)), start, head, head + 1)
+        return None
+
+    def _heads(self) -> list[int]:
+        """List the words that are findings: of "mass lesion" the last one, and no "mass" of a mass effect."""
+        is_finding = lambda at: self[at] in FINDINGS and not self._is_cue[at]
+        is_part = lambda at: at < len(self) and self._adjoin(at) and (is_finding(at) or self[at] in NOT_ITSELF)
+        return [at for at in range(len(self)) if is_finding(at) and not is_part(at + 1)]
+
+    def _adjoin(self, at: int) -> bool:
+        """Tell whether a single blank is between a word and the one before."""
+        return self.text[self.end(at - 1) : self.start(at)] == " "
+
+    def _joins(self, first: int) -> bool:
+        """Tell whether the word before belongs to a phrase that begins at `first`."""
+        before = self[first - 1]
+        return not self._is_cue[first - 1] and (is_modifier(before) or before in FINDINGS) and self._adjoin(first)
+
+    def _ends_place(self, at: int) -> bool:
+        return at >= len(self) or self._is_cue[at] or self[at] in FINDINGS
+
+    def _place_behind(self, head: int) -> tuple[list[str], int]:
+        """Read a place behind a finding, "in the left breast", ", left breast" or "left breast", and where it ends."""
+        for start in range(head + 1, min(head + 8, len(self))):
+            if self._ends_place(start):
+                break
+            if self[start] in (IN if start == head + 1 else IN - {"of"}) and (end := self._place_end(start + 1)):
+                return self.within(start, end := self._place_goes_on(end, ("of", "in"))), end
+        start = end = head + 1
+        while end < len(self) and self[end] in SIDES | POSITIONS:
+            end += 1
+        is_apart = start < len(self) and _APART.fullmatch(self.text, self.end(head), self.start(start))
+        if self._ends_place(start) or self._ends_place(end) or not (end > start or is_apart) or not is_place(self[end]):
+            return [], head + 1
+        end = self._place_goes_on(end + 1, ("of",))
+        if end < len(self) and self._adjoin(end) and (not self._ends_place(end) or self[end] in FINDINGS):
+            return [], head + 1
+        return ["in", "the", *self.within(start, end)], end
+
+    def _place_goes_on(self, end: int, joints: tuple[str, ...]) -> int:
+        """Return where a place ends that may go on with "of the left breast"."""
+        while self[end] in joints and (more := self._place_end(end + 1)):
+            end = more
+        return end
+
+    def _place_end(self, start: int, stop: int | None = None) -> int:
+        """Return where the place that begins at a word ends; 0 where there is none."""
+        for at in range(start, min(start + 6, len(self) if stop is None else stop)):
+            if self._ends_place(at) or self[at] in IN - {"of"} or (is_place(self[at]) and self[at + 1] in NOT_ITSELF):
+                return 0
+            if is_place(self[at]) and not is_place(self[at + 1]):
+                return at + 1
+        return 0
+
+    def _place_before(self, stop: int, free: list[bool]) -> list[str]:
+        """Read the place that is the subject of a finding at `stop`: "the left breast shows a mass"."""
+        is_subject = lambda at: free[at] and is_place(self[at]) and self[at + 1] not in NOT_ITSELF
+        end = next(filter(is_subject, range(stop)), None)
+        if end is None:
+            return []
+        start = end
+        while start and is_modifier(self[start - 1]) and free[start - 1]:
+            start -= 1
+        while end + 2 < stop and self[end + 1] == "of" and (more := self._place_end(end + 2, stop)):
+            end = more - 1
+        return self.within(start, end + 1)

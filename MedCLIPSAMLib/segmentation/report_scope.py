@@ -1,0 +1,135 @@
+"""Which cue of a clause applies to a finding: the nearest one before it, else the first behind it, with exceptions."""
+
+from __future__ import annotations
+
+import re
+from itertools import filterfalse
+
+from .report_cues import MUCH, RELATIVE, SEE, STOP, Cue, FoundCue
+from .report_sentences import VERB
+
+_APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
+_BESIDE_PAST = re.compile(
+    r"\b(?:(?:with|now) (?:an?|new|residual|recurrent|multiple|several)|(?P<answer>show(?:s|ed)|reveal(?:s|ed)))\b",
+    re.IGNORECASE,
+)
+"""Between a past thing and a finding of this image, "prior lobectomy with a nodule", or a question and its answer."""
+_CONDITIONS = ("if", "unless", "should", "in case of")
+_UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]* )?(?:the|this|these)\b", re.IGNORECASE)
+"""Between a condition and a finding that is there in any case: "if indicated, biopsy of the mass"."""
+_QUESTION = re.compile(
+    r"(?:to )?(?:rule|exclude|evalua|assess|check|screen|query|look|search|surveil|clinic|if|whether|unless|in case"
+    rf"|may|might|could|can|should|(?:past )?family|{RELATIVE})",
+    re.IGNORECASE,
+)
+_THAT = re.compile(r"\bthat\b", re.IGNORECASE)
+"""Before what is not said but feared or doubted: "concern that the treated mass has recurred"."""
+_NEAR = 300
+"""Maximum characters from a finding to what is said of it."""
+_STILL = re.compile(
+    rf"\b(?:(?:has|have) {MUCH}(?:recurred|reappeared|returned)|(?:has|have) (?:not )?{MUCH}"
+    r"(?:enlarged|grown|increased|progressed|worsened|decreased|shrunk|regressed|changed)"
+    r"|grew|shrank|recurred|persisted|enlarged|(?:now )?measures? (?:about |approximately |up to )?\d"
+    rf"|(?:is|are) (?:again|still) {SEE}|(?:remains?|persists?){STOP}|(?:(?:is|are|appears?|remains?) )?{MUCH}"
+    r"(?:larger|bigger|smaller|growing|enlarging|shrinking|stable|unchanged|persistent))(?![\w-])",
+    re.IGNORECASE,
+)
+"""What says of a thing that was there before that it still is."""
+_LISTED = re.compile(r"(?=.*\band\b)(?:(?!\b(?:with|without|but|or|now)\b)[\w\s,'/-])*", re.IGNORECASE)
+_PLURAL = re.compile(r"(?:have|are|remain|persist|measure|grew|shrank|recurred|enlarged)\b", re.IGNORECASE)
+_THEIR = re.compile(r" (?:the|these|those)\b", re.IGNORECASE)
+_SAYS = re.compile(rf"{VERB.pattern}|\b(?:suggests?|indicates?|represents?|had)\b", re.IGNORECASE)
+_IS_LEFT = re.compile(
+    rf"\b(?:{SEE}|remain(?:s|ed)?|persist(?:s|ed)?|exists?|recur(?:s|red)?|reappeared|returned)\b", re.IGNORECASE
+)
+_PARTLY = re.compile(
+    r"\b(?:(?:some|most|many|several|few|half|none|all but \w+|one|two|three|four|five|\d+) of (?:\w+ )?"
+    r"|(?:some|most|not (?:all|every|each)(?: of)?(?: the)?) )$",
+    re.IGNORECASE,
+)
+"""Before a finding of which a part alone is denied: "one of the nodules has resolved"."""
+_PLACED = re.compile(r"\b(?:in|of|within|on|at)\b.*(?:,|\b(?:and|with)\b)", re.IGNORECASE)
+
+
+def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue | None:
+    """Find the cue that applies to a finding at these signs: the nearest one before it, else the first behind it.
+
+    "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.
+    """
+    before = [cue for cue in cues if cue.end <= start and cue.side in ("before", "both")]
+    behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
+    if before and before[-1].kind == Cue.BEFORE and _is_beside(before[-1], start, clause):
+        before = []
+    if any(cue.kind == Cue.READING for cue in before):  # "suspicious for a cyst versus a mass": both are readings
+        before, behind = (list(filterfalse(_is_versus, some)) for some in (before, behind))
+    elif behind and _is_versus(behind[0]) and _is_apart(end, behind[0].start, cues, clause):
+        behind = behind[1:]
+    if before and _is_of_property(before[-1], start, end, clause):
+        before.pop()
+    adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
+    close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
+    if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
+        is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
+        behind = behind[1:] if is_elsewhere else behind
+    if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "behind") and _PARTLY.search(clause[:start]):
+        return None
+    past = (close or before)[-1:]
+    if past and _is_of_a_thing(past[0], before, clause):
+        if still := _STILL.search(clause, end, end + _NEAR):
+            shared = _PLURAL.match(clause, still.start()) and _LISTED.fullmatch(clause, end, still.start())
+            if shared or not _is_apart(end, still.start(), cues, clause):
+                return None
+        if behind and behind[0].kind == Cue.PRESENT:
+            return past[0] if _is_apart(end, behind[0].start, cues, clause) else behind[0]
+    if close:
+        return close[-1]
+    kinds = [cue.kind for cue in before[-2:]]
+    if kinds == [Cue.ABSENT, Cue.READING] and not _APART.search(clause, before[-2].end, before[-1].start):
+        return before[-2]
+    if before and (before[-1].kind in (Cue.ABSENT, Cue.BEFORE) or not behind):
+        return before[-1]
+    again = next((cue for cue in behind if cue.kind == Cue.PRESENT and clause[cue.start - 1] != "("), None)
+    if again and behind[0].kind == Cue.ABSENT:
+        return again
+    return behind[0] if behind else None
+
+
+def is_question(cue: FoundCue, clause: str) -> bool:
+    """Tell whether a cue begins a question, a condition or what is said of another person."""
+    return _QUESTION.match(clause, cue.start) is not None
+
+
+def _is_versus(cue: FoundCue) -> bool:
+    """Tell whether a cue stands between two alternatives."""
+    return (cue.kind, cue.side) == (Cue.UNCERTAIN, "both")
+
+
+def _is_apart(start: int, end: int, cues: list[FoundCue], clause: str) -> bool:
+    """Tell whether more than a place is between two places of a clause."""
+    return bool(_APART.search(clause, start, end)) or any(start <= cue.start < end for cue in cues)
+
+
+def _is_of_a_thing(past: FoundCue, before: list[FoundCue], clause: str) -> bool:
+    """Tell whether a cue says of a thing of this patient that it was there: no question, condition, kin or denial."""
+    if past.kind != Cue.BEFORE or is_question(past, clause) or _THAT.search(clause, 0, past.start):
+        return False
+    other = next((cue for cue in reversed(before) if cue.end <= past.start), None)
+    if other is None or other.kind == Cue.PRESENT or _APART.search(clause, other.end, past.start):
+        return True
+    return other.kind == Cue.BEFORE and not is_question(other, clause)
+
+
+def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool:
+    """Tell whether "none of the" denies what is said of its subject: "none of the masses is calcified"."""
+    if clause[denial.start : denial.end].lower() != "none of" or not _THEIR.match(clause, denial.end):
+        return False
+    return not _SAYS.search(clause, denial.end, start) and not _IS_LEFT.search(clause, end)
+
+
+def _is_beside(past: FoundCue, start: int, clause: str) -> bool:
+    """Tell whether a finding at `start` is one of this image, beside what is past or in question."""
+    said = clause[past.start : past.end].lower()
+    if said in _CONDITIONS:
+        return _UNCONDITIONAL.search(clause, past.end, start) is not None
+    beside = _BESIDE_PAST.search(clause, past.end, start)
+    return beside is not None and (beside["answer"] is None or said.endswith(" for"))
