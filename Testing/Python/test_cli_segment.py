@@ -35,26 +35,13 @@ def brain(tmp_path):
 
 
 def test_everything_is_written_and_reported(run, brain, tmp_path):
-    code, out, err = run(
-        "segment",
-        brain,
-        "-p",
-        "brain tumor",
-        "-p",
-        "ventricles",
-        "-o",
-        tmp_path / "out.seg.nrrd",
-        "--saliency",
-        tmp_path / "saliency.nii.gz",
-        "--overlay",
-        tmp_path / "overlay.png",
-        "--json",
-    )
+    maps = ("--saliency", tmp_path / "saliency.nii.gz", "--overlay", tmp_path / "overlay.png")
+    ask = ("segment", brain, "-p", "brain tumor", "-p", "ventricles", "-o", tmp_path / "out.seg.nrrd")
+    code, out, err = run(*ask, *maps, "--json")
     assert code == 0, err
     report = json.loads(out)
-    assert [row["prompt"] for row in report["results"]] == ["brain tumor", "ventricles"] and report["results"][0][
-        "found"
-    ]
+    assert [row["prompt"] for row in report["results"]] == ["brain tumor", "ventricles"]
+    assert report["results"][0]["found"]
     volume = read_volume(brain)
     segments = read_segmentation(tmp_path / "out.seg.nrrd", volume)
     assert [segment.name for segment in segments] == ["brain tumor", "ventricles"]
@@ -247,20 +234,9 @@ def test_nothing_found_is_a_result_and_not_an_error(run, brain, tmp_path):
 
 
 def test_a_killed_run_leaves_no_half_file(brain, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "MedCLIPSAMLib",
-        "segment",
-        brain,
-        "-p",
-        "brain tumor",
-        "-o",
-        tmp_path / "out.seg.nrrd",
-    ]
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", brain, "-p", "tumor", "-o", tmp_path / "out.seg.nrrd"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(2)
     except subprocess.TimeoutExpired:
@@ -326,18 +302,7 @@ def test_verbose_says_what_was_chosen_and_an_option_overrides_it(run, brain, tmp
 def test_slices_taken_together_give_the_same_segmentation(run, tmp_path):
     slices = make_volume("validation", 1, "MR", 1).slices[8:13]
     head = _write(tmp_path / "head.nrrd", slices)
-    options = (
-        "-p",
-        "brain tumor",
-        "--all",
-        "--propagate",
-        "slices",
-        "--window",
-        "0:255",
-        "--device",
-        "cpu",
-        "--verbose",
-    )
+    options = ("-p", "brain tumor", *"--all --propagate slices --window 0:255 --device cpu --verbose".split())
     masks = {}
     for at_once in (0, 3):
         out = tmp_path / f"{at_once}.nii.gz"
