@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.files.csv_text import read_table
@@ -124,22 +125,36 @@ def plain_name(name: str) -> str:
 
 
 def label_names(path: Path) -> dict[str, str]:
-    """Read the names of label values beside a mask, in labels.json or nnU-Net's dataset.json; {} without."""
+    """Read the names of label values beside a mask, in labels.json or nnU-Net's dataset.json; {} without.
+
+    Both {"tumor": 1} and {"1": "tumor"} are read.
+
+    Raises:
+        InputError: two names differ in case only.
+    """
     for place in (path.parent / "labels.json", path.parent / "dataset.json", path.parent.parent / "dataset.json"):
         try:
             content = read_json(place)
         except (OSError, ValueError):
             continue
-        labels = content.get("labels", content) if isinstance(content, Mapping) else {}
-        if not isinstance(labels, Mapping) or not all(isinstance(value, int) for value in labels.values()):
-            continue
+        is_object = isinstance(content, Mapping) and ("labels" in content or place.name == "labels.json")
+        labels = _values_by_name(content.get("labels", content)) if is_object else {}
         names = {str(value): str(name).lower() for name, value in labels.items()}
-        if len(names) < len(labels):  # a class of each file, for example
+        if not labels or len(names) < len(labels):  # a class of each file, for example
             continue
         if len(set(names.values())) < len(names):
             raise InputError(f"Labels of '{place}' differ in case only.", "Give each label a name of its own.")
         return names
     return {}
+
+
+def _values_by_name(labels: Any) -> dict[str, int]:
+    """Return {"tumor": 1} of that or, as the Decathlon and nnU-Net v1 have it, {"1": "tumor"}; {} of anything else."""
+    if not isinstance(labels, Mapping):
+        return {}
+    if all(isinstance(name, str) and value.isdigit() for value, name in labels.items()):
+        labels = {name: int(value) for value, name in labels.items()}
+    return dict(labels) if all(isinstance(value, int) for value in labels.values()) else {}
 
 
 def _plain(names: Iterable[str]) -> dict[str, str]:
