@@ -168,8 +168,7 @@ def export(
         ),
     ],
     out: Annotated[
-        Path,
-        typer.Option("-o", "--out", help="The dataset: a new folder, or one to resume.", show_default=False),
+        Path, typer.Option("-o", "--out", help="The dataset: a new folder, or one to resume.", show_default=False)
     ],
     text: TextOptions,
     which: CaseOptions,
@@ -241,12 +240,7 @@ def _list_cases(
     state = lambda name: "there" if name not in names else "again" if name in records else "new"
     if as_json:
         rows = [
-            {
-                "case": case.name,
-                "image": str(case.image),
-                "prompts": dict(case.prompts),
-                "state": state(case.name),
-            }
+            {"case": case.name, "image": str(case.image), "prompts": dict(case.prompts), "state": state(case.name)}
             for case in cases
         ]
         print_json({"cases": rows, "notes": notes.said})

@@ -117,8 +117,7 @@ def _epoch(progress: Progress) -> str | None:
 def predict(
     model: Annotated[Path, typer.Argument(help="Folder of the run that trained it.", show_default=False)],
     images: Annotated[
-        Path,
-        typer.Argument(help="Folder tree of images, an image, or a dataset of nnU-Net.", show_default=False),
+        Path, typer.Argument(help="Folder tree of images, an image, or a dataset of nnU-Net.", show_default=False)
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results, to resume.", show_default=False)],
     dataset: Annotated[
@@ -128,8 +127,7 @@ def predict(
     anonymous: Anonymous = None,
     best: Annotated[bool, typer.Option("--best", help="Also the best checkpoint by nnU-Net's curve.")] = False,
     foreground: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Min probability of the foreground, such as 0.2, the authors'."),
+        float | None, typer.Option(min=0, max=1, help="Min probability of the foreground, such as 0.2, the authors'.")
     ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,

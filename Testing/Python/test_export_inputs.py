@@ -138,20 +138,8 @@ def test_files_that_are_left_out_are_counted_by_kind(tmp_path, caplog):
     slide = image(np.zeros((4, 6), np.uint16), "1.2.840.10008.5.1.4.1.1.66.4", "SEG")
     save(slide, tmp_path / "e")
     (tmp_path / "sub").mkdir()
-    for name in (
-        "x.gif",
-        "sub/y.GIF",
-        "z.mgz",
-        "t.tar.gz",
-        "alone.img",
-        "alone2.hdr",
-        "s.seg.nrrd",
-        "README",
-        ".h.nii.gz",
-        "._a.png",
-        ".DS_Store",
-        "1.2.3.4",
-    ):
+    others = "x.gif sub/y.GIF z.mgz t.tar.gz alone.img alone2.hdr s.seg.nrrd README .h.nii.gz ._a.png .DS_Store 1.2.3.4"
+    for name in others.split():
         (tmp_path / name).write_bytes(b"x")
     assert names(tmp_path) == ["d", "a", "b", "c"]
     assert [record.message for record in caplog.records] == [
@@ -251,26 +239,11 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
     assert not (tmp_path / "by worker, none").exists()
 
 
-def test_lines_of_a_table_on_one_image_are_one_case_with_one_negative_prompt(run, tmp_path):
-    scan(tmp_path / "in" / "a.png")
-    for name, sign in (("t.csv", ","), ("t.tsv", "\t")):
-        lines = ["image,label,prompt,negative", "in/a.png,tumor,brain tumor,", "./in/a.png,edema,edema,vessel"]
-        (tmp_path / name).write_text("\n".join(lines).replace(",", sign))
-        (case,) = find_cases(tmp_path / name, None, negative="bone")
-        assert (case.name, case.negative) == ("in_a", "vessel")
-        assert case.prompts == {"tumor": "brain tumor", "edema": "edema"}
-        code, text, _ = run("export", tmp_path / name, "-o", tmp_path / "out", "--format", "png", "--dry-run")
-        assert code == 0 and "1 case; nothing was done." in text
-        (tmp_path / name).write_text("\n".join([*lines, "in/a.png,skull,skull,bone"]).replace(",", sign))
-        with pytest.raises(InputError, match="Line 4 of .* has another negative prompt than 'in/a.png' before"):
-            find_cases(tmp_path / name, None)
-
-
-def test_labels_that_differ_in_case_only_are_refused_before_the_work(run, tmp_path):
-    scan(tmp_path / "a.png"), scan(tmp_path / "b.png")
-    (tmp_path / "t.csv").write_text("image,label,prompt\na.png,Tumor,brain tumor\nb.png,tumor,brain tumor\n")
-    code, _, err = run("export", tmp_path / "t.csv", "-o", tmp_path / "out", "--format", "png", "--dry-run")
-    assert code == 2 and "'Tumor' and 'tumor' differ in case only" in err
+def test_what_is_there_twice_by_links_is_one_case(tmp_path):
+    scan(tmp_path / "a.png")
+    (tmp_path / "again.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "all").symlink_to(tmp_path)
+    assert names(tmp_path) == ["a"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
