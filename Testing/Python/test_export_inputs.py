@@ -98,9 +98,46 @@ def test_a_lone_dicom_file_is_named_by_itself_beside_other_images_and_by_its_fol
 
 
 def test_images_that_are_named_like_masks_are_cases_where_nothing_is_beside_them(tmp_path):
-    for name in ("seg_study_1.png", "b_mask.png", "labels.png", "masks/c.png", "unmasked.png", "a.png", "a_masked.png"):
+    for name in (
+        "seg_study_1.png",
+        "b_mask.png",
+        "masks/c.png",
+        "unmasked.png",
+        "a.png",
+        "a_masked.png",
+        "d/labels.png",
+    ):
         scan(tmp_path / name)
     assert len(names(tmp_path)) == 7
+
+
+LAYOUTS = {
+    "KiTS": ("case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz"),
+    "several images": ("1/t1.nii.gz 1/flair.nii.gz", "1/mask.nii.gz"),
+    "LiTS": ("volume-0.nii volume-1.nii", "segmentation-0.nii segmentation-1.nii"),
+    "COVID-QU-Ex": ("Lung_Segmentation/images/a.png", "Lung_Segmentation/lung_masks/a.png"),
+    "Montgomery": ("CXR_png/a.png", "ManualMask/leftMask/a.png ManualMask/rightMask/a.png"),
+    "splits": ("images/train/a.png images/test/b.png", "masks/train/a.png masks/test/b.png"),
+    "nnU-Net": ("imagesTr/a_0000.nii.gz imagesTs/b_0000.nii.gz", "labelsTr/a.nii.gz"),
+}
+
+
+@pytest.mark.parametrize("images, masks", LAYOUTS.values(), ids=LAYOUTS)
+def test_masks_of_well_known_layouts_are_no_cases(tmp_path, images, masks):
+    for name in f"{images} {masks}".split():
+        scan(tmp_path / name)
+    found = find_cases(tmp_path, PROMPTS)
+    assert {case.image.relative_to(tmp_path).as_posix() for case in found} == set(images.split())
+
+
+def test_masks_beside_a_dicom_series_or_in_a_folder_of_them_are_no_cases(tmp_path):
+    """As of CHAOS: masks are named as no image is."""
+    for folder in ("CT/1", "CT/1/seg"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "Resources" / "samples" / "brain_mri.dcm", tmp_path / "CT" / "1")
+    scan(tmp_path / "CT" / "1" / "mask.nii.gz")
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "CT" / "1" / "seg" / "liver_GT_000.png")
+    assert names(tmp_path) == ["CT_1_brain_mri"]
 
 
 def test_an_image_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):
