@@ -114,7 +114,7 @@ def test_images_that_are_named_like_masks_are_cases_where_nothing_is_beside_them
 LAYOUTS = {
     "KiTS": ("case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz"),
     "several images": ("1/t1.nii.gz 1/flair.nii.gz", "1/mask.nii.gz"),
-    "LiTS": ("volume-0.nii volume-1.nii", "segmentation-0.nii segmentation-1.nii"),
+    "by number": ("volume-0.nii volume-1.nii", "segmentation-0.nii segmentation-1.nii"),
     "COVID-QU-Ex": ("Lung_Segmentation/images/a.png", "Lung_Segmentation/lung_masks/a.png"),
     "Montgomery": ("CXR_png/a.png", "ManualMask/leftMask/a.png ManualMask/rightMask/a.png"),
     "splits": ("images/train/a.png images/test/b.png", "masks/train/a.png masks/test/b.png"),
