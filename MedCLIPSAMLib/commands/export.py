@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -300,9 +301,8 @@ def _say_outcome(
     if not counts.get("found") and not (keep_empty and counts.get("empty")):
         typer.echo("The dataset holds no image: try another prompt, a lower --presence or fewer filters.")
         raise typer.Exit(int("failed" in counts))
-    typer.echo(
-        f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
-    )
+    strike_out = f"medclipsam strike {quote(str(out))} struck.txt"
+    typer.echo(f"Look through {out / 'report.html'}, strike out what is wrong, and run: {strike_out}")
     raise typer.Exit(int("failed" in counts))
 
 

@@ -53,11 +53,13 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     found |= _other_formats(predictions, true.keys() - found.keys())
     for name, path in _other_formats(truths, {f"{name}{suffix}" for name in found.keys() - true.keys()}).items():
         true[name.removesuffix(suffix)] = path
-    if not true:
-        which = f" with a name that ends with '{suffix}'" if suffix else ""
-        raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
-    if not found:
-        raise InputError(f"The folder '{predictions}' holds no mask.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
+    for folder, masks, end in ((truths, true, suffix), (predictions, found, "")):
+        if not masks:
+            remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}."
+            if any(path.is_dir() for path in folder.iterdir()):
+                remedy = "Folders in it are not looked into: name the pairs in a table, prediction,truth a line."
+            which = f" with a name that ends with '{end}'" if end else ""
+            raise InputError(f"The folder '{folder}' holds no mask{which}.", remedy)
     by_plain = _plain([name for name in found if name not in true])
     cases: dict[str, tuple[Path | None, Path]] = {}
     used = set()

@@ -26,7 +26,7 @@ from ..volumes.volume import stem
 WORDS = (
     *("annotation", "annotations", "contour", "contours", "gt", "groundtruth", "ground-truth", "ground_truth", "truth"),
     *("label", "labels", "labelmap", "mask", "masks", "seg", "segmentation", "segmentations"),
-    *("overlay", "overlays", "saliency", "uncertainty"),
+    *("overlay", "overlays", "pred", "prediction", "predictions", "saliency", "uncertainty"),
 )
 FOLDERS = {*WORDS, "ground", "annots"}
 """Words in the names of folders of masks."""

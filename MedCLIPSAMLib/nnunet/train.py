@@ -15,6 +15,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 
 from ..choices import Configuration
@@ -83,8 +84,11 @@ def train(
     """
     require_extra("weak", "nnU-Net")
     kind, gpu = one_gpu(str(resolve_device(device)))
-    if gpus > 1 and (kind != "cuda" or gpu):
-        raise DeviceError(f"Expected the device 'cuda' for {gpus} GPUs, got '{device}'.", "Leave one of them out.")
+    there = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
+    if gpus > there:
+        raise DeviceError(
+            f"Expected {gpus} GPUs, got {there} by the device '{device}'.", "Give fewer, or 'cuda' for all."
+        )
     found = read_dataset(dataset)
     alike = found.folder.parent.glob(f"Dataset{found.number:03d}*")
     twins = [path.name for path in alike if path.is_dir() and path != found.folder]

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from itertools import chain, repeat
 from pathlib import Path
 from unittest.mock import DEFAULT, Mock
@@ -16,8 +15,6 @@ from MedCLIPSAMLib.evaluation import folders
 from MedCLIPSAMLib.evaluation.folders import evaluate
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, read_volume, write_saliency, write_segmentation
-
-INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
 
 
 def mask(path: Path, columns: slice = slice(2, 6), quality: int | None = None) -> Path:
@@ -180,19 +177,12 @@ def test_volumes_differ_in_ml(run, tmp_path):
     assert "volume difference, ml" in text
 
 
-@pytest.mark.skipif(not INPUTS.is_dir(), reason="the inputs are not here")
-def test_predictions_of_a_network_are_taken_as_they_are(run, tmp_path):
-    shutil.copytree(INPUTS / "evaluate-of-weak-predict", tmp_path / "x")
-    code, text, err = run("evaluate", tmp_path / "x" / "predictions", tmp_path / "x" / "truth", "--json")
-    assert code == 0, err
-    report = json.loads(text)
-    assert len(report["cases"]) == 1 and not report["missing"] and not report["extra"]
-
-
 def test_predictions_without_a_mask_of_any_case_are_refused(run, tmp_path):
     mask(tmp_path / "t" / "a.png"), (tmp_path / "p").mkdir()
     code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
-    assert code == 2 and f"'{tmp_path / 'p'}' holds no mask" in err
+    assert code == 2 and f"'{tmp_path / 'p'}' holds no mask. Readable are" in err
+    code, _, err = run("evaluate", tmp_path, tmp_path / "t")
+    assert code == 2 and "holds no mask. Folders in it are not looked into" in err
     mask(tmp_path / "p" / "patient1.png")
     code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
     assert code == 2 and "'patient1' and 'a'" in err

@@ -45,7 +45,7 @@ def names(folder, **choice):
     return [case.name for case in find_cases(folder, PROMPTS, **choice)]
 
 
-MASKS = ["a_mask.png", "a-seg.nii.gz", "a gt.png", "mask_a.png", "a_Label 1.png", "a_overlay.png", "masks/a.png"]
+MASKS = ["a_mask.png", "a-seg.nii.gz", "a gt.png", "mask_a.png", "a_Label 1.png", "a_pred.png", "masks/a.png"]
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -280,7 +280,18 @@ def test_what_is_there_twice_by_links_is_one_case(tmp_path):
     scan(tmp_path / "a.png")
     (tmp_path / "again.png").symlink_to(tmp_path / "a.png")
     (tmp_path / "all").symlink_to(tmp_path)
+    (tmp_path / "up").symlink_to(tmp_path.parent)
     assert names(tmp_path) == ["a"]
+
+
+def test_folders_that_are_links_are_looked_into_once(tmp_path):
+    """As a cohort is put together of patients that lie elsewhere."""
+    scan(tmp_path / "store" / "p1" / "deep" / "a.png"), scan(tmp_path / "store" / "p2" / "b.nii.gz", 2)
+    (tmp_path / "store" / "p1" / "deep" / "loop").symlink_to(tmp_path / "store" / "p1")
+    (tmp_path / "cohort").mkdir()
+    for link in ("p1", "p2", "again"):
+        (tmp_path / "cohort" / link).symlink_to(tmp_path / "store" / link.replace("again", "p2"))
+    assert len(names(tmp_path / "cohort")) == 2 and "p1_deep_a" in names(tmp_path / "cohort")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
