@@ -104,8 +104,10 @@ def _holds_masks(folder: str) -> bool:
     """Tell whether the last folder of a path that says what it holds says masks: "lung masks/train", "leftMask"."""
     for part in reversed(Path(folder).parts):
         words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", part).lower()))
-        if words & IMAGE_FOLDERS or words & FOLDERS:
-            return not words & IMAGE_FOLDERS
+        if words & FOLDERS:
+            return True
+        if words & IMAGE_FOLDERS and not re.search("[0-9]", part):  # "scan1" may lie in a folder of masks
+            return False
     return False
 
 

@@ -118,6 +118,7 @@ LAYOUTS = {
     "COVID-QU-Ex": ("Lung_Segmentation/images/a.png", "Lung_Segmentation/lung_masks/a.png"),
     "Montgomery": ("CXR_png/a.png", "ManualMask/leftMask/a.png ManualMask/rightMask/a.png"),
     "splits": ("images/train/a.png images/test/b.png", "masks/train/a.png masks/test/b.png"),
+    "a folder a scan": ("images/scan1/a.png", "masks/scan1/a.png"),
     "nnU-Net": ("imagesTr/a_0000.nii.gz imagesTs/b_0000.nii.gz", "labelsTr/a.nii.gz"),
 }
 

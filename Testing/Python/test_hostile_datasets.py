@@ -46,6 +46,10 @@ def write(dataset, **changes):
     (dataset / MANIFEST).write_text(json.dumps(RECORD | changes) + "\n")
 
 
+def label(**changes):
+    return {"labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1} | changes}}
+
+
 HOSTILE = {
     "a file above": {"files": ["../victim/x.nii.gz"]},
     "a file of the root": {"files": ["/etc/passwd"]},
@@ -60,17 +64,13 @@ HOSTILE = {
     "no files": {"files": None},
     "no labels": {"labels": None},
     "no label": {"labels": {"tumor": 1}},
-    "an expected DSC in words": {
-        "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "expected_dsc": "high"}}
-    },
-    "no score": {"labels": {"tumor": {"status": "found", "unit": "ml", "score": "high", "size": 1}}},
+    "an expected DSC in words": label(expected_dsc="high"),
+    "no score": label(score="high"),
     "notes that are a number": {"notes": 7},
     "notes that are no sentences": {"notes": [7]},
     "prompts in a list": {"prompts": ["a tumor"]},
     "a prompt in a list": {"prompts": {"tumor": ["a tumor"]}},
-    "a prompt of a label in a list": {
-        "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "prompt": ["a tumor"]}}
-    },
+    "a prompt of a label in a list": label(prompt=["a tumor"]),
     "a negative prompt in a list": {"negative": []},
     "a modality in an object": {"modality": {"CT": 1}},
     "a source in words": {"source": "a.png"},

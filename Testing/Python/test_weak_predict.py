@@ -13,7 +13,7 @@ from MedCLIPSAMLib.errors import InputError, OutputError, from_system
 from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.nnunet.predict import find_images
-from MedCLIPSAMLib.nnunet.predict import predict as run
+from MedCLIPSAMLib.nnunet.predict import predict as predict_images
 from MedCLIPSAMLib.volumes import read_segmentation
 
 
@@ -49,7 +49,7 @@ def folder(tmp_path):
 def predict(folder, out):
     """The images that the network was given."""
     network = Network()
-    run(find_images(folder)[0], network, out)
+    predict_images(find_images(folder)[0], network, out)
     return network.done
 
 
@@ -82,6 +82,17 @@ def test_an_image_of_another_folder_is_not_taken_for_the_one_of_its_name(folder,
         predict(folder, out)
 
 
+def test_the_command_says_which_images_failed_and_why(folder, tmp_path, run, monkeypatch):
+    monkeypatch.setattr("MedCLIPSAMLib.nnunet.ensemble.Ensemble", lambda *_, **__: Network())
+    ask = ("weak", "predict", tmp_path, folder, "-o", tmp_path / "out")
+    code, text, err = run(*ask)
+    assert code == 0 and "2 images predicted, 0 failed. The least sure:\n  a: 0.000" in text, err
+    for name in "ab":
+        (folder / f"{name}.png").write_bytes(b"no image")
+    code, text, err = run(*ask)
+    assert code == 1 and "0 images predicted, 2 failed.\n" in text and "failed: a: 'a.png' is of no known" in err
+
+
 def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(folder, tmp_path, monkeypatch):
     images, out = [Case("a", folder / "a.png", {})], tmp_path / "out"
     with monkeypatch.context() as patch:
@@ -91,8 +102,8 @@ def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(folder, tmp_path, m
 
         patch.setattr("MedCLIPSAMLib.nnunet.predict.write_segmentation", full)
         with pytest.raises(OutputError, match="No space left"):
-            run(images, Network(), out)
+            predict_images(images, Network(), out)
     assert read_records(out) == {}
-    assert [record["status"] for record in run(images, Network(), out)] == ["found"]
+    assert [record["status"] for record in predict_images(images, Network(), out)] == ["found"]
     with pytest.raises(OutputError, match="other model"):  # the other weights' predictions do not mix with these
-        run(images, Network("another"), out)
+        predict_images(images, Network("another"), out)
