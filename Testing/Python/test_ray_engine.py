@@ -156,7 +156,8 @@ def test_what_a_worker_cannot_load_ends_the_run_with_the_cause(cases, cluster, t
 
 def test_the_command_exports_on_ray(cases, cluster, tmp_path, run):
     ask = ("export", cases[0].image, "-p", "brain tumor", "--format", "seg.nrrd", "-o", tmp_path / "out")
-    code, text, _ = run(*ask, "--engine", "ray", "--workers", 1, "--device", "cpu", "--json")
+    code, text, err = run(*ask, "--engine", "ray", "--workers", 1, "--device", "cpu", "--json")
+    assert code == 0, err
     answer = json.loads(text)
     del answer["notes"]
-    assert code == 0 and sum(answer.values()) == 1
+    assert sum(answer.values()) == 1
