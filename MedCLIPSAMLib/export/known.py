@@ -18,6 +18,8 @@ from .cases import Case
 from .image_names import ImageNames
 
 Records = Mapping[str, Mapping[str, Any]]
+HEAD = 1 << 20
+"""Bytes of a header that may name files of voxels."""
 _SUM = re.compile(r"-[0-9a-f]{8}$")
 
 
@@ -172,7 +174,8 @@ def _files(image: Path) -> list[Path]:
     if image.name.lower().endswith(PAIR_SUFFIXES):
         voxels = list(filter(None, [beside(image, VOXEL_SUFFIXES)]))
     elif image.name.lower().endswith(DETACHED_SUFFIXES):
-        lines = image.read_text(encoding="utf-8", errors="replace").splitlines()
+        with image.open("rb") as file:  # voxels may follow the header
+            lines = file.read(HEAD).decode(errors="replace").splitlines()
         names = (re.split("[:=]", line, maxsplit=1)[-1].strip() for line in lines)
         plain = (name for name in names if name not in ("", ".", "..") and not re.search(r"[/\\\0]", name))
         for name in plain:
