@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -168,8 +169,7 @@ def export(
         ),
     ],
     out: Annotated[
-        Path,
-        typer.Option("-o", "--out", help="The dataset: a new folder, or one to resume.", show_default=False),
+        Path, typer.Option("-o", "--out", help="The dataset: a new folder, or one to resume.", show_default=False)
     ],
     text: TextOptions,
     which: CaseOptions,
@@ -241,12 +241,7 @@ def _list_cases(
     state = lambda name: "there" if name not in names else "again" if name in records else "new"
     if as_json:
         rows = [
-            {
-                "case": case.name,
-                "image": str(case.image),
-                "prompts": dict(case.prompts),
-                "state": state(case.name),
-            }
+            {"case": case.name, "image": str(case.image), "prompts": dict(case.prompts), "state": state(case.name)}
             for case in cases
         ]
         print_json({"cases": rows, "notes": notes.said})
@@ -306,9 +301,8 @@ def _say_outcome(
     if not counts.get("found") and not (keep_empty and counts.get("empty")):
         typer.echo("The dataset holds no image: try another prompt, a lower --presence or fewer filters.")
         raise typer.Exit(int("failed" in counts))
-    typer.echo(
-        f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
-    )
+    strike_out = f"medclipsam strike {quote(str(out))} struck.txt"
+    typer.echo(f"Look through {out / 'report.html'}, strike out what is wrong, and run: {strike_out}")
     raise typer.Exit(int("failed" in counts))
 
 

@@ -196,9 +196,10 @@ class OutputOptions:
 
     def outputs(self, out: Path) -> Outputs:
         """Return the paths of the outputs."""
-        from ..tasks.places import Outputs
+        from ..tasks.places import MAPS, Outputs
 
-        return Outputs(out, self.form, self.layout, self.saliency, self.uncertainty, self.overlay, self.montage)
+        requested = {kind: getattr(self, kind) for kind in MAPS}
+        return Outputs(out, self.form, self.layout, {kind: path for kind, path in requested.items() if path})
 
 
 def check_vote(settings: Settings, output: OutputOptions, task: Task) -> None:

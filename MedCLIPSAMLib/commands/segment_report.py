@@ -169,8 +169,7 @@ class SegmentReport:
         used = find(self._models.model, "clip", self._models.models_dir)
         if self._reports and used.shipped:
             typer.echo(
-                f"note: '{self._models.model}' knows {used.kinds} only: elsewhere it is worse or wrong.",
-                err=True,
+                f"note: '{self._models.model}' knows {used.kinds} only: elsewhere it is worse or wrong.", err=True
             )
         if self._statistics:
             _print_statistics(self._measured)
@@ -179,7 +178,7 @@ class SegmentReport:
             failed = f", {len(self._failed)} failed" if self._failed else ""
             written = f"{len(self._reports)} written to {self._outputs.out}{before}{failed}"
         else:
-            beside = (str(path) for path in self._outputs.beside if path.exists())
+            beside = (str(path) for path in self._outputs.maps.values() if path.exists())
             written = f"Written: {', '.join([*self._reports[0]['outputs'], *beside])}"
         typer.echo(f"{written}. For research, not for diagnosis.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -100,8 +101,8 @@ def train(
     if as_json:
         print_json({"model": str(model), "checkpoints": settings.schedule.files()})
         return
-    count = len(settings.schedule.files())
-    typer.echo(f"{counted(count, 'checkpoint')} in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT")
+    count, following = len(settings.schedule.files()), f"medclipsam weak predict {quote(str(out))} IMAGES -o OUT"
+    typer.echo(f"{counted(count, 'checkpoint')} in {model}. Predict by: {following}")
 
 
 def _epoch(progress: Progress) -> str | None:
@@ -117,8 +118,7 @@ def _epoch(progress: Progress) -> str | None:
 def predict(
     model: Annotated[Path, typer.Argument(help="Folder of the run that trained it.", show_default=False)],
     images: Annotated[
-        Path,
-        typer.Argument(help="Folder tree of images, an image, or a dataset of nnU-Net.", show_default=False),
+        Path, typer.Argument(help="Folder tree of images, an image, or a dataset of nnU-Net.", show_default=False)
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results, to resume.", show_default=False)],
     dataset: Annotated[
@@ -128,17 +128,19 @@ def predict(
     anonymous: Anonymous = None,
     best: Annotated[bool, typer.Option("--best", help="Also the best checkpoint by nnU-Net's curve.")] = False,
     foreground: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Min probability of the foreground, such as 0.2, the authors'."),
+        float | None, typer.Option(min=0, max=1, help="Min probability of the foreground, such as 0.2, the authors'.")
     ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review.
 
+    An image that cannot be predicted is a line, and the exit code 1.
+
     Example: medclipsam weak predict run scans -o predictions
     """
     from ..export.case_key import CaseKey
+    from ..export.remarks import failures
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.predict import find_images
     from ..nnunet.predict import predict as run
@@ -154,15 +156,18 @@ def predict(
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next image.", err=True)
         raise
+    failed = failures(records)
+    for line in failed:
+        typer.echo(f"failed: {line}", err=True)
     if as_json:
         print_json(records)
-        return
-    failed = [record for record in records if record["status"] == "failed"]
-    typer.echo(f"{counted(len(records) - len(failed), 'image')} predicted, {len(failed)} failed. The least sure:")
-    for record in records[:5]:
-        if record not in failed:
+    else:
+        made = records[: len(records) - len(failed)]
+        typer.echo(f"{counted(len(made), 'image')} predicted, {len(failed)} failed.{' The least sure:' * bool(made)}")
+        for record in made[:5]:
             typer.echo(f"  {record['case']}: {record['uncertainty']:.3f}")
-    typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
+        typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
+    raise typer.Exit(int(bool(failed)))
 
 
 @app.command()
@@ -219,7 +224,9 @@ def disagree(
     for case in chosen[:5]:
         typer.echo(f"  {case}: {by_case[case]:.3f}")
     if chosen or before:
-        typer.echo(f"Take them out by: medclipsam strike {dataset} {out}. Then train in a new folder.")
+        typer.echo(
+            f"Take them out by: medclipsam strike {quote(str(dataset))} {quote(str(out))}. Then train in a new folder."
+        )
 
 
 @app.command()

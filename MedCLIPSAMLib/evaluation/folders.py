@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, attempt
 from MedCLIPSAMLib.evaluation.masks import WHITE, Masks, common_grid, gray_levels, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
 from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
-from MedCLIPSAMLib.files.atomic import atomic_path
+from MedCLIPSAMLib.files.csv_text import write_rows
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
 
@@ -234,16 +232,12 @@ def write_csv(evaluation: Evaluation, path: str | Path) -> None:
     Raises:
         OutputError: the folder is missing or the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = (*METRICS, DIFFERENCE)
-    writer.writerow(["case", "segment", *columns, "unit", "tolerance", "note"])
+    rows = [["case", "segment", *columns, "unit", "tolerance", "note"]]
     for score in evaluation.scores:
         values = (f"{getattr(score, name):.6g}" for name in columns)
-        tolerance = f"{evaluation.tolerance:g}"
-        writer.writerow([score.case, score.segment, *values, score.unit, tolerance, score.note])
-    with atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        rows.append([score.case, score.segment, *values, score.unit, f"{evaluation.tolerance:g}", score.note])
+    write_rows(path, rows)
 
 
 def _score_case(

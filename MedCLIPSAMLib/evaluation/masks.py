@@ -18,10 +18,10 @@ from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.segmentation import read_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, RASTER_SUFFIXES
-from MedCLIPSAMLib.volumes.volume import Volume, stem
+from MedCLIPSAMLib.volumes.volume import Volume
 
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
-WHITE = (255, 65535)
+WHITE = {255, 65535}
 """The value of a mask image of 8 and of 16 bits."""
 MAX_LEVELS, BRIGHT = 16, 200
 """An image of more values than labels have, up to a bright one, has gray levels."""
@@ -78,14 +78,14 @@ def read_masks(path: Path) -> Masks:
     segments = read_segmentation(path)
     if grid.HasMetaDataKey("Segment0_ID"):
         return _by_name(path, segments, grid)
-    value = sitk.GetArrayViewFromImage(grid).max()
-    if len(segments) != 1:
-        masks = Masks(path, {segment.name.removeprefix(stem(path)).strip(): segment.mask for segment in segments}, grid)
-        if masks.is_raster and len(segments) >= MAX_LEVELS and value >= BRIGHT:
-            raise gray_levels(path, len(segments) + 1)
-        return masks
-    only = Masks(path, {f"{value:g}": segments[0].mask}, grid)
-    return Masks(path, {"1": segments[0].mask}, grid) if only.is_raster and value in WHITE else only
+    voxels = sitk.GetArrayViewFromImage(grid)
+    found = {int(voxels[segment.mask].flat[0]): segment.mask for segment in segments}
+    is_raster = path.suffix.lower() in RASTER_SUFFIXES
+    if is_raster and len(found) >= MAX_LEVELS and max(found) >= BRIGHT:
+        raise gray_levels(path, len(found) + 1)
+    if is_raster and len(found) == 1 and WHITE & found.keys():
+        found = {1: segments[0].mask}
+    return Masks(path, {f"{value}": mask for value, mask in found.items()}, grid)
 
 
 def gray_levels(path: Path, count: int) -> InputError:
@@ -134,7 +134,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
     """Bring both masks to one grid; return its spacing too, (K, J, I) in mm, or ones where either has an unknown one.
 
     Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
-    where the voxels coincide. For images, which have no position, only the size is compared.
+    where the voxels coincide. Of images, whose pixels have no known size, only the number of pixels is compared.
 
     Raises:
         InputError: the grids differ; names the case.
@@ -142,16 +142,19 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
     images = pred.is_raster or truth.is_raster
     known = pred.known_spacing and truth.known_spacing
     spacing = truth.grid.GetSpacing()[::-1] if known else (1.0, 1.0, 1.0)
-    if images and pred.grid.GetSize() == truth.grid.GetSize():
-        return pred, truth, spacing
     if not images:
         pred = _reorient(pred, truth.grid)
-        offset = _offset(pred.grid, truth.grid)
-        if offset is not None and not offset.any() and pred.grid.GetSize() == truth.grid.GetSize():
-            return pred, truth, spacing
-        if offset is not None and (pred.may_be_cropped or truth.may_be_cropped):
-            both = _union(pred.grid, truth.grid, offset)
-            return _on(pred, both), _on(truth, both), spacing
+    size, other_size = np.array(pred.grid.GetSize()), np.array(truth.grid.GetSize())
+    offset = None if images else _offset(pred.grid, truth.grid)
+    if offset is None:
+        same = images or (not known and np.allclose(pred.grid.GetDirection(), truth.grid.GetDirection()))
+    else:
+        same = not offset.any()
+    if same and np.array_equal(size, other_size):
+        return pred, truth, spacing
+    if offset is not None and (pred.may_be_cropped or truth.may_be_cropped):
+        low, high = np.minimum(offset, 0), np.maximum(offset + size, other_size)
+        return _padded(pred, offset - low, high - offset - size), _padded(truth, -low, high - other_size), spacing
     raise InputError(
         f"The masks of '{case}' lie on different grids: {_words(pred)} ('{pred.path.name}') "
         f"and {_words(truth)} ('{truth.path.name}').",
@@ -188,16 +191,10 @@ def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
     if not parallel or (np.abs(turn).sum(1) != 1).any() or np.array_equal(turn, np.eye(3)):
         return masks
     order = np.abs(turn).argmax(1)  # the own axis along each axis of the other grid
-    backward = [turn[axis, order[axis]] < 0 for axis in range(3)]
+    backward = [bool(turn[axis, order[axis]] < 0) for axis in range(3)]
     axes = tuple(2 - order[axis] for axis in (2, 1, 0))
     flips = tuple(slice(None, None, -1 if backward[axis] else 1) for axis in (2, 1, 0))
-    size = masks.grid.GetSize()
-    corner = [0.0, 0.0, 0.0, 1.0]
-    for axis in range(3):
-        corner[order[axis]] = size[order[axis]] - 1 if backward[axis] else 0
-    grid = sitk.Image([size[axis] for axis in order], sitk.sitkUInt8)
-    grid.SetOrigin((own.affine @ corner)[:3].tolist())
-    grid.SetSpacing([own.spacing[axis] for axis in order])
+    grid = sitk.Flip(sitk.PermuteAxes(_empty(masks.grid), order.tolist()), backward)
     grid.SetDirection(other.direction)
     turned = {name: np.ascontiguousarray(mask.transpose(axes)[flips]) for name, mask in masks.masks.items()}
     return Masks(masks.path, turned, grid)
@@ -213,25 +210,17 @@ def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
     return np.rint(offset).astype(int) if np.abs(offset - np.rint(offset)).max() < OFF_LATTICE else None
 
 
-def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> sitk.Image:
-    """Make the smallest grid on the voxels of `reference` that covers both."""
-    low = np.minimum(offset, 0)
-    high = np.maximum(offset + grid.GetSize(), reference.GetSize())
-    image = sitk.Image([int(size) for size in high - low], sitk.sitkUInt8)
-    image.SetOrigin(reference.TransformContinuousIndexToPhysicalPoint(low.astype(float).tolist()))
-    image.SetSpacing(reference.GetSpacing())
-    image.SetDirection(reference.GetDirection())
+def _padded(masks: Masks, before: np.ndarray, after: np.ndarray) -> Masks:
+    """Add voxels (i, j, k) of background before and after those of masks."""
+    grid = sitk.ConstantPad(_empty(masks.grid), before.tolist(), after.tolist())
+    widths = list(zip(before[::-1], after[::-1]))
+    return Masks(masks.path, {name: np.pad(mask, widths) for name, mask in masks.masks.items()}, grid)
+
+
+def _empty(grid: sitk.Image) -> sitk.Image:
+    image = sitk.Image(grid.GetSize(), sitk.sitkUInt8)
+    image.CopyInformation(grid)
     return image
-
-
-def _on(masks: Masks, grid: sitk.Image) -> Masks:
-    own = Volume.from_sitk(masks.grid)
-    moved = {}
-    for name, mask in masks.masks.items():
-        image = own.to_sitk(mask.astype(np.uint8))
-        padded = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
-        moved[name] = sitk.GetArrayFromImage(padded).astype(bool)
-    return Masks(masks.path, moved, grid)
 
 
 def _words(masks: Masks) -> str:

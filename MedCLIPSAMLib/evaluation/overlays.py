@@ -24,10 +24,7 @@ COLUMNS = ("Image", "Saliency", "Coarse mask and boxes", "Mask", "Truth")
 
 
 def overlay(
-    image: np.ndarray,
-    masks: Mapping[str, np.ndarray],
-    colors: Mapping[str, Color],
-    boxes: np.ndarray | None = None,
+    image: np.ndarray, masks: Mapping[str, np.ndarray], colors: Mapping[str, Color], boxes: np.ndarray | None = None
 ) -> np.ndarray:
     """Draw an image with masks as tinted areas with contours, and boxes.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.files.csv_text import read_table
@@ -52,11 +53,13 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     found |= _other_formats(predictions, true.keys() - found.keys())
     for name, path in _other_formats(truths, {f"{name}{suffix}" for name in found.keys() - true.keys()}).items():
         true[name.removesuffix(suffix)] = path
-    if not true:
-        which = f" with a name that ends with '{suffix}'" if suffix else ""
-        raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
-    if not found:
-        raise InputError(f"The folder '{predictions}' holds no mask.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
+    for folder, masks, end in ((truths, true, suffix), (predictions, found, "")):
+        if not masks:
+            remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}."
+            if any(path.is_dir() for path in folder.iterdir()):
+                remedy = "Folders in it are not looked into: name the pairs in a table, prediction,truth a line."
+            which = f" with a name that ends with '{end}'" if end else ""
+            raise InputError(f"The folder '{folder}' holds no mask{which}.", remedy)
     by_plain = _plain([name for name in found if name not in true])
     cases: dict[str, tuple[Path | None, Path]] = {}
     used = set()
@@ -124,22 +127,36 @@ def plain_name(name: str) -> str:
 
 
 def label_names(path: Path) -> dict[str, str]:
-    """Read the names of label values beside a mask, in labels.json or nnU-Net's dataset.json; {} without."""
+    """Read the names of label values beside a mask, in labels.json or nnU-Net's dataset.json; {} without.
+
+    Both {"tumor": 1} and {"1": "tumor"} are read.
+
+    Raises:
+        InputError: two names differ in case only.
+    """
     for place in (path.parent / "labels.json", path.parent / "dataset.json", path.parent.parent / "dataset.json"):
         try:
             content = read_json(place)
         except (OSError, ValueError):
             continue
-        labels = content.get("labels", content) if isinstance(content, Mapping) else {}
-        if not isinstance(labels, Mapping) or not all(isinstance(value, int) for value in labels.values()):
-            continue
+        is_object = isinstance(content, Mapping) and ("labels" in content or place.name == "labels.json")
+        labels = _values_by_name(content.get("labels", content)) if is_object else {}
         names = {str(value): str(name).lower() for name, value in labels.items()}
-        if len(names) < len(labels):  # a class of each file, for example
+        if not labels or len(names) < len(labels):  # a class of each file, for example
             continue
         if len(set(names.values())) < len(names):
             raise InputError(f"Labels of '{place}' differ in case only.", "Give each label a name of its own.")
         return names
     return {}
+
+
+def _values_by_name(labels: Any) -> dict[str, int]:
+    """Return {"tumor": 1} of that or, as the Decathlon and nnU-Net v1 have it, {"1": "tumor"}; {} of anything else."""
+    if not isinstance(labels, Mapping):
+        return {}
+    if all(isinstance(name, str) and value.isdigit() for value, name in labels.items()):
+        labels = {name: int(value) for value, name in labels.items()}
+    return dict(labels) if all(isinstance(value, int) for value in labels.values()) else {}
 
 
 def _plain(names: Iterable[str]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError, OutputError
-from ..files.atomic import atomic_path, check_writable
+from ..files.atomic import check_writable
 from ..files.claim import hold_lock
+from ..files.csv_text import write_rows
 from ..files.regular import check_regular
 
 COLUMNS = ("case", "image", "series")
@@ -54,7 +55,7 @@ class CaseKey:
         try:
             with hold_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
                 names = self._numbered(images)
-                self._write(names)
+                write_rows(self.path, [COLUMNS, *((name, *place) for place, name in names.items())], private=True)
         except OSError as error:
             raise OutputError(
                 f"The key '{self.path}' cannot be written: {error.strerror or error}.", "Choose another place for it."
@@ -93,15 +94,6 @@ class CaseKey:
                 "Name the file that an earlier run wrote, or a new one.",
             )
         return names
-
-    def _write(self, names: dict[tuple[str, str], str]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((name, *place) for place, name in names.items())
-        with atomic_path(self.path) as temporary:
-            temporary.touch(mode=0o600)
-            temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 
 
 def _place(image: tuple[Path, str | None]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -55,7 +55,6 @@ class Case:
         series: of a folder with several, its UID or what else `read_volume` takes.
         phase: of a series with several images at one position.
         root: the folder that the user named, which paths in the manifest are relative to; None is the image's own.
-        former: the name without letters beyond ASCII, which datasets of earlier versions have.
     """
 
     name: str
@@ -65,7 +64,6 @@ class Case:
     series: str | None = None
     phase: str | None = None
     root: Path | None = None
-    former: str = field(default="", compare=False)
 
     @property
     def folder(self) -> Path:
@@ -88,6 +86,21 @@ def check_case(name: str) -> None:
         raise InputError(
             f"'{name}' is no name for a case.", "Use letters, digits, dots, dashes and underscores, no dot first."
         )
+
+
+def check_names(cases: Sequence[Case]) -> None:
+    """Refuse two cases of one name.
+
+    Raises:
+        InputError: naming their images.
+    """
+    seen: dict[str, Case] = {}
+    for case in cases:
+        if seen.setdefault(case.name, case) is not case:
+            raise InputError(
+                f"'{seen[case.name].image}' and '{case.image}' both have the name '{case.name}'.",
+                "Give each case a different name.",
+            )
 
 
 @dataclass(frozen=True)
@@ -145,15 +158,12 @@ def find_cases(
     if not prompts:
         raise InputError("No prompts were given.", "Say what to segment in every image, or name a file of prompts.")
     if inputs.is_file():
-        (name,), (former,) = case_names([Path(inputs.name)]), _ascii_names([Path(inputs.name)])
-        return [Case(name, inputs, dict(prompts), negative, series, phase, former=former)]
+        (name,) = case_names([Path(inputs.name)])
+        return [Case(name, inputs, dict(prompts), negative, series, phase)]
     images = images_below(inputs, choice, notify)
-    paths = [path for path, _, _ in images]
+    names = case_names([path for path, _, _ in images])
     asked = dict(prompts), negative
-    return [
-        Case(name, image, *asked, uid, phase, inputs, former)
-        for name, former, (_, image, uid) in zip(case_names(paths), _ascii_names(paths), images)
-    ]
+    return [Case(name, image, *asked, uid, phase, inputs) for name, (_, image, uid) in zip(names, images)]
 
 
 def images_below(
@@ -324,33 +334,24 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         requested[key] = image, known | own, before or excluded
     if not requested:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
-    keys, root = list(requested), table.parent
     return [
-        Case(name, image, own, other or negative, root=root, former=former)
-        for name, former, (image, own, other) in zip(case_names(keys), _ascii_names(keys), requested.values())
+        Case(name, image, own, other or negative, root=table.parent)
+        for name, (image, own, other) in zip(case_names(list(requested)), requested.values())
     ]
 
 
 def case_names(paths: list[Path]) -> list[str]:
     """Make file names of ASCII from relative paths, "é" as "e"; where two would be equal, with a checksum."""
-    plain = _ascii_names([Path(_without_accents(path.as_posix())) for path in paths])
+    plain = [_ascii_name(path.as_posix()) for path in paths]
     count = Counter(name.lower() for name in plain)
     return [name if count[name.lower()] == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
 
 
-def _without_accents(text: str) -> str:
-    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
-
-
-def _ascii_names(paths: list[Path]) -> list[str]:
-    """Make file names from relative paths, without other letters than those of ASCII; two may be equal."""
-    plain = []
-    for path in paths:
-        text = path.as_posix()
-        suffix = next((suffix for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(suffix)), "")
-        cleaned = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")
-        plain.append(cleaned[-100:] or "case")
-    return plain
+def _ascii_name(path: str) -> str:
+    """Make a file name from a relative path, without accents and letters that ASCII lacks."""
+    text = "".join(sign for sign in unicodedata.normalize("NFKD", path) if not unicodedata.combining(sign))
+    suffix = next((suffix for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(suffix)), "")
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")[-100:].lstrip("._-") or "case"
 
 
 def _sum(path: Path) -> str:

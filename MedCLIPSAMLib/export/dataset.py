@@ -11,16 +11,17 @@ Where several masks voted, uncertainty/CASE.nii.gz, the largest of all labels.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path
+from ..files.json_text import write_json
 from ..volumes import Segment, Volume, write_saliency, write_segmentation
 from ..volumes.overlap import without_overlap
 from ..volumes.slice_count import slice_count
@@ -33,7 +34,8 @@ UNCERTAINTY = "uncertainty"
 RESERVED = ("background", "ignore")
 """Labels with a special meaning in nnU-Net."""
 
-DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_]+")
+DATASET = re.compile(r"Dataset([0-9]{3})_.+")
+"""What nnU-Net reads as the name of a dataset: its number, and any text."""
 
 
 def check_folder(folder: Path, form: str) -> None:
@@ -76,16 +78,15 @@ def check_slices(form: str, cases: Sequence[Case], min_expected_dsc: float = 0.0
         InputError: naming the first one.
     """
     for case in cases if form == "png" or min_expected_dsc else ():
-        count = slice_count(case.image, case.series)
-        if count is not None and count > 1 and min_expected_dsc:
+        count = slice_count(case.image, case.series) or 1
+        if count > 1 and min_expected_dsc:
             raise InputError(
                 f"'{case.name}' has {count} slices, and a DSC is expected of flat images alone.",
                 "Leave out the minimum of the expected DSC (that of the score is for every image), or the volumes.",
             )
-        if count is not None and count > 1:
+        if count > 1:
             raise InputError(
-                f"'{case.name}' has {count} slices, which no PNG holds.",
-                "Export as nii.gz, or leave volumes out.",
+                f"'{case.name}' has {count} slices, which no PNG holds.", "Export as nii.gz, or leave volumes out."
             )
 
 
@@ -128,6 +129,8 @@ def write_case(
         raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
     if is_label_map(form):
         segments, _ = without_overlap(segments)
+    if form == "nnunet":
+        volume = by_pixel(volume)
     try:
         with ExitStack() as complete:
             for file in files:
@@ -170,14 +173,23 @@ def write_description(folder: Path, form: str, labels: Sequence[str], cases: Seq
         content, path = numbers, folder / "labels.json"
     else:
         return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Mapping[str, dict]) -> list[Segment]:
     """Make a segment for each label, in their order, so that label n is number n in every case; empty where absent."""
     nothing = np.zeros_like(next(iter(masks.values())))
     return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
+
+
+def by_pixel(volume: Volume) -> Volume:
+    """Return an image with pixels of 1 mm where its file knows at most their size on a print or a screen.
+
+    nnU-Net would bring images to one size of a pixel, which theirs is none of the body.
+    """
+    if not volume.natural or volume.known_spacing:
+        return volume
+    return replace(volume, geometry=replace(volume.geometry, spacing=(1.0, 1.0, 1.0)))
 
 
 def gray(volume: Volume) -> np.ndarray:

@@ -45,7 +45,7 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
 
 def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]) -> Any:
     """Make the object of segments on some slices of a volume; see `write_dicom_seg`."""
-    check_installed()
+    require_extra("dicom", "DICOM SEG")
     import highdicom
 
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
@@ -123,7 +123,7 @@ def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
     """
     if form != "dcm":
         return
-    check_installed()
+    require_extra("dicom", "DICOM SEG")
     refused = [case.image.name for case in cases if case.image.is_file() and not _can_be_referred_to(case.image)]
     if refused:
         names = ", ".join(f"'{name}'" for name in refused[:SHOWN])
@@ -144,15 +144,6 @@ def _can_be_referred_to(path: Path) -> bool:
             return "ImagePositionPatient" in header and len(frames_of(path, header)) == 1
     except (InputError, *DAMAGED):
         return True  # what is damaged fails by itself, and says how
-
-
-def check_installed() -> None:
-    """Refuse to go on without highdicom.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    require_extra("dicom", "DICOM SEG")
 
 
 def check_dicom_seg(volume: Volume) -> None:

@@ -12,7 +12,7 @@ from ..segmentation import wording
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from .cases import Case
-from .job import ExportJob, FailedCase, SegmentedCase, read_case, segment_case, write_result
+from .job import ExportJob, SegmentedCase, read_case, segment_case, write_result
 
 Write = Callable[[dict], None]
 """Takes the line of a case whose files are whole, with the source that it was made of; called once a case, one call at
@@ -60,7 +60,7 @@ class LocalEngine:
     def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """See `Engine`."""
 
-        def finish(case: Case, outcome: SegmentedCase | FailedCase) -> dict:
+        def finish(case: Case, outcome: SegmentedCase) -> dict:
             record = write_result(case, outcome, job)
             write(record)
             return record

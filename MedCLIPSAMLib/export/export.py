@@ -14,12 +14,12 @@ from typing import Any
 
 from .. import __version__
 from ..choices import ExportFormat
-from ..errors import InputError, OutputError
+from ..errors import OutputError
 from ..files.atomic import check_place, sweep
 from ..files.claim import refuse_foreign
 from ..run_context import RunContext
 from .case_key import CaseKey
-from .cases import Case
+from .cases import Case, check_names
 from .dataset import check_folder, check_labels, check_slices
 from .dicom_seg import check_dicom_cases
 from .engines import Engine
@@ -63,7 +63,7 @@ def export(
     if key is not None:
         names = key.number([(case.image, case.series) for case in cases])
         cases = [replace(case, name=name) for case, name in zip(cases, names)]
-    _check_names(cases)
+    check_names(cases)
     labels = _labels(cases)
     manifest = Manifest(out, _describe_request(cases, engine, settings, labels) | ({"anonymous": True} if key else {}))
     started = time.monotonic()
@@ -100,25 +100,14 @@ def plan_cases(
     Raises:
         InputError: two cases of one name. OutputError: other prompts than before.
     """
-    _check_names(cases)
     cases = [replace(case, image=case.image.absolute(), root=case.folder.absolute()) for case in cases]
     cases = with_known_names(cases, records, images)
+    check_names(cases)
     check_prompts(cases, records)
     again = exchanged(cases, records, Sources(), images)
     again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
     again -= read_struck(out)  # until they are put back
     return cases, [case for case in cases if case.name not in records or case.name in again]
-
-
-def _check_names(cases: Sequence[Case]) -> None:
-    seen: dict[str, Case] = {}
-    for case in cases:
-        if case.name in seen:
-            raise InputError(
-                f"'{seen[case.name].image}' and '{case.image}' both have the name '{case.name}'.",
-                "Give each case a different name.",
-            )
-        seen[case.name] = case
 
 
 def _labels(cases: Sequence[Case]) -> list[str]:
@@ -163,12 +152,9 @@ def _describe_request(
 ) -> dict[str, Any]:
     """Return what the masks depend on besides images and prompts, as JSON values."""
     phases = sorted({case.phase for case in cases if case.phase})
-    chosen = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
-    if not settings.min_expected_dsc:  # datasets of earlier versions have no such setting
-        del chosen["min_expected_dsc"]
     request: dict[str, Any] = {
         "models": {"clip": engine.clip, "sam": engine.sam, "version": __version__},
-        "export": chosen,
+        "export": {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)},
         "segmenter": engine.settings.deciding(),
         "labels": list(labels),
     }

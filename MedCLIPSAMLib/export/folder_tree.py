@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from pathlib import Path
 
 from ..files.claim import LOCK
@@ -14,11 +15,20 @@ REQUEST = "export.json"
 
 
 def walk(folder: Path) -> list[Path]:
-    """List a folder and what is below it but hidden folders, sorted, files and folders before links to them."""
-    paths = [folder]
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and not is_own(Path(place, name))]
-        paths += [Path(place, name) for name in (*folders, *files)]
+    """List a folder and what is below it but hidden folders, sorted, files and folders before links to them.
+
+    Links to folders are followed, but for those that lead up, and each folder is looked into once.
+    """
+    paths, tops, seen = [folder], deque([folder]), set[Path]()
+    while tops:
+        top = tops.popleft()
+        for place, folders, files in os.walk(top) if top.resolve() not in seen else ():
+            seen.add(Path(place).resolve())
+            folders[:] = [name for name in folders if not name.startswith(".") and not is_own(Path(place, name))]
+            folders[:] = [name for name in folders if Path(place, name).resolve() not in seen]
+            paths += [Path(place, name) for name in (*folders, *files)]
+            links = [Path(place, name) for name in folders if Path(place, name).is_symlink()]
+            tops += [link for link in links if not folder.resolve().is_relative_to(link.resolve())]
     return sorted(paths, key=lambda path: (path.is_symlink(), path))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files.atomic import atomic_path
-from ..files.json_text import read_json
+from ..files.json_text import read_json, write_json
 
 FOLDERS = "image_folders.json"
 """In a dataset, readable by its owner only: the folders that the paths of its manifest are relative to."""
@@ -57,13 +55,6 @@ class ImageNames:
         described: dict[str, Any] = {"image": relative.as_posix(), "folder": self._folders.index(folder)}
         return described | ({"series": series} if series is not None else {})
 
-    def is_of(self, record: Mapping[str, Any], described: Mapping[str, Any], image: Path) -> bool:
-        """Tell whether a record is of an image, by the result of `describe`; older records have its absolute path."""
-        if record.get("series") != described.get("series"):
-            return False
-        same = all(record.get(name) == described.get(name) for name in ("image", "folder"))
-        return same or record.get("image") == str(image.resolve())
-
     def scrub(self, record: Mapping[str, Any], image: Path, root: Path) -> dict[str, Any]:
         """Return a record whose sentences name no file where cases are anonymous; else only no folder above `root`."""
         hide = lambda text: _hide_folder(text, root)
@@ -77,9 +68,7 @@ class ImageNames:
         if self._folders == self._stored:
             return
         self._stored = list(self._folders)
-        with atomic_path(self._path) as temporary:
-            temporary.touch(mode=0o600)
-            temporary.write_text(json.dumps({"folders": self._folders}, indent=1) + "\n", encoding="utf-8")
+        write_json(self._path, {"folders": self._folders}, private=True)
 
 
 def hide_names(text: str, image: Path, root: Path) -> str:

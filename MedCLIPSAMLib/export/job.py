@@ -18,11 +18,10 @@ from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
 from ..pipeline.volume_result import VolumeResult
 from ..run_context import RunContext
-from ..segmentation.expected_dsc import holds_for, knows_target
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Choice, Share, settings_class
-from ..volumes import Segment, SliceStack, Volume, read_volume
+from ..volumes import Segment, Volume, read_volume
 from ..volumes.overlap import SCORE, without_overlap
 from ..volumes.window import Window, check_window
 from .cases import Case
@@ -30,8 +29,6 @@ from .dataset import is_label_map, segments_of, write_case
 from .dicom_seg import check_dicom_seg
 from .known import Sources
 from .report import describe_size, write_overlay
-
-_NO_MINIMUM = "Leave the minimum of the expected DSC out; the minimum of the score is for every image."
 
 
 @settings_class
@@ -80,60 +77,44 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """An image that was read, its files, see `known.Sources`, and the seconds it took."""
+    """An image that was read, or why it cannot be; its files, see `known.Sources`, and the seconds it took."""
 
-    volume: Volume
+    volume: Volume | MedCLIPSAMError
     source: dict[str, Any]
     seconds: float
 
 
 @dataclass(frozen=True)
 class SegmentedCase:
-    """An image and its result, the image's files, and the seconds of each step."""
+    """An image and its result, or why there is none, and the seconds it took."""
 
-    volume: Volume
-    result: VolumeResult
-    source: dict[str, Any]
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class FailedCase:
-    """Why a case has no result, the image's files, and the seconds of each step."""
-
-    error: MedCLIPSAMError
-    source: dict[str, Any]
-    seconds: dict[str, float]
+    loaded: LoadedCase
+    result: VolumeResult | MedCLIPSAMError
+    seconds: float
 
 
-def read_case(case: Case) -> LoadedCase | FailedCase:
+def read_case(case: Case) -> LoadedCase:
     """Read the image of a case; its files are described before, so that a change in between shows as one."""
     started = time.perf_counter()
     source = Sources().describe(case.image)
     volume = attempt(lambda: read_volume(case.image, **case.choice()), case.name, f"'{case.image}' cannot be read")
-    seconds = time.perf_counter() - started
-    if isinstance(volume, MedCLIPSAMError):
-        return FailedCase(volume, source, {"load": seconds, "segment": 0.0})
-    return LoadedCase(volume, source, seconds)
+    return LoadedCase(volume, source, time.perf_counter() - started)
 
 
 def segment_case(
-    segmenter: TextSegmenter, case: Case, loaded: LoadedCase | FailedCase, settings: ExportSettings, context: RunContext
-) -> SegmentedCase | FailedCase:
+    segmenter: TextSegmenter, case: Case, loaded: LoadedCase, settings: ExportSettings, context: RunContext
+) -> SegmentedCase:
     """Segment the image of `read_case`.
 
     Raises:
         Cancelled: by the context.
     """
-    if isinstance(loaded, FailedCase):
-        return loaded
-    started = time.perf_counter()
-    work = lambda: _segment(segmenter, case, loaded.volume, settings, context)
+    volume, started = loaded.volume, time.perf_counter()
+    if isinstance(volume, MedCLIPSAMError):
+        return SegmentedCase(loaded, volume, 0.0)
+    work = lambda: _segment(segmenter, case, volume, settings, context)
     result = attempt(work, case.name, f"'{case.image}' cannot be segmented")
-    if isinstance(result, MedCLIPSAMError):
-        return FailedCase(result, loaded.source, {"load": loaded.seconds, "segment": 0.0})
-    seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
-    return SegmentedCase(loaded.volume, result, loaded.source, seconds)
+    return SegmentedCase(loaded, result, time.perf_counter() - started)
 
 
 def _segment(
@@ -141,8 +122,6 @@ def _segment(
 ) -> VolumeResult:
     if settings.form == ExportFormat.DICOM_SEG:
         check_dicom_seg(volume)
-    if settings.min_expected_dsc:
-        _require_expected_dsc(segmenter, case, volume, settings)
     prompts = tuple(dict.fromkeys(case.prompts.values()))
     request = SegmentationRequest(
         prompts, case.negative, settings.plane, "all", settings.strategy, window=settings.window
@@ -150,43 +129,26 @@ def _segment(
     return segment_volume(segmenter, volume, request, context.without_progress()).collect()
 
 
-def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, settings: ExportSettings) -> None:
-    """Refuse an image for which no DSC is predicted, before work is done for it.
-
-    Raises:
-        InputError: several slices, a negative prompt, or models, settings or prompts without a predictor.
-    """
-    count, predictor = len(SliceStack(volume, settings.plane)), segmenter.clip.dsc_predictor
-    if count > 1 or case.negative:
-        got = f"{count} slices" if count > 1 else "a negative prompt"
-        raise InputError(f"Expected one slice and no negative prompt for an expected DSC, got {got}.", _NO_MINIMUM)
-    if predictor is None or not holds_for(predictor, segmenter.sam.name, segmenter.settings):
-        raise InputError("Expected models and settings whose DSC is predicted, got others.", _NO_MINIMUM)
-    for prompt in case.prompts.values():
-        if not knows_target(predictor, prompt):
-            known = ", ".join(predictor.prompts)
-            raise InputError(f"Expected prompts for {known}, whose DSC is predicted, got '{prompt}'.", _NO_MINIMUM)
-
-
-def write_result(case: Case, outcome: SegmentedCase | FailedCase, job: ExportJob) -> dict[str, Any]:
+def write_result(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str, Any]:
     """Write the files of a case, and return its line of the manifest.
 
     Raises:
         OutputError: the system refuses to write, as on a full disk.
     """
-    record = new_record(case) | {"source": outcome.source}
-    started = time.perf_counter()
+    volume, result, started = outcome.loaded.volume, outcome.result, time.perf_counter()
     written: dict[str, Any] | MedCLIPSAMError
-    if isinstance(outcome, FailedCase):
-        written = outcome.error
+    if isinstance(volume, MedCLIPSAMError):
+        written = volume
+    elif isinstance(result, MedCLIPSAMError):
+        written = result
     else:
-        written = attempt(
-            lambda: _write_files(case, outcome, job), case.name, f"The masks of '{case.image}' cannot be written"
-        )
+        work = lambda: _write_files(case, volume, result, job)
+        written = attempt(work, case.name, f"The masks of '{case.image}' cannot be written")
     if isinstance(written, MedCLIPSAMError):
         written = {"problem": written.problem, "remedy": written.remedy}
-    seconds = outcome.seconds | {"write": time.perf_counter() - started}
-    return record | written | {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
+    seconds = {"load": outcome.loaded.seconds, "segment": outcome.seconds, "write": time.perf_counter() - started}
+    record = new_record(case) | {"source": outcome.loaded.source} | written
+    return record | {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
 
 
 def new_record(case: Case) -> dict[str, Any]:
@@ -195,10 +157,10 @@ def new_record(case: Case) -> dict[str, Any]:
     return record | {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _write_files(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str, Any]:
+def _write_files(case: Case, volume: Volume, result: VolumeResult, job: ExportJob) -> dict[str, Any]:
     """Write the overlay of a case, then its masks and image, and return their fields of the manifest."""
-    volume, result, settings = outcome.volume, outcome.result, job.settings
-    labels, segments, lost = _judge(case, outcome, job)
+    settings = job.settings
+    labels, segments, lost = _judge(case, volume, result, job)
     masks, tags = ({label: getattr(one, name) for label, one in segments.items()} for name in ("mask", "tags"))
     states = [label["status"] for label in labels.values()]
     status = next((state for state in ("found", "filtered") if state in states), "empty")
@@ -213,14 +175,14 @@ def _write_files(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str
 
 
 def _judge(
-    case: Case, outcome: SegmentedCase, job: ExportJob
+    case: Case, volume: Volume, result: VolumeResult, job: ExportJob
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Segment], list[str]]:
     """Decide which labels are found, each by the voxels that it has in the file: in a label map surer ones are first.
 
     Returns:
         The fields of the manifest and the segment of each label, empty where it is not found; and notes on overlaps.
     """
-    by_prompt = {segment.name: segment for segment in outcome.result.segments()}
+    by_prompt = {segment.name: segment for segment in result.segments()}
     labels: dict[str, dict[str, Any]] = {label: {} for label in case.prompts}
     segments: dict[str, Segment] = {}
     notes: list[str] = []
@@ -228,12 +190,17 @@ def _judge(
     for label in sorted(filter(case.prompts.__contains__, job.labels), key=sureness):
         prompt = case.prompts[label]
         segment = replace(by_prompt[prompt], name=label)
-        about = _about(outcome.result, prompt, segment.mask, outcome.volume)
+        about = _about(result, prompt, segment.mask, volume)
+        if job.settings.min_expected_dsc and about["voxels"] and about["expected_dsc"] is None:
+            raise InputError(
+                "Expected one slice, no negative prompt, and models and settings whose DSC is predicted, got others.",
+                "Leave the minimum of the expected DSC out; the minimum of the score is for every image.",
+            )
         status = _status(about, job.settings)
         if about["voxels"] and is_label_map(job.settings.form) and _is_sure(about, job.settings):
             (*_, segment), lost = without_overlap([*segments.values(), segment])
             notes += lost
-            about = _about(outcome.result, prompt, segment.mask, outcome.volume)
+            about = _about(result, prompt, segment.mask, volume)
             status = _status(about, job.settings) if about["voxels"] else "filtered"
         labels[label] = about | {"status": status}
         segments[label] = segment if status == "found" else replace(segment, mask=np.zeros_like(segment.mask))

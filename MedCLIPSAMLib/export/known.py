@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError
+from ..volumes.nifti_file import beside
+from ..volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
 from .cases import Case
 from .image_names import ImageNames
 
 Records = Mapping[str, Mapping[str, Any]]
-DETACHED = (".nhdr", ".mhd")
-"""Suffixes of headers whose voxels are in a file of the same stem beside them."""
-
+HEAD = 1 << 20
+"""Bytes of a header that may name files of voxels."""
 _SUM = re.compile(r"-[0-9a-f]{8}$")
 
 
@@ -55,28 +57,19 @@ def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames
 
     Whether a name needs one depends on the files beside the image, which may have changed. A new name that differs from
     a known one in case only gets one, as many systems have one file for both.
-
-    Raises:
-        InputError: another image would get the name of one of these.
     """
-    place = lambda about: (about["image"], about.get("folder"), about.get("series"))
-    names = {place(record): name for name, record in records.items()}
+    names = {_place(record): name for name, record in records.items()}
     lower = {name.lower() for name in records}
     named = []
     for case in cases:
-        described = _describe(case, images)
-        before = {"image": str(case.image.resolve()), "series": case.series}  # as earlier versions wrote it
-        known = names.get(place(described)) or names.get(place(before), case.name)
-        alike = _SUM.sub("", known) in (_SUM.sub("", case.name), case.former)
-        own = case.name in records and images.is_of(records[case.name], described, case.image)
-        if alike and not own:
+        place = _place(_describe(case, images))
+        known = names.get(place, case.name)
+        is_own = case.name in records and _place(records[case.name]) == place
+        if not is_own and _SUM.sub("", known) == _SUM.sub("", case.name):
             case = replace(case, name=known)
         if case.name not in records and case.name.lower() in lower:
             case = replace(case, name=f"{case.name}-{hashlib.sha256(os.fsencode(case.image)).hexdigest()[:8]}")
         named.append(case)
-    if len({case.name for case in named}) < len(named):
-        twice = next(case.name for case in named if [case.name for case in named].count(case.name) > 1)
-        raise InputError(f"Two images would be the case '{twice}'.", "Name them in a table, in its column case.")
     return named
 
 
@@ -110,9 +103,9 @@ def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images:
         before = record.get("source")
         if not before or "trusted" in record or sources.is_same(case.image, before):
             continue
-        if not images.is_of(record, _describe(case, images), case.image):
+        if _place(record) != _place(_describe(case, images)):
             raise InputError(
-                f"The dataset has a case '{case.name}' of another image, '{record['image']}'.",
+                f"There is a case '{case.name}' of another image, '{record['image']}'.",
                 "Name the cases in a table, in its column case, or choose another folder.",
             )
         found.add(case.name)
@@ -120,11 +113,7 @@ def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images:
 
 
 def describing(
-    cases: Sequence[Case],
-    out: Path,
-    records: Records,
-    images: ImageNames,
-    write: Callable[[Mapping[str, Any]], None],
+    cases: Sequence[Case], out: Path, records: Records, images: ImageNames, write: Callable[[Mapping[str, Any]], None]
 ) -> Callable[[Mapping[str, Any]], None]:
     """Let `write` also record the source of a case; before it, remove earlier files that the case no longer has.
 
@@ -151,8 +140,13 @@ def _describe(case: Case, images: ImageNames) -> dict[str, Any]:
     return images.describe(case.name, case.image, case.folder, case.series)
 
 
+def _place(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells the image of a record from others."""
+    return record["image"], record.get("folder"), record.get("series")
+
+
 def _prompts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return a record's prompts by label, the negative one under "" (older versions: those of its labels)."""
+    """Return a record's prompts by label, the negative one under ""; of a case that a person added, those it has."""
     if "prompts" in record:
         return {**record["prompts"], "": record.get("negative")}
     return {name: label.get("prompt") for name, label in record["labels"].items()}
@@ -173,11 +167,21 @@ def _describe_prompt(name: str, text: str | None) -> str:
 
 
 def _files(image: Path) -> list[Path]:
+    """List the files of an image: those of a folder, and with a header those of its voxels."""
     if image.is_dir():
         return sorted(path for path in image.iterdir() if path.is_file() and not path.name.startswith("."))
-    if image.suffix.lower() in DETACHED:
-        return sorted(path for path in image.parent.iterdir() if path.is_file() and path.stem == image.stem)
-    return [image]
+    voxels: list[Path] = []
+    if image.name.lower().endswith(PAIR_SUFFIXES):
+        voxels = list(filter(None, [beside(image, VOXEL_SUFFIXES)]))
+    elif image.name.lower().endswith(DETACHED_SUFFIXES):
+        with image.open("rb") as file:  # voxels may follow the header
+            lines = file.read(HEAD).decode(errors="replace").splitlines()
+        names = (re.split("[:=]", line, maxsplit=1)[-1].strip() for line in lines)
+        plain = (name for name in names if name not in ("", ".", "..") and not re.search(r"[/\\\0]", name))
+        for name in plain:
+            pattern = re.sub(r"%\d*d", "*", glob.escape(name.split()[0])) if "%" in name else None  # a file a slice
+            voxels += sorted(image.parent.glob(pattern)) if pattern else [image.with_name(name)]
+    return [image, *(path for path in voxels if os.path.isfile(path))]
 
 
 def _stat(image: Path) -> dict[str, int]:

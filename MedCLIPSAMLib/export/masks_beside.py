@@ -1,16 +1,19 @@
 """Find the image files of a folder tree that are no images to segment: masks, overlays and maps beside them.
 
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
-"_mask"; where it lies in a folder such as "masks" and bears the name of an image elsewhere; or where it is an image of
-a few values beside an image of the same name.
+"_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
+masks" and bears the name of an image elsewhere, or has a few values; or where it is an image of a few values beside an
+image of the same name.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +26,15 @@ from ..volumes.volume import stem
 WORDS = (
     *("annotation", "annotations", "contour", "contours", "gt", "groundtruth", "ground-truth", "ground_truth", "truth"),
     *("label", "labels", "labelmap", "mask", "masks", "seg", "segmentation", "segmentations"),
-    *("overlay", "overlays", "saliency", "uncertainty"),
+    *("overlay", "overlays", "pred", "prediction", "predictions", "saliency", "uncertainty"),
 )
-FOLDERS = (*WORDS, "labelstr", "labelsts", "annots")
+FOLDERS = {*WORDS, "ground", "annots"}
+"""Words in the names of folders of masks."""
+IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
 FEW_VALUES = 4
 SIGNS = " .-_"
 _WORD = "|".join(map(re.escape, WORDS))
+_ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
 
@@ -44,31 +50,42 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     for path in (*files, *others):
         by_folder.setdefault(path.parent, []).append(stem(path).lower())
     beside = {folder: _Names(names) for folder, names in by_folder.items()}
-    elsewhere = {_image_name(stem(path).lower()) for path in files if not _in_mask_folder(path)}
-    found = set()
+    root = os.path.commonpath([path.parent for path in files]) if files else ""
+    holds_masks = cache(lambda folder: _holds_masks(os.path.relpath(folder, root)))
+    elsewhere = {_image_name(stem(path).lower()) for path in (*files, *others) if not holds_masks(path.parent)}
+    series, found = set(others), set()
     for path in files:
-        name = stem(path).lower()
-        base = _without_word(name)
+        name, names = stem(path).lower(), beside[path.parent]
         if (
-            (base is not None and beside[path.parent].know(base))
-            or (_in_mask_folder(path) and {name, base} & elsewhere)
+            names.have_image_of(name)
+            or (path.parent in series and _ALONE.fullmatch(name))
+            or (holds_masks(path.parent) and ({name, _without_word(name)} & elsewhere or _has_few_values(path)))
             or is_marked(path)
-            or (beside[path.parent].count[name] > 1 and _has_few_values(path))
+            or (names.count[name] > 1 and _has_few_values(path))
         ):
             found.add(path)
     return found
 
 
 class _Names:
-    """The names in a folder: "case1" is known where there is case1, case1_0000, or an image such as case1_t1."""
+    """The names in a folder."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.count = Counter(names)
-        self._images = sorted({name for name in names if _without_word(name) is None})
+        self._images = sorted(name for name in set(names) if _without_word(name) is None and not _ALONE.fullmatch(name))
+        self._ends = {re.split(f"[{SIGNS}]", name, maxsplit=1)[-1] for name in self._images}
 
-    def know(self, base: str) -> bool:
-        """Tell whether an image of that name, or of one that continues after a separator, exists."""
-        if self.count[base] or self.count[f"{base}_0000"]:
+    def have_image_of(self, name: str) -> bool:
+        """Tell whether a name is that of a mask of an image here.
+
+        "a_mask" is of "a", "a_0000" or "a_t1", "mask_a" of these, "mask-1" of "volume-1", and "mask" of any image.
+        """
+        if _ALONE.fullmatch(name):
+            return bool(self._images)
+        base = _without_word(name)
+        if base is None:
+            return False
+        if self.count[base] or self.count[f"{base}_0000"] or (_BEFORE.fullmatch(name) and base in self._ends):
             return True
         beginnings = (self._images[at : at + 1] for at in (bisect_left(self._images, base + sign) for sign in SIGNS))
         return any(name and name[0].startswith(base + sign) for name, sign in zip(beginnings, SIGNS))
@@ -83,8 +100,15 @@ def _without_word(name: str) -> str | None:
     return match[2] if match else None
 
 
-def _in_mask_folder(path: Path) -> bool:
-    return path.parent.name.lower() in FOLDERS
+def _holds_masks(folder: str) -> bool:
+    """Tell whether the last folder of a path that says what it holds says masks: "lung masks/train", "leftMask"."""
+    for part in reversed(Path(folder).parts):
+        words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", part).lower()))
+        if words & FOLDERS:
+            return True
+        if words & IMAGE_FOLDERS and not re.search("[0-9]", part):  # "scan1" may lie in a folder of masks
+            return False
+    return False
 
 
 def _image_name(name: str) -> str:

@@ -23,7 +23,7 @@ from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import default_settings
 from .cases import Case
 from .engines import Write
-from .job import ExportJob, FailedCase, LoadedCase, new_record, read_case, segment_case, write_result
+from .job import ExportJob, LoadedCase, new_record, read_case, segment_case, write_result
 from .known import Sources
 
 ATTEMPTS = 3
@@ -41,7 +41,7 @@ class _Worker:
         self._models = models
         self._segmenter: TextSegmenter | None = None
         self._reader = ThreadPoolExecutor(1)
-        self._next: dict[str, Future[LoadedCase | FailedCase]] = {}
+        self._next: dict[str, Future[LoadedCase]] = {}
 
     def ready(self) -> int:
         """Return the process, once the models are loaded."""

@@ -47,12 +47,19 @@ def describe_size(mask: np.ndarray, volume: Volume) -> dict[str, Any]:
     return {"voxels": int(mask.sum()), "size": round(size, 4), "unit": PIXELS if flat else "ml"}
 
 
-def write_overlay(folder: Path, case: str, stack: SliceStack, masks: Mapping[str, np.ndarray]) -> int:
-    """Write the slice with the largest masks, (K, J, I) bool by label, for the report, and return its number."""
-    shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
-    best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
+def write_overlay(
+    folder: Path, case: str, stack: SliceStack, masks: Mapping[str, np.ndarray], number: int | None = None
+) -> int:
+    """Write a slice with masks, (K, J, I) bool by label, for the report, and return its number.
+
+    Args:
+        number: of the slice; None is the one with the largest masks.
+    """
+    if number is None:
+        shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
+        number = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
     (folder / IMAGE_FOLDER).mkdir(exist_ok=True)
-    drawn = {label: stack.from_grid(mask, best) for label, mask in masks.items()}
-    image = overlay(stack.image(best), drawn, {label: color_for(label) for label in drawn})
+    drawn = {label: stack.from_grid(mask, number) for label, mask in masks.items()}
+    image = overlay(stack.image(number), drawn, {label: color_for(label) for label in drawn})
     write_png(folder / IMAGE_FOLDER / f"{case}.png", image, marked=True)
-    return best
+    return number

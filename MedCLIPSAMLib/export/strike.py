@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -40,32 +41,36 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         check_folder(dataset.resolve(), form)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"'{dataset}' holds no export.", "Give the folder that medclipsam export wrote.") from error
-    manifest = Manifest(dataset, request)
-    try:
-        names = set(names)
-        unknown = sorted(names - manifest.records.keys())
+    with closing(Manifest(dataset, request)) as manifest:
+        struck = set(names)
+        unknown = sorted(struck - manifest.records.keys())
         if unknown:
             raise InputError(
                 f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).",
                 similar_cases(unknown[0], manifest.records) or "Write the names of its cases, one a line.",
             )
-        out = back = 0
-        for name, record in manifest.records.items():
-            for file in record["files"]:
-                inside, outside = dataset / file, dataset / FOLDER / file
-                source, target = (inside, outside) if name in names else (outside, inside)
-                if source.is_file():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    source.replace(target)
-                    last = file == record["files"][-1]
-                    out, back = out + (last and name in names), back + (last and name not in names)
-        write_struck(dataset, names)
+        try:
+            moved = [
+                name for name, record in manifest.records.items() if _move(dataset, record["files"], name in struck)
+            ]
+            write_struck(dataset, struck)
+        except OSError as error:
+            raise OutputError(f"'{dataset}' cannot be written: {error.strerror}.", "Check the permissions.") from error
         refresh(dataset, form, labels)
-        return out, back
-    except OSError as error:
-        raise OutputError(f"'{dataset}' cannot be written: {error.strerror}.", "Check the permissions.") from error
-    finally:
-        manifest.close()
+        out = len(struck.intersection(moved))
+        return out, len(moved) - out
+
+
+def _move(dataset: Path, files: Sequence[str], out: bool) -> bool:
+    """Move the files of a case out of the dataset, or back; tell whether its masks, the last one, were moved."""
+    for file in files:
+        source, target = dataset / file, dataset / FOLDER / file
+        if not out:
+            source, target = target, source
+        if moved := source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+    return bool(files) and moved
 
 
 def read_list(path: Path) -> list[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
-from .atomic import atomic_path
-from .json_text import read_json
+from .json_text import read_json, write_json
 
 MANIFEST = "manifest.json"
 """In such a folder: {file: {"sha256", "size", "url"}}; the url of a trained one is empty."""
@@ -35,5 +33,4 @@ def record(folder: Path, name: str, sha256: str, size: int, url: str) -> None:
     except (OSError, ValueError, TypeError):
         entries = {}
     entries[name] = {"sha256": sha256, "size": size, "url": url}
-    with atomic_path(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, entries)

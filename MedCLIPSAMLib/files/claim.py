@@ -14,8 +14,8 @@ from typing import Any
 
 from ..errors import OutputError
 from ..renamed_settings import with_current_names
-from .atomic import atomic_path, check_place, is_temporary, sweep
-from .json_text import read_json
+from .atomic import check_place, is_temporary, sweep
+from .json_text import read_json, write_json
 
 LOCK = ".lock"
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
@@ -81,8 +81,7 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
             "Choose another folder, or give the same command as before to go on.",
         )
     refuse_foreign(folder, stamp)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+    write_json(path, request)
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
+from .atomic import atomic_path
 from .text_file import read_text
 
 
@@ -71,6 +74,21 @@ def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
         elif fields:
             fields += [""] * (len(columns) - len(fields))
             rows.append((line, {name: field for name, field in zip(columns, fields) if name}))
+
+
+def write_rows(path: str | Path, rows: Iterable[Iterable[Any]], private: bool = False) -> None:
+    """Write rows with commas between their fields, in UTF-8; the file appears whole or not at all.
+
+    Args:
+        private: readable by its owner only.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.touch(mode=0o600 if private else 0o666)
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _says_nothing(line: str) -> bool:

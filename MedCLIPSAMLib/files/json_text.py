@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .atomic import atomic_path
 from .regular import check_regular
 
 LIMIT = 1 << 26
@@ -26,6 +27,20 @@ def read_json(path: Path, limit: int = LIMIT) -> Any:
     if len(content) > limit:
         raise ValueError(f"the file has more than {limit} bytes")
     return parse_json(content.decode("utf-8-sig"))
+
+
+def write_json(path: Path, value: Any, private: bool = False) -> None:
+    """Write a value as a JSON file, which appears whole or not at all.
+
+    Args:
+        private: readable by its owner only.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.touch(mode=0o600 if private else 0o666)
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def parse_json(text: str, constants: bool = False) -> Any:

@@ -7,11 +7,10 @@ the filter of CLISC (Ma et al., ISBI 2025, arXiv 2501.16246), there between SAM'
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from ..evaluation.metrics import dsc
 from ..export.manifest import REQUEST, read_records
 from ..export.upkeep import read_struck
 from ..files.atomic import atomic_path
+from ..files.csv_text import write_rows
 from ..files.json_text import read_json
 from ..run_context import RunContext
 from .ranking import dataset_of, mask_file
@@ -135,14 +135,11 @@ def write_table(path: Path, agreements: Sequence[Agreement], chosen: Collection[
     Raises:
         OutputError: it cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "dsc", "struck", "trusted", *labels])
+    rows: list[Sequence[Any]] = [("case", "dsc", "struck", "trusted", *labels)]
     for about in sorted(agreements, key=lambda about: (about.dsc, about.case)):
         by_label = [f"{about.labels[name]:.4f}" if name in about.labels else "" for name in labels]
-        writer.writerow([about.case, f"{about.dsc:.4f}", int(about.case in chosen), int(about.trusted), *by_label])
-    with atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        rows.append((about.case, f"{about.dsc:.4f}", int(about.case in chosen), int(about.trusted), *by_label))
+    write_rows(path, rows)
 
 
 def _check_belongs(predictions: Path, dataset: RawDataset) -> None:

@@ -9,32 +9,28 @@ OUT/report.html                overlays to look through
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from .. import __version__
-from ..errors import DeviceError, InputError, MedCLIPSAMError, attempt
-from ..evaluation.overlays import overlay
+from ..errors import DeviceError, MedCLIPSAMError, attempt
 from ..export.case_key import CaseKey
-from ..export.cases import find_cases
+from ..export.cases import Case, check_names, find_cases
+from ..export.export import plan_cases
 from ..export.image_names import ImageNames
+from ..export.job import new_record
+from ..export.known import Sources, describing
 from ..export.manifest import Manifest
-from ..export.report import IMAGE_FOLDER, describe_size, write_report
-from ..files.atomic import atomic_path
+from ..export.report import describe_size, write_overlay, write_report
+from ..files.csv_text import write_rows
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
-from ..volumes.terminology import color_for
-from ..volumes.write import write_png
 from .ensemble import Ensemble, Prediction
 from .ranking import mask_file, rank_records, uncertainty_file
 from .raw_dataset import read_dataset
@@ -43,29 +39,7 @@ from .uncertainty import entropy, expected_loss
 REVIEW = "review.csv"
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """One image to predict.
-
-    Args:
-        case: its name in the results.
-        path: a file, or the folder of a DICOM series.
-        series: of a folder with several.
-        root: the folder that its path is relative to; None is its own.
-    """
-
-    case: str
-    path: Path
-    series: str | None = None
-    root: Path | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Folder that the image's path is relative to."""
-        return self.path.parent if self.root is None else self.root
-
-
-def find_images(inputs: Path, notify: Callable[[str], None] = lambda note: None) -> tuple[list[ImageFile], Path | None]:
+def find_images(inputs: Path, notify: Callable[[str], None] = lambda note: None) -> tuple[list[Case], Path | None]:
     """Find the images of a folder tree, an image, or those of a dataset of nnU-Net, which is returned too.
 
     Args:
@@ -76,22 +50,23 @@ def find_images(inputs: Path, notify: Callable[[str], None] = lambda note: None)
     """
     if (inputs / "dataset.json").is_file():
         dataset = read_dataset(inputs)
-        return [ImageFile(case, dataset.image(case), root=dataset.folder) for case in dataset.cases], dataset.folder
+        return [Case(case, dataset.image(case), {}, root=dataset.folder) for case in dataset.cases], dataset.folder
     found = find_cases(inputs, {"label": "label"}, notify=notify)
-    return [ImageFile(case.name.removesuffix("_0000"), case.image, case.series, case.folder) for case in found], None
+    return [replace(case, name=case.name.removesuffix("_0000"), prompts={}) for case in found], None
 
 
 def predict(
-    images: Sequence[ImageFile],
+    images: Sequence[Case],
     ensemble: Ensemble,
     out: Path,
     dataset: Path | None = None,
     context: RunContext = RunContext(),
     key: CaseKey | None = None,
 ) -> list[dict]:
-    """Predict every image that is not in the folder yet, or that failed before.
+    """Predict every image that is not in the folder yet, has changed, or failed before.
 
     Args:
+        images: their prompts do not matter.
         out: new, empty, or of the same model.
         dataset: the one that the images belong to, into which a correction of them goes.
         key: name the cases by its numbers, and let nothing else in `out` name their images.
@@ -100,31 +75,29 @@ def predict(
         The records of the manifest, the least sure case first, failed ones at the end.
 
     Raises:
-        InputError: two images of one name. OutputError: see `Manifest`, or the disk is full; DeviceError: out of
-            memory; Cancelled: what was done is kept.
+        InputError: two images of one name, or an image of another place than the one that `out` has under its name.
+            OutputError: see `Manifest`, or the disk is full; DeviceError: out of memory; Cancelled: what was done is
+            kept.
     """
     if key is not None:
         key.check_outside(out)
-        numbers = key.number([(image.path, image.series) for image in images])
-        images = [replace(image, case=number) for image, number in zip(images, numbers)]
-    if len({image.case for image in images}) < len(images):
-        raise InputError("Two images have the same name.", "Give each a different name.")
+        numbers = key.number([(image.image, image.series) for image in images])
+        images = [replace(image, name=number) for image, number in zip(images, numbers)]
+    check_names(images)
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
     target = os.path.relpath(dataset.resolve(), out.resolve()) if dataset else None
     manifest = Manifest(out, request | {"dataset": target} | ({"anonymous": True} if key else {}))
     try:
         names = ImageNames(out, key is not None)
-        known = {case for case, record in manifest.records.items() if record["status"] != "failed"}
-        todo = [image for image in images if image.case not in known]
+        images, todo = plan_cases(images, out, manifest.records, names, retry=True)
+        write = describing(todo, out, dict(manifest.records), names, manifest.write)
         started = time.monotonic()
         for finished, image in enumerate(todo, 1):
-            record = names.scrub(_predict_case(image, ensemble, out, context), image.path, image.folder)
-            record |= names.describe(image.case, image.path, image.folder, image.series)
-            names.store()
-            manifest.write(record)
+            record = _predict_case(image, ensemble, out, context)
+            write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done = len(images) - len(todo) + finished
-            context.report(done, len(images), image.case, seconds_left=left, status=record["status"])
+            context.report(done, len(images), image.name, seconds_left=left, status=record["status"])
     finally:
         try:
             _refresh(out)
@@ -133,30 +106,27 @@ def predict(
     return rank_records(out)
 
 
-def _predict_case(image: ImageFile, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
-    """Predict an image and write its files; return the line of the manifest without the fields that name the image."""
-    record: dict[str, Any] = {"case": image.case, "status": "failed", "labels": {}, "files": []}
-    record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
+def _predict_case(case: Case, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+    """Predict an image and write its files; return the line of the manifest."""
+    record = new_record(case) | {"source": Sources().describe(case.image)}
     started = time.perf_counter()
 
     def work() -> dict[str, Any]:
-        volume = read_volume(image.path, image.series)
+        volume = read_volume(case.image, **case.choice())
         try:
             prediction = ensemble.predict(volume, context)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"The memory of {ensemble.device} is too small for '{image.case}'.", "Go on with --device cpu."
+                f"The memory of {ensemble.device} is too small for '{case.name}'.", "Go on with --device cpu."
             ) from error
-        return _write_case(image.case, volume, prediction, ensemble.labels, out)
+        return _write_case(case.name, volume, prediction, ensemble.labels, out)
 
-    outcome = attempt(work, image.case, f"'{image.path}' cannot be predicted")
+    outcome = attempt(work, case.name, f"'{case.image}' cannot be predicted")
     if isinstance(outcome, DeviceError):
         raise outcome
     if isinstance(outcome, MedCLIPSAMError):
         outcome = {"problem": outcome.problem, "remedy": outcome.remedy}
-    record |= outcome
-    record["seconds"] = round(time.perf_counter() - started, 3)
-    return record
+    return record | outcome | {"seconds": round(time.perf_counter() - started, 3)}
 
 
 def _write_case(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
@@ -175,33 +145,23 @@ def _write_case(case: str, volume: Volume, made: Prediction, labels: dict[int, s
         }
         for number, segment in zip(labels, segments)
     }
+    stack = SliceStack(volume)
+    worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
+    masks = {segment.name: segment.mask for segment in segments}
     return {
         "status": "found" if taken.any() else "empty",
         "uncertainty": round(expected_loss(made.probabilities, taken), 5),
         "labels": about,
         "files": files,
-        "slice": _write_overlay(case, volume, segments, uncertain, out),
+        "slice": write_overlay(out, case, stack, masks, worst),
     }
-
-
-def _write_overlay(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
-    """Write the slice with the most uncertainty, with the masks, for the report, and return its number."""
-    stack = SliceStack(volume)
-    worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
-    (out / IMAGE_FOLDER).mkdir(exist_ok=True)
-    drawn = {segment.name: stack.from_grid(segment.mask, worst) for segment in segments}
-    image = overlay(stack.image(worst), drawn, {name: color_for(name) for name in drawn})
-    write_png(out / IMAGE_FOLDER / f"{case}.png", image, marked=True)
-    return worst
 
 
 def _refresh(out: Path) -> None:
     records = rank_records(out)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "case", "uncertainty", "status", "image"])
-    for rank, record in enumerate(records, 1):
-        writer.writerow([rank, record["case"], record.get("uncertainty", ""), record["status"], record["image"]])
-    with atomic_path(out / REVIEW) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    rows = [
+        (rank, record["case"], record.get("uncertainty", ""), record["status"], record["image"])
+        for rank, record in enumerate(records, 1)
+    ]
+    write_rows(out / REVIEW, [("rank", "case", "uncertainty", "status", "image"), *rows])
     write_report(out, records, set())

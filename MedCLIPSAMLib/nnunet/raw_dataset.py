@@ -62,7 +62,8 @@ def read_dataset(folder: Path) -> RawDataset:
     if not os.path.isdir(folder):
         raise InputError(f"There is no folder '{folder}'.", "Give the folder of a dataset.")
     folder = folder.resolve()
-    if not DATASET.fullmatch(folder.name):
+    named = DATASET.fullmatch(folder.name)
+    if not named:
         raise InputError(f"'{folder}' is no dataset of nnU-Net.", "Its name must be such as Dataset101_BrainTumor.")
     check_file(folder / "dataset.json", "Write the dataset by medclipsam export, or as nnU-Net v2 describes it.")
     try:
@@ -97,7 +98,7 @@ def read_dataset(folder: Path) -> RawDataset:
             )
     if not images:
         raise InputError(f"'{folder}' holds no cases ending in {ending}.", "Export some first.")
-    return RawDataset(folder, int(folder.name[7:10]), tuple(sorted(images)), labels, ending, ignored)
+    return RawDataset(folder, int(named[1]), tuple(sorted(images)), labels, ending, ignored)
 
 
 def read_labels(about: Mapping[str, Any]) -> dict[int, str]:
@@ -114,8 +115,14 @@ def check_voxels(dataset: RawDataset) -> None:
 
     Raises:
         InputError: a case whose image and label differ in size, a value that is no label, a file that cannot be read,
-            or labels that are empty in all cases.
+            labels that are empty in all cases, or numbers of labels with a gap.
     """
+    numbers = {0, *dataset.labels} | ({dataset.ignored} - {None})
+    if numbers != {*range(len(numbers))}:
+        raise InputError(
+            f"Expected labels 0, 1, 2 and so on in '{dataset.folder}', got {', '.join(map(str, numbers))}.",
+            "nnU-Net takes none with a gap: number them anew, in dataset.json and in the masks.",
+        )
     anything = False
     for case in dataset.cases:
         image, label = dataset.image(case), dataset.label(case)

@@ -15,13 +15,14 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 
 from ..choices import Configuration
 from ..counted import counted
-from ..errors import InputError, ModelError, require_extra
-from ..files.atomic import atomic_path
+from ..errors import DeviceError, InputError, ModelError, require_extra
 from ..files.claim import claim
+from ..files.json_text import write_json
 from ..models.device import resolve_device
 from ..run_context import RunContext
 from ..validated import Choice, settings_class
@@ -83,17 +84,20 @@ def train(
     """
     require_extra("weak", "nnU-Net")
     kind, gpu = one_gpu(str(resolve_device(device)))
+    there = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
+    if gpus > there:
+        raise DeviceError(
+            f"Expected {gpus} GPUs, got {there} by the device '{device}'.", "Give fewer, or 'cuda' for all."
+        )
     found = read_dataset(dataset)
-    twins = [path.name for path in found.folder.parent.glob(f"Dataset{found.number:03d}_*") if path != found.folder]
+    alike = found.folder.parent.glob(f"Dataset{found.number:03d}*")
+    twins = [path.name for path in alike if path.is_dir() and path != found.folder]
     if twins:
         raise InputError(
             f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net finds them.",
             "Give one of them another number.",
         )
-    chosen = asdict(settings)
-    if settings.seed is None:
-        del chosen["seed"]  # so that runs of before there were seeds go on
-    request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": chosen}
+    request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": asdict(settings)}
     with claim(out, RUN, request) as lock:
         process = Process(out / LOG, environment(found.folder.parent, out), lock, context)
         done = out / "preprocessed" / ".done"
@@ -102,9 +106,9 @@ def train(
             check_voxels(found)
             context.notify("nnU-Net plans and preprocesses...")
             process.run(preprocess_command(found.number, settings.configuration))
-            _change_plans(_plans(out, found), settings)
+            _change_plans(out / "preprocessed" / found.folder.name / f"{PLANS}.json", settings)
             done.touch()
-        model = _model(out, found, settings)
+        model = out / "results" / found.folder.name / f"{TRAINER}__{PLANS}__{settings.configuration}"
         if not is_finished(model, settings.schedule):
             context.notify(f"nnU-Net trains {counted(settings.schedule.total, 'epoch')}; {out / LOG} says all...")
             command = train_command(
@@ -186,14 +190,6 @@ def _state(dataset: RawDataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def _plans(out: Path, dataset: RawDataset) -> Path:
-    return out / "preprocessed" / dataset.folder.name / f"{PLANS}.json"
-
-
-def _model(out: Path, dataset: RawDataset, settings: TrainSettings) -> Path:
-    return out / "results" / dataset.folder.name / f"{TRAINER}__{PLANS}__{settings.configuration}"
-
-
 def _change_plans(path: Path, settings: TrainSettings) -> None:
     """Write the schedule, seed, batch and width into nnU-Net's plans, from which its trainer reads them."""
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -211,5 +207,4 @@ def _change_plans(path: Path, settings: TrainSettings) -> None:
         stages = chosen["architecture"]["arch_kwargs"]["n_stages"]
         widths = [min(settings.width * 2**stage, 16 * settings.width) for stage in range(stages)]
         chosen["architecture"]["arch_kwargs"]["features_per_stage"] = widths
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(plans, indent=1) + "\n", encoding="utf-8")
+    write_json(path, plans)

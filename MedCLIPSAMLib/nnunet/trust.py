@@ -7,6 +7,7 @@ that was struck out is restored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..choices import Plane
 from ..errors import InputError, OutputError
 from ..evaluation.masks import Masks, masks_on_image, read_masks
 from ..export.cases import check_case
-from ..export.dataset import segments_of, write_case
+from ..export.dataset import by_pixel, segments_of, write_case
 from ..export.image_names import ImageNames
 from ..export.manifest import REQUEST, Manifest, read_records
 from ..export.report import PIXELS, describe_size, write_overlay
@@ -69,8 +70,8 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
             f"'{found.folder}' was not written by medclipsam export.",
             "Give the folder of an export in nnU-Net's format.",
         ) from error
-    manifest = Manifest(found.folder, request)
-    try:
+    volume = by_pixel(volume)
+    with closing(Manifest(found.folder, request)) as manifest:
         other = next((name for name in manifest.records if name.lower() == case.lower()), None)
         if other is not None and case not in manifest.records:
             raise InputError(
@@ -87,24 +88,20 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         if found.image(case).is_file():
             _keep_before(found, case)
             write_segmentation(found.label(case), segments, volume)
-            files = [f"imagesTr/{found.image(case).name}", f"labelsTr/{found.label(case).name}"]
+            about["files"] = [f"imagesTr/{found.image(case).name}", f"labelsTr/{found.label(case).name}"]
         else:
-            files = write_case(found.folder, case, "nnunet", volume, segments)
+            about["files"] = write_case(found.folder, case, "nnunet", volume, segments)
+        about["status"] = "found" if any(mask.any() for mask in drawn.values()) else "empty"
+        about["trusted"] = datetime.now(UTC).isoformat(timespec="seconds")
+        of_guess = ("problem", "remedy", "notes")  # or of why there was none
+        kept = {name: value for name, value in before.items() if name not in of_guess}
         image = {} if "image" in before else _describe(found.folder, case, volume, request)
-        record = {"case": case, "seconds": {}} | image | dict(before) | about
-        record |= {"status": "found" if any(mask.any() for mask in drawn.values()) else "empty"}
-        record |= {"files": files, "modality": before.get("modality", volume.modality)}
-        record |= {"trusted": datetime.now(UTC).isoformat(timespec="seconds")}
-        # Of the guess that was replaced, or of why there was none.
-        record = {name: value for name, value in record.items() if name not in ("problem", "remedy", "notes")}
-        manifest.write(record)
+        manifest.write({"case": case, "seconds": {}, "modality": volume.modality} | image | kept | about)
         struck = read_struck(found.folder)
         if case in struck:
             write_struck(found.folder, struck - {case})
         refresh(found.folder, "nnunet", labels)
         return sum("trusted" in record for record in manifest.records.values())
-    finally:
-        manifest.close()
 
 
 def _slices(volume: Volume, settings: Mapping[str, Any]) -> SliceStack:
@@ -136,8 +133,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
     """
     found = read_dataset(dataset)
     check_case(case)
-    places = (found.image(case), image, _outside(found, found.image(case)))
-    own = next((path for path in places if path is not None and (path == image or path.is_file())), None)
+    own = _find_image(found, case) or image
     if own is None:
         meant = similar_cases(case, found.cases)
         remedy = "A case that is new needs its image too, by --image."
@@ -181,13 +177,16 @@ def _masks_by_label(path: Path, dataset: RawDataset) -> Masks:
     return Masks(path, {known[name]: mask for name, mask in masks.items()}, read.grid)
 
 
-def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
-    """Check the grid against the case's image, in the dataset or struck out; a new case has none."""
+def _find_image(dataset: RawDataset, case: str) -> Path | None:
+    """Find the image of a case, in the dataset or struck out; a new case has none."""
     places = (dataset.image(case), _outside(dataset, dataset.image(case)))
-    image = next((path for path in places if path.is_file()), None)
-    if image is None:
-        return
-    own = read_volume(image)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
+    """Check the grid against the case's image."""
+    image = _find_image(dataset, case)
+    own = volume if image is None else read_volume(image)
     if own.shape != volume.shape or not own.geometry.is_close(volume.geometry, 1e-3):
         raise InputError(
             f"Expected the mask of '{case}' on the grid of its image, got another grid.", "Correct it on that image."

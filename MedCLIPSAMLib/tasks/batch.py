@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -14,9 +13,8 @@ from ..choices import MaskFormat
 from ..errors import InputError, OutputError
 from ..export.case_key import CaseKey
 from ..export.known import Sources
-from ..files.atomic import atomic_path
 from ..files.claim import claim, refuse_foreign
-from ..files.json_text import read_json
+from ..files.json_text import read_json, write_json
 from ..files.outputs import MARKER, check_outputs
 from ..files.unfinished import STEPS, check_unfinished, discard_unfinished, hold_unfinished
 from ..volumes.archive import is_zip
@@ -89,10 +87,9 @@ class Batch:
 
     def record_left_out(self, labels: Iterable[str]) -> None:
         """Record in the claimed folder which labels no image gets a mask for, before the first one is written."""
-        if self.folders:
-            known = _left_out(self.folders[0])
-            recorded = [*known, *(label for label in labels if label not in known)]
-            _write_marker(self.folders[0], _read_marker(self.folders[0]) | {LEFT_OUT: recorded})
+        for folder in self.folders[:1]:
+            recorded = list(dict.fromkeys([*_left_out(folder), *labels]))
+            write_json(folder / MARKER, _read_marker(folder) | {LEFT_OUT: recorded})
 
     def describe_source(self, image: Input, places: Places) -> dict[str, Any]:
         """Describe the files of an image before it is read; {} where its masks are not new, or go into no folder."""
@@ -193,7 +190,7 @@ def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitSta
     recorded = {LEFT_OUT: before[LEFT_OUT]} if LEFT_OUT in before else {}
     locks.callback(claim(folder, MARKER, before if replaced else request | recorded).close)
     if replaced:
-        _write_marker(folder, request)
+        write_json(folder / MARKER, request)
 
 
 def _left_out(folder: Path) -> list[str]:
@@ -207,8 +204,3 @@ def _read_marker(folder: Path) -> dict[str, Any]:
         marker = read_json(folder / MARKER)
         return marker if isinstance(marker, dict) else {}
     return {}
-
-
-def _write_marker(folder: Path, content: dict[str, Any]) -> None:
-    with atomic_path(folder / MARKER) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -8,8 +8,9 @@ first voxel to their last one, both included.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -51,15 +52,13 @@ class Marks:
         Raises:
             InputError: one lies outside of it.
         """
-        axis, start = "IJK".index(stack.source_axis), region.in_plane(stack).start
+        start, last = np.array(region.in_plane(stack).start), np.array(region.stop) - 1
 
         def moved(numbers: Numbers) -> Numbers:
-            size = len(numbers) if len(numbers) < 4 else len(numbers) // 2
-            axes = range(3) if size == 3 else [n for n in range(3) if n != axis]
-            places = list(zip(numbers, (n for _ in range(len(numbers) // size) for n in axes)))
-            if any(not region.start[n] <= value <= region.stop[n] - 1 for value, n in places):
+            ends = _ends(numbers, stack)
+            if ((ends < region.start) | (ends > last)).any():
                 raise InputError("A box or point lies outside of --roi.", "Make the region larger, or leave it out.")
-            return tuple(value - start[n] for value, n in places)
+            return tuple((ends - start)[~np.isnan(ends)].tolist())
 
         points = tuple((moved(place), inside) for place, inside in self.points)
         return Marks(tuple(map(moved, self.boxes)), points)
@@ -73,12 +72,12 @@ class Marks:
         Raises:
             InputError: marks outside of the image, on several slices, or on another one than `number`.
         """
-        ends = [_box_ends(_full(box, stack, number, "--box"), stack) for box in self.boxes]
-        dots = [_full(point, stack, number, "--point") for point, _ in self.points]
-        for index in dots:
-            _check_inside(index, stack.volume, "--point")
-        placed = [stack.image_at(index) for index in dots]
-        numbers = {round(end[0]) for pair in ends for end in pair} | {round(k) for k, _, _ in placed}
+        step = np.array([0.0 if axis == stack.source_axis else 0.5 for axis in "IJK"])
+        boxes, corners = [_whole(box, stack, number, "--box") for box in self.boxes], []
+        for first, last in boxes:
+            corners.append((stack.image_at(first - step), stack.image_at(last + step)))
+        placed = [stack.image_at(_whole(point, stack, number, "--point")[0]) for point, _ in self.points]
+        numbers = {round(k) for k, _, _ in chain(placed, *corners)}
         if len(numbers) > 1 or (number is not None and numbers != {number}):
             shown = ", ".join(str(number) for number in sorted(numbers))
             raise InputError(
@@ -86,12 +85,12 @@ class Marks:
                 + ("." if number is None else f", not on {number}."),
                 "Mark one slice; the index of its axis is the same in all marks.",
             )
-        count = max(len(ends), 1)
-        corners = [sorted((a[1], b[1])) + sorted((a[2], b[2])) for a, b in ends]
-        boxes = np.array([[x0, y0, x1, y1] for x0, x1, y0, y1 in corners], np.float32).reshape(-1, 4)
+        edges = [sorted((a[1], b[1])) + sorted((a[2], b[2])) for a, b in corners]
+        xyxy = np.array([[x0, y0, x1, y1] for x0, x1, y0, y1 in edges], np.float32).reshape(-1, 4)
+        count = max(len(corners), 1)
         points = np.array([[x, y] for _, x, y in placed], np.float32).reshape(1, -1, 2).repeat(count, 0)
         labels = np.array([[int(inside) for _, inside in self.points]], np.int32).repeat(count, 0)
-        return numbers.pop(), SamPrompts(boxes, points, labels)
+        return numbers.pop(), SamPrompts(xyxy, points, labels)
 
 
 @dataclass(frozen=True)
@@ -108,19 +107,18 @@ class Region:
         Raises:
             InputError: outside of the image.
         """
-        half = len(box) // 2
-        low, high = (_complete(part, stack) for part in (box[:half], box[half:]))
+        low, high = _ends(box, stack)
         for index in (low, high):
-            _check_inside(tuple(value for value in index if value is not None), stack.volume, "--roi", index)
-        size = stack.volume.shape[::-1]
-        start = tuple(0 if value is None else math.floor(value + 0.5) for value in low)
-        stop = tuple(size[axis] if value is None else math.floor(value + 0.5) + 1 for axis, value in enumerate(high))
-        return cls((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+            _check_inside(index, stack.volume, "--roi")
+        start = np.where(np.isnan(low), 0, np.floor(low + 0.5))
+        stop = np.where(np.isnan(high), stack.volume.shape[::-1], np.floor(high + 0.5) + 1)
+        return cls(_triple(start), _triple(stop))
 
     def slices(self, stack: SliceStack) -> tuple[int, ...]:
         """Return the slices of a stack that the region covers."""
         axis = "IJK".index(stack.source_axis)
-        ends = [round(stack.image_at(_along(axis, index))[0]) for index in (self.start[axis], self.stop[axis] - 1)]
+        along = np.eye(3)[axis]
+        ends = [round(stack.image_at(along * index)[0]) for index in (self.start[axis], self.stop[axis] - 1)]
         return tuple(range(min(ends), max(ends) + 1))
 
     def in_plane(self, stack: SliceStack) -> Region:
@@ -128,12 +126,12 @@ class Region:
         axis, size = "IJK".index(stack.source_axis), stack.volume.shape[::-1]
         start, stop = list(self.start), list(self.stop)
         start[axis], stop[axis] = 0, size[axis]
-        return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+        return Region(_triple(start), _triple(stop))
 
     def cut(self, volume: Volume) -> Volume:
         """Crop a volume to the region, at its place in the patient."""
-        place = volume.geometry.affine @ (*self.start, 1.0)
-        geometry = replace(volume.geometry, origin=(float(place[0]), float(place[1]), float(place[2])))
+        x, y, z, _ = (volume.geometry.affine @ (*self.start, 1.0)).tolist()
+        geometry = replace(volume.geometry, origin=(x, y, z))
         return replace(volume, array=volume.array[self._slices()], geometry=geometry)
 
     def paste(self, array: np.ndarray, volume: Volume) -> np.ndarray:
@@ -187,51 +185,35 @@ def _numbers(text: str) -> Numbers | None:
     return numbers if all(math.isfinite(number) for number in numbers) else None
 
 
-def _complete(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
-    """Complete two or three indices to three, with None along the slices where there are two."""
-    if len(index) == 3:
-        return index
-    axis = "IJK".index(stack.source_axis)
-    return (*index[:axis], None, *index[axis:])
+def _ends(numbers: Numbers, stack: SliceStack) -> np.ndarray:
+    """Return the two ends of a box, or a point, (n, 3) as i, j, k; NaN along the slices where there are two indices."""
+    size = len(numbers) if len(numbers) < 4 else len(numbers) // 2
+    ends = np.array(numbers, float).reshape(-1, size)
+    return ends if size == 3 else np.insert(ends, "IJK".index(stack.source_axis), np.nan, axis=1)
 
 
-def _full(index: Numbers, stack: SliceStack, number: int | None, option: str) -> Numbers:
-    """Return both ends of a box, or a point, with three indices each."""
-    ends = [index] if len(index) < 4 else [index[: len(index) // 2], index[len(index) // 2 :]]
-    if len(ends[0]) == 2 and number is None:
-        if len(stack) > 1:
-            raise InputError(f"{option} has two indices in '{stack.volume.name}' of {len(stack)} slices.", FRAME)
-        number = 0
-    full: list[float] = []
+def _whole(numbers: Numbers, stack: SliceStack, number: int | None, option: str) -> np.ndarray:
+    """Return the ends of a mark inside of the image, (n, 3), on slice `number` where it has two indices."""
+    ends = _ends(numbers, stack)
+    if np.isnan(ends).any() and number is None and len(stack) > 1:
+        raise InputError(f"{option} has two indices in '{stack.volume.name}' of {len(stack)} slices.", FRAME)
+    ends = np.where(np.isnan(ends), stack.source_index(number or 0), ends)
     for end in ends:
-        along = float(stack.source_index(number)) if number is not None else 0.0
-        full += [along if value is None else value for value in _complete(end, stack)]
-    return tuple(full)
+        _check_inside(end, stack.volume, option)
+    return ends
 
 
-def _box_ends(box: Numbers, stack: SliceStack) -> list[tuple[float, float, float]]:
-    """Return two opposite corners of a box on its slice: (slice, x, y) in pixels of the image."""
-    axis = "IJK".index(stack.source_axis)
-    for end in (box[:3], box[3:]):
-        _check_inside(end, stack.volume, "--box")
-    corners = []
-    for end, step in ((box[:3], -0.5), (box[3:], 0.5)):
-        corners.append(stack.image_at([value + (0.0 if n == axis else step) for n, value in enumerate(end)]))
-    return corners
-
-
-def _check_inside(index: Numbers, volume: Volume, option: str, named: Sequence[float | None] | None = None) -> None:
+def _check_inside(index: np.ndarray, volume: Volume, option: str) -> None:
+    """Refuse an index outside of a volume; NaN is anywhere."""
     size = volume.shape[::-1]
-    axes = [n for n in range(3) if named is None or named[n] is not None]
-    if any(not -0.5 <= value < size[axis] - 0.5 + 1e-9 for axis, value in zip(axes, index)):
+    if ((index < -0.5) | (index >= np.array(size) - 0.5 + 1e-9)).any():
         flat = volume.natural and size[2] == 1
-        shown = ", ".join(f"{value:g}" for value in (index[:2] if flat else index))
+        shown = ", ".join(f"{value:g}" for value in index[: 2 if flat else 3] if not np.isnan(value))
         size_shown = f"{size[0]} x {size[1]} pixels" if flat else f"{' x '.join(map(str, size))} voxels"
         remedy = f"Give x,y from 0,0 to {size[0] - 1},{size[1] - 1}." if flat else FRAME
         raise InputError(f"{option} reaches ({shown}), outside of '{volume.name}' of {size_shown}.", remedy)
 
 
-def _along(axis: int, index: int) -> tuple[float, float, float]:
-    place = [0.0, 0.0, 0.0]
-    place[axis] = float(index)
-    return place[0], place[1], place[2]
+def _triple(values: Iterable[float]) -> tuple[int, int, int]:
+    i, j, k = map(int, values)
+    return i, j, k

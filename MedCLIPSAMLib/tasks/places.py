@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..choices import MaskFormat, OutputLayout
@@ -13,6 +13,8 @@ from ..volumes.volume import clean_name
 from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
 
 ENDINGS = (*SEGMENTATION_SUFFIXES, ".dcm")
+MAPS = {"saliency": ".nii.gz", "uncertainty": ".nii.gz", "overlay": ".png", "montage": ".png"}
+"""What may be written beside the masks, and how its files in a folder end."""
 
 
 @dataclass(frozen=True)
@@ -21,22 +23,18 @@ class Places:
 
     Attributes:
         masks: label -> file; one file under "" where all labels go into it.
-        saliency, uncertainty, overlay, montage: None where not requested.
+        maps: what was requested of `MAPS` -> file.
         kept: masks that an earlier run has written, and that are not replaced.
     """
 
     masks: dict[str, Path]
-    saliency: Path | None = None
-    uncertainty: Path | None = None
-    overlay: Path | None = None
-    montage: Path | None = None
+    maps: dict[str, Path] = field(default_factory=dict)
     kept: frozenset[Path] = frozenset()
 
     @property
     def files(self) -> list[Path]:
         """All files."""
-        more = (self.saliency, self.uncertainty, self.overlay, self.montage)
-        return [*self.masks.values(), *(path for path in more if path is not None)]
+        return [*self.masks.values(), *self.maps.values()]
 
     @property
     def unfinished(self) -> Path:
@@ -53,27 +51,18 @@ class Outputs:
         out: a file, or a folder for the masks of many images.
         form: of the masks; None goes by the suffix of `out`, and is .seg.nrrd in a folder.
         layout: one file for all labels, or one for each.
-        saliency, uncertainty, overlay, montage: files beside a file, folders beside a folder.
+        maps: what is requested of `MAPS` -> file beside a file, folder beside a folder.
     """
 
     out: Path
     form: MaskFormat | None = None
     layout: OutputLayout = OutputLayout.ONE_FILE
-    saliency: Path | None = None
-    uncertainty: Path | None = None
-    overlay: Path | None = None
-    montage: Path | None = None
+    maps: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def is_folder(self) -> bool:
         """Whether the outputs go into folders: a path that is a folder, or has no suffix."""
         return self.out.is_dir() or not self.out.suffix
-
-    @property
-    def beside(self) -> list[Path]:
-        """The outputs besides the masks that were requested."""
-        more = (self.saliency, self.uncertainty, self.overlay, self.montage)
-        return [path for path in more if path is not None]
 
     def check(self) -> MaskFormat:
         """Return the format of the masks.
@@ -91,8 +80,8 @@ class Outputs:
             raise OutputError(
                 f"'{self.out}' does not end as the format {self.form} does.", f"Give it the ending {self.form.ending}."
             )
-        for path in self.beside:
-            check_output(path, LABELMAP_SUFFIXES if path in (self.saliency, self.uncertainty) else (".png",))
+        for name, path in self.maps.items():
+            check_output(path, (".png",) if MAPS[name] == ".png" else LABELMAP_SUFFIXES)
         return self.form or own
 
     def places(self, names: Sequence[str], labels: Iterable[str]) -> list[Places]:
@@ -103,22 +92,18 @@ class Outputs:
             cut = len(self.out.name) - len(form.ending)
             stem, ending = self.out.name[:cut], self.out.name[cut:]
             masks = {label: self.out.with_name(f"{stem}{part}{ending}") for label, part in parts.items()}
-            return [Places(masks, self.saliency, self.uncertainty, self.overlay, self.montage)]
-        inside = lambda folder, name: None if folder is None else folder / name
+            return [Places(masks, dict(self.maps))]
         return [
             Places(
                 {label: self.out / f"{name}{part}{form.ending}" for label, part in parts.items()},
-                inside(self.saliency, f"{name}_saliency.nii.gz"),
-                inside(self.uncertainty, f"{name}_uncertainty.nii.gz"),
-                inside(self.overlay, f"{name}_overlay.png"),
-                inside(self.montage, f"{name}_montage.png"),
+                {kind: folder / f"{name}_{kind}{MAPS[kind]}" for kind, folder in self.maps.items()},
             )
             for name in names
         ]
 
     def folders(self) -> list[Path]:
         """Return the folders of outputs, each once; none where files were named."""
-        return list(dict.fromkeys((self.out, *self.beside))) if self.is_folder else []
+        return list(dict.fromkeys((self.out, *self.maps.values()))) if self.is_folder else []
 
 
 def _parts(labels: Iterable[str]) -> dict[str, str]:

@@ -51,18 +51,14 @@ def write(segmented: Segmented, form: MaskFormat) -> Segmented:
             )
         else:
             notes += write_masks(path, form, part, segmented.volume)
-    if places.saliency is not None:
-        write_saliency(places.saliency, saliency(segmented), segmented.volume)
-    if places.uncertainty is not None:
-        write_saliency(places.uncertainty, uncertainty(segmented), segmented.volume)
-    if places.overlay is not None:
-        from .drawing import draw_overlay
+    for kind, path in places.maps.items():
+        if kind in ("saliency", "uncertainty"):
+            values = saliency(segmented) if kind == "saliency" else uncertainty(segmented)
+            write_saliency(path, values, segmented.volume)
+        else:
+            from .drawing import draw_montage, draw_overlay
 
-        draw_overlay(places.overlay, segmented)
-    if places.montage is not None:
-        from .drawing import draw_montage
-
-        draw_montage(places.montage, segmented)
+            (draw_overlay if kind == "overlay" else draw_montage)(path, segmented)
     return replace(segmented, notes=(*segmented.notes, *notes))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import NoneType
 
@@ -125,7 +126,12 @@ def _field(image: sitk.Image, key: str) -> str:
 def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
     """Place label values on the grid of `volume`, (K, J, I), 0 outside of the file's extent."""
     array = sitk.GetArrayFromImage(labels)
-    if volume is None or (array.shape == volume.shape and Geometry.from_sitk(labels).is_close(volume.geometry)):
+    if volume is None:
+        return array
+    own = Geometry.from_sitk(labels)
+    if not volume.known_spacing:  # what a file says of it is the resolution of a print or a screen
+        own = replace(own, spacing=volume.geometry.spacing)
+    if array.shape == volume.shape and own.is_close(volume.geometry):
         return array
     grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
     moved = sitk.GetArrayFromImage(sitk.Resample(labels, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0))

@@ -233,9 +233,10 @@ def test_the_panel_is_made_without_a_main_window(fresh) -> None:
 
 def predictions(folder: Path) -> Path:
     """One case as a network leaves it, found by half."""
+    from MedCLIPSAMLib.export.cases import Case
     from MedCLIPSAMLib.export.dataset import write_case, write_description
     from MedCLIPSAMLib.export.manifest import Manifest
-    from MedCLIPSAMLib.nnunet.predict import ImageFile, predict
+    from MedCLIPSAMLib.nnunet.predict import predict
     from MedCLIPSAMLib.volumes import Segment, read_volume
     from MedCLIPSAMLib.volumes.write import write_png
 
@@ -250,7 +251,7 @@ def predictions(folder: Path) -> Path:
     write_description(dataset, "nnunet", ["tumor"], ["head"], "MR")
     seen = SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
     ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume, context: seen)
-    predict([ImageFile("head", dataset / "imagesTr" / "head_0000.nii.gz")], ensemble, out, dataset=dataset)
+    predict([Case("head", dataset / "imagesTr" / "head_0000.nii.gz", {})], ensemble, out, dataset=dataset)
     return out
 
 

@@ -15,9 +15,10 @@ import standin
 from MedCLIPSAMScene import overlay, segments
 from MedCLIPSAMScene.sliceGeometry import ijkToRAS
 
+from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.dataset import write_case, write_description
 from MedCLIPSAMLib.export.manifest import Manifest
-from MedCLIPSAMLib.nnunet.predict import ImageFile, predict
+from MedCLIPSAMLib.nnunet.predict import predict
 from MedCLIPSAMLib.nnunet.trust import trusted_cases
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
@@ -64,7 +65,7 @@ def predicted(folder: Path, count: int) -> tuple[Path, Path, dict[str, np.ndarra
 
     ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=fixed)
     predict(
-        [ImageFile(case, dataset / "imagesTr" / f"{case}_0000.nii.gz") for case in truths],
+        [Case(case, dataset / "imagesTr" / f"{case}_0000.nii.gz", {}) for case in truths],
         ensemble,
         out,
         dataset=dataset,

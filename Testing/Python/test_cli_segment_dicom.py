@@ -14,7 +14,7 @@ from skimage.measure import points_in_poly
 from MedCLIPSAMLib.choices import MaskFormat
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
-from MedCLIPSAMLib.export.job import ExportSettings, FailedCase, read_case, segment_case
+from MedCLIPSAMLib.export.job import ExportSettings, read_case, segment_case
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.tasks.rtstruct import outlines
@@ -195,7 +195,7 @@ def test_series_that_cannot_be_referred_to_are_refused_before_the_work(tmp_path)
         check_form(MaskFormat.DICOM_SEG, tmp_path / "x.dcm", read_volume(tmp_path / "private"))
     (case,) = find_cases(tmp_path / "private", {"x": "tumor"})
     failed = segment_case(None, case, read_case(case), ExportSettings("dcm"), RunContext())
-    assert isinstance(failed, FailedCase) and "class of objects" in failed.error.problem
+    assert "class of objects" in failed.result.problem
 
 
 def test_contours_of_a_very_ragged_mask_take_seconds():

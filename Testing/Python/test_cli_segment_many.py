@@ -75,15 +75,8 @@ def test_several_images_do_not_go_into_one_file_nor_into_a_folder_of_something_e
     code, _, err = run("segment", tmp_path / "in", "-p", "brain", "-o", tmp_path / "out.nii.gz")
     assert code == 2 and "give -o a folder too" in err
     code, _, err = run("segment", one, other, "-p", "brain", "--model", "none", "-o", tmp_path / "in")
-    assert (
-        code == 2
-        and "not empty" in err
-        and sorted(path.name for path in (tmp_path / "in").iterdir())
-        == [
-            "one.png",
-            "other.png",
-        ]
-    )
+    assert code == 2 and "not empty" in err
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["one.png", "other.png"]
 
 
 def test_names_of_outputs_do_not_collide(tmp_path):

@@ -24,15 +24,16 @@ def labels(path: Path, first: int, second: int, names: dict[str, int] | None = N
     voxels[FIRST], voxels[SECOND] = first, second
     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
     if names is not None:
-        content = {"labels": {"background": 0, **names}} if beside == "dataset.json" else names
+        content = {"labels": names} if beside == "dataset.json" else names
         (path.parent / beside).write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.mark.parametrize("beside", ["labels.json", "dataset.json"])
-def test_values_that_both_sides_name_go_by_their_names(tmp_path, beside):
+@pytest.mark.parametrize("truth", [{"tumor": 1, "liver": 2}, {"1": "tumor", "2": "liver"}], ids=["nnU-Net", "MSD"])
+def test_values_that_both_sides_name_go_by_their_names(tmp_path, beside, truth):
     """The first box is the liver on both sides, with other values."""
     labels(tmp_path / "p" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2}, beside)
-    labels(tmp_path / "t" / "a.nii.gz", 2, 1, {"tumor": 1, "liver": 2}, beside)
+    labels(tmp_path / "t" / "a.nii.gz", 2, 1, truth, beside)
     found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert {score.segment: score.dsc for score in found.scores} == {"liver": 1.0, "tumor": 1.0}
 
@@ -98,6 +99,19 @@ def test_segments_whose_names_differ_in_case_only_are_refused(tmp_path):
     labels(tmp_path / "t" / "a.nii.gz", 1, 1)
     with pytest.raises(InputError, match="'Lesion' and 'lesion', which differ in case only"):
         evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
+
+
+def test_large_and_negative_values_are_labels_in_every_file(tmp_path):
+    """As of an atlas; case b has a single one of them."""
+    for folder in ("p", "t"):
+        for name, first, second in (("a", 1_000_000, -1), ("b", 1_000_000, 0), ("c", 0, -1)):
+            voxels = np.zeros((2, 8, 8), np.int32)
+            voxels[FIRST], voxels[SECOND] = first, second
+            (tmp_path / folder).mkdir(exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / folder / f"{name}.nii.gz"))
+    scores = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores
+    drawn = {(score.case, score.segment): score.dsc for score in scores if not score.note}
+    assert drawn == {("a", "-1"): 1, ("a", "1000000"): 1, ("b", "1000000"): 1, ("c", "-1"): 1}
 
 
 @pytest.mark.parametrize("side", ["p", "t"])

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from itertools import chain, repeat
 from pathlib import Path
 from unittest.mock import DEFAULT, Mock
@@ -14,10 +13,8 @@ from PIL import Image
 
 from MedCLIPSAMLib.evaluation import folders
 from MedCLIPSAMLib.evaluation.folders import evaluate
-from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders, pairs_of_table
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, read_volume, write_saliency, write_segmentation
-
-INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
 
 
 def mask(path: Path, columns: slice = slice(2, 6), quality: int | None = None) -> Path:
@@ -79,14 +76,16 @@ def test_jpeg_masks_are_their_brighter_half(tmp_path):
     assert evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores[0].dsc == 1.0
 
 
-def test_a_table_names_the_pairs(run, tmp_path):
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_names_the_pairs(run, tmp_path, delimiter):
     mask(tmp_path / "x" / "one.png"), mask(tmp_path / "y" / "other.png", slice(2, 4)), mask(tmp_path / "z.png")
     table = tmp_path / "pairs.csv"
-    table.write_text("Prediction,truth\nx/one.png,y/other.png\n,z.png\n", encoding="utf-8")
+    content = "case,Prediction,truth\nfirst,x/one.png,y/other.png\n,,z.png\n"
+    table.write_text(content.replace(",", delimiter), encoding="utf-8")
     code, text, err = run("evaluate", table, "--json")
     assert code == 0, err
     report = json.loads(text)
-    assert {row["case"]: row["dsc"] for row in report["cases"]} == {"other": pytest.approx(2 / 3), "z": 0.0}
+    assert {row["case"]: row["dsc"] for row in report["cases"]} == {"first": pytest.approx(2 / 3), "z": 0.0}
     assert report["missing"] == ["z"]
     for content in (
         "prediction\nx\n",
@@ -97,18 +96,6 @@ def test_a_table_names_the_pairs(run, tmp_path):
         table.write_text(content, encoding="utf-8")
         code, _, err = run("evaluate", table)
         assert code == 2 and "pairs.csv" in err and len(err.strip().splitlines()) == 2
-
-
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_table_has_any_delimiter(tmp_path, delimiter):
-    mask(tmp_path / "one.png"), mask(tmp_path / "two.png", slice(2, 4))
-    lines = [["case", "prediction", "truth"], ["a", "one.png", "two.png"], ["b", "", "two.png"]]
-    text = "".join(f"{delimiter.join(line)}\n" for line in lines)
-    (tmp_path / "pairs.csv").write_text(text, encoding="utf-8")
-    assert pairs_of_table(tmp_path / "pairs.csv").cases == {
-        "a": (tmp_path / "one.png", tmp_path / "two.png"),
-        "b": (None, tmp_path / "two.png"),
-    }
 
 
 def test_bad_cases_are_lines_and_the_others_are_scored(run, tmp_path):
@@ -190,19 +177,12 @@ def test_volumes_differ_in_ml(run, tmp_path):
     assert "volume difference, ml" in text
 
 
-@pytest.mark.skipif(not INPUTS.is_dir(), reason="the inputs are not here")
-def test_predictions_of_a_network_are_taken_as_they_are(run, tmp_path):
-    shutil.copytree(INPUTS / "evaluate-of-weak-predict", tmp_path / "x")
-    code, text, err = run("evaluate", tmp_path / "x" / "predictions", tmp_path / "x" / "truth", "--json")
-    assert code == 0, err
-    report = json.loads(text)
-    assert len(report["cases"]) == 1 and not report["missing"] and not report["extra"]
-
-
 def test_predictions_without_a_mask_of_any_case_are_refused(run, tmp_path):
     mask(tmp_path / "t" / "a.png"), (tmp_path / "p").mkdir()
     code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
-    assert code == 2 and f"'{tmp_path / 'p'}' holds no mask" in err
+    assert code == 2 and f"'{tmp_path / 'p'}' holds no mask." in err and "Readable are" in err
+    code, _, err = run("evaluate", tmp_path, tmp_path / "t")
+    assert code == 2 and "Folders in it are not looked into" in err
     mask(tmp_path / "p" / "patient1.png")
     code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
     assert code == 2 and "'patient1' and 'a'" in err
@@ -270,13 +250,3 @@ def test_labels_of_a_dataset_name_the_values_of_its_masks(tmp_path):
     write_segmentation(tmp_path / "p" / "a.seg.nrrd", [Segment("Vessel", two), Segment("lesion", one)], volume)
     found = evaluate(pairs_of_folders(tmp_path / "p", labels))
     assert {score.segment: score.dsc for score in found.scores} == {"lesion": 1.0, "vessel": 1.0}
-
-
-def test_a_table_is_scored_like_folders(tmp_path):
-    mask(tmp_path / "p" / "a.png", slice(2, 4)), mask(tmp_path / "t" / "a.png")
-    (tmp_path / "t.csv").write_text("case,prediction,truth\na,p/a.png,t/a.png\n", encoding="utf-8")
-    by_table = evaluate(pairs_of_table(tmp_path / "t.csv"))
-    by_folders = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
-    assert (
-        [score.dsc for score in by_table.scores] == [score.dsc for score in by_folders.scores] == pytest.approx([2 / 3])
-    )

@@ -248,14 +248,6 @@ def test_a_map_of_probabilities_is_no_mask(tmp_path):
     assert "whole numbers" in str(caught.value)
 
 
-def test_a_false_positive_on_an_empty_truth_scores_nothing(tmp_path):
-    pred, truth = tmp_path / "pred", tmp_path / "truth"
-    for name, drawn in (("a", (20, 20)), ("b", None)):
-        write_masks(truth, f"{name}.png", labels(drawn) if drawn else labels())
-        write_masks(pred, f"{name}.png", labels((20, 20)))
-    assert [score.dsc for score in evaluate(pairs_of_folders(pred, truth)).scores] == [1.0, 0.0]
-
-
 def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):
     image = sitk.Image(60, 60, 4, sitk.sitkUInt8)
     image.SetSpacing((1.0, 1.0, 3.0))

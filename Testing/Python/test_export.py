@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, OutputError, attempt
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export import job
@@ -28,7 +27,6 @@ from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
-from MedCLIPSAMLib.export.prompt_file import read_prompts
 from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
@@ -270,63 +268,6 @@ def test_names_are_unique_and_fit_for_files(tmp_path):
     assert sum(name.startswith("a_1-") for name in names) == 2
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("image,prompts\na.png,x\n", "unknown column 'prompts'"),
-        ("prompt\nx\n", "no column 'image'"),
-        ("image,prompt\ngone.png,x\n", "Line 2.*no image 'gone.png'"),
-        ("image,prompt\na.png,\n", "Line 2.*no prompt"),
-        ("prompt,image\nx\n", "Line 2.*no image ''"),
-        ("image,prompt\na.png,x\na.png,x\n", "Line 3.*was there before"),
-        ("image,prompt\n", "holds no images"),
-        ("image,prompt,label\na.png,brain tumor, left lobe,tumor\n", "Line 2.*4 fields for 3 columns"),
-        ('image,prompt\na.png,"x\n', "Line 2.*cannot be read"),
-    ],
-)
-def test_tables_that_cannot_be_used_are_refused(images, tmp_path, text, message):
-    (images / "table.csv").write_text(text)
-    try:
-        with pytest.raises(InputError, match=message):
-            find_cases(images / "table.csv", None)
-    finally:
-        (images / "table.csv").unlink()
-
-
-@pytest.mark.parametrize("delimiter", ",;\t")
-def test_a_table_of_images_has_any_delimiter(images, tmp_path, delimiter):
-    table = tmp_path / "table.csv"
-    rows = (("Image", "prompt", "label"), (images / "a.png", "brain tumor", "tumor"), (images / "a.png", "skull", ""))
-    table.write_text("".join(delimiter.join(map(str, row)) + "\n" for row in rows), encoding="utf-8-sig")
-    (case,) = find_cases(table, None)
-    assert case.prompts == {"tumor": "brain tumor", "skull": "skull"}
-
-
-def test_prompts_come_from_text_or_json(tmp_path):
-    path = tmp_path / "p.txt"
-    path.write_text("# a note\n  # tumor: off\n\t#\ntumor: A brain MRI showing a tumor: bright\nventricles\n")
-    assert read_prompts(path) == {"tumor": "A brain MRI showing a tumor: bright", "ventricles": "ventricles"}
-    (tmp_path / "p.json").write_text('{"tumor": "brain tumor"}')
-    assert read_prompts(tmp_path / "p.json") == {"tumor": "brain tumor"}
-    for text in ("", "tumor:\n", "a: x\na: y\n"):
-        path.write_text(text)
-        with pytest.raises(InputError):
-            read_prompts(path)
-    (tmp_path / "p.json").write_text('["brain tumor"]')
-    with pytest.raises(InputError, match="no object"):
-        read_prompts(tmp_path / "p.json")
-    (tmp_path / "p.csv").write_text("label;prompt\ntumor;brain tumor, bright\n")
-    assert read_prompts(tmp_path / "p.csv") == {"tumor": "brain tumor, bright"}
-    (tmp_path / "p.tsv").write_text("image\tprompt\na.png\tbrain tumor\n")
-    with pytest.raises(InputError, match="columns label and prompt in .*got image, prompt.*in place of the folder"):
-        read_prompts(tmp_path / "p.tsv")
-    (tmp_path / "p.csv").unlink()
-    with pytest.raises(InputError, match="No prompts"):
-        find_cases(tmp_path, None)
-    with pytest.raises(InputError, match="holds no images"):
-        find_cases(tmp_path, {"x": "x"})
-
-
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
 def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tmp_path):
     """The masks of the real series, read back frame by frame from the places that their frames name."""
@@ -356,29 +297,22 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
     assert list((tmp_path / "out").glob("*.dcm"))
 
 
-def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monkeypatch, capsys):
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        written = capsys.readouterr()
-        return end.value.code or 0, written.out, written.err
-
+def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, run):
     out, prompts = tmp_path / "Dataset007_Head", tmp_path / "p.txt"
     prompts.write_text("tumor: brain tumor\n")
     ask = ("export", images / "a.png", "-o", out, "--prompts", prompts, "--device", "cpu")
-    code, text, err = call(*ask)
+    code, text, err = run(*ask)
     assert code == 0 and "1 case: 1 found" in text and "report.html" in text, err
-    assert call(*ask)[0] == 0  # nothing is left to be done
-    assert "Give one of them" in call(*ask, "-p", "brain tumor")[2]
+    assert run(*ask)[0] == 0  # nothing is left to be done
+    assert "Give one of them" in run(*ask, "-p", "brain tumor")[2]
     for option, value in (("--plane", "axail"), ("--propagate", "memroy"), ("--window", "lugn"), ("--window", "9:1")):
-        code, _, err = call(*ask[:2], "-o", tmp_path / "Dataset008_New", "-p", "x", "--model", "absent", option, value)
+        code, _, err = run(*ask[:2], "-o", tmp_path / "Dataset008_New", "-p", "x", "--model", "absent", option, value)
         assert code == 2
         assert value.replace(":", ", ") in err
-    assert "Name the folder such as" in call(*ask[:2], "-o", tmp_path / "new", "-p", "x", "--model", "absent")[2]
+    assert "Name the folder such as" in run(*ask[:2], "-o", tmp_path / "new", "-p", "x", "--model", "absent")[2]
     assert not (tmp_path / "Dataset008_New").exists()
-    assert "other export" in call(*ask, "--min-score", "0.2")[2]
+    assert "other export" in run(*ask, "--min-score", "0.2")[2]
     (tmp_path / "struck.txt").write_text("a\n")
-    assert "1 case struck out, 0 put back" in call("strike", out, tmp_path / "struck.txt")[1]
+    assert "1 case struck out, 0 put back" in run("strike", out, tmp_path / "struck.txt")[1]
     assert not list((out / "labelsTr").iterdir())
-    assert call("strike", out, tmp_path / "absent.txt")[0] == 2
+    assert run("strike", out, tmp_path / "absent.txt")[0] == 2

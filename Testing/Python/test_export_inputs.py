@@ -45,7 +45,7 @@ def names(folder, **choice):
     return [case.name for case in find_cases(folder, PROMPTS, **choice)]
 
 
-MASKS = ["a_mask.png", "a-seg.nii.gz", "a gt.png", "mask_a.png", "a_Label 1.png", "a_overlay.png", "masks/a.png"]
+MASKS = ["a_mask.png", "a-seg.nii.gz", "a gt.png", "mask_a.png", "a_Label 1.png", "a_pred.png", "masks/a.png"]
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -98,9 +98,47 @@ def test_a_lone_dicom_file_is_named_by_itself_beside_other_images_and_by_its_fol
 
 
 def test_images_that_are_named_like_masks_are_cases_where_nothing_is_beside_them(tmp_path):
-    for name in ("seg_study_1.png", "b_mask.png", "labels.png", "masks/c.png", "unmasked.png", "a.png", "a_masked.png"):
+    for name in (
+        "seg_study_1.png",
+        "b_mask.png",
+        "masks/c.png",
+        "unmasked.png",
+        "a.png",
+        "a_masked.png",
+        "d/labels.png",
+    ):
         scan(tmp_path / name)
     assert len(names(tmp_path)) == 7
+
+
+LAYOUTS = {
+    "KiTS": ("case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz"),
+    "several images": ("1/t1.nii.gz 1/flair.nii.gz", "1/mask.nii.gz"),
+    "by number": ("volume-0.nii volume-1.nii", "segmentation-0.nii segmentation-1.nii"),
+    "COVID-QU-Ex": ("Lung_Segmentation/images/a.png", "Lung_Segmentation/lung_masks/a.png"),
+    "Montgomery": ("CXR_png/a.png", "ManualMask/leftMask/a.png ManualMask/rightMask/a.png"),
+    "splits": ("images/train/a.png images/test/b.png", "masks/train/a.png masks/test/b.png"),
+    "a folder a scan": ("images/scan1/a.png", "masks/scan1/a.png"),
+    "nnU-Net": ("imagesTr/a_0000.nii.gz imagesTs/b_0000.nii.gz", "labelsTr/a.nii.gz"),
+}
+
+
+@pytest.mark.parametrize("images, masks", LAYOUTS.values(), ids=LAYOUTS)
+def test_masks_of_well_known_layouts_are_no_cases(tmp_path, images, masks):
+    for name in f"{images} {masks}".split():
+        scan(tmp_path / name)
+    found = find_cases(tmp_path, PROMPTS)
+    assert {case.image.relative_to(tmp_path).as_posix() for case in found} == set(images.split())
+
+
+def test_masks_beside_a_dicom_series_or_in_a_folder_of_them_are_no_cases(tmp_path):
+    """As of CHAOS: masks are named as no image is."""
+    for folder in ("CT/1", "CT/1/seg"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "Resources" / "samples" / "brain_mri.dcm", tmp_path / "CT" / "1")
+    scan(tmp_path / "CT" / "1" / "mask.nii.gz")
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "CT" / "1" / "seg" / "liver_GT_000.png")
+    assert names(tmp_path) == ["CT_1_brain_mri"]
 
 
 def test_an_image_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):
@@ -138,20 +176,8 @@ def test_files_that_are_left_out_are_counted_by_kind(tmp_path, caplog):
     slide = image(np.zeros((4, 6), np.uint16), "1.2.840.10008.5.1.4.1.1.66.4", "SEG")
     save(slide, tmp_path / "e")
     (tmp_path / "sub").mkdir()
-    for name in (
-        "x.gif",
-        "sub/y.GIF",
-        "z.mgz",
-        "t.tar.gz",
-        "alone.img",
-        "alone2.hdr",
-        "s.seg.nrrd",
-        "README",
-        ".h.nii.gz",
-        "._a.png",
-        ".DS_Store",
-        "1.2.3.4",
-    ):
+    others = "x.gif sub/y.GIF z.mgz t.tar.gz alone.img alone2.hdr s.seg.nrrd README .h.nii.gz ._a.png .DS_Store 1.2.3.4"
+    for name in others.split():
         (tmp_path / name).write_bytes(b"x")
     assert names(tmp_path) == ["d", "a", "b", "c"]
     assert [record.message for record in caplog.records] == [
@@ -251,26 +277,22 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
     assert not (tmp_path / "by worker, none").exists()
 
 
-def test_lines_of_a_table_on_one_image_are_one_case_with_one_negative_prompt(run, tmp_path):
-    scan(tmp_path / "in" / "a.png")
-    for name, sign in (("t.csv", ","), ("t.tsv", "\t")):
-        lines = ["image,label,prompt,negative", "in/a.png,tumor,brain tumor,", "./in/a.png,edema,edema,vessel"]
-        (tmp_path / name).write_text("\n".join(lines).replace(",", sign))
-        (case,) = find_cases(tmp_path / name, None, negative="bone")
-        assert (case.name, case.negative) == ("in_a", "vessel")
-        assert case.prompts == {"tumor": "brain tumor", "edema": "edema"}
-        code, text, _ = run("export", tmp_path / name, "-o", tmp_path / "out", "--format", "png", "--dry-run")
-        assert code == 0 and "1 case; nothing was done." in text
-        (tmp_path / name).write_text("\n".join([*lines, "in/a.png,skull,skull,bone"]).replace(",", sign))
-        with pytest.raises(InputError, match="Line 4 of .* has another negative prompt than 'in/a.png' before"):
-            find_cases(tmp_path / name, None)
+def test_what_is_there_twice_by_links_is_one_case(tmp_path):
+    scan(tmp_path / "a.png")
+    (tmp_path / "again.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "all").symlink_to(tmp_path)
+    (tmp_path / "up").symlink_to(tmp_path.parent)
+    assert names(tmp_path) == ["a"]
 
 
-def test_labels_that_differ_in_case_only_are_refused_before_the_work(run, tmp_path):
-    scan(tmp_path / "a.png"), scan(tmp_path / "b.png")
-    (tmp_path / "t.csv").write_text("image,label,prompt\na.png,Tumor,brain tumor\nb.png,tumor,brain tumor\n")
-    code, _, err = run("export", tmp_path / "t.csv", "-o", tmp_path / "out", "--format", "png", "--dry-run")
-    assert code == 2 and "'Tumor' and 'tumor' differ in case only" in err
+def test_folders_that_are_links_are_looked_into_once(tmp_path):
+    """As a cohort is put together of patients that lie elsewhere."""
+    scan(tmp_path / "store" / "p1" / "deep" / "a.png"), scan(tmp_path / "store" / "p2" / "b.nii.gz", 2)
+    (tmp_path / "store" / "p1" / "deep" / "loop").symlink_to(tmp_path / "store" / "p1")
+    (tmp_path / "cohort").mkdir()
+    for link in ("p1", "p2", "again"):
+        (tmp_path / "cohort" / link).symlink_to(tmp_path / "store" / link.replace("again", "p2"))
+    assert len(names(tmp_path / "cohort")) == 2 and "p1_deep_a" in names(tmp_path / "cohort")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")

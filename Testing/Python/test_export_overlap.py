@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.choices import Strategy
 from MedCLIPSAMLib.export.cases import Case
-from MedCLIPSAMLib.export.job import ExportJob, ExportSettings, SegmentedCase, write_result
+from MedCLIPSAMLib.export.job import ExportJob, ExportSettings, LoadedCase, SegmentedCase, write_result
 from MedCLIPSAMLib.export.remarks import overlaid
 from MedCLIPSAMLib.pipeline.request import ResolvedRequest
 from MedCLIPSAMLib.pipeline.volume_result import VolumeResult
@@ -30,7 +30,8 @@ def write(tmp_path):
             mask[part] = score > 0
             results[label] = {0: Result(label, mask, score, "")}
         request = ResolvedRequest(tuple(results), None, (0,), Strategy.SLICES, None)
-        outcome = SegmentedCase(volume, VolumeResult(SliceStack(volume), request, results, {}), {}, {})
+        result = VolumeResult(SliceStack(volume), request, results, {})
+        outcome = SegmentedCase(LoadedCase(volume, {}, 0.0), result, 0.0)
         case = Case("a", tmp_path / "a.nii.gz", {label: label for label in found})
         settings = ExportSettings(**({"form": "nii.gz"} | settings))
         record = write_result(case, outcome, ExportJob(tmp_path, settings, tuple(found)))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.strike import strike
@@ -48,6 +46,10 @@ def write(dataset, **changes):
     (dataset / MANIFEST).write_text(json.dumps(RECORD | changes) + "\n")
 
 
+def label(**changes):
+    return {"labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1} | changes}}
+
+
 HOSTILE = {
     "a file above": {"files": ["../victim/x.nii.gz"]},
     "a file of the root": {"files": ["/etc/passwd"]},
@@ -62,17 +64,13 @@ HOSTILE = {
     "no files": {"files": None},
     "no labels": {"labels": None},
     "no label": {"labels": {"tumor": 1}},
-    "an expected DSC in words": {
-        "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "expected_dsc": "high"}}
-    },
-    "no score": {"labels": {"tumor": {"status": "found", "unit": "ml", "score": "high", "size": 1}}},
+    "an expected DSC in words": label(expected_dsc="high"),
+    "no score": label(score="high"),
     "notes that are a number": {"notes": 7},
     "notes that are no sentences": {"notes": [7]},
     "prompts in a list": {"prompts": ["a tumor"]},
     "a prompt in a list": {"prompts": {"tumor": ["a tumor"]}},
-    "a prompt of a label in a list": {
-        "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "prompt": ["a tumor"]}}
-    },
+    "a prompt of a label in a list": label(prompt=["a tumor"]),
     "a negative prompt in a list": {"negative": []},
     "a modality in an object": {"modality": {"CT": 1}},
     "a source in words": {"source": "a.png"},
@@ -108,14 +106,11 @@ def test_records_that_lead_out_or_lack_something_are_refused(dataset, what):
     ["[" * 100_000, '{"case": ' * 50_000, "7", "[]", '{"case": "a", "case": "b"}', '{"case": 1e999}', "{}"],
     ids=["deep", "deep objects", "a number", "a list", "a key twice", "a number too large", "nothing"],
 )
-def test_lines_that_are_no_records_are_refused_with_a_message(dataset, line, monkeypatch, capsys):
+def test_lines_that_are_no_records_are_refused_with_a_message(dataset, line, run):
     (dataset / MANIFEST).write_text(line + "\n")
     (dataset.parent / "struck.txt").write_text("a\n")
-    monkeypatch.setattr(sys, "argv", ["medclipsam", "strike", str(dataset), str(dataset.parent / "struck.txt")])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    output = capsys.readouterr().err
-    assert stop.value.code == 2 and "Line 1 of" in output and len(output.splitlines()) == 2
+    code, _, err = run("strike", dataset, dataset.parent / "struck.txt")
+    assert code == 2 and "Line 1 of" in err and len(err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("name", ["struck", "imagesTr", "labelsTr", "report", "replaced", "manifest.jsonl", ".lock"])

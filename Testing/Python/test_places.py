@@ -45,10 +45,14 @@ def test_a_file_for_each_label_keeps_the_ending_and_differs_on_every_disk(tmp_pa
 
 
 def test_a_path_without_an_ending_is_a_folder_with_files_named_after_the_images(tmp_path):
-    outputs = Outputs(tmp_path / "out", MaskFormat.RTSTRUCT, saliency=tmp_path / "s", overlay=Path("out"))
+    maps = {"saliency": tmp_path / "s", "overlay": Path("out")}
+    outputs = Outputs(tmp_path / "out", MaskFormat.RTSTRUCT, maps=maps)
     assert outputs.is_folder
     (first, second) = outputs.places(["a", "b"], ["x"])
-    assert first.masks == {"": tmp_path / "out" / "a.dcm"} and second.saliency == tmp_path / "s" / "b_saliency.nii.gz"
+    assert (
+        first.masks == {"": tmp_path / "out" / "a.dcm"}
+        and second.maps["saliency"] == tmp_path / "s" / "b_saliency.nii.gz"
+    )
     assert len(set(first.files + second.files)) == 6
     (tmp_path / "of.2026").mkdir()
     assert Outputs(tmp_path / "of.2026").is_folder

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import DeviceError, ModelError
 from MedCLIPSAMLib.export import ray_engine
 from MedCLIPSAMLib.export.cases import find_cases
@@ -155,12 +154,10 @@ def test_what_a_worker_cannot_load_ends_the_run_with_the_cause(cases, cluster, t
     assert read_records(tmp_path / "out") == {}
 
 
-def test_the_command_exports_on_ray(cases, cluster, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "out"
-    command = ["medclipsam", "export", str(cases[0].image), "-p", "brain tumor", "--format", "seg.nrrd", "-o", str(out)]
-    monkeypatch.setattr("sys.argv", [*command, "--engine", "ray", "--workers", "1", "--device", "cpu", "--json"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    answer = json.loads(capsys.readouterr().out)
+def test_the_command_exports_on_ray(cases, cluster, tmp_path, run):
+    ask = ("export", cases[0].image, "-p", "brain tumor", "--format", "seg.nrrd", "-o", tmp_path / "out")
+    code, text, err = run(*ask, "--engine", "ray", "--workers", 1, "--device", "cpu", "--json")
+    assert code == 0, err
+    answer = json.loads(text)
     del answer["notes"]
-    assert ended.value.code == 0 and sum(answer.values()) == 1
+    assert sum(answer.values()) == 1

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from helpers.weak import command, lungs, write_dataset
+from helpers.weak import lungs, write_dataset
 from PIL import Image
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.weak import TrainOptions
-from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, ModelError, OutputError, from_system
+from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.files.claim import lock_folder
-from MedCLIPSAMLib.nnunet.predict import ImageFile, find_images, predict
+from MedCLIPSAMLib.nnunet.predict import find_images, predict
 from MedCLIPSAMLib.nnunet.process import Process, one_gpu
 from MedCLIPSAMLib.nnunet.ranking import rank_records
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
@@ -43,11 +40,8 @@ def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
     assert [paper.rate(epoch) for epoch in (0, 200, 400)] == [0.01] * 3
     assert paper.rate(100) == pytest.approx(0.01 * 0.5**0.9) == paper.rate(300)
     assert paper.rate(199) == paper.rate(160) == pytest.approx(0.01 * 0.2**0.9)
-    assert [epoch for epoch in range(600) if paper.keeps(epoch)] == [
-        *range(190, 200),
-        *range(390, 400),
-        *range(590, 600),
-    ]
+    kept = [epoch for epoch in range(600) if paper.keeps(epoch)]
+    assert kept == [*range(190, 200), *range(390, 400), *range(590, 600)]
     assert paper.files()[0] == "cycle1_epoch0191.safetensors" and paper.files()[-1] == "cycle3_epoch0200.safetensors"
     with pytest.raises(InputError, match="at most 5 checkpoints"):
         Schedule(epochs=5, keep=6)
@@ -111,6 +105,10 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
         about = json.loads((copy / "dataset.json").read_text()) | {"labels": {"background": 0, "both": [1, 2]}}
         (copy / "dataset.json").write_text(json.dumps(about))
 
+    def gap(copy):
+        about = json.loads((copy / "dataset.json").read_text()) | {"labels": {"background": 0, "lungs": 1, "heart": 3}}
+        (copy / "dataset.json").write_text(json.dumps(about))
+
     def nothing(copy):
         for name in ("ct00", "ct01"):
             label_file = copy / "labelsTr" / f"{name}.nii.gz"
@@ -124,6 +122,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
             (lambda copy: (copy / "labelsTr" / "ct01.nii.gz").write_bytes(b"no more"), "ct01.*cannot be read"),
             (channels, "2 channels"),
             (regions, "regions, which are labels of several values, such as 'both'"),
+            (gap, "Expected labels 0, 1, 2 and so on .*got 0, 1, 3"),
             (nothing, "All labels .* are empty"),
             (lambda copy: (copy / "dataset.json").unlink(), "dataset.json"),
         ),
@@ -136,11 +135,12 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def trained(tmp_path_factory):
     """A training that is stopped in its second cycle, and gone on with: dataset, folder, epochs of both calls."""
     pytest.importorskip("nnunetv2")
     folder = tmp_path_factory.mktemp("weak")
-    dataset, out = write_dataset(folder / "Dataset012_Lungs"), folder / "run"
+    dataset, out = write_dataset(folder / "Dataset012_Lung-CT of 2026.1"), folder / "run"
+    shutil.make_archive(str(dataset), "zip", dataset)  # a file beside it is no other dataset of its number
     first, second = [], []
     with pytest.raises(Cancelled):
         stop = lambda: bool(first) and first[-1].done >= 4
@@ -151,23 +151,23 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ensemble(run):
+def ensemble(trained):
     from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
-    return Ensemble(run[1], "cpu")
+    return Ensemble(trained[1], "cpu")
 
 
-@pytest.mark.parametrize("device", ["cuda:63", "cuda:x", "gpu"])
-def test_a_device_that_is_not_there_is_refused_before_the_work(tmp_path, monkeypatch, device):
+@pytest.mark.parametrize("device, gpus", [("cuda:63", 1), ("cuda:x", 1), ("gpu", 1), ("cpu", 2)])
+def test_a_device_that_is_not_there_is_refused_before_the_work(tmp_path, monkeypatch, device, gpus):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     good = write_dataset(tmp_path / "Dataset011_Lungs", 2)
     with pytest.raises(DeviceError):
-        train(good, tmp_path / "run", SETTINGS, device)
+        train(good, tmp_path / "run", SETTINGS, device, gpus)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys):
-    dataset, out, first, second = run
+def test_a_stopped_training_goes_on_from_its_checkpoint(trained, run):
+    dataset, out, first, second = trained
     assert [progress.done for progress in first][:4] == [1, 2, 3, 4] and second[-1].done == 6 == second[-1].total
     assert 1 < second[0].done <= first[-1].done + 1
     assert [progress.details["rate"] for progress in second] == [
@@ -177,29 +177,28 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys
     assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
     assert second[-1].details["dsc"] > 0.8  # it has learned lungs
     before = (fold / PROGRESS).read_bytes()
-    output = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
-    assert output == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
+    assert json.loads(run("weak", "train", dataset, "-o", out, *OPTIONS.split())[1]) == {
+        "model": str(fold.parent),
+        "checkpoints": SETTINGS.schedule.files(),
+    }
     assert (fold / PROGRESS).read_bytes() == before  # a finished run is not done again
 
 
 @pytest.mark.parametrize(
     "checkpoint, said", [(False, "begins again"), (True, "goes on from nnU-Net's last checkpoint")]
 )
-def test_a_stop_names_a_checkpoint_only_where_there_is_one(tmp_path, monkeypatch, capsys, checkpoint, said):
+def test_a_stop_names_a_checkpoint_only_where_there_is_one(tmp_path, monkeypatch, run, checkpoint, said):
     fold = tmp_path / "r" / "results" / "Dataset001_X" / "nnUNetTrainerMedCLIPSAM__nnUNetPlans__2d" / FOLD
     if checkpoint:
         fold.mkdir(parents=True)
         (fold / "checkpoint_latest.pth").touch()
     monkeypatch.setattr("MedCLIPSAMLib.nnunet.train.train", Mock(side_effect=KeyboardInterrupt))
-    words = ["weak", "train", tmp_path / "Dataset001_X", "-o", tmp_path / "r", "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 130 and f"Stopped; the same command {said}" in capsys.readouterr().err
+    code, _, err = run("weak", "train", tmp_path / "Dataset001_X", "-o", tmp_path / "r", "--device", "cpu")
+    assert code == 130 and f"Stopped; the same command {said}" in err
 
 
-def test_another_round_needs_another_folder(run, tmp_path):
-    dataset, out, *_ = run
+def test_another_round_needs_another_folder(trained, tmp_path):
+    dataset, out, *_ = trained
     with pytest.raises(OutputError, match="results of other settings"):
         train(dataset, out, SHORT)
     copy = tmp_path / dataset.name
@@ -223,23 +222,23 @@ def test_what_nnunet_says_last_reaches_the_user(tmp_path):
     assert "--batch" in raised.value.remedy and str(tmp_path / "log") in raised.value.remedy
 
 
-def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, tmp_path):
+def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(trained, ensemble, tmp_path):
     """Against a plain loop: one window covers the image, so that nnU-Net's weights of windows cancel."""
     from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
     image, _ = lungs("validation", 3)
     sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(tmp_path / "ct.nii.gz"))
     volume = read_volume(tmp_path / "ct.nii.gz")
-    plain = Ensemble(run[1], "cpu", mirroring=False)
+    plain = Ensemble(trained[1], "cpu", mirroring=False)
     made = plain.predict(volume)
     pixels = torch.from_numpy(image.astype(np.float32))
     # CT is clipped and normalized by the figures of the training set.
-    plans = json.loads(next(run[1].glob("results/*/*/plans.json")).read_text())
+    plans = json.loads(next(trained[1].glob("results/*/*/plans.json")).read_text())
     about = plans["foreground_intensity_properties_per_channel"]["0"]
     pixels = (pixels.clip(about["percentile_00_5"], about["percentile_99_5"]) - about["mean"]) / about["std"]
     total = 0
     network = plain._predictor.network.eval()
-    (fold,) = run[1].glob(f"results/*/*/{FOLD}")
+    (fold,) = trained[1].glob(f"results/*/*/{FOLD}")
     for name in SETTINGS.schedule.files():
         from safetensors.torch import load_model
 
@@ -249,11 +248,8 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, t
     mean = total / len(SETTINGS.schedule.files())
     assert np.abs(made.probabilities[:, 0] - mean).max() < 5e-3  # nnU-Net keeps logits in half precision
     assert np.array_equal(made.labels[0] > 0, made.probabilities[1, 0] > made.probabilities[0, 0])
-    last = Ensemble(run[1], "cpu", mirroring=False, last=1).predict(volume)
-    assert (
-        np.abs(last.probabilities[:, 0] - torch.softmax(network(pixels[None, None])[0], 0).detach().numpy()).max()
-        < 5e-3
-    )
+    last = Ensemble(trained[1], "cpu", mirroring=False, last=1).predict(volume).probabilities[:, 0]
+    assert np.abs(last - torch.softmax(network(pixels[None, None])[0], 0).detach().numpy()).max() < 5e-3
     assert np.allclose(ensemble.predict(volume).probabilities.sum(0), 1, atol=1e-5)
 
 
@@ -289,7 +285,7 @@ def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
     image.SetSpacing((0.8, 0.8, 5.0))
     image.SetOrigin((12.0, -30.0, 140.0))
     sitk.WriteImage(image, str(tmp_path / "oblique.nii.gz"))
-    (record,) = predict([ImageFile("oblique", tmp_path / "oblique.nii.gz")], ensemble, tmp_path / "out")
+    (record,) = predict([Case("oblique", tmp_path / "oblique.nii.gz", {})], ensemble, tmp_path / "out")
     assert record["status"] == "found"
     mask = sitk.ReadImage(str(tmp_path / "out" / "oblique.seg.nrrd"))
     uncertain = sitk.ReadImage(str(tmp_path / "out" / "oblique_uncertainty.nii.gz"))
@@ -307,7 +303,7 @@ def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
     assert 0 <= values.min() and values.max() <= 1 and values[wrong].mean() > 1.5 * values[~wrong].mean()
 
 
-def test_the_best_checkpoint_joins_and_a_threshold_labels_more(run, tmp_path):
+def test_the_best_checkpoint_joins_and_a_threshold_labels_more(trained, tmp_path):
     """As the authors' code predicts: checkpoint_best among the others, foreground above 0.2."""
     from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
@@ -315,7 +311,7 @@ def test_the_best_checkpoint_joins_and_a_threshold_labels_more(run, tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(tmp_path / "ct.nii.gz"))
     volume = read_volume(tmp_path / "ct.nii.gz")
     plain, released = (
-        Ensemble(run[1], "cpu", False, best=best, foreground=cut) for best, cut in ((False, None), (True, 0.2))
+        Ensemble(trained[1], "cpu", False, best=best, foreground=cut) for best, cut in ((False, None), (True, 0.2))
     )
     count = len(SETTINGS.schedule.files())
     assert (len(plain._states), len(released._states)) == (count, count + 1)
@@ -323,14 +319,14 @@ def test_the_best_checkpoint_joins_and_a_threshold_labels_more(run, tmp_path):
     made, usual = released.predict(volume), plain.predict(volume)
     assert np.array_equal(made.labels > 0, made.probabilities[1] > 0.2)
     assert (made.labels > 0).sum() > (usual.labels > 0).sum()
-    best = Ensemble(run[1], "cpu", False, last=1, best=True).predict(volume).probabilities
-    last = Ensemble(run[1], "cpu", False, last=1).predict(volume).probabilities
+    best = Ensemble(trained[1], "cpu", False, last=1, best=True).predict(volume).probabilities
+    last = Ensemble(trained[1], "cpu", False, last=1).predict(volume).probabilities
     alone = 2 * best - last  # of the best one, whose mean with the last one this is
     expected = (count * usual.probabilities + alone) / (count + 1)
     assert np.abs(made.probabilities - expected).max() < 1e-2
 
 
-def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_path, monkeypatch, capsys):
+def test_predictions_are_ranked_go_on_and_name_what_failed(trained, ensemble, tmp_path, run):
     folder, out = tmp_path / "images", tmp_path / "out"
     folder.mkdir()
     for index in (1, 2):
@@ -339,10 +335,10 @@ def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_pa
     sitk.WriteImage(sitk.GetImageFromArray(noise), str(folder / "noise.png"))
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     images, none = find_images(folder)
-    assert none is None and {image.case for image in images} == {"1", "2", "noise", "broken"}
+    assert none is None and {image.name for image in images} == {"1", "2", "noise", "broken"}
     predict(images[:2], ensemble, out)
     before = (out / "manifest.jsonl").read_text()
-    records = command(monkeypatch, capsys, "weak", "predict", run[1], folder, "-o", out, "--device", "cpu", "--json")
+    records = json.loads(run("weak", "predict", trained[1], folder, "-o", out, "--device", "cpu", "--json")[1])
     assert (out / "manifest.jsonl").read_text().startswith(before)
     assert [record["case"] for record in records][0] == "noise" and records[-1]["case"] == "broken"
     assert records[-1]["status"] == "failed" and "broken.png" in records[-1]["problem"]
@@ -351,14 +347,14 @@ def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_pa
     table = (out / "review.csv").read_text().splitlines()
     assert table[0] == "rank,case,uncertainty,status,image" and table[1].startswith("1,noise,")
     assert (out / "report" / "1.png").is_file() and '"noise"' in (out / "report.html").read_text()
-    found, dataset = find_images(run[0])
-    assert dataset == run[0] and len(found) == 24 and found[0].path.name == "ct00_0000.nii.gz"
+    found, dataset = find_images(trained[0])
+    assert dataset == trained[0] and len(found) == 24 and found[0].image.name == "ct00_0000.nii.gz"
 
 
-def test_unfinished_and_damaged_models_are_refused(run, tmp_path):
+def test_unfinished_and_damaged_models_are_refused(trained, tmp_path):
     from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
-    (model,) = run[1].glob("results/*/*")
+    (model,) = trained[1].glob("results/*/*")
     copy = tmp_path / model.name
     shutil.copytree(model, copy)
     first = copy / FOLD / SETTINGS.schedule.files()[0]
@@ -377,23 +373,6 @@ def test_unfinished_and_damaged_models_are_refused(run, tmp_path):
         Ensemble(copy, "cpu")
     with pytest.raises(ModelError, match="no trained nnU-Net"):
         Ensemble(tmp_path, "cpu")
-
-
-def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(ensemble, tmp_path, monkeypatch):
-    sitk.WriteImage(sitk.GetImageFromArray(lungs("test", 1)[0]), str(tmp_path / "one.png"))
-    images, out = [ImageFile("one", tmp_path / "one.png")], tmp_path / "out"
-    with monkeypatch.context() as patch:
-
-        def full(*_arguments):
-            raise from_system(OSError(errno.ENOSPC, "No space left on device")) from OSError(errno.ENOSPC)
-
-        patch.setattr("MedCLIPSAMLib.nnunet.predict.write_segmentation", full)
-        with pytest.raises(OutputError, match="No space left"):
-            predict(images, ensemble, out)
-    assert read_records(out) == {}
-    assert [record["status"] for record in predict(images, ensemble, out)] == ["found"]
-    with pytest.raises(OutputError, match="other model"):  # the other weights' predictions do not mix with these
-        predict(images, SimpleNamespace(name="another", labels=ensemble.labels), out)
 
 
 def test_a_gpu_by_its_number_is_the_only_one_that_nnunet_sees(monkeypatch):

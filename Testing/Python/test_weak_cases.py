@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.datasets import write_breast_set
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS
 from MedCLIPSAMLib.experiments.prompted import TruthImage
@@ -53,13 +51,6 @@ def test_another_folder_is_refused(tmp_path):
         RealCases(tmp_path / "livers")
 
 
-def weak(monkeypatch, capsys, *arguments) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["medclipsam", "reproduce", "weak", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code or 0, " ".join(capsys.readouterr().err.split())
-
-
 @pytest.mark.parametrize(
     ("spoil", "output"),
     [
@@ -71,20 +62,20 @@ def weak(monkeypatch, capsys, *arguments) -> tuple[int, str]:
         ),
     ],
 )
-def test_wrong_data_is_refused_before_anything_is_made(tmp_path, monkeypatch, capsys, spoil, output):
+def test_wrong_data_is_refused_before_anything_is_made(tmp_path, run, spoil, output):
     folder = write_breast_set(tmp_path / "data")
     spoil(folder)
-    status, error = weak(monkeypatch, capsys, "--data", folder, "--work", tmp_path / "work")
+    status, _, error = run("reproduce", "weak", "--data", folder, "--work", tmp_path / "work")
     assert status == 2
-    assert output in error
+    assert output in " ".join(error.split())
     assert not (tmp_path / "work").exists()
 
 
-def test_results_are_never_written_into_the_data(tmp_path, monkeypatch, capsys):
+def test_results_are_never_written_into_the_data(tmp_path, run):
     folder = write_breast_set(tmp_path / "data")
-    status, error = weak(monkeypatch, capsys, "--data", folder, "--work", folder / "work")
+    status, _, error = run("reproduce", "weak", "--data", folder, "--work", folder / "work")
     assert status == 2
-    assert "Expected an output outside of the data" in error
+    assert "Expected an output outside of the data" in " ".join(error.split())
     assert not (folder / "work").exists()
 
 

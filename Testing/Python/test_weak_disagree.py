@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from helpers.weak import command
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -71,10 +70,10 @@ def struck(path):
     return path.read_text(encoding="utf-8").split()
 
 
-def test_what_the_network_disagrees_with_is_listed_struck_and_trained_without(folder, monkeypatch, capsys):
+def test_what_the_network_disagrees_with_is_listed_struck_and_trained_without(folder, run):
     dataset, predictions, out = folder / "Dataset003_Heads", folder / "predictions", folder / "struck.txt"
     words = "weak", "disagree", predictions, dataset, "-o", out
-    made = command(monkeypatch, capsys, *words, "--share", 0.5, "--csv", folder / "table.csv", "--json")
+    made = json.loads(run(*words, "--share", 0.5, "--csv", folder / "table.csv", "--json")[1])
     expected = {f"{n}": 2 * (1 - n / COUNT) / (2 - n / COUNT) for n in range(COUNT)}
     assert {about["case"]: about["dsc"] for about in made["cases"]} == pytest.approx(expected, abs=0.02)
     assert made["struck"] == ["3", "2"] == struck(out) and made["struck_before"] == []
@@ -83,10 +82,11 @@ def test_what_the_network_disagrees_with_is_listed_struck_and_trained_without(fo
     assert [row[0] for row in rows[1:]] == ["3", "2", "1", "0"] and [row[2] for row in rows[1:]] == list("1100")
     assert float(rows[1][1]) == float(rows[1][4]) == pytest.approx(0.4, abs=0.02)
 
-    assert command(monkeypatch, capsys, "strike", dataset, out) == 0
+    assert run("strike", dataset, out)[0] == 0
     assert read_dataset(dataset).cases == ("0", "1")
     # A second list keeps what was struck out before, which the same command would put back.
-    assert command(monkeypatch, capsys, *words, "--below", 0.9, "--overwrite", "--json")["struck_before"] == ["2", "3"]
+    again = run(*words, "--below", 0.9, "--overwrite", "--json")[1]
+    assert json.loads(again)["struck_before"] == ["2", "3"]
     assert struck(out) == ["1", "2", "3"]
     strike(dataset, struck(out))
     assert read_dataset(dataset).cases == ("0",)

@@ -16,9 +16,10 @@ from MedCLIPSAMScene.reviewOperation import ReviewOperation
 from MedCLIPSAMScene.sliceGeometry import ijkToRAS
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.dataset import write_case, write_description
 from MedCLIPSAMLib.export.manifest import Manifest
-from MedCLIPSAMLib.nnunet.predict import ImageFile, predict
+from MedCLIPSAMLib.nnunet.predict import predict
 from MedCLIPSAMLib.nnunet.trust import trusted_cases
 from MedCLIPSAMLib.volumes import Segment, read_volume
 
@@ -64,7 +65,7 @@ def predictions(tmp_path):
         manifest.write({"case": case, "image": str(volume.path), "status": "found", "labels": {}, "files": files})
     manifest.close()
     write_description(dataset, "nnunet", ["tumor", "edema"], ["calm", "doubtful"], "MR")
-    images = [ImageFile(case, dataset / "imagesTr" / f"{case}_0000.nii.gz") for case in ("calm", "doubtful")]
+    images = [Case(case, dataset / "imagesTr" / f"{case}_0000.nii.gz", {}) for case in ("calm", "doubtful")]
     predict(images, FixedEnsemble({"calm": 0.1, "doubtful": 0.45}), out, dataset=dataset)
     return dataset, out
 

@@ -1,15 +1,12 @@
-"""A data set of lungs for nnU-Net, and the command line on it."""
+"""A data set of lungs for nnU-Net."""
 
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
-import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 
@@ -29,12 +26,3 @@ def write_dataset(folder, count=24):
     about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "lungs": 1}, "numTraining": count}
     (folder / "dataset.json").write_text(json.dumps(about | {"file_ending": ".nii.gz"}))
     return folder
-
-
-def command(monkeypatch, capsys, *words):
-    """What the command line prints as JSON, or its exit code."""
-    monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    output = capsys.readouterr().out
-    return json.loads(output) if ended.value.code == 0 and output.startswith(("{", "[")) else ended.value.code
