@@ -104,8 +104,10 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
             f"'{path}' has colors of the kind {kind}, which are not read with {samples} samples a pixel.",
             "Save it as RGB.",
         )
-    # Of colors of 16 bits GDCM exchanges the bytes, where they are compressed by run lengths, and drops the high bits
-    plain = gray or (kind == "RGB" and (syntax == RLELossless or dataset.get("BitsAllocated") == 16))
+    # Of colors of 16 bits GDCM exchanges the bytes, where they are compressed by run lengths, and drops the high bits;
+    # pydicom does not read 12 bits without gaps (ACR-NEMA)
+    bits = dataset.get("BitsAllocated")
+    plain = bits != 12 if gray else kind == "RGB" and (syntax == RLELossless or bits == 16)
     as_words = plain and (not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian))
     try:
         array = _in_frames(_words(dataset) if as_words else _by_gdcm_or_pydicom(dataset), dataset)

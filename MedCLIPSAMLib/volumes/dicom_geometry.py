@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,17 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_copies import without_copies
 from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
-from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced, without_places
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
-from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
+from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 
 WHOLE_SLIDE = STORAGE + "77.1.6"
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
+ROUNDED_AXES = 0.01
+"""The largest cosine between rows and columns of orientations in hundredths."""
 ODD_SHARE = 4
 """Images of another size, orientation or modality are left out where there are fewer than one in this number."""
 ROUNDED_MM = 0.25
@@ -137,10 +140,12 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         origin = frames[0].position
         step = _step(frames, notes)
     spacing = (columns, rows, step)
-    check_spacing(spacing, f"The DICOM series '{frames[0].text('SeriesDescription') or frames[0].path.name}'")
-    place = (0.0, 0.0, 0.0) if origin is None else (float(origin[0]), float(origin[1]), float(origin[2]))
-    direction = np.eye(3) if axes is None else _make_right_angled(axes, notes)
-    return frames, Geometry(place, spacing, tuple(direction.ravel().tolist()))
+    what = f"The DICOM series '{frames[0].text('SeriesDescription') or frames[0].path.name}'"
+    check_spacing(spacing, what)
+    affine = np.eye(4)
+    affine[:3, :3] = (np.eye(3) if axes is None else axes) * spacing
+    affine[:3, 3] = 0 if origin is None else origin
+    return frames, replace(straight(affine, what, notes, "Export it again.", ROUNDED_AXES), spacing=spacing)
 
 
 def are_separate_images(frames: Sequence[Frame]) -> bool:
@@ -306,22 +311,6 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
             "inexact."
         )
     return float(gaps.mean())
-
-
-def _make_right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
-    off = abs(float(axes[:, 0] @ axes[:, 1]))
-    if off < SAME_PLACE_MM:
-        left, _, right = np.linalg.svd(axes)
-        return left @ right
-    angle = float(np.degrees(np.arcsin(min(off, 1.0))))
-    if angle > 2.0:
-        raise InputError(
-            f"The DICOM images have rows and columns that are {angle:.1f} degrees from right angles.",
-            "Export them again.",
-        )
-    notes.append(f"Rows and columns were {angle:.2f} degrees from right angles: the nearest at right angles are used.")
-    left, _, right = np.linalg.svd(axes)
-    return left @ right
 
 
 def _images(count: int) -> str:

@@ -235,6 +235,11 @@ class Frame:
         """Rows, columns, and samples per pixel."""
         return int(self.header.Rows), int(self.header.Columns), int(self.header.get("SamplesPerPixel") or 1)
 
+    @property
+    def kind_of_pixels(self) -> str:
+        """The value of Photometric Interpretation, in capitals."""
+        return self.text("PhotometricInterpretation").upper()
+
     @cached_property
     def spacing_tag(self) -> str:
         """The tag of the size of a pixel: the first usable one, else the first that is not 0; "" where unknown."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_ranks import as_number, choose_ranks
-from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, telling_tags
+from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, Tag, may_pass_midnight, other_tags, telling_tags
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
@@ -82,21 +82,32 @@ def tell_apart(frames: Sequence[Frame], by_number: bool = True) -> list[FrameGro
     """Split images of one orientation and size into stacks by the tags that differ; None where none does.
 
     Args:
-        by_number: where no other tag tells all of them apart, the order of instance numbers may, and one of a part.
+        by_number: where no tag of `telling_tags` tells all of them apart, the order of instance numbers may, a tag of a
+            part of them, or any other tag.
     """
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
         return _split_interleaved(frames, depths)
     depth = dict(zip(frames, depths))
-    return _split_by_tag(list(frames), depth, by_number) or (_split_partly(frames, depth) if by_number else None)
+    parts = _split_by_tag(list(frames), depth, by_number)
+    if parts or not by_number:
+        return parts
+    others = other_tags(frames)
+    return (
+        _split_partly(frames, depth, telling_tags(frames))
+        or _split_by_tag(list(frames), depth, by_number, others)
+        or _split_partly(frames, depth, others)
+    )
 
 
-def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
+def _split_by_tag(
+    frames: list[Frame], depth: dict[Frame, float], by_number: bool, tags: Sequence[Tag] | None = None
+) -> list[FrameGroup] | None:
     largest = max(Counter(depth[frame] for frame in frames).values())
     if largest == 1:
         return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
-    for name, unit, value in telling_tags(frames):
+    for name, unit, value in tags or telling_tags(frames):
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -134,7 +145,7 @@ def _join_close(groups: dict[Hashable | None, list[Frame]]) -> dict[Hashable | N
     return {most: [frame for value in run for frame in groups[value]] for most, run in zip(usual, runs)}
 
 
-def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float], tags: Sequence[Tag]) -> list[FrameGroup] | None:
     """Split images by a tag of which some values cover a part of the positions only.
 
     Slices were acquired again, or stations have slices in common: more of these than there are images at a position,
@@ -142,7 +153,7 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[Fr
     """
     largest = max(Counter(depth[frame] for frame in frames).values())
     places = {place: number for number, place in enumerate(sorted({depth[frame] for frame in frames}))}
-    for name, unit, value in telling_tags(frames):
+    for name, unit, value in tags:
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -162,7 +173,7 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -
     ordered = [tag for tag in telling_tags(frames) if tag[0] in ORDERED]
     for name, unit, value in [*ordered, INSTANCE] if by_number else ordered:
         known = {frame: value(frame) for frame in frames}
-        if None in known.values():
+        if None in known.values() or may_pass_midnight(known.values()):
             continue
         if any(len({known[frame] for frame in group}) < len(group) for group in by_place.values()):
             continue
@@ -287,8 +298,6 @@ def _is_even(depths: np.ndarray) -> bool:
 def _order(value: Hashable | None) -> tuple:
     if value is None:
         return (0, 0.0, "")
-    if isinstance(value, tuple):  # the number of the day, and the time of day
-        return (2, float(value[0]), value[1])
     return (1, float(value), "") if isinstance(value, (int, float)) else (2, 0.0, str(value))
 
 
@@ -297,6 +306,4 @@ def _label(name: str, value: Hashable | None, unit: str) -> str:
 
 
 def _format_value(value: Hashable | None) -> str:
-    if isinstance(value, tuple):
-        return str(value[1])
     return f"{value:g}" if isinstance(value, float) else str(value)

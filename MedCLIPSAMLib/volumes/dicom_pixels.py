@@ -78,7 +78,7 @@ def _of_8_bits(colors: np.ndarray, frame: Frame) -> np.ndarray:
 
 def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, float | None]:
     """Invert the images of a stack that say so, each by its own tag; also return the sum for the middle one."""
-    dark = [k for k, frame in enumerate(frames) if frame.text("PhotometricInterpretation") == "MONOCHROME1"]
+    dark = [k for k, frame in enumerate(frames) if frame.kind_of_pixels == "MONOCHROME1"]
     if not dark:
         return array, None
     where = "" if len(dark) == len(frames) else f" in {len(dark)} of {len(frames)} images"
@@ -107,9 +107,9 @@ def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float,
     precedence over a window.
     """
     middle = len(frames) // 2
-    kind = frames[middle].text("PhotometricInterpretation")
+    kind = frames[middle].kind_of_pixels
     nearest = sorted(range(len(frames)), key=lambda k: abs(k - middle))
-    alike = (frames[k] for k in nearest if frames[k].text("PhotometricInterpretation") == kind)
+    alike = (frames[k] for k in nearest if frames[k].kind_of_pixels == kind)
     frame = next((frame for frame in alike if _window(frame) or voi_curve(frame)), frames[middle])
     curve, window = voi_curve(frame), _window(frame)
     if window and curve is None and frame.text("VOILUTFunction") == "SIGMOID":
@@ -178,6 +178,6 @@ def _fitting(array: np.ndarray) -> np.ndarray:
         array = array.astype(np.int64)
     if array.dtype.kind in "iu" and array.itemsize > 2:
         low, high = int(array.min()), int(array.max())
-        fitting = (kind for kind in (np.int16, np.uint16, np.int32) if np.iinfo(kind).min <= low)
+        fitting = (kind for kind in (np.int16, np.uint16, np.int32, np.uint32) if np.iinfo(kind).min <= low)
         return array.astype(next((kind for kind in fitting if high <= np.iinfo(kind).max), np.float32))
     return array.astype(np.float32) if array.dtype == np.float64 else array

@@ -43,11 +43,7 @@ def choose_ranks(own: np.ndarray, table: np.ndarray, distances: np.ndarray) -> S
 
 
 def as_number(value: Hashable | None) -> float | None:
-    """Return a value as a number: times of day, with or without a date before them or with a day, as seconds."""
-    if isinstance(value, tuple):
-        day, time = value
-        seconds = as_number(time)
-        return None if seconds is None else day * 86400 + seconds
+    """Return a value as a number: times of day, with or without a date before them, as seconds."""
     if not isinstance(value, str):
         return float(value) if isinstance(value, (int, float)) else None
     match = re.fullmatch(r"(\d*?)(\d\d)(\d\d)(\d\d(?:\.\d+)?)", value)

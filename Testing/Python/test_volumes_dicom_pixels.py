@@ -41,11 +41,15 @@ def written(folder: Path, pixels: np.ndarray = RAMP, **tags: Any) -> Path:
     return save(image(pixels, CR, "CR", **tags), folder / f"x{len(list(folder.iterdir()))}.dcm")
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 1000, "WindowWidth": 800}])
-def test_monochrome1_is_inverted_for_images_models_and_exports(tmp_path: Path, window: dict[str, int]) -> None:
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "monochrome1"])
+def test_monochrome1_is_inverted_for_images_models_and_exports(
+    tmp_path: Path, window: dict[str, int], kind: str
+) -> None:
     bits = {"BitsStored": 12, "HighBit": 11}
     plain = read_volume(written(tmp_path, **bits, **window))
-    inverted = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **bits, **window))
+    inverted = read_volume(written(tmp_path, PhotometricInterpretation=kind, **bits, **window))
     assert np.array_equal(inverted.array[0], 4095 - RAMP.astype(int)) and "MONOCHROME1" in inverted.notes[0]
     assert np.array_equal(gray(inverted), inverted.array)
     shown, other = (SliceStack(volume).image(0).astype(int) for volume in (plain, inverted))
@@ -202,6 +206,17 @@ def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str) -> 
         made.PixelData = RAMP.astype(">u2").tobytes()
     volume = read_volume(save(made, tmp_path / "x.dcm", syntax))
     assert np.array_equal(volume.array[0], RAMP)
+
+
+def test_pixels_of_12_bits_without_gaps_are_read(tmp_path: Path) -> None:
+    made = image(np.array([[0x123, 0x456], [0xFFF, 0x00A]], np.uint16), BitsAllocated=12, BitsStored=12, HighBit=11)
+    made.PixelData = bytes.fromhex("236145ffaf00")  # PS3.5-1999 annex D: of two pixels 23 and 1, then 6 and 45
+    assert read_volume(save(made, tmp_path / "x.dcm")).array.tolist() == [[[0x123, 0x456], [0xFFF, 0x00A]]]
+
+
+def test_whole_numbers_of_32_bits_stay_exact(tmp_path: Path) -> None:
+    pixels = np.array([[0, 4_000_000_001]], np.uint32)
+    assert read_volume(written(tmp_path, pixels)).array.tolist() == [pixels.tolist()]
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -114,6 +114,17 @@ def test_series_of_two_numbers_are_told_apart_under_one_uid(tmp_path: Path, begi
     assert (values(tmp_path, series="3"), values(tmp_path, series="04")) == ([0, 1, 2, 3], [40, 41, 42])
 
 
+@pytest.mark.parametrize("begin", [0, 1, 500])
+def test_series_of_two_descriptions_are_told_apart_under_one_uid_and_number(tmp_path: Path, begin: float) -> None:
+    write_series(tmp_path / "a", range(4), SeriesDescription="chest")
+    for n in range(3):
+        save(slice_at((0, 0, begin + 2 * n), 40 + n, SeriesDescription="head"), tmp_path / f"{n}")
+    assert (values(tmp_path, series="chest"), values(tmp_path, series="head")) == ([0, 1, 2, 3], [40, 41, 42])
+    (tmp_path / "1").unlink(), (tmp_path / "2").unlink()
+    if begin == 500:
+        assert "missing" in read_volume(tmp_path).notes[0], "one image with other words is of the series"
+
+
 @pytest.mark.parametrize("numbers", [(3, 3, 3, 1003, 1003), (3, 3, None, 3, 3), (1, 2, 3, 4, 5), ("3", "03", 3, 3, 3)])
 def test_one_even_stack_stays_one_series_whatever_its_numbers(tmp_path: Path, numbers: tuple) -> None:
     for n, number in enumerate(numbers):

@@ -37,7 +37,8 @@ def test_the_first_window_that_can_be_used_is_taken(tmp_path: Path) -> None:
     assert read_volume(save(made, tmp_path / "x.dcm")).window == (300, 200)
 
 
-@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL", "Rgb"])
 def test_colors_without_a_number_of_samples_or_said_to_be_gray_are_colors(tmp_path: Path, kind: str) -> None:
     colors = np.random.default_rng(0).integers(0, 255, (8, 16, 3), np.uint8)
 
