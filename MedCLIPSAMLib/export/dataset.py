@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume, write_saliency, write_segmentation
-from ..volumes.overlap import without_overlap
+from ..volumes.segment import without_overlap
 from ..volumes.slice_count import slice_count
 from ..volumes.write import write_array
 from .cases import Case

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_copies import without_copies
+from MedCLIPSAMLib.volumes.dicom_decode import decode
 from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, depths_of, is_uneven, tell_apart
@@ -221,13 +223,33 @@ def _phases(frames: Sequence[Frame], notes: list[str]) -> list[FrameGroup] | Non
     phases = tell_apart(frames, by_number=False)
     if phases is None:
         said: list[str] = []
-        kept = without_copies(frames, said)
+        kept = _without_copies(frames, said)
         once = len(kept) < len(frames) and len(kept) == len(set(depths_of(frames)))
         phases = None if once else tell_apart(frames)
         if phases is None:
             notes += said
             phases = tell_apart(kept)
     return phases
+
+
+def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
+    """Leave out images that have the pixels of another one at their position, with a note in `notes`."""
+    kept: list[Frame] = []
+    seen: set[tuple[float, bytes]] = set()
+    depths = depths_of(frames)
+    count = Counter(depths)
+    for frame, depth in zip(frames, depths):
+        pixels = None
+        if frame.single and count[depth] > 1:
+            with suppress(InputError):  # which reading it says, where it is of what is chosen
+                pixels = decode(frame.path)[0][frame.index]
+        key = (float(depth), hashlib.sha256(pixels.tobytes() if pixels is not None else b"").digest())
+        if pixels is None or key not in seen:
+            kept.append(frame)
+        seen.add(key)
+    if copies := len(frames) - len(kept):
+        notes.append(f"Left out: {_images(copies)} with the pixels of another one at the same position.")
+    return kept
 
 
 def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:

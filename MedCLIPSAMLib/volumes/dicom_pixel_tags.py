@@ -38,6 +38,8 @@ def complete_pixel_tags(dataset: Dataset) -> list[str]:
     gray = samples == 1
     if not kind or (gray and kind not in GRAY) or (samples == 3 and kind.startswith("MONOCHROME")):
         notes.append(_set(dataset, "PhotometricInterpretation", "MONOCHROME2" if gray else "RGB"))
+    if samples == 3 and dataset.get("PlanarConfiguration") is None:
+        notes.append(_set(dataset, "PlanarConfiguration", 0))
     if "PixelData" in dataset:
         bits = dataset.get("BitsAllocated")
         if bits is None and not dataset["PixelData"].is_undefined_length:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.curve import Curve
 from MedCLIPSAMLib.volumes.dicom_decode import decode
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_padding import without_padding
 from MedCLIPSAMLib.volumes.dicom_pixel_tags import frame_count, stored_range
 from MedCLIPSAMLib.volumes.dicom_tables import modality_table, voi_curve
+from MedCLIPSAMLib.volumes.window import Curve
 
 SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 """The tags of the line from stored values to units -> what stands for one that is not there."""

@@ -20,10 +20,27 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.itk_path import itk_path
+from MedCLIPSAMLib.volumes.meta_image import is_meta_image
+from MedCLIPSAMLib.volumes.nrrd import is_nrrd
 
 SECONDS = 60.0
 SECONDS_A_BYTE = 1e-6
+
+
+def itk_path(path: Path) -> str:
+    """Return a path for ITK, which ends the whole process where a name is not valid text.
+
+    Raises:
+        InputError: the name, or that of a folder, holds bytes that are no UTF-8.
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"Expected a name in UTF-8, got {text!r}.", "Rename the file or folder, or copy it to another place."
+        ) from error
+    return text
 
 
 class _Reader:
@@ -112,7 +129,8 @@ class _Reader:
         self._asked += 1
         assert process.stdin is not None
         assert process.stdout is not None
-        request = {"path": os.fsencode(itk_path(path)).hex(), "voxels": voxels, "number": self._asked}
+        reader = "NrrdImageIO" if is_nrrd(path) else "MetaImageIO" if is_meta_image(path) else ""
+        request = {"path": os.fsencode(itk_path(path)).hex(), "reader": reader, "voxels": voxels, "number": self._asked}
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()

@@ -23,7 +23,6 @@ from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.meta_image import unpacked
-from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
 from MedCLIPSAMLib.volumes.nifti_file import (
     VECTOR,
@@ -32,9 +31,9 @@ from MedCLIPSAMLib.volumes.nifti_file import (
     is_packed,
     kind_of_values,
 )
-from MedCLIPSAMLib.volumes.nrrd_axes import ONE_VALUE, with_kinds
+from MedCLIPSAMLib.volumes.nrrd import ONE_VALUE, with_kinds
 from MedCLIPSAMLib.volumes.raster import raster_format, read_raster, reduce_colors
-from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
+from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES, misnamed_notes
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
@@ -219,7 +218,8 @@ FLAT = "MedCLIPSAM.Flat"
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """Read a 3-D image whose axes are at right angles."""
-    check_header(path, notes)
+    if kind := check_header(path, notes):
+        notes += misnamed_notes(path, kind)
     with with_kinds(path) as plain:
         return _checked(plain, path, notes)
 
@@ -232,7 +232,6 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
     """
     header = itk_header(plain)
     if header is None:
-        check_name(path)
         if is_packed(path):
             raise InputError(
                 f"'{path}' is compressed by gzip, and holds no NIfTI.", "Unpack it, and give what it holds."

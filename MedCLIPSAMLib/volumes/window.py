@@ -1,7 +1,8 @@
-"""Display windows: which intensities become black and which white."""
+"""Display windows: which intensities become black and which white; curves where a window cannot express it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeAlias
 
@@ -30,6 +31,42 @@ PRESETS: dict[str, tuple[float, float]] = {
 PERCENTILES = (0.5, 99.5)
 SAMPLE = 2_000_000
 USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in gray is ignored
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Brightness by value, straight between the points and level beyond them.
+
+    Attributes:
+        values: ascending, (n,).
+        brightness: 0 black to 1 white, (n,).
+    """
+
+    values: np.ndarray
+    brightness: np.ndarray
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Values (low, high) between which the brightness changes."""
+        changes = np.flatnonzero(np.diff(self.brightness))
+        if not changes.size:
+            return float(self.values[0]), float(self.values[-1])
+        return float(self.values[changes[0]]), float(self.values[changes[-1] + 1])
+
+    def to_uint8(self, array: np.ndarray) -> np.ndarray:
+        """Map values of any shape to 0..255, rounded."""
+        shown = np.interp(array.ravel(), self.values, self.brightness).reshape(array.shape)
+        return np.rint(shown * 255).astype(np.uint8)
+
+    def mirror(self, total: float) -> Curve:
+        """Return the curve for inverted voxels, v to `total` - v."""
+        return Curve(total - self.values[::-1], 1 - self.brightness[::-1])
+
+    @staticmethod
+    def sigmoid(center: float, width: float) -> Curve:
+        """Make DICOM's SIGMOID function (PS3.3 C.11.2.1.3.1), straight between 513 points."""
+        values = np.linspace(center - 2 * width, center + 2 * width, 513)
+        return Curve(values, 1 / (1 + np.exp(-4 * (values - center) / width)))
 
 
 def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:

@@ -22,16 +22,6 @@ def values(folder: Path, **which: str) -> list[int]:
     return read_volume(folder, **which).array[:, 0, 0].tolist()
 
 
-def test_a_dicomdir_leads_to_the_series_beside_it(tmp_path: Path) -> None:
-    made = FileSet()
-    for number in range(3):
-        dataset = slice_at((0, 0, number), number, PatientName="x", StudyID="1", StudyTime="120000")
-        made.add(save(dataset, tmp_path / "source" / str(number)))
-    made.write(tmp_path / "disc")
-    assert (tmp_path / "disc" / "DICOMDIR").is_file()
-    assert values(tmp_path / "disc") == values(tmp_path / "disc" / "DICOMDIR") == [0, 1, 2]
-
-
 def test_a_series_is_chosen_by_uid_number_or_description(tmp_path: Path) -> None:
     write_series(tmp_path, range(3), SeriesInstanceUID="1.9.1", SeriesNumber="3", SeriesDescription="T1 native")
     write_series(tmp_path, range(5), SeriesInstanceUID="1.9.2", SeriesNumber="12", SeriesDescription="T1 venous")

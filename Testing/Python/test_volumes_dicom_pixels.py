@@ -208,10 +208,14 @@ def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str) -> 
     assert np.array_equal(volume.array[0], RAMP)
 
 
-def test_pixels_of_12_bits_without_gaps_are_read(tmp_path: Path) -> None:
-    made = image(np.array([[0x123, 0x456], [0xFFF, 0x00A]], np.uint16), BitsAllocated=12, BitsStored=12, HighBit=11)
-    made.PixelData = bytes.fromhex("236145ffaf00")  # PS3.5-1999 annex D: of two pixels 23 and 1, then 6 and 45
-    assert read_volume(save(made, tmp_path / "x.dcm")).array.tolist() == [[[0x123, 0x456], [0xFFF, 0x00A]]]
+@pytest.mark.parametrize(("signed", "last"), [(0, 0xFFF), (1, -1)])
+def test_pixels_of_12_bits_without_gaps_are_read(tmp_path: Path, signed: int, last: int) -> None:
+    made = image(np.zeros((1, 3), np.uint16), BitsAllocated=12, BitsStored=12, HighBit=11, PixelRepresentation=signed)
+    made.PixelData = bytes.fromhex("236145ff0f00")  # of the first two pixels 23 and 1, then 6 and 45; a byte to be even
+    assert read_volume(save(made, tmp_path / "x.dcm")).array.tolist() == [[[0x123, 0x456, last]]]
+    made.PixelData = made.PixelData[:4]
+    with pytest.raises(InputError, match="cannot be read"):
+        read_volume(save(made, tmp_path / "x.dcm"))
 
 
 def test_whole_numbers_of_32_bits_stay_exact(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_pa
     volume = read_volume(tmp_path)
     assert volume.array[:, 0, 0].tolist() == list(range(9)) and volume.notes == []
     assert volume.geometry.spacing == pytest.approx((0.5, 0.7, 2.5))
+    assert (volume.name, volume.modality, volume.natural) == ("made", "CT", False)
 
 
 def test_a_series_in_sub_folders_is_one(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ def test_colors_without_a_number_of_samples_or_said_to_be_gray_are_colors(tmp_pa
     volume = read(None)
     assert volume.array.shape == (1, 8, 16, 3) and np.array_equal(volume.array, read(3).array)
     assert volume.notes == ["SamplesPerPixel is missing: 3 was taken."]
+    made = image(colors[..., 0], SC, "OT", SamplesPerPixel=3, PhotometricInterpretation="RGB", PixelData=bytes(384))
+    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    assert "PlanarConfiguration is missing: 0 was taken." in volume.notes and volume.is_rgb
     volume = read(3, "MONOCHROME2")
     assert np.array_equal(volume.array[0], colors)
     assert volume.notes == ["PhotometricInterpretation is 'MONOCHROME2': RGB was taken."]

@@ -1,4 +1,4 @@
-"""Volumes whose name ends as another kind of file does: read with a note, or refused with the name that is right."""
+"""Volumes whose name ends as another kind of file does are read with a note."""
 
 from __future__ import annotations
 
@@ -39,8 +39,12 @@ def made(folder: Path, kind: str) -> Path:
         ("nii", "x.dcm", "uncompressed NIfTI, in spite of its ending .dcm"),
         ("nii.gz", "x.mha", "NIfTI compressed by gzip, in spite of its ending .mha"),
         ("zip", "x.nrrd", "a zip file, in spite of its ending .nrrd"),
+        ("nrrd", "x.nii.gz", "NRRD, in spite of its ending .nii.gz"),
+        ("nrrd", "x.MHA", "NRRD, in spite of its ending .mha"),
+        ("mha", "x.nrrd", "MetaImage, in spite of its ending .nrrd"),
+        ("mha", "x.dcm", "MetaImage, in spite of its ending .dcm"),
         *((kind, f"x.{kind}", "") for kind in ("dcm", "nii", "nii.gz", "nrrd", "mha", "zip")),
-        *((kind, name, "") for kind in ("dcm", "nii") for name in ("x", "1.2.840.17", "x.ima")),
+        *((kind, name, "") for kind in ("dcm", "nii", "nrrd", "mha") for name in ("x", "1.2.840.17", "x.ima")),
     ],
 )
 def test_what_is_clear_by_its_content_is_read_and_said(tmp_path: Path, kind: str, name: str, said: str) -> None:
@@ -51,18 +55,6 @@ def test_what_is_clear_by_its_content_is_read_and_said(tmp_path: Path, kind: str
     assert spite == ([f"The file is {said}."] if said else [])
 
 
-@pytest.mark.parametrize("kind, what", [("nrrd", "NRRD"), ("mha", "MetaImage")])
-@pytest.mark.parametrize("name, better", [("x.nii.gz", "x"), ("x.png", "x"), ("x.dcm", "x"), ("1.2", "1.2")])
-def test_what_is_read_by_its_name_only_is_refused_with_the_right_one(
-    tmp_path: Path, kind: str, what: str, name: str, better: str
-) -> None:
-    path = made(tmp_path, kind).rename(tmp_path / name)
-    with pytest.raises(InputError, match=f"ends in .{kind}, as the file is {what}, got ") as refused:
-        read_volume(path)
-    assert refused.value.remedy == f"Rename it to '{better}.{kind}'."
-    assert np.array_equal(read_volume(path.rename(tmp_path / f"{better}.{kind}")).array, VOXELS)
-
-
 def test_a_file_of_no_known_kind_is_refused_whatever_its_name(tmp_path: Path) -> None:
     for name in ("x.png", "x.nii.gz", "x.dcm", "x"):
         (tmp_path / name).write_text("<html>Not found</html>", encoding="utf-8")
@@ -70,9 +62,8 @@ def test_a_file_of_no_known_kind_is_refused_whatever_its_name(tmp_path: Path) ->
             read_volume(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["x.mha", "x.mhd", "x.MHA"])
-def test_a_damaged_file_is_not_told_to_take_the_name_that_it_has(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["x.mha", "x.MHA", "x"])
+def test_a_header_alone_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("ObjectType = Image\n", encoding="utf-8")
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match="cannot be read|no known"):
         read_volume(tmp_path / name)
-    assert "Rename" not in str(refused.value)

@@ -118,15 +118,6 @@ def test_deep_grey_keeps_its_values(tmp_path: Path, kind: type) -> None:
         assert np.array_equal(read_volume(tmp_path / "x.png").array[0], values)
 
 
-def test_stacks_of_tiff_are_slices(tmp_path: Path) -> None:
-    pages = [Image.fromarray(GREY + n) for n in range(3)]
-    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
-    assert np.array_equal(read_volume(tmp_path / "x.tif").array, np.stack([GREY + n for n in range(3)]))
-    pages[0].save(tmp_path / "y.tif", save_all=True, append_images=[*pages[1:], pages[0].resize((3, 3))])
-    volume = read_volume(tmp_path / "y.tif")
-    assert volume.shape == (3, 8, 12) and "1 pages of another size" in volume.notes[0]
-
-
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
