@@ -8,13 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from MedCLIPSAMLib.volumes.nifti_file import (
-    NiftiFile,
-    beside,
-    open_content,
-    read_header,
-    read_voxels,
-)
+from MedCLIPSAMLib.volumes.nifti_file import NiftiFile, beside, open_content, read_header, read_voxels
 from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 
 HEADER_BYTES = 348

@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_whole
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_header
 from MedCLIPSAMLib.volumes.dicom_jpeg import coded_colors
 from MedCLIPSAMLib.volumes.dicom_padding import find_padding
 from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count, stored_range
@@ -82,7 +82,7 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
         (frames, J, I), or (frames, J, I, 3) with red, green and blue, of all frames that are there; and where gray ones
         are padding, if it says so.
     """
-    dataset = read_whole(path)
+    dataset = read_header(path, with_pixels=True)
     stored = [dataset[keyword].value for keyword in PIXELS if keyword in dataset]
     if not any(stored):
         lacks = "its pixel data are empty (0 bytes)" if stored else "holds no complete image"

@@ -89,8 +89,7 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
             else f"holds {len(frames)} images in {len(parts)} stacks"
         )
         raise InputError(
-            f"{where} {what}:\n{listing}\n",
-            "Choose one with --phase: its number in this list, or words of its label.",
+            f"{where} {what}:\n{listing}\n", "Choose one with --phase: its number in this list, or words of its label."
         )
     wanted = " ".join(phase.split()).casefold()
     if wanted.isdigit() and 1 <= int(wanted) <= len(parts):

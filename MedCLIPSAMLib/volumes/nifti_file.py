@@ -88,10 +88,8 @@ def is_loop(shape: Sequence[int]) -> bool:
     return len(shape) > 3 and shape[2] == 1 and shape[3] > 1 and all(extent <= 1 for extent in shape[4:])
 
 
-def kind_of_values(file: NiftiFile) -> str:
+def kind_of_values(header: nibabel.Nifti1Header) -> str:
     """Name what several values of a voxel are, by type and intent: colors, a vector, or what the intent is called."""
-    with open_content(file.header) as content:
-        header = read_header(content, file.header)
     intent = int(header["intent_code"])
     if header.get_data_dtype().names or intent in RGB_INTENTS:
         return "RGB-color"

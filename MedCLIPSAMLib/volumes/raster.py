@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,11 +148,7 @@ def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
 def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int] | None:
     """Read the pages, and EXIF's orientation; None where Pillow does not know a page, or does not see it."""
     # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
-    with (
-        warnings.catch_warnings(action="ignore"),
-        path.open("rb") as file,
-        Image.open(file, formats=FORMATS) as image,
-    ):
+    with warnings.catch_warnings(action="ignore"), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         raw = str(image.tile[0][3] if image.tile else "")
         turned = image.getexif().get(ORIENTATION, 1)
         if not is_tiff:
@@ -246,11 +243,7 @@ def _check_jpeg(path: Path) -> None:
 
 def _spacing(path: Path) -> tuple[float, float]:
     """Return (between columns, between rows) as ITK and 3D Slicer read it from the file; 1 where it has none."""
-    try:
-        header = itk_header(path)
-    except (RuntimeError, InputError):
-        return 1.0, 1.0
-    if header is None:
-        return 1.0, 1.0
-    x, y = header.spacing[:2]
-    return (x, y) if all(SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1] for spacing in (x, y)) else (1.0, 1.0)
+    with suppress(RuntimeError, InputError):
+        if (header := itk_header(path)) and all(SPACINGS_MM[0] <= mm <= SPACINGS_MM[1] for mm in header.spacing[:2]):
+            return header.spacing[0], header.spacing[1]
+    return 1.0, 1.0

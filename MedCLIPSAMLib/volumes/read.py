@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image
 
 from MedCLIPSAMLib.errors import PATH, InputError, MedCLIPSAMError, check_type, without_controls
 from MedCLIPSAMLib.files.regular import check_regular
@@ -24,13 +23,7 @@ from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.nifti import read_nifti
-from MedCLIPSAMLib.volumes.nifti_file import (
-    VECTOR,
-    beside,
-    find_nifti,
-    is_packed,
-    kind_of_values,
-)
+from MedCLIPSAMLib.volumes.nifti_file import VECTOR, beside, find_nifti, is_packed
 from MedCLIPSAMLib.volumes.nrrd import ONE_VALUE, with_kinds
 from MedCLIPSAMLib.volumes.raster import raster_format, read_raster, reduce_colors
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES, misnamed_notes
@@ -87,7 +80,7 @@ def read_image(path: str | Path) -> sitk.Image:
         if raster_format(path):
             array, geometry, _ = read_raster(path, [], is_mask=True)
         elif nifti := find_nifti(path):
-            array, geometry, _ = read_nifti(nifti, path, [])
+            array, _, geometry, _ = read_nifti(nifti, path, [])
         else:
             return _by_itk(path, [])
         image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
@@ -144,8 +137,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         array, geometry, known = read_raster(path, notes)
     elif nifti := find_nifti(path):
         notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
-        array, geometry, known = read_nifti(nifti, path, notes)
-        kind = kind_of_values(nifti)
+        array, kind, geometry, known = read_nifti(nifti, path, notes)
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.from_sitk(image)
@@ -211,7 +203,6 @@ def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
 PIXEL_KIND = "NRRD_kinds[pixel]"
 """ITK's name of what the values of a voxel are by the header of NRRD."""
 COLORS = ("RGB-color", "RGBA-color", "3-color", "4-color")
-HSV = "HSV-color"
 FLAT = "MedCLIPSAM.Flat"
 """The key that marks an image of two dimensions in memory."""
 
@@ -279,14 +270,7 @@ def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> n
     if count not in (3, 4):
         raise InputError(f"'{path}' has {count} values per voxel.", remedy)
     if array.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.",
-            remedy,
-        )
-    if kind == HSV and count == 3 and array.dtype == np.uint8:
-        notes.append("Its colors were converted from HSV to RGB.")
-        pixels = Image.fromarray(array.reshape(1, -1, 3), "HSV").convert("RGB")
-        return np.asarray(pixels).reshape(array.shape)
+        raise InputError(f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.", remedy)
     if kind not in (*COLORS, VECTOR):
         raise InputError(
             f"'{path}' has {count} values per voxel that are no colors, by its header ({kind}).",

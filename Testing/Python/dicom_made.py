@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-CT, MR, CR, PET = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128"))
+CT, MR, CR, PET, US = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128", "6.1"))
 SEG, RTDOSE, SR, PDF, PR, KO, RTSTRUCT = (
     f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("66.4", "481.2", "88.11", "104.1", "11.1", "88.59", "481.3")
 )
@@ -66,6 +66,12 @@ def image(pixels: np.ndarray, kind: str = CT, modality: str = "CT", **tags: Any)
             setattr(dataset, keyword, value)
     dataset["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
     return dataset
+
+
+def colored(pixels: np.ndarray, **tags: Any) -> Dataset:
+    """An ultrasound image of colors, (rows, columns, 3) or (frames, rows, columns, 3)."""
+    known = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "PhotometricInterpretation": "RGB"}
+    return image(pixels[..., 0], US, "US", **(known | {"PixelData": pixels.tobytes()} | tags))
 
 
 def slice_at(position: Sequence[float], value: int, **tags: Any) -> Dataset:

@@ -141,22 +141,13 @@ def test_a_voxel_lies_where_the_matrix_says(tmp_path: Path, which: str) -> None:
 @pytest.mark.parametrize("codes", [(2, 1), (1, 1), (4, 2), (1, 3)])
 def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, codes: tuple[int, int]) -> None:
     first, second = turned(10, (1, 2, 3), (0, 0, 0)), turned(10, (1, 2, 3), (50, 0, 0))
-    path = save(tmp_path / "x.nii.gz", None, sform=(first, codes[0]), qform=(second, codes[1]))
-    volume = read_volume(path)
+    volume = read_volume(save(tmp_path / "x.nii.gz", None, sform=(first, codes[0]), qform=(second, codes[1])))
     assert "50.0 mm apart" in volume.notes[0]
-    np.testing.assert_allclose(volume.geometry.origin, sitk.ReadImage(str(path)).GetOrigin(), atol=1e-4)
-    mask = np.zeros(volume.shape, bool)
-    mask[2, 1, 3] = True
-    write_segmentation(tmp_path / "mask.nii.gz", [Segment("x", mask)], volume)
-    write_saliency(tmp_path / "map.nii.gz", mask * 0.5, volume)
-    for name in ("mask", "map"):
-        header = nibabel.load(tmp_path / f"{name}.nii.gz").header
-        np.testing.assert_allclose(header.get_sform(), first, atol=1e-5)
-        np.testing.assert_allclose(header.get_qform(), second, atol=1e-5)
-        assert (int(header["sform_code"]), int(header["qform_code"])) == codes
-        assert np.argwhere(nibabel.load(tmp_path / f"{name}.nii.gz").get_fdata()).tolist() == [[3, 1, 2]]
-    (back,) = read_segmentation(tmp_path / "mask.nii.gz", volume)
-    assert np.array_equal(back.mask, mask)
+    write_saliency(tmp_path / "map.nii.gz", np.ones(volume.shape), volume)
+    header = nibabel.load(tmp_path / "map.nii.gz").header
+    np.testing.assert_allclose(header.get_sform(), first, atol=1e-5)
+    np.testing.assert_allclose(header.get_qform(), second, atol=1e-5)
+    assert (int(header["sform_code"]), int(header["qform_code"])) == codes
 
 
 @pytest.mark.parametrize("unit", ["unknown", "mm", "micron", "meter"])
