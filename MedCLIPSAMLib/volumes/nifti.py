@@ -135,6 +135,8 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if np.isinf(slope) or (np.isnan(slope) and np.isfinite(intercept) and intercept != 0):
         notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored.")
+    elif np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
+        notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) adds no number: 0 was taken.")
     geometry, forms = _place(header, flat if times > 1 else shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     known = {

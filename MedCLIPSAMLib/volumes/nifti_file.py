@@ -138,7 +138,7 @@ def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
 def read_voxels(
     file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path, is_single: bool = False
 ) -> np.ndarray:
-    """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled where the header has a scale.
+    """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled where the header has a scale of numbers.
 
     They begin at vox_offset. Where that lies within the header of a single file they begin behind it and the four bytes
     that say which extensions follow (nifti1.h), or at once behind it where the file is too short for these bytes.
@@ -148,7 +148,7 @@ def read_voxels(
         is_single: the file holds the header, too.
 
     Raises:
-        InputError: truncated, damaged, or a scale that is no number.
+        InputError: truncated or damaged.
     """
     kind = header.get_data_dtype()
     size, offset = kind.itemsize * math.prod(shape), int(header["vox_offset"])
@@ -181,13 +181,10 @@ def read_voxels(
         array = array.astype(kind.newbyteorder("="))
     if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
         array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-    try:
-        slope, intercept = header.get_slope_inter()
-    except load_package("nibabel", "NIfTI").spatialimages.HeaderDataError as error:
-        raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
-    if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
+    slope, intercept = float(header["scl_slope"]), float(np.nan_to_num(header["scl_inter"], posinf=0, neginf=0))
+    if not np.isfinite(slope) or slope == 0 or array.dtype.kind == "c" or (slope, intercept) == (1, 0):
         return array
-    return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)
+    return (array * slope + intercept).astype(np.float32)
 
 
 def _magic(path: Path) -> bytes:

@@ -74,8 +74,8 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
 
     Args:
         window: None for the best one known: the window of the file (unless it turns almost everything black or white),
-            as stored for 8-bit images, "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
-            "percentiles", or (low, high).
+            as stored for 8-bit images, "soft tissue" for CT with values below 0, else percentiles. Or the name of a
+            preset, "file", "percentiles", or (low, high).
 
     Raises:
         InputError: an unknown name, "file" where the file has no window, or low >= high.
@@ -159,7 +159,7 @@ def _best_range(volume: Volume) -> tuple[float, float]:
             return low, high
     if as_stored:
         return 0.0, 255.0
-    if volume.modality == "CT":
+    if volume.modality == "CT" and volume.array.min() < 0:  # in HU air is
         return _around(*PRESETS["soft tissue"])
     return percentile_range(volume.array)
 

@@ -191,6 +191,15 @@ def test_a_grey_mask_saved_as_rgb_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(segment.mask[0], mask)
 
 
+@pytest.mark.parametrize("color", [(255, 255, 255), (255, 0, 0)])
+def test_a_mask_saved_as_jpeg_is_one_segment(tmp_path: Path, color: tuple[int, ...]) -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, 8:40] = True
+    Image.fromarray(mask[..., None] * np.array(color, np.uint8)).save(tmp_path / "mask.jpg", quality=50)
+    (segment,) = read_segmentation(tmp_path / "mask.jpg", Volume(np.zeros((1, 64, 64), np.uint8), natural=True))
+    assert segment.name == "mask" and np.count_nonzero(segment.mask[0] != mask) < 40
+
+
 def test_masks_come_to_the_grid_of_their_volume_or_are_refused(tmp_path: Path, volume: Volume) -> None:
     mask = box(volume, (1, 3), (2, 5), (3, 6))
     labels = volume.to_sitk(mask.astype(np.uint8))
