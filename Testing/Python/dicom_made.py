@@ -11,6 +11,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from MedCLIPSAMLib.volumes import read_volume
+
 CT, MR, CR, PET, US = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128", "6.1"))
 SEG, RTDOSE, SR, PDF, PR, KO, RTSTRUCT = (
     f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("66.4", "481.2", "88.11", "104.1", "11.1", "88.59", "481.3")
@@ -89,6 +91,11 @@ def write_series(folder: Path, depths: Iterable[float], **tags: Any) -> None:
     """Axial slices at these heights in mm; the voxels of slice n are n."""
     for number, depth in enumerate(depths):
         save(slice_at((0, 0, depth), number, **tags), folder / f"{tags.get('SeriesInstanceUID', 's')}-{number:03d}.dcm")
+
+
+def values(path: Path, **which: Any) -> list[int]:
+    """Read the value of each slice: n where the slices of `write_series` are in order."""
+    return read_volume(path, **which).array[:, 0, 0].tolist()
 
 
 def item(**tags: Any) -> Dataset:

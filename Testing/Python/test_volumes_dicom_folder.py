@@ -16,10 +16,6 @@ from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
 
 
-def values(folder: Path) -> list[int]:
-    return read_volume(folder).array[:, 0, 0].tolist()
-
-
 def link_to_nothing(path: Path) -> None:
     path.unlink()
     path.symlink_to("/nowhere/at/all")

@@ -28,6 +28,7 @@ from dicom_made import (
     save,
     sequence,
     slice_at,
+    values,
     write_series,
 )
 from pydicom.uid import ImplicitVRLittleEndian
@@ -39,11 +40,6 @@ from MedCLIPSAMLib.volumes.dicom_list import list_series
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 
 PIXELS = np.zeros((4, 6), np.int16)
-
-
-def values(folder: Path, **which: str) -> list[int]:
-    """The value of each slice: n where the slices are in order."""
-    return read_volume(folder, **which).array[:, 0, 0].tolist()
 
 
 def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_path: Path) -> None:

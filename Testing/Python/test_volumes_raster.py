@@ -18,33 +18,10 @@ from MedCLIPSAMLib.volumes.slice_count import slice_count
 
 GREY = np.random.default_rng(0).integers(0, 255, (8, 12), np.uint8)
 COLORS = np.random.default_rng(1).integers(0, 255, (8, 12, 3), np.uint8)
-TURNS = {  # what each value of EXIF's orientation makes of the stored image
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a),
-}
 
 
 def shown(path: Path) -> np.ndarray:
     return SliceStack(read_volume(path)).image(0)
-
-
-@pytest.mark.parametrize("orientation", TURNS)
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-@pytest.mark.parametrize("colors", [False, True])
-def test_images_are_upright(tmp_path: Path, orientation: int, ending: str, colors: bool) -> None:
-    stored = COLORS if colors else GREY
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(stored).save(tmp_path / f"x{ending}", exif=exif)
-    volume = read_volume(tmp_path / f"x{ending}")
-    assert np.array_equal(volume.array[0], TURNS[orientation](stored))
-    assert bool(volume.notes) == (orientation > 1)
 
 
 def test_masks_fit_a_turned_image(tmp_path: Path) -> None:

@@ -9,18 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_made import CR, image, save, write_series
+from dicom_made import CR, image, save, values, write_series
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.archive import unpack_zip
 
 PIXELS = np.zeros((4, 6), np.int16)
-
-
-def values(folder: Path, **which: str) -> list[int]:
-    """The value of each slice: n where the slices are in order."""
-    return read_volume(folder, **which).array[:, 0, 0].tolist()
 
 
 def zipped(folder: Path, path: Path) -> Path:
