@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
+from math import comb
 
 import numpy as np
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_ranks import as_number, choose_ranks
-from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, Tag, may_pass_midnight, other_tags, telling_tags
+from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, Tag, as_number, may_pass_midnight, other_tags, telling_tags
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
 """Maximum distance of images at one position, as a share of the distance to the next position."""
 WHOLE_SHARE = 0.75
 """Minimum share of positions with all images, for the others to be sorted by them."""
+CLEAR = 0.5
+"""Maximum distance of values to those expected of the phases chosen, as a share of that to the next choice."""
+MAX_CHOICES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +203,7 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -
 def _rank(by_place: dict[float, list[Frame]], known: dict[Frame, Hashable | None]) -> list[list[Frame]] | None:
     """Split images by the order of their values at each position; None where it is not clear which ones are missing.
 
-    Where a position has fewer images than others, `choose_ranks` says which of them these are.
+    Where a position has fewer images than others, `_choose_ranks` says which of them these are.
     """
     largest = max(len(group) for group in by_place.values())
     ordered = {place: sorted(by_place[place], key=lambda frame: _order(known[frame])) for place in sorted(by_place)}
@@ -214,12 +217,39 @@ def _rank(by_place: dict[float, list[Frame]], known: dict[Frame, Hashable | None
             if not is_numeric or len(whole) < WHOLE_SHARE * len(ordered):
                 return None
             table = np.array(list(whole.values()), float)
-            chosen = choose_ranks(np.array(values[place], float), table, np.array(list(whole)) - place)
+            chosen = _choose_ranks(np.array(values[place], float), table, np.array(list(whole)) - place)
         if chosen is None:
             return None
         for rank, frame in zip(chosen, group):
             ranks[rank].append(frame)
     return ranks
+
+
+def _choose_ranks(own: np.ndarray, table: np.ndarray, distances: np.ndarray) -> Sequence[int] | None:
+    """Choose the ranks of the images at a position where some are missing; None where no choice is clearly the best.
+
+    Ranks differ by the same at all positions, by what begins at each: that lies on a line over the positions, and where
+    one phase follows another, between the others.
+
+    Args:
+        own: their values, sorted.
+        table: values where none is missing (positions, ranks).
+        distances: of these positions.
+    """
+    steps = (table - table[:, :1]).mean(axis=0)
+    beginnings = (table - steps).mean(axis=1)
+    low, high = beginnings.min(), beginnings.max()
+    expected = np.polyfit(distances, beginnings, 1 if len(distances) > 1 else 0)[-1]
+    if comb(table.shape[1], len(own)) > MAX_CHOICES:
+        return None
+    choices = list(combinations(range(table.shape[1]), len(own)))
+    off = own - steps[np.array(choices)]
+    beginning = off.mean(axis=1)
+    costs = np.abs(off - beginning[:, None]).sum(axis=1) + np.abs(beginning - expected)
+    if high - low < np.diff(steps).min():
+        costs += np.clip(low - beginning, 0, None) + np.clip(beginning - high, 0, None)
+    best, second = np.sort(costs)[:2]
+    return choices[int(costs.argmin())] if best < CLEAR * second else None
 
 
 def _lacking(count: int, places: int) -> str:

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,6 @@ from pydicom.datadict import dictionary_description, dictionary_has_tag, diction
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame, object_class
-from MedCLIPSAMLib.volumes.dicom_ranks import as_number
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 Value = Callable[[Frame], Hashable | None]
@@ -66,6 +66,20 @@ class _Times:
 
     def _day(self, frame: Frame) -> str:
         return frame.text(self.date).replace(".", "")
+
+
+def as_number(value: Hashable | None) -> float | None:
+    """Return a value as a number: times of day, with or without a date before them, as seconds."""
+    if not isinstance(value, str):
+        return float(value) if isinstance(value, (int, float)) else None
+    match = re.fullmatch(r"(\d*?)(\d\d)(\d\d)(\d\d(?:\.\d+)?)", value)
+    if match is None:
+        return None
+    try:
+        day = date.fromisoformat(match[1]).toordinal() if match[1] else 0
+    except ValueError:
+        day = int(match[1])
+    return ((day * 24 + int(match[2])) * 60 + int(match[3])) * 60 + float(match[4])
 
 
 def may_pass_midnight(times: Iterable[Hashable | None]) -> bool:

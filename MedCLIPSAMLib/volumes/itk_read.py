@@ -49,7 +49,6 @@ class _Reader:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
         self._asked = self._answered = 0  # numbers of requests
 
     def ask(self, path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
@@ -92,13 +91,13 @@ class _Reader:
         return about, data
 
     def fork(self) -> None:
-        """Replace the lock in a forked process, where the copy may be held by a thread that does not exist there."""
-        self._turn = threading.Lock()
+        """Forget the process in a forked one, and the lock, which may be held by a thread that does not exist there."""
+        self._turn, self._process = threading.Lock(), None
 
     def stop(self) -> None:
-        """End the process, where there is one of this process."""
+        """End the process, where there is one."""
         process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
+        if process is None:
             return
         process.kill()
         process.wait()
@@ -109,9 +108,8 @@ class _Reader:
 
     def _running(self) -> subprocess.Popen[bytes]:
         idle = self._answered == self._asked  # not where a second interrupt came while the first ended it
-        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None or not idle:
-            if self._owner == os.getpid():
-                self.stop()
+        if self._process is None or self._process.poll() is not None or not idle:
+            self.stop()
             child = Path(__file__).with_name("itk_child.py")
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(
@@ -122,7 +120,7 @@ class _Reader:
                 start_new_session=True,  # Ctrl+C is for the program, which ends it
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # of Windows, where it would open one
             )
-            self._owner, self._answered = os.getpid(), self._asked
+            self._answered = self._asked
         return self._process
 
     def _answer(self, process: subprocess.Popen[bytes], path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:

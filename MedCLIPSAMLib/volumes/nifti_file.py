@@ -6,6 +6,7 @@ nibabel is imported at the first file: 3D Slicer, which loads this module with i
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SINGLE = (b"n+1\0", b"n+2\0")
 PAIR = (b"ni1\0", b"ni2\0")
 """How NIfTI-1 and NIfTI-2 mark a file that holds its voxels, and a header whose voxels are in a file beside it."""
+SIZE = 348
+"""The length of a header of NIfTI-1 and ANALYZE, in bytes."""
 VECTOR = "vector"
 VECTOR_INTENT = 1007
 RGB_INTENTS = (2003, 2004)
@@ -187,12 +190,50 @@ def read_voxels(
     return (array * slope + intercept).astype(np.float32)
 
 
-def _magic(path: Path) -> bytes:
+def find_analyze(path: Path) -> NiftiFile | None:
+    """Find both files of ANALYZE 7.5, the older pair, by either of them; None for other files.
+
+    Their names and the length that the header begins with tell it.
+
+    A file that is NIfTI is to be looked for before.
+    """
+    is_header = path.name.lower().endswith(PAIR_SUFFIXES)
+    if not is_header and not path.name.lower().endswith(VOXEL_SUFFIXES):
+        return None
+    other = beside(path, VOXEL_SUFFIXES if is_header else PAIR_SUFFIXES)
+    if other is None:
+        return None
+    file = NiftiFile(path, other) if is_header else NiftiFile(other, path)
+    head = _head(file.header)
+    begin = head[:4] if len(head) == SIZE else b""
+    return file if SIZE in (int.from_bytes(begin, "little"), int.from_bytes(begin, "big")) else None
+
+
+def read_analyze(file: NiftiFile) -> np.ndarray:
+    """Read the voxels (K, J, I), or (K, J, I, channels), of ANALYZE in their stored type; ITK makes 0 of NaN.
+
+    Raises:
+        InputError: damaged or truncated.
+    """
+    head = _head(file.header)
+    # The fields of the two formats are the same up to the scale, and from cal_max to aux_file; all others are NIfTI's.
+    known = head[:112] + bytes(12) + head[124:252] + bytes(92) + PAIR[0]
+    header = read_header(io.BytesIO(known), file.header)
+    shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
+    with open_content(file.voxels) as content:
+        return read_voxels(content, header, tuple((shape + [1, 1, 1])[:3]), file.voxels)
+
+
+def _head(path: Path) -> bytes:
     try:
         with open_content(path) as file:
-            head = file.read(348)
+            return file.read(SIZE)
     except (OSError, EOFError, zlib.error):
         return b""
+
+
+def _magic(path: Path) -> bytes:
+    head = _head(path)
     return next((magic for magic in (head[344:348], head[4:8]) if magic in SINGLE + PAIR), b"")
 
 

@@ -16,12 +16,13 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
 from MedCLIPSAMLib.volumes.geometry import SPACINGS_MM, Geometry
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.tiff import (
+    ALPHA_NOTE,
     EXTRA_NOTE,
     TURNS,
+    check_mask_alpha,
     count_described,
     has_unnamed_samples,
     is_read_by_pillow,

@@ -13,8 +13,6 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import PATH, InputError, MedCLIPSAMError, check_type, without_controls
 from MedCLIPSAMLib.files.regular import check_regular
 from MedCLIPSAMLib.volumes import dicom
-from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
-from MedCLIPSAMLib.volumes.analyze import find_analyze, read_values
 from MedCLIPSAMLib.volumes.archive import is_zip, names_in, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
@@ -23,10 +21,11 @@ from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.nifti import read_nifti
-from MedCLIPSAMLib.volumes.nifti_file import VECTOR, beside, find_nifti, is_packed
+from MedCLIPSAMLib.volumes.nifti_file import VECTOR, beside, find_analyze, find_nifti, is_packed, read_analyze
 from MedCLIPSAMLib.volumes.nrrd import ONE_VALUE, with_kinds
 from MedCLIPSAMLib.volumes.raster import raster_format, read_raster, reduce_colors
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES, misnamed_notes
+from MedCLIPSAMLib.volumes.tiff import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
@@ -142,7 +141,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.from_sitk(image)
         if analyze := find_analyze(path):
-            array = read_values(analyze)
+            array = read_analyze(analyze)
             notes.append(UNPLACED_NOTE)
         kind = image.GetMetaData(PIXEL_KIND) if image.HasMetaDataKey(PIXEL_KIND) else VECTOR
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
