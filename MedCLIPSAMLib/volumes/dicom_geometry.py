@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_decode import decode
 from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
-from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, depths_of, group_by, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced, without_places
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
@@ -60,10 +59,7 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
         rows, columns, samples = group[0].size
         label = f"{columns} x {rows} pixels{' in color' if samples > 1 else ''}" if len(groups) > 1 else ""
         for view in split_views(group):
-            parts += [
-                FrameGroup(_join_labels(label, view.label, part.label), part.frames)
-                for part in _stacks(view.frames, where, notes)
-            ]
+            parts += [part.within(label, view.label) for part in _stacks(view.frames, where, notes)]
     return parts
 
 
@@ -199,9 +195,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
     groups = _split(placed, _axes_of(placed), "another orientation", notes)
     parts: list[FrameGroup] = []
     for label, group in zip(_planes(groups), groups):
-        stacks = defaultdict(list)
-        for frame in group:
-            stacks[frame.text("StackID")].append(frame)
+        stacks = group_by(group, lambda frame: frame.text("StackID"))
         for name in sorted(stacks):
             phases = _phases(stacks[name], notes)
             if phases is None:
@@ -213,7 +207,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
                     else "Split the file into volumes first, for example by dcm2niix.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
-            parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]
+            parts += [part.within(label, stack) for part in phases]
     return parts
 
 
@@ -253,10 +247,7 @@ def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
 
 def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:
     """Group images by a key, the largest group first; only that one where the others are few."""
-    groups: dict[Hashable, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        groups[key(frame)].append(frame)
-    ordered = sorted(groups.values(), key=len, reverse=True)
+    ordered = sorted(group_by(frames, key).values(), key=len, reverse=True)
     others = len(frames) - len(ordered[0])
     if 0 < others <= len(ordered[0]) / ODD_SHARE:
         notes.append(f"Left out: {_images(others)} of {what} than the other {len(ordered[0])}.")
@@ -336,7 +327,3 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
 
 def _images(count: int) -> str:
     return counted(count, "image")
-
-
-def _join_labels(*labels: Any) -> str:
-    return ", ".join(label for label in labels if label)

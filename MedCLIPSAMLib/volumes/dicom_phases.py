@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import comb
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,18 @@ class FrameGroup:
 
     label: str
     frames: list[Frame]
+
+    def within(self, *labels: str) -> FrameGroup:
+        """Return the same images, with these labels before their own."""
+        return FrameGroup(", ".join(filter(None, (*labels, self.label))), self.frames)
+
+
+def group_by(frames: Iterable[Frame], key: Callable[[Frame], Hashable]) -> dict[Any, list[Frame]]:
+    """Group images by a key, in the order in which each comes first."""
+    groups: dict[Any, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[key(frame)].append(frame)
+    return groups
 
 
 # For these the order at each position counts, where the values differ from slice to slice.
@@ -111,9 +124,7 @@ def _split_by_tag(
         return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
     for name, unit, value in tags or telling_tags(frames):
-        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
-        for frame in frames:
-            groups[value(frame)].append(frame)
+        groups = group_by(frames, value)
         if len(groups) > largest and name in CONTRAST:
             groups = _join_close(groups)
         if not 2 <= len(groups) <= largest:
@@ -128,7 +139,7 @@ def _split_by_tag(
             label = _label(name, found, unit)
             if len(further) == 1:
                 label += _lacking(len(groups[found]), places)
-            parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+            parts += [part.within(label) for part in further]
         else:
             return parts
     return _by_order(frames, depth, by_number)
@@ -157,9 +168,7 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float], tags: Sequ
     largest = max(Counter(depth[frame] for frame in frames).values())
     places = {place: number for number, place in enumerate(sorted({depth[frame] for frame in frames}))}
     for name, unit, value in tags:
-        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
-        for frame in frames:
-            groups[value(frame)].append(frame)
+        groups = group_by(frames, value)
         once = all(len({depth[frame] for frame in group}) == len(group) for group in groups.values())
         numbers = [[places[depth[frame]] for frame in group] for group in groups.values()]
         runs = len(groups) <= len(frames) // 2 and all(max(run) - min(run) == len(run) - 1 for run in numbers)
@@ -170,9 +179,7 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float], tags: Sequ
 
 def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
     """Split images by their order at each position, where times differ from slice to slice."""
-    by_place: dict[float, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        by_place[depth[frame]].append(frame)
+    by_place = group_by(frames, depth.__getitem__)
     ordered = [tag for tag in telling_tags(frames) if tag[0] in ORDERED]
     for name, unit, value in [*ordered, INSTANCE] if by_number else ordered:
         known = {frame: value(frame) for frame in frames}
@@ -185,15 +192,9 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -
             continue
         parts = []
         for rank, group in enumerate(ranks):
-            low, high = (
-                min(group, key=lambda frame: _order(known[frame])),
-                max(group, key=lambda frame: _order(known[frame])),
-            )
-            span = (
-                f"{_format_value(known[low])} to {_format_value(known[high])}"
-                if known[low] != known[high]
-                else _format_value(known[low])
-            )
+            values = sorted((known[frame] for frame in group), key=_order)
+            low, high = values[0], values[-1]
+            span = f"{_format_value(low)} to {_format_value(high)}" if low != high else _format_value(low)
             lacks = _lacking(len(group), len(by_place))
             parts.append(FrameGroup(f"{rank + 1} by {name} ({span}{unit}){lacks}", group))
         return parts
@@ -270,9 +271,7 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
     for name, unit, value in telling_tags(frames):
         if even and not _tells_stacks(name, frames, order):
             continue
-        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
-        for frame in frames:
-            groups[value(frame)].append(frame)
+        groups = group_by(frames, value)
         if not 2 <= len(groups) <= len(frames) // 2 or (even and not _differ(groups)):
             continue
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
@@ -288,9 +287,8 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             parts = []
             for found in sorted(groups, key=_order):
-                label = _label(name, found, unit)
                 further = tell_apart(groups[found]) or [FrameGroup("", groups[found])]
-                parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+                parts += [part.within(_label(name, found, unit)) for part in further]
             return parts
     return [FrameGroup("", list(frames))]
 

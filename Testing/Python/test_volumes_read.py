@@ -17,9 +17,6 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import SliceStack, read_volume
 
-SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_shared_data = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"the real images are not at {SHARED_DATA}")
-
 
 def save(image: sitk.Image, path: Path) -> Path:
     sitk.WriteImage(image, str(path))
@@ -186,22 +183,6 @@ def test_the_display_range_of_nifti_is_its_window(tmp_path: Path) -> None:
     raw[124:132] = np.array([80.0, 20.0], "<f4").tobytes()  # cal_max, cal_min
     path.write_bytes(raw)
     assert read_volume(path).window == (50.0, 60.0)
-
-
-@needs_shared_data
-@pytest.mark.parametrize(
-    ("name", "shape", "modality", "natural"),
-    [
-        ("MR_Gd.nii.gz", (144, 188, 176), None, False),
-        ("CT_pitch.nii.gz", (58, 248, 175), None, False),
-        ("ct-3slice", (3, 512, 512), "CT", False),
-        ("liver_seg.nrrd", (3, 512, 512), None, False),
-        ("us_femur.png", (1, 512, 476), None, True),
-    ],
-)
-def test_real_images_are_read(name: str, shape: tuple[int, ...], modality: str | None, natural: bool) -> None:
-    volume = read_volume(SHARED_DATA / name)
-    assert (volume.shape, volume.modality, volume.natural, volume.notes) == (shape, modality, natural, [])
 
 
 SHORTS = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5)
