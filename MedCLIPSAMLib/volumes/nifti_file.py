@@ -74,18 +74,6 @@ def beside(path: Path, suffixes: tuple[str, ...]) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def count_slices(file: NiftiFile) -> int:
-    """Count the slices along K by the header, or the times of a loop.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    with open_content(file.header) as content:
-        dimensions = read_header(content, file.header)["dim"]
-    shape = [int(extent) for extent in dimensions[1 : 1 + int(dimensions[0])]]
-    return (shape[3] if is_loop(shape) else shape[2]) if len(shape) > 2 else 1
-
-
 def is_loop(shape: Sequence[int]) -> bool:
     """Tell whether an image has several times of one slice, by its extents, x first."""
     return len(shape) > 3 and shape[2] == 1 and shape[3] > 1 and all(extent <= 1 for extent in shape[4:])

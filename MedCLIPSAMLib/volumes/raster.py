@@ -109,23 +109,6 @@ def read_raster(path: Path, notes: list[str], is_mask: bool = False) -> tuple[np
     return reduce_colors(np.stack(alike), notes), Geometry(spacing=(*spacing, 1.0)), known
 
 
-def count_pages(path: Path) -> int:
-    """Count the slices of an image by its headers.
-
-    Raises:
-        InputError: it is not a single volume. OSError: Pillow does not know it.
-    """
-    with Image.open(path, formats=FORMATS) as image:
-        if image.format != "TIFF":
-            return 1
-        total = count_described(image, path, [])
-        pages = [(page.size, page.mode, is_secondary(page)) for page in ImageSequence.Iterator(image)]
-    if len(pages) == 1:
-        return total
-    pages = [page for page in pages if not page[2]] or pages
-    return len(most_pixels(pages, lambda page: page, lambda page: page[0][0] * page[0][1]))
-
-
 def most_pixels(pages: list[Page], kind: Callable[[Page], Hashable], area: Callable[[Page], int]) -> list[Page]:
     """Return the pages of the kind that has the most pixels in all; the first one where several have."""
     pixels: Counter[Hashable] = Counter()

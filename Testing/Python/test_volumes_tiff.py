@@ -211,7 +211,6 @@ def test_pages_of_kinds_that_differ_are_left_out_with_a_note(tmp_path: Path) -> 
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
         for page in (np.full((2, 3), 7, np.uint8), np.full((2, 3), -1, np.int8), np.full((2, 3), 0.5)):
             file.write(page, photometric="minisblack", contiguous=False)
-    assert slice_count(tmp_path / "x.tif") is None
     volume = read_volume(tmp_path / "x.tif")
     assert volume.array.tolist() == [[[7] * 3] * 2] and "2 pages of another size or kind" in volume.notes[0]
 
@@ -230,7 +229,7 @@ def test_a_stack_behind_a_single_page_is_read_whole(tmp_path: Path, kind: str, d
     else:
         save(path, pixels[0], description=description, metadata=None)
         path.write_bytes(path.read_bytes() + pixels[1:].tobytes())
-    assert slice_count(path) == (5 if kind != "float64" else None)  # which Pillow does not open
+    assert slice_count(path) == 5
     volume = read_volume(path)
     assert np.array_equal(volume.array, pixels) and volume.array.dtype.isnative and volume.notes == []
     path.write_bytes(path.read_bytes()[:-1])
@@ -245,7 +244,6 @@ def test_thumbnails_are_no_slices(tmp_path: Path, kind: str) -> None:
         file.write(pixels[0, :3, :3].copy(), subfiletype=1, metadata=None)
         for page in pixels:
             file.write(page, metadata=None)
-    assert slice_count(tmp_path / "x.tif") in (5, None)
     volume = read_volume(tmp_path / "x.tif")
     assert np.array_equal(volume.array, pixels)
     assert volume.notes == ["1 pages that are thumbnails or masks of others were left out."]
