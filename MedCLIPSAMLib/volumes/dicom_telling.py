@@ -22,8 +22,9 @@ Tag = tuple[str, str, Value]
 """Name, unit and value of a tag."""
 HALF_DAY = 12 * 3600.0
 """Seconds without an image, in times of day of one series, that may be the day between two nights."""
-OF_WORDS_OR_NUMBERS = {"CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "SH", "SL", "SS", "ST", "TM", "UL", "US"}
-OF_ONE_IMAGE = {"InstanceNumber", "InstanceCreationDate", "InstanceCreationTime"}
+NO_VALUES = ("AT", "O", "PN", "SQ", "UN")
+"""How the types of tags begin that hold no words or numbers, or names of persons."""
+OF_ONE_IMAGE = {"SOPInstanceUID", "InstanceNumber", "InstanceCreationDate", "InstanceCreationTime"}
 
 
 def _number(*keywords: str, digits: int = 2) -> Value:
@@ -178,12 +179,16 @@ def telling_tags(frames: Sequence[Frame]) -> list[Tag]:
 
 
 def other_tags(frames: Sequence[Frame]) -> list[Tag]:
-    """Return all tags of words or numbers that differ among images: programs call a phase by many names."""
-    known = {keyword for frame in frames for keyword in (*frame.own, *map(keyword_for_tag, frame.header.keys()))}
+    """Return all tags of words or numbers that differ among images, but those of the patient (group 0010).
+
+    Programs call a phase by many names.
+    """
+    tags = set().union(*(frame.header.keys() for frame in frames))
+    known = {keyword_for_tag(tag) for tag in tags if tag >> 16 != 0x10}.union(*(frame.own for frame in frames))
     return [
         (dictionary_description(keyword).lower(), "", value)
         for keyword in sorted(filter(None, known - OF_ONE_IMAGE))
-        if dictionary_VR(keyword) in OF_WORDS_OR_NUMBERS
+        if not dictionary_VR(keyword).startswith(NO_VALUES)
         and len({(value := _as_stated(keyword))(frame) for frame in frames}) > 1
     ]
 

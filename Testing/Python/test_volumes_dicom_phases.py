@@ -78,6 +78,7 @@ TAGS: dict[str, tuple[Callable[[int, int], dict[str, Any]], list[str]]] = {
     "respiration": (lambda p, k: {"NominalPercentageOfRespiratoryPhase": 30.0 * p}, ["phase 0 %", "30 %", "60 %"]),
     "any other words": (lambda p, k: {"ProtocolName": f"T={30 * p}%", "InstanceNumber": k}, ["T=0%", "T=30%", "T=60%"]),
     "any other number": (lambda p, k: {"PixelBandwidth": 100 + p}, ["bandwidth 100", "bandwidth 101", "bandwidth 102"]),
+    "frames of reference": (lambda p, k: {"FrameOfReferenceUID": f"1.2.{p}"}, ["uid 1.2.0", "uid 1.2.1", "uid 1.2.2"]),
     # Values that differ from slice to slice: the order at each position counts
     "times of slices": (lambda p, k: {"ContentTime": f"10{p:02d}{k:02d}"}, ["1 by", "2 by", "3 by"]),
     "trigger times of slices": (lambda p, k: {"TriggerTime": 31.0 * p + 2 * k}, ["1 by", "2 by", "3 by"]),
