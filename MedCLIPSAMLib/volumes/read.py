@@ -153,25 +153,19 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     """Read the DICOM series in a zip file, or its only image."""
     with unpack_zip(path) as folder:
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        images = [path for path in files if is_image(path)]
-        images = images or [
-            path for path in files if path.name.lower().endswith(PAIR_SUFFIXES)
-        ]  # which says what lacks
-        has_dicom = any(is_dicom(path) for path in files)
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        headers = [file for file in files if file.name.lower().endswith(PAIR_SUFFIXES)]
+        images = [file for file in files if is_image(file)] or headers  # the error on a header says what lacks
+        has_dicom = any(map(is_dicom, files))
         if not has_dicom:
             _check_zip(path, files, images)
         inside = folder if has_dicom or not images else images[0]
         try:
             volume = _read(inside, series, phase)
         except MedCLIPSAMError as error:
-            raise InputError(
-                *(
-                    said.replace(f"The folder '{inside}'", f"'{path}'").replace(str(inside), str(path))
-                    for said in (error.problem, error.remedy)
-                )
-            ) from error
-        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(path)) for path in images))
+            said = (text.replace(f"The folder '{inside}'", f"'{path}'") for text in (error.problem, error.remedy))
+            raise InputError(*(text.replace(str(inside), str(path)) for text in said)) from error
+        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(image)) for image in images))
         notes = [*misnamed_notes(path, "a zip file"), *volume.notes]
         name = clean_name(stem(path)) if unnamed else volume.name
         return replace(volume, path=path, name=name, files=(), notes=notes)

@@ -198,12 +198,13 @@ def test_the_place_of_a_voxel_in_an_oblique_flipped_nrrd(tmp_path: Path) -> None
     image.SetDirection(direction.ravel().tolist())
     image.SetSpacing((0.5, 2, 3))
     image.SetOrigin((1, -2, 3))
-    for ending in (".nrrd", ".mha", ".nii.gz"):
-        sitk.WriteImage(image, str(tmp_path / f"x{ending}"))
-        volume = read_volume(tmp_path / f"x{ending}")
+    for ending in (".nrrd", ".mha", ".nii", ".nii.gz"):
+        sitk.WriteImage(image, str(tmp_path / f"mr scan{ending}"))
+        volume = read_volume(tmp_path / f"mr scan{ending}")
+        assert (volume.name, volume.modality, volume.window, volume.natural) == ("mr scan", None, None, False)
         by_hand = np.array([1, -2, 3]) + direction @ np.array([0.5 * 1, 2 * 2, 3 * 3])
         np.testing.assert_allclose((volume.geometry.affine @ (1, 2, 3, 1))[:3], by_hand, atol=1e-5)
-        assert volume.array[3, 2, 1] == 23
+        assert np.array_equal(volume.array.ravel(), VOXELS) and volume.notes == []
 
 
 def test_negative_spacing_turns_the_axis_round_as_in_itk(tmp_path: Path) -> None:

@@ -31,24 +31,6 @@ def a_volume(pixel_type: int = sitk.sitkInt16) -> sitk.Image:
     return image
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
-def test_volume_files_keep_voxels_and_geometry(tmp_path: Path, suffix: str) -> None:
-    image = a_volume()
-    volume = read_volume(save(image, tmp_path / f"mr scan{suffix}"))
-    np.testing.assert_array_equal(volume.array, sitk.GetArrayViewFromImage(image))
-    np.testing.assert_allclose(volume.geometry.origin, image.GetOrigin(), atol=1e-5)
-    np.testing.assert_allclose(volume.geometry.spacing, image.GetSpacing(), atol=1e-5)
-    np.testing.assert_allclose(volume.geometry.direction, image.GetDirection(), atol=1e-5)
-    assert (volume.name, volume.modality, volume.window, volume.notes, volume.natural) == (
-        "mr scan",
-        None,
-        None,
-        [],
-        False,
-    )
-    assert volume.shape == (5, 6, 7)
-
-
 def test_non_finite_voxels_become_the_lowest_value_and_are_noted(tmp_path: Path) -> None:
     array = np.ones((3, 4, 5), np.float32)
     array[0, 0, :3] = np.nan, np.inf, -7

@@ -15,7 +15,6 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, OutputError
-from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.statistics import measure
@@ -148,20 +147,6 @@ def test_outputs_that_cannot_be_written_are_refused_and_leave_nothing(tmp_path: 
     with pytest.raises(OutputError, match="/proc/out.nii.gz"):
         write_segmentation("/proc/out.nii.gz", [], volume)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder.nii.gz"]
-
-
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_file(tmp_path: Path) -> None:
-    path = tmp_path / "out.nii.gz"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        assert temporary.parent.parent == tmp_path and temporary.name.endswith(".nii.gz")
-        raise KeyboardInterrupt
-    assert path.read_text() == "old"
-    with atomic_path(path) as temporary:
-        temporary.write_text("new")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.nii.gz"]
-    assert path.read_text() == "new"
 
 
 def test_masks_of_another_shape_are_refused(tmp_path: Path, volume: Volume) -> None:
