@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import PATH, InputError, MedCLIPSAMError, check_type, without_controls
-from MedCLIPSAMLib.files.regular import check_regular
+from MedCLIPSAMLib.files.regular import check_regular, pointer
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.archive import is_zip, names_in, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
@@ -94,6 +94,8 @@ def _existing(path: str | Path) -> Path:
         there = path.exists()
     except OSError as error:  # a name that is too long
         raise InputError(f"'{path}' is not a valid path: {error.strerror}.", "Check the path.") from error
+    if not there and path.is_symlink():
+        raise InputError(f"'{path}' is a link to a file that is not there.", "Copy or fetch that file, too.")
     if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
     check_regular(path)
@@ -216,6 +218,9 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
     """
     header = itk_header(plain)
     if header is None:
+        with path.open("rb") as file:
+            if found := pointer(file.read(100)):
+                raise InputError(f"'{path}' is {found}.", "Fetch it (git lfs pull, git annex get).")
         if is_packed(path):
             raise InputError(
                 f"'{path}' is compressed by gzip, and holds no NIfTI.", "Unpack it, and give what it holds."
