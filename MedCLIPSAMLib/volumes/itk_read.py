@@ -49,7 +49,7 @@ class _Reader:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked = self._answered = 0  # numbers of requests
+        self._asked = 0  # number of requests
 
     def ask(self, path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
         """Return the process's answer for a file; see `itk_child`.
@@ -74,11 +74,8 @@ class _Reader:
                 answer = self._answer(process, path, voxels)
             except (OSError, ValueError) as error:
                 self.stop()
-                why = (
-                    f"takes longer than {seconds:.0f} s to read"
-                    if late.is_set()
-                    else "crashes the library that reads it"
-                )
+                slow = f"takes longer than {seconds:.0f} s to read"
+                why = slow if late.is_set() else "crashes the library that reads it"
                 raise InputError(f"'{path}' {why}: it is damaged, or made to.", "Leave it out.") from error
             except BaseException:
                 self.stop()
@@ -107,8 +104,7 @@ class _Reader:
                     pipe.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
-        idle = self._answered == self._asked  # not where a second interrupt came while the first ended it
-        if self._process is None or self._process.poll() is not None or not idle:
+        if self._process is None or self._process.poll() is not None:
             self.stop()
             child = Path(__file__).with_name("itk_child.py")
             pipe = subprocess.PIPE
@@ -120,7 +116,6 @@ class _Reader:
                 start_new_session=True,  # Ctrl+C is for the program, which ends it
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # of Windows, where it would open one
             )
-            self._answered = self._asked
         return self._process
 
     def _answer(self, process: subprocess.Popen[bytes], path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
@@ -139,7 +134,6 @@ class _Reader:
         data = process.stdout.read(count)
         if len(data) != count:
             raise ValueError("it ended")
-        self._answered = self._asked
         return about, data
 
 
