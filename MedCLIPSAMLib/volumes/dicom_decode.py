@@ -123,11 +123,12 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
 
 
 def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Give an array its axis of frames, where it has one only."""
+    """Give an array its axis of frames, where it has one only, and the byte order of this machine."""
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
     rows, columns = array.shape[-2 if gray else -3 :][:2]
     if (rows, columns) != (dataset.Rows, dataset.Columns):
         raise ValueError(f"Expected {dataset.Columns} x {dataset.Rows} pixels, got {columns} x {rows}.")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return array.reshape((-1, *array.shape[-2 if gray else -3 :]))
 
 

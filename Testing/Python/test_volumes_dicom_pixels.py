@@ -190,16 +190,19 @@ def test_unused_bits_are_left_out(tmp_path: Path, bits: int, signed: bool) -> No
 @pytest.mark.parametrize(
     "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless]
 )
-def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str) -> None:
-    made = image(RAMP, CT, "CT")
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("lowest", [0, -1000])
+def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str, bits: int, lowest: int) -> None:
+    values = RAMP.astype(np.int16 if lowest < 0 else np.uint16) + lowest
+    made = image(values, CT, "CT", BitsStored=bits, HighBit=bits - 1)
     if syntax == RLELossless:
         made.file_meta = pydicom.dataset.FileMetaDataset()
         made.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
         made.compress(RLELossless)
     elif syntax == ExplicitVRBigEndian:
-        made.PixelData = RAMP.astype(">u2").tobytes()
+        made.PixelData = values.byteswap().tobytes()
     volume = read_volume(save(made, tmp_path / "x.dcm", syntax))
-    assert np.array_equal(volume.array[0], RAMP)
+    assert np.array_equal(volume.array[0], values)
 
 
 @pytest.mark.parametrize(("signed", "last"), [(0, 0xFFF), (1, -1)])
@@ -240,17 +243,19 @@ def test_an_overlay_in_the_low_bits_is_no_value(tmp_path: Path, signed: bool) ->
     assert np.array_equal(read_volume(save(made, tmp_path / "x.dcm")).array[0], values)
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize(("bits", "highest"), [(12, 4095), (10, 1023), (8, 255), (16, 65535)])
 def test_colors_of_more_than_8_bits_are_scaled_by_those_that_are_used(
-    tmp_path: Path, bits: int, highest: int, left: bool
+    tmp_path: Path, bits: int, highest: int, left: bool, syntax: str
 ) -> None:
     pixels = np.zeros((4, 6, 3), np.uint16)
     pixels[0, 0], pixels[1, 1] = (highest, highest // 3, 0), (0, 0, highest // 5)
     if left:
         pixels <<= 16 - bits
-    made = colored(pixels, BitsStored=bits, HighBit=15 if left else bits - 1)
-    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    stored = pixels.byteswap() if syntax == ExplicitVRBigEndian else pixels
+    made = colored(stored, BitsStored=bits, HighBit=15 if left else bits - 1)
+    volume = read_volume(save(made, tmp_path / "x.dcm", syntax))
     assert volume.array[0, 0, 0].tolist() == [255, 85, 0] and volume.array[0, 1, 1].tolist() == [0, 0, 51]
 
 
