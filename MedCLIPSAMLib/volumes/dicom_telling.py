@@ -27,10 +27,10 @@ NO_VALUES = ("AT", "O", "PN", "SQ", "UN")
 OF_ONE_IMAGE = {"SOPInstanceUID", "InstanceNumber", "InstanceCreationDate", "InstanceCreationTime"}
 
 
-def _number(*keywords: str, digits: int = 2) -> Value:
+def _number(*keywords: str) -> Value:
     def value(frame: Frame) -> Hashable | None:
         found = frame.numbers(*keywords)
-        return round(found[0], digits) if found else None
+        return round(found[0], 2) if found else None
 
     return value
 
@@ -86,7 +86,7 @@ def as_number(value: Hashable | None) -> float | None:
 def may_pass_midnight(times: Iterable[Hashable | None]) -> bool:
     """Tell whether times of day without dates leave so long a gap that the early ones may be of the next day."""
     of_day = (time for time in times if isinstance(time, str) and re.fullmatch(r"\d{6}(\.\d+)?", time))
-    seconds = sorted(filter(None, map(as_number, of_day)))
+    seconds = sorted(as_number(time) or 0.0 for time in of_day)
     return any(after - before > HALF_DAY for before, after in pairwise(seconds))
 
 
