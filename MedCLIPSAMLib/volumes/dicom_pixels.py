@@ -137,7 +137,7 @@ def full_window(frame: Frame) -> tuple[float, float] | None:
 
 def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
     """Convert stored values to units of the modality, such as Hounsfield units: by a table, or slope and intercept."""
-    table = modality_table(frame, stored.min() < 0)
+    table = modality_table(frame, stored.min() < 0 or frame.header.get("PixelRepresentation") == 1)
     if table is not None:
         first, outputs = table
         return outputs[np.clip(stored.astype(np.int64) - first, 0, len(outputs) - 1)].astype(np.int32)

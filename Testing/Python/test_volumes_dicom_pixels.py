@@ -175,6 +175,9 @@ def test_a_modality_lut_is_applied_as_pydicom_does(tmp_path: Path) -> None:
     tables = Sequence([item(LUTDescriptor=[20, 2, 16], LUTData=squares, ModalityLUTType="US")])
     path = written(tmp_path, pixels, ModalityLUTSequence=tables)
     assert np.array_equal(read_volume(path).array[0], apply_modality_lut(pixels, pydicom.dcmread(path)))
+    tables[0].LUTDescriptor[1] = 65536 - 2  # of signed values: -2, to which the first entry belongs
+    path = written(tmp_path, pixels.astype(np.int16), ModalityLUTSequence=tables)
+    assert np.array_equal(read_volume(path).array[0], np.minimum(pixels.astype(int) + 2, 19) ** 2)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
