@@ -6,10 +6,10 @@ import io
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -33,7 +33,6 @@ from MedCLIPSAMLib.volumes.tiff import (
 from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY_NOTE
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
-Page = TypeVar("Page")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -102,20 +101,20 @@ def read_raster(path: Path, notes: list[str], is_mask: bool = False) -> tuple[np
         notes.append("The image was turned upright, as its EXIF orientation says.")
     if turned in SIDEWAYS:
         spacing = spacing[1], spacing[0]
-    alike = most_pixels(pages, lambda page: (page.shape, page.dtype), lambda page: page.shape[0] * page.shape[1])
+    alike = _most_pixels(pages)
     if len(alike) < len(pages):
         notes.append(f"{len(pages) - len(alike)} pages of another size or kind were left out.")
     known = {"name": clean_name(stem(path)), "path": path, "natural": True, "known_spacing": False}
     return reduce_colors(np.stack(alike), notes), Geometry(spacing=(*spacing, 1.0)), known
 
 
-def most_pixels(pages: list[Page], kind: Callable[[Page], Hashable], area: Callable[[Page], int]) -> list[Page]:
-    """Return the pages of the kind that has the most pixels in all; the first one where several have."""
+def _most_pixels(pages: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the pages of the size and kind that has the most pixels in all; the first one where several have."""
     pixels: Counter[Hashable] = Counter()
     for page in pages:
-        pixels[kind(page)] += area(page)
+        pixels[page.shape, page.dtype] += page.shape[0] * page.shape[1]
     chosen = pixels.most_common(1)[0][0]
-    return [page for page in pages if kind(page) == chosen]
+    return [page for page in pages if (page.shape, page.dtype) == chosen]
 
 
 def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
