@@ -45,7 +45,7 @@ except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
     def pixel_array(src: Dataset) -> np.ndarray:  # type: ignore[misc]
         """Decode the pixels of a data set, colors to red, green and blue."""
         kind = src.PhotometricInterpretation
-        return convert_color_space(src.pixel_array, kind, "RGB") if kind.startswith("YBR") else src.pixel_array
+        return convert_color_space(src.pixel_array, kind, "RGB") if kind.startswith("YBR_FULL") else src.pixel_array
 
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
