@@ -23,7 +23,7 @@ from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path
 from ..files.json_text import write_json
 from ..volumes import Segment, Volume, write_saliency, write_segmentation
-from ..volumes.overlap import without_overlap
+from ..volumes.segment import without_overlap
 from ..volumes.slice_count import slice_count
 from ..volumes.write import write_array
 from .cases import Case

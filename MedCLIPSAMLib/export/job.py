@@ -22,7 +22,7 @@ from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Choice, Share, settings_class
 from ..volumes import Segment, Volume, read_volume
-from ..volumes.overlap import SCORE, without_overlap
+from ..volumes.segment import SCORE, without_overlap
 from ..volumes.window import Window, check_window
 from .cases import Case
 from .dataset import is_label_map, segments_of, write_case

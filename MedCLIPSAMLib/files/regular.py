@@ -10,6 +10,15 @@ from MedCLIPSAMLib.errors import InputError
 
 KINDS = ((stat.S_ISFIFO, "pipe"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"), (stat.S_ISSOCK, "socket"))
 
+POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
+"""How files begin that name a file that is kept elsewhere, and what for."""
+
+
+def pointer(head: bytes) -> str:
+    """Name what a file is by its beginning, where it stands for one that is kept elsewhere; else nothing."""
+    keeper = next((name for beginning, name in POINTERS.items() if head.startswith(beginning)), None)
+    return f"a pointer of {keeper}, whose file was not fetched" if keeper else ""
+
 
 def check_regular(path: Path) -> None:
     """Refuse what is neither a file nor a folder; a path where there is nothing is no matter of this check.

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..export.dataset import DATASET
 from ..files.json_text import read_json
 from ..files.regular import check_file
-from ..volumes.itk_path import itk_path
+from ..volumes.itk_read import itk_path
 
 IGNORE = "ignore"
 """Name of the label of voxels that nnU-Net learns nothing from."""

@@ -17,7 +17,6 @@ from MedCLIPSAMLib.volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES
 
 MAX_BYTES = 16 << 30
 MAX_FILES = 200_000
-BLOCK = 1 << 20
 MAX_NAMED = 4
 HEADERS = (*DETACHED_SUFFIXES, *PAIR_SUFFIXES)
 """Endings of headers whose voxels are files beside them, by name."""
@@ -44,7 +43,7 @@ def is_zip(path: Path) -> bool:
 def names_in(path: Path, endings: tuple[str, ...]) -> str:
     """List the first files of a zip file whose names end so, for messages."""
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(endings) and not _is_hidden(name)]
+        names = [name for name in archive.namelist() if name.lower().endswith(endings) and not _is_hidden(_name(name))]
     return without_controls(", ".join(names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")
 
 
@@ -69,23 +68,17 @@ def unpack_zip(path: Path) -> Iterator[Path]:
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    room = min(MAX_BYTES, shutil.disk_usage(folder).free)
-    if len(members) > MAX_FILES or sum(member.file_size for member in members) > room:
+    members = {member: _name(member.filename) for member in archive.infolist() if not member.is_dir()}
+    size, room = sum(member.file_size for member in members), min(MAX_BYTES, shutil.disk_usage(folder).free)
+    if len(members) > MAX_FILES or size > room:  # zipfile reads no more of a file than it says
         raise InputError(
-            f"'{path}' would unpack to {len(members)} files of "
-            f"{sum(member.file_size for member in members) / (1 << 30):.1f} GiB: expected at most {MAX_FILES} files "
-            f"and {room / (1 << 30):.1f} GiB.",
+            f"'{path}' would unpack to {len(members)} files of {size / (1 << 30):.1f} GiB: expected at most "
+            f"{MAX_FILES} files and {room / (1 << 30):.1f} GiB.",
             "Unpack it yourself, and give the folder.",
         )
-    folders: dict[str, Path] = {}
-    of_headers = {
-        str(PurePosixPath(member.filename.replace("\\", "/")).parent)
-        for member in members
-        if member.filename.lower().endswith(HEADERS)
-    }
-    for number, member in enumerate(members):
-        name = PurePosixPath(member.filename.replace("\\", "/"))
+    folders: dict[PurePosixPath, Path] = {}
+    of_headers = {name.parent for name in members.values() if name.name.lower().endswith(HEADERS)}
+    for number, (member, name) in enumerate(members.items()):
         if not name.parts:  # ".", the folder itself
             continue
         if name.is_absolute() or ".." in name.parts or DRIVE.match(name.parts[0]):
@@ -94,24 +87,22 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
             raise InputError(f"'{path}' holds the link '{member.filename}'.", "Do not use it.")
         if member.flag_bits & 1:
             raise InputError(f"'{path}' is encrypted.", "Unpack it yourself, and give the folder.")
-        if _is_hidden(str(name)):
+        if _is_hidden(name):
             continue
-        parent = folders.setdefault(str(name.parent), folder / f"{len(folders)}")
+        parent = folders.setdefault(name.parent, folder / f"{len(folders)}")
         parent.mkdir(exist_ok=True)
         suffixes = "".join(suffix for suffix in name.suffixes[-2:] if suffix[1:].isalnum() and len(suffix) < 8)
         target_path = parent / f"+{number:06d}{suffixes}"
         is_plain = PLAIN.fullmatch(name.name) and len(name.name.encode()) <= MAX_NAME
-        if str(name.parent) in of_headers and is_plain and not (parent / name.name).exists():
+        if name.parent in of_headers and is_plain and not (parent / name.name).exists():
             target_path = parent / name.name
         with archive.open(member) as source, target_path.open("xb") as target:
-            left = room
-            while block := source.read(BLOCK):
-                left -= len(block)
-                if left < 0:
-                    raise InputError(f"'{path}' unpacks to more than it says.", "Do not use it.")
-                target.write(block)
-        room = left
+            shutil.copyfileobj(source, target)
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name.replace("\\", "/")).parts)
+def _name(text: str) -> PurePosixPath:
+    return PurePosixPath(text.replace("\\", "/"))
+
+
+def _is_hidden(name: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.parts)

@@ -1,8 +1,8 @@
 """The stored values of DICOM files, decoded.
 
-pydicom decodes gray files that are not compressed, or run-length encoded. GDCM decodes colors and the JPEG family,
-from a copy that holds nothing but the pixels: so no tag of the file can make it rescale or invert them, and what
-is nested in the file never reaches it. What GDCM refuses is left to pydicom.
+pydicom decodes files that are not compressed, or run-length encoded. GDCM decodes the JPEG family, from a copy that
+holds nothing but the pixels: so no tag of the file can make it rescale or invert them, and what is nested in the file
+never reaches it. What GDCM refuses is left to pydicom.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -26,7 +25,7 @@ from pydicom.uid import (
 )
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_whole
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_header
 from MedCLIPSAMLib.volumes.dicom_jpeg import coded_colors
 from MedCLIPSAMLib.volumes.dicom_padding import find_padding
 from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count, stored_range
@@ -46,7 +45,7 @@ except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
     def pixel_array(src: Dataset) -> np.ndarray:  # type: ignore[misc]
         """Decode the pixels of a data set, colors to red, green and blue."""
         kind = src.PhotometricInterpretation
-        return convert_color_space(src.pixel_array, kind, "RGB") if kind.startswith("YBR") else src.pixel_array
+        return convert_color_space(src.pixel_array, kind, "RGB") if kind.startswith("YBR_FULL") else src.pixel_array
 
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -83,7 +82,7 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
         (frames, J, I), or (frames, J, I, 3) with red, green and blue, of all frames that are there; and where gray ones
         are padding, if it says so.
     """
-    dataset = read_whole(path)
+    dataset = read_header(path, with_pixels=True)
     stored = [dataset[keyword].value for keyword in PIXELS if keyword in dataset]
     if not any(stored):
         lacks = "its pixel data are empty (0 bytes)" if stored else "holds no complete image"
@@ -104,9 +103,7 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
             f"'{path}' has colors of the kind {kind}, which are not read with {samples} samples a pixel.",
             "Save it as RGB.",
         )
-    # Of colors of 16 bits GDCM exchanges the bytes, where they are compressed by run lengths, and drops the high bits
-    plain = gray or (kind == "RGB" and (syntax == RLELossless or dataset.get("BitsAllocated") == 16))
-    as_words = plain and (not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian))
+    as_words = (not syntax.is_encapsulated or syntax == RLELossless) and not str(kind).startswith("YBR")
     try:
         array = _in_frames(_words(dataset) if as_words else _by_gdcm_or_pydicom(dataset), dataset)
         if kind == "PALETTE COLOR":
@@ -126,11 +123,12 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
 
 
 def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Give an array its axis of frames, where it has one only."""
+    """Give an array its axis of frames, where it has one only, and the byte order of this machine."""
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
     rows, columns = array.shape[-2 if gray else -3 :][:2]
     if (rows, columns) != (dataset.Rows, dataset.Columns):
         raise ValueError(f"Expected {dataset.Columns} x {dataset.Rows} pixels, got {columns} x {rows}.")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return array.reshape((-1, *array.shape[-2 if gray else -3 :]))
 
 
@@ -138,6 +136,13 @@ def _words(dataset: Dataset) -> np.ndarray:
     """Return the words of a file with all of their bits, of which pydicom cuts those that it takes for unused."""
     stored = {keyword: dataset.get(keyword) for keyword in ("BitsStored", "HighBit")}
     allocated = int(dataset.get("BitsAllocated") or 0)
+    if allocated == 12:  # without gaps, two pixels in three bytes (ACR-NEMA)
+        count = frame_count(dataset) * dataset.Rows * dataset.Columns
+        data = np.frombuffer(dataset.PixelData, np.uint8, -(-count * 3 // 2))
+        low, middle, high = np.append(data, [0] * (-len(data) % 3)).astype(np.uint16).reshape(-1, 3).T
+        pixels = np.stack([low | (middle & 15) << 8, middle >> 4 | high << 4], axis=1).reshape(-1)
+        dataset.BitsAllocated = 16
+        return pixels[:count].reshape(-1, dataset.Rows, dataset.Columns)
     if allocated % 8 == 0 and None not in stored.values():
         dataset.BitsStored, dataset.HighBit = allocated, allocated - 1
     array = dataset.pixel_array
@@ -148,34 +153,19 @@ def _words(dataset: Dataset) -> np.ndarray:
 
 
 def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
-    """Decode by GDCM; by pydicom what that refuses: YBR_FULL by run lengths, several fragments a frame (PS3.5 A.4).
+    """Decode the JPEG family by GDCM, but by pydicom what that refuses: several fragments a frame (PS3.5 A.4).
 
     And JPEG 2000 of more than 16 bits, of which GDCM makes other values.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax in JPEG_2000 and int(dataset.BitsAllocated) > 16:
+    if not syntax.is_encapsulated or syntax == RLELossless or (syntax in JPEG_2000 and int(dataset.BitsAllocated) > 16):
         return pixel_array(dataset)
-    if not syntax.is_encapsulated:
-        _check_length(dataset)
     try:
         return _in_frames(_by_gdcm(dataset), dataset)
     except DAMAGED:
         with suppress(*DAMAGED):
             return pixel_array(dataset)
         raise
-
-
-def _check_length(dataset: Dataset) -> None:
-    """Refuse pixels that end early, for which GDCM gives what is in memory; 4:2:2 takes 2/3 (PS3.3 C.7.6.3.1.2)."""
-    pixels = int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
-    bits = pixels * int(dataset.get("SamplesPerPixel") or 1) * int(dataset.BitsAllocated)
-    if str(dataset.get("PhotometricInterpretation")).endswith("_422"):
-        bits = bits * 2 // 3
-    length = len(dataset.PixelData)
-    if length * 8 < bits:
-        raise ValueError(
-            f"The number of bytes of pixel data is less than expected ({length} vs {-(-bits // 8)} bytes)."
-        )
 
 
 def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -225,7 +215,7 @@ def _by_gdcm(dataset: Dataset) -> np.ndarray:
         bare.PhotometricInterpretation = coded_colors(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     bare.SOPClassUID, bare.SOPInstanceUID = SECONDARY_CAPTURE, generate_uid()
-    bare["PixelData"].is_undefined_length = syntax.is_encapsulated
+    bare["PixelData"].is_undefined_length = True
     bare.is_little_endian, bare.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
     bare.file_meta = FileMetaDataset()
     bare.file_meta.TransferSyntaxUID = syntax

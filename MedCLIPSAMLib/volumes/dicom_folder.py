@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from MedCLIPSAMLib.counted import counted
+from MedCLIPSAMLib.files.regular import pointer
 from MedCLIPSAMLib.volumes.archive import is_zip
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.nifti_file import is_packed
@@ -18,8 +19,6 @@ from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 ENDINGS = {".dcm", ".dicom", ".dic", ".ima"}
 """How the names of DICOM files end, where they say so at all."""
 NIFTI_SUFFIXES = (".nii.gz", *PAIR_SUFFIXES, *VOXEL_SUFFIXES)
-POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
-"""How files begin that name a file that is kept elsewhere, and what for."""
 SHOWN = 3
 
 
@@ -127,9 +126,6 @@ def _why_lost(path: Path) -> str:
             head = file.read(4096)
     except OSError:
         return "not readable"
-    keeper = next((name for beginning, name in POINTERS.items() if head.startswith(beginning)), None)
-    if keeper:
-        return f"a pointer of {keeper}, whose file was not fetched"
     if not head:
         return "0 bytes"
-    return "zeros only" if not any(head) else "no DICOM, or cut short"
+    return pointer(head) or ("zeros only" if not any(head) else "no DICOM, or cut short")

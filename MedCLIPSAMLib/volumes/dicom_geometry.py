@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
 from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_copies import without_copies
+from MedCLIPSAMLib.volumes.dicom_decode import decode
 from MedCLIPSAMLib.volumes.dicom_header import STORAGE, Frame, object_class
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
-from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, depths_of, group_by, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced, without_places
 from MedCLIPSAMLib.volumes.dicom_values import holds_words
-from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
+from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 
 WHOLE_SLIDE = STORAGE + "77.1.6"
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
+ROUNDED_AXES = 0.01
+"""The largest cosine between rows and columns of orientations in hundredths."""
 ODD_SHARE = 4
 """Images of another size, orientation or modality are left out where there are fewer than one in this number."""
 ROUNDED_MM = 0.25
@@ -55,10 +59,7 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
         rows, columns, samples = group[0].size
         label = f"{columns} x {rows} pixels{' in color' if samples > 1 else ''}" if len(groups) > 1 else ""
         for view in split_views(group):
-            parts += [
-                FrameGroup(_join_labels(label, view.label, part.label), part.frames)
-                for part in _stacks(view.frames, where, notes)
-            ]
+            parts += [part.within(label, view.label) for part in _stacks(view.frames, where, notes)]
     return parts
 
 
@@ -84,8 +85,7 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
             else f"holds {len(frames)} images in {len(parts)} stacks"
         )
         raise InputError(
-            f"{where} {what}:\n{listing}\n",
-            "Choose one with --phase: its number in this list, or words of its label.",
+            f"{where} {what}:\n{listing}\n", "Choose one with --phase: its number in this list, or words of its label."
         )
     wanted = " ".join(phase.split()).casefold()
     if wanted.isdigit() and 1 <= int(wanted) <= len(parts):
@@ -137,10 +137,12 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         origin = frames[0].position
         step = _step(frames, notes)
     spacing = (columns, rows, step)
-    check_spacing(spacing, f"The DICOM series '{frames[0].text('SeriesDescription') or frames[0].path.name}'")
-    place = (0.0, 0.0, 0.0) if origin is None else (float(origin[0]), float(origin[1]), float(origin[2]))
-    direction = np.eye(3) if axes is None else _make_right_angled(axes, notes)
-    return frames, Geometry(place, spacing, tuple(direction.ravel().tolist()))
+    what = f"The DICOM series '{frames[0].text('SeriesDescription') or frames[0].path.name}'"
+    check_spacing(spacing, what)
+    affine = np.eye(4)
+    affine[:3, :3] = (np.eye(3) if axes is None else axes) * spacing
+    affine[:3, 3] = 0 if origin is None else origin
+    return frames, replace(straight(affine, what, notes, "Export it again.", ROUNDED_AXES), spacing=spacing)
 
 
 def are_separate_images(frames: Sequence[Frame]) -> bool:
@@ -193,9 +195,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
     groups = _split(placed, _axes_of(placed), "another orientation", notes)
     parts: list[FrameGroup] = []
     for label, group in zip(_planes(groups), groups):
-        stacks = defaultdict(list)
-        for frame in group:
-            stacks[frame.text("StackID")].append(frame)
+        stacks = group_by(group, lambda frame: frame.text("StackID"))
         for name in sorted(stacks):
             phases = _phases(stacks[name], notes)
             if phases is None:
@@ -207,7 +207,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
                     else "Split the file into volumes first, for example by dcm2niix.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
-            parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]
+            parts += [part.within(label, stack) for part in phases]
     return parts
 
 
@@ -216,7 +216,7 @@ def _phases(frames: Sequence[Frame], notes: list[str]) -> list[FrameGroup] | Non
     phases = tell_apart(frames, by_number=False)
     if phases is None:
         said: list[str] = []
-        kept = without_copies(frames, said)
+        kept = _without_copies(frames, said)
         once = len(kept) < len(frames) and len(kept) == len(set(depths_of(frames)))
         phases = None if once else tell_apart(frames)
         if phases is None:
@@ -225,12 +225,29 @@ def _phases(frames: Sequence[Frame], notes: list[str]) -> list[FrameGroup] | Non
     return phases
 
 
+def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
+    """Leave out images that have the pixels of another one at their position, with a note in `notes`."""
+    kept: list[Frame] = []
+    seen: set[tuple[float, bytes]] = set()
+    depths = depths_of(frames)
+    count = Counter(depths)
+    for frame, depth in zip(frames, depths):
+        pixels = None
+        if frame.single and count[depth] > 1:
+            with suppress(InputError):  # which reading it says, where it is of what is chosen
+                pixels = decode(frame.path)[0][frame.index]
+        key = (float(depth), hashlib.sha256(pixels.tobytes() if pixels is not None else b"").digest())
+        if pixels is None or key not in seen:
+            kept.append(frame)
+        seen.add(key)
+    if copies := len(frames) - len(kept):
+        notes.append(f"Left out: {_images(copies)} with the pixels of another one at the same position.")
+    return kept
+
+
 def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:
     """Group images by a key, the largest group first; only that one where the others are few."""
-    groups: dict[Hashable, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        groups[key(frame)].append(frame)
-    ordered = sorted(groups.values(), key=len, reverse=True)
+    ordered = sorted(group_by(frames, key).values(), key=len, reverse=True)
     others = len(frames) - len(ordered[0])
     if 0 < others <= len(ordered[0]) / ODD_SHARE:
         notes.append(f"Left out: {_images(others)} of {what} than the other {len(ordered[0])}.")
@@ -308,25 +325,5 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
     return float(gaps.mean())
 
 
-def _make_right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
-    off = abs(float(axes[:, 0] @ axes[:, 1]))
-    if off < SAME_PLACE_MM:
-        left, _, right = np.linalg.svd(axes)
-        return left @ right
-    angle = float(np.degrees(np.arcsin(min(off, 1.0))))
-    if angle > 2.0:
-        raise InputError(
-            f"The DICOM images have rows and columns that are {angle:.1f} degrees from right angles.",
-            "Export them again.",
-        )
-    notes.append(f"Rows and columns were {angle:.2f} degrees from right angles: the nearest at right angles are used.")
-    left, _, right = np.linalg.svd(axes)
-    return left @ right
-
-
 def _images(count: int) -> str:
     return counted(count, "image")
-
-
-def _join_labels(*labels: Any) -> str:
-    return ", ".join(label for label in labels if label)

@@ -118,23 +118,14 @@ def is_directory(path: Path) -> bool:
         return False
 
 
-def read_header(path: Path) -> Dataset:
-    """Read the tags of a file without its pixels.
+def read_header(path: Path, with_pixels: bool = False) -> Dataset:
+    """Read the tags of a file, and its stored pixels where they are wanted.
 
     Raises:
         InputError: no DICOM, or damaged.
     """
-    return _read(path, stop_before_pixels=True)
-
-
-def read_whole(path: Path) -> Dataset:
-    """Read the tags and the stored pixels of a file; see `read_header`."""
-    return _read(path)
-
-
-def _read(path: Path, **options: Any) -> Dataset:
     try:
-        dataset = pydicom.dcmread(path, force=True, **options)
+        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not with_pixels)
         known = "SOPClassUID" in dataset or "Rows" in dataset or "MediaStorageSOPClassUID" in dataset.file_meta
     except DAMAGED as error:
         raise InputError(f"'{path}' is damaged DICOM: {error}.", "Copy or export it again.") from error
@@ -234,6 +225,11 @@ class Frame:
     def size(self) -> tuple[int, int, int]:
         """Rows, columns, and samples per pixel."""
         return int(self.header.Rows), int(self.header.Columns), int(self.header.get("SamplesPerPixel") or 1)
+
+    @property
+    def kind_of_pixels(self) -> str:
+        """The value of Photometric Interpretation, in capitals."""
+        return self.text("PhotometricInterpretation").upper()
 
     @cached_property
     def spacing_tag(self) -> str:

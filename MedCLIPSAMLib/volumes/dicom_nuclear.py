@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup
+from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, group_by
 from MedCLIPSAMLib.volumes.dicom_steps import VECTORS
 
 APART = ("EnergyWindowVector", "DetectorVector", "RotationVector")
@@ -28,9 +27,7 @@ def split_views(frames: Sequence[Frame]) -> list[FrameGroup]:
         for name in (APART if frames[0].is_projection else VECTORS)
         if len({frame.own.get(name, 0) for frame in frames}) > 1
     ]
-    groups: dict[tuple[int, ...], list[Frame]] = defaultdict(list)
-    for frame in frames:
-        groups[tuple(frame.own.get(name, 0) for name in names)].append(frame)
+    groups = group_by(frames, lambda frame: tuple(frame.own.get(name, 0) for name in names))
     return [
         FrameGroup(", ".join(f"{VECTORS[name]} {number}" for name, number in zip(names, key)), groups[key])
         for key in sorted(groups)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
+from math import comb
+from typing import Any
 
 import numpy as np
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_ranks import as_number, choose_ranks
-from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, telling_tags
+from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, Tag, as_number, may_pass_midnight, other_tags, telling_tags
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
 """Maximum distance of images at one position, as a share of the distance to the next position."""
 WHOLE_SHARE = 0.75
 """Minimum share of positions with all images, for the others to be sorted by them."""
+CLEAR = 0.5
+"""Maximum distance of values to those expected of the phases chosen, as a share of that to the next choice."""
+MAX_CHOICES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,18 @@ class FrameGroup:
 
     label: str
     frames: list[Frame]
+
+    def within(self, *labels: str) -> FrameGroup:
+        """Return the same images, with these labels before their own."""
+        return FrameGroup(", ".join(filter(None, (*labels, self.label))), self.frames)
+
+
+def group_by(frames: Iterable[Frame], key: Callable[[Frame], Hashable]) -> dict[Any, list[Frame]]:
+    """Group images by a key, in the order in which each comes first."""
+    groups: dict[Any, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[key(frame)].append(frame)
+    return groups
 
 
 # For these the order at each position counts, where the values differ from slice to slice.
@@ -82,24 +98,33 @@ def tell_apart(frames: Sequence[Frame], by_number: bool = True) -> list[FrameGro
     """Split images of one orientation and size into stacks by the tags that differ; None where none does.
 
     Args:
-        by_number: where no other tag tells all of them apart, the order of instance numbers may, and one of a part.
+        by_number: where no tag of `telling_tags` tells all of them apart, the order of instance numbers may, a tag of a
+            part of them, or any other tag.
     """
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
         return _split_interleaved(frames, depths)
     depth = dict(zip(frames, depths))
-    return _split_by_tag(list(frames), depth, by_number) or (_split_partly(frames, depth) if by_number else None)
+    parts = _split_by_tag(list(frames), depth, by_number)
+    if parts or not by_number:
+        return parts
+    others = other_tags(frames)
+    return (
+        _split_partly(frames, depth, telling_tags(frames))
+        or _split_by_tag(list(frames), depth, by_number, others)
+        or _split_partly(frames, depth, others)
+    )
 
 
-def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
+def _split_by_tag(
+    frames: list[Frame], depth: dict[Frame, float], by_number: bool, tags: Sequence[Tag] | None = None
+) -> list[FrameGroup] | None:
     largest = max(Counter(depth[frame] for frame in frames).values())
     if largest == 1:
         return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
-    for name, unit, value in telling_tags(frames):
-        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
-        for frame in frames:
-            groups[value(frame)].append(frame)
+    for name, unit, value in tags or telling_tags(frames):
+        groups = group_by(frames, value)
         if len(groups) > largest and name in CONTRAST:
             groups = _join_close(groups)
         if not 2 <= len(groups) <= largest:
@@ -114,7 +139,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float], by_number: boo
             label = _label(name, found, unit)
             if len(further) == 1:
                 label += _lacking(len(groups[found]), places)
-            parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+            parts += [part.within(label) for part in further]
         else:
             return parts
     return _by_order(frames, depth, by_number)
@@ -134,7 +159,7 @@ def _join_close(groups: dict[Hashable | None, list[Frame]]) -> dict[Hashable | N
     return {most: [frame for value in run for frame in groups[value]] for most, run in zip(usual, runs)}
 
 
-def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float], tags: Sequence[Tag]) -> list[FrameGroup] | None:
     """Split images by a tag of which some values cover a part of the positions only.
 
     Slices were acquired again, or stations have slices in common: more of these than there are images at a position,
@@ -142,10 +167,8 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[Fr
     """
     largest = max(Counter(depth[frame] for frame in frames).values())
     places = {place: number for number, place in enumerate(sorted({depth[frame] for frame in frames}))}
-    for name, unit, value in telling_tags(frames):
-        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
-        for frame in frames:
-            groups[value(frame)].append(frame)
+    for name, unit, value in tags:
+        groups = group_by(frames, value)
         once = all(len({depth[frame] for frame in group}) == len(group) for group in groups.values())
         numbers = [[places[depth[frame]] for frame in group] for group in groups.values()]
         runs = len(groups) <= len(frames) // 2 and all(max(run) - min(run) == len(run) - 1 for run in numbers)
@@ -156,13 +179,11 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[Fr
 
 def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
     """Split images by their order at each position, where times differ from slice to slice."""
-    by_place: dict[float, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        by_place[depth[frame]].append(frame)
+    by_place = group_by(frames, depth.__getitem__)
     ordered = [tag for tag in telling_tags(frames) if tag[0] in ORDERED]
     for name, unit, value in [*ordered, INSTANCE] if by_number else ordered:
         known = {frame: value(frame) for frame in frames}
-        if None in known.values():
+        if None in known.values() or may_pass_midnight(known.values()):
             continue
         if any(len({known[frame] for frame in group}) < len(group) for group in by_place.values()):
             continue
@@ -171,15 +192,9 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -
             continue
         parts = []
         for rank, group in enumerate(ranks):
-            low, high = (
-                min(group, key=lambda frame: _order(known[frame])),
-                max(group, key=lambda frame: _order(known[frame])),
-            )
-            span = (
-                f"{_format_value(known[low])} to {_format_value(known[high])}"
-                if known[low] != known[high]
-                else _format_value(known[low])
-            )
+            values = sorted((known[frame] for frame in group), key=_order)
+            low, high = values[0], values[-1]
+            span = f"{_format_value(low)} to {_format_value(high)}" if low != high else _format_value(low)
             lacks = _lacking(len(group), len(by_place))
             parts.append(FrameGroup(f"{rank + 1} by {name} ({span}{unit}){lacks}", group))
         return parts
@@ -189,7 +204,7 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -
 def _rank(by_place: dict[float, list[Frame]], known: dict[Frame, Hashable | None]) -> list[list[Frame]] | None:
     """Split images by the order of their values at each position; None where it is not clear which ones are missing.
 
-    Where a position has fewer images than others, `choose_ranks` says which of them these are.
+    Where a position has fewer images than others, `_choose_ranks` says which of them these are.
     """
     largest = max(len(group) for group in by_place.values())
     ordered = {place: sorted(by_place[place], key=lambda frame: _order(known[frame])) for place in sorted(by_place)}
@@ -203,12 +218,39 @@ def _rank(by_place: dict[float, list[Frame]], known: dict[Frame, Hashable | None
             if not is_numeric or len(whole) < WHOLE_SHARE * len(ordered):
                 return None
             table = np.array(list(whole.values()), float)
-            chosen = choose_ranks(np.array(values[place], float), table, np.array(list(whole)) - place)
+            chosen = _choose_ranks(np.array(values[place], float), table, np.array(list(whole)) - place)
         if chosen is None:
             return None
         for rank, frame in zip(chosen, group):
             ranks[rank].append(frame)
     return ranks
+
+
+def _choose_ranks(own: np.ndarray, table: np.ndarray, distances: np.ndarray) -> Sequence[int] | None:
+    """Choose the ranks of the images at a position where some are missing; None where no choice is clearly the best.
+
+    Ranks differ by the same at all positions, by what begins at each: that lies on a line over the positions, and where
+    one phase follows another, between the others.
+
+    Args:
+        own: their values, sorted.
+        table: values where none is missing (positions, ranks).
+        distances: of these positions.
+    """
+    steps = (table - table[:, :1]).mean(axis=0)
+    beginnings = (table - steps).mean(axis=1)
+    low, high = beginnings.min(), beginnings.max()
+    expected = np.polyfit(distances, beginnings, 1 if len(distances) > 1 else 0)[-1]
+    if comb(table.shape[1], len(own)) > MAX_CHOICES:
+        return None
+    choices = list(combinations(range(table.shape[1]), len(own)))
+    off = own - steps[np.array(choices)]
+    beginning = off.mean(axis=1)
+    costs = np.abs(off - beginning[:, None]).sum(axis=1) + np.abs(beginning - expected)
+    if high - low < np.diff(steps).min():
+        costs += np.clip(low - beginning, 0, None) + np.clip(beginning - high, 0, None)
+    best, second = np.sort(costs)[:2]
+    return choices[int(costs.argmin())] if best < CLEAR * second else None
 
 
 def _lacking(count: int, places: int) -> str:
@@ -229,9 +271,7 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
     for name, unit, value in telling_tags(frames):
         if even and not _tells_stacks(name, frames, order):
             continue
-        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
-        for frame in frames:
-            groups[value(frame)].append(frame)
+        groups = group_by(frames, value)
         if not 2 <= len(groups) <= len(frames) // 2 or (even and not _differ(groups)):
             continue
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
@@ -247,9 +287,8 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             parts = []
             for found in sorted(groups, key=_order):
-                label = _label(name, found, unit)
                 further = tell_apart(groups[found]) or [FrameGroup("", groups[found])]
-                parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+                parts += [part.within(_label(name, found, unit)) for part in further]
             return parts
     return [FrameGroup("", list(frames))]
 
@@ -287,8 +326,6 @@ def _is_even(depths: np.ndarray) -> bool:
 def _order(value: Hashable | None) -> tuple:
     if value is None:
         return (0, 0.0, "")
-    if isinstance(value, tuple):  # the number of the day, and the time of day
-        return (2, float(value[0]), value[1])
     return (1, float(value), "") if isinstance(value, (int, float)) else (2, 0.0, str(value))
 
 
@@ -297,6 +334,4 @@ def _label(name: str, value: Hashable | None, unit: str) -> str:
 
 
 def _format_value(value: Hashable | None) -> str:
-    if isinstance(value, tuple):
-        return str(value[1])
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -30,13 +30,16 @@ def complete_pixel_tags(dataset: Dataset) -> list[str]:
     Where the number of samples is missing, there are three where the file names a kind of colors.
     """
     notes = []
-    kind = dataset.get("PhotometricInterpretation")
+    if kind := str(dataset.get("PhotometricInterpretation") or "").upper():
+        dataset.PhotometricInterpretation = kind
     if dataset.get("SamplesPerPixel") is None:
-        notes.append(_set(dataset, "SamplesPerPixel", 3 if str(kind or "").startswith(COLORS) else 1))
+        notes.append(_set(dataset, "SamplesPerPixel", 3 if kind.startswith(COLORS) else 1))
     samples = int(dataset.SamplesPerPixel or 1)
     gray = samples == 1
-    if not kind or (gray and kind not in GRAY) or (samples == 3 and str(kind).startswith("MONOCHROME")):
+    if not kind or (gray and kind not in GRAY) or (samples == 3 and kind.startswith("MONOCHROME")):
         notes.append(_set(dataset, "PhotometricInterpretation", "MONOCHROME2" if gray else "RGB"))
+    if samples == 3 and dataset.get("PlanarConfiguration") is None:
+        notes.append(_set(dataset, "PlanarConfiguration", 0))
     if "PixelData" in dataset:
         bits = dataset.get("BitsAllocated")
         if bits is None and not dataset["PixelData"].is_undefined_length:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.curve import Curve
 from MedCLIPSAMLib.volumes.dicom_decode import decode
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_padding import without_padding
 from MedCLIPSAMLib.volumes.dicom_pixel_tags import frame_count, stored_range
 from MedCLIPSAMLib.volumes.dicom_tables import modality_table, voi_curve
+from MedCLIPSAMLib.volumes.window import Curve
 
 SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 """The tags of the line from stored values to units -> what stands for one that is not there."""
@@ -78,7 +78,7 @@ def _of_8_bits(colors: np.ndarray, frame: Frame) -> np.ndarray:
 
 def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, float | None]:
     """Invert the images of a stack that say so, each by its own tag; also return the sum for the middle one."""
-    dark = [k for k, frame in enumerate(frames) if frame.text("PhotometricInterpretation") == "MONOCHROME1"]
+    dark = [k for k, frame in enumerate(frames) if frame.kind_of_pixels == "MONOCHROME1"]
     if not dark:
         return array, None
     where = "" if len(dark) == len(frames) else f" in {len(dark)} of {len(frames)} images"
@@ -107,9 +107,9 @@ def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float,
     precedence over a window.
     """
     middle = len(frames) // 2
-    kind = frames[middle].text("PhotometricInterpretation")
+    kind = frames[middle].kind_of_pixels
     nearest = sorted(range(len(frames)), key=lambda k: abs(k - middle))
-    alike = (frames[k] for k in nearest if frames[k].text("PhotometricInterpretation") == kind)
+    alike = (frames[k] for k in nearest if frames[k].kind_of_pixels == kind)
     frame = next((frame for frame in alike if _window(frame) or voi_curve(frame)), frames[middle])
     curve, window = voi_curve(frame), _window(frame)
     if window and curve is None and frame.text("VOILUTFunction") == "SIGMOID":
@@ -137,7 +137,7 @@ def full_window(frame: Frame) -> tuple[float, float] | None:
 
 def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
     """Convert stored values to units of the modality, such as Hounsfield units: by a table, or slope and intercept."""
-    table = modality_table(frame, stored.min() < 0)
+    table = modality_table(frame, stored.min() < 0 or frame.header.get("PixelRepresentation") == 1)
     if table is not None:
         first, outputs = table
         return outputs[np.clip(stored.astype(np.int64) - first, 0, len(outputs) - 1)].astype(np.int32)
@@ -178,6 +178,6 @@ def _fitting(array: np.ndarray) -> np.ndarray:
         array = array.astype(np.int64)
     if array.dtype.kind in "iu" and array.itemsize > 2:
         low, high = int(array.min()), int(array.max())
-        fitting = (kind for kind in (np.int16, np.uint16, np.int32) if np.iinfo(kind).min <= low)
+        fitting = (kind for kind in (np.int16, np.uint16, np.int32, np.uint32) if np.iinfo(kind).min <= low)
         return array.astype(next((kind for kind in fitting if high <= np.iinfo(kind).max), np.float32))
     return array.astype(np.float32) if array.dtype == np.float64 else array

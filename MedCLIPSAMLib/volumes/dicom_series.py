@@ -135,8 +135,8 @@ class Series:
 def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFiles]:
     """Find all series in a folder, sorted by study, number and UID, and what else its files are.
 
-    Images of two modalities are never one series, nor those of two numbers that make no one stack, and without a UID
-    those of one number and description are, as files that were made anonymous may have one UID for all, or none.
+    Images of two modalities are never one series, nor those of two numbers or descriptions that make no one stack, as
+    files that were made anonymous may have one UID for all, or none.
 
     Args:
         deep: look into its sub-folders too.
@@ -162,7 +162,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)
-    every = [part for series in found.values() for part in _by_number(series)]
+    every = [part for series in found.values() for part in _told_apart(series)]
     if not every:
         raise _no_series(folder, files)
     mark_shared(every)
@@ -173,16 +173,19 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
     return sorted(every, key=order), files
 
 
-def _by_number(series: Series) -> list[Series]:
-    """Split a series of images whose files state several series numbers; none where every file is damaged.
+def _told_apart(series: Series) -> list[Series]:
+    """Split a series of images whose files state several numbers or descriptions; none where every file is damaged.
 
-    It stays whole where all together make one even stack, or each image has a number of its own.
+    It stays whole where all together make one even stack, each image has one of its own, or few have another
+    description.
     """
-    parts: dict[str, Series] = {}
+    parts: dict[tuple[str, str], Series] = {}
     for path, header in series.files.items():
-        number = text(header, "SeriesNumber").lstrip("0")
-        parts.setdefault(number, Series(series.uid, key=(*series.key, number))).add(path, header)
-    if series.what or len(parts) < 2 or len(parts) == len(frames := series.frames()) or is_one_stack(frames):
+        told = text(header, "SeriesNumber").lstrip("0"), text(header, "SeriesDescription")
+        parts.setdefault(told, Series(series.uid, key=(*series.key, *told))).add(path, header)
+    largest = max((len(part.files) for part in parts.values()), default=0)
+    few = len({number for number, _ in parts}) == 1 and len(series.files) - largest <= largest / ODD_SHARE
+    if series.what or few or len(parts) == len(frames := series.frames()) or is_one_stack(frames):
         return [series] if series.files else []
     return list(parts.values())
 

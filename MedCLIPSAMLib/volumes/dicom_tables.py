@@ -8,9 +8,9 @@ import numpy as np
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from MedCLIPSAMLib.volumes.curve import Curve
 from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_values import numbers
+from MedCLIPSAMLib.volumes.window import Curve
 
 
 def voi_curve(frame: Frame) -> Curve | None:

@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import re
 import struct
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from pydicom.datadict import dictionary_description, dictionary_has_tag
+from pydicom.datadict import dictionary_description, dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame, object_class
-from MedCLIPSAMLib.volumes.dicom_ranks import as_number
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 Value = Callable[[Frame], Hashable | None]
+Tag = tuple[str, str, Value]
+"""Name, unit and value of a tag."""
 HALF_DAY = 12 * 3600.0
 """Seconds without an image, in times of day of one series, that may be the day between two nights."""
+NO_VALUES = ("AT", "O", "PN", "SQ", "UN")
+"""How the types of tags begin that hold no words or numbers, or names of persons."""
+OF_ONE_IMAGE = {"SOPInstanceUID", "InstanceNumber", "InstanceCreationDate", "InstanceCreationTime"}
 
 
-def _number(*keywords: str, digits: int = 2) -> Value:
+def _number(*keywords: str) -> Value:
     def value(frame: Frame) -> Hashable | None:
         found = frame.numbers(*keywords)
-        return round(found[0], digits) if found else None
+        return round(found[0], 2) if found else None
 
     return value
 
 
-def _text(*keywords: str) -> Value:
+def _as_stated(*keywords: str) -> Value:
     def value(frame: Frame) -> Hashable | None:
         found = frame.get(*keywords)
-        if found is None:
-            return None
-        return found if isinstance(found, str) else " ".join(str(value) for value in np.atleast_1d(found))
+        if found is None or isinstance(found, (str, int, float)):
+            return found
+        return " ".join(str(value) for value in np.atleast_1d(found))
 
     return value
 
@@ -57,51 +61,33 @@ class _Times:
         return match[0] if match else None
 
     def among(self, frames: Sequence[Frame]) -> Value:
-        """Return times that sort over midnight too: by dates that differ; without any, with the number of the day.
-
-        That is where the series seems to have begun late in the day, see `_late_first`.
-        """
+        """Return times that sort over midnight too, where the images are of several dates."""
         dates = {self._day(frame) for frame in frames}
-        if "" not in dates and len(dates) > 1:
-            return lambda frame: self(frame, dated=True)
-        times = sorted({str(found) for frame in frames if (found := self(frame)) is not None})
-        if dates != {""} or len(times) < 2 or any(len(found.split(".")[0]) != 6 for found in times):
-            return self
-        seconds = [as_number(found) or 0.0 for found in times]
-        gaps = [after - before for before, after in pairwise(seconds)]
-        if max(gaps) <= HALF_DAY:
-            return self
-        at = gaps.index(max(gaps)) + 1
-        late = {frame: found >= times[at] for frame in frames if isinstance(found := self(frame), str)}
-        if not _late_first(late, seconds, at):
-            return self
-        return lambda frame: (0 if late[frame] else 1, self(frame)) if frame in late else None
+        return self if "" in dates or len(dates) < 2 else lambda frame: self(frame, dated=True)
 
     def _day(self, frame: Frame) -> str:
         return frame.text(self.date).replace(".", "")
 
 
-def _late_first(late: Mapping[Frame, bool], seconds: Sequence[float], at: int) -> bool:
-    """Tell whether images late in a day were acquired before the early ones, which then are of the next day.
+def as_number(value: Hashable | None) -> float | None:
+    """Return a value as a number: times of day, with or without a date before them, as seconds."""
+    if not isinstance(value, str):
+        return float(value) if isinstance(value, (int, float)) else None
+    match = re.fullmatch(r"(\d*?)(\d\d)(\d\d)(\d\d(?:\.\d+)?)", value)
+    if match is None:
+        return None
+    try:
+        day = date.fromisoformat(match[1]).toordinal() if match[1] else 0
+    except ValueError:
+        day = int(match[1])
+    return ((day * 24 + int(match[2])) * 60 + int(match[3])) * 60 + float(match[4])
 
-    The beginning of the study, or else of the series, says so, or the order of the instance numbers at each position.
 
-    Args:
-        late: which images are late.
-        seconds: all times of day, sorted.
-        at: place of the first late one.
-    """
-    begin = min(as_number(frame.text("StudyTime", "SeriesTime").replace(":", "")) or 0.0 for frame in late)
-    if seconds[at - 1] < begin <= seconds[at]:
-        return True
-    if 0 < begin <= seconds[0]:  # 0 is what many programs write for a time that they remove
-        return False
-    by_place: dict[Hashable, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for frame, is_late in late.items():
-        place = None if frame.position is None else tuple(np.round(frame.position, 1).tolist())
-        by_place[place][is_late].extend(frame.numbers("InstanceNumber")[:1])
-    both = [pair for pair in by_place.values() if all(pair)]
-    return bool(both) and all(min(early) > max(before) for early, before in both)
+def may_pass_midnight(times: Iterable[Hashable | None]) -> bool:
+    """Tell whether times of day without dates leave so long a gap that the early ones may be of the next day."""
+    of_day = (time for time in times if isinstance(time, str) and re.fullmatch(r"\d{6}(\.\d+)?", time))
+    seconds = sorted(as_number(time) or 0.0 for time in of_day)
+    return any(after - before > HALF_DAY for before, after in pairwise(seconds))
 
 
 def b_value(frame: Frame) -> Hashable | None:
@@ -142,25 +128,26 @@ def _first_number(raw: Any) -> float | None:
     return found[0] if found else None
 
 
-# Tags that distinguish images at one position, the most specific first: name, unit, value.
-TELLING: tuple[tuple[str, str, Value], ...] = (
+# Tags that distinguish images at one position, the most specific first.
+TELLING: tuple[Tag, ...] = (
     ("temporal position", "", _number("TemporalPositionIndex", "TemporalPositionIdentifier")),
     ("time offset", " s", _number("TemporalPositionTimeOffset")),
     ("echo time", " ms", _number("EffectiveEchoTime", "EchoTime")),
-    ("echo", "", _text("EchoNumbers")),
+    ("echo", "", _as_stated("EchoNumbers")),
     ("b-value", "", b_value),
-    ("diffusion direction", "", _text("DiffusionGradientOrientation")),
-    ("velocity direction", "", _text("VelocityEncodingDirection")),
-    ("labeling", "", _text("ASLContext")),
+    ("diffusion direction", "", _as_stated("DiffusionGradientOrientation")),
+    ("velocity direction", "", _as_stated("VelocityEncodingDirection")),
+    ("labeling", "", _as_stated("ASLContext")),
     ("cardiac phase", " %", _number("NominalPercentageOfCardiacPhase")),
+    ("respiratory phase", " %", _number("NominalPercentageOfRespiratoryPhase")),
     ("trigger time", " ms", _number("NominalCardiacTriggerDelayTime", "TriggerTime")),
     ("inversion time", " ms", _number("InversionTime", "InversionTimes")),
     ("flip angle", " degrees", _number("FlipAngle")),
-    ("image type", "", _text("FrameType", "ImageType")),
-    ("component", "", _text("ComplexImageComponent")),
+    ("image type", "", _as_stated("FrameType", "ImageType")),
+    ("component", "", _as_stated("ComplexImageComponent")),
     ("tube voltage", " kV", _number("KVP")),
     ("energy", " keV", _number("MonoenergeticEnergyEquivalent")),
-    ("kernel", "", _text("ConvolutionKernel")),
+    ("kernel", "", _as_stated("ConvolutionKernel")),
     ("pixel spacing", " mm", lambda frame: frame.pixel_spacing and round(frame.pixel_spacing[0], 3)),
     ("slice thickness", " mm", _number("SliceThickness")),
     ("frame reference time", " ms", _number("FrameReferenceTime")),
@@ -173,22 +160,37 @@ TELLING: tuple[tuple[str, str, Value], ...] = (
     ("content time", "", _Times(("FrameReferenceDateTime",), "ContentDate", "ContentTime")),
     ("repetition time", " ms", _number("RepetitionTime")),
     ("class", "", lambda frame: UID(object_class(frame.header)).name or None),
-    ("comment", "", _text("FrameComments", "ImageComments")),
+    ("comment", "", _as_stated("FrameComments", "ImageComments")),
     ("file", "", lambda frame: None if frame.single else frame.path.name),
 )
 
 
-def telling_tags(frames: Sequence[Frame]) -> tuple[tuple[str, str, Value], ...]:
+def telling_tags(frames: Sequence[Frame]) -> list[Tag]:
     """Return the tags that may tell these images apart, at last the dimensions that their files state themselves."""
     frame = frames[0]
     pointers = [item.get("DimensionIndexPointer") for item in frame.header.get("DimensionIndexSequence") or []]
     names = [dictionary_description(tag).lower() if tag and dictionary_has_tag(tag) else "" for tag in pointers]
     count = len(frame.numbers("DimensionIndexValues"))
     names += [""] * (count - len(names))
-    return (
+    return [
         *((name, unit, value.among(frames) if isinstance(value, _Times) else value) for name, unit, value in TELLING),
         *((names[place] or f"dimension {place + 1} =", "", _dimension(place)) for place in range(count)),
-    )
+    ]
+
+
+def other_tags(frames: Sequence[Frame]) -> list[Tag]:
+    """Return all tags of words or numbers that differ among images, but those of the patient (group 0010).
+
+    Programs call a phase by many names.
+    """
+    tags = set().union(*(frame.header.keys() for frame in frames))
+    known = {keyword_for_tag(tag) for tag in tags if tag >> 16 != 0x10}.union(*(frame.own for frame in frames))
+    return [
+        (dictionary_description(keyword).lower(), "", value)
+        for keyword in sorted(filter(None, known - OF_ONE_IMAGE))
+        if not dictionary_VR(keyword).startswith(NO_VALUES)
+        and len({(value := _as_stated(keyword))(frame) for frame in frames}) > 1
+    ]
 
 
 def _dimension(place: int) -> Value:

@@ -86,11 +86,14 @@ def check_spacing(spacing: tuple[float, ...], what: str) -> None:
         )
 
 
-def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str) -> Geometry:
+def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str, exact: float = EXACT) -> Geometry:
     """Make a geometry from a 4 x 4 matrix from voxel indices to LPS, whose axes may be rounded.
 
-    Axes within `SQUARE_DEGREES` of right angles become the nearest ones at right angles, with a note; the spacing and
-    the place of the first voxel stay.
+    Axes within `SQUARE_DEGREES` of right angles become the nearest ones at right angles; the spacing and the place of
+    the first voxel stay.
+
+    Args:
+        exact: the largest cosine between two axes without a note.
 
     Raises:
         InputError: values that are no numbers, axes that coincide, or shear; with `remedy`.
@@ -101,14 +104,14 @@ def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str) -> Ge
     check_spacing(tuple(spacing.tolist()), what)
     axes = affine[:3, :3] / spacing
     cosines = np.abs(axes.T @ axes - np.eye(3)).max()
-    if cosines > np.sin(np.radians(SQUARE_DEGREES)):
-        off = float(np.degrees(np.arcsin(min(cosines, 1.0))))
-        raise InputError(f"{what} has axes that are {off:.1f} degrees from right angles.", remedy)
+    degrees = float(np.degrees(np.arcsin(min(cosines, 1.0))))
+    if degrees > SQUARE_DEGREES:
+        raise InputError(f"{what} has axes that are {degrees:.1f} degrees from right angles.", remedy)
     left, _, right = np.linalg.svd(axes)
-    if cosines > EXACT:
+    if cosines > exact:
         notes.append(
-            f"Its axes were {np.degrees(np.arcsin(cosines)):.2f} degrees from right angles (a rounded header): the "
-            "nearest at right angles are used."
+            f"Its axes were {degrees:.2f} degrees from right angles (a rounded header): the nearest at right angles "
+            "are used."
         )
     origin, steps, direction = affine[:3, 3].tolist(), spacing.tolist(), (left @ right).ravel().tolist()
     return Geometry((origin[0], origin[1], origin[2]), (steps[0], steps[1], steps[2]), tuple(direction))

@@ -1,7 +1,7 @@
 """The process in which ITK and GDCM read files of unknown origin; see `itk_read`. It imports nothing of this package.
 
-A line of JSON, {"path": ..., "voxels": true, "number": 1}, is answered by a line of JSON with the same number, and with
-voxels by their bytes behind it.
+A line of JSON, {"path": ..., "reader": ..., "voxels": true, "number": 1}, is answered by a line of JSON with the same
+number, and with voxels by their bytes behind it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from contextlib import suppress
 
 READERS = ("GDCMImageIO", "MetaImageIO", "NrrdImageIO", "NiftiImageIO", "JPEGImageIO", "PNGImageIO", "TIFFImageIO")
 """Those of ITK that are used; others return what lies in memory where a file ends early (VTK, GIPL, MRC)."""
-
-META = (".MHA", ".MHD")
-"""Endings of MetaImage under which ITK reads it, but does not know it."""
 
 
 def main() -> None:
@@ -30,7 +27,8 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
-            about, voxels = _read(sitk, os.fsdecode(bytes.fromhex(request["path"])), request["voxels"])
+            path = os.fsdecode(bytes.fromhex(request["path"]))
+            about, voxels = _read(sitk, path, request["reader"], request["voxels"])
         except Exception as error:
             about, voxels = {"error": type(error).__name__, "said": str(error)[-4000:]}, None
         answers.write(json.dumps({**about, "number": request["number"]}).encode() + b"\n")
@@ -39,10 +37,10 @@ def main() -> None:
         answers.flush()
 
 
-def _read(sitk, path: str, wanted: bool):
-    """Read the header of an image, and its voxels where they are wanted."""
+def _read(sitk, path: str, kind: str, wanted: bool):
+    """Read the header of an image, and its voxels where they are wanted, by a reader of this name or that of ITK."""
     reader = sitk.ImageFileReader()
-    kind = reader.GetImageIOFromFileName(path) or ("MetaImageIO" if path.endswith(META) else "")
+    kind = kind or reader.GetImageIOFromFileName(path)
     if kind not in READERS:
         return {"known": False}, None
     reader.SetImageIO(kind)

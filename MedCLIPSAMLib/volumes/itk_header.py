@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.meta_image import META_SUFFIXES, is_compressed, read_header
-from MedCLIPSAMLib.volumes.nrrd_axes import DATA_FILE, check_axes, file_name, read_fields
-from MedCLIPSAMLib.volumes.nrrd_axes import read_header as read_nrrd_header
-from MedCLIPSAMLib.volumes.nrrd_space import check_space, check_units
+from MedCLIPSAMLib.volumes.meta_image import is_compressed, is_meta_image, read_header
+from MedCLIPSAMLib.volumes.nrrd import DATA_FILE, check_axes, check_space, check_units, file_name, read_fields
+from MedCLIPSAMLib.volumes.nrrd import read_header as read_nrrd_header
 
 META_NUMBERS = ("TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin", "ElementSpacing")
 BZIP2 = ("bzip2", "bz2")
@@ -27,13 +26,16 @@ JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 """The beginnings of a file of JPEG 2000 (ISO/IEC 15444-1, annexes I and A): with boxes, and without."""
 
 
-def check_header(path: Path, notes: list[str]) -> None:
+def check_header(path: Path, notes: list[str]) -> str:
     """Refuse a header that names files outside its folder, more than five dimensions, or absurd directions.
 
     JPEG 2000 is refused too: ITK reads it, but as RGB of 8 bits, and with a size in millimeters that it does not have.
 
     Args:
         notes: filled with what a header of NRRD does not say.
+
+    Returns:
+        What the file is: "NRRD", "MetaImage", or "" where it is neither.
 
     Raises:
         InputError: naming what is wrong.
@@ -51,8 +53,11 @@ def check_header(path: Path, notes: list[str]) -> None:
         _check_nrrd(fields, path)
         check_space(fields, path, notes)
         check_axes(fields, path)
-    elif path.suffix.lower() in META_SUFFIXES:
+        return "NRRD"
+    if is_meta_image(path):
         _check_meta(path)
+        return "MetaImage"
+    return ""
 
 
 def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:

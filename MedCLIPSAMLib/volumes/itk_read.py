@@ -20,10 +20,27 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.itk_path import itk_path
+from MedCLIPSAMLib.volumes.meta_image import is_meta_image
+from MedCLIPSAMLib.volumes.nrrd import is_nrrd
 
 SECONDS = 60.0
 SECONDS_A_BYTE = 1e-6
+
+
+def itk_path(path: Path) -> str:
+    """Return a path for ITK, which ends the whole process where a name is not valid text.
+
+    Raises:
+        InputError: the name, or that of a folder, holds bytes that are no UTF-8.
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"Expected a name in UTF-8, got {text!r}.", "Rename the file or folder, or copy it to another place."
+        ) from error
+    return text
 
 
 class _Reader:
@@ -32,8 +49,7 @@ class _Reader:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
-        self._asked = self._answered = 0  # numbers of requests
+        self._asked = 0  # number of requests
 
     def ask(self, path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
         """Return the process's answer for a file; see `itk_child`.
@@ -58,11 +74,8 @@ class _Reader:
                 answer = self._answer(process, path, voxels)
             except (OSError, ValueError) as error:
                 self.stop()
-                why = (
-                    f"takes longer than {seconds:.0f} s to read"
-                    if late.is_set()
-                    else "crashes the library that reads it"
-                )
+                slow = f"takes longer than {seconds:.0f} s to read"
+                why = slow if late.is_set() else "crashes the library that reads it"
                 raise InputError(f"'{path}' {why}: it is damaged, or made to.", "Leave it out.") from error
             except BaseException:
                 self.stop()
@@ -75,13 +88,13 @@ class _Reader:
         return about, data
 
     def fork(self) -> None:
-        """Replace the lock in a forked process, where the copy may be held by a thread that does not exist there."""
-        self._turn = threading.Lock()
+        """Forget the process in a forked one, and the lock, which may be held by a thread that does not exist there."""
+        self._turn, self._process = threading.Lock(), None
 
     def stop(self) -> None:
-        """End the process, where there is one of this process."""
+        """End the process, where there is one."""
         process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
+        if process is None:
             return
         process.kill()
         process.wait()
@@ -91,10 +104,8 @@ class _Reader:
                     pipe.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
-        idle = self._answered == self._asked  # not where a second interrupt came while the first ended it
-        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None or not idle:
-            if self._owner == os.getpid():
-                self.stop()
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
             child = Path(__file__).with_name("itk_child.py")
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(
@@ -105,14 +116,14 @@ class _Reader:
                 start_new_session=True,  # Ctrl+C is for the program, which ends it
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # of Windows, where it would open one
             )
-            self._owner, self._answered = os.getpid(), self._asked
         return self._process
 
     def _answer(self, process: subprocess.Popen[bytes], path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
         self._asked += 1
         assert process.stdin is not None
         assert process.stdout is not None
-        request = {"path": os.fsencode(itk_path(path)).hex(), "voxels": voxels, "number": self._asked}
+        reader = "NrrdImageIO" if is_nrrd(path) else "MetaImageIO" if is_meta_image(path) else ""
+        request = {"path": os.fsencode(itk_path(path)).hex(), "reader": reader, "voxels": voxels, "number": self._asked}
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()
@@ -123,7 +134,6 @@ class _Reader:
         data = process.stdout.read(count)
         if len(data) != count:
             raise ValueError("it ended")
-        self._answered = self._asked
         return about, data
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from pathlib import Path
+
+from MedCLIPSAMLib.volumes.nifti_file import open_content
 
 MARK = "Result of MedCLIPSAM"
 """In the text of a PNG, the description of a NIfTI file, and a field of NRRD and MetaImage headers."""
@@ -20,11 +21,7 @@ HEAD = 1 << 15
 def is_marked(path: Path, mark: str = MARK) -> bool:
     """Tell whether a file is marked, as a result of this program or by another mark; False where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-        if head.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as file:
-                head = file.read(HEAD)
+        with open_content(path) as file:
+            return mark.encode() in file.read(HEAD)
     except (OSError, EOFError, zlib.error):
         return False
-    return mark.encode() in head

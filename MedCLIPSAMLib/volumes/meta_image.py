@@ -12,9 +12,10 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.nifti_file import MAX_COMPRESSION
-from MedCLIPSAMLib.volumes.nrrd_axes import MAX_HEADER, file_name
+from MedCLIPSAMLib.volumes.nrrd import MAX_HEADER, file_name
 
 META_SUFFIXES = (".mha", ".mhd")
+BEGINNING = re.compile(rb"\s*(ObjectType|NDims|Comment)\s*[=:]")
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 """Bytes of a value by its type, without the U of unsigned ones."""
 OF_COMPRESSION = ("CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile")
@@ -50,13 +51,19 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield made
 
 
+def is_meta_image(path: Path) -> bool:
+    """Tell whether a file is MetaImage, by its name or its beginning."""
+    with path.open("rb") as file:
+        return path.suffix.lower() in META_SUFFIXES or BEGINNING.match(file.read(80)) is not None
+
+
 def read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
     """Return key, value and text of each line, and where voxels begin; nothing for other files.
 
     The value of the last one, ElementDataFile, is `LIST` and the names of files by lines, where it is a list.
     """
     lines: list[tuple[str, str, str]] = []
-    if path.suffix.lower() not in META_SUFFIXES:
+    if not is_meta_image(path):
         return lines, 0
     with path.open("rb") as file:
         while file.tell() < MAX_HEADER and (line := file.readline(MAX_HEADER)):

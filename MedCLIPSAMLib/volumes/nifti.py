@@ -19,6 +19,7 @@ from MedCLIPSAMLib.volumes.nifti_file import (
     SINGLE,
     NiftiFile,
     is_loop,
+    kind_of_values,
     open_content,
     read_header,
     read_voxels,
@@ -104,7 +105,7 @@ class NiftiMatrices:
         header["pixdim"][:4] = self.steps
 
 
-def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
+def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarray, str, Geometry, dict[str, Any]]:
     """Read voxels (K, J, I), or (K, J, I, channels), in their stored type; float32 where the file has a scale.
 
     It lies where ITK and 3D Slicer place it, with a note where the header says something else, too.
@@ -113,7 +114,7 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
         path: as the user named it.
 
     Returns:
-        The voxels, their geometry, and further attributes of `Volume` by name.
+        The voxels, what several values of one are, their geometry, and further attributes of `Volume` by name.
 
     Raises:
         InputError: truncated, of several time points, impossible spacing or shear.
@@ -134,6 +135,8 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if np.isinf(slope) or (np.isnan(slope) and np.isfinite(intercept) and intercept != 0):
         notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored.")
+    elif np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
+        notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) adds no number: 0 was taken.")
     geometry, forms = _place(header, flat if times > 1 else shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     known = {
@@ -143,7 +146,7 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
         "forms": forms,
         "natural": times > 1 or (int(header["dim"][0]) == 2 and not any(forms.codes)),
     }
-    return array, geometry, known
+    return array, kind_of_values(header), geometry, known
 
 
 def write_nifti(

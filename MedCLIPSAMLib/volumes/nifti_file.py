@@ -6,6 +6,7 @@ nibabel is imported at the first file: 3D Slicer, which loads this module with i
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SINGLE = (b"n+1\0", b"n+2\0")
 PAIR = (b"ni1\0", b"ni2\0")
 """How NIfTI-1 and NIfTI-2 mark a file that holds its voxels, and a header whose voxels are in a file beside it."""
+SIZE = 348
+"""The length of a header of NIfTI-1 and ANALYZE, in bytes."""
 VECTOR = "vector"
 VECTOR_INTENT = 1007
 RGB_INTENTS = (2003, 2004)
@@ -71,27 +74,13 @@ def beside(path: Path, suffixes: tuple[str, ...]) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def count_slices(file: NiftiFile) -> int:
-    """Count the slices along K by the header, or the times of a loop.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    with open_content(file.header) as content:
-        dimensions = read_header(content, file.header)["dim"]
-    shape = [int(extent) for extent in dimensions[1 : 1 + int(dimensions[0])]]
-    return (shape[3] if is_loop(shape) else shape[2]) if len(shape) > 2 else 1
-
-
 def is_loop(shape: Sequence[int]) -> bool:
     """Tell whether an image has several times of one slice, by its extents, x first."""
     return len(shape) > 3 and shape[2] == 1 and shape[3] > 1 and all(extent <= 1 for extent in shape[4:])
 
 
-def kind_of_values(file: NiftiFile) -> str:
+def kind_of_values(header: nibabel.Nifti1Header) -> str:
     """Name what several values of a voxel are, by type and intent: colors, a vector, or what the intent is called."""
-    with open_content(file.header) as content:
-        header = read_header(content, file.header)
     intent = int(header["intent_code"])
     if header.get_data_dtype().names or intent in RGB_INTENTS:
         return "RGB-color"
@@ -140,7 +129,7 @@ def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
 def read_voxels(
     file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path, is_single: bool = False
 ) -> np.ndarray:
-    """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled where the header has a scale.
+    """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled where the header has a scale of numbers.
 
     They begin at vox_offset. Where that lies within the header of a single file they begin behind it and the four bytes
     that say which extensions follow (nifti1.h), or at once behind it where the file is too short for these bytes.
@@ -150,7 +139,7 @@ def read_voxels(
         is_single: the file holds the header, too.
 
     Raises:
-        InputError: truncated, damaged, or a scale that is no number.
+        InputError: truncated or damaged.
     """
     kind = header.get_data_dtype()
     size, offset = kind.itemsize * math.prod(shape), int(header["vox_offset"])
@@ -183,21 +172,56 @@ def read_voxels(
         array = array.astype(kind.newbyteorder("="))
     if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
         array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-    try:
-        slope, intercept = header.get_slope_inter()
-    except load_package("nibabel", "NIfTI").spatialimages.HeaderDataError as error:
-        raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
-    if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
+    slope, intercept = float(header["scl_slope"]), float(np.nan_to_num(header["scl_inter"], posinf=0, neginf=0))
+    if not np.isfinite(slope) or slope == 0 or array.dtype.kind == "c" or (slope, intercept) == (1, 0):
         return array
-    return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)
+    return (array * slope + intercept).astype(np.float32)
+
+
+def find_analyze(path: Path) -> NiftiFile | None:
+    """Find both files of ANALYZE 7.5, the older pair, by either of them; None for other files.
+
+    Their names and the length that the header begins with tell it.
+
+    A file that is NIfTI is to be looked for before.
+    """
+    is_header = path.name.lower().endswith(PAIR_SUFFIXES)
+    if not is_header and not path.name.lower().endswith(VOXEL_SUFFIXES):
+        return None
+    other = beside(path, VOXEL_SUFFIXES if is_header else PAIR_SUFFIXES)
+    if other is None:
+        return None
+    file = NiftiFile(path, other) if is_header else NiftiFile(other, path)
+    head = _head(file.header)
+    begin = head[:4] if len(head) == SIZE else b""
+    return file if SIZE in (int.from_bytes(begin, "little"), int.from_bytes(begin, "big")) else None
+
+
+def read_analyze(file: NiftiFile) -> np.ndarray:
+    """Read the voxels (K, J, I), or (K, J, I, channels), of ANALYZE in their stored type; ITK makes 0 of NaN.
+
+    Raises:
+        InputError: damaged or truncated.
+    """
+    head = _head(file.header)
+    # The fields of the two formats are the same up to the scale, and from cal_max to aux_file; all others are NIfTI's.
+    known = head[:112] + bytes(12) + head[124:252] + bytes(92) + PAIR[0]
+    header = read_header(io.BytesIO(known), file.header)
+    shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
+    with open_content(file.voxels) as content:
+        return read_voxels(content, header, tuple((shape + [1, 1, 1])[:3]), file.voxels)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open_content(path) as file:
+            return file.read(SIZE)
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def _magic(path: Path) -> bytes:
-    try:
-        with open_content(path) as file:
-            head = file.read(348)
-    except (OSError, EOFError, zlib.error):
-        return b""
+    head = _head(path)
     return next((magic for magic in (head[344:348], head[4:8]) if magic in SINGLE + PAIR), b"")
 
 

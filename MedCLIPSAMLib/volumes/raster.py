@@ -6,21 +6,23 @@ import io
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
 from MedCLIPSAMLib.volumes.geometry import SPACINGS_MM, Geometry
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.tiff import (
+    ALPHA_NOTE,
     EXTRA_NOTE,
     TURNS,
+    check_mask_alpha,
     count_described,
     has_unnamed_samples,
     is_read_by_pillow,
@@ -31,7 +33,6 @@ from MedCLIPSAMLib.volumes.tiff import (
 from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY_NOTE
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
-Page = TypeVar("Page")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -100,37 +101,20 @@ def read_raster(path: Path, notes: list[str], is_mask: bool = False) -> tuple[np
         notes.append("The image was turned upright, as its EXIF orientation says.")
     if turned in SIDEWAYS:
         spacing = spacing[1], spacing[0]
-    alike = most_pixels(pages, lambda page: (page.shape, page.dtype), lambda page: page.shape[0] * page.shape[1])
+    alike = _most_pixels(pages)
     if len(alike) < len(pages):
         notes.append(f"{len(pages) - len(alike)} pages of another size or kind were left out.")
     known = {"name": clean_name(stem(path)), "path": path, "natural": True, "known_spacing": False}
     return reduce_colors(np.stack(alike), notes), Geometry(spacing=(*spacing, 1.0)), known
 
 
-def count_pages(path: Path) -> int:
-    """Count the slices of an image by its headers.
-
-    Raises:
-        InputError: it is not a single volume. OSError: Pillow does not know it.
-    """
-    with Image.open(path, formats=FORMATS) as image:
-        if image.format != "TIFF":
-            return 1
-        total = count_described(image, path, [])
-        pages = [(page.size, page.mode, is_secondary(page)) for page in ImageSequence.Iterator(image)]
-    if len(pages) == 1:
-        return total
-    pages = [page for page in pages if not page[2]] or pages
-    return len(most_pixels(pages, lambda page: page, lambda page: page[0][0] * page[0][1]))
-
-
-def most_pixels(pages: list[Page], kind: Callable[[Page], Hashable], area: Callable[[Page], int]) -> list[Page]:
-    """Return the pages of the kind that has the most pixels in all; the first one where several have."""
+def _most_pixels(pages: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the pages of the size and kind that has the most pixels in all; the first one where several have."""
     pixels: Counter[Hashable] = Counter()
     for page in pages:
-        pixels[kind(page)] += area(page)
+        pixels[page.shape, page.dtype] += page.shape[0] * page.shape[1]
     chosen = pixels.most_common(1)[0][0]
-    return [page for page in pages if kind(page) == chosen]
+    return [page for page in pages if (page.shape, page.dtype) == chosen]
 
 
 def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -147,11 +131,7 @@ def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
 def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int] | None:
     """Read the pages, and EXIF's orientation; None where Pillow does not know a page, or does not see it."""
     # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
-    with (
-        warnings.catch_warnings(action="ignore"),
-        path.open("rb") as file,
-        Image.open(file, formats=FORMATS) as image,
-    ):
+    with warnings.catch_warnings(action="ignore"), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         raw = str(image.tile[0][3] if image.tile else "")
         turned = image.getexif().get(ORIENTATION, 1)
         if not is_tiff:
@@ -246,11 +226,7 @@ def _check_jpeg(path: Path) -> None:
 
 def _spacing(path: Path) -> tuple[float, float]:
     """Return (between columns, between rows) as ITK and 3D Slicer read it from the file; 1 where it has none."""
-    try:
-        header = itk_header(path)
-    except (RuntimeError, InputError):
-        return 1.0, 1.0
-    if header is None:
-        return 1.0, 1.0
-    x, y = header.spacing[:2]
-    return (x, y) if all(SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1] for spacing in (x, y)) else (1.0, 1.0)
+    with suppress(RuntimeError, InputError):
+        if (header := itk_header(path)) and all(SPACINGS_MM[0] <= mm <= SPACINGS_MM[1] for mm in header.spacing[:2]):
+            return header.spacing[0], header.spacing[1]
+    return 1.0, 1.0

@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image
 
 from MedCLIPSAMLib.errors import PATH, InputError, MedCLIPSAMError, check_type, without_controls
-from MedCLIPSAMLib.files.regular import check_regular
+from MedCLIPSAMLib.files.regular import check_regular, pointer
 from MedCLIPSAMLib.volumes import dicom
-from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
-from MedCLIPSAMLib.volumes.analyze import find_analyze, read_values
 from MedCLIPSAMLib.volumes.archive import is_zip, names_in, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
@@ -23,18 +20,12 @@ from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.meta_image import unpacked
-from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
-from MedCLIPSAMLib.volumes.nifti_file import (
-    VECTOR,
-    beside,
-    find_nifti,
-    is_packed,
-    kind_of_values,
-)
-from MedCLIPSAMLib.volumes.nrrd_axes import ONE_VALUE, with_kinds
+from MedCLIPSAMLib.volumes.nifti_file import VECTOR, beside, find_analyze, find_nifti, is_packed, read_analyze
+from MedCLIPSAMLib.volumes.nrrd import ONE_VALUE, with_kinds
 from MedCLIPSAMLib.volumes.raster import raster_format, read_raster, reduce_colors
-from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
+from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES, misnamed_notes
+from MedCLIPSAMLib.volumes.tiff import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
@@ -88,7 +79,7 @@ def read_image(path: str | Path) -> sitk.Image:
         if raster_format(path):
             array, geometry, _ = read_raster(path, [], is_mask=True)
         elif nifti := find_nifti(path):
-            array, geometry, _ = read_nifti(nifti, path, [])
+            array, _, geometry, _ = read_nifti(nifti, path, [])
         else:
             return _by_itk(path, [])
         image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
@@ -103,6 +94,8 @@ def _existing(path: str | Path) -> Path:
         there = path.exists()
     except OSError as error:  # a name that is too long
         raise InputError(f"'{path}' is not a valid path: {error.strerror}.", "Check the path.") from error
+    if not there and path.is_symlink():
+        raise InputError(f"'{path}' is a link to a file that is not there.", "Copy or fetch that file, too.")
     if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
     check_regular(path)
@@ -145,13 +138,12 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         array, geometry, known = read_raster(path, notes)
     elif nifti := find_nifti(path):
         notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
-        array, geometry, known = read_nifti(nifti, path, notes)
-        kind = kind_of_values(nifti)
+        array, kind, geometry, known = read_nifti(nifti, path, notes)
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.from_sitk(image)
         if analyze := find_analyze(path):
-            array = read_values(analyze)
+            array = read_analyze(analyze)
             notes.append(UNPLACED_NOTE)
         kind = image.GetMetaData(PIXEL_KIND) if image.HasMetaDataKey(PIXEL_KIND) else VECTOR
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
@@ -163,25 +155,19 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     """Read the DICOM series in a zip file, or its only image."""
     with unpack_zip(path) as folder:
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        images = [path for path in files if is_image(path)]
-        images = images or [
-            path for path in files if path.name.lower().endswith(PAIR_SUFFIXES)
-        ]  # which says what lacks
-        has_dicom = any(is_dicom(path) for path in files)
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        headers = [file for file in files if file.name.lower().endswith(PAIR_SUFFIXES)]
+        images = [file for file in files if is_image(file)] or headers  # the error on a header says what lacks
+        has_dicom = any(map(is_dicom, files))
         if not has_dicom:
             _check_zip(path, files, images)
         inside = folder if has_dicom or not images else images[0]
         try:
             volume = _read(inside, series, phase)
         except MedCLIPSAMError as error:
-            raise InputError(
-                *(
-                    said.replace(f"The folder '{inside}'", f"'{path}'").replace(str(inside), str(path))
-                    for said in (error.problem, error.remedy)
-                )
-            ) from error
-        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(path)) for path in images))
+            said = (text.replace(f"The folder '{inside}'", f"'{path}'") for text in (error.problem, error.remedy))
+            raise InputError(*(text.replace(str(inside), str(path)) for text in said)) from error
+        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(image)) for image in images))
         notes = [*misnamed_notes(path, "a zip file"), *volume.notes]
         name = clean_name(stem(path)) if unnamed else volume.name
         return replace(volume, path=path, name=name, files=(), notes=notes)
@@ -212,14 +198,14 @@ def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
 PIXEL_KIND = "NRRD_kinds[pixel]"
 """ITK's name of what the values of a voxel are by the header of NRRD."""
 COLORS = ("RGB-color", "RGBA-color", "3-color", "4-color")
-HSV = "HSV-color"
 FLAT = "MedCLIPSAM.Flat"
 """The key that marks an image of two dimensions in memory."""
 
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """Read a 3-D image whose axes are at right angles."""
-    check_header(path, notes)
+    if kind := check_header(path, notes):
+        notes += misnamed_notes(path, kind)
     with with_kinds(path) as plain:
         return _checked(plain, path, notes)
 
@@ -232,7 +218,9 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
     """
     header = itk_header(plain)
     if header is None:
-        check_name(path)
+        with path.open("rb") as file:
+            if found := pointer(file.read(100)):
+                raise InputError(f"'{path}' is {found}.", "Fetch it (git lfs pull, git annex get).")
         if is_packed(path):
             raise InputError(
                 f"'{path}' is compressed by gzip, and holds no NIfTI.", "Unpack it, and give what it holds."
@@ -280,14 +268,7 @@ def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> n
     if count not in (3, 4):
         raise InputError(f"'{path}' has {count} values per voxel.", remedy)
     if array.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.",
-            remedy,
-        )
-    if kind == HSV and count == 3 and array.dtype == np.uint8:
-        notes.append("Its colors were converted from HSV to RGB.")
-        pixels = Image.fromarray(array.reshape(1, -1, 3), "HSV").convert("RGB")
-        return np.asarray(pixels).reshape(array.shape)
+        raise InputError(f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.", remedy)
     if kind not in (*COLORS, VECTOR):
         raise InputError(
             f"'{path}' has {count} values per voxel that are no colors, by its header ({kind}).",

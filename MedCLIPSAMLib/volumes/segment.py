@@ -1,13 +1,17 @@
-"""A named mask on the voxel grid of a volume."""
+"""Named masks on the voxel grid of a volume, and such that fit a label map, in which a voxel has one label."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError, check_type
 from MedCLIPSAMLib.volumes.terminology import Color, Terminology, color_for, terminology_for
+
+SCORE = "MedCLIPSAM.Score"
+"""Tag of a segment with the score of its mask."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,27 @@ class Segment:
             object.__setattr__(self, "color", color_for(self.name))
         if self.terminology is None:
             object.__setattr__(self, "terminology", terminology_for(self.name))
+
+
+def without_overlap(segments: Sequence[Segment]) -> tuple[list[Segment], list[str]]:
+    """Assign voxels of several segments to the one with the highest score, by its tag; among equals to the first.
+
+    Returns:
+        The segments in their order, and a note for people for each that lost voxels.
+    """
+    taken = np.zeros(segments[0].mask.shape, bool) if segments else np.zeros(0, bool)
+    layers: dict[int, Segment] = {}
+    notes = []
+    order = sorted(range(len(segments)), key=lambda n: -float(segments[n].tags.get(SCORE, 0)))
+    for number in order:
+        segment = segments[number]
+        lost = segment.mask & taken
+        layers[number] = replace(segment, mask=segment.mask & ~taken)
+        if lost.any():
+            winners = [f"'{segments[n].name}'" for n in layers if n != number and (segments[n].mask & lost).any()]
+            share = f"{int(lost.sum())} of {int(segment.mask.sum())} voxels"
+            notes.append(
+                f"'{segment.name}' overlaps {' and '.join(winners)}: the label map gives {share} to the surer one."
+            )
+        taken = taken | segment.mask
+    return [layers[number] for number in range(len(segments))], notes

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, check_type
 from MedCLIPSAMLib.volumes.geometry import Geometry
+from MedCLIPSAMLib.volumes.raster import raster_format
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
@@ -25,7 +26,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     """Read a .seg.nrrd file as Slicer writes it, a label map (.nii.gz, .nrrd, .mha) or a mask image (.png).
 
     A label map gives a segment for each value but 0, in ascending order, named after the file and, where there are
-    several, the value.
+    several, the value. JPEG changes values: the brighter half of their range is one segment.
 
     Args:
         volume: put the masks on the grid of this volume (Slicer crops a segmentation to its content). By nearest voxel:
@@ -43,7 +44,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
             return _slicer_segments(image, volume, path)
         except (ValueError, IndexError) as error:
             raise InputError(f"'{path}' has damaged segments: {error}.", "Save it again in 3D Slicer.") from error
-    image = _one_channel(image, path)
+    image = _brighter_half(image) if raster_format(path) == "JPEG" else _one_channel(image, path)
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if is_raster and volume is not None:
         if image.GetSize() != volume.shape[::-1]:
@@ -61,6 +62,12 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     values = values[values != 0]
     name = stem(path)
     return [Segment(name if values.size == 1 else f"{name} {int(value)}", labels == value) for value in values]
+
+
+def _brighter_half(image: sitk.Image) -> sitk.Image:
+    """Return 1 where the values of an image that was stored with loss are nearer to white."""
+    array = sitk.GetArrayViewFromImage(image)
+    return sitk.GetImageFromArray(((array if array.ndim == 3 else array.max(-1)) > 127).astype(np.uint8))
 
 
 def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:

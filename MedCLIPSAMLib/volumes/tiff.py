@@ -19,7 +19,6 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, load_package, not_installed
-from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE, check_mask_alpha
 from MedCLIPSAMLib.volumes.itk_read import itk_image
 from MedCLIPSAMLib.volumes.tiff_stack import SECONDARY, SECONDARY_NOTE, check_axes
 
@@ -35,6 +34,7 @@ FORMATS = {UNSIGNED: "unsigned", UNDEFINED: "unsigned", SIGNED: "signed", FLOAT:
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}
 ALPHA = (1, 2)
 """Values of ExtraSamples that are an alpha channel."""
+ALPHA_NOTE = "The alpha channel was left out."
 EXTRA_NOTE = "The samples of each pixel that are neither gray nor RGB were left out."
 TURNS = {
     2: lambda pixels: pixels[:, ::-1],
@@ -87,6 +87,25 @@ def is_white_zero(page: Image.Image) -> bool:
 def has_unnamed_samples(page: Image.Image) -> bool:
     """Tell whether the pixels of a page of TIFF hold more than gray or colors and alpha."""
     return _tag(page, EXTRA_SAMPLES, ALPHA[0]) not in ALPHA
+
+
+def check_mask_alpha(pixels: np.ndarray, path: Path) -> None:
+    """Refuse a mask whose gray or colors are the same everywhere and whose last channel is not.
+
+    Args:
+        pixels: (J, I, channels), alpha last.
+
+    Raises:
+        InputError: it may be the mask, and leaving it out would make one of the whole image, or an empty one.
+    """
+    colors, alpha = pixels[..., :-1], pixels[..., -1]
+    if (colors == colors[:1, :1]).all() and alpha.min() < alpha.max():
+        raise InputError(
+            f"Expected a mask in the gray or the colors of '{path}', got the same everywhere, but not in its alpha "
+            "channel.",
+            'If that is the mask, save it as gray, for example: python -c "from PIL import Image; '
+            f"Image.open('{path.name}').getchannel('A').save('mask.png')\"",
+        )
 
 
 def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int]:

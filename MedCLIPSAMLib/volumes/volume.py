@@ -16,8 +16,8 @@ from MedCLIPSAMLib.volumes.geometry import Geometry
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from MedCLIPSAMLib.volumes.curve import Curve
     from MedCLIPSAMLib.volumes.nifti import NiftiMatrices
+    from MedCLIPSAMLib.volumes.window import Curve
 
 FILE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".hdr.gz", ".img.gz")
 

@@ -1,7 +1,8 @@
-"""Display windows: which intensities become black and which white."""
+"""Display windows: which intensities become black and which white; curves where a window cannot express it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeAlias
 
@@ -32,13 +33,49 @@ SAMPLE = 2_000_000
 USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in gray is ignored
 
 
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Brightness by value, straight between the points and level beyond them.
+
+    Attributes:
+        values: ascending, (n,).
+        brightness: 0 black to 1 white, (n,).
+    """
+
+    values: np.ndarray
+    brightness: np.ndarray
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Values (low, high) between which the brightness changes."""
+        changes = np.flatnonzero(np.diff(self.brightness))
+        if not changes.size:
+            return float(self.values[0]), float(self.values[-1])
+        return float(self.values[changes[0]]), float(self.values[changes[-1] + 1])
+
+    def to_uint8(self, array: np.ndarray) -> np.ndarray:
+        """Map values of any shape to 0..255, rounded."""
+        shown = np.interp(array.ravel(), self.values, self.brightness).reshape(array.shape)
+        return np.rint(shown * 255).astype(np.uint8)
+
+    def mirror(self, total: float) -> Curve:
+        """Return the curve for inverted voxels, v to `total` - v."""
+        return Curve(total - self.values[::-1], 1 - self.brightness[::-1])
+
+    @staticmethod
+    def sigmoid(center: float, width: float) -> Curve:
+        """Make DICOM's SIGMOID function (PS3.3 C.11.2.1.3.1), straight between 513 points."""
+        values = np.linspace(center - 2 * width, center + 2 * width, 513)
+        return Curve(values, 1 / (1 + np.exp(-4 * (values - center) / width)))
+
+
 def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     """Return the (low, high) intensities that become 0 and 255, the same for all slices of the volume.
 
     Args:
         window: None for the best one known: the window of the file (unless it turns almost everything black or white),
-            as stored for 8-bit images, "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
-            "percentiles", or (low, high).
+            as stored for 8-bit images, "soft tissue" for CT with values below 0, else percentiles. Or the name of a
+            preset, "file", "percentiles", or (low, high).
 
     Raises:
         InputError: an unknown name, "file" where the file has no window, or low >= high.
@@ -122,7 +159,7 @@ def _best_range(volume: Volume) -> tuple[float, float]:
             return low, high
     if as_stored:
         return 0.0, 255.0
-    if volume.modality == "CT":
+    if volume.modality == "CT" and volume.array.min() < 0:  # in HU air is
         return _around(*PRESETS["soft tissue"])
     return percentile_range(volume.array)
 

@@ -16,11 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from MedCLIPSAMLib.errors import PATH, InputError, OutputError, check_type
 from MedCLIPSAMLib.files.atomic import atomic_path, check_writable
-from MedCLIPSAMLib.volumes.itk_path import itk_path
+from MedCLIPSAMLib.volumes.itk_read import itk_path
 from MedCLIPSAMLib.volumes.mark import KEY, MARK, UNKNOWN_SPACING
 from MedCLIPSAMLib.volumes.nifti import write_nifti
-from MedCLIPSAMLib.volumes.overlap import without_overlap
-from MedCLIPSAMLib.volumes.segment import Segment
+from MedCLIPSAMLib.volumes.segment import Segment, without_overlap
 from MedCLIPSAMLib.volumes.volume import Volume
 
 LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -139,7 +138,7 @@ def check_slices(path: Path, volume: Volume) -> None:
 
 
 def fit(path: Path, segments: Sequence[Segment]) -> tuple[list[Segment], list[str]]:
-    """Make segments fit the format of a file, and note what they lost; see `overlap.without_overlap`."""
+    """Make segments fit the format of a file, and note what they lost; see `segment.without_overlap`."""
     return (list(segments), []) if path.name.lower().endswith(".seg.nrrd") else without_overlap(segments)
 
 

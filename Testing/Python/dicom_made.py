@@ -11,7 +11,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-CT, MR, CR, PET = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128"))
+from MedCLIPSAMLib.volumes import read_volume
+
+CT, MR, CR, PET, US = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128", "6.1"))
 SEG, RTDOSE, SR, PDF, PR, KO, RTSTRUCT = (
     f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("66.4", "481.2", "88.11", "104.1", "11.1", "88.59", "481.3")
 )
@@ -68,6 +70,12 @@ def image(pixels: np.ndarray, kind: str = CT, modality: str = "CT", **tags: Any)
     return dataset
 
 
+def colored(pixels: np.ndarray, **tags: Any) -> Dataset:
+    """An ultrasound image of colors, (rows, columns, 3) or (frames, rows, columns, 3)."""
+    known = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "PhotometricInterpretation": "RGB"}
+    return image(pixels[..., 0], US, "US", **(known | {"PixelData": pixels.tobytes()} | tags))
+
+
 def slice_at(position: Sequence[float], value: int, **tags: Any) -> Dataset:
     """A slice of 4 x 6 pixels of one value; 0.7 mm between rows, 0.5 mm between columns."""
     known = {
@@ -83,6 +91,11 @@ def write_series(folder: Path, depths: Iterable[float], **tags: Any) -> None:
     """Axial slices at these heights in mm; the voxels of slice n are n."""
     for number, depth in enumerate(depths):
         save(slice_at((0, 0, depth), number, **tags), folder / f"{tags.get('SeriesInstanceUID', 's')}-{number:03d}.dcm")
+
+
+def values(path: Path, **which: Any) -> list[int]:
+    """Read the value of each slice: n where the slices of `write_series` are in order."""
+    return read_volume(path, **which).array[:, 0, 0].tolist()
 
 
 def item(**tags: Any) -> Dataset:

@@ -91,17 +91,6 @@ def test_after_an_interrupt_the_next_file_is_read_and_not_the_one_before(scan, t
     assert image.GetSize() == (8, 8, 2) and (sitk.GetArrayFromImage(image) == 7).all()
 
 
-def test_an_interrupt_while_the_reader_is_ended_leaves_no_answer_either(scan, tmp_path, monkeypatch):
-    other = tmp_path / "other.nrrd"
-    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 8, 8), 7, np.int16)), str(other))
-    with monkeypatch.context() as patch:
-        patch.setattr(itk_read.json, "loads", lambda line: (_ for _ in ()).throw(KeyboardInterrupt))
-        patch.setattr(itk_read._reader, "stop", lambda: None)
-        with pytest.raises(KeyboardInterrupt):
-            itk_read.itk_image(scan)
-    assert itk_read.itk_image(other).GetSize() == (8, 8, 2)
-
-
 def test_an_answer_to_another_request_is_not_taken_for_the_file(scan, tmp_path):
     other = tmp_path / "other.nrrd"
     sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 8, 8), 7, np.int16)), str(other))

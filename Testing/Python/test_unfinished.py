@@ -16,7 +16,7 @@ from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.unfinished import discard_unfinished, hold_unfinished
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.volumes import Segment
-from MedCLIPSAMLib.volumes.overlap import without_overlap
+from MedCLIPSAMLib.volumes.segment import without_overlap
 
 
 @pytest.fixture()

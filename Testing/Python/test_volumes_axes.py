@@ -97,10 +97,20 @@ def test_times_of_one_slice_of_nifti_are_slices_with_a_note(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "scale, is_said", [((np.nan, 5), True), ((np.inf, 0), True), ((np.nan, np.nan), False), ((0, 5), False)]
+    "scale, is_said, factor",
+    [
+        ((np.nan, 5), True, 1),
+        ((np.inf, 0), True, 1),
+        ((np.nan, np.nan), False, 1),
+        ((0, 5), False, 1),
+        ((1, np.nan), True, 1),  # as ITK takes it
+        ((-2, np.inf), True, -2),
+    ],
 )
-def test_a_scale_of_nifti_that_is_none_is_said(tmp_path: Path, scale: tuple[float, float], is_said: bool) -> None:
+def test_a_scale_of_nifti_that_is_none_is_said(
+    tmp_path: Path, scale: tuple[float, float], is_said: bool, factor: int
+) -> None:
     path = patched(save(tmp_path / "x.nii", turned(0, (1, 1, 2), (0, 0, 0))), SCALE, "<f4", *scale)
     volume = read_volume(path)
-    assert np.array_equal(volume.array, ARRAY.T)
+    assert np.array_equal(volume.array, ARRAY.T * factor)
     assert any("scale of the file" in note for note in volume.notes) == is_said

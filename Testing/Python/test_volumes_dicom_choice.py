@@ -8,28 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_made import PET, enhanced, save, sequence, slice_at, write_series
+from dicom_made import PET, enhanced, save, sequence, slice_at, values, write_series
 from pydicom.fileset import FileSet
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.tasks.inputs import find_inputs
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
-
-
-def values(folder: Path, **which: str) -> list[int]:
-    """The value of each slice: n where the slices are in order."""
-    return read_volume(folder, **which).array[:, 0, 0].tolist()
-
-
-def test_a_dicomdir_leads_to_the_series_beside_it(tmp_path: Path) -> None:
-    made = FileSet()
-    for number in range(3):
-        dataset = slice_at((0, 0, number), number, PatientName="x", StudyID="1", StudyTime="120000")
-        made.add(save(dataset, tmp_path / "source" / str(number)))
-    made.write(tmp_path / "disc")
-    assert (tmp_path / "disc" / "DICOMDIR").is_file()
-    assert values(tmp_path / "disc") == values(tmp_path / "disc" / "DICOMDIR") == [0, 1, 2]
 
 
 def test_a_series_is_chosen_by_uid_number_or_description(tmp_path: Path) -> None:

@@ -16,10 +16,6 @@ from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
 
 
-def values(folder: Path) -> list[int]:
-    return read_volume(folder).array[:, 0, 0].tolist()
-
-
 def link_to_nothing(path: Path) -> None:
     path.unlink()
     path.symlink_to("/nowhere/at/all")
@@ -69,10 +65,23 @@ def test_a_slice_that_is_cut_within_its_header_is_told_of(tmp_path: Path, which:
         assert volume.shape[0] == 2 and "s-002.dcm" in volume.notes[0]
 
 
-def test_files_of_other_kinds_are_not_told_of(tmp_path: Path) -> None:
-    write_series(tmp_path, range(3))
-    for name in ("README", "notes.txt", "series.json", ".DS_Store", "._s-001.dcm", "Thumbs.db", "_SUCCESS", "a.nii.gz"):
-        (tmp_path / name).write_bytes(b"")
+@pytest.mark.parametrize("name", ["s-{}.dcm", "IM{:04}", "1.2.840.{}", "{}"])
+def test_files_of_other_kinds_or_names_are_not_told_of(tmp_path: Path, name: str) -> None:
+    for number in range(3):
+        save(slice_at((0, 0, 2 * number), number), tmp_path / name.format(number))
+    for other in (
+        "README",
+        "notes.txt",
+        "series.json",
+        ".DS_Store",
+        "._s-001.dcm",
+        "Thumbs.db",
+        "_SUCCESS",
+        "a.nii.gz",
+    ):
+        (tmp_path / other).write_bytes(b"")
+    for other in ("README2", "VERSION1", "notes_2024", "2024-11-01", "IM0003_old"):
+        (tmp_path / other).write_text("text")
     assert read_volume(tmp_path).notes == []
 
 
@@ -117,15 +126,6 @@ def test_a_folder_of_nothing_but_links_out_of_it_says_where_they_lead(tmp_path: 
     links = f"'{tmp_path}', '{tmp_path / 'source'}'"
     with pytest.raises(InputError, match=f"holds only links to {links}. Give one of these"):
         read_volume(study)
-
-
-@pytest.mark.parametrize("name", ["IM{:04}", "1.2.840.{}", "{}"])
-def test_files_with_numbers_but_of_other_names_are_not_told_of(tmp_path: Path, name: str) -> None:
-    for number in range(3):
-        save(slice_at((0, 0, 2 * number), number), tmp_path / name.format(number))
-    for other in ("README2", "VERSION1", "notes_2024", "2024-11-01", "IM0003_old"):
-        (tmp_path / other).write_text("text")
-    assert read_volume(tmp_path).notes == []
 
 
 def test_lost_files_beside_another_series_are_told_of_where_none_was_chosen(tmp_path: Path) -> None:

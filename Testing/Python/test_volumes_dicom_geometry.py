@@ -57,21 +57,6 @@ def test_the_place_of_a_voxel_is_the_one_the_headers_give(tmp_path: Path, axes: 
         np.testing.assert_allclose(written.TransformIndexToPhysicalPoint((4, 3, 5)), by_hand, atol=1e-4)
 
 
-def test_series_lie_where_itk_puts_them(tmp_path: Path) -> None:
-    for name, axes in (("oblique", OBLIQUE), ("coronal", CORONAL), ("flipped", FLIPPED)):
-        normal = np.cross(axes[:3], axes[3:])
-        for n in range(4):
-            place = np.array([1.0, 2.0, 3.0]) + 2.0 * n * normal
-            save(slice_at(place, n, ImageOrientationPatient=list(axes)), tmp_path / name / f"{n}.dcm")
-        ours = read_volume(tmp_path / name)
-        files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / name))
-        theirs = sitk.ReadImage(files)
-        np.testing.assert_allclose(ours.geometry.origin, theirs.GetOrigin(), atol=1e-9)
-        np.testing.assert_allclose(ours.geometry.spacing, theirs.GetSpacing(), atol=1e-9)
-        np.testing.assert_allclose(ours.geometry.direction, theirs.GetDirection(), atol=1e-9)
-        assert np.array_equal(ours.array, sitk.GetArrayFromImage(theirs))
-
-
 def test_missing_slices_and_tilt_are_noted(tmp_path: Path) -> None:
     write_series(tmp_path / "gap", (0, 1, 2, 4, 5, 8))
     (note,) = read_volume(tmp_path / "gap").notes

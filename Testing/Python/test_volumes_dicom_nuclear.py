@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_made import AXIAL, NM, image, item, save, slice_at
+from dicom_made import AXIAL, NM, image, item, save, slice_at, values
 from pydicom.sequence import Sequence
 
 from MedCLIPSAMLib.errors import InputError
@@ -24,10 +24,6 @@ def write(path: Path, count: int, kind: str, detectors: int = 1, placed: bool = 
         pixels, NM, "NM", SpacingBetweenSlices=5.0, DetectorInformationSequence=Sequence(items), **known, **tags
     )
     return save(made, path)
-
-
-def values(path: Path, **which: str) -> list[int]:
-    return read_volume(path, **which).array[:, 0, 0].tolist()
 
 
 GATED: dict[str, tuple[dict[str, Any], list[str]]] = {

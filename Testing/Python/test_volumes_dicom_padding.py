@@ -16,6 +16,7 @@ from MedCLIPSAMLib.volumes.window import window_range
 
 INSIDE = (slice(8, 24), slice(8, 24))
 RAMP = np.arange(256).reshape(16, 16)
+PLACE = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [float(a) for a in AXIAL]}
 
 
 def padded(path: Path, padding: int, low: int, dtype: type = np.uint16, kind: str = MR, **tags: Any) -> Path:
@@ -23,8 +24,7 @@ def padded(path: Path, padding: int, low: int, dtype: type = np.uint16, kind: st
     pixels = np.full((32, 32), padding, dtype)
     pixels[INSIDE] = RAMP + low
     modality = {MR: "MR", CT: "CT", CR: "CR"}[kind]
-    place = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [float(a) for a in AXIAL]}
-    known: dict[str, Any] = {"PixelSpacing": [1.0, 1.0], "PixelPaddingValue": padding, **(place if kind != CR else {})}
+    known: dict[str, Any] = {"PixelSpacing": [1.0, 1.0], "PixelPaddingValue": padding, **(PLACE if kind != CR else {})}
     return save(image(pixels, kind, modality, **(known | tags)), path)
 
 
@@ -50,8 +50,7 @@ def test_padding_above_the_image_is_dark_and_not_in_the_window(tmp_path: Path, b
 def test_zeros_of_a_phase_image_with_a_padding_value_of_0_stay(tmp_path: Path) -> None:
     pixels = np.full((8, 8), -1000, np.int16)
     pixels[3:5, 3:5], pixels[0] = 0, 1000
-    place = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [float(a) for a in AXIAL]}
-    made = image(pixels, MR, "MR", PixelSpacing=[1.0, 1.0], PixelPaddingValue=0, **place)
+    made = image(pixels, MR, "MR", PixelSpacing=[1.0, 1.0], PixelPaddingValue=0, **PLACE)
     volume = read_volume(save(made, tmp_path / "x.dcm"))
     assert np.array_equal(volume.array[0], pixels) and volume.notes == []
 
@@ -71,9 +70,8 @@ def test_a_range_of_padding_is_left_out(tmp_path: Path) -> None:
         made = np.full((32, 32), 7, np.uint16)
         made[INSIDE] = RAMP + 100
         made[0] = 3
-        place = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [float(a) for a in AXIAL]}
         tags = {"PixelPaddingValue": value, "PixelPaddingRangeLimit": limit, "PixelSpacing": [1.0, 1.0]}
-        volume = read_volume(save(image(made, MR, "MR", **place, **tags), tmp_path / "y.dcm"))
+        volume = read_volume(save(image(made, MR, "MR", **PLACE, **tags), tmp_path / "y.dcm"))
         assert volume.array.min() == 100 and "768 voxels are padding" in volume.notes[0]
 
 
@@ -111,8 +109,7 @@ def test_padding_of_floating_point_images_is_dark(tmp_path: Path, size: int) -> 
     pixels = np.full((8, 8), 1e6, f"<f{size}")
     pixels[2:6, 2:6] = np.arange(16).reshape(4, 4) / 2
     pixels[3, 3] = np.nan
-    place = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [float(a) for a in AXIAL]}
-    made = image(np.zeros((8, 8), np.uint16), MR, "MR", BitsAllocated=8 * size, PixelSpacing=[1.0, 1.0], **place)
+    made = image(np.zeros((8, 8), np.uint16), MR, "MR", BitsAllocated=8 * size, PixelSpacing=[1.0, 1.0], **PLACE)
     kind = "FloatPixel" if size == 4 else "DoubleFloatPixel"
     for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
         delattr(made, keyword)

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 from dicom_made import (
     CORONAL,
@@ -29,23 +28,18 @@ from dicom_made import (
     save,
     sequence,
     slice_at,
+    values,
     write_series,
 )
 from pydicom.uid import ImplicitVRLittleEndian
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
-from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 
 PIXELS = np.zeros((4, 6), np.int16)
-
-
-def values(folder: Path, **which: str) -> list[int]:
-    """The value of each slice: n where the slices are in order."""
-    return read_volume(folder, **which).array[:, 0, 0].tolist()
 
 
 def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_path: Path) -> None:
@@ -56,6 +50,7 @@ def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_pa
     volume = read_volume(tmp_path)
     assert volume.array[:, 0, 0].tolist() == list(range(9)) and volume.notes == []
     assert volume.geometry.spacing == pytest.approx((0.5, 0.7, 2.5))
+    assert (volume.name, volume.modality, volume.natural) == ("made", "CT", False)
 
 
 def test_a_series_in_sub_folders_is_one(tmp_path: Path) -> None:
@@ -105,13 +100,22 @@ def test_series_of_two_numbers_are_told_apart_without_a_uid(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("begin", [0, 1, 500])
-def test_series_of_two_numbers_are_told_apart_under_one_uid(tmp_path: Path, begin: float) -> None:
-    write_series(tmp_path / "a", range(4), SeriesNumber="3")
+@pytest.mark.parametrize("tag, first, second", [("SeriesNumber", "3", "4"), ("SeriesDescription", "chest", "head")])
+def test_series_of_two_numbers_or_descriptions_are_told_apart_under_one_uid(
+    tmp_path: Path, begin: float, tag: str, first: str, second: str
+) -> None:
+    write_series(tmp_path / "a", range(4), **{tag: first})
     for n in range(3):
-        save(slice_at((0, 0, begin + 2 * n), 40 + n, SeriesNumber="4"), tmp_path / f"{n}")
-    with pytest.raises(InputError, match="2 DICOM series:\n  number 3, .* 4 files.*\n  number 4, .* 3 files"):
+        save(slice_at((0, 0, begin + 2 * n), 40 + n, **{tag: second}), tmp_path / f"{n}")
+    with pytest.raises(InputError, match=f"2 DICOM series:\n.*{first}.* 4 files.*\n.*{second}.* 3 files"):
         read_volume(tmp_path)
-    assert (values(tmp_path, series="3"), values(tmp_path, series="04")) == ([0, 1, 2, 3], [40, 41, 42])
+    assert (values(tmp_path, series=first), values(tmp_path, series=second)) == ([0, 1, 2, 3], [40, 41, 42])
+
+
+def test_one_image_of_another_description_is_of_the_series(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", range(4))
+    save(slice_at((0, 0, 9), 4, SeriesDescription="other"), tmp_path / "b")
+    assert values(tmp_path) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("numbers", [(3, 3, 3, 1003, 1003), (3, 3, None, 3, 3), (1, 2, 3, 4, 5), ("3", "03", 3, 3, 3)])
@@ -274,6 +278,10 @@ def test_damaged_files_are_left_out_with_a_note(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="s-001.dcm"):
         read_volume(tmp_path)
+    for path in tmp_path.glob("s-*.dcm"):
+        path.unlink()
+    with pytest.raises(InputError, match="only damaged DICOM files.*: 'bad.dcm'"):
+        read_volume(tmp_path)
 
 
 # What commands make of it
@@ -321,25 +329,10 @@ def test_an_enhanced_file_among_slices_of_another_series_is_chosen_by_number(tmp
     assert read_volume(tmp_path, series="7").shape == (2, 4, 6)
 
 
-def test_damaged_headers_of_a_folder_are_left_out_and_cannot_command_a_terminal(tmp_path):
-    sample = resource_path("samples") / "brain_mri.dcm"
-    shutil.copy(sample, tmp_path / "a.dcm")
-    made = pydicom.dcmread(sample)
-    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    made.SeriesInstanceUID = "1.2.3"
-    made.save_as(tmp_path / "b.dcm")
-    content = bytearray((tmp_path / "b.dcm").read_bytes())
-    content[content.find(b"\x20\0\x32\0DS") + 5] = ord("j")  # a position of a type that there is not
-    (tmp_path / "b.dcm").write_bytes(content)
-    made.SeriesInstanceUID, made.SeriesDescription = "1.2.4", "head\x1b[2J"
-    del made.Rows
-    made.save_as(tmp_path / "c.dcm")
-    notes = read_volume(tmp_path).notes
-    assert any("b.dcm" in note for note in notes) and not any("\x1b" in note for note in notes)
+def test_words_of_a_file_cannot_command_a_terminal(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3), SeriesDescription="head\x1b[2J", SOPInstanceUID="1.2\x1b[2J")
     assert all("\x1b" not in series.line() for series in find_series(tmp_path)[0])
-    (tmp_path / "a.dcm").unlink(), (tmp_path / "c.dcm").unlink()
-    with pytest.raises(InputError, match="only damaged DICOM files.*: 'b.dcm'"):
-        read_volume(tmp_path)
+    assert not any("\x1b" in note for note in read_volume(tmp_path).notes)
 
 
 def test_a_damaged_frame_spoils_no_series_beside_it(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -27,7 +26,6 @@ from MedCLIPSAMLib.volumes import (
     write_saliency,
     write_segmentation,
 )
-from MedCLIPSAMLib.volumes.read import read_image
 
 VOXELS = bytes(range(60))
 
@@ -143,28 +141,19 @@ def test_a_voxel_lies_where_the_matrix_says(tmp_path: Path, which: str) -> None:
 @pytest.mark.parametrize("codes", [(2, 1), (1, 1), (4, 2), (1, 3)])
 def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, codes: tuple[int, int]) -> None:
     first, second = turned(10, (1, 2, 3), (0, 0, 0)), turned(10, (1, 2, 3), (50, 0, 0))
-    path = save(tmp_path / "x.nii.gz", None, sform=(first, codes[0]), qform=(second, codes[1]))
-    volume = read_volume(path)
+    volume = read_volume(save(tmp_path / "x.nii.gz", None, sform=(first, codes[0]), qform=(second, codes[1])))
     assert "50.0 mm apart" in volume.notes[0]
-    np.testing.assert_allclose(volume.geometry.origin, sitk.ReadImage(str(path)).GetOrigin(), atol=1e-4)
-    mask = np.zeros(volume.shape, bool)
-    mask[2, 1, 3] = True
-    write_segmentation(tmp_path / "mask.nii.gz", [Segment("x", mask)], volume)
-    write_saliency(tmp_path / "map.nii.gz", mask * 0.5, volume)
-    for name in ("mask", "map"):
-        header = nibabel.load(tmp_path / f"{name}.nii.gz").header
-        np.testing.assert_allclose(header.get_sform(), first, atol=1e-5)
-        np.testing.assert_allclose(header.get_qform(), second, atol=1e-5)
-        assert (int(header["sform_code"]), int(header["qform_code"])) == codes
-        assert np.argwhere(nibabel.load(tmp_path / f"{name}.nii.gz").get_fdata()).tolist() == [[3, 1, 2]]
-    (back,) = read_segmentation(tmp_path / "mask.nii.gz", volume)
-    assert np.array_equal(back.mask, mask)
+    write_saliency(tmp_path / "map.nii.gz", np.ones(volume.shape), volume)
+    header = nibabel.load(tmp_path / "map.nii.gz").header
+    np.testing.assert_allclose(header.get_sform(), first, atol=1e-5)
+    np.testing.assert_allclose(header.get_qform(), second, atol=1e-5)
+    assert (int(header["sform_code"]), int(header["qform_code"])) == codes
 
 
-@pytest.mark.parametrize("unit", ["unknown", "mm", "micron"])
+@pytest.mark.parametrize("unit", ["unknown", "mm", "micron", "meter"])
 @pytest.mark.parametrize("codes", list(itertools.product((0, 1, 2), repeat=2)))
 def test_a_mask_lies_as_its_scan_whatever_the_codes(tmp_path: Path, codes: tuple[int, int], unit: str) -> None:
-    scale = 1000.0 if unit == "micron" else 1.0
+    scale = {"micron": 1000.0, "meter": 0.001}.get(unit, 1.0)
     first, second = turned(25, (0.8, 1.2, 3.0), (5.0, -7.0, 11.0)), turned(70, (0.8, 1.2, 3.0), (9.0, 3.0, -2.0))
     first[:3], second[:3] = first[:3] * scale, second[:3] * scale
     image = nibabel.Nifti1Image(ARRAY, None)
@@ -189,20 +178,6 @@ def test_a_mask_lies_as_its_scan_whatever_the_codes(tmp_path: Path, codes: tuple
     itk = [sitk.ReadImage(str(tmp_path / name)) for name in ("scan.nii.gz", "mask.nii.gz")]
     places = [image.TransformIndexToPhysicalPoint((3, 1, 2)) for image in itk]
     np.testing.assert_allclose(places[1], places[0], rtol=1e-5, atol=1e-4)
-
-
-def test_matrices_in_other_units_are_kept(tmp_path: Path) -> None:
-    affine = turned(0, (0.001, 0.002, 0.003), (0.01, 0.02, 0.03))
-    image = nibabel.Nifti1Image(ARRAY, affine)
-    image.header.set_xyzt_units("meter")
-    nibabel.save(image, tmp_path / "m.nii")
-    volume = read_volume(tmp_path / "m.nii")
-    assert volume.geometry.spacing == pytest.approx((1, 2, 3)) and volume.geometry.origin == pytest.approx(
-        (-10, -20, 30)
-    )
-    write_saliency(tmp_path / "map.nii", np.ones(volume.shape), volume)
-    np.testing.assert_allclose(nibabel.load(tmp_path / "map.nii").affine, affine, atol=1e-7)
-    assert read_volume(tmp_path / "map.nii").geometry.is_close(volume.geometry)
 
 
 def test_rounded_matrices_are_straightened_with_a_note(tmp_path: Path) -> None:
@@ -298,16 +273,6 @@ def test_a_file_without_codes_is_taken_as_itk_takes_it(tmp_path: Path) -> None:
     assert read_volume(tmp_path / "flat.nii").natural
 
 
-def test_the_name_does_not_matter(tmp_path: Path) -> None:
-    plain = save(tmp_path / "x.nii", np.eye(4))
-    shutil.copy(plain, tmp_path / "not zipped.nii.gz")
-    (tmp_path / "zipped.nii").write_bytes(gzip.compress(plain.read_bytes()))
-    shutil.copy(plain, tmp_path / "scan")
-    for name in ("not zipped.nii.gz", "zipped.nii", "scan"):
-        assert np.array_equal(read_volume(tmp_path / name).array, ARRAY.T)
-        assert np.array_equal(sitk.GetArrayFromImage(read_image(tmp_path / name)), ARRAY.T)
-
-
 def test_a_compressed_file_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "x.nii.gz", np.eye(4), np.random.default_rng(0).integers(0, 99, (60, 60, 60), np.int16))
     read = []
@@ -335,13 +300,6 @@ def test_the_scale_is_applied(tmp_path: Path) -> None:
     assert np.array_equal(read_volume(path).array, ARRAY.T * 0.5 - 10)
 
 
-def test_colors_are_read(tmp_path: Path) -> None:
-    colors = np.random.default_rng(0).integers(0, 255, (4, 5, 6, 3), np.uint8)
-    packed = colors.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
-    nibabel.save(nibabel.Nifti1Image(packed, np.eye(4)), tmp_path / "rgb.nii.gz")
-    assert np.array_equal(read_volume(tmp_path / "rgb.nii.gz").array, colors.transpose(2, 1, 0, 3))
-
-
 def test_headers_that_declare_too_much_are_refused_at_once(tmp_path: Path) -> None:
     for name in ("x.nii", "x.nii.gz"):
         path = save(tmp_path / "y.nii", np.eye(4))
@@ -349,17 +307,3 @@ def test_headers_that_declare_too_much_are_refused_at_once(tmp_path: Path) -> No
         (tmp_path / name).write_bytes(path.read_bytes() if name == "x.nii" else gzip.compress(path.read_bytes()))
         with pytest.raises(InputError, match="truncated"):
             read_volume(tmp_path / name)
-
-
-def test_outputs_open_at_the_same_place_elsewhere(tmp_path: Path) -> None:
-    affine = turned(33, (0.5, 0.9, 2.0), (1.0, 2.0, 3.0))
-    volume = read_volume(save(tmp_path / "x.nii.gz", affine))
-    write_saliency(tmp_path / "map.nii.gz", np.ones(volume.shape), volume)
-    np.testing.assert_allclose(nibabel.load(tmp_path / "map.nii.gz").affine, affine, atol=1e-5)
-    itk = sitk.ReadImage(str(tmp_path / "map.nii.gz"))
-    by_hand = (LPS @ affine @ (3, 1, 5, 1))[:3]
-    np.testing.assert_allclose(itk.TransformIndexToPhysicalPoint((3, 1, 5)), by_hand, atol=1e-4)
-    moved = read_volume(save(tmp_path / "y.nrrd.nii", affine))
-    write_segmentation(tmp_path / "m.nrrd", [Segment("x", np.ones(moved.shape, bool))], moved)
-    nrrd = sitk.ReadImage(str(tmp_path / "m.nrrd"))
-    np.testing.assert_allclose(nrrd.TransformIndexToPhysicalPoint((3, 1, 5)), by_hand, atol=1e-4)

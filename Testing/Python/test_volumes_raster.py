@@ -14,37 +14,13 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import Segment, SliceStack, read_segmentation, read_volume, write_segmentation
 from MedCLIPSAMLib.volumes.read import read_image
-from MedCLIPSAMLib.volumes.slice_count import slice_count
 
 GREY = np.random.default_rng(0).integers(0, 255, (8, 12), np.uint8)
 COLORS = np.random.default_rng(1).integers(0, 255, (8, 12, 3), np.uint8)
-TURNS = {  # what each value of EXIF's orientation makes of the stored image
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a),
-}
 
 
 def shown(path: Path) -> np.ndarray:
     return SliceStack(read_volume(path)).image(0)
-
-
-@pytest.mark.parametrize("orientation", TURNS)
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-@pytest.mark.parametrize("colors", [False, True])
-def test_images_are_upright(tmp_path: Path, orientation: int, ending: str, colors: bool) -> None:
-    stored = COLORS if colors else GREY
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(stored).save(tmp_path / f"x{ending}", exif=exif)
-    volume = read_volume(tmp_path / f"x{ending}")
-    assert np.array_equal(volume.array[0], TURNS[orientation](stored))
-    assert bool(volume.notes) == (orientation > 1)
 
 
 def test_masks_fit_a_turned_image(tmp_path: Path) -> None:
@@ -116,15 +92,6 @@ def test_deep_grey_keeps_its_values(tmp_path: Path, kind: type) -> None:
     if kind is np.uint16:
         Image.fromarray(values).save(tmp_path / "x.png")
         assert np.array_equal(read_volume(tmp_path / "x.png").array[0], values)
-
-
-def test_stacks_of_tiff_are_slices(tmp_path: Path) -> None:
-    pages = [Image.fromarray(GREY + n) for n in range(3)]
-    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
-    assert np.array_equal(read_volume(tmp_path / "x.tif").array, np.stack([GREY + n for n in range(3)]))
-    pages[0].save(tmp_path / "y.tif", save_all=True, append_images=[*pages[1:], pages[0].resize((3, 3))])
-    volume = read_volume(tmp_path / "y.tif")
-    assert volume.shape == (3, 8, 12) and "1 pages of another size" in volume.notes[0]
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -200,7 +167,6 @@ def test_bombs_are_refused_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(png(50_000, 50_000))
     with pytest.raises(InputError, match="too large"):
         read_volume(tmp_path / "large.png")
-    assert slice_count(tmp_path / "large.png") is None
     text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(64 << 20)))
     (tmp_path / "text.png").write_bytes(png(9, 9, text))
     with pytest.raises(InputError, match="text.png"):

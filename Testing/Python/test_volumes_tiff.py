@@ -18,16 +18,16 @@ from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.slice_count import slice_count
 
-KINDS: dict[str, tuple[list, list]] = {
-    "uint8": ([0, 7, 255], [0, 7, 255]),
-    "int8": ([-128, -1, 127], [-128, -1, 127]),
-    "uint16": ([0, 300, 65535], [0, 300, 65535]),
-    "int16": ([-32768, -5, 32767], [-32768, -5, 32767]),
-    "uint32": ([0, 1, 4_000_000_000], [0, 1, 4_000_000_000]),
-    "int32": ([-2_000_000_000, 0, 9], [-2_000_000_000, 0, 9]),
-    "float16": ([0, 0.5, 1000], [0, 0.5, 1000]),
-    "float32": ([-0.25, 0, 1e9], [-0.25, 0, 1e9]),
-    "float64": ([-0.125, 0, 1e12], [-0.125, 0, 1e12]),
+KINDS = {
+    "uint8": [0, 7, 255],
+    "int8": [-128, -1, 127],
+    "uint16": [0, 300, 65535],
+    "int16": [-32768, -5, 32767],
+    "uint32": [0, 1, 4_000_000_000],
+    "int32": [-2_000_000_000, 0, 9],
+    "float16": [0, 0.5, 1000],
+    "float32": [-0.25, 0, 1e9],
+    "float64": [-0.125, 0, 1e12],
 }
 
 
@@ -40,8 +40,8 @@ def save(path: Path, pixels: Any, **options: Any) -> Path:
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"compression": "zlib"}, {"compression": "packbits"}])
 def test_gray_of_every_kind_keeps_its_values(tmp_path: Path, kind: str, order: str, options: dict) -> None:
-    stored, values = KINDS[kind]
-    path = save(tmp_path / "x.tif", np.array([stored, stored[::-1]], kind), byteorder=order, **options)
+    values = KINDS[kind]
+    path = save(tmp_path / "x.tif", np.array([values, values[::-1]], kind), byteorder=order, **options)
     volume = read_volume(path)
     assert volume.array.tolist() == [[values, values[::-1]]]
     assert volume.natural and not volume.known_spacing and volume.notes == []
@@ -71,14 +71,19 @@ UPRIGHT = {  # of [[0, 1, 2], [3, 4, 5]], by TIFF 6.0: where its row 0 and its c
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize("kind", ["uint16", "float64"])
+@pytest.mark.parametrize("kind", ["png", "uint8", "uint16", "float64"])
 @pytest.mark.parametrize("big", [False, True])
 def test_every_kind_is_upright(tmp_path: Path, orientation: int, kind: str, big: bool) -> None:
-    tag = (274, "H", 1, orientation, True)
-    path = save(tmp_path / "x.tif", np.arange(6).reshape(2, 3).astype(kind), extratags=[tag], bigtiff=big)
+    path, stored = tmp_path / "x.tif", np.arange(6).reshape(2, 3)
+    if kind == "png":
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(stored.astype(np.uint8)).save(path, "PNG", exif=exif)
+    else:
+        save(path, stored.astype(kind), extratags=[(274, "H", 1, orientation, True)], bigtiff=big)
     volume = read_volume(path)
     assert volume.array[0].tolist() == UPRIGHT[orientation]
-    assert volume.notes == (["The image was turned upright, as its EXIF orientation says."] if orientation > 1 else [])
+    assert ("The image was turned upright, as its EXIF orientation says." in volume.notes) == (orientation > 1)
 
 
 def test_big_files_are_as_large_as_small_ones(tmp_path: Path) -> None:
@@ -206,7 +211,6 @@ def test_pages_of_kinds_that_differ_are_left_out_with_a_note(tmp_path: Path) -> 
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
         for page in (np.full((2, 3), 7, np.uint8), np.full((2, 3), -1, np.int8), np.full((2, 3), 0.5)):
             file.write(page, photometric="minisblack", contiguous=False)
-    assert slice_count(tmp_path / "x.tif") is None
     volume = read_volume(tmp_path / "x.tif")
     assert volume.array.tolist() == [[[7] * 3] * 2] and "2 pages of another size or kind" in volume.notes[0]
 
@@ -225,7 +229,7 @@ def test_a_stack_behind_a_single_page_is_read_whole(tmp_path: Path, kind: str, d
     else:
         save(path, pixels[0], description=description, metadata=None)
         path.write_bytes(path.read_bytes() + pixels[1:].tobytes())
-    assert slice_count(path) == (5 if kind != "float64" else None)  # which Pillow does not open
+    assert slice_count(path) == 5
     volume = read_volume(path)
     assert np.array_equal(volume.array, pixels) and volume.array.dtype.isnative and volume.notes == []
     path.write_bytes(path.read_bytes()[:-1])
@@ -240,7 +244,6 @@ def test_thumbnails_are_no_slices(tmp_path: Path, kind: str) -> None:
         file.write(pixels[0, :3, :3].copy(), subfiletype=1, metadata=None)
         for page in pixels:
             file.write(page, metadata=None)
-    assert slice_count(tmp_path / "x.tif") in (5, None)
     volume = read_volume(tmp_path / "x.tif")
     assert np.array_equal(volume.array, pixels)
     assert volume.notes == ["1 pages that are thumbnails or masks of others were left out."]

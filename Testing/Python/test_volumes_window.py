@@ -30,6 +30,7 @@ def test_the_file_comes_before_the_modality_before_percentiles() -> None:
     ramp = np.linspace(-1000, 1000, 1000, dtype=np.float32).reshape(10, 10, 10)
     assert window_range(volume_of(ramp, modality="CT", window=(40, 400))) == (-160, 240)
     assert window_range(volume_of(ramp, modality="CT")) == (-125, 225)
+    assert window_range(volume_of(ramp + 1024, modality="CT")) == percentile_range(ramp + 1024)  # in no units
     low, high = window_range(volume_of(ramp, modality="MR"))
     assert (low, high) == pytest.approx((-990, 990), abs=2)
     assert window_range(volume_of(np.zeros((1, 4, 4), np.uint8), natural=True)) == (0, 255)

@@ -15,7 +15,6 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, OutputError
-from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.statistics import measure
@@ -150,20 +149,6 @@ def test_outputs_that_cannot_be_written_are_refused_and_leave_nothing(tmp_path: 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder.nii.gz"]
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_file(tmp_path: Path) -> None:
-    path = tmp_path / "out.nii.gz"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        assert temporary.parent.parent == tmp_path and temporary.name.endswith(".nii.gz")
-        raise KeyboardInterrupt
-    assert path.read_text() == "old"
-    with atomic_path(path) as temporary:
-        temporary.write_text("new")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.nii.gz"]
-    assert path.read_text() == "new"
-
-
 def test_masks_of_another_shape_are_refused(tmp_path: Path, volume: Volume) -> None:
     with pytest.raises(InputError, match="shape"):
         write_segmentation(tmp_path / "out.nii.gz", [Segment("a", np.zeros((1, 2, 3), bool))], volume)
@@ -189,6 +174,15 @@ def test_a_grey_mask_saved_as_rgb_is_read(tmp_path: Path) -> None:
     (segment,) = read_segmentation(tmp_path / "mask.png")
     assert segment.name == "mask"
     np.testing.assert_array_equal(segment.mask[0], mask)
+
+
+@pytest.mark.parametrize("color", [(255, 255, 255), (255, 0, 0)])
+def test_a_mask_saved_as_jpeg_is_one_segment(tmp_path: Path, color: tuple[int, ...]) -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, 8:40] = True
+    Image.fromarray(mask[..., None] * np.array(color, np.uint8)).save(tmp_path / "mask.jpg", quality=50)
+    (segment,) = read_segmentation(tmp_path / "mask.jpg", Volume(np.zeros((1, 64, 64), np.uint8), natural=True))
+    assert segment.name == "mask" and np.count_nonzero(segment.mask[0] != mask) < 40
 
 
 def test_masks_come_to_the_grid_of_their_volume_or_are_refused(tmp_path: Path, volume: Volume) -> None:

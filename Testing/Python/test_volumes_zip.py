@@ -9,18 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_made import CR, image, save, write_series
+from dicom_made import values, write_series
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.archive import unpack_zip
 
 PIXELS = np.zeros((4, 6), np.int16)
-
-
-def values(folder: Path, **which: str) -> list[int]:
-    """The value of each slice: n where the slices are in order."""
-    return read_volume(folder, **which).array[:, 0, 0].tolist()
 
 
 def zipped(folder: Path, path: Path) -> Path:
@@ -103,11 +98,6 @@ def test_damaged_zip_files_are_a_message(tmp_path: Path, method: int) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match="cannot be unpacked"):
         read_volume(path)
-
-
-def test_one_image_in_a_zip_file_is_read(tmp_path: Path) -> None:
-    save(image(PIXELS + 5, CR, "CR"), tmp_path / "x" / "one.dcm")
-    assert read_volume(zipped(tmp_path / "x", tmp_path / "x.zip")).array.max() == 5
 
 
 @pytest.mark.parametrize("name", ["my-scan_1", "T1 post (2)", "Kopf Übersicht", "頭部", "scan" * 24])
