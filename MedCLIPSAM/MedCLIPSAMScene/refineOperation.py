@@ -204,6 +204,8 @@ class RefineOperation:
                 written.append(identifier)
                 protect.writeUnlocked(node, identifier, SliceMasks.of(geometry, masks))
                 tags = _tags(node, identifier, geometry, masks, marks)
+                if segmentId is None and newName:
+                    tags[segmentTags.MARKED_TAG] = newName
                 segmentTags.setTags(node, identifier, tags)
                 segmentTags.addNotes(node, identifier, notes)
                 protect.forgetWritten(node, identifier, geometry, masks)
