@@ -26,7 +26,7 @@ from .labelmaps import (
     resampled,
     usedExtent,
 )
-from .segmentTags import ITEM_TAG, MARKED_TAG, PROMPT_TAG, tags, tagText
+from .segmentTags import ITEM_TAG, MARKED_TAG, PROMPT_TAG, setTags, tags, tagText
 from .sequences import Item
 from .sliceGeometry import SceneSlices, extentOf, ijkToRAS
 from .sliceMasks import SliceMasks, around, cut, shapeOf, within
@@ -200,15 +200,18 @@ def requireSegment(segmentationNode, segmentId: str):
     return segment
 
 
-def addSegment(segmentationNode, name: str) -> str:
+def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
     """Add an empty segment, its color and terminology from the words of its name, and return its id.
+
+    Args:
+        item: of a sequence, that the segment is of.
 
     Raises:
         InputError: see `requireLabelmaps`.
     """
     requireLabelmaps(segmentationNode)
     segment = slicer.vtkSegment()
-    segment.SetName(name)
+    segment.SetName(_("{prompt}, item {number}").format(prompt=name, number=item.number) if item else name)
     segment.SetColor(*color_for(name))
     segment.SetTerminology(terminology_for(name).entry())
     segmentation, kinds = segmentationNode.GetSegmentation(), list[str]()
@@ -224,6 +227,8 @@ def addSegment(segmentationNode, name: str) -> str:
     identifier = segmentation.GenerateUniqueSegmentID(name)
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
+    if item:
+        setTags(segmentationNode, identifier, {ITEM_TAG: item.value})
     return identifier
 
 

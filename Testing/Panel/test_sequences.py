@@ -12,7 +12,8 @@ import standin
 from effects import begin, edit
 from heads import add_volume, idle, segment
 from helpers.scene import PROMPT, mask_on
-from MedCLIPSAMScene import segments
+from MedCLIPSAMScene import markups, segments
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 
 @pytest.fixture
@@ -88,6 +89,25 @@ def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
     assert why in effect.statusLabel.text
     assert (mask_on(node, identifier, cine.volume) == mask).all()
+
+
+def test_a_segment_that_is_marked_by_hand_is_of_the_item_shown(panel, cine) -> None:
+    ui = panel.ui
+    ui.inputVolumeSelector.setCurrentNode(cine.volume)
+    ui.promptEdit.setPlainText(PROMPT)
+    markups.addBox(SceneSlices(cine.volume), 1, (40, 40, 90, 90))
+    ui.segmentBoxesButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    node = panel.parameters.segmentation
+    assert names(node) == [f"{PROMPT}, item 1"]
+    cine.show(1)
+    ui.refineButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    assert "is of another item of the sequence" in ui.statusLabel.text
+    for number in (1, 0):
+        cine.show(number)
+        segment(panel, cine.volume)
+        assert names(node) == [f"{PROMPT}, item 1", f"{PROMPT}, item 2"]
 
 
 def test_where_an_item_shows_nothing_the_others_stay(panel, cine) -> None:
