@@ -162,8 +162,8 @@ def geometryOf(text: str) -> tuple[np.ndarray, Extent] | None:
     matrix, extent = vtk.vtkMatrix4x4(), [0] * 6
     if not text or not CONVERTER.DeserializeImageGeometry(text, matrix, extent):
         return None
-    i0, i1, j0, j1, k0, k1 = extent
-    return slicer.util.arrayFromVTKMatrix(matrix), (i0, i1, j0, j1, k0, k1)
+    grid, (i0, i1, j0, j1, k0, k1) = slicer.util.arrayFromVTKMatrix(matrix), extent
+    return (grid, (i0, i1, j0, j1, k0, k1)) if np.isfinite(grid).all() else None
 
 
 def _alignment(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent) -> np.ndarray | None:

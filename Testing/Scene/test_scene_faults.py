@@ -83,7 +83,7 @@ def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phanto
     tags = {
         protect.WRITTEN_TAG: "axial 1=0 x 2 3= =4 -1=0 999999=0 99999999999=0 \u0663=0",
         protect.LOCKED_TAG: "axial 1 x -1 999999; nowhere 2; ;",
-        protect.LOCKED_ON_TAG: "1;x;",
+        protect.LOCKED_ON_TAG: "1;x; " + "nan;" * 22,
     }
     segmentTags.setTags(segmentation, segment, tags)
     assert set(protect.own(segmentation, segment, SceneSlices(volume))) == {1}
