@@ -65,9 +65,10 @@ def recordWritten(segmentationNode, segmentId: str, slices: SceneSlices, checks:
 
 
 def forgetWritten(segmentationNode, segmentId: str, slices: SceneSlices, numbers: Iterable[int]) -> None:
-    """Mark these slices as the user's."""
-    notes = written(segmentationNode, segmentId, slices) or {}
-    _storeWritten(segmentationNode, segmentId, slices, {k: notes[k] for k in notes if k not in {*numbers}})
+    """Mark these slices as the user's; where the models wrote along another plane, those that they cross tell it."""
+    notes = written(segmentationNode, segmentId, slices)
+    if notes is not None:
+        _storeWritten(segmentationNode, segmentId, slices, {k: notes[k] for k in notes if k not in {*numbers}})
 
 
 def _storeWritten(segmentationNode, segmentId: str, slices: SceneSlices, notes: Mapping[int, str]) -> None:

@@ -85,6 +85,21 @@ def test_what_the_user_edited_is_told_from_what_the_models_wrote(operations, pha
         assert np.array_equal(after[k], own[k])
 
 
+def test_a_correction_along_another_plane_leaves_what_it_does_not_cross_to_the_models(scene, phantom) -> None:
+    volume, mask = add_volume(phantom.slices[0], axial(), slices=9), np.zeros((128, 128), bool)
+    mask[30:90, 30:90] = True
+    node, identifier, slices = painted(volume, dict.fromkeys(range(9), mask))
+    masks = SliceMasks.of(slices, dict.fromkeys(range(9), mask))
+    protect.recordWritten(node, identifier, slices, masks.checks)
+    coronal = SceneSlices(volume, "coronal")
+    corrected = segments.readSlice(node, identifier, coronal, 64)
+    stored = SliceMasks.of(coronal, {64: corrected & (np.arange(len(corrected))[:, None] > len(corrected) // 2)})
+    protect.writeUnlocked(node, identifier, stored)
+    protect.forgetWritten(node, identifier, coronal, stored.checks)
+    assert protect.planeOf(node, identifier) == "axial"
+    assert 3 < len(protect.own(node, identifier, slices)) < 7
+
+
 def test_nothing_beyond_the_reach_is_touched(operations, phantom) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_array(phantom.slices, axial((1, 1, 3)))
