@@ -102,8 +102,9 @@ def _freeName(name: str) -> str:
 
 def removeMaps(volumeNode, roles: Sequence[str] = MAPS) -> None:
     """Remove the maps of a volume, all or those of some roles, which belong to an earlier run."""
-    for node in filter(None, [mapOf(volumeNode, role) for role in roles]):
-        _hideMaps(lambda shown, _composite, node=node: shown is node)
+    maps = [node for role in roles if (node := mapOf(volumeNode, role)) is not None]
+    _hideMaps(lambda shown, _composite: shown in maps)
+    for node in maps:
         removeNode(node)
 
 
