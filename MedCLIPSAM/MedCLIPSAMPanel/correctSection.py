@@ -43,9 +43,9 @@ class CorrectSection:
         editor.segmentationNodeSelectorVisible = editor.sourceVolumeNodeSelectorVisible = False  # the panel has them
         editor.autoShowSourceVolumeNode = False  # what the views show is chosen above, and is the user's
         editor.connect("segmentationNodeChanged(vtkMRMLSegmentationNode*)", self._editorSegmentationChanged)
-        ui.refineButton.connect("clicked(bool)", lambda *_arguments: self._refineShown())
-        ui.propagateButton.connect("clicked(bool)", lambda *_arguments: self._propagate())
-        ui.undoButton.connect("clicked(bool)", lambda *_arguments: self.undo())
+        ui.refineButton.connect("clicked(bool)", self._refineShown)
+        ui.propagateButton.connect("clicked(bool)", self._propagate)
+        ui.undoButton.connect("clicked(bool)", self.undo)
         self._factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
         self._factory.connect("effectRegistered(QString)", self._effectRegistered)
 

@@ -8,36 +8,32 @@ import qt
 from MedCLIPSAMScene import dependencies
 from MedCLIPSAMScene.strings import _
 
-from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
-
-from .enabling import enable, sayWhyNot
+from .enabling import enable
+from .longRunSection import LongRunSection
 from .parameters import engineSettings, promptLines
-from .unfinishedRun import UnfinishedRun
 
 
-class ExportSection:
+class ExportSection(LongRunSection):
     """The section of pseudo-labels."""
 
     def __init__(self, panel) -> None:
-        self._panel, self._paths, ui = panel, panel.paths, panel.ui
+        ui = panel.ui
+        stopped = _(
+            "Stopped; the worker may still finish the case under way. Pressing Export again goes on with the next one."
+        )
+        super().__init__(panel, panel.operations.export, ui.exportLabel, ui.exportBar, "UnfinishedExport", stopped)
         self._report = ""
-        self._notes: list[str] = []
-        self._shownReason = ""
-        self._operation = panel.operations.export
-        self._stored = UnfinishedRun(panel.machine, "UnfinishedExport")
-        if out := self._stored.what:
+        if self.unfinished:
             ui.exportLabel.text = _(
                 "The export into '{out}' was begun before and not seen to end: Export goes on with it, with the same "
                 "prompts and settings."
-            ).format(out=out)
-        task = self._operation.task
-        task.onProgress, task.onNotice = self._progress, self._notes.append
-        ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
-        ui.exportTableButton.connect("clicked(bool)", lambda *_arguments: self._browseTable())
-        ui.exportKeyButton.connect("clicked(bool)", lambda *_arguments: self._browseKey())
-        ui.exportButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._stop())
-        ui.openReportButton.connect("clicked(bool)", lambda *_arguments: self._openReport())
+            ).format(out=self.unfinished)
+        ui.exportFolderButton.connect("clicked(bool)", self._browseFolder)
+        ui.exportTableButton.connect("clicked(bool)", self._browseTable)
+        ui.exportKeyButton.connect("clicked(bool)", self._browseKey)
+        ui.exportButton.connect("clicked(bool)", self._start)
+        ui.stopExportButton.connect("clicked(bool)", self._stop)
+        ui.openReportButton.connect("clicked(bool)", self._openReport)
 
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
@@ -46,11 +42,8 @@ class ExportSection:
         for widget in (ui.exportKeyEdit, ui.exportKeyButton):
             enable(widget, named)
         reason = _("An export is running.") if running else dependencies.whyBusy() or self._lacking()
-        enable(ui.exportButton, reason)
-        self._shownReason = sayWhyNot(ui.exportLabel, self._shownReason, reason)
-        enable(ui.stopExportButton, "" if running else _("No export is running."))
+        self._enable(ui.exportButton, ui.stopExportButton, reason, _("No export is running."))
         enable(ui.openReportButton, "" if self._report else _("Export first."))
-        ui.exportBar.setVisible(running)
 
     def _lacking(self) -> str:
         """Return what has to be chosen before an export; empty when nothing is."""
@@ -106,7 +99,7 @@ class ExportSection:
             self._paths.set("exportKey", key)
 
     def _start(self) -> None:
-        parameters, ui = self._panel.parameters, self._panel.ui
+        parameters = self._panel.parameters
         export = parameters.export
         changes = {
             "form": str(export.format),
@@ -116,35 +109,24 @@ class ExportSection:
             "min_expected_dsc": export.minExpectedDsc,
             "keep_empty": export.keepEmpty,
         }
-        self._notes.clear()
         self._report = ""
-        self._stored.begin(self._paths.get("exportOut"))
-        ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0
-        try:
-            self._operation.start(
-                self._paths.get("exportInputs"),
-                promptLines(parameters.prompts),
-                self._paths.get("exportOut"),
-                changes,
-                engineSettings(parameters.method),
-                parameters.negative or None,
-                self._panel.models.models(),
-                anonymous=self._paths.get("exportKey") if export.anonymous else None,
-                finished=self._finished,
-            )
-        except MedCLIPSAMError as error:
-            self._stored.end()
-            ui.exportLabel.text = self._panel.models.explain(error)
-        self._panel.update()
-
-    def _stop(self) -> None:
-        self._stored.end()
-        self._operation.task.cancel()
+        start = lambda: self._operation.start(
+            self._paths.get("exportInputs"),
+            promptLines(parameters.prompts),
+            self._paths.get("exportOut"),
+            changes,
+            engineSettings(parameters.method),
+            parameters.negative.strip() or None,
+            self._panel.models.models(),
+            anonymous=self._paths.get("exportKey") if export.anonymous else None,
+            finished=self._finished,
+        )
+        self._begin(self._paths.get("exportOut"), _("Loading the models..."), start)
 
     def _progress(self, progress) -> None:
         if "case" not in progress:
             return
-        self._panel.ui.exportBar.value = int(100 * progress["fraction"])
+        self._bar.value = int(100 * progress["fraction"])
         self._say(
             _("{done} of {total}: {case}, {status}; {minutes:.0f} min left.").format(
                 done=progress["done"],
@@ -155,32 +137,17 @@ class ExportSection:
             )
         )
 
-    def _finished(self, result, error) -> None:
-        label = self._panel.ui.exportLabel
-        self._stored.ended(error)
-        if isinstance(error, Cancelled):
-            label.text = _(
-                "Stopped; the worker may still finish the case under way. "
-                "Pressing Export again goes on with the next one."
+    def _show(self, result) -> None:
+        names = {
+            "found": _("found"),
+            "filtered": _("left out by the filter"),
+            "empty": _("nothing found"),
+            "failed": _("failed"),
+        }
+        counts = ", ".join(f"{result.counts[name]} {text}" for name, text in names.items() if name in result.counts)
+        self._say(
+            _("{cases} in all: {counts}. Look through the report and strike out what is wrong.").format(
+                cases=result.cases, counts=counts
             )
-        elif error is not None:
-            label.text = self._panel.models.explain(error)
-        else:
-            names = {
-                "found": _("found"),
-                "filtered": _("left out by the filter"),
-                "empty": _("nothing found"),
-                "failed": _("failed"),
-            }
-            counts = ", ".join(f"{result.counts[name]} {text}" for name, text in names.items() if name in result.counts)
-            self._say(
-                _("{cases} in all: {counts}. Look through the report and strike out what is wrong.").format(
-                    cases=result.cases, counts=counts
-                )
-            )
-            self._report = result.report
-        self._panel.update()
-
-    def _say(self, text: str) -> None:
-        """Show a line, and below it what the worker has noted on the run."""
-        self._panel.ui.exportLabel.text = "\n".join((text, *self._notes))
+        )
+        self._report = result.report

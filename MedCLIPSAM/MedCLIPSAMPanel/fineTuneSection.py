@@ -5,35 +5,29 @@ from __future__ import annotations
 from MedCLIPSAMScene import dependencies
 from MedCLIPSAMScene.strings import _
 
-from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
-
 from . import lossPlot
-from .enabling import enable, sayWhyNot
-from .unfinishedRun import UnfinishedRun
+from .longRunSection import LongRunSection
 
 REDRAW_EVERY = 5
 """Steps."""
 
 
-class FineTuneSection:
+class FineTuneSection(LongRunSection):
     """The section of fine-tuning."""
 
     def __init__(self, panel) -> None:
-        self._panel, self._paths, ui = panel, panel.paths, panel.ui
+        ui, operation = panel.ui, panel.operations.fineTune
+        stopped = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
+        super().__init__(panel, operation, ui.fineTuneLabel, ui.fineTuneBar, "UnfinishedFineTuning", stopped)
         self._losses: list[float] = []
         self._validation: list[tuple[int, float, float]] = []
-        self._shownReason = ""
-        self._operation = panel.operations.fineTune
-        self._stored = UnfinishedRun(panel.machine, "UnfinishedFineTuning")
-        if name := self._stored.what:
+        if self.unfinished:
             ui.fineTuneLabel.text = _(
                 "The fine-tuning of '{name}' was begun before and not seen to end: with the same name, captions and "
                 "settings Fine-tune goes on from its last checkpoint."
-            ).format(name=name)
-        task = self._operation.task
-        task.onProgress, task.onNotice = self._progress, self._notice
-        ui.fineTuneButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopFineTuneButton.connect("clicked(bool)", lambda *_arguments: self._stop())
+            ).format(name=self.unfinished)
+        ui.fineTuneButton.connect("clicked(bool)", self._start)
+        ui.stopFineTuneButton.connect("clicked(bool)", self._stop)
 
     def update(self) -> None:
         """Enable the possible actions, and show what is missing."""
@@ -51,10 +45,7 @@ class FineTuneSection:
                 else self._paths.whyPartial("fineTuneCaptions", "fineTuneImages")
             )
         )
-        enable(ui.fineTuneButton, lacking)
-        self._shownReason = sayWhyNot(ui.fineTuneLabel, self._shownReason, lacking)
-        enable(ui.stopFineTuneButton, "" if running else _("No fine-tuning is running."))
-        ui.fineTuneBar.setVisible(running)
+        self._enable(ui.fineTuneButton, ui.stopFineTuneButton, lacking, _("No fine-tuning is running."))
         ui.fineTuneBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(
             base=parameters.clip
         )
@@ -63,7 +54,6 @@ class FineTuneSection:
         fineTune = self._panel.parameters.fineTune
         base, _sam, device, folder = self._panel.models.models()
         self._losses, self._validation = [], []
-        self._stored.begin(fineTune.name)
         lossPlot.draw(self._panel.ui.fineTunePlot, [], [])
         settings = {
             "loss": str(fineTune.loss),
@@ -73,36 +63,22 @@ class FineTuneSection:
             "freeze": str(fineTune.freeze),
             "lora_rank": fineTune.loraRank,
         }
-        self._panel.ui.fineTuneLabel.text = _("Reading the captions and their images...")
-        self._panel.ui.fineTuneBar.value = 0
-        try:
-            self._operation.start(
-                self._paths.get("fineTuneCaptions"),
-                fineTune.name,
-                base,
-                self._paths.get("fineTuneImages") or None,
-                settings,
-                device,
-                folder,
-                finished=self._finished,
-            )
-        except MedCLIPSAMError as error:
-            self._stored.end()
-            self._panel.ui.fineTuneLabel.text = self._panel.models.explain(error)
-        self._panel.update()
-
-    def _stop(self) -> None:
-        self._stored.end()
-        self._operation.task.cancel()
-
-    def _notice(self, text: str) -> None:
-        self._panel.ui.fineTuneLabel.text = text
+        start = lambda: self._operation.start(
+            self._paths.get("fineTuneCaptions"),
+            fineTune.name,
+            base,
+            self._paths.get("fineTuneImages") or None,
+            settings,
+            device,
+            folder,
+            finished=self._finished,
+        )
+        self._begin(fineTune.name, _("Reading the captions and their images..."), start)
 
     def _progress(self, progress) -> None:
-        ui = self._panel.ui
-        ui.fineTuneBar.value = int(100 * progress["fraction"])
+        self._bar.value = int(100 * progress["fraction"])
         if progress["stage"] == "encoding":
-            ui.fineTuneLabel.text = _("Encoding the images, {percent}%...").format(percent=ui.fineTuneBar.value)
+            self._say(_("Encoding the images, {percent}%...").format(percent=self._bar.value))
             return
         self._losses.append(progress["loss"])
         checked = progress["validation"]
@@ -118,21 +94,14 @@ class FineTuneSection:
             message += " " + _("Retrieval on validation pairs {top1:.0%}, best {best:.0%}.").format(
                 top1=self._validation[-1][2], best=max(top1 for _step, _loss, top1 in self._validation)
             )
-        ui.fineTuneLabel.text = message
+        self._say(message)
         if checked or len(self._losses) % REDRAW_EVERY == 0:
-            lossPlot.draw(ui.fineTunePlot, self._losses, self._validation)
+            lossPlot.draw(self._panel.ui.fineTunePlot, self._losses, self._validation)
 
-    def _finished(self, result, error) -> None:
-        label = self._panel.ui.fineTuneLabel
-        self._stored.ended(error)
-        if isinstance(error, Cancelled):
-            label.text = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
-        elif error is not None:
-            label.text = self._panel.models.explain(error)
-        else:
-            label.text = _(
-                "'{name}' retrieves {after:.0%} of validation captions at the first guess; its base {before:.0%}, "
-                "chance {chance:.0%}. It can be chosen under Models and device."
-            ).format(name=result.name, after=result.after, before=result.before, chance=result.chance)
-            self._panel.models.refresh()
-        self._panel.update()
+    def _show(self, result) -> None:
+        text = _(
+            "'{name}' retrieves {after:.0%} of validation captions at the first guess; its base {before:.0%}, chance "
+            "{chance:.0%}. It can be chosen under Models and device."
+        )
+        self._say(text.format(name=result.name, after=result.after, before=result.before, chance=result.chance))
+        self._panel.models.refresh()

@@ -95,8 +95,10 @@ def namedWidgets(panel, path: str) -> SimpleNamespace:
             if name not in elements or elements[name].find(".//widget") is not None:
                 parents.append(child)
     for name, label in vars(found).items():  # screen readers and mnemonics go from a label to what it names
-        if name.endswith("Label") and hasattr(found, name.removesuffix("Label")):
-            label.setBuddy(getattr(found, name.removesuffix("Label")))
+        named = getattr(found, name.removesuffix("Label"), label)
+        if named is not label:
+            label.setBuddy(named)
+            label.toolTip = named.toolTip
     return found
 
 

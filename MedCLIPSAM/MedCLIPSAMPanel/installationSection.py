@@ -21,9 +21,9 @@ class InstallationSection:
         self._panel, ui = panel, panel.ui
         self.closed = False
         ui.reportEdit.setMinimumHeight(160)
-        ui.checkButton.connect("clicked(bool)", lambda *_arguments: self._checkAgain())
-        ui.installButton.connect("clicked(bool)", lambda *_arguments: self._install())
-        ui.logButton.connect("clicked(bool)", lambda *_arguments: self._log())
+        ui.checkButton.connect("clicked(bool)", self._checkAgain)
+        ui.installButton.connect("clicked(bool)", self._install)
+        ui.logButton.connect("clicked(bool)", self._log)
         self.check()
         if self._missing:
             ui.installationCollapsibleButton.collapsed = False

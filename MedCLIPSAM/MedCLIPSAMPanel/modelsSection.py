@@ -49,9 +49,9 @@ class ModelsSection:
         table.verticalHeader().hide()
         table.connect("itemSelectionChanged()", self.update)
         ui.modelsCollapsibleButton.connect("contentsCollapsed(bool)", self._opened)
-        ui.refreshModelsButton.connect("clicked(bool)", lambda *_arguments: self.refresh())
-        ui.downloadButton.connect("clicked(bool)", lambda *_arguments: self._startDownload())
-        ui.cancelDownloadButton.connect("clicked(bool)", lambda *_arguments: self._cancelDownload())
+        ui.refreshModelsButton.connect("clicked(bool)", self.refresh)
+        ui.downloadButton.connect("clicked(bool)", self._startDownload)
+        ui.cancelDownloadButton.connect("clicked(bool)", self._cancelDownload)
         self.update()
 
     def command(self) -> WorkerCommand:

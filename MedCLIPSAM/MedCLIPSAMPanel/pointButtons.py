@@ -35,7 +35,7 @@ class PointButtons:
         self._placing = Placing(self._release)
         ui.insideButton.connect("toggled(bool)", lambda on: self._place(markups.POSITIVE, on))
         ui.outsideButton.connect("toggled(bool)", lambda on: self._place(markups.NEGATIVE, on))
-        ui.clearPointsButton.connect("clicked(bool)", lambda *_arguments: self._clear())
+        ui.clearPointsButton.connect("clicked(bool)", self._clear)
 
     def update(self, reason: str) -> None:
         """Enable the buttons, or say why not."""
@@ -57,13 +57,17 @@ class PointButtons:
         self._observed, self._used, self._next = [], set(), None
 
     def dropUndone(self) -> None:
-        """Remove points whose correction was undone; a segment stores the points that corrected it."""
-        volume, segment = self._panel.parameters.inputVolume, self._corrections.segment()
-        if volume is None or segment is None or not self._used:
-            return
-        undone = self._used - set(segmentTags.pointsOf(self._panel.parameters.segmentation, segment))
-        self._used -= undone
-        markups.removePoints(volume, undone)
+        """Remove points whose correction was undone, and those of other segments than the chosen one."""
+        parameters, segment = self._panel.parameters, self._corrections.segment()
+        if parameters.inputVolume is not None and segment is not None:
+            self._keepPointsOf(parameters.inputVolume, parameters.segmentation, segment)
+
+    def _keepPointsOf(self, volume, segmentation, segment: str | None) -> None:
+        """Remove the points that were used, now or before the scene was saved, but for this segment as it is now."""
+        own = set(segmentTags.pointsOf(segmentation, segment)) if segment is not None else set()
+        others = (self._used | segmentTags.pointsInScene()) - own
+        self._used &= own
+        markups.removePoints(volume, others)
 
     def refine(self, plane: str, number: int) -> None:
         """Refine the chosen segment on a slice from its mask and the points on it.
@@ -80,7 +84,7 @@ class PointButtons:
     def _refine(self, target: _Target) -> None:
         panel = self._panel
         self._next = None
-        self.dropUndone()  # points that corrected another segment are not this one's
+        self._keepPointsOf(target.volume, target.segmentation, target.segment)
         slices = SceneSlices(target.volume, target.plane)
         points, labels, marks = markups.points(slices, target.number)
 

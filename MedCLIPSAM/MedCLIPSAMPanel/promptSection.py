@@ -24,9 +24,9 @@ class PromptSection:
             self._presets.append(promptSet.target)
         ui.presetBox.connect("activated(int)", self._takePreset)
         ui.historyBox.connect("activated(int)", self._takeHistory)
-        ui.segmentButton.connect("clicked(bool)", lambda *_arguments: self.segment())
-        ui.cancelButton.connect("clicked(bool)", lambda *_arguments: panel.session.cancel())
-        ui.hideHintButton.connect("clicked(bool)", lambda *_arguments: self._hideHint())
+        ui.segmentButton.connect("clicked(bool)", self.segment)
+        ui.cancelButton.connect("clicked(bool)", panel.session.cancel)
+        ui.hideHintButton.connect("clicked(bool)", self._hideHint)
         ui.hintFrame.setVisible(not panel.machine.get("HintSeen"))
         self.status = RunStatus(ui.statusLabel, ui.progressBar)
         self._shownReason = ""

@@ -22,9 +22,9 @@ class ResultSection:
         self._panel, ui = panel, panel.ui
         self._shownState: tuple | None = None
         self._showsRun = False  # the last run, or else what is known of the chosen segment
-        ui.addBoxButton.connect("clicked(bool)", lambda *_arguments: self._addBox())
-        ui.removeBoxesButton.connect("clicked(bool)", lambda *_arguments: self._removeBoxes())
-        ui.segmentBoxesButton.connect("clicked(bool)", lambda *_arguments: self._segmentFromBoxes())
+        ui.addBoxButton.connect("clicked(bool)", self._addBox)
+        ui.removeBoxesButton.connect("clicked(bool)", self._removeBoxes)
+        ui.segmentBoxesButton.connect("clicked(bool)", self._segmentFromBoxes)
 
     def update(self) -> None:
         """Show or hide the maps as chosen, and enable the possible actions."""
@@ -35,14 +35,14 @@ class ResultSection:
         reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
         for button in (ui.addBoxButton, ui.removeBoxesButton, ui.segmentBoxesButton):
             enable(button, reason)
-        vote = overlay.voteOf(volume)
+        vote = overlay.mapOf(volume, overlay.VOTE)
         noVote = _(
             "There is no map of a vote: choose a vote under Settings, and segment a slice, or a few each on its own."
         )
         enable(ui.uncertaintyCheckBox, "" if vote else noVote)
         uncertain = bool(vote) and parameters.showUncertainty
         enable(ui.saliencyCheckBox, _("The uncertainty is shown in its place: hide it first.") if uncertain else "")
-        saliency = overlay.saliencyOf(volume)
+        saliency = overlay.mapOf(volume, overlay.SALIENCY)
         if saliency is not None:
             overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
         # Only when something has changed: in between the foreground of the views is the user's.
@@ -51,8 +51,8 @@ class ResultSection:
         if state != self._shownState:
             self._shownState = state
             overlay.hideStrayMaps()
-            overlay.showVote(volume, uncertain)
-            overlay.showSaliency(volume, parameters.showSaliency and not uncertain)
+            overlay.showMap(volume, overlay.VOTE, uncertain)
+            overlay.showMap(volume, overlay.SALIENCY, parameters.showSaliency and not uncertain)
 
     def show(self, result: SceneResult) -> None:
         """Show a finished run, and choose the segment that it made."""

@@ -67,7 +67,7 @@ class ReviewSection:
             state = self._opened.volume.GetID(), chosen, parameters.review.showUncertainty
             if state != self._shownState:
                 self._shownState = state
-                overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
+                overlay.showMap(self._opened.volume, overlay.UNCERTAINTY, parameters.review.showUncertainty)
 
     def forget(self) -> None:
         """Clear the opened case, which is removed with a closed scene."""
@@ -141,7 +141,7 @@ class ReviewSection:
 
     def _open(self, case: str) -> None:
         panel, parameters = self._panel, self._panel.parameters
-        opened = self._review.open(self._paths.local("reviewFolder"), case, self._paths.local("reviewDataset"))
+        opened = self._review.open(self._listed, case, self._paths.local("reviewDataset"))
         kept = self._leave()
         self._opened, self._before, self._shownState = opened, self._review.masks(opened), None
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
@@ -171,7 +171,7 @@ class ReviewSection:
         if same:
             self._review.close(opened)
             return ""
-        overlay.showUncertainty(opened.volume, False)
+        overlay.showMap(opened.volume, overlay.UNCERTAINTY, False)
         return _("The correction of '{case}' was not saved; it is still in the scene.").format(case=opened.case)
 
     def _trust(self) -> None:

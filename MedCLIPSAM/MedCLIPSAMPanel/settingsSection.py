@@ -13,7 +13,7 @@ class SettingsSection:
 
     def __init__(self, panel) -> None:
         self._panel = panel
-        panel.ui.defaultSettingsButton.connect("clicked(bool)", lambda *_arguments: self._reset())
+        panel.ui.defaultSettingsButton.connect("clicked(bool)", self._reset)
 
     def update(self) -> None:
         """Enable the threshold of the coarse mask and the vote where they are used."""

@@ -185,10 +185,7 @@ def _writePrompt(segmentationNode, prompt: str, found: Found) -> PromptResult:
                 _("The segment '{name}' is completed and stays as it was; this is a new one.").format(name=name)
             )
         segments.takeGeometry(segmentationNode, found.geometry.volumeNode)
-        segmentId = segments.addSegment(segmentationNode, prompt)
-        if item:
-            name = _("{prompt}, item {number}").format(prompt=prompt, number=item.number)
-            segmentationNode.GetSegmentation().GetSegment(segmentId).SetName(name)
+        segmentId = segments.addSegment(segmentationNode, prompt, item)
     remarks += found.leaveTheUsers(prompt, segmentationNode, segmentId)
     if masks:
         protect.writeUnlocked(segmentationNode, segmentId, masks)

@@ -22,7 +22,7 @@ from . import protect, segments
 from .answers import Found
 from .labelmaps import orientedImage, resampled
 from .results import SceneResult
-from .sliceMasks import Extent, around, checkSlab, cut, shapeOf
+from .sliceMasks import Extent, around, cut, shapeOf, within
 from .strings import _
 
 
@@ -43,7 +43,8 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
     remarks = found.leaveTheUsers(prompt, segmentationNode, segmentId)
     if masks:
         with _selected(node, segmentId):
-            grid = _Grid(effect, segmentationNode, segmentId, masks.slices.ijkToRAS)
+            kept = protect.lockedElsewhere(segmentationNode, segmentId, masks.slices)
+            grid = _Grid(effect, segmentationNode, segmentId, masks.slices.ijkToRAS, kept)
             edits = [edit for run in masks.runs() if (edit := grid.edit(*run)) is not None]
             if not any(edit.added.any() for edit in edits):
                 raise InputError(
@@ -53,14 +54,9 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
             effect.saveStateForUndo()
             modified = segmentationNode.StartModify()
             try:
-                with protect.lockedElsewhere(segmentationNode, segmentId, masks.slices):
-                    for edit in edits:
-                        edit.make(effect)
-                # What the editor has let through, so that it is not taken for a correction later.
-                masks.checks |= {
-                    k: checkSlab(slab)
-                    for k, slab in segments.readSlabs(segmentationNode, segmentId, masks.slices, list(masks.checks))
-                }
+                for edit in edits:
+                    edit.make(effect)
+                protect.takeChecks(segmentationNode, segmentId, masks)
                 found.keepProvenance(prompt, segmentationNode, segmentId)
             finally:
                 segmentationNode.EndModify(modified)
@@ -93,11 +89,12 @@ class _Grid:
 
     Args:
         ijkToRAS: of the volume that masks are on.
+        kept: voxels of that volume, (K, J, I) bool, that stay as they are; None where none do.
     """
 
-    def __init__(self, effect, segmentationNode, segmentId: str, ijkToRAS: np.ndarray) -> None:
+    def __init__(self, effect, segmentationNode, segmentId: str, ijkToRAS: np.ndarray, kept: np.ndarray | None) -> None:
         self._effect, self._segmentationNode, self._segmentId = effect, segmentationNode, segmentId
-        self._ijkToRAS = ijkToRAS
+        self._ijkToRAS, self._kept = ijkToRAS, kept
         image = effect.referenceGeometryImage()
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
@@ -114,6 +111,8 @@ class _Grid:
         looked = self._resample(np.ones(shapeOf(covered), np.uint8), covered[::2], extent)
         found = self._resample(block, corner, extent) if block.size else np.zeros_like(looked)
         editable = self._editable(extent)
+        if self._kept is not None:
+            editable &= ~self._resample(self._kept[within(covered)], covered[::2], extent)
         present = segments.readMask(self._segmentationNode, self._segmentId, looked.shape, self._matrix, extent[::2])
         # The editor removes from the whole segment where it may only add inside another one.
         return _Edit(found & editable, looked & present & ~found & editable, extent, self._matrix)

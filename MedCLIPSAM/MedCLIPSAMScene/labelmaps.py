@@ -64,7 +64,7 @@ def merge(segmentationNode, segmentId: str, image, mode: int) -> None:
         raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
 
 
-def _labelmapOf(segmentationNode, segmentId: str) -> tuple[Any, np.ndarray] | None:
+def labelmapOf(segmentationNode, segmentId: str) -> tuple[Any, np.ndarray] | None:
     """Return the label map of a segment and the matrix of its grid; None where it is empty."""
     image = segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY)
     if image is None or image.IsEmpty():
@@ -76,7 +76,7 @@ def _labelmapOf(segmentationNode, segmentId: str) -> tuple[Any, np.ndarray] | No
 
 def usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray) -> Extent | None:
     """Return the extent of a grid in which a segment, on any grid, may not be empty; None where it is empty."""
-    labelmap, extent = _labelmapOf(segmentationNode, segmentId), [0] * 6
+    labelmap, extent = labelmapOf(segmentationNode, segmentId), [0] * 6
     if labelmap is None or not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labelmap[0], extent):
         return None
     return around(extent, np.linalg.inv(matrix) @ labelmap[1])
@@ -95,7 +95,7 @@ def requireGrid(segmentationNode, segmentId: str, matrix: np.ndarray, extent: Ex
     Raises:
         InputError: that grid would have more than MAX_VOXELS.
     """
-    segment, reference, grid = _labelmapOf(segmentationNode, segmentId), referenceGeometry(segmentationNode), matrix
+    segment, reference, grid = labelmapOf(segmentationNode, segmentId), referenceGeometry(segmentationNode), matrix
     if segment is not None:
         image, own = segment
         used = image.GetExtent()
@@ -162,8 +162,8 @@ def geometryOf(text: str) -> tuple[np.ndarray, Extent] | None:
     matrix, extent = vtk.vtkMatrix4x4(), [0] * 6
     if not text or not CONVERTER.DeserializeImageGeometry(text, matrix, extent):
         return None
-    i0, i1, j0, j1, k0, k1 = extent
-    return slicer.util.arrayFromVTKMatrix(matrix), (i0, i1, j0, j1, k0, k1)
+    grid, (i0, i1, j0, j1, k0, k1) = slicer.util.arrayFromVTKMatrix(matrix), extent
+    return (grid, (i0, i1, j0, j1, k0, k1)) if np.isfinite(grid).all() else None
 
 
 def _alignment(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,9 @@ from .removal import removeNode
 from .sliceGeometry import SceneSlices, ijkToRAS
 from .strings import _
 
-SALIENCY_OF = "MedCLIPSAM.SaliencyOf"
-"""Node reference from a saliency map to its volume."""
-VOTE_OF = "MedCLIPSAM.VoteOf"
-"""Node reference from a map of the uncertainty of a vote of masks to its volume."""
-UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
-"""Node reference from a map of the uncertainty of an ensemble to its volume."""
-MAPS = SALIENCY_OF, VOTE_OF, UNCERTAINTY_OF
-"""The roles of maps, which are never the user's foreground."""
+SALIENCY, VOTE, UNCERTAINTY = MAPS = "MedCLIPSAM.SaliencyOf", "MedCLIPSAM.VoteOf", "MedCLIPSAM.UncertaintyOf"
+"""Roles of maps: the node reference from a map to its volume. VOTE is where SAM's masks disagree, UNCERTAINTY where an
+ensemble is unsure. A map is never the user's foreground."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
 """Node reference of a slice composite node to the foreground that a map has replaced, and attribute: its opacity.
 
@@ -47,7 +42,7 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
         The scalar volume node, 8 bits.
     """
     name = _("Saliency of '{prompt}' in '{volume}'").format(prompt=prompt, volume=slices.volumeNode.GetName())
-    return _writeSlices(slices, SALIENCY_OF, name, maps, threshold)
+    return _writeSlices(slices, SALIENCY, name, maps, threshold)
 
 
 def writeVote(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray]):
@@ -55,7 +50,7 @@ def writeVote(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray]):
     name = _("Uncertainty of the vote on '{prompt}' in '{volume}'").format(
         prompt=prompt, volume=slices.volumeNode.GetName()
     )
-    return _writeSlices(slices, VOTE_OF, name, maps, MIN_UNCERTAINTY)
+    return _writeSlices(slices, VOTE, name, maps, MIN_UNCERTAINTY)
 
 
 def writeUncertainty(volumeNode, uncertainty: np.ndarray):
@@ -68,7 +63,7 @@ def writeUncertainty(volumeNode, uncertainty: np.ndarray):
         The scalar volume node, 8 bits; a previous one is replaced.
     """
     name = _("Uncertainty in '{volume}'").format(volume=volumeNode.GetName())
-    return _writeMap(volumeNode, UNCERTAINTY_OF, name, uncertainty, ijkToRAS(volumeNode), MIN_UNCERTAINTY)
+    return _writeMap(volumeNode, UNCERTAINTY, name, uncertainty, ijkToRAS(volumeNode), MIN_UNCERTAINTY)
 
 
 def _writeSlices(slices: SceneSlices, role: str, name: str, maps: Mapping[int, np.ndarray], threshold: float):
@@ -81,7 +76,7 @@ def _writeSlices(slices: SceneSlices, role: str, name: str, maps: Mapping[int, n
 
 def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.ndarray, threshold: float):
     """Make or replace the map of a role for a volume: `block` is 0 to 1, `matrix` its IJK to the volume's RAS."""
-    node = _mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    node = mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     if name not in (node.GetName(), (node.GetName() or "").rpartition("_")[0]):
         node.SetName(_freeName(name))
     node.SetNodeReferenceID(role, volumeNode.GetID())
@@ -105,45 +100,16 @@ def _freeName(name: str) -> str:
     return name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name)
 
 
-def removeSaliency(volumeNode) -> None:
-    """Remove the saliency map of a volume, which belongs to an earlier prompt."""
-    _removeMap(volumeNode, SALIENCY_OF)
-
-
-def removeVote(volumeNode) -> None:
-    """Remove the map of an earlier vote."""
-    _removeMap(volumeNode, VOTE_OF)
-
-
-def removeMaps(volumeNode) -> None:
-    """Remove all maps of a volume."""
-    for role in MAPS:
-        _removeMap(volumeNode, role)
-
-
-def _removeMap(volumeNode, role: str) -> None:
-    node = _mapOf(volumeNode, role)
-    if node is not None:
-        _hideMaps(lambda shown, _composite: shown is node)
+def removeMaps(volumeNode, roles: Sequence[str] = MAPS) -> None:
+    """Remove the maps of a volume, all or those of some roles, which belong to an earlier run."""
+    maps = [node for role in roles if (node := mapOf(volumeNode, role)) is not None]
+    _hideMaps(lambda shown, _composite: shown in maps)
+    for node in maps:
         removeNode(node)
 
 
-def saliencyOf(volumeNode):
-    """Return the saliency map of a volume, or None."""
-    return _mapOf(volumeNode, SALIENCY_OF)
-
-
-def voteOf(volumeNode):
-    """Return the map of the uncertainty of a vote on a volume, or None."""
-    return _mapOf(volumeNode, VOTE_OF)
-
-
-def uncertaintyOf(volumeNode):
-    """Return the map of the uncertainty of an ensemble for a volume, or None."""
-    return _mapOf(volumeNode, UNCERTAINTY_OF)
-
-
-def _mapOf(volumeNode, role: str):
+def mapOf(volumeNode, role: str):
+    """Return the map of a role for a volume, or None."""
     if volumeNode is None:
         return None
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
@@ -159,31 +125,17 @@ def setThreshold(mapNode, threshold: float) -> None:
     display.SetApplyThreshold(True)
 
 
-def showSaliency(volumeNode, shown: bool, opacity: float | None = None) -> None:
-    """Show the saliency map of a volume as the foreground of the slice views that show the volume, or hide all of them.
+def showMap(volumeNode, role: str, shown: bool, opacity: float | None = None) -> None:
+    """Show a map of a volume as the foreground of the slice views that show the volume, or hide all maps of the role.
 
     Args:
         volumeNode: None where there is no map to be shown.
         opacity: 0 to 1. None fades a map that was not shown to MAP_OPACITY, and leaves one that is shown as it is.
     """
-    _showMap(SALIENCY_OF, volumeNode, shown, opacity)
-
-
-def showVote(volumeNode, shown: bool) -> None:
-    """Show the uncertainty of a vote in the same way, or hide it."""
-    _showMap(VOTE_OF, volumeNode, shown, None)
-
-
-def showUncertainty(volumeNode, shown: bool, opacity: float | None = None) -> None:
-    """Show the uncertainty of an ensemble in the same way, or hide it."""
-    _showMap(UNCERTAINTY_OF, volumeNode, shown, opacity)
-
-
-def _showMap(role: str, volumeNode, shown: bool, opacity: float | None) -> None:
     if not shown:
         _hideMaps(lambda node, _composite: node.GetNodeReferenceID(role) is not None)
         return
-    node = _mapOf(volumeNode, role)
+    node = mapOf(volumeNode, role)
     if node is None:
         return
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):

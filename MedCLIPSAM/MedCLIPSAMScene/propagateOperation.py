@@ -107,8 +107,7 @@ class PropagateOperation:
     def _write(self, segmentationNode, found: Found) -> SceneResult:
         """Write what was found into the scene, and remove the maps of an earlier run on single slices."""
         result = writeFound(self._session, segmentationNode, found)
-        overlay.removeSaliency(found.geometry.volumeNode)
-        overlay.removeVote(found.geometry.volumeNode)
+        overlay.removeMaps(found.geometry.volumeNode, (overlay.SALIENCY, overlay.VOTE))
         return result
 
     def runCorrection(

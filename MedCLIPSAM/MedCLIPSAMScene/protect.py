@@ -7,15 +7,14 @@ tag holds a checksum a slice; a slice with another content has been edited.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 
 from . import segments, segmentTags
-from .labelmaps import geometryOf, geometryText
+from .labelmaps import geometryOf, geometryText, labelmapOf
 from .sliceGeometry import SceneSlices, extentOf, ijkToRAS, isSameGrid, placementOf
 from .sliceMasks import EMPTY, SliceMasks, checkSlab
 from .strings import _
@@ -23,7 +22,7 @@ from .strings import _
 WRITTEN_TAG = "MedCLIPSAM.Written"
 LOCKED_TAG = "MedCLIPSAM.Locked"
 WRITTEN_ON_TAG, LOCKED_ON_TAG = "MedCLIPSAM.WrittenOn", "MedCLIPSAM.LockedOn"
-"""The voxel grid of the volume whose slices these are; see `labelmaps.geometryText`."""
+"""The voxel grid of the volume whose slices these are, and that of the segment then; see `labelmaps.geometryText`."""
 ALL = "all"
 PLANES = ("axial", "coronal", "sagittal")
 _NUMBER = re.compile("[0-9]{1,6}")
@@ -66,15 +65,16 @@ def recordWritten(segmentationNode, segmentId: str, slices: SceneSlices, checks:
 
 
 def forgetWritten(segmentationNode, segmentId: str, slices: SceneSlices, numbers: Iterable[int]) -> None:
-    """Mark these slices as the user's."""
-    notes = written(segmentationNode, segmentId, slices) or {}
-    _storeWritten(segmentationNode, segmentId, slices, {k: notes[k] for k in notes if k not in {*numbers}})
+    """Mark these slices as the user's; where the models wrote along another plane, those that they cross tell it."""
+    notes = written(segmentationNode, segmentId, slices)
+    if notes is not None:
+        _storeWritten(segmentationNode, segmentId, slices, {k: notes[k] for k in notes if k not in {*numbers}})
 
 
 def _storeWritten(segmentationNode, segmentId: str, slices: SceneSlices, notes: Mapping[int, str]) -> None:
     text = " ".join([slices.plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
-    tags = {WRITTEN_TAG: text, WRITTEN_ON_TAG: geometryText(slices.ijkToRAS, extentOf(slices.volumeNode))}
-    segmentTags.setTags(segmentationNode, segmentId, tags)
+    grids = _gridsOf(segmentationNode, segmentId, slices.volumeNode)
+    segmentTags.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text, WRITTEN_ON_TAG: grids})
 
 
 def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
@@ -102,7 +102,7 @@ def locked(segmentationNode, segmentId: str, plane: str, volumeNode) -> set[int]
 
 def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Everything, volumeNode) -> None:
     """Lock slices of a volume in place of those locked before in the plane, or `EVERYTHING`; an empty set unlocks."""
-    byPlane, grid = _lockedByPlane(segmentationNode, segmentId, volumeNode), ""
+    byPlane, grids = _lockedByPlane(segmentationNode, segmentId, volumeNode), ""
     if isinstance(value, Everything):
         text = ALL
     else:
@@ -112,8 +112,8 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
             for name, numbers in {**others, plane: value}.items()
             if numbers
         )
-        grid = geometryText(ijkToRAS(volumeNode), extentOf(volumeNode)) if text else ""
-    segmentTags.setTags(segmentationNode, segmentId, {LOCKED_TAG: text, LOCKED_ON_TAG: grid})
+        grids = _gridsOf(segmentationNode, segmentId, volumeNode) if text else ""
+    segmentTags.setTags(segmentationNode, segmentId, {LOCKED_TAG: text, LOCKED_ON_TAG: grids})
 
 
 def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
@@ -140,24 +140,29 @@ def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int |
 def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     """Replace a segment on the slices of masks; locked slices stay, in this plane and in others."""
     dropLocked(segmentationNode, segmentId, masks)
-    with lockedElsewhere(segmentationNode, segmentId, masks.slices):
-        segments.writeSlices(segmentationNode, segmentId, masks)
+    kept = lockedElsewhere(segmentationNode, segmentId, masks.slices)
+    segments.writeSlices(segmentationNode, segmentId, masks, kept)
+    if kept is not None:
+        takeChecks(segmentationNode, segmentId, masks)
 
 
-@contextmanager
-def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> Iterator[None]:
-    """Restore, after a change of slices of one plane, the locked slices of the other planes that it crossed."""
+def takeChecks(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
+    """Take for what was written what the segment has, so that what was kept is not counted as a correction later."""
+    written = segments.readSlabs(segmentationNode, segmentId, masks.slices, list(masks.checks))
+    masks.checks |= {k: checkSlab(slab) for k, slab in written}
+
+
+def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> np.ndarray | None:
+    """Return which voxels, (K, J, I) bool, are on locked slices of other planes; None where none are."""
     byPlane = _lockedByPlane(segmentationNode, segmentId, slices.volumeNode)
-    before: list[SliceMasks] = []
+    kept = None
     for plane, numbers in ({} if isinstance(byPlane, Everything) else byPlane).items():
         if plane != slices.plane and numbers:
-            other = SceneSlices(slices.volumeNode, plane)
-            present = segments.readSlices(segmentationNode, segmentId, other, [k for k in numbers if k < len(other)])
-            if present:
-                before.append(SliceMasks.of(other, present))
-    yield
-    for masks in before:
-        segments.writeSlices(segmentationNode, segmentId, masks)
+            stack = SceneSlices(slices.volumeNode, plane).stack
+            kept = np.zeros(stack.volume.shape, bool) if kept is None else kept
+            places = [stack.source_index(k) for k in numbers if k < len(stack)]
+            np.moveaxis(kept, "KJI".index(stack.source_axis), 0)[places] = True
+    return kept
 
 
 def planeOf(segmentationNode, segmentId: str) -> str | None:
@@ -177,9 +182,25 @@ def _lockedByPlane(segmentationNode, segmentId: str, volumeNode) -> dict[str, se
 
 
 def _isOn(segmentationNode, segmentId: str, tag: str, volumeNode) -> bool:
-    """Tell whether the grid in a tag is that of a volume; so it is where an earlier version has stored none."""
-    grid = geometryOf(segmentTags.tag(segmentationNode, segmentId, tag))
-    return grid is None or isSameGrid((grid[1], grid[0], None), placementOf(volumeNode))
+    """Tell whether the grid in a tag is that of a volume; so it is where an earlier version has stored none.
+
+    A transform that was hardened on volume and segmentation has moved the grids of both.
+    """
+    grid, before = map(geometryOf, [*segmentTags.tag(segmentationNode, segmentId, tag).split(), "", ""][:2])
+    if grid is None:
+        return True
+    matrices, own = [grid[0]], labelmapOf(segmentationNode, segmentId)
+    if before is not None and own is not None:
+        matrices.append(own[1] @ np.linalg.pinv(before[0]) @ grid[0])
+    return any(isSameGrid((grid[1], matrix, None), placementOf(volumeNode)) for matrix in matrices)
+
+
+def _gridsOf(segmentationNode, segmentId: str, volumeNode) -> str:
+    """Write the voxel grids of a volume and of a segment, if it has voxels, for `_isOn`."""
+    grids, own = [(ijkToRAS(volumeNode), extentOf(volumeNode))], labelmapOf(segmentationNode, segmentId)
+    if own is not None:
+        grids.append((own[1], own[0].GetExtent()))
+    return " ".join(geometryText(*grid) for grid in grids)
 
 
 def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int], volumeNode) -> None:

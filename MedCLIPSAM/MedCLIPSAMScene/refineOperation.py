@@ -17,6 +17,7 @@ from . import markups, protect, segments, segmentTags
 from .jobs import Job, SliceJob
 from .requestedSlices import checkSlices
 from .results import PromptResult, SceneResult
+from .sequences import itemOf
 from .session import Progressed, Session
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
@@ -200,10 +201,13 @@ class RefineOperation:
 
             def change() -> None:
                 segments.takeGeometry(node, geometry.volumeNode)
-                identifier = segmentId or segments.addSegment(node, newName or _("Segment"))
+                item = geometry.item if itemOf(node) is None else None
+                identifier = segmentId or segments.addSegment(node, newName or _("Segment"), item)
                 written.append(identifier)
                 protect.writeUnlocked(node, identifier, SliceMasks.of(geometry, masks))
                 tags = _tags(node, identifier, geometry, masks, marks)
+                if segmentId is None and newName:
+                    tags[segmentTags.MARKED_TAG] = newName
                 segmentTags.setTags(node, identifier, tags)
                 segmentTags.addNotes(node, identifier, notes)
                 protect.forgetWritten(node, identifier, geometry, masks)

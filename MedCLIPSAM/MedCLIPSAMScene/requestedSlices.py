@@ -12,25 +12,16 @@ from .sliceGeometry import SceneSlices
 from .strings import _
 
 
-def promptList(prompts: str | Sequence[str]) -> list[str]:
-    """Return prompts as a list: a text is one prompt, not its letters.
+def checkPrompts(prompts: str | Sequence[str]) -> list[str]:
+    """Return the prompts as a list, without blanks and empty ones; a text is one prompt, not its letters.
 
     Raises:
-        PromptError: something else than texts.
+        PromptError: something else than texts, no prompt, or one given twice.
     """
     found: list[Any] = [prompts] if isinstance(prompts, str) or not hasattr(prompts, "__iter__") else [*prompts]
     if not all(isinstance(prompt, str) for prompt in found):
         raise PromptError(_("Expected prompts, got {prompts!r}.").format(prompts=prompts), _("Give a list of texts."))
-    return found
-
-
-def checkPrompts(prompts: str | Sequence[str]) -> list[str]:
-    """Return the prompts without blanks and empty lines.
-
-    Raises:
-        PromptError: no prompt, or one given twice.
-    """
-    cleaned = [prompt.strip() for prompt in promptList(prompts) if prompt.strip()]
+    cleaned = [prompt.strip() for prompt in found if prompt.strip()]
     if not cleaned:
         raise PromptError(_("No prompt was given."), _("Say what to segment, such as 'brain tumor'."))
     if len({prompt.lower() for prompt in cleaned}) < len(cleaned):

@@ -164,14 +164,14 @@ class ReviewOperation:
 
     def close(self, opened: OpenCase) -> None:
         """Remove a case from the scene."""
-        uncertain = overlay.uncertaintyOf(opened.volume)
+        uncertain = overlay.mapOf(opened.volume, overlay.UNCERTAINTY)
         for node in (uncertain, opened.segmentation, opened.volume):
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
                 removeNode(node)
 
     def mostUncertain(self, volumeNode) -> np.ndarray | None:
         """Find the place, world RAS in mm, in the middle of the most uncertain slice (along K)."""
-        node = overlay.uncertaintyOf(volumeNode)
+        node = overlay.mapOf(volumeNode, overlay.UNCERTAINTY)
         if node is None:
             return None
         values = slicer.util.arrayFromVolume(node).astype(float)

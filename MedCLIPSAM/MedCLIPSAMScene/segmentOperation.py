@@ -125,10 +125,10 @@ class SegmentOperation:
         if maps:
             overlay.writeSaliency(found.geometry, result.prompts[0].prompt, maps)
         else:
-            overlay.removeSaliency(found.geometry.volumeNode)
+            overlay.removeMaps(found.geometry.volumeNode, [overlay.SALIENCY])
         if votes:
             agreed = {number: np.zeros_like(values) for number, values in maps.items()}  # where nothing was found
             overlay.writeVote(found.geometry, result.prompts[0].prompt, agreed | votes)
         else:
-            overlay.removeVote(found.geometry.volumeNode)
+            overlay.removeMaps(found.geometry.volumeNode, [overlay.VOTE])
         return result

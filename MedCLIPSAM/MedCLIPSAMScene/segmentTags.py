@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import slicer.util
 import vtk
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
 ITEM_TAG = "MedCLIPSAM.Item"
 """Index value of the item of a sequence that a segment is of, where the segmentation itself is in none."""
+MARKED_TAG = "MedCLIPSAM.Marked"
+"""The prompt that stood in the panel when a point or a box made a segment."""
 POINTS_TAG = "MedCLIPSAM.Points"
 """The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
 NOTES_TAG = "MedCLIPSAM.Notes"
@@ -16,7 +19,7 @@ NOTES_TAG = "MedCLIPSAM.Notes"
 BETWEEN_NOTES = " // "
 TAGS = (
     *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
-    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes", "Item"),
+    *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes", "Item", "Marked"),
 )
 """Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
 
@@ -41,6 +44,13 @@ def tag(segmentationNode, segmentId: str, name: str) -> str:
 def pointsOf(segmentationNode, segmentId: str) -> list[str]:
     """Return the marks of the points that corrected a segment; undo brings back those of the state before."""
     return tag(segmentationNode, segmentId, POINTS_TAG).split()
+
+
+def pointsInScene() -> set[str]:
+    """Return the marks of the points that corrected any segment of the scene."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    segments = [(node, segment) for node in nodes for segment in node.GetSegmentation().GetSegmentIDs()]
+    return {mark for node, segment in segments for mark in pointsOf(node, segment)}
 
 
 def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:

@@ -26,10 +26,10 @@ from .labelmaps import (
     resampled,
     usedExtent,
 )
-from .segmentTags import ITEM_TAG, PROMPT_TAG, tags, tagText
+from .segmentTags import ITEM_TAG, MARKED_TAG, PROMPT_TAG, setTags, tags, tagText
 from .sequences import Item
 from .sliceGeometry import SceneSlices, extentOf, ijkToRAS
-from .sliceMasks import SliceMasks, around, cut, shapeOf
+from .sliceMasks import SliceMasks, around, cut, shapeOf, within
 from .strings import _
 
 
@@ -160,14 +160,19 @@ def takeGeometry(segmentationNode, volumeNode) -> None:
 def segmentsOfPrompt(segmentationNode, prompt: str, item: str = "") -> list[str]:
     """Return the ids of the segments with an earlier result of the prompt, ignoring case and blanks.
 
+    So are segments that a point or a box has made while the prompt stood in the panel.
+
     Args:
         item: index value of an item of a sequence; segments of other ones are left out.
     """
-    words, item, found = prompt.lower().split(), tagText(item), []
+    words, item, found = tagText(prompt).lower().split(), tagText(item), []
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         known = tags(segmentation.GetNthSegment(index))
-        if known.get(PROMPT_TAG, "").lower().split() == words and known.get(ITEM_TAG, "") == item:
+        if (
+            known.get(PROMPT_TAG, known.get(MARKED_TAG, "")).lower().split() == words
+            and known.get(ITEM_TAG, "") == item
+        ):
             found.append(segmentation.GetNthSegmentID(index))
     return found
 
@@ -195,15 +200,18 @@ def requireSegment(segmentationNode, segmentId: str):
     return segment
 
 
-def addSegment(segmentationNode, name: str) -> str:
+def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
     """Add an empty segment, its color and terminology from the words of its name, and return its id.
+
+    Args:
+        item: of a sequence, that the segment is of.
 
     Raises:
         InputError: see `requireLabelmaps`.
     """
     requireLabelmaps(segmentationNode)
     segment = slicer.vtkSegment()
-    segment.SetName(name)
+    segment.SetName(_("{prompt}, item {number}").format(prompt=name, number=item.number) if item else name)
     segment.SetColor(*color_for(name))
     segment.SetTerminology(terminology_for(name).entry())
     segmentation, kinds = segmentationNode.GetSegmentation(), list[str]()
@@ -219,13 +227,18 @@ def addSegment(segmentationNode, name: str) -> str:
     identifier = segmentation.GenerateUniqueSegmentID(name)
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
+    if item:
+        setTags(segmentationNode, identifier, {ITEM_TAG: item.value})
     return identifier
 
 
-def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
+def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks, kept: np.ndarray | None = None) -> None:
     """Replace a segment on the slices of masks; its other slices and the other segments stay.
 
     A segment on another voxel grid stays on it where that is finer than the masks' volume; see `requireGrid`.
+
+    Args:
+        kept: voxels of the masks' volume, (K, J, I) bool, on which the segment stays, too.
     """
     if not masks.checks:
         return
@@ -241,13 +254,16 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     for covered, block, corner in masks.runs():
         used = usedExtent(segmentationNode, segmentId, grid)
         before = cut(used, around(covered, toGrid))
+        if kept is not None:
+            block = block * ~kept[tuple(slice(at, at + size) for at, size in zip(corner[::-1], block.shape))]
         _markBegun(segmentation.GetSegment(segmentId), block)
-        if same and before and before == used and block.size:
+        if same and before and before == used and block.size and kept is None:
             merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
             continue
         if before:
             hole = before if same else covered
-            image = orientedImage(np.zeros(shapeOf(hole), np.uint8), hole[::2], matrix)
+            stay = np.zeros(shapeOf(hole), bool) if kept is None else kept[within(hole)]
+            image = orientedImage(stay, hole[::2], matrix)
             merge(segmentationNode, segmentId, image if same else resampled(image, before, grid, outside=1), CLEAR)
         if block.size:
             image = orientedImage(block, corner, matrix)

@@ -49,6 +49,11 @@ def shapeOf(extent: Sequence[int]) -> tuple[int, ...]:
     return tuple(last - first + 1 for first, last in zip(extent[4::-2], extent[5::-2]))
 
 
+def within(extent: Sequence[int]) -> tuple[slice, ...]:
+    """Return the part of a (K, J, I) array that is in an extent."""
+    return tuple(slice(first, last + 1) for first, last in zip(extent[4::-2], extent[5::-2]))
+
+
 def checkSlab(slab: np.ndarray) -> str:
     """Compute the checksum of a mask as a bool slab of one slice, as `SceneSlices.slabs` makes it."""
     return f"{crc32(np.packbits(slab).tobytes()):08x}" if slab.any() else EMPTY

@@ -103,6 +103,14 @@ def panel(scene: object, widget: object) -> Iterator[object]:
 
 
 @pytest.fixture
+def torch() -> object:
+    """PyTorch as one of the packages that the worker needs."""
+    from MedCLIPSAMScene import dependencies
+
+    return next(dependency for dependency in dependencies.check() if dependency.name == "torch")
+
+
+@pytest.fixture
 def fresh(scene: object, monkeypatch: pytest.MonkeyPatch) -> object:
     """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
     import slicer

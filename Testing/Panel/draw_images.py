@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
-sys.path[:0] = [str(HERE), str(ROOT / "MedCLIPSAM"), str(ROOT)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "MedCLIPSAM"), str(ROOT)]
 
 import standin  # noqa: E402
 

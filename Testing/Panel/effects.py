@@ -10,12 +10,10 @@ import pytest
 import slicer
 import slicer.util
 import standin
+from helpers.scene import PROMPT, axial, mask_on
 from MedCLIPSAMScene import segments
-from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 NAME = "Text prompt (MedCLIPSAM)"
-PROMPT = "brain tumor"
-AXIAL = np.array([[-1.0, 0, 0, 60], [0, -1, 0, 70], [0, 0, 4, -20], [0, 0, 0, 1]])
 
 
 @pytest.fixture(scope="module")
@@ -43,34 +41,6 @@ def editor(panel, registered):
     made.setActiveEffectByName("")
     made.setMRMLSegmentEditorNode(None)
     made.deleteLater()
-
-
-def add_volume(array: np.ndarray, matrix: np.ndarray = AXIAL):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(node, array.astype(np.int16))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetAutoWindowLevel(False)
-    node.GetDisplayNode().SetWindowLevelMinMax(0, 255)
-    return node
-
-
-def head(phantom, matrix: np.ndarray = AXIAL, at: int = 1):
-    """Three slices, one of which shows the phantom; the Red view shows it."""
-    array = np.zeros((3, *phantom.image.shape))
-    array[at] = phantom.image
-    node = add_volume(array, matrix)
-    show(node, at)
-    return node
-
-
-def show(volume, k: int) -> None:
-    slices = SceneSlices(volume)
-    view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
-    height, width = slices.stack.image_shape
-    for row, value in enumerate(slices.toWorld(k, width / 2, height / 2)):
-        view.GetSliceToRAS().SetElement(row, 3, value)
-    view.UpdateMatrices()
 
 
 def edit(editor, volume, names=("Segment_1",)):
@@ -104,13 +74,9 @@ def shown(effect, widget) -> bool:
     return widget.isVisibleTo(effect.scriptedEffect.optionsFrame())
 
 
-def mask_of(node, identifier: str, volume) -> np.ndarray:
-    return slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, volume) > 0
-
-
 def paint(node, identifier: str, volume, mask: np.ndarray) -> None:
     """Put a (K, J, I) mask into a segment."""
-    segments.writeMask(node, identifier, mask, AXIAL)
+    segments.writeMask(node, identifier, mask, axial())
 
 
 def by_panel(panel, volume, **options) -> np.ndarray:
@@ -118,6 +84,6 @@ def by_panel(panel, volume, **options) -> np.ndarray:
     panel.session.models = panel.models.models()
     run = panel.operations.propagate.run if options.pop("whole", False) else panel.operations.segment.run
     result = run(volume, [PROMPT], timeout=120, **options)
-    mask = mask_of(result.segmentation, result.prompts[0].segmentId, volume)
+    mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     assert mask.any()
     return mask

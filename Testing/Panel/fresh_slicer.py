@@ -27,7 +27,7 @@ BUNDLED = (
 )
 """What Slicer 5.10 and 5.12 both bring: SuperBuild/External_python-*.cmake."""
 STAND_IN = ("pyside6", "pyside6-essentials", "pyside6-addons", "shiboken6", "slicer-core")
-OWN = ("MedCLIPSAM", "standin", "fresh_slicer")
+OWN = ("MedCLIPSAM", "standin", "fresh_slicer", "helpers")
 
 
 class Fresh:
@@ -76,7 +76,7 @@ def main(predictions: str, *options: str) -> None:
     sys.meta_path.insert(0, fresh)
     importlib.metadata.Distribution.from_name = fresh.find_distribution
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    sys.path[:0] = [str(ROOT), str(ROOT / "MedCLIPSAM")]
+    sys.path[:0] = [str(ROOT), str(HERE.parent), str(ROOT / "MedCLIPSAM")]
     import standin
 
     standin.install()

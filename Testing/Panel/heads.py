@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
+import helpers.scene
 import numpy as np
 import slicer
 import slicer.util
 import standin
-import vtk
+from helpers.scene import PROMPT, axial
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
-PROMPT = "brain tumor"
 
-
-def add_volume(image: np.ndarray, slices: int = 3, at: int = 1):
-    """A head whose slice `at` is the image, shown in the Red view."""
-    array = np.zeros((slices, *image.shape), np.int16)
-    array[at] = image
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(node, array)
-    matrix = np.diag([-1.0, -1.0, 4.0, 1.0])
-    matrix[:3, 3] = 60, 70, -20
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetAutoWindowLevel(False)
-    node.GetDisplayNode().SetWindowLevelMinMax(0, 255)
+def add_volume(image: np.ndarray, slices: int = 3, at: int = 1, matrix: np.ndarray | None = None):
+    """A head whose slice `at` is the image, shown in the Red view; R = 60 - column, A = 70 - row, S = -20 + 4 slice."""
+    node = helpers.scene.add_volume(image, axial() if matrix is None else matrix, slices, at)
     show(node, at)
     return node
 
@@ -51,13 +41,3 @@ def segment(panel, volume, prompts: str = PROMPT) -> None:
     panel.ui.segmentButton.click()
     assert panel.busy and panel.ui.cancelButton.enabled and not panel.ui.segmentButton.enabled
     standin.pump(lambda: idle(panel), 120)
-
-
-def mask_on(node, segment_id: str, volume) -> np.ndarray:
-    identifiers = vtk.vtkStringArray()
-    identifiers.InsertNextValue(segment_id)
-    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    assert slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, identifiers, labels, volume)
-    array = slicer.util.arrayFromVolume(labels) > 0
-    slicer.mrmlScene.RemoveNode(labels)
-    return array

@@ -9,7 +9,9 @@ import pytest
 import slicer
 import slicer.util
 import standin
-from effects import NAME, PROMPT, apply, begin, by_panel, edit, head, mask_of, paint, show, shown
+from effects import NAME, apply, begin, by_panel, edit, paint, shown
+from heads import add_volume, show
+from helpers.scene import PROMPT, mask_on
 from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.samples import SAMPLE
 from PySide6 import QtCore, QtTest, QtWidgets
@@ -19,7 +21,7 @@ SCREENSHOT = Path(__file__).resolve().parents[2] / "test-output" / "panel" / "ef
 
 @pytest.mark.parametrize("how", ["cancel", "other effect", "other segmentation"])
 def test_a_run_is_cancelled(editor, panel, phantom, how) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     begin(effect)
     assert panel.busy and effect.cancelButton.enabled and not effect.applyButton.enabled
@@ -32,11 +34,11 @@ def test_a_run_is_cancelled(editor, panel, phantom, how) -> None:
         editor.setSegmentationNode(segments.newSegmentation(volume))
     standin.pump(lambda: not panel.busy, 60)
     assert "Cancelled" in effect.statusLabel.text
-    assert not mask_of(node, "Segment_1", volume).any()
+    assert not mask_on(node, "Segment_1", volume).any()
 
 
 def test_the_segment_that_was_selected_gets_the_mask(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     expected = by_panel(panel, volume, slices=[1])
     node, effect = edit(editor, volume, ("Segment_1", "other"))
     settings = editor.mrmlSegmentEditorNode()
@@ -46,16 +48,15 @@ def test_the_segment_that_was_selected_gets_the_mask(editor, panel, phantom) -> 
     begin(effect)
     editor.setCurrentSegmentID("other")
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
-    assert editor.currentSegmentID() == "other" and not mask_of(node, "other", volume).any()
-    mask = mask_of(node, "Segment_1", volume)
+    assert editor.currentSegmentID() == "other" and not mask_on(node, "other", volume).any()
+    mask = mask_on(node, "Segment_1", volume)
     assert (mask[1] == expected[1]).all() and mask[[0, 2]].all()
 
 
 @pytest.mark.parametrize("gone", ["segment", "volume", "another volume"])
 def test_nothing_is_written_when_what_was_worked_on_is_gone(editor, phantom, gone) -> None:
-    volume = head(phantom)
+    twin, volume = add_volume(phantom.image), add_volume(phantom.image)
     node, effect = edit(editor, volume, ("Segment_1", "other"))
-    twin = head(phantom)
     begin(effect)
     if gone == "segment":
         editor.setCurrentSegmentID("other")
@@ -67,11 +68,11 @@ def test_nothing_is_written_when_what_was_worked_on_is_gone(editor, phantom, gon
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
     expected = {"segment": "segment was removed", "volume": "'head' was removed", "another volume": "chosen meanwhile"}
     assert expected[gone] in effect.statusLabel.text
-    assert not mask_of(node, "other", twin).any()
+    assert not mask_on(node, "other", twin).any()
 
 
 def test_what_cannot_be_done_is_said(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     assert not effect.applyButton.enabled and "Type what the segment is" in effect.applyButton.toolTip
     protect.setLocked(node, "Segment_1", "axial", {1}, volume)
@@ -89,7 +90,7 @@ def test_what_cannot_be_done_is_said(editor, panel, phantom) -> None:
 
 
 def test_enter_applies_and_the_prompt_is_remembered(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     assert shown(effect, effect.warningLabel) and "synthetic phantoms" in effect.warningLabel.text
     assert "not for diagnosis" in effect.researchLabel.text
@@ -105,7 +106,7 @@ def test_enter_applies_and_the_prompt_is_remembered(editor, panel, phantom) -> N
     effect.promptEdit.setText(PROMPT)
     standin.unwrap(effect.promptEdit).returnPressed.emit()
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
-    assert mask_of(node, "Segment_1", volume).any()
+    assert mask_on(node, "Segment_1", volume).any()
     standin.screenshot(editor, SCREENSHOT)
     volume.SetAttribute(SAMPLE, "MedCLIPSAMBrainMRI")
     editor.setActiveEffectByName("")
@@ -114,7 +115,7 @@ def test_enter_applies_and_the_prompt_is_remembered(editor, panel, phantom) -> N
 
 
 def test_a_volume_in_the_foreground_of_a_view_is_shown_there(editor, phantom) -> None:
-    volume, behind = head(phantom), head(phantom)
+    volume, behind = add_volume(phantom.image), add_volume(phantom.image)
     behind.SetName("CT")
     node, effect = edit(editor, volume)
     layers = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
@@ -123,13 +124,13 @@ def test_a_volume_in_the_foreground_of_a_view_is_shown_there(editor, phantom) ->
     layers.SetForegroundOpacity(0)
     assert "The view 'Red' shows 'CT', not 'head'" in apply(effect)
     layers.SetForegroundOpacity(0.4)
-    assert f"Found '{PROMPT}'" in apply(effect) and mask_of(node, "Segment_1", volume).any()
+    assert f"Found '{PROMPT}'" in apply(effect) and mask_on(node, "Segment_1", volume).any()
 
 
 @pytest.mark.parametrize("absent", ["segment", "segmentation"])
 def test_what_is_not_there_is_said(editor, phantom, absent: str) -> None:
     """Nothing tells effects that the selection was cleared, so the button stays enabled."""
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     effect.promptEdit.setText(PROMPT)
     settings = editor.mrmlSegmentEditorNode()
@@ -140,14 +141,14 @@ def test_what_is_not_there_is_said(editor, phantom, absent: str) -> None:
         settings.SetAndObserveSegmentationNode(None)
     effect.applyButton.click()
     expected = {"segment": "No segment is selected", "segmentation": "No segmentation was chosen"}
-    assert expected[absent] in effect.statusLabel.text and not mask_of(node, "Segment_1", volume).any()
+    assert expected[absent] in effect.statusLabel.text and not mask_on(node, "Segment_1", volume).any()
     if absent == "segmentation":
         settings.EndModify(blocked)
 
 
 def test_after_enter_undo_takes_the_mask_back_and_not_the_words(editor, phantom) -> None:
     slicer.util.selectModule("Welcome")  # the panel has the same keys
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     window, line = standin.unwrap(editor), standin.unwrap(effect.promptEdit)
     window.show()
@@ -158,31 +159,31 @@ def test_after_enter_undo_takes_the_mask_back_and_not_the_words(editor, phantom)
     QtTest.QTest.keyClicks(line, PROMPT)
     QtTest.QTest.keyClick(line, QtCore.Qt.Key.Key_Return)
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
-    assert mask_of(node, "Segment_1", volume).any()
+    assert mask_on(node, "Segment_1", volume).any()
     undo = QtCore.Qt.Key.Key_Z, QtCore.Qt.KeyboardModifier.ControlModifier
     QtTest.QTest.keyClick(QtWidgets.QApplication.focusWidget(), *undo)
     QtWidgets.QApplication.processEvents()
     editor.uninstallKeyboardShortcuts()
     window.hide()
-    assert effect.promptEdit.text == PROMPT and not mask_of(node, "Segment_1", volume).any()
+    assert effect.promptEdit.text == PROMPT and not mask_on(node, "Segment_1", volume).any()
 
 
 def test_how_is_the_panels_and_not_is_not_used(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     panel.parameters.negative = "skull"
     expected = by_panel(panel, volume, slices=range(3))
     assert not (expected == by_panel(panel, volume, whole=True)).all(), "the ways differ"
     panel.parameters.strategy = type(panel.parameters.strategy)("slices")
     node, effect = edit(editor, volume)
     apply(effect, where="volume axial")
-    assert (mask_of(node, "Segment_1", volume) == expected).all()
+    assert (mask_on(node, "Segment_1", volume) == expected).all()
     tags = segmentTags.tags(node.GetSegmentation().GetSegment("Segment_1"))
     assert not tags.get("MedCLIPSAM.Strategy") and not tags.get("MedCLIPSAM.Negative")
     assert "its <i>Not</i> is not used" in effect.helpText()
 
 
 def test_two_editors_do_not_disturb_each_other(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     second = slicer.qMRMLSegmentEditorWidget()
     second.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
@@ -194,23 +195,22 @@ def test_two_editors_do_not_disturb_each_other(editor, panel, phantom) -> None:
     second.setActiveEffectByName("")
     assert panel.busy
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
-    assert mask_of(node, "Segment_1", volume).any() and not mask_of(other, "Segment_1", volume).any()
+    assert mask_on(node, "Segment_1", volume).any() and not mask_on(other, "Segment_1", volume).any()
     second.setMRMLSegmentEditorNode(None)
     second.deleteLater()
 
 
-def test_what_hinders_a_run_is_said_without_the_panel(editor, panel, phantom, monkeypatch) -> None:
+def test_what_hinders_a_run_is_said_without_the_panel(editor, panel, phantom, torch, monkeypatch) -> None:
     """The effect is used before the module was opened; the models of the scene are the demo models."""
     from MedCLIPSAMScene import dependencies
 
     monkeypatch.delattr(slicer.modules, "MedCLIPSAMWidget")
-    _, effect = edit(editor, head(phantom))
+    _, effect = edit(editor, add_volume(phantom.image))
     assert "synthetic phantoms only" in effect.warningLabel.text
     panel.parameters.clip = panel.parameters.sam = "biomedclip"
     editor.setActiveEffectByName("")
     editor.setActiveEffectByName(NAME)
     assert effect.warningLabel.text == ""
-    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
     monkeypatch.setattr(dependencies, "missing", lambda: [torch])
     editor.setActiveEffectByName("")
     editor.setActiveEffectByName(NAME)

@@ -7,22 +7,12 @@ import pytest
 import slicer
 import slicer.util
 import standin
-from heads import PROMPT, add_volume, idle, mask_on, segment, show
+from heads import add_volume, idle, segment, show
+from helpers.scene import PROMPT, mask_on
 from MedCLIPSAMScene import markups, overlay, protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 from PySide6 import QtGui
-
-from MedCLIPSAMLib.phantoms.dataset import make_phantom
-
-
-@pytest.fixture(scope="module")
-def phantom():
-    return next(
-        made
-        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
-        if made.lesion_mask.sum() > 300
-    )
 
 
 def outlined(panel, volume, *names: str):
@@ -168,18 +158,6 @@ def test_a_first_click_is_one_step_of_undo(panel, phantom) -> None:
     panel.ui.insideButton.checked = False
 
 
-def test_the_lock_shown_follows_a_segment_chosen_by_key(panel, phantom) -> None:
-    """Q and W of the Segment Editor choose a segment without a signal of the widget."""
-    volume = add_volume(phantom.image)
-    node = outlined(panel, volume, "A", "B")
-    ids = list(node.GetSegmentation().GetSegmentIDs())
-    panel.corrections.choose(ids[0])
-    panel.ui.lockSegmentButton.click()
-    assert panel.ui.lockSegmentButton.checked
-    panel.ui.segmentEditor.setCurrentSegmentID(ids[1])
-    assert not panel.ui.lockSegmentButton.checked
-
-
 def test_undo_takes_a_lock_back_alone(panel, phantom) -> None:
     volume = add_volume(phantom.image)
     segment(panel, volume)
@@ -204,7 +182,10 @@ def test_locks_of_two_planes_hold_together(panel, phantom) -> None:
     before = mask_on(node, identifier, volume)
     slices = SceneSlices(volume, "sagittal")
     everything = {k: np.ones(slices.stack.image_shape, bool) for k in range(len(slices))}
-    protect.writeUnlocked(node, identifier, SliceMasks.of(slices, everything))
+    masks = SliceMasks.of(slices, everything)
+    protect.writeUnlocked(node, identifier, masks)
+    protect.recordWritten(node, identifier, slices, masks.checks)
+    assert protect.own(node, identifier, slices) == {}, "what a lock has kept is no correction"
     after = mask_on(node, identifier, volume)
     axial, coronal = SceneSlices(volume, "axial"), SceneSlices(volume, "coronal")
     kept = np.zeros_like(before)
@@ -268,7 +249,7 @@ def test_the_foreground_of_the_user_comes_back(panel, phantom) -> None:
     composite.SetForegroundVolumeID(pet.GetID())
     composite.SetForegroundOpacity(0.2)
     segment(panel, volume)
-    assert composite.GetForegroundVolumeID() == overlay.saliencyOf(volume).GetID()
+    assert composite.GetForegroundVolumeID() == overlay.mapOf(volume, overlay.SALIENCY).GetID()
     panel.ui.saliencyCheckBox.checked = False
     assert composite.GetForegroundVolumeID() == pet.GetID()
     assert composite.GetForegroundOpacity() == pytest.approx(0.2)
@@ -341,9 +322,10 @@ def test_the_boxes_of_one_prompt_are_not_for_another_segment(panel, phantom) -> 
 
 def test_a_prompt_in_other_letters_is_the_same_segment(panel, phantom) -> None:
     volume = add_volume(phantom.image)
-    segment(panel, volume)
-    segment(panel, volume, "Brain  Tumor")
-    assert panel.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+    for prompt in ("brain|tumor", "Brain|Tumor", "brain  tumor"):
+        segment(panel, volume, prompt)
+        assert "Found" in panel.ui.resultLabel.text
+        assert panel.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
 
 
 def test_another_volume_is_shown_and_brings_its_own_segmentation(panel, phantom) -> None:

@@ -7,18 +7,19 @@ import pytest
 import slicer
 import slicer.util
 import standin
-from effects import apply, edit, head, mask_of, paint
-from heads import PROMPT, idle, segment
+from effects import apply, edit, paint
+from heads import add_volume, idle, segment
+from helpers.scene import PROMPT, mask_on
 from MedCLIPSAMScene import protect
 
 
 @pytest.fixture
 def found(panel, phantom):
     """A volume with a segment of the prompt, corrected by hand: volume, segmentation, id, mask."""
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
-    mask = mask_of(node, identifier, volume)
+    mask = mask_on(node, identifier, volume)
     mask[1, 5:15, 5:15] = True
     paint(node, identifier, volume, mask)
     return volume, node, identifier, mask
@@ -32,16 +33,16 @@ def test_where_nothing_is_found_the_segment_stays(panel, found, extent: str) -> 
     segment(panel, volume)
     assert "Nothing found" in panel.ui.resultLabel.text
     assert f"The segment '{PROMPT}' stays as it was." in panel.ui.resultLabel.text
-    assert (mask_of(node, identifier, volume) == mask).all()
+    assert (mask_on(node, identifier, volume) == mask).all()
 
 
 def test_slices_corrected_by_hand_are_said_to_be_replaced(panel, found) -> None:
     volume, node, identifier, mask = found
     segment(panel, volume)
     assert "One slice that you had corrected was replaced: Undo brings it back" in panel.ui.resultLabel.text
-    assert (mask_of(node, identifier, volume) != mask).any()
+    assert (mask_on(node, identifier, volume) != mask).any()
     panel.ui.undoButton.click()
-    assert (mask_of(node, identifier, volume) == mask).all()
+    assert (mask_on(node, identifier, volume) == mask).all()
     panel.corrections.undo()
     panel.corrections.undo()
     segment(panel, volume)
@@ -56,7 +57,7 @@ def test_a_completed_segment_stays_and_another_one_is_made(panel, found) -> None
     logic.SetSegmentStatus(own, logic.Completed)
     segment(panel, volume)
     assert "The segment 'GTV final' is completed and stays as it was" in panel.ui.resultLabel.text
-    assert (mask_of(node, identifier, volume) == mask).all()
+    assert (mask_on(node, identifier, volume) == mask).all()
     _first, second = node.GetSegmentation().GetSegmentIDs()
     assert node.GetSegmentation().GetSegment(second).GetName() == PROMPT
     segment(panel, volume)
@@ -64,7 +65,7 @@ def test_a_completed_segment_stays_and_another_one_is_made(panel, found) -> None
 
 
 def test_locked_slices_are_no_matter_of_the_masking_settings(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     before = np.zeros((3, *phantom.image.shape), bool)
     before[:, 5:9, 5:9] = True
@@ -73,42 +74,35 @@ def test_locked_slices_are_no_matter_of_the_masking_settings(editor, panel, phan
     assert "The slices that show it are locked: the segment 'Segment_1' stays as it was." in apply(
         effect, where="volume axial"
     )
-    assert (mask_of(node, "Segment_1", volume) == before).all()
+    assert (mask_on(node, "Segment_1", volume) == before).all()
     protect.setLocked(node, "Segment_1", "axial", {0}, volume)
     assert "One slice is locked and stays as it was." in apply(effect, where="volume axial")
-    assert (mask_of(node, "Segment_1", volume)[0] == before[0]).all()
+    assert (mask_on(node, "Segment_1", volume)[0] == before[0]).all()
     protect.setLocked(node, "Segment_1", "axial", {0, 2}, volume)
     assert "2 slices are locked and stay as they were." in apply(effect, where="volume axial")
 
 
 def test_what_masking_left_out_is_no_correction(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
     apply(effect)
-    values = slicer.util.arrayFromVolume(volume)[mask_of(node, "Segment_1", volume)]
+    values = slicer.util.arrayFromVolume(volume)[mask_on(node, "Segment_1", volume)]
     paint(node, "Segment_1", volume, np.zeros((3, *phantom.image.shape), bool))
     settings = effect.scriptedEffect.parameterSetNode()
     settings.SetSourceVolumeIntensityMask(True)
     settings.SetSourceVolumeIntensityMaskRange(float(np.median(values)), float(values.max()))
     apply(effect)
-    assert 0 < mask_of(node, "Segment_1", volume).sum() < len(values)
+    assert 0 < mask_on(node, "Segment_1", volume).sum() < len(values)
     assert "corrected" not in apply(effect), "nobody has touched it since"
 
 
-def test_the_effect_says_that_it_replaced_what_was_painted(editor, panel, phantom) -> None:
-    volume = head(phantom)
-    node, effect = edit(editor, volume)
-    mask = np.zeros((3, *phantom.image.shape), bool)
-    mask[:, 5:20, 5:20] = True
-    paint(node, "Segment_1", volume, mask)
-    assert "One slice that you had corrected was replaced" in apply(effect)
-
-
 def test_the_effect_says_what_it_replaced(editor, panel, phantom) -> None:
-    volume = head(phantom)
+    volume = add_volume(phantom.image)
     node, effect = edit(editor, volume)
+    paint(node, "Segment_1", volume, np.ones((3, *phantom.image.shape), bool))  # before any prompt
+    assert "One slice that you had corrected was replaced" in apply(effect)
     assert "corrected" not in apply(effect)
-    mask = mask_of(node, "Segment_1", volume)
+    mask = mask_on(node, "Segment_1", volume)
     mask[1, 5:15, 5:15] = True
     paint(node, "Segment_1", volume, mask)
     assert "One slice that you had corrected was replaced" in apply(effect)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import standin
+from parts import shown_volume
 from PySide6 import QtWidgets
 
 SECTIONS = ("export", "review", "fineTune", "settings", "models", "installation")
@@ -17,6 +18,8 @@ NARROW, WIDE = 300, 480
 def test_long_texts_are_shown_whole(panel, width: int, tmp_path: Path) -> None:
     ui, shown = panel.ui, standin.unwrap(panel.content)
     panel.parameters.clip = panel.parameters.sam = "starter"
+    name = "80: T1 MPRAGE SAG ISO post-contrast 1 mm, multi-planar reconstruction"  # as those of a hospital
+    ui.inputVolumeSelector.setCurrentNode(shown_volume(name))
     for section in SECTIONS:
         getattr(ui, f"{section}CollapsibleButton").collapsed = False
     ui.segmentEditor.setVisible(False)  # its look is the stand-in's

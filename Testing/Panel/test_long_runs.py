@@ -6,7 +6,8 @@ import numpy as np
 import slicer
 import slicer.util
 import standin
-from heads import PROMPT, add_volume
+from heads import add_volume
+from helpers.scene import PROMPT
 from test_workers import begin_export, finished
 
 

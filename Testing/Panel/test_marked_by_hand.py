@@ -6,7 +6,8 @@ import numpy as np
 import slicer
 import slicer.util
 import standin
-from heads import PROMPT, add_volume, idle, mask_on, segment, show
+from heads import add_volume, idle, segment, show
+from helpers.scene import PROMPT, mask_on
 from MedCLIPSAMScene import markups
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
@@ -53,6 +54,10 @@ def test_a_box_makes_a_segment_where_there_is_none(panel, phantom) -> None:
     panel.ui.segmentBoxesButton.click()
     standin.pump(lambda: idle(panel), 60)
     check(panel, volume, phantom, 0.7)
+    show(volume, 1)
+    segment(panel, volume)
+    assert "Found" in panel.ui.resultLabel.text, "the same structure is the same segment"
+    check(panel, volume, phantom, 0.6)
 
 
 def place(panel, volume, k: int, x: float, y: float):
@@ -109,6 +114,7 @@ def test_nothing_found_is_a_result_that_says_what_to_try(panel, phantom) -> None
     show(volume, 0)
     segment(panel, volume)
     said = panel.ui.resultLabel.text
+    assert panel.parameters.segmentation is None
     assert said.startswith(f"Nothing found for '{PROMPT}'") and "That is a result" in said
     assert "another slice" in said and "'Add box'" in said and "'Found from presence' 0 (Settings, now 0.50)" in said
     for button in (panel.ui.insideButton, panel.ui.addBoxButton, panel.ui.segmentBoxesButton):

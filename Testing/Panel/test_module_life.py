@@ -20,6 +20,7 @@ import pytest
 import slicer
 import slicer.util
 import standin
+from helpers.predictions import predicted
 from parts import shown_volume
 from PySide6 import QtGui
 
@@ -231,32 +232,8 @@ def test_the_panel_is_made_without_a_main_window(fresh) -> None:
             made.cleanup()
 
 
-def predictions(folder: Path) -> Path:
-    """One case as a network leaves it, found by half."""
-    from MedCLIPSAMLib.export.cases import Case
-    from MedCLIPSAMLib.export.dataset import write_case, write_description
-    from MedCLIPSAMLib.export.manifest import Manifest
-    from MedCLIPSAMLib.nnunet.predict import predict
-    from MedCLIPSAMLib.volumes import Segment, read_volume
-    from MedCLIPSAMLib.volumes.write import write_png
-
-    dataset, out = folder / "Dataset031_Heads", folder / "predictions"
-    tumor = np.zeros((1, 24, 32), np.float32)
-    tumor[0, 8:16, 8:20] = 0.75
-    write_png(folder / "head.png", np.full((24, 32, 3), 90, np.uint8))
-    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
-    files = write_case(dataset, "head", "nnunet", read_volume(folder / "head.png"), [Segment("tumor", tumor > 1)])
-    manifest.write({"case": "head", "image": "", "status": "found", "labels": {}, "files": files})
-    manifest.close()
-    write_description(dataset, "nnunet", ["tumor"], ["head"], "MR")
-    seen = SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
-    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume, context: seen)
-    predict([Case("head", dataset / "imagesTr" / "head_0000.nii.gz", {})], ensemble, out, dataset=dataset)
-    return out
-
-
 def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
-    folder = predictions(tmp_path)
+    _dataset, folder, _truths = predicted(tmp_path, 1)
     with standin.without_main_window():
         made = fresh.createNewWidgetRepresentation().self()
         try:
@@ -264,7 +241,7 @@ def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
             made.ui.listReviewButton.click()
             made.ui.nextReviewButton.click()
             standin.check()
-            assert made.parameters.inputVolume.GetName() == "head" and made.ui.trustButton.enabled
+            assert made.parameters.inputVolume.GetName() == "head0" and made.ui.trustButton.enabled
         finally:
             made.cleanup()
 
@@ -278,7 +255,7 @@ def in_a_fresh_slicer(folder: Path, *options: str) -> dict:
 
 def test_the_panel_of_a_fresh_slicer_says_what_to_install(tmp_path) -> None:
     """Slicer brings no nibabel, and of Resources/requirements.txt only what is named in fresh_slicer.py."""
-    said = in_a_fresh_slicer(predictions(tmp_path))
+    said = in_a_fresh_slicer(predicted(tmp_path, 1)[1])
     assert said["install"]
     for name in ("nibabel", "torch", "pydantic", "open_clip_torch"):
         assert name in said["warning"].partition("must be installed first")[0]
@@ -289,11 +266,12 @@ def test_the_panel_of_a_fresh_slicer_says_what_to_install(tmp_path) -> None:
 
 
 def test_the_panel_imports_nothing_that_install_does_not_get(tmp_path) -> None:
-    said = in_a_fresh_slicer(predictions(tmp_path), "--installed")
+    said = in_a_fresh_slicer(predicted(tmp_path, 1)[1], "--installed")
     assert not said["install"] and "correct the mask" in said["review"]
 
 
 def test_keys_are_there_once_after_a_reload(fresh) -> None:
+    """Slicer does not enter the panel that it makes then; the panel can see that it is shown."""
     panel = fresh.widgetRepresentation()
     first = panel.self()
     panel.enter()
@@ -302,6 +280,7 @@ def test_keys_are_there_once_after_a_reload(fresh) -> None:
     second = panel.self()
     try:
         assert second is not first and second.ui.promptEdit is not first.ui.promptEdit
+        assert panel.isEntered and shortcuts("Alt+S") == 1
         panel.exit()
         assert shortcuts("Alt+S") == 0 and shortcuts("Z") == 0
         panel.enter()
@@ -312,19 +291,6 @@ def test_keys_are_there_once_after_a_reload(fresh) -> None:
         panel.exit()
     finally:
         second.cleanup()
-
-
-def test_keys_work_right_after_a_reload(fresh) -> None:
-    """Slicer does not enter the panel that it makes then; the panel can see that it is shown."""
-    panel = fresh.widgetRepresentation()
-    panel.enter()
-    panel.self().onReload()
-    try:
-        assert panel.isEntered and shortcuts("Alt+S") == 1
-        panel.exit()
-        assert shortcuts("Alt+S") == 0
-    finally:
-        panel.self().cleanup()
 
 
 def test_a_reload_takes_up_every_file_of_the_module(fresh) -> None:

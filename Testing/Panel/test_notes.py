@@ -6,7 +6,8 @@ import numpy as np
 import slicer
 import slicer.util
 import standin
-from heads import PROMPT, add_volume, idle, segment, show
+from heads import add_volume, idle, segment, show
+from helpers.scene import PROMPT
 from MedCLIPSAMScene import protect, segmentTags
 
 from MedCLIPSAMLib.worker.protocol import Message

@@ -8,14 +8,14 @@ import numpy as np
 import slicer
 import slicer.util
 import standin
-from heads import PROMPT, add_volume, idle, mask_on, segment, show
+from heads import add_volume, idle, segment, show
+from helpers.scene import PROMPT, mask_on
 from MedCLIPSAMPanel.parameters import CoarseMethod, SamPromptKind, VoteMethod, engineSettings
 from MedCLIPSAMScene import markups, overlay, protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
@@ -41,7 +41,7 @@ def test_a_prompt_becomes_a_segment_with_score_overlay_and_boxes(panel, phantom)
     assert dsc(mask_on(node, identifier, volume)[1], phantom.lesion_mask) > 0.6
     assert "presence" in panel.ui.resultLabel.text and "on CPU" in panel.ui.resultLabel.text
     composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
-    saliency = overlay.saliencyOf(volume)
+    saliency = overlay.mapOf(volume, overlay.SALIENCY)
     assert composite.GetForegroundVolumeID() == saliency.GetID()
     panel.ui.saliencySlider.value = 60
     assert saliency.GetDisplayNode().GetLowerThreshold() == 60
@@ -76,7 +76,7 @@ def test_a_vote_shows_its_uncertainty_in_place_of_the_saliency(panel, phantom) -
     ui.voteBox.setCurrentIndex(1)
     assert engineSettings(panel.parameters.method)["vote"] == {"method": "mean"}
     segment(panel, volume)
-    vote, saliency = overlay.voteOf(volume), overlay.saliencyOf(volume)
+    vote, saliency = overlay.mapOf(volume, overlay.VOTE), overlay.mapOf(volume, overlay.SALIENCY)
     assert slicer.util.arrayFromVolume(vote).any() and composite.GetForegroundVolumeID() == saliency.GetID()
     assert ui.uncertaintyCheckBox.enabled and "key slices" in ui.uncertaintyCheckBox.toolTip
     ui.uncertaintyCheckBox.checked = True
@@ -88,14 +88,8 @@ def test_a_vote_shows_its_uncertainty_in_place_of_the_saliency(panel, phantom) -
     ui.samPromptsBox.setCurrentIndex(1)
     assert not ui.voteBox.enabled and "asked once" in ui.voteBox.toolTip
     segment(panel, volume)
-    assert overlay.voteOf(volume) is None and composite.GetForegroundVolumeID() == saliency.GetID()
+    assert overlay.mapOf(volume, overlay.VOTE) is None and composite.GetForegroundVolumeID() == saliency.GetID()
     assert not ui.uncertaintyCheckBox.enabled and "choose a vote" in ui.uncertaintyCheckBox.toolTip
-
-
-def test_nothing_found_is_said_plainly(panel) -> None:
-    segment(panel, add_volume(make_phantom("validation", 2, "MR", 0).image))
-    assert "Nothing found" in panel.ui.resultLabel.text
-    assert panel.parameters.segmentation is None
 
 
 def test_a_box_may_be_dragged_and_outlined_again(panel, phantom) -> None:
@@ -186,6 +180,24 @@ def test_points_correct_the_segment_they_were_placed_for(panel, phantom) -> None
     assert points.GetNumberOfControlPoints() == 1
     assert np.array_equal(mask_on(node, first, volume), corrected)
     panel.ui.insideButton.checked = False
+
+
+def test_points_of_a_scene_that_was_loaded_are_not_for_another_segment(panel, phantom) -> None:
+    volume, node = add_volume(phantom.image), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    slices, points = SceneSlices(volume), markups.pointList(volume, markups.POSITIVE)
+    first, second = (segments.addSegment(node, name) for name in ("tumor", "ventricles"))
+    earlier, inside = slices.toWorld(1, 30, 40), slices.toWorld(1, 64, 64)
+    points.AddControlPointWorld(earlier)
+    segmentTags.setTags(node, first, {segmentTags.POINTS_TAG: markups.mark(1, earlier)})
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.corrections.choose(second)
+    panel.ui.insideButton.checked = True
+    points.AddControlPointWorld(inside)
+    standin.pump(lambda: idle(panel), 60)
+    panel.ui.insideButton.checked = False
+    assert segmentTags.pointsOf(node, second) == [markups.mark(1, inside)]
+    assert points.GetNumberOfControlPoints() == 1
 
 
 def test_a_painted_mask_is_refined(panel, phantom) -> None:
@@ -310,18 +322,3 @@ def test_a_wrong_prompt_is_explained(panel, phantom) -> None:
 def test_a_prompt_that_says_what_is_absent_finds_nothing_and_says_why(panel, phantom) -> None:
     segment(panel, add_volume(phantom.image), f"not a {PROMPT}")
     assert f"Nothing found for 'not a {PROMPT}': it says what is not there" in panel.ui.resultLabel.text
-
-
-def test_screenshots_of_every_section(panel, phantom) -> None:
-    segment(panel, add_volume(phantom.image), "brain tumor\nbrain")
-    assert panel.ui.resultLabel.text.count("Found") == 2 and panel.ui.statusLabel.text == ""
-    for name in ("settings", "models", "installation"):
-        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True
-    image = standin.screenshot(panel.parent, SCREENSHOTS / "panel.png")
-    assert image.width() > 300 and image.height() > 500
-    for name in ("settings", "models", "installation"):
-        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
-    standin.pump(lambda: panel.ui.modelsTable.rowCount > 2, 60)
-    standin.screenshot(panel.parent, SCREENSHOTS / "panel_open.png")
-    for name in ("settings", "models", "installation"):
-        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True

@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import slicer
 import slicer.util
 import standin
+from helpers.predictions import predicted
 from MedCLIPSAMScene import overlay, segments
 from MedCLIPSAMScene.sliceGeometry import ijkToRAS
 
-from MedCLIPSAMLib.export.cases import Case
-from MedCLIPSAMLib.export.dataset import write_case, write_description
-from MedCLIPSAMLib.export.manifest import Manifest
-from MedCLIPSAMLib.nnunet.predict import predict
 from MedCLIPSAMLib.nnunet.trust import trusted_cases
-from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
-from MedCLIPSAMLib.volumes.write import write_png
+from MedCLIPSAMLib.volumes import read_segmentation
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
 
@@ -32,45 +25,6 @@ def nothing_is_left_said(panel) -> Iterator[None]:
     """The panel is that of the whole session: what it says at the end is not for the next test."""
     yield
     panel.ui.reviewLabel.text = ""
-
-
-def predicted(folder: Path, count: int) -> tuple[Path, Path, dict[str, np.ndarray]]:
-    """A dataset of heads, and predictions of it as a network leaves them, of which only the probabilities are made up.
-
-    Returns:
-        Both folders, and the tumor of each case.
-    """
-    dataset, out = folder / "Dataset031_Heads", folder / "predictions"
-    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
-    truths: dict[str, np.ndarray] = {}
-    for number in range(count):
-        made, case = make_phantom("validation", number, "MR", 1), f"head{number}"
-        write_png(folder / f"{case}.png", np.repeat(made.image[..., None], 3, 2))
-        truths[case] = made.lesion_mask[None]
-        files = write_case(
-            dataset,
-            case,
-            "nnunet",
-            read_volume(folder / f"{case}.png"),
-            [Segment("tumor", np.zeros((1, 128, 128), bool))],
-        )
-        manifest.write({"case": case, "image": "", "status": "found", "labels": {}, "files": files})
-    manifest.close()
-    write_description(dataset, "nnunet", ["tumor"], list(truths), "MR")
-
-    def fixed(volume, context):
-        case = volume.name.removesuffix("_0000")
-        tumor = truths[case].astype(np.float32) * (0.99 - 0.2 * int(case[-1]))
-        return SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
-
-    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=fixed)
-    predict(
-        [Case(case, dataset / "imagesTr" / f"{case}_0000.nii.gz", {}) for case in truths],
-        ensemble,
-        out,
-        dataset=dataset,
-    )
-    return dataset, out, truths
 
 
 def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
@@ -87,7 +41,7 @@ def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
     assert volume.GetName() == "head2" and "correct the mask" in ui.reviewLabel.text, ui.reviewLabel.text
     red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
     assert red.GetBackgroundVolumeID() == volume.GetID()
-    assert red.GetForegroundVolumeID() == overlay.uncertaintyOf(volume).GetID()
+    assert red.GetForegroundVolumeID() == overlay.mapOf(volume, overlay.UNCERTAINTY).GetID()
     ui.uncertaintyBox.checked = False
     assert red.GetForegroundVolumeID() is None
     ui.uncertaintyBox.checked = True
@@ -161,6 +115,19 @@ def test_what_was_trusted_is_said_also_when_the_field_holds_another_folder_by_th
     assert trusted_cases(dataset)
 
 
+def test_a_case_is_opened_from_the_folder_that_is_listed(panel, tmp_path) -> None:
+    """Another folder in the field has cases of the same names, and is not listed yet."""
+    ui, folders = panel.ui, (tmp_path / "one", tmp_path / "other")
+    for folder in folders:
+        folder.mkdir()
+    (dataset, out, _), (_, other, _) = (predicted(folder, 1) for folder in folders)
+    ui.reviewFolderEdit.currentPath = str(out)
+    ui.listReviewButton.click()
+    ui.reviewFolderEdit.currentPath = str(other)
+    ui.nextReviewButton.click()
+    assert ui.reviewTargetLabel.text == f"Corrections go into '{dataset}'."
+
+
 def test_the_uncertainty_is_shown_again_for_a_case_of_another_scene(panel, tmp_path) -> None:
     """A closed scene gives its identifiers free: the next case may have that of the one before."""
     ui, (_, out, _) = panel.ui, predicted(tmp_path, 1)
@@ -170,5 +137,5 @@ def test_the_uncertainty_is_shown_again_for_a_case_of_another_scene(panel, tmp_p
         ui.nextReviewButton.click()
         volume = panel.parameters.inputVolume
         red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
-        assert red.GetForegroundVolumeID() == overlay.uncertaintyOf(volume).GetID()
+        assert red.GetForegroundVolumeID() == overlay.mapOf(volume, overlay.UNCERTAINTY).GetID()
         slicer.mrmlScene.Clear(0)

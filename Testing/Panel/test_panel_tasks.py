@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import standin
 from heads import add_volume, segment
+from helpers.datasets import write_caption_set
 
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes.write import write_png
@@ -72,37 +73,6 @@ def test_what_a_task_lacks_is_said_beside_its_button(panel, tmp_path) -> None:
     assert ui.exportLabel.text == "" and ui.exportButton.enabled
 
 
-def test_missing_packages_are_said_where_the_user_looks(panel, monkeypatch) -> None:
-    """A Slicer without PyTorch: the packages are there, so what looks for them says that they are not."""
-    dependencies = type(panel.installation).check.__globals__["dependencies"]  # the panel's, also after a reload
-
-    ui = panel.ui
-    assert not ui.warningLabel.isVisibleTo(panel.content)
-    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
-    with monkeypatch.context() as patched:
-        patched.setattr(dependencies, "missing", lambda: [torch])
-        ui.checkButton.click()
-        assert ui.warningLabel.isVisibleTo(panel.content)
-        assert "torch must be installed first, under Installation" in ui.warningLabel.text
-        panel.machine.set("WorkerCommand", "ssh gpuhost python -m MedCLIPSAMLib.worker")  # they are needed there
-        panel.update()
-        assert not ui.warningLabel.isVisibleTo(panel.content)
-        panel.machine.set("WorkerCommand", "")
-    ui.checkButton.click()
-    assert not ui.warningLabel.isVisibleTo(panel.content)
-
-
-def write_captions(folder: Path, count: int = 24) -> Path:
-    rows = []
-    for number in range(count):
-        made = make_phantom("train", number)
-        write_png(folder / f"{number}.png", np.repeat(made.image[..., None], 3, 2))
-        seen = f"image {number} of modality {made.modality} with {len(made.lesions)} lesions"
-        rows.append(json.dumps({"image": f"{number}.png", "caption": seen, "patient": str(number)}))
-    (folder / "captions.jsonl").write_text("\n".join(rows))
-    return folder / "captions.jsonl"
-
-
 def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, tmp_path, monkeypatch) -> None:
     """The user's captions become a model; prompts are answered while it trains."""
     ui = panel.ui
@@ -111,7 +81,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     (tmp_path / "models").mkdir()
     panel.ui.modelsFolderEdit.currentPath = str(tmp_path / "models")
     assert not ui.fineTuneButton.enabled and "captions" in ui.fineTuneButton.toolTip
-    ui.fineTuneCaptionsEdit.currentPath = str(write_captions(tmp_path))
+    ui.fineTuneCaptionsEdit.currentPath = str(write_caption_set(tmp_path, 24))
     assert not ui.fineTuneButton.enabled and "name" in ui.fineTuneButton.toolTip
     ui.fineTuneNameEdit.text = "Mine!"
     ui.fineTuneBatchBox.value, ui.fineTuneEpochsBox.value = 4, 400
@@ -146,6 +116,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     standin.pump(lambda: ui.fineTuneLabel.text.startswith("Encoding the images"), 60)
     standin.pump(lambda: not training.running, 60)
     assert "'mine-2' retrieves" in ui.fineTuneLabel.text
+    assert "\ncaptions.jsonl: 24 pairs" in ui.fineTuneLabel.text, "what was noted at the start is still there"
     boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
     standin.pump(lambda: any(item.startswith("mine-2 (") for item in boxed()), 60)
     panel.parameters.clip = "mine-2"

@@ -34,11 +34,6 @@ def test_browse_opens_the_dialog_that_the_path_needs(panel, name: str) -> None:
     assert [kind for kind, _text in standin.messages] == [f"QFileDialog.{PATHS[name]}"]
 
 
-def test_an_empty_path_is_shown_empty(panel) -> None:
-    shown = {name: getattr(panel.ui, name).currentPath for name in PATHS}
-    assert shown == dict.fromkeys(PATHS, "")
-
-
 def test_the_home_of_somebody_who_is_not_here_is_a_path(panel) -> None:
     """It may be on the worker's machine; here it is one that does not exist."""
     for name in PATHS:
@@ -52,17 +47,13 @@ def test_a_path_that_is_cleared_counts_as_empty(panel) -> None:
     assert panel.ui.listReviewButton.enabled
     panel.ui.reviewFolderEdit.currentPath = ""
     assert not panel.ui.listReviewButton.enabled
+    panel.ui.modelsFolderEdit.currentPath = "/models"
+    assert panel.models.models()[3] == "/models"
+    panel.ui.modelsFolderEdit.currentPath = ""
+    assert panel.models.models()[3] is None
     panel.ui.reviewFolderEdit.currentPath = "/predictions/"
     panel.parameters.parameterNode.Modified()
     assert panel.ui.reviewFolderEdit.currentPath.rstrip("/") == "/predictions" and panel.ui.listReviewButton.enabled
-
-
-def test_a_folder_of_models_that_is_cleared_is_no_longer_used(panel, tmp_path) -> None:
-    edit = panel.ui.modelsFolderEdit
-    edit.currentPath = str(tmp_path)
-    assert panel.models.models()[3] == str(tmp_path)
-    edit.currentPath = ""
-    assert panel.models.models()[3] is None
 
 
 def test_paths_stay_on_the_machine_and_out_of_the_scene(panel, fresh, tmp_path) -> None:

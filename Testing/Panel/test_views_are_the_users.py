@@ -121,7 +121,7 @@ def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_a
     head, pet = shown_volume("head"), add_twin("pet", 0)
     composite("Red").SetForegroundVolumeID(pet.GetID())
     overlay.writeSaliency(SceneSlices(head), "tumor", {1: np.ones((12, 16), np.float32)})
-    overlay.showSaliency(head, True)
+    overlay.showMap(head, overlay.SALIENCY, True)
     assert shown()[0][1] == "Saliency of 'tumor' in 'head'"
     path, identifier = stored(tmp_path), pet.GetID()
     slicer.mrmlScene.Clear(0)
@@ -129,7 +129,7 @@ def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_a
     assert identifier in taken, "the PET gets another ID when it is loaded"
     slicer.mrmlScene.SetURL(path)
     assert slicer.mrmlScene.Import() == 1
-    overlay.showSaliency(slicer.util.getNode("head"), False)
+    overlay.showMap(slicer.util.getNode("head"), overlay.SALIENCY, False)
     assert shown()[0][:2] == ("head", "pet")
 
 
@@ -159,7 +159,7 @@ def test_a_map_is_shown_over_its_own_volume_only(panel) -> None:
     assert shown() == [("T2", "PET", ""), ("T1", "", ""), ("T1", "", "")]
     ui.saliencyCheckBox.click()
     ui.inputVolumeSelector.setCurrentNode(None)
-    composite("Green").SetForegroundVolumeID(overlay.saliencyOf(t1).GetID())
+    composite("Green").SetForegroundVolumeID(overlay.mapOf(t1, overlay.SALIENCY).GetID())
     ui.saliencyCheckBox.click()
     assert shown()[1] == ("T1", "", "")
 
@@ -171,11 +171,11 @@ def test_a_map_that_the_user_lays_over_another_volume_stays(panel) -> None:
     for view in VIEWS:
         composite(view).SetBackgroundVolumeID(t1.GetID())
     composite("Red").SetForegroundVolumeID(pet.GetID())
-    overlay.showUncertainty(t1, True)
+    overlay.showMap(t1, overlay.UNCERTAINTY, True)
     composite("Green").SetForegroundVolumeID(None)
-    overlay.showUncertainty(t1, False)
+    overlay.showMap(t1, overlay.UNCERTAINTY, False)
     assert shown() == [("T1", "PET", ""), ("T1", "", ""), ("T1", "", "")]
-    overlay.showUncertainty(t1, True)
+    overlay.showMap(t1, overlay.UNCERTAINTY, True)
     for view in ("Red", "Green"):
         composite(view).SetBackgroundVolumeID(t2.GetID())
     overlay.hideStrayMaps()
@@ -185,17 +185,6 @@ def test_a_map_that_the_user_lays_over_another_volume_stays(panel) -> None:
     panel.ui.inputVolumeSelector.setCurrentNode(t2)
     assert shown() == [("registered", "PET", ""), ("registered", made.GetName(), ""), ("T1", made.GetName(), "")]
     assert composite("Green").GetForegroundOpacity() == 0.3
-
-
-def test_the_map_of_a_vote_is_shown_over_its_own_volume_only(panel) -> None:
-    t1, t2 = shown_volume("T1"), add_twin("T2", 0)
-    panel.ui.inputVolumeSelector.setCurrentNode(t1)
-    panel.parameters.showUncertainty = True
-    name = add_map(t1, overlay.writeVote).GetName()
-    panel.update()
-    assert shown()[0] == ("T1", name, "")
-    panel.ui.inputVolumeSelector.setCurrentNode(t2)
-    assert shown() == [("T2", "", "")] * 3
 
 
 def test_what_was_made_for_a_volume_is_removed_with_it(panel) -> None:
@@ -213,7 +202,7 @@ def test_what_was_made_for_a_volume_is_removed_with_it(panel) -> None:
     slicer.mrmlScene.RemoveNode(t1)
     assert shown() == [("", "", "")] * 3
     count = slicer.mrmlScene.GetNumberOfNodesByClass
-    assert count("vtkMRMLScalarVolumeNode") == 4 and overlay.uncertaintyOf(t2) is not None
+    assert count("vtkMRMLScalarVolumeNode") == 4 and overlay.mapOf(t2, overlay.UNCERTAINTY) is not None
     assert count("vtkMRMLMarkupsROINode") == 3 and slicer.mrmlScene.IsNodePresent(mine)
     assert count("vtkMRMLMarkupsFiducialNode") == 2
     panel.ui.inputVolumeSelector.setCurrentNode(t2)

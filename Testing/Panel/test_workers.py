@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import standin
-from heads import PROMPT, add_volume, segment
+from heads import add_volume, segment
+from helpers.scene import PROMPT
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -26,6 +27,11 @@ def begin_export(panel, folder: Path, count: int, out: str = "Dataset001_Heads")
     ui.promptEdit.setPlainText(PROMPT)
     ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(folder / "in"), str(folder / out)
     ui.exportButton.click()
+
+
+def dependencies_of(panel):
+    """The module of that name that the panel uses, also after a reload."""
+    return type(panel.installation).check.__globals__["dependencies"]
 
 
 def finished(task) -> bool:
@@ -63,9 +69,8 @@ def test_an_export_runs_by_the_present_command_and_one_that_runs_goes_on(panel, 
     assert "3 in all" in ui.exportLabel.text
 
 
-def test_packages_are_installed_while_no_worker_uses_them(panel, phantom, tmp_path, monkeypatch) -> None:
-    ui, dependencies = panel.ui, type(panel.installation).check.__globals__["dependencies"]
-    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
+def test_packages_are_installed_while_no_worker_uses_them(panel, phantom, torch, tmp_path, monkeypatch) -> None:
+    ui, dependencies = panel.ui, dependencies_of(panel)
     monkeypatch.setattr(dependencies, "missing", lambda: [torch])
     ui.checkButton.click()
     assert ui.installButton.enabled
@@ -110,9 +115,8 @@ def test_a_worker_without_a_package_says_where_to_get_it(panel, phantom, tmp_pat
     panel.models.endWorkers()
 
 
-def test_nothing_is_started_without_the_packages_that_it_needs(panel, tmp_path, monkeypatch) -> None:
-    ui, dependencies = panel.ui, type(panel.installation).check.__globals__["dependencies"]
-    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
+def test_nothing_is_started_without_the_packages_that_it_needs(panel, torch, tmp_path, monkeypatch) -> None:
+    ui, dependencies = panel.ui, dependencies_of(panel)
     ui.inputVolumeSelector.setCurrentNode(add_volume(np.zeros((12, 16), np.int16)))
     ui.promptEdit.setPlainText(PROMPT)
     ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path), str(tmp_path / "made")
@@ -133,21 +137,23 @@ def test_nothing_is_started_without_the_packages_that_it_needs(panel, tmp_path, 
     ui.checkButton.click()
 
 
-def test_the_start_buttons_follow_the_command_and_what_is_installed_elsewhere(panel, command, monkeypatch) -> None:
-    ui, dependencies = panel.ui, type(panel.installation).check.__globals__["dependencies"]
-    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
+def test_the_start_buttons_follow_the_command_and_what_is_installed(panel, command, torch, monkeypatch) -> None:
+    ui, dependencies = panel.ui, dependencies_of(panel)
     ui.inputVolumeSelector.setCurrentNode(add_volume(np.zeros((12, 16), np.int16)))
     ui.promptEdit.setPlainText(PROMPT)
     with monkeypatch.context() as patched:
         patched.setattr(dependencies, "missing", lambda: [replace(torch, installed=None)])
         ui.checkButton.click()
+        assert "torch must be installed" in ui.warningLabel.text and ui.warningLabel.isVisibleTo(panel.content)
         command("ssh gpu worker")
         assert ui.segmentButton.enabled, "the packages are those of the other machine"
+        assert "must be installed" not in ui.warningLabel.text
         command("")
         assert not ui.segmentButton.enabled
     panel.exit()
     panel.enter()
     assert ui.segmentButton.enabled, "installed meanwhile, by another module"
+    assert "must be installed" not in ui.warningLabel.text
 
 
 def test_a_missing_model_is_got_by_buttons_for_every_task(panel, tmp_path) -> None:

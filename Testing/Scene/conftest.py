@@ -15,36 +15,17 @@ pytest.register_assert_rewrite("helpers")
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
+from helpers.mrml import make_scene  # noqa: E402
+
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MedCLIPSAM"), str(Path(__file__).resolve().parent)]
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-MODULES = ("Color", "Volumes", "SegmentationsModule", "Markups", "SubjectHierarchyModule", "TerminologiesModule")
 
 
 @pytest.fixture(scope="session")
 def logics() -> dict[str, object]:
-    """The application logic ("Application") and the module logics by name, around a scene set as `slicer.mrmlScene`.
-
-    The application logic comes first and the module logics after it: setting their scene registers the node classes.
-    """
-    slicer.mrmlScene = slicer.vtkMRMLScene()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(slicer.mrmlScene)
-    made = {"Application": application}
-    for name in MODULES:
-        logic = getattr(slicer, f"vtkSlicer{name}Logic")()
-        logic.SetMRMLApplicationLogic(application)
-        logic.SetMRMLScene(slicer.mrmlScene)
-        made[name] = logic
-    application.SetModuleLogic("Colors", made["Color"])
-    remote = slicer.vtkMRMLRemoteIOLogic()  # .mrb files
-    remote.SetMRMLScene(slicer.mrmlScene)
-    remote.AddDataIOToScene()
-    data = slicer.vtkDataIOManagerLogic()
-    data.SetMRMLApplicationLogic(application)
-    data.SetAndObserveDataIOManager(slicer.mrmlScene.GetDataIOManager())
-    made |= {"RemoteIO": remote, "DataIO": data}
-    return made
+    """The logics around a scene set as `slicer.mrmlScene`; see `make_scene`."""
+    return make_scene()
 
 
 @pytest.fixture

@@ -10,24 +10,14 @@ import pytest
 import slicer
 import slicer.util
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
-from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 Editor = slicer.vtkSlicerSegmentEditorLogic
-
-
-@pytest.fixture(scope="module")
-def phantom():
-    return next(
-        made
-        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
-        if made.lesion_mask.sum() > 300
-    )
 
 
 class EditorHistory:
@@ -96,6 +86,8 @@ def test_paint_erase_refine_and_undo_in_one_sequence(operations, editor, phantom
     operations.refine.run(node, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
     refined = mask_on(node, identifier, volume)
     assert dsc(refined[1], phantom.lesion_mask) > dsc(states[2][1], phantom.lesion_mask)
+    assert refined[1, rows[at], columns[at]]
+    assert "axial slices 1" in segmentTags.tag(node, identifier, "MedCLIPSAM.Corrected")
     assert operations.session.undo(node) and np.array_equal(mask_on(node, identifier, volume), states[2])
     assert operations.session.undo(node) and operations.session.undo(node) and operations.session.undo(node)
     assert np.array_equal(mask_on(node, identifier, volume), states[0])

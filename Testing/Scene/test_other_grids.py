@@ -172,6 +172,20 @@ def test_a_locked_slice_of_another_plane_stays(scanned, grid: str) -> None:
     assert np.array_equal(np.delete(after[2], 67, 0), np.delete(~before[2], 67, 0))
 
 
+def test_what_is_finer_than_the_volume_is_kept_on_a_locked_slice_of_another_plane(scanned) -> None:
+    """Coronal slice 60, row 67 of the volume, is rows 134 and 135 of voxels of half the size."""
+    volume, node, slices = scanned
+    toVolume, shape = GRIDS["finer"]
+    checkered, matrix = np.indices(shape).sum(0) % 2 == 0, ijkToRAS(volume) @ toVolume
+    identifier = segments.addSegment(node, "tumor")
+    segments.writeMask(node, identifier, checkered, matrix)
+    protect.setLocked(node, identifier, "coronal", {60}, volume)
+    protect.writeUnlocked(node, identifier, SliceMasks.of(slices, {2: np.ones(SHAPE[1:], bool)}))
+    after = segments.readMask(node, identifier, shape, matrix)
+    assert np.array_equal(after[:, 134:136], checkered[:, 134:136])
+    assert after[4:6, :134].all() and after[4:6, 136:].all()
+
+
 def test_the_segment_keeps_its_label_beside_others_in_its_label_map(scanned) -> None:
     """As in a file of two segments on one layer, on a grid that is counted from the other end."""
     volume, node, slices = scanned

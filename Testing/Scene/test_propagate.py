@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-from helpers.scene import TIMEOUT, axial, mask_on, oblique
-from helpers.scene import add_volume as add_image
+from helpers.scene import PROMPT, TIMEOUT, add_array, add_volume, axial, mask_on, oblique
 from MedCLIPSAMScene import protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
@@ -16,22 +15,10 @@ from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 
-PROMPT = "brain tumor"
-
 
 @pytest.fixture(scope="module")
 def phantom():
     return make_volume("validation", 4, "MR", 1)
-
-
-def add_volume(phantom, matrix: np.ndarray):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(node, phantom.slices.astype(np.int16))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetAutoWindowLevel(False)
-    node.GetDisplayNode().SetWindowLevelMinMax(0, 255)
-    return node
 
 
 def widest(phantom) -> int:
@@ -49,7 +36,7 @@ def painted(volume, masks, name: str = "by hand"):
 
 @pytest.mark.parametrize("matrix", [axial((1, 1, 3)), oblique()], ids=["axial", "oblique"])
 def test_one_prompt_segments_a_volume_and_one_undo_takes_it_back(operations, phantom, matrix) -> None:
-    volume = add_volume(phantom, matrix)
+    volume = add_array(phantom.slices, matrix)
     result = operations.propagate.run(volume, [PROMPT], timeout=TIMEOUT)
     (found,) = result.prompts
     mask = mask_on(result.segmentation, found.segmentId, volume)
@@ -66,7 +53,7 @@ def test_one_prompt_segments_a_volume_and_one_undo_takes_it_back(operations, pha
 @pytest.mark.parametrize("matrix", [axial((1, 1, 3)), oblique()], ids=["axial", "oblique"])
 def test_the_neighbors_follow_a_corrected_slice_in_one_step_of_undo(operations, phantom, matrix) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, matrix)
+    volume = add_array(phantom.slices, matrix)
     node, identifier, _slices = painted(volume, {key: truth[key]})
     before = mask_on(node, identifier, volume)
     result = operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
@@ -79,7 +66,7 @@ def test_the_neighbors_follow_a_corrected_slice_in_one_step_of_undo(operations, 
 def test_what_the_user_edited_is_told_from_what_the_models_wrote(operations, phantom) -> None:
     """Slices as the models left them follow; one that was edited, one that was erased, and a locked one stay."""
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, oblique())
+    volume = add_array(phantom.slices, oblique())
     node, identifier, slices = painted(volume, {key: truth[key]})
     operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     assert set(protect.own(node, identifier, slices)) == {key}
@@ -98,9 +85,24 @@ def test_what_the_user_edited_is_told_from_what_the_models_wrote(operations, pha
         assert np.array_equal(after[k], own[k])
 
 
+def test_a_correction_along_another_plane_leaves_what_it_does_not_cross_to_the_models(scene, phantom) -> None:
+    volume, mask = add_volume(phantom.slices[0], axial(), slices=9), np.zeros((128, 128), bool)
+    mask[30:90, 30:90] = True
+    node, identifier, slices = painted(volume, dict.fromkeys(range(9), mask))
+    masks = SliceMasks.of(slices, dict.fromkeys(range(9), mask))
+    protect.recordWritten(node, identifier, slices, masks.checks)
+    coronal = SceneSlices(volume, "coronal")
+    corrected = segments.readSlice(node, identifier, coronal, 64)
+    stored = SliceMasks.of(coronal, {64: corrected & (np.arange(len(corrected))[:, None] > len(corrected) // 2)})
+    protect.writeUnlocked(node, identifier, stored)
+    protect.forgetWritten(node, identifier, coronal, stored.checks)
+    assert protect.planeOf(node, identifier) == "axial"
+    assert 3 < len(protect.own(node, identifier, slices)) < 7
+
+
 def test_nothing_beyond_the_reach_is_touched(operations, phantom) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {key: truth[key]})
     operations.propagate.runCorrection(node, identifier, volume, reach=1, timeout=TIMEOUT)
     shown = np.flatnonzero(mask_on(node, identifier, volume).any((1, 2)))
@@ -110,7 +112,7 @@ def test_nothing_beyond_the_reach_is_touched(operations, phantom) -> None:
 def test_another_lesion_of_the_segment_is_not_lost(operations, phantom) -> None:
     """The models' mask of something far from the corrected slice stays, though the object ends before it."""
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, slices = painted(volume, {key: truth[key]})
     far = int(np.flatnonzero(truth.any((1, 2)))[-1]) + 4
     elsewhere = np.zeros((128, 128), bool)
@@ -124,7 +126,7 @@ def test_another_lesion_of_the_segment_is_not_lost(operations, phantom) -> None:
 
 def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phantom) -> None:
     key = widest(phantom)
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     result = operations.segment.run(volume, [PROMPT], slices=[key], timeout=TIMEOUT)
     node, identifier = result.segmentation, result.prompts[0].segmentId
     mask = mask_on(node, identifier, volume)
@@ -143,12 +145,12 @@ def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phanto
 def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
     """Slice 1 of one volume is slice 2 of another that begins a slice below it."""
     image = phantom.slices[widest(phantom)]
-    volume = add_image(image, axial())
+    volume = add_volume(image, axial())
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     node, identifier = result.segmentation, result.prompts[0].segmentId
     protect.setLocked(node, identifier, "axial", {1}, volume)
     painting = mask_on(node, identifier, volume)
-    below = add_image(image, axial(origin=(60, 70, -24)), slices=4, at=2)
+    below = add_volume(image, axial(origin=(60, 70, -24)), slices=4, at=2)
     again = operations.segment.run(below, [PROMPT], node, slices=[2], settings={"min_part": 0.9}, timeout=TIMEOUT)
     assert "stays as it was" in again.text() and "corrected" not in again.text()
     for run in (
@@ -158,7 +160,7 @@ def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
         with pytest.raises(InputError, match=r"locked on a volume with another voxel grid.* unlock the segment"):
             run()
     assert np.array_equal(mask_on(node, identifier, volume), painting)
-    same = add_image(image, axial(origin=(60, 70, -20.5)))  # resampled to it, but for an eighth of a voxel
+    same = add_volume(image, axial(origin=(60, 70, -20.5)))  # resampled to it, but for an eighth of a voxel
     with pytest.raises(InputError, match="Slice 1 of"):
         operations.refine.run(node, identifier, same, 1, timeout=TIMEOUT)
     protect.setLocked(node, identifier, "", set(), below)
@@ -169,6 +171,25 @@ def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
     assert not mask_on(node, identifier, below)[2, 5:20, 5:20].any()
     assert "replaced" not in operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT).text()
     assert operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT).found
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["on both", "on the volume"])
+def test_what_is_the_users_stays_so_when_a_transform_is_hardened(scene, phantom, both: bool) -> None:
+    volume, mask = add_volume(phantom.slices[0], axial(), slices=5), np.zeros((128, 128), bool)
+    mask[3:9, 4:8] = True
+    node, identifier, slices = painted(volume, {k: mask for k in range(4)})
+    protect.recordWritten(node, identifier, slices, SliceMasks.of(slices, {k: mask for k in range(4)}).checks)
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, {1: ~mask}))
+    protect.setLocked(node, identifier, "axial", {2}, volume)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    moved = oblique() @ np.diag([1, 1, 1.5, 1])
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
+    for moving in (volume, node) if both else (volume,):
+        moving.SetAndObserveTransformNodeID(transform.GetID())
+        assert moving.HardenTransform()
+    locked = protect.locked(node, identifier, "axial", volume)
+    assert locked == {2} if both else locked is protect.ELSEWHERE
+    assert not both or set(protect.own(node, identifier, SceneSlices(volume))) == {1, 2}
 
 
 def meanwhile(operations, start, act):
@@ -183,7 +204,7 @@ def meanwhile(operations, start, act):
 
 def test_what_is_corrected_during_a_propagation_stays(operations, phantom) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, slices = painted(volume, {key: truth[key]})
     own = np.zeros((128, 128), bool)
     own[5:20, 5:20] = True
@@ -204,7 +225,7 @@ def test_what_is_corrected_during_a_propagation_stays(operations, phantom) -> No
 def test_what_is_painted_far_away_meanwhile_keeps_no_older_mask_of_the_object(operations, phantom) -> None:
     """Where the object ends the models' older mask is cleared, up to what was painted."""
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, slices = painted(volume, {key: truth[key]})
     older = SliceMasks.of(slices, dict.fromkeys(range(key + 1, 24), truth[key]))
     segments.writeSlices(node, identifier, older)
@@ -224,7 +245,7 @@ def test_what_is_painted_far_away_meanwhile_keeps_no_older_mask_of_the_object(op
 @pytest.mark.parametrize("boxes", [True, False])
 def test_what_is_painted_during_a_refinement_is_not_lost(operations, phantom, boxes: bool) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, slices = painted(volume, {key: truth[key]})
     painting = truth[key].copy()
     painting[5:20, 5:20] = True
@@ -245,14 +266,14 @@ def test_what_is_painted_during_a_refinement_is_not_lost(operations, phantom, bo
 
 
 def test_there_must_be_something_to_follow(operations, phantom) -> None:
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {3: np.zeros((128, 128), bool)})
     with pytest.raises(InputError, match="No slice of 'by hand'"):
         operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
 
 
 def test_a_run_on_a_stack_can_be_cancelled_and_leaves_the_next_one_alone(operations, phantom) -> None:
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     ended: list = []
     for _ in range(2):
         operations.propagate.start(volume, [PROMPT], finished=lambda result, error: ended.append(error))
@@ -264,7 +285,7 @@ def test_a_run_on_a_stack_can_be_cancelled_and_leaves_the_next_one_alone(operati
 
 def test_what_is_protected_survives_saving_and_loading(operations, phantom, tmp_path) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
-    volume = add_volume(phantom, axial((1, 1, 3)))
+    volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {key: truth[key]})
     operations.propagate.runCorrection(node, identifier, volume, reach=2, timeout=TIMEOUT)
     protect.setLocked(node, identifier, "axial", {key + 2}, volume)

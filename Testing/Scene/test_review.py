@@ -90,7 +90,7 @@ def test_a_case_is_opened_corrected_and_trusted(scene, predictions) -> None:
     assert np.array_equal(masks["tumor"], expected)
 
     # Unsure is slice 4 alone; the views go to its middle, computed by hand.
-    uncertain = overlay.uncertaintyOf(opened.volume)
+    uncertain = overlay.mapOf(opened.volume, overlay.UNCERTAINTY)
     values = slicer.util.arrayFromVolume(uncertain)
     assert values[4, 5:10, 5:12].min() > 50 and values[:4].max() == 0 and values.shape == SHAPE
     assert np.allclose(ijkToRAS(uncertain), ijkToRAS(opened.volume))

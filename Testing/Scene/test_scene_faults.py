@@ -34,20 +34,31 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(operations, phantom) -> No
         operations.refine.run(segmentation, empty, volume, 1)
 
 
-def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
-    volume = add_volume(phantom.image, axial(), slices=40)
-    ended = []
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda operations, volume: operations.session.cancel(), "Cancelled"),
+        (lambda operations, volume: slicer.mrmlScene.Clear(False), "was removed"),
+        (lambda operations, volume: slicer.mrmlScene.RemoveNode(volume), "was removed"),
+        (lambda operations, volume: operations.session.transport.process.kill(), "worker process has ended"),
+    ],
+    ids=["cancelled", "scene closed", "volume removed", "worker killed"],
+)
+def test_what_ends_a_run_leaves_the_scene_as_it_was_and_the_next_one_works(operations, phantom, act, said) -> None:
+    volume, ended, acts = add_volume(phantom.image, axial(), slices=40), [], [act]
     operations.segment.start(
         volume,
         [PROMPT],
         slices=range(40),
         finished=lambda *result: ended.append(result),
-        progressed=lambda fraction, stage: operations.session.cancel() if fraction > 0.02 else None,
+        progressed=lambda fraction, stage: acts.pop()(operations, volume) if fraction > 0.02 and acts else None,
     )
     operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert isinstance(ended[0][1], Cancelled) and ended[0][0] is None
+    ((result, error),) = ended
+    assert result is None and said in f"{type(error).__name__}: {error}"
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+    again = add_volume(phantom.image, axial())
+    assert operations.segment.run(again, [PROMPT], slices=[1], timeout=TIMEOUT).found
 
 
 @pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt])
@@ -64,47 +75,6 @@ def test_a_script_that_waits_no_longer_has_no_run(operations, phantom, monkeypat
     assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
 
 
-def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> None:
-    volume = add_volume(phantom.image, axial(), slices=40)
-    ended = []
-    operations.segment.start(
-        volume,
-        [PROMPT],
-        slices=range(40),
-        finished=lambda *result: ended.append(result),
-        progressed=lambda fraction, stage: slicer.mrmlScene.Clear(False) if fraction > 0.02 else None,
-    )
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert ended[0][0] is None and ended[0][1] is not None
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-
-
-def test_a_volume_removed_in_the_middle_of_a_run_is_said(operations, phantom) -> None:
-    volume = add_volume(phantom.image, axial())
-    ended = []
-    operations.segment.start(volume, [PROMPT], slices=[1], finished=lambda *result: ended.append(result))
-    slicer.mrmlScene.RemoveNode(volume)
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert ended[0][0] is None and "was removed" in str(ended[0][1])
-
-
-def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(operations, phantom) -> None:
-    volume = add_volume(phantom.image, axial(), slices=40)
-    ended = []
-    transport = operations.session.transport
-    operations.segment.start(
-        volume,
-        [PROMPT],
-        slices=range(40),
-        finished=lambda *result: ended.append(result),
-        progressed=lambda fraction, stage: transport.process.kill() if fraction > 0.02 else None,
-    )
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert "worker process has ended" in str(ended[0][1])
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
-
-
 def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phantom) -> None:
     """A scene, or a .seg.nrrd file, may come from elsewhere."""
     volume = add_volume(phantom.image, axial())
@@ -113,7 +83,7 @@ def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phanto
     tags = {
         protect.WRITTEN_TAG: "axial 1=0 x 2 3= =4 -1=0 999999=0 99999999999=0 \u0663=0",
         protect.LOCKED_TAG: "axial 1 x -1 999999; nowhere 2; ;",
-        protect.LOCKED_ON_TAG: "1;x;",
+        protect.LOCKED_ON_TAG: "1;x; " + "nan;" * 22,
     }
     segmentTags.setTags(segmentation, segment, tags)
     assert set(protect.own(segmentation, segment, SceneSlices(volume))) == {1}
@@ -338,4 +308,4 @@ def test_what_a_failed_result_has_added_is_removed(operations, phantom, monkeypa
         with pytest.raises(MedCLIPSAMError, match="The scene is full"):
             run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
         assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-        assert overlay.saliencyOf(volume) is not None
+        assert overlay.mapOf(volume, overlay.SALIENCY) is not None

@@ -240,7 +240,7 @@ def test_the_saliency_map_lies_where_the_image_does(operations) -> None:
     phantom = make_phantom("validation", 5, "MR", 1)
     volume = add_volume(phantom.image, oblique())
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
-    node = overlay.saliencyOf(volume)
+    node = overlay.mapOf(volume, overlay.SALIENCY)
     array = slicer.util.arrayFromVolume(node)
     assert array.shape == (1, *phantom.image.shape) and array.max() == 100
     brightest = np.argwhere(array[0] == 100)[0]
@@ -276,12 +276,12 @@ def test_the_uncertainty_of_a_vote_lies_where_its_masks_disagree(operations, pha
     volume = add_volume(phantom.image, axial())
     vote = {"vote": {"method": "mean"}}
     result = operations.segment.run(volume, [PROMPT], slices=[0, 1], settings=vote, timeout=TIMEOUT)
-    uncertain = slicer.util.arrayFromVolume(overlay.voteOf(volume))
+    uncertain = slicer.util.arrayFromVolume(overlay.mapOf(volume, overlay.VOTE))
     assert uncertain.shape == (2, *phantom.image.shape) and not uncertain[0].any()  # nothing was found there
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)[1]
     assert 0 < (uncertain[1] > 0).sum() < 2 * mask.sum() and uncertain[1][phantom.lesion_mask].mean() > 1
     operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
-    assert overlay.voteOf(volume) is None and overlay.saliencyOf(volume) is not None
+    assert overlay.mapOf(volume, overlay.VOTE) is None and overlay.mapOf(volume, overlay.SALIENCY) is not None
     disagree = np.zeros((2, *phantom.image.shape), np.float32)
     disagree[1, 5, 7] = 0.918  # one of three masks
     node = overlay.writeVote(SceneSlices(volume), PROMPT, {1: disagree[0], 2: disagree[1]})
@@ -290,7 +290,7 @@ def test_the_uncertainty_of_a_vote_lies_where_its_masks_disagree(operations, pha
     place = own.MultiplyPoint((60 - 7, 70 - 5, -20 + 2 * 4, 1))
     assert place[:3] == pytest.approx((7, 5, 1)) and slicer.util.arrayFromVolume(node)[1, 5, 7] == 92
     operations.propagate.run(volume, [PROMPT], slices=[1], settings=vote, timeout=TIMEOUT)
-    assert overlay.voteOf(volume) is None
+    assert overlay.mapOf(volume, overlay.VOTE) is None
 
 
 @pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import heads
 import numpy as np
 import slicer
 import slicer.util
 import standin
 from MedCLIPSAMScene import markups, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
-from volumes import Geometry, add_head, add_volume, bright, every_geometry
+from volumes import Geometry, add_volume, bright, every_geometry
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -51,7 +52,7 @@ def test_a_box_is_drawn_around_the_block_and_read_back(view, geometry: Geometry)
 
 def test_a_box_is_not_drawn_on_other_slices(view) -> None:
     phantom = make_phantom("validation", 3, "MR", 1)
-    slices = SceneSlices(add_head(phantom.image))
+    slices = SceneSlices(heads.add_volume(phantom.image))
     markups.addBox(slices, 1, around(phantom.lesion_mask))
     view.look((-4, 6, -16), 128)
     assert yellow(view.image()).sum() > 100
@@ -62,7 +63,7 @@ def test_a_box_is_not_drawn_on_other_slices(view) -> None:
 def test_boxes_that_were_removed_are_not_drawn(view) -> None:
     """Neither after "Remove boxes" nor when others take their place; nothing of them stays in the scene."""
     phantom = make_phantom("validation", 3, "MR", 1)
-    volume = add_head(phantom.image)
+    volume = heads.add_volume(phantom.image)
     slices = SceneSlices(volume)
     view.look((-4, 6, -16), 128)
     lesion, other = around(phantom.lesion_mask), (90, 90, 100, 100)
@@ -96,7 +97,7 @@ def test_one_side_of_a_box_follows_its_handle(view, geometry: Geometry) -> None:
 def test_a_handle_is_dragged_and_the_segment_follows(view, panel) -> None:
     """The box holds a part of the lesion until its right and its lower side are dragged."""
     phantom = make_phantom("validation", 3, "MR", 1)
-    volume = add_head(phantom.image)
+    volume = heads.add_volume(phantom.image)
     slices = SceneSlices(volume)
     node = segments.newSegmentation(volume, "by hand")
     identifier = segments.addSegment(node, "tumor")
@@ -106,7 +107,7 @@ def test_a_handle_is_dragged_and_the_segment_follows(view, panel) -> None:
     x, y = (2 * x0 + x1) // 3, (y0 + 2 * y1) // 3
     markups.addBox(slices, 1, (x0, y0, x, y))
     view.look((-4, 6, -16), 128)
-    pixel = lambda x, y: view.pixel((60.5 - x, 70.5 - y))  # of add_head, from the outer edge of a column and a row
+    pixel = lambda x, y: view.pixel((60.5 - x, 70.5 - y))  # from the outer edge of a column and a row
     drag_handle(view, pixel(x, (y0 + y) / 2), pixel(x1, (y0 + y) / 2))
     drag_handle(view, pixel((x0 + x1) / 2, y), pixel((x0 + x1) / 2, y1))
     assert np.allclose(markups.boxes(slices)[1], [(x0, y0, x1, y1)], atol=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heads
 import numpy as np
 import pytest
 import slicer
@@ -10,7 +11,7 @@ import standin
 from MedCLIPSAMScene import markups, segments
 from MedCLIPSAMScene.placing import Placing
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
-from volumes import BRIGHT, GEOMETRIES, Geometry, add_head, add_volume, bright, every_geometry
+from volumes import BRIGHT, GEOMETRIES, Geometry, add_volume, bright, every_geometry
 
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
@@ -79,7 +80,7 @@ def test_points_have_the_color_of_their_kind_and_stay_on_their_slice(view) -> No
 def ready(view, panel) -> object:
     """A head in the view, and a segment in the panel that can be corrected; gives the middle of its lesion."""
     phantom = make_phantom("validation", 3, "MR", 1)
-    volume = add_head(phantom.image)
+    volume = heads.add_volume(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     node = segments.newSegmentation(volume, "by hand")
     identifier = segments.addSegment(node, "tumor")
@@ -87,7 +88,7 @@ def ready(view, panel) -> object:
     panel.corrections.choose(identifier)
     view.look((-4, 6, -16), 128)
     row, column = np.argwhere(phantom.lesion_mask).mean(0).astype(int)
-    return 60 - column, 70 - row, -16  # of add_head
+    return 60 - column, 70 - row, -16  # of heads.add_volume
 
 
 def points(panel) -> int:

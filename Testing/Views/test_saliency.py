@@ -36,7 +36,7 @@ def test_the_map_is_drawn_on_what_is_salient(view, geometry: Geometry) -> None:
     view.look((0, 0, geometry.middle[2]))
     write(volume, geometry)
     assert not colored(view).any()
-    overlay.showSaliency(volume, True)
+    overlay.showMap(volume, overlay.SALIENCY, True)
     shown, (r, a, _s) = colored(view), geometry.middle
     for step in ((0, 0), *geometry.inside):
         column, row = view.pixel((r + step[0], a + step[1]))
@@ -45,9 +45,9 @@ def test_the_map_is_drawn_on_what_is_salient(view, geometry: Geometry) -> None:
         column, row = view.pixel((r + step[0], a + step[1]))
         assert shown[row, column] < 10, step
     half = shown.max()
-    overlay.showSaliency(volume, True, opacity=0.2)
+    overlay.showMap(volume, overlay.SALIENCY, True, opacity=0.2)
     assert 0 < colored(view).max() < 0.6 * half
-    overlay.showSaliency(volume, False)
+    overlay.showMap(volume, overlay.SALIENCY, False)
     assert not colored(view).any()
 
 
@@ -55,7 +55,7 @@ def test_the_map_is_not_drawn_on_other_slices(view) -> None:
     geometry = GEOMETRIES["turned"]
     volume = add_volume(geometry)
     write(volume, geometry)
-    overlay.showSaliency(volume, True)
+    overlay.showMap(volume, overlay.SALIENCY, True)
     r, a, s = geometry.middle
     view.look((r, a, s + 6))
     assert not colored(view).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heads
 import numpy as np
 import slicer
 import slicer.util
@@ -10,7 +11,6 @@ from MedCLIPSAMScene import markups, overlay, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from PIL import Image
 from sliceview import SCREENSHOTS
-from volumes import add_head
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -46,7 +46,7 @@ def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
     """Left: the saliency and the boxes for SAM. Middle: the mask. Right: the mask after a click on what it missed."""
     add_inferno()
     phantom = make_phantom("validation", 6, "MR", 1)
-    volume, ui = add_head(phantom.image), panel.ui
+    volume, ui = heads.add_volume(phantom.image), panel.ui
     slices = SceneSlices(volume)
     view.look((-4, 6, -16), 128)
     ui.inputVolumeSelector.setCurrentNode(volume)
@@ -72,7 +72,7 @@ def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
     missed = np.argwhere(phantom.lesion_mask & ~found)
     row, column = missed[len(missed) // 2]
     ui.insideButton.checked = True
-    view.click(view.pixel((60 - column, 70 - row)))  # of add_head
+    view.click(view.pixel((60 - column, 70 - row)))  # of heads.add_volume
     standin.pump(lambda: not panel.busy, 60)
     ui.insideButton.checked = False
     view.move((3, 3))

@@ -109,17 +109,6 @@ def add_volume(geometry: Geometry):
     return show(node)
 
 
-def add_head(image: np.ndarray):
-    """Three slices 4 mm apart, the image on the one in their middle; R = 60 - column, A = 70 - row, S = -16."""
-    array = np.zeros((3, *image.shape), np.int16)
-    array[1] = image
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(node, array)
-    matrix = ((-1, 0, 0, 60), (0, -1, 0, 70), (0, 0, 4, -20), (0, 0, 0, 1))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.array(matrix, float)))
-    return show(node)
-
-
 def show(volume):
     """Show a volume in the Red view in the window 0 to 255."""
     volume.CreateDefaultDisplayNodes()

@@ -18,8 +18,13 @@ def add_volume(image: np.ndarray, matrix: np.ndarray, slices: int = 3, at: int =
     """A volume whose slice `at` along K is the image as an axial slice shows it; `matrix` is IJK to RAS."""
     array = np.zeros((slices, *image.shape), np.int16)
     array[at] = image
+    return add_array(array, matrix)
+
+
+def add_array(array: np.ndarray, matrix: np.ndarray):
+    """A volume of these voxels, (K, J, I), in the window 0 to 255."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(node, array)
+    slicer.util.updateVolumeFromArray(node, array.astype(np.int16))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetAutoWindowLevel(False)
@@ -76,5 +81,5 @@ def mask_on_volume(logics: dict[str, object], node: object, volume_node: object)
     segment_ids = vtk.vtkStringArray()
     node.GetSegmentation().GetSegmentIDs(segment_ids)
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    assert logics["SegmentationsModule"].ExportSegmentsToLabelmapNode(node, segment_ids, labels, volume_node)
+    assert logics["Segmentations"].ExportSegmentsToLabelmapNode(node, segment_ids, labels, volume_node)
     return slicer.util.arrayFromVolume(labels) > 0

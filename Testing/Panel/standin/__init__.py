@@ -17,8 +17,8 @@ the rest is imitated as it is in Slicer 5.8, which allows the least.
 From the bottom up: proxy (objects and classes of Qt as PythonQt shows them), qtmodule (`qt`, `ctk`), dialogs, errors,
 observations; the widgets in collapsible, ctkwidgets, qmrmlwidget, nodecombobox, segmenteditor with editorlook,
 editoreffects, segmenteffects and scriptedeffects, and uifile that loads them; `slicer` in scene, application,
-mainwindow, scriptedmodule, mouse, utilities; the imitated Python in modules, language, validators, parametertypes,
-parameterpack, parametergui, parameternode; slicersource in place of those.
+mainwindow, scriptedmodule, mouse, utilities; the imitated Python in modules, language, parametertypes, parametergui,
+parameternode; slicersource in place of those.
 
 What it cannot prove: PythonQt's enums are integers, here they are PySide6's; nothing is rendered in the slice views;
 and Slicer's own style, fonts and translations are not here.

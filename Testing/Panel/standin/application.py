@@ -143,7 +143,6 @@ class qSlicerApplication(QtCore.QObject):
     minorVersion = Property(int, lambda self: self._version[1], constant=True)
     slicerHome = Property(str, lambda self: self._temporary, constant=True)
     temporaryPath = Property(str, lambda self: self._temporary, constant=True)
-    documentationBaseUrl = Property(str, lambda self: "https://slicer.readthedocs.io/en/latest/", constant=True)
 
     def applicationLogic(self):
         return self._logic
@@ -185,24 +184,6 @@ class qSlicerApplication(QtCore.QObject):
 
     def translate(self, context: str, text: str) -> str:
         return language.translate(context, text)
-
-    def moduleDocumentationUrl(self, name: str) -> str:
-        return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"
-
-    def restart(self) -> None:
-        raise RuntimeError("Slicer would restart")
-
-    def setOverrideCursor(self, cursor: Any) -> None:
-        QtWidgets.QApplication.setOverrideCursor(cursor)
-
-    def restoreOverrideCursor(self) -> None:
-        QtWidgets.QApplication.restoreOverrideCursor()
-
-    def pauseRender(self) -> None:
-        """Nothing is rendered."""
-
-    def resumeRender(self) -> None:
-        """Nothing is rendered."""
 
 
 class LoadableModule(QtCore.QObject):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 import math
-import re
 
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal, Slot
@@ -23,7 +22,6 @@ class ctkSliderWidget(QtWidgets.QWidget):
     """A slider and a spin box with one value."""
 
     valueChanged = Signal(float)
-    valueIsChanging = Signal(float)
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
@@ -61,28 +59,14 @@ class ctkSliderWidget(QtWidgets.QWidget):
     def setValue(self, value: float) -> None:
         self._box.setValue(value)
 
-    @Slot()
-    def reset(self) -> None:
-        self._box.setValue(0.0)
-
     value = Property(float, lambda self: self._box.value(), setValue)
     minimum = Property(float, lambda self: self._box.minimum(), lambda self, value: self._set("setMinimum", value))
     maximum = Property(float, lambda self: self._box.maximum(), lambda self, value: self._set("setMaximum", value))
     singleStep = Property(
         float, lambda self: self._box.singleStep(), lambda self, value: self._set("setSingleStep", value)
     )
-    pageStep = Property(
-        float, lambda self: float(self._slider.pageStep()), lambda self, value: self._slider.setPageStep(round(value))
-    )
     decimals = Property(int, lambda self: self._box.decimals(), lambda self, value: self._set("setDecimals", value))
-    prefix = Property(str, lambda self: self._box.prefix(), lambda self, text: self._box.setPrefix(text))
     suffix = Property(str, lambda self: self._box.suffix(), lambda self, text: self._box.setSuffix(text))
-    tracking = Property(
-        bool, lambda self: self._slider.hasTracking(), lambda self, value: self._slider.setTracking(value)
-    )
-    spinBoxVisible = Property(
-        bool, lambda self: not self._box.isHidden(), lambda self, value: self._box.setVisible(value)
-    )
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
@@ -93,7 +77,6 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
-    HISTORY = 5
 
     class Filter(enum.IntFlag):
         Dirs = 0x001
@@ -122,7 +105,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._box)
         layout.addWidget(self._browse)
-        self._label, self._key, self._names, self._valid = "", "", [], False
+        self._valid = False
         self._filters = self.Filter.AllEntries | self.Filter.Readable | self.Filter.Executable
         self._line.textChanged.connect(self._changed)
         self._browse.clicked.connect(self.browse)
@@ -132,10 +115,8 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._line.setText(path)
 
     def _changed(self, path: str) -> None:
-        """An empty path, and one without an extension of the name filters, is not told; only that it is not valid."""
-        endings = re.findall(r"\*\.(\w+)", " ".join(self._names))
-        pattern = "|".join(rf".*\.{ending}?" for ending in endings) or ".+"
-        before, self._valid = self._valid, re.fullmatch(pattern, path) is not None
+        """An empty path is not told; only that it is not valid. Filters of names are not imitated."""
+        before, self._valid = self._valid, bool(path)
         if self._valid:
             self.currentPathChanged.emit(path)
         if self._valid != before:
@@ -152,38 +133,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         if path:
             self.setCurrentPath(path)
 
-    def _setting(self) -> str:
-        return f"ctkPathLineEdit/{self._key or self.objectName()}"
-
-    def _history(self) -> list[str]:
-        kept = QtCore.QSettings().value(self._setting()) or []
-        return [kept] if isinstance(kept, str) else list(kept)
-
-    @Slot()
-    def addCurrentPathToHistory(self) -> None:
-        path = self._line.text()
-        if path:
-            history = [path, *(entry for entry in self._history() if entry != path)]
-            QtCore.QSettings().setValue(self._setting(), history)
-            self.retrieveHistory()
-
-    @Slot()
-    def retrieveHistory(self) -> None:
-        """Offer the paths used before; the latest one is shown where there is none."""
-        path, blocked = self._line.text(), self.blockSignals(True)
-        self._box.clear()
-        self._box.addItems(self._history()[: self.HISTORY])
-        if path:
-            self._line.setText(path)
-            self.blockSignals(blocked)
-        else:
-            self.blockSignals(blocked)
-            self._box.setCurrentIndex(0)
-
     currentPath = Property(str, lambda self: self._line.text(), setCurrentPath, user=True)
-    label = Property(str, lambda self: self._label, lambda self, text: setattr(self, "_label", text))
-    settingKey = Property(str, lambda self: self._key, lambda self, text: setattr(self, "_key", text))
-    nameFilters = Property("QStringList", lambda self: self._names, lambda self, names: setattr(self, "_names", names))
     filters = Property(int, lambda self: int(self._filters), lambda self, value: setattr(self, "_filters", value))
     showBrowseButton = Property(
         bool, lambda self: not self._browse.isHidden(), lambda self, shown: self._browse.setVisible(shown)

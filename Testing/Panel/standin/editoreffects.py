@@ -23,7 +23,7 @@ class EditorEffects:
     def __init__(self, editor: Any, look: EditorLook) -> None:
         self._editor, self._look, self._observed = editor, look, Observations(editor)
         self._effects: dict[str, Any] = {name: BuiltinEffect(name, editor) for name in NAMES}
-        self.order, self.active, self.last = list(NAMES), None, None
+        self.active, self.last = None, None
 
     def names(self) -> list[str]:
         return list(self._effects)
@@ -44,12 +44,8 @@ class EditorEffects:
             self._observed.set(effect.name, node, (event, update))
         node.EndModify(before)
 
-    def refresh(self, node: Any, unordered: bool) -> None:
-        """Copy effects that were registered since, and show the buttons.
-
-        Args:
-            unordered: show those too that are not in the order.
-        """
+    def refresh(self, node: Any) -> None:
+        """Copy effects that were registered since, and show the buttons: Slicer's own first, in their order."""
         for effect in qSlicerSegmentEditorEffectFactory.instance().registeredEffects():
             if effect.name not in self._effects:
                 made = self._effects[effect.name] = effect.clone()
@@ -59,9 +55,7 @@ class EditorEffects:
         for effect in self._effects.values():
             effect.attach(self._editor)
         self.initialize(node)
-        shown = [name for name in self.order if name in self._effects]
-        rest = [name for name in self._effects if name not in self.order]
-        self._look.show_effects(self._effects, shown + (rest if unordered else []))
+        self._look.show_effects(self._effects, list(self._effects))
 
     def tell_source_changed(self) -> None:
         for effect in self._effects.values():

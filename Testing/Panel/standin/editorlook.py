@@ -106,7 +106,7 @@ class EditorLook:
         layout = QtWidgets.QVBoxLayout(editor)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._form)
-        self._rows = []
+        rows = []
         for buttons in ((self.add, self.remove), (self.undo, self.redo)):
             row = QtWidgets.QWidget()
             row.setLayout(QtWidgets.QHBoxLayout())
@@ -114,12 +114,12 @@ class EditorLook:
             for button in buttons:
                 row.layout().addWidget(button)
                 button.setEnabled(False)
-            self._rows.append(row)
-        layout.addWidget(self._rows[0])
+            rows.append(row)
+        layout.addWidget(rows[0])
         layout.addWidget(self.segments)
         layout.addWidget(self._effects)
         layout.addWidget(self._optionsBox)
-        layout.addWidget(self._rows[1])
+        layout.addWidget(rows[1])
 
     def show(self, options: dict[str, Any]) -> None:
         """Show or hide what the properties of the editor say."""
@@ -128,8 +128,6 @@ class EditorLook:
             ("sourceVolumeNodeSelectorVisible", self.sourceSelector),
         ):
             self._form.setRowVisible(selector, options[option])
-        self._rows[0].setVisible(options["addRemoveSegmentButtonsVisible"])
-        self._rows[1].setVisible(options["undoEnabled"])
 
     def enable(self, segmentation: bool, segment: str, locked: bool) -> None:
         """Enable what can be done."""
@@ -154,7 +152,7 @@ class EditorLook:
             self._grid.removeWidget(self._buttons[name])
             self._buttons[name].setVisible(name in shown)
         for index, name in enumerate(shown):
-            self._grid.addWidget(self._buttons[name], *divmod(index, self._editor.effectColumnCount))
+            self._grid.addWidget(self._buttons[name], *divmod(index, 2))
 
     def effect(self, index: int) -> Any:
         """The effect whose button is in a place, from 1 on; none at 0."""

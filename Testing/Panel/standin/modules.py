@@ -43,12 +43,6 @@ class ScriptedLoadableModule:
         """A file in the Resources folder beside the module."""
         return str(Path(self.parent.path).parent / "Resources" / filename)
 
-    def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
-        url = (
-            slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
-        )
-        return f'<p><a href="{url}">online documentation</a></p>'
-
     def runTest(self, msec: int = 100, **named) -> None:
         """Run the class of tests that the module brings."""
         test = getattr(importlib.import_module(type(self).__module__), f"{self.moduleName}Test")()

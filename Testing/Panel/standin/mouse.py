@@ -22,21 +22,6 @@ def stop_placing() -> None:
     slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
 
 
-def place(node, *position: float) -> None:
-    """A left click in a view: a point is placed at a position in mm, and placing ends unless it is persistent.
-
-    Raises:
-        RuntimeError: the mouse does not place points of this node.
-    """
-    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-    if interaction.GetCurrentInteractionMode() != interaction.Place or selection.GetActivePlaceNodeID() != node.GetID():
-        raise RuntimeError(f"The mouse does not place points of {node.GetName()}")
-    node.AddControlPointWorld(position)
-    if not interaction.GetPlaceModePersistence():
-        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
-
-
 def pick_segment(editor: Any, identifier: str) -> None:
     """A click on a segment in the list of a Segment Editor."""
     unwrap(slicer.util.findChild(editor, "SegmentsTableView")).pick(identifier)

@@ -53,18 +53,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._options = {
             "nodeTypes": [],
             "hideChildNodeTypes": [],
-            "showHidden": False,
-            "showChildNodeTypes": True,
             "noneEnabled": False,
             "noneDisplay": "None",
             "addEnabled": True,
             "removeEnabled": True,
-            "editEnabled": False,
             "renameEnabled": False,
-            "selectNodeUponCreation": True,
-            "baseName": "",
         }
-        self._attributes: list[tuple[str, str, str | None]] = []
         self._scene, self._requested, self._known = None, None, (-1, "")
         self._observed, self._listed = Observations(self), Observations(self)
         self._box.currentIndexChanged.connect(self._moved)
@@ -74,11 +68,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     nodeTypes = _option("nodeTypes", "QStringList")
     hideChildNodeTypes = _option("hideChildNodeTypes", "QStringList")
-    showHidden, showChildNodeTypes = _option("showHidden"), _option("showChildNodeTypes")
     noneEnabled, noneDisplay = _option("noneEnabled"), _option("noneDisplay", str)
     addEnabled, removeEnabled = _option("addEnabled"), _option("removeEnabled")
-    editEnabled, renameEnabled = _option("editEnabled"), _option("renameEnabled")
-    selectNodeUponCreation, baseName = _option("selectNodeUponCreation"), _option("baseName", str)
+    renameEnabled = _option("renameEnabled")
     currentNodeID = Property(
         str,
         lambda self: self.currentNode().GetID() if self.currentNode() is not None else "",
@@ -127,18 +119,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._follow()
 
     def _fits(self, node) -> bool:
-        kinds, hidden = self._options["nodeTypes"], self._options["hideChildNodeTypes"]
-        children = self._options["showChildNodeTypes"]
-        return (
-            any(node.IsA(name) if children else node.GetClassName() == name for name in kinds)
-            and not any(node.IsA(name) for name in hidden)
-            and (self._options["showHidden"] or not node.GetHideFromEditors())
-            and all(
-                node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))
-                for cls, name, value in self._attributes
-                if node.IsA(cls)
-            )
-        )
+        kinds, hidden = (map(node.IsA, self._options[name]) for name in ("nodeTypes", "hideChildNodeTypes"))
+        return any(kinds) and not any(hidden) and not node.GetHideFromEditors()
 
     # Rows: None, the nodes, the actions
 
@@ -230,10 +212,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def setCurrentNodeID(self, identifier: str) -> None:
         self.setCurrentNode(self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None)
 
-    @Slot(int)
-    def setCurrentNodeIndex(self, index: int) -> None:
-        self._box.setCurrentIndex((index if index < self.nodeCount() else -1) + self._first())
-
     def _moved(self, *_arguments) -> None:
         """The current row, or the name in it, is another one."""
         node, index = self.currentNode(), self._box.currentIndex()
@@ -255,10 +233,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         identifiers = self._identifiers()
         return self._scene.GetNodeByID(identifiers[index]) if 0 <= index < len(identifiers) else None
 
-    def addAttribute(self, nodeType: str, name: str, value: str | None = None) -> None:
-        self._attributes.append((nodeType, name, value))
-        self._refill()
-
     def addNode(self, nodeType: str = ""):
         """Make a node of the type, or of the first of `nodeTypes`."""
         nodeType = nodeType or self._options["nodeTypes"][0]
@@ -266,13 +240,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             return None
         node = self._scene.CreateNodeByClass(nodeType)
         node.UnRegister(None)
-        node.SetName(self._scene.GenerateUniqueName(self._options["baseName"] or node.GetNodeTagName()))
-        for cls, name, value in self._attributes:
-            if node.IsA(cls):
-                node.SetAttribute(name, value or "")
+        node.SetName(self._scene.GenerateUniqueName(node.GetNodeTagName()))
         node = self._scene.AddNode(node)
-        if self._options["selectNodeUponCreation"]:
-            self.setCurrentNode(node)
+        self.setCurrentNode(node)
         self._added_by_user.emit(node)
         return node
 
@@ -304,7 +274,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
 _ACTIONS = (
     ("renameEnabled", "Rename current"),
-    ("editEnabled", "Edit current"),
     ("addEnabled", "Create new"),
     ("removeEnabled", "Delete current"),
 )

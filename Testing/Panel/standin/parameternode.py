@@ -1,7 +1,7 @@
 """`slicer.parameterNodeWrapper`: typed access to the parameters in a vtkMRMLScriptedModuleNode.
 
-As in Slicer's Base/Python/slicer/parameterNodeWrapper/wrapper.py. Where versions differ it is the oldest one, 5.8, in
-which `connectGui` gives no tag; `connectParametersToGui` gives one in all.
+As in Slicer's Base/Python/slicer/parameterNodeWrapper/wrapper.py of 5.8. `connectGui`, whose tag that version does not
+tell, is not here: `connectParametersToGui` tells it in all.
 """
 
 from __future__ import annotations
@@ -15,14 +15,10 @@ from typing import Any
 import slicer
 import slicer.util
 import vtk
-from PySide6 import QtCore
 
-from . import parametergui, parameterpack, parametertypes, validators
+from . import parametertypes
 from .parametergui import GuiConnector, createGuiConnector
-from .parameterpack import Member, dataType, members, own
-from .proxy import Proxy, unwrap, wrap
-
-PROPERTY = "SlicerParameterName"
+from .parametertypes import Member, dataType, members, own
 
 
 class _Cell:
@@ -66,9 +62,8 @@ class _Wrapper:
     """The methods of every wrapped class. A name that is no parameter is an error, also when it is written."""
 
     allParameters: dict[str, Member]
-    _is_parameter_node_wrapper = True
 
-    def __init__(self, parameterNode, prefix: str | None = None) -> None:
+    def __init__(self, parameterNode) -> None:
         if parameterNode is None or not parameterNode.IsA("vtkMRMLScriptedModuleNode"):
             raise TypeError(f"Expected a vtkMRMLScriptedModuleNode, got {parameterNode!r}")
         put = object.__setattr__
@@ -76,10 +71,7 @@ class _Wrapper:
         put(self, "_guis", {})
         put(self, "_nextTag", 0)
         put(self, "_updating", False)
-        cells = {
-            name: _Cell(member, parameterNode, (prefix or "") + name) for name, member in self.allParameters.items()
-        }
-        put(self, "_cells", cells)
+        put(self, "_cells", {name: _Cell(member, parameterNode, name) for name, member in self.allParameters.items()})
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self.allParameters:
@@ -106,46 +98,9 @@ class _Wrapper:
         else:
             self._cells[top].write(value)
 
-    def default(self, name: str) -> validators.Default:
+    def default(self, name: str) -> parametertypes.Default:
         dataType(type(self), name)
         return self.allParameters[name].default
-
-    @classmethod
-    def dataType(cls, name: str) -> Any:
-        return dataType(cls, name)
-
-    def isCached(self, name: str) -> bool:
-        """True of every type that the stand-in has."""
-        dataType(type(self), name)
-        return True
-
-    def AddObserver(self, event, callback, priority: float = 0.0) -> int:
-        return self.parameterNode.AddObserver(event, callback, priority)
-
-    def RemoveObserver(self, tag: int) -> None:
-        self.parameterNode.RemoveObserver(tag)
-
-    def StartModify(self) -> int:
-        return self.parameterNode.StartModify()
-
-    def EndModify(self, wasModified: int) -> int:
-        return self.parameterNode.EndModify(wasModified)
-
-    def Modified(self) -> None:
-        self.parameterNode.Modified()
-
-    def connectGui(self, gui) -> None:
-        """Connect the widgets with the property SlicerParameterName; the tag of it is not told, as in Slicer 5.8.
-
-        Args:
-            gui: a widget, or an object whose attributes are widgets (`childWidgetVariables`).
-        """
-        if isinstance(gui, Proxy):
-            widgets = [wrap(widget) for widget in unwrap(gui).findChildren(QtCore.QObject)]
-        else:
-            widgets = list(vars(gui).values())
-        named = {widget.property(PROPERTY): widget for widget in widgets}
-        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping: Mapping[str, Any]) -> int:
         """Connect parameters to widgets or connectors, in both directions; the widgets show the parameters at once.
@@ -158,7 +113,7 @@ class _Wrapper:
         connectors = {
             name: connector
             if isinstance(connector, GuiConnector)
-            else createGuiConnector(connector, self.dataType(name))
+            else createGuiConnector(connector, dataType(type(self), name))
             for name, connector in mapping.items()
         }
         tag = self._nextTag
@@ -167,7 +122,7 @@ class _Wrapper:
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
             connector.onChanged(lambda name=name, connector=connector: self._fromWidget(name, connector))
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: self._toWidgets())
+        self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: self._toWidgets())
         return tag
 
     def disconnectGui(self, tag: int | None) -> None:
@@ -176,7 +131,7 @@ class _Wrapper:
             connector.onChanged(None)
 
     def _fromWidget(self, name: str, connector: GuiConnector) -> None:
-        with slicer.util.NodeModify(self):
+        with slicer.util.NodeModify(self.parameterNode):
             if not self._updating:
                 self.setValue(name, connector.read())
 
@@ -185,7 +140,7 @@ class _Wrapper:
             return
         object.__setattr__(self, "_updating", True)
         try:
-            with slicer.util.NodeModify(self):
+            with slicer.util.NodeModify(self.parameterNode):
                 for connectors in self._guis.values():
                     for name, connector in connectors.items():
                         connector.write(self.getValue(name))
@@ -193,36 +148,22 @@ class _Wrapper:
             object.__setattr__(self, "_updating", False)
 
 
-def parameterNodeWrapper(cls: type | None = None) -> Any:
+def parameterNodeWrapper(cls: type) -> type:
     """Class decorator: the annotated fields become typed parameters of the node given to the constructor."""
-    if cls is None:
-        return parameterNodeWrapper
     found = members(cls)
     reserved = [name for name in found if hasattr(_Wrapper, name)]
     if reserved:
         raise ValueError(f"Cannot use the reserved names {reserved} in a parameterNodeWrapper")
     names = {"allParameters": found, "__doc__": cls.__doc__, "__module__": cls.__module__}
-    kept = {name: value for name, value in own(cls).items() if not name.startswith("__")}
-    return type(cls.__name__, (_Wrapper,), kept | names)
-
-
-def isParameterNodeWrapper(value: Any) -> bool:
-    """Whether this is a wrapped class or an object of one."""
-    return getattr(value, "_is_parameter_node_wrapper", False)
+    return type(cls.__name__, (_Wrapper,), own(cls) | names)
 
 
 def install() -> None:
     """Put it where modules look for it."""
     module = types.ModuleType("slicer.parameterNodeWrapper")
-    module.SlicerParameterNamePropertyName = PROPERTY
-    module.parameterNodeWrapper, module.isParameterNodeWrapper = parameterNodeWrapper, isParameterNodeWrapper
-    for source, names in (
-        (validators, ("Default", "Choice", "Exclude", "WithinRange", "Minimum", "Maximum")),
-        (validators, ("NotNone", "IsInstance", "Validator")),
-        (parameterpack, ("parameterPack", "isParameterPack", "nestedParameterNames")),
-        (parametergui, ("Decimals", "SingleStep", "GuiConnector", "createGuiConnector", "parameterNodeGuiConnector")),
-    ):
-        for name in names:
-            setattr(module, name, getattr(source, name))
-    module.splitAnnotations, module.unannotatedType = parametertypes.split, lambda kind: parametertypes.split(kind)[0]
+    module.SlicerParameterNamePropertyName = "SlicerParameterName"
+    module.parameterNodeWrapper, module.GuiConnector = parameterNodeWrapper, GuiConnector
+    for name in ("Default", "WithinRange", "parameterPack", "isParameterPack"):
+        setattr(module, name, getattr(parametertypes, name))
+    module.unannotatedType = lambda kind: parametertypes.split(kind)[0]
     sys.modules[module.__name__] = slicer.parameterNodeWrapper = module

@@ -1,24 +1,61 @@
-"""Types of parameters: how a value is kept in a vtkMRMLScriptedModuleNode, and what is refused.
+"""Types of parameters: how a value is kept in a vtkMRMLScriptedModuleNode, and what is refused; and packs of them.
 
-As in Slicer's Base/Python/slicer/parameterNodeWrapper: serializers.py and util.py. Where
-versions differ it is the oldest one, 5.8: a union is written with typing.Union or typing.Optional, not with a bar.
+As in Slicer's Base/Python/slicer/parameterNodeWrapper: default.py, validators.py, serializers.py, parameterPack.py and
+util.py of 5.8. Of the types and limits there these are the ones that the module has; any other is an error.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-import pathlib
+import functools
+import sys
 import typing
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable
 from typing import Any
 
 import slicer
 import slicer.util
 
-from .validators import IsInstance, NotNone, Validator
 
-Value = Any
-"""What a parameter holds."""
+@dataclasses.dataclass
+class Default:
+    """The value that a parameter begins with."""
+
+    value: Any = None
+
+
+class Validator:
+    """The base of what may stand in an annotation to refuse values."""
+
+    def validate(self, value: Any) -> None:
+        raise NotImplementedError
+
+
+class WithinRange(Validator):
+    def __init__(self, minimum: float, maximum: float) -> None:
+        self.minimum, self.maximum = minimum, maximum
+
+    def validate(self, value: Any) -> None:
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"Expected {self.minimum} to {self.maximum}, got {value}")
+
+
+class NotNone(Validator):
+    def validate(self, value: Any) -> None:
+        if value is None:
+            raise ValueError("Expected a value, got None")
+
+
+class IsInstance(Validator):
+    """None passes; NotNone is for that."""
+
+    def __init__(self, classtype: Any) -> None:
+        self.classtype = classtype
+
+    def validate(self, value: Any) -> None:
+        if value is not None and not isinstance(value, self.classtype):
+            raise TypeError(f"Expected {self.classtype}, got {value!r}")
 
 
 def split(annotation: Any) -> tuple[Any, tuple]:
@@ -33,35 +70,32 @@ class Serializer:
     """How a value of a type is kept: here as one text.
 
     Args:
-        kind: str, int, float, bool, an enum or pathlib.Path.
+        kind: str, int, float, bool or an enum.
         validators: refuse values before anything is written.
     """
 
     def __init__(self, kind: Any, validators: list[Validator]) -> None:
         self.type, self.validators = kind, validators
 
-    def default(self) -> Value:
+    def default(self) -> Any:
         return next(iter(self.type)) if isinstance(self.type, enum.EnumMeta) else self.type()
 
-    def validate(self, value: Value) -> None:
+    def validate(self, value: Any) -> None:
         for validator in self.validators:
             validator.validate(value)
 
     def isIn(self, node: Any, name: str) -> bool:
         return node.HasParameter(name)
 
-    def remove(self, node: Any, name: str) -> None:
-        node.UnsetParameter(name)
-
-    def write(self, node: Any, name: str, value: Value) -> None:
+    def write(self, node: Any, name: str, value: Any) -> None:
         self.validate(value)
         with slicer.util.NodeModify(node):
             self._write(node, name, value)
 
-    def _write(self, node: Any, name: str, value: Value) -> None:
+    def _write(self, node: Any, name: str, value: Any) -> None:
         node.SetParameter(name, value.name if isinstance(self.type, enum.EnumMeta) else str(value))
 
-    def read(self, node: Any, name: str) -> Value:
+    def read(self, node: Any, name: str) -> Any:
         text = node.GetParameter(name)
         if self.type is bool:
             return text == "True"
@@ -78,171 +112,170 @@ class NodeSerializer(Serializer):
     def default(self) -> None:
         return None
 
-    def remove(self, node: Any, name: str) -> None:
-        node.UnsetParameter(name)
-        node.RemoveNodeReferenceIDs(name)
-
-    def _write(self, node: Any, name: str, value: Value) -> None:
+    def _write(self, node: Any, name: str, value: Any) -> None:
         node.SetParameter(name, "")
         node.SetNodeReferenceID(name, value.GetID() if value is not None else None)
 
-    def read(self, node: Any, name: str) -> Value:
+    def read(self, node: Any, name: str) -> Any:
         return node.GetNodeReference(name)
 
 
-class NoneSerializer(Serializer):
-    """None, as a part of a union."""
-
-    def default(self) -> None:
-        return None
-
-    def _write(self, node: Any, name: str, value: Value) -> None:
-        node.SetParameter(name, "True")
-
-    def read(self, node: Any, name: str) -> None:
-        return None
-
-
-class ObservedList(MutableSequence):
-    """A list in a parameter: changing it changes the parameter."""
-
-    def __init__(self, values: list, save: Callable[[list], None]) -> None:
-        self._values, self._save = values, save
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getitem__(self, index):
-        return self._values[index]
-
-    def __setitem__(self, index, value) -> None:
-        self._values[index] = value
-        self._save(self._values)
-
-    def __delitem__(self, index) -> None:
-        del self._values[index]
-        self._save(self._values)
-
-    def insert(self, index: int, value: Value) -> None:
-        self._values.insert(index, value)
-        self._save(self._values)
-
-    def __eq__(self, other: object) -> bool:
-        return self._values == (other._values if isinstance(other, ObservedList) else other)
-
-    def __repr__(self) -> str:
-        return f"ObservedList({self._values})"
-
-
-class ListSerializer(Serializer):
-    """A list: its length in name.len, its elements in name.0 and so on."""
-
-    def __init__(self, element: Serializer, validators: list[Validator]) -> None:
-        super().__init__(list, validators)
-        self._element = element
+class PackSerializer(Serializer):
+    """A pack: each member in name.member. What is read writes itself when a member changes."""
 
     def isIn(self, node: Any, name: str) -> bool:
-        return node.HasParameter(f"{name}.len")
+        first = next(iter(self.type.allParameters.values()))
+        return first.serializer.isIn(node, f"{name}.{first.basename}")
 
-    def _length(self, node: Any, name: str) -> int:
-        return int(node.GetParameter(f"{name}.len")) if self.isIn(node, name) else 0
+    def _write(self, node: Any, name: str, value: Any) -> None:
+        for key, member in self.type.allParameters.items():
+            member.serializer.write(node, f"{name}.{key}", value._values[key])
 
-    def remove(self, node: Any, name: str) -> None:
-        for index in range(self._length(node, name)):
-            self._element.remove(node, f"{name}.{index}")
-        node.UnsetParameter(f"{name}.len")
-
-    def validate(self, value: Value) -> None:
-        super().validate(value)
-        for item in value:
-            self._element.validate(item)
-
-    def _write(self, node: Any, name: str, value: Value) -> None:
-        before, count = self._length(node, name), len(value)
-        for index, item in enumerate(value):
-            self._element.write(node, f"{name}.{index}", item)
-        node.SetParameter(f"{name}.len", str(count))
-        for index in range(count, before):
-            self._element.remove(node, f"{name}.{index}")
-
-    def read(self, node: Any, name: str) -> ObservedList:
-        values = [self._element.read(node, f"{name}.{index}") for index in range(self._length(node, name))]
-        return ObservedList(values, lambda changed: self.write(node, name, changed))
+    def read(self, node: Any, name: str) -> Any:
+        parameters = self.type.allParameters.items()
+        made = _observed(self.type)(
+            **{key: member.serializer.read(node, f"{name}.{key}") for key, member in parameters}
+        )
+        object.__setattr__(made, "_save", lambda: self.write(node, name, made))
+        return made
 
 
-class UnionSerializer(Serializer):
-    """One of several types, the first in name.0 and so on; of a type and None the default is None."""
-
-    def __init__(self, options: list[Serializer], validators: list[Validator]) -> None:
-        super().__init__(typing.Union, validators)
-        self._options = options
-
-    def default(self) -> Value:
-        optional = len(self._options) == 2 and isinstance(self._options[1], NoneSerializer)
-        return None if optional else self._options[0].default()
-
-    def _place(self, value: Value) -> int:
-        for index, option in enumerate(self._options):
-            if isinstance(value, option.type) and (option.type is not int or type(value) is int):
-                return index
-        raise TypeError(f"Expected one of {[option.type for option in self._options]}, got {value!r}")
-
-    def validate(self, value: Value) -> None:
-        super().validate(value)
-        self._options[self._place(value)].validate(value)
-
-    def isIn(self, node: Any, name: str) -> bool:
-        return any(option.isIn(node, f"{name}.{index}") for index, option in enumerate(self._options))
-
-    def remove(self, node: Any, name: str) -> None:
-        for index, option in enumerate(self._options):
-            option.remove(node, f"{name}.{index}")
-
-    def _write(self, node: Any, name: str, value: Value) -> None:
-        self.remove(node, name)
-        index = self._place(value)
-        self._options[index].write(node, f"{name}.{index}", value)
-
-    def read(self, node: Any, name: str) -> Value:
-        for index, option in enumerate(self._options):
-            if option.isIn(node, f"{name}.{index}"):
-                return option.read(node, f"{name}.{index}")
-        raise KeyError(f"There is no value of {name}")
-
-
-makers: list[Callable[[Any, list[Validator]], Serializer | None]] = []
-"""Functions that give the serializer of other types, or None."""
-
-
-def serializer(annotation: Any) -> tuple[Serializer, list[Any]]:
-    """The serializer of an annotation, and what of the annotation is left.
+def serializer(annotation: Any) -> Serializer:
+    """The serializer of an annotation.
 
     Raises:
-        TypeError: Slicer 5.8 has no parameters of this type.
-        NotImplementedError: it has, but the stand-in does not.
+        NotImplementedError: the stand-in has no parameters of this type.
     """
     kind, notes = split(annotation)
-    own = [note for note in notes if isinstance(note, Validator)]
-    rest = [note for note in notes if not isinstance(note, Validator)]
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind in (int, float):
-        return Serializer(kind, [NotNone(), IsInstance((int, float) if kind is float else int), *own]), rest
-    if kind in (str, bool, pathlib.Path):
-        return Serializer(kind, [NotNone(), IsInstance(kind), *own]), rest
-    if kind is type(None):
-        return NoneSerializer(kind, own), rest
+    if kind in (int, float, str, bool):
+        return Serializer(kind, [NotNone(), IsInstance((int, float) if kind is float else kind), *notes])
     if isinstance(kind, enum.EnumMeta):
-        return Serializer(kind, [IsInstance(kind), *own]), rest
+        return Serializer(kind, [IsInstance(kind), *notes])
     if isinstance(kind, type) and issubclass(kind, slicer.vtkMRMLNode):
-        return NodeSerializer(kind, [IsInstance(kind), *own]), rest
-    if origin is list:
-        return ListSerializer(serializer(arguments[0])[0], own), rest
-    if origin is typing.Union:
-        return UnionSerializer([serializer(argument)[0] for argument in arguments], own), rest
-    for make in makers:
-        made = make(kind, own)
-        if made is not None:
-            return made, rest
-    if origin in (dict, tuple) or kind in (list, dict, typing.Any):
-        raise NotImplementedError(f"the stand-in has no parameters of {annotation}")
-    raise TypeError(f"Slicer 5.8 has no parameters of {annotation}")
+        return NodeSerializer(kind, [IsInstance(kind), *notes])
+    if isParameterPack(kind):
+        return PackSerializer(kind, [NotNone(), IsInstance(kind), *notes])
+    raise NotImplementedError(f"the stand-in has no parameters of {annotation}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A field of a pack or of a wrapped class. In a pack its default is the value itself, else a `Default`."""
+
+    basename: str
+    serializer: Serializer
+    default: Any
+    unalteredType: Any
+
+
+def members(cls: type) -> dict[str, Member]:
+    """The annotated fields of a class."""
+    hints = typing.get_type_hints(cls, vars(sys.modules[cls.__module__]), include_extras=True)
+    found = {}
+    for name, hint in hints.items():
+        kept = serializer(hint)
+        default = getattr(cls, name) if hasattr(cls, name) else kept.default()
+        found[name] = Member(name, kept, Default(default), hint)
+    return found
+
+
+def own(cls: type) -> dict[str, Callable]:
+    """What a class defines beside its fields."""
+    found = {name: value for name, value in vars(cls).items() if callable(value) or isinstance(value, property)}
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
+def dataType(cls: Any, name: str) -> Any:
+    """The annotation of a member by its dotted name.
+
+    Raises:
+        ValueError: there is none of the name.
+    """
+    top, _dot, rest = name.partition(".")
+    if top not in getattr(cls, "allParameters", {}):
+        raise ValueError(f"Expected one of {list(getattr(cls, 'allParameters', {}))}, got '{top}'")
+    annotation = cls.allParameters[top].unalteredType
+    return dataType(split(annotation)[0], rest) if rest else annotation
+
+
+def isParameterPack(value: Any) -> bool:
+    """Whether this is a pack or the class of one."""
+    return getattr(value, "_is_parameterPack", False)
+
+
+class _Pack:
+    """The methods of every pack."""
+
+    _is_parameterPack = True
+    allParameters: dict[str, Member]
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        given = dict(zip(self.allParameters, values)) | named
+        unknown = [name for name in given if name not in self.allParameters]
+        if unknown or len(values) > len(self.allParameters) or len(given) < len(values) + len(named):
+            raise TypeError(f"Expected values of {list(self.allParameters)}, got {values} and {named}")
+        object.__setattr__(self, "_values", {})
+        for name, member in self.allParameters.items():
+            self._put(name, given.get(name, member.default))
+
+    def _put(self, name: str, value: Any) -> None:
+        self.allParameters[name].serializer.validate(value)
+        self._values[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._values:
+            raise AttributeError(f"{type(self).__name__} has no member '{name}'")
+        return self._values[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.allParameters:
+            raise AttributeError(f"{type(self).__name__} has no member '{name}'")
+        self._put(name, value)
+        self._saved()
+
+    def _saved(self) -> None:
+        """For packs that are in a parameter node."""
+
+    def getValue(self, name: str) -> Any:
+        top, _dot, rest = name.partition(".")
+        dataType(type(self), top)
+        return self._values[top].getValue(rest) if rest else self._values[top]
+
+    def setValue(self, name: str, value: Any) -> None:
+        top, _dot, rest = name.partition(".")
+        dataType(type(self), top)
+        if rest:
+            self._values[top].setValue(rest, value)
+            self._saved()
+        else:
+            setattr(self, top, value)
+
+    def __eq__(self, other: object) -> bool:
+        return isParameterPack(other) and self.allParameters is other.allParameters and self._values == other._values
+
+
+@functools.cache
+def _observed(pack: type) -> type:
+    """The class of a pack whose changes are written into its node."""
+    return type(pack.__name__, (pack,), {"_save": None, "_saved": lambda self: self._save() if self._save else None})
+
+
+def parameterPack(cls: type) -> type:
+    """Class decorator: the annotated fields become the members of a pack.
+
+    Raises:
+        ValueError: there are none, a default is refused, or a name is reserved.
+        NotImplementedError: the class has a constructor of its own.
+    """
+    found = {name: dataclasses.replace(member, default=member.default.value) for name, member in members(cls).items()}
+    if not found:
+        raise ValueError(f"Expected annotated fields in {cls.__name__}, got none")
+    for member in found.values():
+        member.serializer.validate(member.default)
+    reserved = [name for name in found if hasattr(_Pack, name)]
+    if reserved:
+        raise ValueError(f"Cannot use the reserved names {reserved} in a parameterPack")
+    if "__init__" in vars(cls):
+        raise NotImplementedError("the stand-in has no packs with a constructor of their own")
+    names = {"allParameters": found, "__doc__": cls.__doc__, "__module__": cls.__module__}
+    return type(cls.__name__, (_Pack,), own(cls) | names)

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import slicer
 import slicer.util
+from helpers.mrml import MODULES, make_scene
 
 VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
-LOGICS = {
-    "Colors": "vtkSlicerColorLogic",
-    "Volumes": "vtkSlicerVolumesLogic",
-    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
-    "Markups": "vtkSlicerMarkupsLogic",
-    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
-    "Terminologies": "vtkSlicerTerminologiesModuleLogic",
-}
-"""Name of the module -> class of the logic."""
-
 _shown = set(VIEWS)
-_kept: list[object] = []
+_logics: dict[str, object] = {}
 
 
 def make() -> tuple[object, dict[str, object]]:
-    """Set `slicer.mrmlScene`.
-
-    Returns:
-        The application logic and the module logics by name. The application logic comes first; that the others are
-        given the scene registers the classes of their nodes.
-    """
-    scene = slicer.mrmlScene = slicer.vtkMRMLScene()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    logics = {}
-    for name, cls in LOGICS.items():
-        logic = logics[name] = getattr(slicer, cls)()
-        logic.SetMRMLApplicationLogic(application)
-        logic.SetMRMLScene(scene)
-    application.SetModuleLogic("Colors", logics["Colors"])
-    remote = slicer.vtkMRMLRemoteIOLogic()  # .mrb files
-    _kept.append(remote)
-    remote.SetMRMLScene(scene)
-    remote.AddDataIOToScene()
-    data = slicer.vtkDataIOManagerLogic()
-    _kept.append(data)
-    data.SetMRMLApplicationLogic(application)
-    data.SetAndObserveDataIOManager(scene.GetDataIOManager())
+    """Set `slicer.mrmlScene`, and return the application logic and the module logics by name."""
+    _logics.update(make_scene())
     add_singletons()
+    scene = slicer.mrmlScene
     scene.AddObserver(scene.EndCloseEvent, lambda _caller, _event: add_singletons(), 100.0)  # before the panel's own
-    return application, logics
+    return _logics["Application"], {name: _logics[name] for name in MODULES}
 
 
 def add_singletons() -> None:

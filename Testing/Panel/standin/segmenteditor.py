@@ -18,12 +18,12 @@ from .proxy import unwrap
 from .qmrmlwidget import qMRMLWidget
 
 
-def _stored(name: str, kind: object = bool) -> Property:
+def _stored(name: str) -> Property:
     def write(self, value) -> None:
         self._options[name] = value
         self._shown(name)
 
-    return Property(kind, lambda self: self._options[name], write)
+    return Property(bool, lambda self: self._options[name], write)
 
 
 class qMRMLSegmentEditorWidget(qMRMLWidget):
@@ -39,11 +39,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
-        names = ("maskingSectionVisible", "specifyGeometryButtonVisible", "show3DButtonVisible", "undoEnabled")
-        names += ("addRemoveSegmentButtonsVisible", "autoShowSourceVolumeNode", "switchToSegmentationsButtonVisible")
-        names += ("segmentationNodeSelectorVisible", "sourceVolumeNodeSelectorVisible", "unorderedEffectsVisible")
-        self._options = dict.fromkeys(names, True)
-        self._options |= {"readOnly": False, "effectColumnCount": 2, "jumpToSelectedSegmentEnabled": False}
+        names = "segmentationNodeSelectorVisible", "sourceVolumeNodeSelectorVisible", "autoShowSourceVolumeNode"
+        self._options = dict.fromkeys(names, True) | {"readOnly": False}
         self._node, self._segmentation, self._source = None, None, None
         self._observed, self._views_observed = Observations(self), False
         self._shortcuts: list[QtGui.QShortcut] = []
@@ -61,18 +58,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         look.redo.clicked.connect(self.redo)
         self.updateEffectList()
 
-    readOnly, undoEnabled = _stored("readOnly"), _stored("undoEnabled")
-    unorderedEffectsVisible = _stored("unorderedEffectsVisible")
-    autoShowSourceVolumeNode = _stored("autoShowSourceVolumeNode")
-    switchToSegmentationsButtonVisible = _stored("switchToSegmentationsButtonVisible")
+    readOnly, autoShowSourceVolumeNode = _stored("readOnly"), _stored("autoShowSourceVolumeNode")
     segmentationNodeSelectorVisible = _stored("segmentationNodeSelectorVisible")
     sourceVolumeNodeSelectorVisible = _stored("sourceVolumeNodeSelectorVisible")
-    maskingSectionVisible = _stored("maskingSectionVisible")
-    specifyGeometryButtonVisible = _stored("specifyGeometryButtonVisible")
-    show3DButtonVisible = _stored("show3DButtonVisible")
-    addRemoveSegmentButtonsVisible = _stored("addRemoveSegmentButtonsVisible")
-    jumpToSelectedSegmentEnabled = _stored("jumpToSelectedSegmentEnabled")
-    effectColumnCount = _stored("effectColumnCount", int)
 
     @Slot(int)
     def setMaximumNumberOfUndoStates(self, count: int) -> None:
@@ -89,8 +77,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def _shown(self, option: str) -> None:
         if option == "readOnly" and self.readOnly:
             self.setActiveEffect(None)
-        if option == "undoEnabled" and self.undoEnabled:
-            self._logic.ClearUndoState()
         self._look.show(self._options)
         self.updateEffectList()
         self.updateWidgetFromMRML()
@@ -147,9 +133,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def segmentationNode(self):
         return self._look.segmentationSelector.currentNode()  # the widget's, which follows the logic's
 
-    def segmentationNodeID(self) -> str:
-        return self.segmentationNode().GetID() if self.segmentationNode() is not None else ""
-
     def setSegmentationNode(self, node) -> None:
         if node is self._logic.GetSegmentationNode():
             return
@@ -158,22 +141,13 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._logic.SetSegmentationNode(node)
         self.setActiveEffect(None)
 
-    def setSegmentationNodeID(self, identifier: str) -> None:
-        self.setSegmentationNode(self._scene.GetNodeByID(identifier) if identifier else None)
-
     def sourceVolumeNode(self):
         return self._logic.GetSourceVolumeNode()
-
-    def sourceVolumeNodeID(self) -> str:
-        return self.sourceVolumeNode().GetID() if self.sourceVolumeNode() is not None else ""
 
     def setSourceVolumeNode(self, node) -> None:
         if node is not None and self._logic.GetSegmentationNode() is None:
             raise RuntimeError("set the segmentation before the source volume")
         self._logic.SetSourceVolumeNode(node)
-
-    def setSourceVolumeNodeID(self, identifier: str) -> None:
-        self.setSourceVolumeNode(self._scene.GetNodeByID(identifier) if identifier else None)
 
     def _segmentationPicked(self, node) -> None:
         if self._scene is not None and not self._scene.IsBatchProcessing() and self._node is not None:
@@ -237,16 +211,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def availableEffectNames(self) -> list[str]:
         return self._effects.names()
 
-    def effectNameOrder(self) -> list[str]:
-        return list(self._effects.order)
-
-    def setEffectNameOrder(self, names: list[str]) -> None:
-        self._effects.order = list(names)
-        self.updateEffectList()
-
-    def effectCount(self) -> int:
-        return len(self._effects.names())
-
     def effectByName(self, name: str):
         """None when there is none of the name."""
         return self._effects.by_name(name)
@@ -268,7 +232,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     @Slot()
     def updateEffectList(self) -> None:
         """Take in copies of effects that were registered since; their buttons are shown in their order."""
-        self._effects.refresh(self._node, self.unorderedEffectsVisible)
+        self._effects.refresh(self._node)
 
     # Keyboard and views
 

@@ -20,11 +20,6 @@ def _kept(name: str, kind: Any) -> Property:
     return Property(kind, lambda self: self._kept[name], lambda self, value: self._kept.update({name: value}))
 
 
-def _text(value: Any) -> str:
-    """A parameter as Qt writes it: a number with six digits."""
-    return f"{value:.6g}" if isinstance(value, float) else str(int(value) if isinstance(value, bool) else value)
-
-
 class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     """The part of effects that all have. Parameters are attributes of the editor's node, named effect.parameter."""
 
@@ -68,9 +63,6 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
 
     def setParameterSetNode(self, node) -> None:
         self._node = node
-
-    def scene(self):
-        return self._node.GetScene() if self._node is not None else None
 
     def activate(self) -> None:
         self._frame.setVisible(True)
@@ -134,32 +126,21 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
 
     # Parameters
 
-    def setCommonParameter(self, name: str, value: str | int | float) -> None:
-        text, before = _text(value), self._node.GetAttribute(name)
-        if text == (before or ""):
+    def setParameter(self, name: str, value: str) -> None:
+        if value == (self._node.GetAttribute(f"{self.name}.{name}") or ""):
             return
         disabled = self._node.GetDisableModifiedEvent()
         self._node.SetDisableModifiedEvent(1)
-        self._node.SetAttribute(name, text)
+        self._node.SetAttribute(f"{self.name}.{name}", value)
         self._node.SetDisableModifiedEvent(disabled)
         self._node.InvokeCustomModifiedEvent(slicer.vtkMRMLSegmentEditorNode.EffectParameterModified)
 
-    def setParameter(self, name: str, value: str | int | float) -> None:
-        self.setCommonParameter(f"{self.name}.{name}", value)
-
-    def commonParameterDefined(self, name: str) -> bool:
-        return bool(self._node is not None and self._node.GetAttribute(name))
-
     def parameterDefined(self, name: str) -> bool:
-        return self.commonParameterDefined(f"{self.name}.{name}")
+        return bool(self._node is not None and self._node.GetAttribute(f"{self.name}.{name}"))
 
-    def setParameterDefault(self, name: str, value: str | int | float) -> None:
+    def setParameterDefault(self, name: str, value: str) -> None:
         if not self.parameterDefined(name):
             self.setParameter(name, value)
-
-    def setCommonParameterDefault(self, name: str, value: str | int | float) -> None:
-        if not self.commonParameterDefined(name):
-            self.setCommonParameter(name, value)
 
     def parameter(self, name: str) -> str:
         """The effect's own, or else that which all share; Slicer only logs that there is none."""
@@ -171,23 +152,6 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         errors.raised.append(KeyError(f"The effect {self.name} has no parameter '{name}'"))
         return ""
 
-    def integerParameter(self, name: str) -> int:
-        return int(self.parameter(name) or 0)
-
-    def doubleParameter(self, name: str) -> float:
-        return float(self.parameter(name) or 0)
-
-    def nodeReference(self, name: str):
-        return self._node.GetNodeReference(f"{self.name}.{name}") or self._node.GetNodeReference(name)
-
-    def setCommonNodeReference(self, name: str, node) -> None:
-        if node is not self._node.GetNodeReference(name):
-            self._node.SetNodeReferenceID(name, node.GetID() if node is not None else None)
-            self._node.InvokeCustomModifiedEvent(slicer.vtkMRMLSegmentEditorNode.EffectParameterModified)
-
-    def setNodeReference(self, name: str, node) -> None:
-        self.setCommonNodeReference(f"{self.name}.{name}", node)
-
     # Volumes and segments
 
     def _volume(self, update: str, get: str):
@@ -196,12 +160,6 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
 
     def defaultModifierLabelmap(self):
         return self._volume("ResetModifierLabelmapToDefault", "GetModifierLabelmap")
-
-    def modifierLabelmap(self):
-        return self._editor.logic().GetModifierLabelmap()
-
-    def selectedSegmentLabelmap(self):
-        return self._volume("UpdateSelectedSegmentLabelmap", "GetSelectedSegmentLabelmap")
 
     def maskLabelmap(self):
         return self._volume("UpdateMaskLabelmap", "GetMaskLabelmap")

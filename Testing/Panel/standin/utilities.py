@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import SimpleITK as sitk
@@ -19,7 +21,7 @@ installed: list[Any] = []
 
 def install() -> None:
     """Replace functions of `slicer.util` and add the qMRML widgets to `slicer`."""
-    slicer.util.pip_install = lambda requirements, **_named: installed.append(requirements)
+    slicer.util.pip_install = _instead_of(slicer.util.pip_install)
     slicer.util.loadVolume = _load_volume
     for cls in (*QMRML, *EFFECTS):
         setattr(slicer, cls.__name__, class_proxy(cls))
@@ -31,7 +33,17 @@ def install_packaging() -> None:
     """Let `slicer.packaging`, where Slicer has it, install nothing either."""
     if hasattr(slicer, "packaging"):
         for name in ("pip_install", "pip_ensure"):
-            setattr(slicer.packaging, name, lambda requirements, **_named: installed.append(requirements))
+            setattr(slicer.packaging, name, _instead_of(getattr(slicer.packaging, name)))
+
+
+def _instead_of(install: Callable[..., Any]) -> Callable[..., None]:
+    """A function that installs nothing, and refuses the arguments that the real one does not have."""
+
+    def keep(*requirements: Any, **named: Any) -> None:
+        inspect.signature(install).bind(*requirements, **named)
+        installed.append(requirements[0])
+
+    return keep
 
 
 def _load_volume(path: str, properties: dict[str, Any] | None = None) -> Any:
