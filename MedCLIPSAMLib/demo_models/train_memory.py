@@ -63,12 +63,7 @@ class Clips:
 
 
 def memory_loss(
-    sam: Sam2,
-    images: torch.Tensor,
-    truth: torch.Tensor,
-    rng: np.random.Generator,
-    draw_boxes: Boxes,
-    loss: Loss,
+    sam: Sam2, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, draw_boxes: Boxes, loss: Loss
 ) -> torch.Tensor:
     """Compute the mean loss over the slices of clips whose object is outlined from a prompt or from memory.
 

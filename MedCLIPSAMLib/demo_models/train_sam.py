@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..finetune.optimizer import cosine_schedule
+from ..finetune.optimizer import cosine_schedule, half_weights
 from ..models.sam import MEAN, STD, Sam2, build_sam, decode, embed
 from ..models.weights import write_weights
 from ..phantoms.dataset import make_many
@@ -128,11 +128,8 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunC
     clips = Clips(many_volumes("train", settings.volumes), rng)
     context.notify(f"{settings.phantoms} phantoms and {settings.volumes} volumes made in {time.time() - started:.0f} s")
     train(sam, phantoms, clips, settings, rng, generator, context)
-    weights = {
-        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
-        for name, tensor in sam.state_dict().items()
-    }
-    write_weights(folder / "model.safetensors", weights, {"training": json.dumps(asdict(settings))})
+    about = {"training": json.dumps(asdict(settings))}
+    write_weights(folder / "model.safetensors", half_weights(sam.state_dict()), about)
 
 
 def train(

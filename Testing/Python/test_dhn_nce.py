@@ -41,27 +41,8 @@ def test_value_and_gradient_are_those_of_the_formula(pair, settings):
         assert torch.allclose(a.grad, b.grad, rtol=1e-9, atol=1e-12)
 
 
-def test_gradcheck(pair):
-    assert torch.autograd.gradcheck(lambda a, b: dhn_nce_loss(a, b), [features.requires_grad_() for features in pair])
-
-
 def test_defaults_are_the_papers(pair):
     assert dhn_nce_loss(*pair) == dhn_nce_loss(*pair, temperature=0.6, beta_image=0.15, beta_text=0.15)
-
-
-def test_without_hardness_it_is_decoupled_contrastive(pair):
-    z = F.normalize(pair[0], dim=-1) @ F.normalize(pair[1], dim=-1).T / 0.6
-    off = z.masked_fill(torch.eye(7, dtype=torch.bool), -torch.inf)
-    expected = (-2 * z.diagonal() + off.logsumexp(1) + off.logsumexp(0)).mean()
-    assert dhn_nce_loss(*pair, 0.6, 0.0, 0.0).item() == pytest.approx(expected.item(), rel=1e-12)
-
-
-def test_a_negative_that_comes_nearer_raises_the_loss(pair):
-    images, texts = pair
-    nearer = texts.clone()
-    nearer[3] = 0.5 * F.normalize(texts[3], dim=0) + 0.5 * F.normalize(images[0], dim=0)
-    one = lambda features: dhn_nce_loss(images[[0, 1]], torch.stack([texts[0], features]), 0.6, 0.5, 0.0)
-    assert one(nearer[3]) > one(texts[3])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
