@@ -205,5 +205,5 @@ class DeviceError(MedCLIPSAMError):
 class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but the user's request
     """The user cancelled; nothing was written."""
 
-    def __init__(self) -> None:
-        super().__init__("Cancelled.")
+    def __init__(self, problem: str = "Cancelled.") -> None:  # with which pickle makes it again in another process
+        super().__init__(problem)
