@@ -159,7 +159,7 @@ def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Ge
     Returns:
         Two means over all P places, each (B, K, C).
     """
-    noise = torch.randn(patches.shape, generator=generator)
+    noise = torch.randn(patches.shape, generator=generator, device=patches.device)
     weights = regions.to(patches.dtype)
     share = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
     return [share(patches, weight) + share(noise, 1 - weight) for weight in (weights, 1 - weights)]

@@ -54,11 +54,7 @@ class Source(Protocol):
 
 
 def read_slice(path: Path) -> np.ndarray:
-    """Read an image file, uint8 (H, W, 3); of a volume the middle axial slice.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Read an image file, uint8 (H, W, 3); of a volume the middle axial slice."""
     stack = SliceStack(read_volume(path))
     return stack.image(len(stack) // 2)
 
@@ -280,11 +276,7 @@ def check_batch(batch: int, world: int) -> None:
 
 
 def divide(pairs: int, batch: int, keep_rest: bool) -> tuple[int, int, int]:
-    """Return the size of an epoch's batches, their number, and the number of pairs in them; see `PairSource`.
-
-    Raises:
-        InputError: fewer pairs than a batch.
-    """
+    """Return the size of an epoch's batches, their number, and the number of pairs in them; see `PairSource`."""
     if pairs < (least := 2 if keep_rest else batch):
         raise InputError(f"{pairs} usable pairs do not fill a batch of {least}.", "Give more pairs or a smaller batch.")
     batch = min(batch, pairs)

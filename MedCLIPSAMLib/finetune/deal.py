@@ -19,9 +19,6 @@ def most_batches(pairs: Sequence[Pair], batch: int) -> int:
     """Count the batches that can be made of pairs, each of so many different images.
 
     These are the most K for which the sum over the images of min(pairs of the image, K) is K * batch or more.
-
-    Raises:
-        InputError: there is none.
     """
     times = np.array(list(Counter(pair.image for pair in pairs).values()))
     fits = lambda steps: np.minimum(times, steps).sum() >= steps * batch

@@ -53,11 +53,7 @@ def evaluate(
     models_dir: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Measure the retrieval of a model; see `retrieval.retrieval`.
-
-    Raises:
-        ModelError: no such model. InputError: less than two pairs.
-    """
+    """Measure the retrieval of a model; see `retrieval.retrieval`."""
     if len(pairs) < 2:
         raise InputError(f"Expected two pairs or more for retrieval, got {len(pairs)}.", "Give more pairs.")
     clip = load_clip(name, resolve_device(device), models_dir=models_dir)

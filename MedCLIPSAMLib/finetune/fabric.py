@@ -17,9 +17,6 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
 
     Args:
         out: folder of the run, for TensorBoard's files.
-
-    Raises:
-        InputError: the packages are not installed. DeviceError: there is no such device.
     """
     require_extra("finetune", "Fine-tuning")
     from lightning_fabric import Fabric

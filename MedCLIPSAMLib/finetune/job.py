@@ -54,9 +54,6 @@ def run(
 
     Returns:
         The result, and the model's folder, which the first of several processes writes.
-
-    Raises:
-        MedCLIPSAMError: see `train.fine_tune` and `sides.open_sides`.
     """
     require_extra("finetune", "Fine-tuning")
     settings = settings.resolved()

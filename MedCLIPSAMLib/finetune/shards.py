@@ -63,9 +63,6 @@ class ShardSource:
     Attributes:
         count: pairs in an epoch.
         dropped: (reason, shard and key) of each pair that cannot be used.
-
-    Raises:
-        InputError: see `batches.PairSource`; or a damaged shard.
     """
 
     def __init__(

@@ -53,11 +53,7 @@ class Side:
     shards: list[Path] = field(default_factory=list)
 
     def check_captions(self) -> None:
-        """Refuse pairs in files that have not two different captions.
-
-        Raises:
-            InputError: how many there are.
-        """
+        """Refuse pairs in files that have not two different captions."""
         if not self.shards and len({pair.caption for pair in self.pairs}) < 2:
             all_same = ", which all say the same" if len(self.pairs) > 1 else ""
             raise InputError(

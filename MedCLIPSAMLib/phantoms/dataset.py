@@ -29,11 +29,7 @@ _LESION_COUNTS = (0.35, 0.45, 0.20)
 
 
 def split_number(split: str) -> int:
-    """Return the number of a split, with which its phantoms are drawn.
-
-    Raises:
-        InputError: there is no such split.
-    """
+    """Return the number of a split, with which its phantoms are drawn."""
     if split not in SPLITS:
         raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
     return SPLITS[split]

@@ -48,9 +48,6 @@ def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> in
 
     Returns:
         Their number.
-
-    Raises:
-        InputError: see `read_examples`. OutputError: the file cannot be written.
     """
     index: list[_Entry] = []
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
@@ -67,11 +64,7 @@ def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> in
 
 
 def read_pack(path: Path) -> list[Example]:
-    """Read the examples of a file that `write_pack` made.
-
-    Raises:
-        InputError: not such a file, or a damaged one.
-    """
+    """Read the examples of a file that `write_pack` made."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo("index.json").file_size > _MAX_INDEX:

@@ -83,9 +83,6 @@ def train_sam(
 
     Args:
         folder: where the model is written, with every checkpoint.
-
-    Raises:
-        InputError, ModelError, OutputError, Cancelled: see `Trainee`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     copyfile(resource_path("models/starter-sam/sam2_starter.yaml"), config := folder / "sam2_starter.yaml")

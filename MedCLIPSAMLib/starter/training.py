@@ -147,11 +147,7 @@ class Trainee:
         self._context.notify(f"{self._path.stem} goes on at step {self.step}.")
 
     def save(self) -> None:
-        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are complete.
-
-        Raises:
-            OutputError: they cannot be written.
-        """
+        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are complete."""
         state = {
             "fingerprint": self._settings,
             "model": self.model.state_dict(),
