@@ -216,15 +216,9 @@ class _Run:
         chunks = [
             self._task.inputs(images[at : at + size], captions[at : at + size]) for at in range(0, len(captions), size)
         ]
-        loss = contrastive_backward(
-            self._model,
-            chunks,
-            self._loss,
-            fabric.backward,
-            fabric.global_rank,
-            fabric.world_size,
-            lambda: fabric.no_backward_sync(self._model),
-        )
+        unsynced = lambda: fabric.no_backward_sync(self._model)
+        place = fabric.global_rank, fabric.world_size
+        loss = contrastive_backward(self._model, chunks, self._loss, fabric.backward, *place, unsynced)
         return loss.item()
 
     def _rate(self, step: int, steps: int) -> float:

@@ -31,15 +31,8 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning reads it where it is imported
     progress: list[str] = []
     settings = replace(QUICK, epochs=1)
-    result, folder = run(
-        CaptionData(str(captions), share=0.3),
-        settings,
-        "mine",
-        tmp_path / "run",
-        "cpu",
-        tmp_path,
-        context=RunContext(on_notice=progress.append),
-    )
+    data, context = CaptionData(str(captions), share=0.3), RunContext(on_notice=progress.append)
+    result, folder = run(data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=context)
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
     assert folder == tmp_path / "mine" and any("split by patient" in line for line in progress)
     (unknown,) = [line for line in progress if "does not know" in line]
@@ -148,15 +141,8 @@ def test_pairs_whose_images_cannot_be_read_are_left_out_of_their_side(captions, 
     notes: list[str] = []
     context = RunContext(on_notice=notes.append, is_cancelled=lambda: any("unreadable" in note for note in notes))
     with pytest.raises(Cancelled):
-        run(
-            CaptionData(str(tmp_path / "a.jsonl"), share=0.3),
-            QUICK,
-            "m",
-            tmp_path / "r",
-            "cpu",
-            tmp_path,
-            context=context,
-        )
+        data = CaptionData(str(tmp_path / "a.jsonl"), share=0.3)
+        run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=context)
     assert notes[-1] == f"Left out as unreadable: 4 images; see {tmp_path / 'r' / 'dropped.csv'}."
     dropped = (tmp_path / "r" / "dropped.csv").read_text().splitlines()[1:]
     assert sorted(line.split(",")[1].split(":")[0] for line in dropped) == sorted(
