@@ -33,8 +33,11 @@ from ..files.text_file import read_text
 from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
 from .caption_text import MIN_CHARACTERS, usable_captions
 
-IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
-CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")
+IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "dicom_id", "id")
+CAPTION_FIELDS = (
+    *("caption", "title", "text", "description.caption", "captions", "description"),
+    *("report", "findings", "impression"),
+)
 PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id")
 SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 """Suffixes tried for a name without one."""
@@ -241,12 +244,28 @@ def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
         except (KeyError, TypeError) as error:
             raise ValueError("its images and annotations are not as COCO has them") from error
     if isinstance(records, dict):
-        records = [{"image": name, "caption": caption} for name, caption in records.items()]
+        records = _of_object(records)
     if not isinstance(records, list):
         raise InputError(
             f"Expected a list of records in '{table}', got {json.dumps(records)[:60]}.", f"Write [{EXAMPLE}]."
         )
     yield from ((f"record {number}", record) for number, record in enumerate(records, 1))
+
+
+def _of_object(found: dict[str, Any]) -> list[Any]:
+    """Return the records of an object: one, columns or rows of pandas, a list, or captions by image name."""
+    named = lambda value: isinstance(value, dict) and bool(set(IMAGE_FIELDS) & set(map(_field_name, value)))
+    values = list(found.values())
+    if named(found) and set(CAPTION_FIELDS) & set(map(_field_name, found)):
+        if not all(isinstance(value, dict | list) for value in values):
+            return [found]
+        columns = (value.values() if isinstance(value, dict) else value for value in values)
+        return [dict(zip(found, row)) for row in zip(*columns, strict=True)]
+    if all(map(named, values)):
+        return values
+    if len(values) == 1 and isinstance(values[0], list) and all(map(named, values[0])):
+        return values[0]
+    return [{"image": name, "caption": caption} for name, caption in found.items()]
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Any]:
@@ -286,7 +305,7 @@ def _text(value: Any) -> str:
 
 
 def _patient(value: Any) -> str:
-    text = _text(value)
+    text = re.sub(r"^(\d+)\.0$", r"\1", _text(value))  # of a column with gaps, which are NaN
     return "" if text.lower() in UNKNOWN_PATIENTS else text
 
 

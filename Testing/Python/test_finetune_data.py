@@ -47,6 +47,14 @@ LAYOUTS = {
         "a.json",
         f'{{"image": "image1.png", "caption": "{LONG}, left"}}\n\n{{"image": "image2.png", "caption": "short"}}\n',
     ),
+    "a report of MIMIC": ("a.csv", f'dicom_id,subject_id,findings\nimage1,p7,"{LONG}, left"\n'),
+    "columns of pandas": (
+        "a.json",
+        json.dumps({"image": {"0": "image1.png"}, "caption": {"0": f"{LONG}, left"}, "patient": {"0": "p7"}}),
+    ),
+    "rows of pandas": ("a.json", json.dumps({"0": {"image": "image1.png", "caption": f"{LONG}, left"}})),
+    "a list in an object": ("a.json", json.dumps({"data": [{"image": "image1.png", "caption": f"{LONG}, left"}]})),
+    "one record": ("a.json", json.dumps({"image": "image1.png", "caption": f"{LONG}, left"})),
     "JSON by name": ("a.json", json.dumps({"image1.png": f"{LONG}, left"})),
     "captions in a list": ("a.jsonl", json.dumps({"image": "image1.png", "captions": [f"{LONG}, left"]})),
 }
@@ -230,6 +238,8 @@ def test_zero_nan_objects_and_folders_in_records_are_what_they_are(folder):
         ("image1.png", f"{LONG}, left"),
     ]
     assert not found.patients and found.unknown == 2
+    table(folder, "b.csv", f"image,caption,patient\nimage0.png,{LONG},7.0\nimage1.png,{LONG},\n")
+    assert read_captions(folder / "b.csv").patients == {"7"}
     assert [reason for reason, _ in found.dropped] == [
         "captions are no text",
         "captions are no text",
