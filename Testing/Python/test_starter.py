@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import resource
 import signal
 import zipfile
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from helpers.datasets import write_breast_set
 from PIL import Image
 from safetensors.torch import load_file
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError, with_remedy
 from MedCLIPSAMLib.phantoms.captions import Text
 from MedCLIPSAMLib.phantoms.dataset import make_many
 from MedCLIPSAMLib.phantoms.volumes import many_volumes
@@ -83,6 +85,15 @@ def test_a_training_on_wrong_data_leaves_no_folder(tmp_path, fault):
     with pytest.raises(InputError, match="^Expected |cannot be read|^There is no file"):
         train_starter(StarterTraining(data, tmp_path / "out", Budget(steps=1), "cpu", 1, 0))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_process_that_the_system_ends_is_said(tmp_path, monkeypatch):
+    write_breast_set(tmp_path)
+    monkeypatch.setattr("MedCLIPSAMLib.starter.train.train_clip", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(BrokenProcessPool) as ended:
+        train_starter(StarterTraining(tmp_path, tmp_path / "out", Budget(steps=1), "cpu", 1, 0, models=("clip",)))
+    refusal = with_remedy(ended.value)
+    assert refusal is not None and "memory runs out" in refusal.problem
 
 
 @pytest.mark.parametrize("fault", ["broken", "16 bits", "no mask", "other size", "0 and 1"])
