@@ -93,7 +93,7 @@ def run(
         result = fine_tune(*sources, settings, out, device, models_dir, made_of, context)
         if is_first_process():
             _check_name_is_free(model, out, replace)  # again: another run may have ended meanwhile
-            publish(result, settings, name, Path(data.captions).name, models_dir)
+            publish(result, settings, name, Path(data.captions).absolute().name, models_dir)
     return result, model
 
 

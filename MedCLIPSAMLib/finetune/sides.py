@@ -108,7 +108,7 @@ def _open(name: str, source: str, data: CaptionData, dropped: list[tuple[str, st
 
         return Side(name, source, shards=expand_shards(source))
     found = read_captions(Path(source), data.images, data.min_characters)
-    context.notify(f"{Path(source).name}: {found.summary()}.")
+    context.notify(f"{Path(source).absolute().name}: {found.summary()}.")
     if not found.patients:
         context.notify("The table has no patients: every image counts as a separate patient.")
     elif found.unknown:
