@@ -165,7 +165,7 @@ def _interrupt_on_signals() -> Iterator[None]:
     before = {number: signal.signal(number, interrupt) for number in others}
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, Cancelled, SystemExit):
         if ended:
             sys.exit(128 + ended[0])
         raise

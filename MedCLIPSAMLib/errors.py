@@ -173,6 +173,9 @@ def with_remedy(error: Exception) -> MedCLIPSAMError | None:
     if isinstance(error, ModuleNotFoundError):
         ours = (error.name or __package__).partition(".")[0] == __package__
         return None if ours else not_installed([str(error.name)])
+    if type(error).__name__ == "BrokenProcessPool":  # whose module takes long to import
+        problem = "A process of this run was ended from outside, as the system does where memory runs out."
+        return DeviceError(problem, "Give it more memory or less to do at once.")
     return error if isinstance(error, MedCLIPSAMError) else None
 
 
@@ -205,5 +208,5 @@ class DeviceError(MedCLIPSAMError):
 class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but the user's request
     """The user cancelled; nothing was written."""
 
-    def __init__(self) -> None:
-        super().__init__("Cancelled.")
+    def __init__(self, problem: str = "Cancelled.") -> None:  # with which pickle makes it again in another process
+        super().__init__(problem)

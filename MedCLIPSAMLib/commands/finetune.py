@@ -18,8 +18,8 @@ from .progress import progress_bar, telling
 from .table import print_table
 
 if TYPE_CHECKING:
-    from ..finetune.job import CaptionData
     from ..finetune.settings import FineTuneSettings
+    from ..finetune.sides import CaptionData
     from ..finetune.train import FineTuned
     from ..run_context import Progress
 
@@ -28,7 +28,7 @@ CaptionsArgument = Annotated[
     str,
     typer.Argument(
         metavar="CAPTIONS",
-        help="Table of images and captions (CSV, JSON lines, MedPix, ROCO), or shards such as 'train-{00..09}.tar'.",
+        help="Table of images and captions (CSV, JSON lines, MedPix, ROCO), folder of images and texts, or shards.",
         show_default=False,
     ),
 ]
@@ -49,7 +49,7 @@ class DataOptions:
 
     def data(self, captions: str) -> CaptionData:
         """Return the pairs, unread."""
-        from ..finetune.job import CaptionData
+        from ..finetune.sides import CaptionData
 
         return CaptionData(captions, self.images, self.validation, self.validation_share, self.min_characters)
 
@@ -122,7 +122,7 @@ def finetune(
         Path | None,
         typer.Option("-o", "--out", help="Folder of the run, to resume; NAME-run by default.", show_default=False),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read images; up to 4 by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images; up to 4 by default.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a model of that name from another run.")
     ] = False,

@@ -40,7 +40,7 @@ def make(
     from ..phantoms.dataset import split_number, write_phantoms
 
     split_number(split)
-    with claim_outputs(out, "phantoms make"), progress_bar("phantoms", unit="count") as context:
+    with claim_outputs(out, "phantoms make", split=split), progress_bar("phantoms", unit="count") as context:
         write_phantoms(out, split, count, context)
     typer.echo(f"Written: {count} phantoms in {out}.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -72,7 +72,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Train this many steps instead.")] = None,
     device: DeviceName = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoints in the output folder.")] = False,
-    only: Annotated[str | None, typer.Option(help="Train one of the models: clip or sam.", show_default=False)] = None,
+    only: Annotated[Literal["clip", "sam"] | None, typer.Option(help="Train one of the models.")] = None,
     trial: Annotated[bool, typer.Option("--trial", help="With few images and small batches, to try it.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -84,21 +84,16 @@ def train(
     """
     from dataclasses import replace
 
-    from ..errors import InputError
     from ..files.outputs import check_folders
     from ..starter.clip_training import ClipTraining
     from ..starter.sam_training import SamTraining
     from ..starter.train import MODELS, StarterTraining, train_starter
     from ..starter.training import Budget
 
-    if only is not None and only not in MODELS:
-        raise InputError(f"Expected --only clip or sam, got '{only}'.", "Leave it out to train both.")
-    if steps is not None and seconds is not None:
-        raise InputError("Expected --seconds or --steps, got both.", "Leave one out.")
+    budget = Budget(steps, seconds if steps or seconds else 500)
     models = (only,) if only else MODELS
     if not resume:
         check_folders([out / f"starter-{name}" for name in models], overwrite)
-    budget = Budget(steps=steps) if steps is not None else Budget(seconds=seconds or 500)
     training = StarterTraining(data, out, budget, device, models=models, resume=resume)
     if trial:
         training = replace(

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..finetune.optimizer import cosine_schedule, decay_groups
+from ..finetune.optimizer import cosine_schedule, decay_groups, half_weights
 from ..models.clip import build_clip
 from ..models.weights import write_weights
 from ..phantoms.captions import Text, all_texts, impossible_texts
@@ -159,7 +159,7 @@ def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Ge
     Returns:
         Two means over all P places, each (B, K, C).
     """
-    noise = torch.randn(patches.shape, generator=generator)
+    noise = torch.randn(patches.shape, generator=generator, device=patches.device)
     weights = regions.to(patches.dtype)
     share = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
     return [share(patches, weight) + share(noise, 1 - weight) for weight in (weights, 1 - weights)]
@@ -227,9 +227,5 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
             dense_part = (loss - contrast - place).item()
             parts = f"contrastive {contrast.item():.3f} dense {dense_part:.3f} place {place.item():.3f}"
             context.notify(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
-    weights = {
-        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
-        for name, tensor in model.state_dict().items()
-        if not name.endswith("position_ids")
-    }
-    write_weights(folder / "open_clip_model.safetensors", weights, {"training": json.dumps(asdict(settings))})
+    about = {"training": json.dumps(asdict(settings))}
+    write_weights(folder / "open_clip_model.safetensors", half_weights(model.state_dict()), about)

@@ -63,12 +63,7 @@ class Clips:
 
 
 def memory_loss(
-    sam: Sam2,
-    images: torch.Tensor,
-    truth: torch.Tensor,
-    rng: np.random.Generator,
-    draw_boxes: Boxes,
-    loss: Loss,
+    sam: Sam2, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, draw_boxes: Boxes, loss: Loss
 ) -> torch.Tensor:
     """Compute the mean loss over the slices of clips whose object is outlined from a prompt or from memory.
 
@@ -95,19 +90,8 @@ def memory_loss(
             labels = torch.tensor([[2, 3]], dtype=torch.int32, device=corners.device).expand(count, -1)
             points = {"point_coords": corners, "point_labels": labels}
         wrapper.there = truth[:, t].flatten(1).any(1)
-        out, answer, _, _ = sam._track_step(
-            t,
-            first or given,
-            at_slice(features, t),
-            at_slice(positions, t),
-            sizes,
-            points,
-            masks,
-            outputs,
-            FRAMES,
-            False,
-            None,
-        )
+        step = t, first or given, at_slice(features, t), at_slice(positions, t), sizes, points, masks
+        out, answer, _, _ = sam._track_step(*step, outputs, FRAMES, False, None)
         logits, _, ious, _, high_resolution, out["obj_ptr"], score = answer
         sam._encode_memory_in_output(at_slice(features, t), sizes, points, True, high_resolution, score, out)
         outputs["cond_frame_outputs" if first or given else "non_cond_frame_outputs"][t] = out

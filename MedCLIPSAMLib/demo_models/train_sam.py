@@ -19,11 +19,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..finetune.optimizer import cosine_schedule
+from ..finetune.optimizer import cosine_schedule, half_weights
 from ..models.sam import MEAN, STD, Sam2, build_sam, decode, embed
 from ..models.weights import write_weights
 from ..phantoms.dataset import make_many
-from ..phantoms.phantom import SIZE, Phantom
+from ..phantoms.phantom import SIZE
 from ..phantoms.volumes import many_volumes
 from ..resources import resource_path
 from ..run_context import RunContext
@@ -114,6 +114,9 @@ def mask_loss(
 def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunContext = RunContext()) -> None:
     """Train the demo SAM 2 from random weights and write its folder (sam2_demo.yaml, model.safetensors).
 
+    First the image path, on single images. Then the memory, on clips of volumes, with the image encoder as it is and
+    the decoder learning from both, so that the image path does not suffer.
+
     Args:
         folder: where the model is written, its weights at the end.
         context: notified every 50 steps.
@@ -127,33 +130,13 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunC
     phantoms = make_many("train", settings.phantoms)
     clips = Clips(many_volumes("train", settings.volumes), rng)
     context.notify(f"{settings.phantoms} phantoms and {settings.volumes} volumes made in {time.time() - started:.0f} s")
-    train(sam, phantoms, clips, settings, rng, generator, context)
-    weights = {
-        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
-        for name, tensor in sam.state_dict().items()
-    }
-    write_weights(folder / "model.safetensors", weights, {"training": json.dumps(asdict(settings))})
-
-
-def train(
-    sam: Sam2,
-    phantoms: list[Phantom],
-    clips: Clips,
-    settings: SamTraining,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-    context: RunContext,
-) -> None:
-    """Train `sam` in place, in two stages.
-
-    First the image path, on single images. Then the memory, on clips of volumes, with the image encoder as it is and
-    the decoder learning from both, so that the image path does not suffer.
-    """
     lesson = _Lesson(sam, phantoms, clips, settings, rng, generator)
     _stage(sam, settings.steps, settings.learning_rate, settings, lesson.image_loss, context, "sam")
     sam.image_encoder.requires_grad_(False)
     both = lambda step: lesson.image_loss(settings.balanced_steps + step) + lesson.clip_loss()
     _stage(sam, settings.memory_steps, settings.memory_rate, settings, both, context, "sam memory")
+    about = {"training": json.dumps(asdict(settings))}
+    write_weights(folder / "model.safetensors", half_weights(sam.state_dict()), about)
 
 
 def _stage(

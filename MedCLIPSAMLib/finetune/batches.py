@@ -54,11 +54,7 @@ class Source(Protocol):
 
 
 def read_slice(path: Path) -> np.ndarray:
-    """Read an image file, uint8 (H, W, 3); of a volume the middle axial slice.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Read an image file, uint8 (H, W, 3); of a volume the middle axial slice."""
     stack = SliceStack(read_volume(path))
     return stack.image(len(stack) // 2)
 
@@ -173,18 +169,13 @@ class PairSource:
         keep_rest: bool = False,
     ) -> None:
         check_batch(batch, world)
-        self.batch, self.steps, _ = divide(len(pairs), batch, keep_rest)
+        if keep_rest:
+            self.batch, self.steps, _ = divide(len(pairs), batch, keep_rest)
+        else:
+            self.batch, self.steps = batch, most_batches(pairs, batch)
         self.pairs, self.size, self.crop = pairs, size, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
         self.read, self.keep_rest = read, keep_rest
-        if not keep_rest:
-            self.steps = most_batches(pairs, batch)
-        if not self.steps:
-            images = len({pair.image for pair in pairs})
-            raise InputError(
-                f"{len(pairs)} usable pairs of {images} images do not fill a batch of {batch}, a pair of each image.",
-                "Give more images or a smaller batch.",
-            )
         self._groups = group_pairs(pairs)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -194,14 +185,17 @@ class PairSource:
     def load(self, batches: list[list[int]], epoch: int = 0) -> Iterator[Batch]:
         """Yield the pairs of each list of numbers, with the crops of an epoch."""
         loader = DataLoader(
-            _Images(self, epoch),
-            batch_sampler=batches,
-            num_workers=min(self.workers, len(batches)),
-            collate_fn=_join,
+            _Images(self, epoch), batch_sampler=batches, num_workers=min(self.workers, len(batches)), collate_fn=_join
         )
         with _without_signals():
             batch_iterator = iter(loader)
-        yield from batch_iterator
+        try:
+            for batch in batch_iterator:
+                if isinstance(batch, MedCLIPSAMError):
+                    raise batch
+                yield batch
+        finally:
+            del batch_iterator  # ends its processes: a traceback would keep it, and Python's exit wait for them
 
     def image_names(self, epoch: int) -> list[str]:
         """See the head of this file."""
@@ -231,23 +225,30 @@ class PairSource:
 
 
 class _Images(Dataset):
-    """The images of a source in one epoch: (uint8 (S, S, 3), caption)."""
+    """The images of a source in one epoch: (uint8 (S, S, 3), caption), or why one cannot be read any more."""
 
     def __init__(self, source: PairSource, epoch: int) -> None:
         self._source, self._epoch = source, epoch
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, str]:
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, str] | MedCLIPSAMError:
         source = self._source
         pair = source.pairs[number]
-        crop = (1.0, 0.0, 0.0)
-        if source.crop < 1:
-            crop = draw_crop(np.random.default_rng([source.seed, self._epoch, number]), source.crop)
-        return square(source.read(pair.image), source.size, crop), pair.caption
+        image = attempt(lambda: source.read(pair.image), pair.image.name, f"'{pair.image}' cannot be read")
+        if isinstance(image, MedCLIPSAMError):
+            return image
+        crop = draw_crop(np.random.default_rng([source.seed, self._epoch, number]), source.crop)
+        return square(image, source.size, crop), pair.caption
 
 
-def _join(items: list[tuple[torch.Tensor, str]]) -> Batch:
-    """Join images and captions to a batch; a function of the module, which processes started by spawn can be given."""
-    return torch.stack([image for image, _ in items]), [caption for _, caption in items]
+def _join(items: list[tuple[torch.Tensor, str] | MedCLIPSAMError]) -> Batch | MedCLIPSAMError:
+    """Join images and captions to a batch, or return the first error; loaders raise none that other code can read."""
+    images, captions = [], []
+    for item in items:
+        if isinstance(item, MedCLIPSAMError):
+            return item
+        images.append(item[0])
+        captions.append(item[1])
+    return torch.stack(images), captions
 
 
 @contextmanager
@@ -275,11 +276,7 @@ def check_batch(batch: int, world: int) -> None:
 
 
 def divide(pairs: int, batch: int, keep_rest: bool) -> tuple[int, int, int]:
-    """Return the size of an epoch's batches, their number, and the number of pairs in them; see `PairSource`.
-
-    Raises:
-        InputError: fewer pairs than a batch.
-    """
+    """Return the size of an epoch's batches, their number, and the number of pairs in them; see `PairSource`."""
     if pairs < (least := 2 if keep_rest else batch):
         raise InputError(f"{pairs} usable pairs do not fill a batch of {least}.", "Give more pairs or a smaller batch.")
     batch = min(batch, pairs)

@@ -25,6 +25,7 @@ SIGNS = {
     **{"−": "-", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "⁄": "/", "÷": "/", "∼": "~", "≈": "~"},  # noqa: RUF001
     **{"‘": "'", "’": "'", "“": '"', "”": '"', "′": "'", "‰": " per mille ", "٪": "%"},  # noqa: RUF001
     **{"٫": ".", "٬": ",", "。": ".", "、": ",", "\u200b": " "},  # noqa: RUF001
+    **{"↑": " increased ", "↓": " decreased ", "♀": " female ", "♂": " male "},
 }
 """Signs as a caption has them; every dash is "-"."""
 
@@ -53,7 +54,7 @@ def clean_caption(text: str) -> str:
     Numbers and what says more or less stay: "<3 cm" is no markup, dashes and signs beyond ASCII are written in it, and
     letters keep their marks.
     """
-    text = html.unescape(text)
+    text = html.unescape(html.unescape(text))  # some sources escape twice
     for pattern, written in _BEFORE_COMPATIBLE:
         text = pattern.sub(written, text)
     text = MARKUP.sub(" ", unicodedata.normalize("NFKC", text))

@@ -7,6 +7,7 @@ These are read by the names of their columns or fields:
     open_clip    filepath <tab> title
     COCO         JSON with images (id, file_name) and annotations (image_id, caption)
     any other    CSV (comma, semicolon or tab) or JSON lines with an image and a caption, and a patient if known
+    a folder     NAME.txt beside NAME.png, also in folders within
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scipy.cluster.hierarchy import DisjointSet
+
 from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import delimiter_of, first_line, read_rows
@@ -30,8 +33,11 @@ from ..files.text_file import read_text
 from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
 from .caption_text import MIN_CHARACTERS, usable_captions
 
-IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
-CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")
+IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "dicom_id", "id")
+CAPTION_FIELDS = (
+    *("caption", "title", "text", "description.caption", "captions", "description"),
+    *("report", "findings", "impression"),
+)
 PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id")
 SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 """Suffixes tried for a name without one."""
@@ -39,7 +45,7 @@ SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 EXAMPLE = '{"image": "a.png", "caption": "A brain MRI with a tumor"}'
 MISSING = "images are missing"
 NAMELESS = "(no name)"
-UNKNOWN_PATIENTS = frozenset(("nan", "none", "null", "<na>"))
+UNKNOWN_PATIENTS = frozenset(("nan", "none", "null", "<na>", "na", "n/a", "#n/a", "unknown"))
 """What other programs write where a patient is unknown."""
 
 
@@ -103,7 +109,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
     """Read a table of image-caption pairs; see the head of this file.
 
     Args:
-        table: .csv, .tsv, .txt, .jsonl, .ndjson or .json (a list, or an object by image name).
+        table: .csv, .tsv, .txt, .jsonl, .ndjson or .json (a list, an object by image name, or lines), or a folder.
         images: folder that the images' names are relative to; the table's own by default.
 
     Raises:
@@ -111,17 +117,18 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
     """
     if is_shards(table.name):
         raise InputError(f"Expected a table of captions, got the shards '{table}'.", "Give a CSV or JSON lines file.")
-    if not table.is_file():
+    if not table.is_file() and not table.is_dir():
         raise InputError(f"There is no table of captions '{table}'.", "Give a CSV or JSON lines file.")
-    folder = table.parent if images is None else images
+    folder = images or (table if table.is_dir() else table.parent)
     if not folder.is_dir():
         raise InputError(f"The folder of images '{folder}' does not exist.", "Choose another one.")
     try:
-        rows = list(_rows(table))
+        rows = list(_rows_of_folder(table) if table.is_dir() else _rows(table))
     except ValueError as error:
         raise InputError(f"'{table}' cannot be read: {error}.", "Give CSV, JSON, or JSON lines.") from error
     if not rows:
-        raise InputError(f"'{table}' holds no rows.", "Give a table of images and captions.")
+        remedy = "Give a table of images and captions, or a folder with NAME.txt beside NAME.png."
+        raise InputError(f"'{table}' holds no rows.", remedy)
     image_field, caption_field = (_field(table, rows, names) for names in (IMAGE_FIELDS, CAPTION_FIELDS))
     patient_field = next((name for name in PATIENT_FIELDS if any(_patient(row.get(name)) for row in rows)), "")
     found = Captions([])
@@ -185,6 +192,11 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
     return sides
 
 
+def _rows_of_folder(folder: Path) -> Iterator[dict[str, str]]:
+    for path in sorted(folder.rglob("[!.]*.txt")):
+        yield {"image": str(path.relative_to(folder).with_suffix("")), "caption": read_text(path)}
+
+
 def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     """Yield rows as fields by name, see `_field_name`; nested fields as outer.inner."""
     text = read_text(table)
@@ -202,8 +214,8 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     names = {_field_name(name.strip().strip('"')) for name in first.split(delimiter_of(first))}
     header = bool(names & set(IMAGE_FIELDS)) and bool(names & set(CAPTION_FIELDS))
     if not header and table.suffix.lower() == ".txt" and "\t" in first:
-        lines = text.split("\n")
-        yield from (dict(zip(("image", "caption"), line.split("\t", 1))) for line in lines if "\t" in line)
+        lines = filter(str.strip, text.split("\n"))
+        yield from (dict(zip(("image", "caption"), line.split("\t", 1))) for line in lines)
         return
     rows = read_rows(text, table)
     if not rows and first:
@@ -216,7 +228,7 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
 
 def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
     """Yield the records of JSON or JSON lines, and the place of each for messages."""
-    if table.suffix.lower() != ".json":
+    if table.suffix.lower() != ".json" or re.match(r"\s*\{.*\}[ \t]*\n\s*\{", text):
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
@@ -232,12 +244,28 @@ def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
         except (KeyError, TypeError) as error:
             raise ValueError("its images and annotations are not as COCO has them") from error
     if isinstance(records, dict):
-        records = [{"image": name, "caption": caption} for name, caption in records.items()]
+        records = _of_object(records)
     if not isinstance(records, list):
         raise InputError(
             f"Expected a list of records in '{table}', got {json.dumps(records)[:60]}.", f"Write [{EXAMPLE}]."
         )
     yield from ((f"record {number}", record) for number, record in enumerate(records, 1))
+
+
+def _of_object(found: dict[str, Any]) -> list[Any]:
+    """Return the records of an object: one, columns or rows of pandas, a list, or captions by image name."""
+    named = lambda value: isinstance(value, dict) and bool(set(IMAGE_FIELDS) & set(map(_field_name, value)))
+    values = list(found.values())
+    if named(found) and set(CAPTION_FIELDS) & set(map(_field_name, found)):
+        if not all(isinstance(value, dict | list) for value in values):
+            return [found]
+        columns = (value.values() if isinstance(value, dict) else value for value in values)
+        return [dict(zip(found, row)) for row in zip(*columns, strict=True)]
+    if all(map(named, values)):
+        return values
+    if len(values) == 1 and isinstance(values[0], list) and all(map(named, values[0])):
+        return values[0]
+    return [{"image": name, "caption": caption} for name, caption in found.items()]
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Any]:
@@ -256,19 +284,17 @@ def _field_name(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.lower())
 
 
-def unite(groups: Iterable[list[str]]) -> dict[str, str]:
-    """Join the groups that share a name (union-find), and return the first name by the alphabet for each name."""
-    parents: dict[str, str] = {}
-
-    def first_of(name: str) -> str:
-        while (parent := parents.setdefault(name, name)) != name:
-            parents[name] = name = parents[parent]
-        return name
-
+def unite(groups: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Join the groups that share a name, and return the first name by the alphabet for each name."""
+    joined = DisjointSet()
     for names in groups:
-        roots = sorted({first_of(name) for name in names})
-        parents.update(dict.fromkeys(roots, roots[0]))
-    return {name: first_of(name) for name in list(parents)}
+        for name in names:
+            joined.add(name)
+            joined.merge(names[0], name)
+    first: dict[str, str] = {}
+    for part in joined.subsets():
+        first |= dict.fromkeys(part, min(part))
+    return first
 
 
 def _text(value: Any) -> str:
@@ -279,7 +305,7 @@ def _text(value: Any) -> str:
 
 
 def _patient(value: Any) -> str:
-    text = _text(value)
+    text = re.sub(r"^(\d+)\.0$", r"\1", _text(value))  # of a column with gaps, which are NaN
     return "" if text.lower() in UNKNOWN_PATIENTS else text
 
 

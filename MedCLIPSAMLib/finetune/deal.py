@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import InputError
 from .captions import Pair, unite
 
 
@@ -21,7 +22,13 @@ def most_batches(pairs: Sequence[Pair], batch: int) -> int:
     """
     times = np.array(list(Counter(pair.image for pair in pairs).values()))
     fits = lambda steps: np.minimum(times, steps).sum() >= steps * batch
-    return bisect_left(range(1, len(pairs) // batch + 1), True, key=lambda steps: not fits(steps))
+    steps = bisect_left(range(1, len(pairs) // batch + 1), True, key=lambda steps: not fits(steps))
+    if not steps:
+        raise InputError(
+            f"{len(pairs)} usable pairs of {len(times)} images do not fill a batch of {batch}, a pair of each image.",
+            "Give more images or a smaller batch.",
+        )
+    return steps
 
 
 def group_pairs(pairs: Sequence[Pair]) -> list[str]:
@@ -55,8 +62,7 @@ def deal(
         captions.setdefault(pair.image, captions.setdefault(pair.caption, at))
     images = {pairs[number].image: at for at, number in enumerate(numbers)}
     ordered = sorted(
-        numbers,
-        key=lambda number: (rank[groups[number]], captions[pairs[number].image], images[pairs[number].image]),
+        numbers, key=lambda number: (rank[groups[number]], captions[pairs[number].image], images[pairs[number].image])
     )
     batches: list[list[int]] = [[] for _ in range(steps)]
     left: list[int] = []

@@ -39,24 +39,19 @@ def dhn_nce_loss(
     Raises:
         InputError: shapes that do not match, less than two pairs (there is no negative), or settings out of range.
     """
-    images, texts = unit_features("DHN-NCE", image_features, text_features, temperature)
+    logits = pair_logits("DHN-NCE", image_features, text_features, temperature)
     if beta_image < 0 or beta_text < 0:
         raise InputError(f"DHN-NCE: expected betas of 0 or more, got {beta_image} and {beta_text}.")
-    with torch.autocast(image_features.device.type, enabled=False):
-        logits = images @ texts.T / temperature
-        return (_one_direction(logits, beta_image) + _one_direction(logits.T, beta_text)).mean()
+    return (_one_direction(logits, beta_image) + _one_direction(logits.T, beta_text)).mean()
 
 
-def unit_features(
+def pair_logits(
     name: str, image_features: torch.Tensor, text_features: torch.Tensor, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Check the inputs of a loss and normalize both features, in float32 at least.
+) -> torch.Tensor:
+    """Check the inputs of a loss, and compute the cosines of all pairs over the temperature, (B, B), float32 at least.
 
     Args:
         name: of the loss, for the message.
-
-    Raises:
-        InputError: see `dhn_nce_loss`.
     """
     if image_features.shape != text_features.shape or image_features.ndim != 2:
         raise InputError(
@@ -69,7 +64,9 @@ def unit_features(
     if temperature <= 0:
         raise InputError(f"{name}: expected a temperature above 0, got {temperature}.")
     wide = torch.promote_types(image_features.dtype, torch.float32)
-    return F.normalize(image_features.to(wide), dim=-1), F.normalize(text_features.to(wide), dim=-1)
+    with torch.autocast(image_features.device.type, enabled=False):
+        images, texts = (F.normalize(features.to(wide), dim=-1) for features in (image_features, text_features))
+        return images @ texts.T / temperature
 
 
 def weighted_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:

@@ -17,14 +17,12 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
 
     Args:
         out: folder of the run, for TensorBoard's files.
-
-    Raises:
-        InputError: the packages are not installed. DeviceError: there is no such device.
     """
     require_extra("finetune", "Fine-tuning")
     from lightning_fabric import Fabric
     from lightning_fabric.loggers import TensorBoardLogger
     from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     logger = TensorBoardLogger(str(out), name="tensorboard", version="")
     chosen = resolve_device(device)
@@ -48,4 +46,5 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
         loggers=[logger],
     )
     fabric.launch()
+    rank_zero_only.rank = fabric.global_rank  # not that of a cluster's RANK, for which TensorBoard's files stay empty
     return fabric

@@ -20,6 +20,7 @@ from ..models.image_text import TextImageModel
 from ..run_context import RunContext
 from ..segmentation.presence import EVERYDAY
 from .batches import Batch, PairSource
+from .captions import Pair
 from .checkpoint import read_checkpoint, write_checkpoint
 from .task import TrainingTask
 
@@ -51,17 +52,19 @@ class EncodedSource:
 
     Args:
         source: pairs in files.
-        images: the features of all its pairs, (N, W).
+        images: features of images, (N, W).
+        rows: of an image's features.
     """
 
-    def __init__(self, source: PairSource, images: torch.Tensor) -> None:
-        self._source, self._images = source, images
+    def __init__(self, source: PairSource, images: torch.Tensor, rows: Mapping[Path, int]) -> None:
+        self._source, self._images, self._rows = source, images, rows
         self.steps, self.batch = source.steps, source.batch
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See the head of `batches`."""
         for numbers in self._source.order(epoch)[start:]:
-            yield self._images[numbers], [self._source.pairs[number].caption for number in numbers]
+            pairs = [self._source.pairs[number] for number in numbers]
+            yield self._images[[self._rows[pair.image] for pair in pairs]], [pair.caption for pair in pairs]
 
     def image_names(self, epoch: int) -> list[str]:
         """See the head of `batches`."""
@@ -87,8 +90,10 @@ def encode_once(
     if len(sources) < 2 or any(source.crop < 1 for source in sources):
         return task
     pairs = [pair for source in sources for pair in source.pairs]
-    every = PairSource(pairs, sources[0].size, 2, workers=sources[0].workers, read=sources[0].read)
-    found = [_read_features(store, fingerprint, len(pairs)).to(clip.device)] if store.is_file() else []
+    rows = {image: row for row, image in enumerate(dict.fromkeys(pair.image for pair in pairs))}
+    alone = [Pair(image, "", "") for image in rows]
+    every = PairSource(alone, sources[0].size, 2, workers=sources[0].workers, read=sources[0].read)
+    found = [_read_features(store, fingerprint, len(rows)).to(clip.device)] if store.is_file() else []
     known = sum(map(len, found))
     try:
         _encode_images(clip, every, found, fabric, context)
@@ -97,8 +102,8 @@ def encode_once(
             store.parent.mkdir(parents=True, exist_ok=True)
             write_checkpoint(store, {"model": {"images": torch.cat(found).cpu()}, "fingerprint": dict(fingerprint)})
     texts = _encode_captions(clip, [*(pair.caption for pair in pairs), *EVERYDAY], fabric, context)
-    parts = torch.cat(found).split([len(source.pairs) for source in sources])
-    training, validation = (EncodedSource(source, part) for source, part in zip(sources, parts))
+    images = torch.cat(found)
+    training, validation = (EncodedSource(source, images, rows) for source in sources)
     inputs = lambda images, captions: (images, torch.stack([texts[caption] for caption in captions]))
     return TrainingTask(Heads(clip.model), task.model, training, validation, inputs)
 
@@ -115,7 +120,7 @@ def _read_features(store: Path, fingerprint: Mapping[str, Any], most: int) -> to
 def _encode_images(
     clip: ClipModel, source: PairSource, found: list[torch.Tensor], fabric: Any, context: RunContext
 ) -> None:
-    """Run the image tower on the pairs of a source that are not found yet, and add float32 (b, W) of each batch."""
+    """Run the image tower on the images of a source that are not found yet, and add float32 (b, W) of each batch."""
     done, total = sum(map(len, found)), len(source.pairs)
     left = range(done, total)
     for images, _captions in source.load(

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .dhn_nce import dhn_nce_loss, unit_features, weighted_negatives
+from .dhn_nce import dhn_nce_loss, pair_logits, weighted_negatives
 
 
 def info_nce_loss(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
@@ -41,26 +41,22 @@ def hn_nce_loss(
     beta_text: float = 0.15,
 ) -> torch.Tensor:
     """Compute HN-NCE: the weights of DHN-NCE, with the positive in the denominator; see the head of this file."""
-    images, texts = unit_features("HN-NCE", image_features, text_features, temperature)
-    with torch.autocast(image_features.device.type, enabled=False):
-        logits = images @ texts.T / temperature
-        positives = logits.diagonal()
-        denominators = [
-            torch.logaddexp(positives, weighted_negatives(scores, beta))
-            for scores, beta in ((logits, beta_image), (logits.T, beta_text))
-        ]
-        return (sum(denominators) - 2 * positives).mean()
+    logits = pair_logits("HN-NCE", image_features, text_features, temperature)
+    positives = logits.diagonal()
+    denominators = [
+        torch.logaddexp(positives, weighted_negatives(scores, beta))
+        for scores, beta in ((logits, beta_image), (logits.T, beta_text))
+    ]
+    return (sum(denominators) - 2 * positives).mean()
 
 
 def siglip_loss(
     image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.1, bias: float = -10.0
 ) -> torch.Tensor:
     """Compute the pairwise sigmoid loss, with a bias that is not learned; see the head of this file."""
-    images, texts = unit_features("SigLIP", image_features, text_features, temperature)
-    with torch.autocast(image_features.device.type, enabled=False):
-        logits = images @ texts.T / temperature + bias
-        signs = 2 * torch.eye(len(logits), device=logits.device, dtype=logits.dtype) - 1
-        return -F.logsigmoid(signs * logits).sum() / len(logits)
+    logits = pair_logits("SigLIP", image_features, text_features, temperature) + bias
+    signs = 2 * torch.eye(len(logits), device=logits.device, dtype=logits.dtype) - 1
+    return -F.logsigmoid(signs * logits).sum() / len(logits)
 
 
 def dhn_nce_released_loss(
@@ -77,16 +73,14 @@ def dhn_nce_released_loss(
     over a B x B table; and the weights' denominators run along the wrong axis, with a beta of 1. A near negative is
     drawn nearer by it. Not stable at low temperatures.
     """
-    images, texts = unit_features("DHN-NCE as released", image_features, text_features, temperature)
-    with torch.autocast(image_features.device.type, enabled=False):
-        logits = images @ texts.T / temperature
-        pairs = torch.eye(len(logits), device=logits.device, dtype=logits.dtype)
-        total = logits.new_zeros(())
-        for scores, beta in ((logits, beta_image), (logits.T, beta_text)):
-            negatives = scores * (1 - pairs)
-            weights = (len(scores) - 1) * (beta * negatives).exp() / negatives.exp().sum(-1)
-            total = total + (weights.log() + negatives - scores * pairs).mean()
-        return total
+    logits = pair_logits("DHN-NCE as released", image_features, text_features, temperature)
+    pairs = torch.eye(len(logits), device=logits.device, dtype=logits.dtype)
+    total = logits.new_zeros(())
+    for scores, beta in ((logits, beta_image), (logits.T, beta_text)):
+        negatives = scores * (1 - pairs)
+        weights = (len(scores) - 1) * (beta * negatives).exp() / negatives.exp().sum(-1)
+        total = total + (weights.log() + negatives - scores * pairs).mean()
+    return total
 
 
 @dataclass(frozen=True)
@@ -117,11 +111,7 @@ LOSSES = {
 def make_loss(
     name: str, temperature: float | None = None, beta_image: float = 0.15, beta_text: float = 0.15
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return a loss of two features by its name, with its settings bound.
-
-    Raises:
-        InputError: no loss of that name; the message lists them.
-    """
+    """Return a loss of two features by its name, with its settings bound."""
     if name not in LOSSES:
         raise InputError(f"Expected a loss of {', '.join(LOSSES)}, got '{name}'.", "Choose one of them.")
     entry = LOSSES[name]

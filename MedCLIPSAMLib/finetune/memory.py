@@ -5,36 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 
 from ..models.acceleration.memory import release
 
 
-class MemoryReader(Protocol):
-    """Measures a device's memory, in bytes."""
-
-    def free(self) -> int:
-        """Return the available memory, less a margin."""
-
-    def measure(self, work: Callable[[], None]) -> int:
-        """Run `work` and return its peak of memory, above what was taken before."""
-
-    def peak(self) -> int:
-        """Return the peak memory of this process: on a GPU since `restart`."""
-
-    def restart(self) -> None:
-        """Free unused memory, and reset the peak."""
-
-
-def memory_of(device: torch.device) -> MemoryReader:
-    """Return the reader of a device."""
-    return CudaMemory(device) if device.type == "cuda" else SharedMemory(device)
-
-
 class CudaMemory:
-    """A GPU's memory as counted by torch's allocator."""
+    """A GPU's memory in bytes, as counted by torch's allocator."""
 
     SHARE = 0.85
     """The rest is left to fragments and to captions that are longer than those measured."""
@@ -43,19 +21,19 @@ class CudaMemory:
         self._device = device
 
     def free(self) -> int:
-        """Return the driver's free memory and torch's unused memory."""
+        """Return the driver's free memory and torch's unused memory, less a margin."""
         held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return int(self.SHARE * (torch.cuda.mem_get_info(self._device)[0] + held))
 
     def measure(self, work: Callable[[], None]) -> int:
-        """Measure by the allocator's peak."""
+        """Run `work` and return its peak of memory, above what was taken before."""
         torch.cuda.reset_peak_memory_stats(self._device)
         before = torch.cuda.memory_allocated(self._device)
         work()
         return torch.cuda.max_memory_allocated(self._device) - before
 
     def peak(self) -> int:
-        """Return the allocator's peak."""
+        """Return the peak since `restart`."""
         return torch.cuda.max_memory_allocated(self._device)
 
     def restart(self) -> None:
@@ -110,3 +88,11 @@ class SharedMemory:
     def restart(self) -> None:
         """Free unused memory; the system's peak cannot be reset."""
         release()
+
+
+MemoryReader = CudaMemory | SharedMemory
+
+
+def memory_of(device: torch.device) -> MemoryReader:
+    """Return the reader of a device's memory."""
+    return CudaMemory(device) if device.type == "cuda" else SharedMemory(device)

@@ -1,9 +1,9 @@
-"""What trainings share: which parameters of AdamW decay, and the learning rate of the demo models."""
+"""What trainings share: which parameters of AdamW decay, the demo models' learning rate, and weights in float16."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -23,3 +23,12 @@ def cosine_schedule(optimizer: torch.optim.Optimizer, warm_up: int, steps: int) 
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
+
+
+def half_weights(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Convert a model's state to what is shipped: in float16, on the CPU, without the numbers of positions."""
+    return {
+        name: (tensor.detach().half() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in state.items()
+        if not name.endswith("position_ids")
+    }

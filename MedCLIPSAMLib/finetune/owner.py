@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ..files.atomic import atomic_path
 from ..files.outputs import MARKER, claim_outputs
-from .train import CHECKPOINT
 
 RUN_ID = "run-id.txt"
 WAIT = 120.0
@@ -42,8 +41,6 @@ def claim_run(out: Path) -> Iterator[None]:
             time.sleep(0.05)
         yield
         return
-    if (out / CHECKPOINT).is_file() and not (out / MARKER).exists():  # by an earlier version
-        (out / MARKER).write_text('{"made by": "medclipsam finetune"}\n', encoding="utf-8")
     with claim_outputs(out, "finetune"):
         if not _read(out):
             with atomic_path(out / RUN_ID) as temporary:

@@ -35,9 +35,6 @@ def publish(
 
     Returns:
         The model's folder.
-
-    Raises:
-        ModelError: an invalid name, or weights that do not fit the model. OutputError: it cannot be written.
     """
     base = find(settings.base, "clip", models_dir)
     source = find_model_folder(base, models_dir)

@@ -41,9 +41,6 @@ def retrieval(
         {"pairs", "batch", "seeds", "chance", "image_to_text": {"top1": {"mean", "interval", "by_seed"}, "top2": ...},
         "text_to_image": ...}, shares from 0 to 1; interval is half the width of the 95 % interval, and chance the
         top-1 of guessing.
-
-    Raises:
-        InputError: less than two pairs.
     """
     count = len(image_features)
     if count < 2:
@@ -51,30 +48,28 @@ def retrieval(
     batch = min(batch, count)
     image_ids, caption_ids = _identify(images or range(count)), _identify(captions or range(count))
     known = np.unique(image_ids * count + caption_ids)
-    rows: dict[str, list[list[float]]] = {"image_to_text": [], "text_to_image": []}
+    by_seed: list[list[list[float]]] = []
     right_pairs = seen_pairs = 0
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(count)
-        hits: dict[str, list[np.ndarray]] = {"image_to_text": [], "text_to_image": []}
+        found = []
         for start in range(0, count - batch + 1, batch):
             numbers = order[start : start + batch]
             similar = (image_features[numbers] @ text_features[numbers].T).float().cpu().numpy()
             keys = image_ids[numbers][:, None] * count + caption_ids[numbers]
             right = known[np.searchsorted(known, keys).clip(max=len(known) - 1)] == keys
             right_pairs, seen_pairs = right_pairs + int(right.sum()), seen_pairs + right.size
-            ways = ("image_to_text", similar, right), ("text_to_image", similar.T, right.T)
-            for direction, scores, correct in ways:
-                best = np.argsort(-scores, axis=1, kind="stable")[:, : max(TOP)]
-                found = np.take_along_axis(correct, best, axis=1)
-                hits[direction].append(np.stack([found[:, :top].any(1) for top in TOP], 1))
-        for direction, found_all in hits.items():
-            rows[direction].append(np.concatenate(found_all).mean(0).tolist())
+            best = lambda scores: np.argsort(-scores, axis=1, kind="stable")[:, : max(TOP)]
+            ways = (similar, right), (similar.T, right.T)
+            found.append([np.take_along_axis(correct, best(scores), axis=1) for scores, correct in ways])
+        ranked = np.concatenate(found, axis=1)  # (2 ways, pairs, ranks)
+        by_seed.append([ranked[..., :top].any(2).mean(1).tolist() for top in TOP])
     figures = {
-        direction: {f"top{top}": _with_interval([row[at] for row in by_seed]) for at, top in enumerate(TOP)}
-        for direction, by_seed in rows.items()
+        name: {f"top{top}": _with_interval([tops[at][way] for tops in by_seed]) for at, top in enumerate(TOP)}
+        for way, name in enumerate(("image_to_text", "text_to_image"))
     }
     chance = right_pairs / seen_pairs
-    return {"pairs": count, "batch": batch, "seeds": len(rows["image_to_text"]), "chance": chance, **figures}
+    return {"pairs": count, "batch": batch, "seeds": len(by_seed), "chance": chance, **figures}
 
 
 def top1(figures: dict) -> float:

@@ -63,9 +63,6 @@ class ShardSource:
     Attributes:
         count: pairs in an epoch.
         dropped: (reason, shard and key) of each pair that cannot be used.
-
-    Raises:
-        InputError: see `batches.PairSource`; or a damaged shard.
     """
 
     def __init__(
@@ -103,9 +100,7 @@ class ShardSource:
             if batch_of(number) < start:
                 continue
             if number % self.batch % self.world == self.rank:
-                crop = (1.0, 0.0, 0.0)
-                if self.crop < 1:
-                    crop = draw_crop(np.random.default_rng([self.seed, epoch, number]), self.crop)
+                crop = draw_crop(np.random.default_rng([self.seed, epoch, number]), self.crop)
                 images.append(square(_read_image(pair), self.size, crop))
                 captions.append(caption)
             if number == self._used - 1 or batch_of(number + 1) > batch_of(number):

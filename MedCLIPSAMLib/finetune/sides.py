@@ -1,70 +1,151 @@
-"""Training and validation data side by side: checksums that tell whether they were changed, and what they share."""
+"""Training and validation data side by side: opened, split by patient, compared, and told apart by checksums."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Set
+from collections.abc import Hashable, Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..counted import counted
 from ..errors import InputError
 from ..run_context import RunContext
 from .batches import stamp
-from .captions import Captions, Pair
+from .caption_text import MIN_CHARACTERS
+from .captions import Pair, is_shards, read_captions, split_by_patient
 
 
-def checksum_pairs(side: str, pairs: list[Pair]) -> dict[str, str]:
-    """Compute the checksums of pairs in files by what they are of: the pairs, and the files of the images.
+@dataclass(frozen=True)
+class CaptionData:
+    """The image-caption pairs of a fine-tuning.
 
     Args:
-        side: "training" or "validation".
+        captions: a table or a folder, see `captions`; or shards such as "train-{00..09}.tar", see `shards`.
+        images: folder that a table's names are relative to; the table's own by default.
+        validation: the same for validation pairs; None takes a share of the table's patients.
+        share: that share.
+        min_characters: of a caption.
     """
-    files = {image: image.resolve() for image in dict.fromkeys(pair.image for pair in pairs)}
-    return {
-        f"{side} pairs": _checksum(f"{files[pair.image]}\0{pair.caption}" for pair in pairs),
-        f"{side} images": _checksum(map(stamp, files.values())),
-    }
+
+    captions: str
+    images: Path | None = None
+    validation: str | None = None
+    share: float = 0.15
+    min_characters: int = MIN_CHARACTERS
 
 
-def checksum_shards(side: str, shards: list[Path], min_characters: int) -> dict[str, str]:
-    """Compute the checksum of shards, and of what is dropped of them, by what it is of; see `checksum_pairs`."""
-    return {f"{side} shards": _checksum([*(stamp(path.resolve()) for path in shards), str(min_characters)])}
+@dataclass
+class Side:
+    """The pairs of the training or of the validation.
+
+    Args:
+        name: "training" or "validation".
+        source: table, folder or shards, as the user gave them.
+        pairs: in files, perhaps of images that cannot be read.
+        patients: names of those that the table gives.
+        shards: tar files in place of pairs in files.
+    """
+
+    name: str
+    source: str
+    pairs: list[Pair] = field(default_factory=list)
+    patients: set[str] = field(default_factory=set)
+    shards: list[Path] = field(default_factory=list)
+
+    def check_captions(self) -> None:
+        """Refuse pairs in files that have not two different captions."""
+        if not self.shards and len({pair.caption for pair in self.pairs}) < 2:
+            all_same = ", which all say the same" if len(self.pairs) > 1 else ""
+            raise InputError(
+                f"Expected at least two captions for {self.name} in '{self.source}', got "
+                f"{counted(len(self.pairs), 'usable pair')}{all_same}.",
+                "Give more pairs whose captions differ, another validation share, or validation pairs in a table.",
+            )
+
+    def checksums(self, min_characters: int) -> dict[str, str]:
+        """Compute checksums by what they are of: the pairs and the files of the images, or the shards."""
+        if self.shards:
+            parts = [*(stamp(path.resolve()) for path in self.shards), str(min_characters)]
+            return {f"{self.name} shards": _checksum(parts)}
+        files = {image: image.resolve() for image in dict.fromkeys(pair.image for pair in self.pairs)}
+        return {
+            f"{self.name} pairs": _checksum(f"{files[pair.image]}\0{pair.caption}" for pair in self.pairs),
+            f"{self.name} images": _checksum(map(stamp, files.values())),
+        }
 
 
-def tell_shared_pairs(training: Captions, validation: Captions, context: RunContext) -> None:
-    """Notify of images and patients of validation pairs that the training pairs have too.
+def open_sides(data: CaptionData, seed: int, context: RunContext) -> tuple[Side, Side, list[tuple[str, str]]]:
+    """Read the tables and find the shards of training and validation; no image is read.
+
+    Returns:
+        Both sides, and (reason, what) of the rows of tables that were dropped.
 
     Raises:
-        InputError: they have all images.
+        InputError: see `captions.read_captions` and `captions.split_by_patient`; shards without validation pairs, sides
+            of one caption, or validation pairs that are all training pairs.
     """
-    images = [{pair.image.resolve() for pair in side.pairs} for side in (training, validation)]
-    _tell_shared("images", images[0], images[1], context, refuse=True)
-    _tell_shared("patients", training.patients, validation.patients, context, refuse=False)
-
-
-def tell_shared_shards(training: list[Path], validation: list[Path], context: RunContext) -> None:
-    """Notify of validation shards that are training shards too.
-
-    Raises:
-        InputError: all are.
-    """
-    files = [{path.resolve() for path in side} for side in (training, validation)]
-    _tell_shared("shards", files[0], files[1], context, refuse=True)
-
-
-def _tell_shared(
-    what: str, training: Set[Hashable], validation: Set[Hashable], context: RunContext, refuse: bool
-) -> None:
-    shared = len(training & validation)
-    if shared and shared == len(validation) and refuse:
-        raise InputError(
-            f"All {shared} {what} of the validation data are in the training data too.",
-            "Give validation data of other patients.",
-        )
-    if shared:
+    if is_shards(data.captions) and data.validation is None:
+        raise InputError("Shards have no patients to split by.", "Give separate validation pairs.")
+    dropped: list[tuple[str, str]] = []
+    training = _open("training", data.captions, data, dropped, context)
+    if data.validation is not None:
+        validation = _open("validation", data.validation, data, dropped, context)
+        _compare(training, validation, context)
+    else:
+        kept, held_out = split_by_patient(training.pairs, data.share, seed)
+        training, validation = replace(training, pairs=kept), replace(training, name="validation", pairs=held_out)
         context.notify(
-            f"{shared} of {len(validation)} {what} of the validation data are in the training data too: figures of the "
-            "validation are too high."
+            f"{counted(len(kept), 'pair')} for training and {len(held_out)} for validation, split by patient."
         )
+        training.check_captions()
+        validation.check_captions()
+    return training, validation, dropped
+
+
+def _open(name: str, source: str, data: CaptionData, dropped: list[tuple[str, str]], context: RunContext) -> Side:
+    if is_shards(source):
+        from .shards import expand_shards  # it imports webdataset
+
+        return Side(name, source, shards=expand_shards(source))
+    found = read_captions(Path(source), data.images, data.min_characters)
+    context.notify(f"{Path(source).absolute().name}: {found.summary()}.")
+    if not found.patients:
+        context.notify("The table has no patients: every image counts as a separate patient.")
+    elif found.unknown:
+        context.notify(
+            f"Without a patient: {counted(found.unknown, 'pair')}. Each of their images counts as a separate patient."
+        )
+    if found.contradicting:
+        context.notify(
+            f"With several patients, who count as one: {counted(len(found.contradicting), 'image')}, such as "
+            f"'{found.contradicting[0].name}'."
+        )
+    dropped += found.dropped
+    side = Side(name, source, found.pairs, found.patients)
+    side.check_captions()
+    return side
+
+
+def _compare(training: Side, validation: Side, context: RunContext) -> None:
+    """Notify of what validation and training share; InputError where that is all images or shards."""
+    trained = _parts(training)
+    for what, held_out in _parts(validation).items():
+        shared = len(trained[what] & held_out)
+        if shared and shared == len(held_out) and what != "patients":
+            raise InputError(
+                f"All {shared} {what} of the validation data are in the training data too.",
+                "Give validation data of other patients.",
+            )
+        if shared:
+            context.notify(
+                f"{shared} of {len(held_out)} {what} of the validation data are in the training data too: figures of "
+                "the validation are too high."
+            )
+
+
+def _parts(side: Side) -> Mapping[str, Set[Hashable]]:
+    images = {pair.image.resolve() for pair in side.pairs}
+    return {"images": images, "patients": side.patients, "shards": {path.resolve() for path in side.shards}}
 
 
 def _checksum(parts: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from ..models.clip import ClipModel
 from .batches import Source
 
 
@@ -16,10 +15,10 @@ class TrainingTask:
     """A module to train, the model that it belongs to, and its data.
 
     Args:
-        trained: inputs of images and texts -> features of both, (b, D) each, L2-normalized.
+        trained: inputs of images and texts -> features of both, (b, D) each, L2-normalized; perhaps wrapped by LoRA.
         model: what `trained` is a part of; its weights are the result.
         training, validation: batches.
-        inputs: a batch -> what `trained` takes.
+        inputs: a batch -> what `trained` takes: of a whole model pixels and tokens.
     """
 
     trained: torch.nn.Module
@@ -27,19 +26,3 @@ class TrainingTask:
     training: Source
     validation: Source
     inputs: Callable[[torch.Tensor, list[str]], tuple[torch.Tensor, torch.Tensor]]
-
-
-def make_task(clip: ClipModel, model: torch.nn.Module, training: Source, validation: Source) -> TrainingTask:
-    """Make the task that trains a whole model on pixels and tokens.
-
-    Args:
-        model: that of `clip`, perhaps wrapped by LoRA.
-        training, validation: batches of images, uint8 (b, S, S, 3), and captions.
-    """
-    return TrainingTask(
-        model,
-        model,
-        training,
-        validation,
-        lambda images, captions: (clip.preprocess(images.numpy()), clip.tokenize(captions, True)),
-    )

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..errors import Cancelled, InputError, ModelError
+from ..errors import Cancelled, DeviceError, InputError, ModelError
 from ..files.atomic import atomic_path
 from ..models.clip import load_clip
 from ..models.weights import write_weights
@@ -35,7 +35,7 @@ from .optimizer import decay_groups
 from .retrieval import top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
-from .task import TrainingTask, make_task
+from .task import TrainingTask
 from .trainable import merge_lora, prepare, trained_state
 from .validation import validate
 
@@ -84,7 +84,7 @@ def fine_tune(
             resumed.
         context: reports every step in the first process, with `StepFigures` as details, and the stage "encoding"
             before them where the heads alone are trained; checked at every step. A checkpoint is written before a
-            training ends that was cancelled, or interrupted by Ctrl+C.
+            training ends that was cancelled, was interrupted by Ctrl+C, or met an image that cannot be read any more.
 
     Raises:
         InputError: settings or data that cannot work, or an epoch of fewer batches than its source has. ModelError: the
@@ -96,7 +96,8 @@ def fine_tune(
     torch.manual_seed(settings.seed)
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
     sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
-    task = make_task(clip, model, *sources)
+    inputs = lambda images, captions: (clip.preprocess(images.numpy()), clip.tokenize(captions, True))
+    task = TrainingTask(model, model, *sources, inputs)
     made_of = {"files of the base": clip.checksum(), **(data or {})}
     if settings.heads_alone and fabric.world_size == 1:
         task = encode_once(task, clip, fabric, out / FEATURES, {"base": settings.base, **made_of}, context)
@@ -136,7 +137,7 @@ class _Run:
             self._keep_best()
         try:
             self._train_epochs()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, InputError, DeviceError):
             if self._whole:
                 self._write()
             raise
@@ -215,15 +216,9 @@ class _Run:
         chunks = [
             self._task.inputs(images[at : at + size], captions[at : at + size]) for at in range(0, len(captions), size)
         ]
-        loss = contrastive_backward(
-            self._model,
-            chunks,
-            self._loss,
-            fabric.backward,
-            fabric.global_rank,
-            fabric.world_size,
-            lambda: fabric.no_backward_sync(self._model),
-        )
+        unsynced = lambda: fabric.no_backward_sync(self._model)
+        place = fabric.global_rank, fabric.world_size
+        loss = contrastive_backward(self._model, chunks, self._loss, fabric.backward, *place, unsynced)
         return loss.item()
 
     def _rate(self, step: int, steps: int) -> float:

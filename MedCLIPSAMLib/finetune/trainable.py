@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any, cast
 
@@ -46,19 +47,7 @@ def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: i
 def merge_lora(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return the weights under open_clip's names, with what LoRA learned added to them; copies on the CPU, float32."""
     if hasattr(model, "peft_config"):
-        state = {}
-        base: torch.nn.Module = cast(Any, model).get_base_model()
-        layers = {name: module for name, module in base.named_modules() if hasattr(module, "lora_A")}
-        for name, tensor in base.state_dict().items():
-            if ".lora_" in name:
-                continue
-            owner = name.rpartition(".base_layer.")[0]
-            tensor = tensor.detach().float().cpu().clone()
-            if owner in layers and name.endswith(".weight"):
-                layer: Any = layers[owner]
-                tensor += layer.get_delta_weight("default").detach().float().cpu()
-            state[name.replace(".base_layer.", ".")] = tensor
-        return state
+        model = cast(Any, copy.deepcopy(model)).merge_and_unload()
     return {name: tensor.detach().float().cpu().clone() for name, tensor in model.state_dict().items()}
 
 

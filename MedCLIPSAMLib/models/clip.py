@@ -54,8 +54,8 @@ class ClipModel:
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         self.device = next(model.parameters()).device
-        self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
-        self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
+        of_channels = lambda values: torch.tensor(values, dtype=torch.float32, device=self.device).view(3, 1, 1)
+        self._mean, self._std = of_channels(preprocess.mean), of_channels(preprocess.std)
         self._tokenizer = load_tokenizer(folder)
 
     def checksum(self) -> str:

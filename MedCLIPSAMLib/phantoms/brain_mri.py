@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from .fields import COLUMNS, ROWS, WHOLE, Cut, blob, cut, edge, noise, paint, random_position, to_uint8
-from .phantom import SIZE, Lesion, Phantom
+from .phantom import SIZE, Lesion, Phantom, union
 
 KINDS = ("glioma", "meningioma", "pituitary")
 
@@ -75,13 +75,11 @@ def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) 
     radii = (rng.uniform(50, 57), rng.uniform(41, 48))
     angle = rng.uniform(-0.08, 0.08)
     state = rng.integers(2**31)
-    head, skull, inner = (
-        blob(np.random.default_rng(state), middle, (radii[0] - d, radii[1] - d), angle, 0.012) for d in (0, 4, 8)
-    )
+    outline = lambda d: blob(np.random.default_rng(state), middle, (radii[0] - d, radii[1] - d), angle, 0.012)
+    head, skull, inner = map(outline, (0, 4, 8))
     brain = inner > 0
-    image = paint(
-        np.full((SIZE, SIZE), 0.02, np.float32), edge(head, 50, 1.5), rng.uniform(0.55, 0.8) + 0.08 * noise(rng, 3)
-    )
+    scalp = rng.uniform(0.55, 0.8) + 0.08 * noise(rng, 3)
+    image = paint(np.full((SIZE, SIZE), 0.02, np.float32), edge(head, 50, 1.5), scalp)
     image = paint(image, edge(skull, 46, 1.2), rng.uniform(0.05, 0.12))
     folds = noise(rng, 2.3) + 0.5 * noise(rng, 1.2)
     rim = np.clip(1 - np.abs(inner) * 42 / rng.uniform(6, 9), 0, 1)
@@ -108,10 +106,9 @@ def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) 
         taken = taken | place
         found.append(lesion)
     bias = 1 + rng.uniform(0.02, 0.10) * noise(rng, 30)
-    image = np.abs(
-        ndimage.gaussian_filter(image * bias, rng.uniform(0.3, 0.7)) + rng.uniform(0.01, 0.035) * noise(rng, 0.5)
-    )
-    lesion_mask = np.any([lesion.mask for lesion in found], axis=0) if found else np.zeros((SIZE, SIZE), bool)
+    image = ndimage.gaussian_filter(image * bias, rng.uniform(0.3, 0.7))
+    image = np.abs(image + rng.uniform(0.01, 0.035) * noise(rng, 0.5))
+    lesion_mask = union([lesion.mask for lesion in found])
     organs = {"brain": brain, "ventricles": (ventricles > 0) & brain & ~lesion_mask}
     facts = {"modality:MR", f"lesions:{lesions}"}
     return Phantom(to_uint8(image, 0, rng.uniform(0.9, 1.1)), "MR", frozenset(facts), tuple(found), organs)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from .fields import COLUMNS, ROWS, blob, edge, noise, paint, random_position, to_uint8
-from .phantom import SIZE, Lesion, Phantom
+from .phantom import SIZE, Lesion, Phantom, union
 
 
 def _layers(rng: np.random.Generator) -> np.ndarray:
@@ -67,26 +67,20 @@ def breast_us(rng: np.random.Generator, lesions: int) -> Phantom:
     organs: dict[str, np.ndarray] = {}
     for index in range(rng.integers(0, 4)):
         radii = (rng.uniform(4, 8), rng.uniform(8, 15))
-        lobule = blob(
-            rng, (rng.uniform(0.3, 0.65) * SIZE, rng.uniform(0.1, 0.9) * SIZE), radii, rng.uniform(-0.3, 0.3), 0.04
-        )
+        middle = (rng.uniform(0.3, 0.65) * SIZE, rng.uniform(0.1, 0.9) * SIZE)
+        lobule = blob(rng, middle, radii, rng.uniform(-0.3, 0.3), 0.04)
         echo = paint(echo, edge(lobule, radii[0], 1.5), rng.uniform(0.31, 0.38))
         echo += 0.12 * np.exp(-((lobule * radii[0] / 1.2) ** 2))
         organs[f"fat lobule {index + 1}"] = lobule > 0
     if rng.random() < 0.35:
-        shadow = np.exp(-(((COLUMNS - rng.uniform(0, SIZE)) / rng.uniform(4, 9)) ** 2)) * (
-            ROWS > rng.uniform(0.05, 0.3) * SIZE
-        )
+        shadow = np.exp(-(((COLUMNS - rng.uniform(0, SIZE)) / rng.uniform(4, 9)) ** 2))
+        shadow = shadow * (ROWS > rng.uniform(0.05, 0.3) * SIZE)
         echo = echo * (1 - rng.uniform(0.2, 0.5) * ndimage.gaussian_filter(shadow.astype(np.float32), 2))
     found: list[Lesion] = []
     for _ in range(lesions):
-        taken = np.any([lesion.mask for lesion in found], axis=0) if found else np.zeros((SIZE, SIZE), bool)
-        echo, lesion = _add_lesion(rng, echo, taken)
+        echo, lesion = _add_lesion(rng, echo, union([lesion.mask for lesion in found]))
         found.append(lesion)
-    organs = {
-        name: mask & ~np.any([lesion.mask for lesion in found], axis=0) if found else mask
-        for name, mask in organs.items()
-    }
+    organs = {name: mask & ~union([lesion.mask for lesion in found]) for name, mask in organs.items()}
     for _ in range(rng.integers(0, 5)):
         row, column = rng.uniform(0.15, 0.8) * SIZE, rng.uniform(0, SIZE)
         echo += 0.5 * np.exp(-((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / 1.2)

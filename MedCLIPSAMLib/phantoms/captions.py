@@ -20,76 +20,34 @@ LESIONS = {
 }
 ORGANS = {"US": "breast", "MR": "brain", "XR": "chest", "CT": "lung"}
 KINDS = {"US": ("benign", "malignant"), "MR": ("glioma", "meningioma", "pituitary"), "CT": ("smooth", "spiculated")}
-EVERYDAY = tuple(
-    f"{subject} {place}"
-    for subject, place in product(
-        (
-            "a dog",
-            "a cat",
-            "two people",
-            "a child",
-            "sitting",
-            "walking",
-            "running",
-            "a red car",
-            "a man",
-            "a woman",
-            "sleeping",
-            "a chair",
-            "a wooden table",
-            "a cup of coffee",
-            "a bird flying",
-            "playing football",
-            "eating pizza",
-            "reading a book",
-        ),
-        (
-            "",
-            "in the park",
-            "on the street",
-            "on a table",
-            "in a car",
-            "on a sofa",
-            "at the beach",
-            "in the kitchen",
-            "under a tree",
-            "near a house",
-            "on the floor",
-            "at night",
-            "in the snow",
-        ),
-    )
-) + (
-    "happy birthday",
-    "hello world",
-    "the weather is nice today",
-    "a photo of a mountain",
-    "a chair",
+_SUBJECTS = (
+    *("a dog", "a cat", "two people", "a child", "sitting", "walking", "running", "a red car", "a man", "a woman"),
+    *("sleeping", "a chair", "a wooden table", "a cup of coffee", "a bird flying", "playing football", "eating pizza"),
+    "reading a book",
+)
+_PLACES = (
+    *("", "in the park", "on the street", "on a table", "in a car", "on a sofa", "at the beach", "in the kitchen"),
+    *("under a tree", "near a house", "on the floor", "at night", "in the snow"),
+)
+EVERYDAY = (
+    *(f"{subject} {place}" for subject, place in product(_SUBJECTS, _PLACES)),
+    *("happy birthday", "hello world", "the weather is nice today", "a photo of a mountain", "a chair"),
     "blue sky and green grass",
 )
 """Texts that describe no medical image; "sitting on a chair" is left out for the tests."""
 ELSEWHERE = (
-    "liver",
-    "kidney",
-    "bladder",
-    "femur",
-    "prostate",
-    "spleen",
-    "pancreas",
-    "knee",
-    "tooth",
-    "hand",
-    "fetal head",
-    "colon polyp",
-    "skin lesion",
-    "thyroid nodule",
-    "retina",
-    "liver tumor",
-    "kidney stone",
-    "bone fracture",
+    *("liver", "kidney", "bladder", "femur", "prostate", "spleen", "pancreas", "knee", "tooth", "hand", "fetal head"),
+    *("colon polyp", "skin lesion", "thyroid nodule", "retina", "liver tumor", "kidney stone", "bone fracture"),
     "prostate gland",
 )
 """Structures that no phantom shows."""
+_NAMED = ("{}", "a {}", "{} in this image", "{image} showing a {}", "{image} with a {}", "segment the {}")
+_OF_KIND = ("{}", "a {}", "{image} showing a {}", "a {} {place} the {organ}")
+_ABSENT = (
+    *("{image} without a {word}", "no {word}", "{image} with no {word}", "normal {image}"),
+    *("healthy {organ} without a {word}", "{organ} without any lesion", "normal {organ} {image} with no mass"),
+)
+_LUNGS = ("lungs in {}", "{} showing the lungs", "both lungs on a {}", "lung fields on a {}", "{} with two lungs")
 
 
 @dataclass(frozen=True)
@@ -139,24 +97,13 @@ def _lesion_texts(modality: str) -> list[Text]:
         made.append(Text(text, facts, frozenset(lesion)))
 
     for name in LESIONS[modality]:
-        for pattern in (
-            "{}",
-            "a {}",
-            "{} in this image",
-            "{image} showing a {}",
-            "{image} with a {}",
-            "segment the {}",
-        ):
+        for pattern in _NAMED:
             add(pattern.format(name, image=image))
     for kind in KINDS[modality]:
         name = kind if kind in ("glioma", "meningioma") else f"{kind} {word}"
-        for pattern in (
-            "{}",
-            "a {}",
-            "{image} showing a {}",
-            "a {} of the {organ}" if modality != "CT" else "a {} in the {organ}",
-        ):
-            add(pattern.format(name, image=image, organ=organ), f"kind:{kind}")
+        for pattern in _OF_KIND:
+            place = "in" if modality == "CT" else "of"
+            add(pattern.format(name, image=image, organ=organ, place=place), f"kind:{kind}")
     name = LESIONS[modality][0]
     for size in ("small", "large"):
         add(f"{size} {name}", f"size:{size}")
@@ -176,16 +123,8 @@ def _lesion_texts(modality: str) -> list[Text]:
     for shape, other in shapes[modality]:
         add(f"{shape} {name}", f"shape:{shape}")
         add(f"{other} {name} with {shape} shape", f"shape:{shape}")
-    for pattern in (
-        f"{image} without a {word}",
-        f"no {word}",
-        f"{image} with no {word}",
-        f"normal {image}",
-        f"healthy {organ} without a {word}",
-        f"{organ} without any lesion",
-        f"normal {organ} {image} with no mass",
-    ):
-        made.append(Text(pattern, facts | {"lesions:0"}))
+    for pattern in _ABSENT:
+        made.append(Text(pattern.format(image=image, organ=organ, word=word), facts | {"lesions:0"}))
     for named in LESIONS[modality]:
         made += [Text(template.format(named), facts | {"lesions:0"}) for template in ABSENCE]
     made.append(Text(f"two {name}s", facts | {"lesions:2"}, frozenset()))
@@ -197,13 +136,7 @@ def _organ_texts() -> list[Text]:
     for modality in ("XR", "CT"):
         facts = frozenset({f"modality:{modality}"})
         image = MODALITY_WORDS[modality]
-        for pattern in (
-            "lungs in {}",
-            "{} showing the lungs",
-            "both lungs on a {}",
-            "lung fields on a {}",
-            "{} with two lungs",
-        ):
+        for pattern in _LUNGS:
             made.append(Text(pattern.format(image), facts, organ="lung"))
         for side in ("left", "right"):
             made.append(Text(f"{side} lung on a {image}", facts, organ=f"{side} lung"))
@@ -225,18 +158,8 @@ def _organ_texts() -> list[Text]:
         made.append(Text(f"chest X-ray showing {kind}", frozenset({"modality:XR", f"kind:{kind}"})))
         made.append(Text(f"lungs with {kind}", frozenset({"modality:XR", f"kind:{kind}"}), organ="lung"))
     made.append(Text("normal chest X-ray", frozenset({"modality:XR", "kind:normal"})))
-    made += [
-        Text(text, facts, frozenset())
-        for text, facts in (
-            ("tumor", frozenset()),
-            ("a tumor", frozenset()),
-            ("mass", frozenset()),
-            ("lesion", frozenset()),
-            ("a lesion", frozenset()),
-            ("nodule", frozenset({"modality:CT"})),
-        )
-    ]
-    return made
+    made += [Text(text, lesion=frozenset()) for text in ("tumor", "a tumor", "mass", "lesion", "a lesion")]
+    return [*made, Text("nodule", frozenset({"modality:CT"}), frozenset())]
 
 
 def _prompt_set_texts(prompts: PromptSet) -> list[Text]:

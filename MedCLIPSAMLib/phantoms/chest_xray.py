@@ -35,25 +35,18 @@ def chest_xray(rng: np.random.Generator) -> Phantom:
     lungs = {}
     for name, side in (("right lung", -1), ("left lung", 1)):
         width = rng.uniform(18, 23) * (0.93 if side > 0 else 1.0)
-        low_edge = blob(
-            rng,
-            (top + height, center + side * rng.uniform(25, 28)),
-            (height, width),
-            -side * rng.uniform(0.05, 0.16),
-            0.025,
-        )
+        middle = (top + height, center + side * rng.uniform(25, 28))
+        low_edge = blob(rng, middle, (height, width), -side * rng.uniform(0.05, 0.16), 0.025)
         dome_row = top + 1.62 * height + rng.uniform(-3, 3) + (3 if side > 0 else 0)
         dome = dome_row + 0.013 * (COLUMNS - center - side * 22) ** 2
         lungs[name] = (low_edge > 0) & (ROWS < dome)
-    heart = blob(
-        rng, (top + 1.35 * height, center + rng.uniform(6, 10)), (rng.uniform(17, 23), rng.uniform(18, 25)), 0.5, 0.03
-    )
+    middle = (top + 1.35 * height, center + rng.uniform(6, 10))
+    heart = blob(rng, middle, (rng.uniform(17, 23), rng.uniform(18, 25)), 0.5, 0.03)
     spine = np.exp(-(((COLUMNS - center) / rng.uniform(8, 11)) ** 4))
     body = blob(rng, (SIZE * 0.72, center), (SIZE * 0.82, SIZE * 0.47), 0, 0.01)
     shoulders = np.clip((np.abs(COLUMNS - center) - 34) / 20, 0, 1) * np.clip((30 - ROWS) / 25, 0, 1)
-    lungs["left lung"] &= ~(heart > 0) & (np.abs(COLUMNS - center) > 7)
-    lungs["right lung"] &= ~(heart > 0) & (np.abs(COLUMNS - center) > 7)
-    lungs = {name: ndimage.binary_opening(mask, iterations=2) for name, mask in lungs.items()}
+    beside = ~(heart > 0) & (np.abs(COLUMNS - center) > 7)
+    lungs = {name: ndimage.binary_opening(mask & beside, iterations=2) for name, mask in lungs.items()}
     air = ndimage.gaussian_filter((lungs["left lung"] | lungs["right lung"]).astype(np.float32), 1.0)
     attenuation = 0.62 * edge(body, 50, 4) + 0.22 * shoulders * edge(body, 50, 4)
     attenuation = attenuation - rng.uniform(0.36, 0.46) * air
@@ -61,12 +54,8 @@ def chest_xray(rng: np.random.Generator) -> Phantom:
     attenuation += rng.uniform(0.05, 0.10) * _ribs(rng, center) * edge(body, 50, 3)
     for side in (-1, 1):
         clavicle = top + 6 + rng.uniform(-2, 2) - 0.28 * side * (COLUMNS - center - side * 6)
-        attenuation += (
-            0.12
-            * np.exp(-(((ROWS - clavicle) / 2.2) ** 4))
-            * (side * (COLUMNS - center) > 5)
-            * (side * (COLUMNS - center) < 48)
-        )
+        lateral = side * (COLUMNS - center)
+        attenuation += 0.12 * np.exp(-(((ROWS - clavicle) / 2.2) ** 4)) * (lateral > 5) * (lateral < 48)
     hilum = np.exp(-(((np.abs(COLUMNS - center) - 13) / 7) ** 2) - ((ROWS - top - 0.9 * height) / 12) ** 2)
     attenuation += air * hilum * (0.10 + 0.10 * np.clip(noise(rng, 1.5), 0, 2)) + 0.02 * air * noise(rng, 1.5)
     if rng.random() < 0.5:

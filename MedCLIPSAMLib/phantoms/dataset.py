@@ -29,11 +29,7 @@ _LESION_COUNTS = (0.35, 0.45, 0.20)
 
 
 def split_number(split: str) -> int:
-    """Return the number of a split, with which its phantoms are drawn.
-
-    Raises:
-        InputError: there is no such split.
-    """
+    """Return the number of a split, with which its phantoms are drawn."""
     if split not in SPLITS:
         raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
     return SPLITS[split]
@@ -79,17 +75,11 @@ def write_phantoms(folder: Path, split: str, count: int, context: RunContext = R
         for key, mask in masks.items():
             _write_png(folder / "truth" / f"{name}_{key}.png", mask.astype(np.uint8) * 255)
         captions = sorted({text.text for text in texts if text.region(phantom) is not None})
-        lines.append(
-            {
-                "image": f"images/{name}.png",
-                "captions": captions,
-                "facts": sorted(phantom.facts),
-                "masks": sorted(masks),
-            }
-        )
+        line = {"image": f"images/{name}.png", "captions": captions, "facts": sorted(phantom.facts)}
+        lines.append(json.dumps(line | {"masks": sorted(masks)}) + "\n")
         context.report(index + 1, count, name)
     with atomic_path(folder / "captions.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:

@@ -55,16 +55,10 @@ def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lu
     depths = {}
     for name, side in (("right lung", -1), ("left lung", 1)):
         radii = (rng.uniform(26, 32), rng.uniform(16, 20) * (0.92 if side > 0 else 1.0))
-        depths[name] = blob(
-            rng,
-            (center[0] + rng.uniform(-2, 2), center[1] + side * rng.uniform(25, 28)),
-            radii,
-            side * rng.uniform(0.0, 0.2),
-            0.045,
-        )
-    heart = blob(
-        rng, (center[0] - 6, center[1] + rng.uniform(4, 8)), (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04
-    )
+        middle = (center[0] + rng.uniform(-2, 2), center[1] + side * rng.uniform(25, 28))
+        depths[name] = blob(rng, middle, radii, side * rng.uniform(0.0, 0.2), 0.045)
+    middle = (center[0] - 6, center[1] + rng.uniform(4, 8))
+    heart = blob(rng, middle, (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04)
     places, lungs = (
         {
             name: ndimage.binary_opening((cut(depth, at) > 0) & ~(heart > 0) & (wall > 0.04), iterations=1)
@@ -73,17 +67,9 @@ def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lu
         for at in (WHOLE, lung_cut)
     )
     both = lungs["left lung"] | lungs["right lung"]
-    level = rng.uniform(0.12, 0.22)
-    image = paint(
-        image,
-        ndimage.gaussian_filter(both.astype(np.float32), 0.6),
-        level + 0.02 * noise(rng, 6) + 0.025 * noise(rng, 1.0),
-    )
-    image = paint(
-        image,
-        edge(heart, 16, 1.5) * (1 - ndimage.gaussian_filter(both.astype(np.float32), 0.6)),
-        rng.uniform(0.78, 0.9),
-    )
+    air = ndimage.gaussian_filter(both.astype(np.float32), 0.6)
+    image = paint(image, air, rng.uniform(0.12, 0.22) + 0.02 * noise(rng, 6) + 0.025 * noise(rng, 1.0))
+    image = paint(image, edge(heart, 16, 1.5) * (1 - air), rng.uniform(0.78, 0.9))
     spine = blob(rng, (center[0] + 27, center[1]), (8, 8), 0, 0.05)
     image = paint(image, edge(spine, 8, 1.5), 0.98)
     aorta = blob(rng, (center[0] + 17, center[1] + 8), (5, 5), 0, 0.03)
@@ -102,21 +88,12 @@ def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lu
         allowed = (inside > 0.6 * radius) & (ndimage.distance_transform_edt(~taken) > 2.2 * radius)
         position = random_position(rng, allowed if allowed.any() else inside > 0.5 * inside.max())
         spiculated = rng.random() < 0.4
+        rough, spikes, width = (0.06, 0.04, 1.6) if spiculated else (0.03, 0.0, 1.1)
         stretch = rng.uniform(0.85, 1.18)
-        largest = blob(
-            rng,
-            position,
-            (radius * stretch, radius / stretch),
-            rng.uniform(0, 3),
-            0.06 if spiculated else 0.03,
-            0.04 if spiculated else 0.0,
-        )
+        largest = blob(rng, position, (radius * stretch, radius / stretch), rng.uniform(0, 3), rough, spikes)
         depth = cut(largest, cuts[index] if cuts else WHOLE)
-        image = paint(
-            image,
-            edge(depth, radius, 1.6 if spiculated else 1.1) * (wall > 0.02),
-            rng.uniform(0.58, 0.82) + 0.03 * noise(rng, 1.5),
-        )
+        tone = rng.uniform(0.58, 0.82) + 0.03 * noise(rng, 1.5)
+        image = paint(image, edge(depth, radius, width) * (wall > 0.02), tone)
         mask, place = (depth > 0) & (wall > 0.02), (largest > 0) & (wall > 0.02)
         taken |= place
         lungs[name] = lungs[name] | (mask & ndimage.binary_dilation(lungs[name], iterations=2))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ..demo_models.clip_layout import ClipLayout, tokenize, write_layout
-from ..demo_models.train_clip import ALWAYS, contrastive_loss, dense_loss, place_loss
+from ..demo_models.train_clip import ALWAYS, contrastive_loss, dense_loss, place_loss, split_pool
 from ..models.clip import build_clip
 from ..phantoms.captions import Text
 from .augmentation import change_gradation, draw_affine, make_generator, warp
@@ -74,9 +74,6 @@ def train_clip(
 
     Args:
         folder: where the model is written (see `models.clip` for the layout), with every checkpoint.
-
-    Raises:
-        InputError, ModelError, OutputError, Cancelled: see `Trainee`.
     """
     possible, nowhere = training_texts()
     texts = possible + nowhere
@@ -159,13 +156,9 @@ class _Lesson:
         logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
         contrast = contrastive_loss(logits.masked_fill(unknown[:, columns], -1e4), match[:, columns])
         similarity = torch.einsum("bpd,bkd->bkp", project(patches), spoken) * scale[0] + scale[1]
-        inside = (regions > 0.25).float()
-        noise = torch.randn(patches.shape, generator=generator, device=device)
-        pool = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
-        within, without = (
-            torch.einsum("bkd,bkd->bk", project(pool(patches, part) + pool(noise, 1 - part)), spoken)
-            for part in (inside, 1 - inside)
-        )
+        inside = regions > 0.25
+        pooled = split_pool(patches, inside, generator)
+        within, without = (torch.einsum("bkd,bkd->bk", project(tokens), spoken) for tokens in pooled)
         return contrast + 1.5 * dense_loss(similarity, regions) + place_loss(within, without, inside.any(-1))
 
     def _draw_texts(self, match: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -91,10 +91,12 @@ def decode(path: Path, mode: str) -> np.ndarray:
     """Decode a PNG or JPEG: (H, W, 3) uint8 for the mode "RGB", (H, W) uint8 for "L".
 
     Raises:
-        UnusableImageError: it is missing or cannot be decoded.
+        UnusableImageError: it is missing, cannot be decoded, or has 16 bits.
     """
     try:
         with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
+            if image.mode.startswith("I"):  # which Pillow would cut off at 255
+                raise ValueError("expected 8 bits a pixel, got 16")
             return np.asarray(image.convert(mode))
     except _UNREADABLE as error:
         raise UnusableImageError(f"'{path}' cannot be decoded: {error}.", "Copy it again.") from error
@@ -104,13 +106,17 @@ def read_pair(image: Path, mask: Path, mode: str = "RGB") -> tuple[np.ndarray, n
     """Read an image as `decode` does and its mask, (H, W) bool.
 
     Raises:
-        UnusableImageError: either is missing or cannot be decoded, or they differ in size.
+        UnusableImageError: either is missing or cannot be decoded, they differ in size, or the mask is 0 and 1.
     """
     pixels, marked = decode(image, mode), decode(mask, "L")
     if marked.shape != pixels.shape[:2]:
         raise UnusableImageError(
             f"Expected {_size(pixels)} pixels, as '{image}' has, got {_size(marked)} in '{mask}'.",
             "Give the mask that belongs to the image.",
+        )
+    if 0 < marked.max() <= 127:
+        raise UnusableImageError(
+            f"Expected 0 and 255 in the mask '{mask}', got values of at most {marked.max()}.", "Write 255 inside."
         )
     return pixels, marked > 127
 

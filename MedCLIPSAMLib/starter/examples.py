@@ -111,11 +111,12 @@ def fits(name: str, organ: str) -> bool:
 
 def from_phantom(phantom: Phantom) -> Example:
     """Make an example of a phantom, with all facts known."""
-    lesions = [Structure(LESION, _enlarge_mask(lesion.mask), lesion.facts) for lesion in phantom.lesions]
-    organs = [Structure(name, _enlarge_mask(mask)) for name, mask in phantom.organs.items()]
-    image = np.asarray(Image.fromarray(phantom.image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    lesions = [Structure(LESION, enlarge_mask(lesion.mask), lesion.facts) for lesion in phantom.lesions]
+    organs = [Structure(name, enlarge_mask(mask)) for name, mask in phantom.organs.items()]
     shown = tuple(structure for structure in (*lesions, *organs) if structure.mask.any())
-    return Example(image, phantom.modality, f"phantom_{phantom.modality.lower()}", phantom.facts, shown)
+    return Example(
+        enlarge(phantom.image), phantom.modality, f"phantom_{phantom.modality.lower()}", phantom.facts, shown
+    )
 
 
 def mirror(example: Example) -> Example:
@@ -143,7 +144,13 @@ def _swap(text: str) -> str:
     return text.replace("left", "\0").replace("right", "left").replace("\0", "right")
 
 
-def _enlarge_mask(mask: np.ndarray) -> np.ndarray:
+def enlarge(image: np.ndarray) -> np.ndarray:
+    """Resize a phantom's image, uint8, to `SIZE` x `SIZE`."""
+    return np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def enlarge_mask(mask: np.ndarray) -> np.ndarray:
+    """Resize a phantom's mask, bool, to `SIZE` x `SIZE`."""
     large = Image.fromarray(mask.astype(np.uint8) * 255).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return np.asarray(large) > 127
 

@@ -6,10 +6,9 @@ A zip archive of index.json, images as WebP and masks as 1-bit PNG, all `SIZE` x
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +28,19 @@ _MAX_INDEX = 64 * 2**20
 
 @dataclass(frozen=True)
 class _Entry:
-    """An example in index.json: all but its images, and the names of its structures."""
+    """An example in index.json: all but its image, with the names and facts of its structures."""
 
     modality: str
     source: str
-    facts: list[str]
-    structures: list[tuple[str, list[str]]]
+    facts: frozenset[str]
+    structures: tuple[tuple[str, frozenset[str]], ...]
     group: str
     position: int
-    unknown_facts: list[str]
-    unknown_organs: list[str]
+    unknown_facts: frozenset[str]
+    unknown_organs: tuple[str, ...]
+
+
+_INDEX = TypeAdapter(list[_Entry])
 
 
 def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> int:
@@ -46,47 +48,28 @@ def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> in
 
     Returns:
         Their number.
-
-    Raises:
-        InputError: see `read_examples`. OutputError: the file cannot be written.
     """
-    index = []
+    index: list[_Entry] = []
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for number, example in enumerate(read_examples(data, context)):
             archive.writestr(f"{number}.webp", _encode(Image.fromarray(example.image), "WEBP"))
             for place, structure in enumerate(example.structures):
                 archive.writestr(f"{number}-{place}.png", _encode(Image.fromarray(structure.mask), "PNG"))
-            structures = [(structure.name, sorted(structure.facts)) for structure in example.structures]
-            index.append(
-                asdict(
-                    _Entry(
-                        example.modality,
-                        example.source,
-                        sorted(example.facts),
-                        structures,
-                        example.group,
-                        example.position,
-                        sorted(example.unknown_facts),
-                        list(example.unknown_organs),
-                    )
-                )
-            )
+            about = {name: value for name, value in vars(example).items() if name not in ("image", "structures")}
+            structures = tuple((structure.name, structure.facts) for structure in example.structures)
+            index.append(_Entry(structures=structures, **about))
             context.report(number + 1, None, example.source)
-        archive.writestr("index.json", json.dumps(index), zipfile.ZIP_DEFLATED)
+        archive.writestr("index.json", _INDEX.dump_json(index), zipfile.ZIP_DEFLATED)
     return len(index)
 
 
 def read_pack(path: Path) -> list[Example]:
-    """Read the examples of a file that `write_pack` made.
-
-    Raises:
-        InputError: not such a file, or a damaged one.
-    """
+    """Read the examples of a file that `write_pack` made."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo("index.json").file_size > _MAX_INDEX:
                 raise ValueError("its index is too large")
-            entries = TypeAdapter(list[_Entry]).validate_json(archive.read("index.json"))
+            entries = _INDEX.validate_json(archive.read("index.json"))
             files = [
                 (archive.read(f"{number}.webp"), [archive.read(f"{number}-{i}.png") for i in range(len(e.structures))])
                 for number, e in enumerate(entries)
@@ -106,20 +89,9 @@ def _encode(image: Image.Image, kind: str) -> bytes:
 
 
 def _decode(entry: _Entry, files: tuple[bytes, list[bytes]]) -> Example:
-    return Example(
-        _read(files[0], "WEBP"),
-        entry.modality,
-        entry.source,
-        frozenset(entry.facts),
-        tuple(
-            Structure(name, _read(data, "PNG") > 127, frozenset(facts))
-            for (name, facts), data in zip(entry.structures, files[1], strict=True)
-        ),
-        entry.group,
-        entry.position,
-        frozenset(entry.unknown_facts),
-        tuple(entry.unknown_organs),
-    )
+    masks = [_read(data, "PNG") > 127 for data in files[1]]
+    structures = [Structure(name, mask, facts) for (name, facts), mask in zip(entry.structures, masks, strict=True)]
+    return Example(_read(files[0], "WEBP"), **vars(entry) | {"structures": tuple(structures)})
 
 
 def _read(data: bytes, kind: str) -> np.ndarray:

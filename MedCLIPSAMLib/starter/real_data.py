@@ -42,9 +42,6 @@ def read_examples(data: Path, context: RunContext = RunContext()) -> Iterator[Ex
     """Read the training examples of every known data set under `data`, at `SIZE` x `SIZE`.
 
     Images that cannot be read, or whose mask is missing or of another size, are left out with a notice.
-
-    Raises:
-        InputError: see `check_sets`.
     """
     for name, table in check_sets(data).items():
         rows = [row for row in table if row["split"] == "train"]

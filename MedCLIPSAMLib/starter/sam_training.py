@@ -15,11 +15,10 @@ from ..demo_models.train_memory import LENGTH, memory_loss
 from ..demo_models.train_sam import mask_loss
 from ..errors import InputError
 from ..models.sam import Sam2, build_sam, decode, embed
-from ..phantoms.phantom import Phantom
 from ..phantoms.volumes import VolumePhantom
 from ..resources import resource_path
 from .augmentation import change_gradation, draw_affine, make_generator, uniform, warp
-from .examples import SIZE, STACKS, Example, Structure, from_phantom, stack
+from .examples import SIZE, STACKS, Example, Structure, enlarge, enlarge_mask, stack
 from .real_data import MIN_STACK
 from .sam_prompts import Prompts, draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
 from .training import Stage, Trainee, TrainingRun, autocast
@@ -84,9 +83,6 @@ def train_sam(
 
     Args:
         folder: where the model is written, with every checkpoint.
-
-    Raises:
-        InputError, ModelError, OutputError, Cancelled: see `Trainee`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     copyfile(resource_path("models/starter-sam/sam2_starter.yaml"), config := folder / "sam2_starter.yaml")
@@ -217,25 +213,17 @@ class _Stacks:
     """Stacks of slices with one object each, on the device: nodules, and lesions and lungs of phantom volumes."""
 
     def __init__(self, examples: list[Example], volumes: list[VolumePhantom], device: torch.device) -> None:
-        slices: list[np.ndarray] = []
-        objects: list[np.ndarray] = []
         nodules: dict[str, list[Example]] = {}
         for example in examples:
             if example.source == STACKS:
                 nodules.setdefault(example.group, []).append(example)
-        for group in nodules.values():
-            if len(group) >= MIN_STACK:
-                images, mask = stack(group)
-                slices += [images]
-                objects += [mask]
-        for volume in volumes:
-            for images, mask in _volume_stacks(volume):
-                slices.append(images)
-                objects.append(mask)
+        stacks = [stack(group) for group in nodules.values() if len(group) >= MIN_STACK]
+        stacks += [objects for volume in volumes for objects in _volume_stacks(volume)]
+        if not stacks:
+            raise InputError("Expected stacks of slices for the memory, got none.", "Leave no data set out.")
+        slices, objects = zip(*stacks)
         self._starts = np.cumsum([0, *map(len, slices)])
         self._areas = [mask.sum((1, 2)) for mask in objects]
-        if not slices:
-            raise InputError("Expected stacks of slices for the memory, got none.", "Leave no data set out.")
         self._slices = torch.from_numpy(np.concatenate(slices)).to(device)
         self._objects = torch.from_numpy(np.concatenate(objects)).to(device)
 
@@ -262,17 +250,8 @@ class _Stacks:
 def _volume_stacks(volume: VolumePhantom) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the slices of a volume at `SIZE` with each object that can be followed."""
     lungs = [mask for name, mask in volume.organs.items() if name in ("left lung", "right lung")]
-    found = []
-    for mask in (*volume.lesions, *lungs):
-        phantoms = [from_phantom(_single(image, part, volume.modality)) for image, part in zip(volume.slices, mask)]
-        empty = np.zeros((SIZE, SIZE), bool)
-        parts = [p.structures[0].mask if p.structures else empty for p in phantoms]
-        found.append((np.stack([p.image for p in phantoms]), np.stack(parts)))
-    return found
-
-
-def _single(image: np.ndarray, mask: np.ndarray, modality: str) -> Phantom:
-    return Phantom(image, modality, frozenset(), (), {"object": mask})
+    images = np.stack([enlarge(image) for image in volume.slices])
+    return [(images, np.stack([enlarge_mask(part) for part in mask])) for mask in (*volume.lesions, *lungs)]
 
 
 def _stack_loss(

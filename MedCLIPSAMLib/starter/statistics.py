@@ -32,11 +32,7 @@ SEED = 0
 
 
 def read_images(data: Path, name: str, split: str, count: int) -> Iterator[np.ndarray]:
-    """Read up to `count` images of a split of a set, (H, W, 3) uint8, by seed `SEED`; broken ones are left out.
-
-    Raises:
-        InputError: see `read_index`.
-    """
+    """Read up to `count` images of a split of a set, (H, W, 3) uint8, by seed `SEED`; broken ones are left out."""
     rows = [row for row in read_index(data / name, GROUPS.get(name, "patient")) if row["split"] == split]
     for number in np.random.default_rng(SEED).permutation(len(rows))[:count]:
         try:
@@ -52,11 +48,7 @@ def phantom_images(modality: str, split: str, count: int) -> Iterator[np.ndarray
 
 
 def features_of(clip: ClipModel, images: Iterable[np.ndarray], context: RunContext = RunContext()) -> torch.Tensor:
-    """Compute the L2-normalized features of images, (N, D) float32 on the CPU.
-
-    Raises:
-        InputError: no image. Cancelled.
-    """
+    """Compute the L2-normalized features of images, (N, D) float32 on the CPU."""
     features = []
     for image in images:
         context.raise_if_cancelled()
@@ -68,11 +60,7 @@ def features_of(clip: ClipModel, images: Iterable[np.ndarray], context: RunConte
 
 
 def seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[np.ndarray]]:
-    """Find up to `count` images of every kind that the model was trained on, a quarter for each kind of phantoms.
-
-    Raises:
-        InputError: a set is missing or invalid.
-    """
+    """Find up to `count` images of every kind that the model was trained on, a quarter for each kind of phantoms."""
     return {
         kind: (image for name in names for image in read_images(data, name, split, count))
         for kind, names in KINDS.items()
@@ -84,9 +72,6 @@ def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext
 
     Args:
         count: images of each set and split, at most.
-
-    Raises:
-        InputError: a set is missing or invalid.
     """
     for name in (name for names in KINDS.values() for name in names):
         read_index(data / name, GROUPS.get(name, "patient"))

@@ -6,6 +6,7 @@ it was not recorded. Unknown pairs are no negatives.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import product
 
@@ -30,18 +31,8 @@ _IMAGES = {
 }
 _KINDS = {"US": ("benign tumor", "malignant tumor"), "MR": ("glioma", "meningioma", "pituitary tumor"), "CT": ()}
 _REQUESTS = (
-    "where is the {}",
-    "find the {}",
-    "outline the {}",
-    "segment {}",
-    "{} region",
-    "the {}",
-    "an image of a {}",
-    "a photo of a {}",
-    "{} tissue",
-    "suspicious {}",
-    "visible {}",
-    "abnormal area, {}",
+    *("where is the {}", "find the {}", "outline the {}", "segment {}", "{} region", "the {}", "an image of a {}"),
+    *("a photo of a {}", "{} tissue", "suspicious {}", "visible {}", "abnormal area, {}"),
 )
 _DESCRIPTIONS = (
     "{image} of a {name}",
@@ -105,99 +96,58 @@ class TextMatches:
 
 
 def match_texts(examples: list[Example], texts: list[Text]) -> TextMatches:
-    """Compare every text with every example."""
-    facts = _FactTable(examples, texts)
+    """Compare every text with every example; examples of the same facts are compared once."""
     shape = (len(examples), len(texts))
-    match, unknown, members = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, np.int64)
-    for column, text in enumerate(texts):
-        match[:, column], unknown[:, column], members[:, column] = facts.compare(text)
-    region, regions = np.full(shape, -1, np.int8), list[list[tuple[int, ...]]]()
-    for row, chosen in enumerate(members):
-        sets = np.unique(chosen[chosen > 0])[:MAX_REGIONS]
-        for number, structures in enumerate(sets):
-            region[row, chosen == structures] = number
-        regions.append([_members(int(structures)) for structures in sets])
+    match, unknown, region = np.zeros(shape, bool), np.zeros(shape, bool), np.full(shape, -1, np.int8)
+    regions: list[list[tuple[int, ...]]] = []
+    known: dict[Hashable, int] = {}
+    for row, example in enumerate(examples):
+        shown = tuple((structure.name, structure.facts) for structure in example.structures)
+        first = known.setdefault((example.facts, shown, example.unknown_facts, example.unknown_organs), row)
+        if first < row:
+            match[row], unknown[row], region[row] = match[first], unknown[first], region[first]
+            regions.append(regions[first])
+            continue
+        match[row], unknown[row], members = zip(*(_compare(text, example) for text in texts))
+        regions.append(sorted(set(members) - {()}, key=lambda places: places[::-1])[:MAX_REGIONS])
+        number = {places: number for number, places in enumerate(regions[-1])}
+        region[row] = [number.get(places, -1) for places in members]
     return TextMatches(match, unknown, region, regions)
 
 
-class _FactTable:
-    """The facts of all examples and of all their lesions as tables, so that a text is compared with all at once."""
-
-    def __init__(self, examples: list[Example], texts: list[Text]) -> None:
-        shown = {fact for example in examples for fact in (*example.facts, *_lesion_facts(example))}
-        known = sorted(shown | {fact for text in texts for fact in (*text.facts, *(text.lesion or ()))})
-        self._number = {fact: number for number, fact in enumerate(known)}
-        self._count = len(examples)
-        self._facts = np.array([self._row(example.facts) for example in examples])
-        kinds = [fact.split(":")[0] for fact in known]
-        self._unknown = np.array([[kind in example.unknown_facts for kind in kinds] for example in examples])
-        lesions, organs = [], []
-        for owner, example in enumerate(examples):
-            for place, structure in enumerate(example.structures[:60]):
-                if structure.name == LESION:
-                    lesions.append((owner, place, self._row(structure.facts)))
-                else:
-                    organs.append((owner, place, structure.name))
-        self._lesion_owner = np.array([owner for owner, _, _ in lesions], int)
-        self._lesion_place = np.array([place for _, place, _ in lesions], int)
-        self._lesion_facts = np.array([row for _, _, row in lesions]).reshape(len(lesions), len(known))
-        self._organs = organs
-        self._unknown_organs = [example.unknown_organs for example in examples]
-        self._organ_names = [{structure.name for structure in example.organs} for example in examples]
-
-    def _row(self, facts: frozenset[str]) -> np.ndarray:
-        row = np.zeros(len(self._number), bool)
-        row[[self._number[fact] for fact in facts]] = True
-        return row
-
-    def compare(self, text: Text) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compare a text with each example: whether it is true, whether that is unknown, and its structures' bits."""
-        nothing = np.zeros(self._count, bool)
-        if text.impossible:
-            return nothing, nothing, np.zeros(self._count, np.int64)
-        absent, unsure = self._missing(text.facts, self._facts, self._unknown)
-        hit, possible, members = self._target(text)
-        match = ~absent & ~unsure & hit
-        unknown = ~absent & (unsure | possible) & ~match
-        return match, unknown, np.where(match, members, 0)
-
-    def _missing(self, facts: frozenset[str], table: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return whether one of the facts is false, and whether none is false but one is unknown."""
-        absent, unsure = np.zeros(len(table), bool), np.zeros(len(table), bool)
-        for fact in facts:
-            number = self._number[fact]
-            absent |= ~table[:, number] & ~unknown[:, number]
-            unsure |= ~table[:, number] & unknown[:, number]
-        return absent, unsure & ~absent
-
-    def _target(self, text: Text) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return whether a text's target is in each example, whether it may be, and bits for its structures."""
-        members = np.zeros(self._count, np.int64)
-        if text.lesion is not None:
-            unknown = self._unknown[self._lesion_owner]
-            absent, unsure = self._missing(text.lesion, self._lesion_facts, unknown)
-            found = ~absent & ~unsure
-            np.bitwise_or.at(members, self._lesion_owner[found], 1 << self._lesion_place[found])
-            possible = np.zeros(self._count, bool)
-            possible[self._lesion_owner[unsure]] = True
-            return members > 0, possible & (members == 0), members
-        if text.organ is not None:
-            for owner, place, name in self._organs:
-                if fits(name, text.organ):
-                    members[owner] |= 1 << place
-            possible = np.array([self._may_show(text.organ, row) for row in range(self._count)], bool)
-            return members > 0, possible & (members == 0), members
-        return np.ones(self._count, bool), np.zeros(self._count, bool), members
-
-    def _may_show(self, organ: str, row: int) -> bool:
-        if organ in ("left lung", "right lung") and "lungs" in self._organ_names[row]:
-            return True
-        return any(organ.endswith(name) or name.endswith(organ) for name in self._unknown_organs[row])
+def _compare(text: Text, example: Example) -> tuple[bool, bool, tuple[int, ...]]:
+    """Tell whether a text is true of an example, whether that is unknown, and the numbers of its structures."""
+    stated = _holds(text.facts, example.facts, example)
+    if text.impossible or stated is False:
+        return False, False, ()
+    members, possible = _target(text, example)
+    has_target = bool(members) or not text.has_target
+    if stated and has_target:
+        return True, False, members
+    return False, stated is None or (possible and not members), ()
 
 
-def _lesion_facts(example: Example) -> set[str]:
-    return {fact for lesion in example.lesions for fact in lesion.facts}
+def _holds(wanted: frozenset[str], facts: frozenset[str], example: Example) -> bool | None:
+    """Tell whether the wanted facts are among those of an example or its lesion; None where that is unknown."""
+    missing = wanted - facts
+    if any(fact.split(":")[0] not in example.unknown_facts for fact in missing):
+        return False
+    return None if missing else True
 
 
-def _members(bits: int) -> tuple[int, ...]:
-    return tuple(place for place in range(bits.bit_length()) if bits >> place & 1)
+def _target(text: Text, example: Example) -> tuple[tuple[int, ...], bool]:
+    """Find the numbers of the structures that a text names, and tell whether the example may show others."""
+    if text.lesion is not None:
+        found = {
+            number: _holds(text.lesion, structure.facts, example)
+            for number, structure in enumerate(example.structures)
+            if structure.name == LESION
+        }
+        return tuple(number for number, held in found.items() if held), None in found.values()
+    if text.organ is None:
+        return (), False
+    names = {number: structure.name for number, structure in enumerate(example.structures) if structure.name != LESION}
+    members = tuple(number for number, name in names.items() if fits(name, text.organ))
+    either = text.organ in ("left lung", "right lung") and "lungs" in names.values()
+    unseen = (text.organ.endswith(name) or name.endswith(text.organ) for name in example.unknown_organs)
+    return members, either or any(unseen)

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,12 +60,12 @@ class StarterTraining:
 
 
 def train_starter(training: StarterTraining) -> None:
-    """Train the starter models, printing their progress; SIGTERM and SIGINT end it after a checkpoint.
+    """Train the starter models, printing their progress; KeyboardInterrupt ends it after a checkpoint.
 
     The data is prepared once. No GPU is touched before the processes are forked, since its state does not survive that.
 
     Raises:
-        Cancelled: by a signal.
+        Cancelled: it was interrupted.
         InputError: the data cannot be used. ModelError: a checkpoint is of other settings, or damaged. OutputError: the
             disk is full. DeviceError: there is no such device.
     """
@@ -72,18 +73,15 @@ def train_starter(training: StarterTraining) -> None:
     volumes = many_volumes("train", training.volumes, _workers()) if "sam" in training.models else []
     _print(f"{len(examples)} images and {len(volumes)} volumes read")
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    before = signal.signal(signal.SIGTERM, lambda number, frame: _stop())
-    try:
-        with ProcessPoolExecutor(len(training.models), context, _receive, (examples, volumes)) as pool:
-            running = [pool.submit(_train, name, training) for name in training.models]
-            try:
-                wait(running)
-            except KeyboardInterrupt:
-                _stop()
-        for done in running:  # one that failed has not stopped the other
-            done.result()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with ProcessPoolExecutor(len(training.models), context, _receive, (examples, volumes)) as pool:
+        running = [pool.submit(_train, name, training) for name in training.models]
+        try:
+            wait(running)
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.terminate()  # each writes its checkpoint first
+    for done in running:  # one that failed has not stopped the other
+        done.result()
 
 
 _prepared: tuple[list[Example], list[VolumePhantom]] = ([], [])
@@ -93,12 +91,6 @@ _prepared: tuple[list[Example], list[VolumePhantom]] = ([], [])
 def _receive(examples: list[Example], volumes: list[VolumePhantom]) -> None:
     global _prepared
     _prepared = examples, volumes
-
-
-def _stop() -> None:
-    """Ask the trainings to end; each writes its checkpoint first."""
-    for process in multiprocessing.active_children():
-        process.terminate()
 
 
 def read_training_examples(training: StarterTraining, context: RunContext = RunContext()) -> list[Example]:
@@ -160,4 +152,5 @@ def _workers() -> int:
 
 
 def _print(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+    with suppress(OSError):  # a closed terminal or pipe costs lines, not the checkpoint
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)

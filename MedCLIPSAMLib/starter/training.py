@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
 from ..errors import InputError
-from ..files.atomic import atomic_path
 from ..finetune.checkpoint import read_checkpoint, write_checkpoint
-from ..finetune.optimizer import decay_groups
+from ..finetune.optimizer import decay_groups, half_weights
 from ..models.device import fast_bfloat16
+from ..models.weights import write_weights
 from ..run_context import RunContext
 
 SAVE_EVERY = 60.0
@@ -44,7 +43,7 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.steps is None) == (self.seconds is None) or (self.steps or self.seconds or 0) <= 0:
+        if (self.steps is None) == (self.seconds is None) or not (self.steps or self.seconds or 0) > 0:
             raise InputError(
                 f"Expected a number of steps or of seconds, got {self.steps} and {self.seconds}.", "Give one."
             )
@@ -129,17 +128,13 @@ class Trainee:
         self._average = {name: value.detach().clone().float() for name, value in state.items()}
         self._optimizer: torch.optim.AdamW | None = None
         self._resumed: dict[str, Any] | None = None
-        if run.resume:
+        if not run.resume:
+            self._path.unlink(missing_ok=True)  # else it would be resumed if this run ends before its first
+        elif self._path.is_file():
             self._resume()
 
     def _resume(self) -> None:
-        """Load the checkpoint where there is one.
-
-        Raises:
-            ModelError: it is of a run with other settings, or damaged.
-        """
-        if not self._path.is_file():
-            return
+        """Load the checkpoint; ModelError where it is of a run with other settings, or damaged."""
         state = read_checkpoint(self._path, self._settings)
         self.model.load_state_dict(state["model"])
         for parameter, value in zip(self._extra, state["extra"], strict=True):
@@ -152,11 +147,7 @@ class Trainee:
         self._context.notify(f"{self._path.stem} goes on at step {self.step}.")
 
     def save(self) -> None:
-        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are complete.
-
-        Raises:
-            OutputError: they cannot be written.
-        """
+        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are complete."""
         state = {
             "fingerprint": self._settings,
             "model": self.model.state_dict(),
@@ -169,13 +160,8 @@ class Trainee:
             "begun": self._begun,
         }
         write_checkpoint(self._path, state)
-        weights = {
-            name: (self._average[name].half() if name in self._average else value).cpu().contiguous()
-            for name, value in self.model.state_dict().items()
-            if not name.endswith("position_ids")
-        }
-        with atomic_path(self._file) as temporary:
-            temporary.write_bytes(save(weights, {"training": json.dumps(self._settings), "steps": str(self.step)}))
+        about = {"training": json.dumps(self._settings), "steps": str(self.step)}
+        write_weights(self._file, half_weights(self.model.state_dict() | self._average), about)
 
     def steps(self, stage: Stage) -> Iterator[tuple[int, float, Callable[[torch.Tensor], None]]]:
         """Yield (step of the stage, share of the stage's budget that is used, a function that takes the loss).

@@ -15,8 +15,9 @@ from .reply import Answer, Reply, run_context
 
 def fine_tune_model(message: Message, reply: Reply) -> Answer:
     """Answer "finetune"; see `client.WorkerClient.finetune`."""
-    from ..finetune.job import CaptionData, run
+    from ..finetune.job import run
     from ..finetune.settings import FineTuneSettings
+    from ..finetune.sides import CaptionData
 
     settings = with_changes(FineTuneSettings(), message.fields.get("settings") or {})
     text, path = (lambda name: text_of(message, name, "")), (lambda name: path_of(message, name))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tarfile
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -41,3 +43,18 @@ def image_folder(tmp_path):
     for number in range(6):
         Image.fromarray(np.full((20 + number, 30, 3), 40 * number, np.uint8)).save(tmp_path / f"image{number}.png")
     return tmp_path
+
+
+def png(shade: int = 0) -> bytes:
+    image = BytesIO()
+    Image.fromarray(np.full((24, 24), shade, np.uint8)).save(image, "PNG")
+    return image.getvalue()
+
+
+def write_shard(path, members, mode="w"):
+    with tarfile.open(path, mode) as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, BytesIO(content))
+    return path

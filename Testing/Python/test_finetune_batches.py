@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import tarfile
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from finetuning import LONG, image_folder
-from PIL import Image
+from finetuning import LONG, image_folder, png, write_shard
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.finetune.batches import PairSource, read_slice, readable, square
@@ -80,6 +77,15 @@ def test_processes_that_windows_and_macos_start_read_the_same_batches(folder):
         assert torch.equal(images, here) and captions == same
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_is_gone_is_named_without_a_traceback(folder, workers):
+    made = source(folder, workers=workers)
+    (folder / "image3.png").unlink()
+    with pytest.raises(InputError, match="image3.png") as refused:
+        list(made.batches(0))
+    assert "Traceback" not in str(refused.value)
+
+
 def test_processes_share_a_batch(folder):
     whole = [captions for _, captions in source(folder).batches(0)]
     parts = [[captions for _, captions in source(folder, rank=rank, world=2).batches(0)] for rank in (0, 1)]
@@ -133,27 +139,27 @@ def test_an_image_is_squared_whole_or_by_a_crop():
     assert square(image, 16, (0.5, 1.0, 0.0)).min() > 195  # the right half
 
 
-def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, BytesIO(content))
+PAIRS = [[(f"{key}.png", png()), (f"{key}.txt", f"{LONG} {key}".encode())] for key in "abc"]
+MEMBERS = [member for pair in PAIRS for member in pair]
 
 
 @pytest.fixture()
 def shards(folder):
+    """Two of five pairs, of which one caption is too short and one image is broken."""
     for shard in range(2):
-        with tarfile.open(folder / f"part-{shard:02d}.tar", "w") as tar:
-            for number in range(5):
-                key = f"case{shard}{number}"
-                image = BytesIO()
-                Image.fromarray(np.full((24, 24), 20 * number, np.uint8)).save(image, "PNG")
-                add(tar, f"{key}.png", b"broken" if number == 4 else image.getvalue())
-                caption = f"Ultrasound number {shard} {number}"
-                if number == 3:
-                    add(tar, f"{key}.json", json.dumps({"caption": caption}).encode())
-                else:
-                    add(tar, f"{key}.txt", b"short" if number == 2 else caption.encode())
-                add(tar, f"{key}.pyd", b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+        texts = [f"Ultrasound number {shard} {number}" for number in range(5)]
+        captions = [("txt", text.encode()) for text in texts]
+        captions[2], captions[3] = ("txt", b"short"), ("json", json.dumps({"caption": texts[3]}).encode())
+        images = [*map(png, range(0, 80, 20)), b"broken"]
+        code = ("pyd", b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+        write_shard(
+            folder / f"part-{shard:02d}.tar",
+            [
+                (f"case{shard}{number}.{ending}", content)
+                for number in range(5)
+                for ending, content in (("png", images[number]), captions[number], code)
+            ],
+        )
     return str(folder / "part-{00..01}.tar")
 
 
@@ -195,14 +201,13 @@ def test_records_in_shards_are_read_as_those_of_json_lines(folder):
         "g": {"text": [{"raw": LONG}]},
         "h": {},
     }
-    image = BytesIO()
-    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
-    with tarfile.open(folder / "part.tar", "w") as tar:
-        for key, record in records.items():
-            add(tar, f"{key}.png", image.getvalue())
-            add(tar, f"{key}.json", json.dumps(record).encode())
-        add(tar, "i.png", image.getvalue())
-        add(tar, "i.txt", f"Größe {LONG}".encode("latin-1"))
+    members = [
+        (f"{key}.{ending}", content)
+        for key, record in records.items()
+        for ending, content in (("png", png()), ("json", json.dumps(record).encode()))
+    ]
+    members += [("i.png", png()), ("i.txt", f"Größe {LONG}".encode("latin-1"))]
+    write_shard(folder / "part.tar", members)
     every = ShardSource([folder / "part.tar"], 16, 2, keep_rest=True, record=folder / "record.json")
     ((_, captions), *others) = [*every.batches(0)]
     captions += [caption for _, some in others for caption in some]
@@ -225,36 +230,16 @@ def test_records_in_shards_are_read_as_those_of_json_lines(folder):
 
 
 def test_keys_that_repeat_in_other_shards_name_other_pairs(folder):
-    image = BytesIO()
-    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
     for shard in range(2):
-        with tarfile.open(folder / f"part-{shard:02d}.tar", "w") as tar:
-            for number in range(3):
-                caption = "short" if (shard, number) == (0, 1) else f"Ultrasound number {shard} {number}"
-                add(tar, f"{number:04d}.png", image.getvalue())
-                add(tar, f"{number:04d}.txt", caption.encode())
+        captions = [f"Ultrasound number {shard} {number}".encode() for number in range(3)]
+        captions[1] = captions[1] if shard else b"short"
+        members = [((f"{n:04d}.png", png()), (f"{n:04d}.txt", caption)) for n, caption in enumerate(captions)]
+        write_shard(folder / f"part-{shard:02d}.tar", [member for pair in members for member in pair])
     (folder / "record.json").write_text("{}")
     for _ in range(2):  # the second time from its record
         made = ShardSource(expand_shards(str(folder / "part-{00..01}.tar")), 16, 5, record=folder / "record.json")
         assert (made.count, made.steps, len(list(made.batches(0)))) == (5, 1, 1)
         assert [name for _, name in made.dropped] == [f"{folder / 'part-00.tar'}: 0001"]
-
-
-def png():
-    image = BytesIO()
-    Image.fromarray(np.zeros((24, 24), np.uint8)).save(image, "PNG")
-    return image.getvalue()
-
-
-def write_shard(path, members, mode="w"):
-    with tarfile.open(path, mode) as tar:
-        for name, content in members:
-            add(tar, name, content)
-    return path
-
-
-PAIRS = [[(f"{key}.png", png()), (f"{key}.txt", f"{LONG} {key}".encode())] for key in "abc"]
-MEMBERS = [member for pair in PAIRS for member in pair]
 
 
 @pytest.mark.parametrize(

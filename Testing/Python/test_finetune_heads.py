@@ -187,15 +187,6 @@ def test_lora_and_the_heads_alone_exclude_each_other():
         replace(HEADS, lora_rank=4)
 
 
-def test_all_validation_pairs_count(pairs):
-    source = PairSource(pairs[:11], 32, 4, keep_rest=True)
-    numbers = [len(captions) for _images, captions in source.batches(0)]
-    assert numbers == [4, 4, 3] and source.steps == 3
-    alone = PairSource(pairs[:9], 32, 4, keep_rest=True)
-    assert [len(captions) for _images, captions in alone.batches(0)] == [4, 5] and alone.steps == 2
-    assert PairSource(pairs[:11], 32, 4).steps == 2
-
-
 def test_a_blend_lies_between_the_base_and_what_was_learned(pairs, tmp_path):
     settings = replace(HEADS, epochs=1)
     learned = load_file(train(pairs, tmp_path / "whole", replace(settings, blend=1.0)).weights)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tarfile
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
-from finetuning import QUICK, captions, pairs
+from finetuning import QUICK, captions, pairs, png, write_shard
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from PIL import Image
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, ModelError, OutputError
@@ -29,17 +28,12 @@ FIXTURES = (captions, pairs)
 def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, tmp_path, monkeypatch):
     """On a cluster that sets RANK too, where torchrun did not start the process."""
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning reads it where it is imported
     progress: list[str] = []
     settings = replace(QUICK, epochs=1)
-    result, folder = run(
-        CaptionData(str(captions), share=0.3),
-        settings,
-        "mine",
-        tmp_path / "run",
-        "cpu",
-        tmp_path,
-        context=RunContext(on_notice=progress.append),
-    )
+    data, context = CaptionData(str(captions), share=0.3), RunContext(on_notice=progress.append)
+    result, folder = run(data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=context)
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
     assert folder == tmp_path / "mine" and any("split by patient" in line for line in progress)
     (unknown,) = [line for line in progress if "does not know" in line]
     assert "'demo'" in unknown and "number" in unknown and "brain" not in unknown
@@ -113,21 +107,47 @@ def test_a_run_keeps_off_a_folder_of_something_else_and_of_a_run_at_work(caption
         run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
 
 
-def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, tmp_path):
+def test_what_cannot_be_trained_is_refused_before_an_image_is_read_and_leaves_no_folder(
+    captions, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("MedCLIPSAMLib.finetune.job.readable", lambda *_: pytest.fail("images were read"))
     rows = [json.dumps({"image": f"{n}.png", "caption": "the very same caption"}) for n in range(9)]
     (tmp_path / "same.jsonl").write_text("\n".join(rows))
-    with pytest.raises(InputError, match="all say the same"):
-        run(CaptionData(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
-    with pytest.raises(InputError, match="too few to measure retrieval"):
-        run(CaptionData(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
-    with pytest.raises(InputError, match="do not fill a batch of 64"):
-        run(CaptionData(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
-    with pytest.raises(InputError, match="both the run and the model"):
-        run(CaptionData(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
-    with pytest.raises(ModelError, match="cannot be the name"):
-        run(CaptionData(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
-    with pytest.raises(ModelError, match="has a model 'biomedclip' already"):
-        run(CaptionData(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
+    (tmp_path / "empty.jsonl").write_text("")
+    here, same = CaptionData(str(captions)), CaptionData(str(tmp_path / "same.jsonl"), captions.parent)
+    for data, settings, name, out, message in (
+        (same, QUICK, "m", "r", "got . usable pairs, which all say the same"),
+        (replace(here, captions=str(tmp_path / "empty.jsonl")), QUICK, "m", "r", "no rows"),
+        (replace(here, share=0.03), QUICK, "m", "r", "two captions for validation in .*got 1 usable pair"),
+        (replace(here, share=0.3), replace(QUICK, batch=64), "m", "r", "do not fill a batch of 64"),
+        (replace(here, share=1.5), QUICK, "m", "r", "share between 0 and 1"),
+        (replace(here, captions="part.tar"), QUICK, "m", "r", "separate validation pairs"),
+        (here, QUICK, "x", "x", "both the run and the model"),
+        (here, QUICK, "../m", "r", "cannot be the name"),
+        (here, QUICK, "biomedclip", "r", "has a model 'biomedclip' already"),
+    ):
+        with pytest.raises(MedCLIPSAMError, match=message):
+            run(data, settings, name, tmp_path / out, "cpu", tmp_path)
+        assert not (tmp_path / out).exists()
+
+
+def test_pairs_whose_images_cannot_be_read_are_left_out_of_their_side(captions, tmp_path):
+    rows = [json.loads(line) for line in captions.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["image"] = str(captions.parent / row["image"]) if number % 8 else str(tmp_path / f"broken{number}.png")
+        if number % 8 == 0:
+            (tmp_path / f"broken{number}.png").write_bytes(b"no image")
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    notes: list[str] = []
+    context = RunContext(on_notice=notes.append, is_cancelled=lambda: any("unreadable" in note for note in notes))
+    with pytest.raises(Cancelled):
+        data = CaptionData(str(tmp_path / "a.jsonl"), share=0.3)
+        run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=context)
+    assert notes[-1] == f"Left out as unreadable: 4 images; see {tmp_path / 'r' / 'dropped.csv'}."
+    dropped = (tmp_path / "r" / "dropped.csv").read_text().splitlines()[1:]
+    assert sorted(line.split(",")[1].split(":")[0] for line in dropped) == sorted(
+        map(str, tmp_path.glob("broken*.png"))
+    )
 
 
 def test_validation_pairs_that_are_training_pairs_are_said_and_all_of_them_refused(captions, tmp_path):
@@ -154,11 +174,9 @@ def test_images_or_shards_that_were_changed_under_their_names_are_no_resume(capt
     rows = [{"image": file.name, "caption": f"the ultrasound image of {file.stem}"} for file in files]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows[:4])), encoding="utf-8")
     (tmp_path / "v.jsonl").write_text("\n".join(map(json.dumps, rows[4:])), encoding="utf-8")
-    with tarfile.open(tmp_path / "s.tar", "w") as tar:
-        for file in files[:4]:
-            tar.add(file, file.name)
-            (tmp_path / "caption").write_text(f"the ultrasound image of {file.stem}")
-            tar.add(tmp_path / "caption", f"{file.stem}.txt")
+    members = [(file.name, file.read_bytes()) for file in files[:4]]
+    texts = [(f"{file.stem}.txt", f"the ultrasound image of {file.stem}".encode()) for file in files[:4]]
+    write_shard(tmp_path / "s.tar", [member for pair in zip(members, texts) for member in pair])
     for table, changed, message in (
         ("t.jsonl", files[1], "the training images differ"),
         ("s.tar", tmp_path / "s.tar", "the training shards differ"),
@@ -188,20 +206,17 @@ def test_records_without_a_patient_are_counted(captions, tmp_path):
 
 def test_a_model_is_trained_on_shards(tmp_path):
     for shard in range(3):
-        with tarfile.open(tmp_path / f"part-{shard}.tar", "w") as tar:
-            for number in range(7):
-                image = BytesIO()
-                Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(image, "PNG")
-                caption = f"the ultrasound image {shard} {number}".encode() if number < 6 else b"short"
-                for ending, content in (("png", image.getvalue()), ("txt", caption)):
-                    member = tarfile.TarInfo(f"case{shard}{number}.{ending}")
-                    member.size = len(content)
-                    tar.addfile(member, BytesIO(content))
-    pattern, progress = str(tmp_path / "part-{0..1}.tar"), []
+        images = [png(20 * number + shard) for number in range(7)]
+        texts = [f"the ultrasound image {shard} {number}" for number in range(6)] + ["short"]
+        members = [
+            (f"case{shard}{number}.{ending}", content)
+            for number, (image, text) in enumerate(zip(images, texts))
+            for ending, content in (("png", image), ("txt", text.encode()))
+        ]
+        write_shard(tmp_path / f"part-{shard}.tar", members)
+    progress: list[str] = []
     settings = replace(QUICK, batch=4, epochs=1)
-    with pytest.raises(InputError, match="separate validation pairs"):
-        run(CaptionData(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
-    data = CaptionData(pattern, validation=str(tmp_path / "part-2.tar"))
+    data = CaptionData(str(tmp_path / "part-{0..1}.tar"), validation=str(tmp_path / "part-2.tar"))
     result, folder = run(
         data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=progress.append)
     )

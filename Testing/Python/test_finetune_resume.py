@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,22 +35,11 @@ FIXTURES = (captions, pairs)
 def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     """Killed without warning in the second epoch, and started again; crops, order and Adam go on as if nothing was."""
 
+    options = "--base demo --batch 4 --epochs 3 --patience 0 --lr 1e-4 --device cpu --workers 0 --validation-share 0.3"
+
     def command(out: str) -> list[str]:
-        options = (
-            "--base demo --batch 4 --epochs 3 --patience 0 --lr 1e-4 --device cpu --workers 0 --validation-share 0.3"
-        )
-        start = [
-            sys.executable,
-            "-m",
-            "MedCLIPSAMLib",
-            "finetune",
-            str(captions),
-            "--name",
-            f"{out}-model",
-            "-o",
-            str(tmp_path / out),
-        ]
-        return [*start, *options.split(), "--models-dir", str(tmp_path), "--json"]
+        start = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(captions), "--name", f"{out}-model"]
+        return [*start, "-o", str(tmp_path / out), *options.split(), "--models-dir", str(tmp_path), "--json"]
 
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running = subprocess.Popen(
@@ -70,10 +60,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     assert steps == sorted(set(steps)) and steps[0] == 1
 
 
-@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_path, name, code):
+@pytest.mark.parametrize("end, code", [("SIGTERM", 143), ("SIGHUP", 129), ("an image is gone", 2)])
+def test_what_ends_a_run_ends_its_workers(captions, tmp_path, end, code):
     """Queues and `timeout` send SIGTERM to the processes that read images too, a terminal that is closed SIGHUP."""
-    command = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(captions), "--name", "ended"]
+    images = shutil.copytree(captions.parent, tmp_path / "images")
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(images / captions.name), "--name", "ended"]
     command += ["-o", str(tmp_path / "run"), "--models-dir", str(tmp_path)]
     command += "--base demo --batch 4 --epochs 500 --patience 0 --device cpu --workers 2 --validation-share 0.3".split()
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -84,10 +75,14 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_p
         log = tmp_path / "run" / LOG
         while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 7):
             time.sleep(0.02)
-        os.killpg(running.pid, signal.Signals[name])
+        if end == "an image is gone":
+            for path in images.glob("*.png"):
+                path.unlink()
+        else:
+            os.killpg(running.pid, signal.Signals[end])
         assert running.wait(60) == code
     said = (tmp_path / "err").read_text()
-    assert "the same command goes on from what is stored" in said
+    assert ("There is no file" if code == 2 else "the same command goes on from what is stored") in said
 
 
 def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(pairs, tmp_path):

@@ -16,12 +16,12 @@ from finetuning import QUICK, captions, pairs, train
 from safetensors.torch import load_file
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.finetune.batches import PairSource
+from MedCLIPSAMLib.finetune.batches import PairSource, read_slice
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG, fine_tune
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare, trained_state
 from MedCLIPSAMLib.models.clip import load_clip
-from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.run_context import Progress, RunContext
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = (captions, pairs)
@@ -81,6 +81,27 @@ def test_an_epoch_of_fewer_batches_than_were_counted_ends_the_run(pairs, tmp_pat
         fine_tune(training, lambda size: PairSource(pairs[20:], size, 4), QUICK, tmp_path, "cpu")
 
 
+def test_where_an_image_is_gone_no_finished_step_is_lost(pairs, tmp_path):
+    last = PairSource(pairs[:20], 16, 4).order(1)[-1][0]  # of the second epoch's last batch
+    read = lambda path: read_slice(path if path != pairs[last].image or len(seen) < 5 else path.with_name("gone"))
+    training = lambda size, rank, world: PairSource(pairs[:20], size, 4, read=read)
+    validation = lambda size: PairSource(pairs[20:], size, 4)
+    seen: list[Progress] = []
+    with pytest.raises(InputError, match="gone"):
+        fine_tune(training, validation, QUICK, tmp_path, "cpu", context=RunContext(seen.append))
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == len(seen) == 9
+
+
+@pytest.mark.parametrize("options", [{}, {"lora_rank": 2}, {"freeze": "all-but-heads", "crop": None}])
+def test_a_program_may_have_set_another_type_of_numbers(pairs, tmp_path, options):
+    torch.set_default_dtype(torch.float64)
+    try:
+        result = train(pairs, tmp_path, replace(QUICK, epochs=1, **options))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert result.steps == 5
+
+
 @pytest.mark.parametrize(
     "options", [{"lora_rank": 4, "learning_rate": 1e-3}, {"freeze": "text"}, {"freeze": "lower-half"}]
 )
@@ -129,16 +150,8 @@ def test_settings_that_cannot_be_are_refused(options, message):
 
 
 def test_two_processes_train_together(captions, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        "-m",
-        "MedCLIPSAMLib",
-    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command += ["-m", "MedCLIPSAMLib"]
     command += ["finetune", str(captions), "--name", "two", "-o", str(tmp_path / "run"), "--models-dir", str(tmp_path)]
     command += "--base demo --batch 4 --epochs 1 --device cpu --workers 0 --validation-share 0.3 --lr 1e-5".split()
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from typer.testing import CliRunner
 
+from MedCLIPSAMLib.cli import app
 from MedCLIPSAMLib.demo_models.train_clip import place_loss, split_pool
 from MedCLIPSAMLib.phantoms.captions import Text, all_texts, impossible_texts
 from MedCLIPSAMLib.phantoms.dataset import MODALITIES, make_phantom, write_phantoms
@@ -70,6 +72,12 @@ def test_written_phantoms_hold_captions_that_name_their_files(tmp_path):
             stem = line["image"].removeprefix("images/").removesuffix(".png")
             mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "truth" / f"{stem}_{name}.png")))
             assert set(np.unique(mask)) == {0, 255}
+
+
+def test_the_phantoms_of_two_splits_share_no_folder(tmp_path):
+    make = lambda *more: CliRunner().invoke(app, ["phantoms", "make", "-o", str(tmp_path), "--count", "1", *more])
+    assert make().exit_code == make().exit_code == 0
+    assert "other split" in str(make("--split", "test").exception)
 
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from typer.testing import CliRunner
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
@@ -86,24 +86,28 @@ def test_the_spread_is_that_of_the_texts_around_each_image():
     assert spread_of(images, texts) == pytest.approx(np.std([1, 0, 0.5**0.5], ddof=1))
 
 
-def test_the_command_compares_models(tmp_path, monkeypatch, capsys):
+def test_the_command_compares_models(tmp_path):
     rows, captions = [], sorted({text.text for text in all_texts() if len(text.text) > 30})
     for number in range(12):
         phantom = make_phantom("validation", number)
         write_png(tmp_path / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
         rows.append({"image": f"{number}.png", "caption": captions[number]})
     (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    arguments = ["medclipsam", "retrieval", str(tmp_path / "c.jsonl"), "-m", "demo", "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", [*arguments, "--json"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert not end.value.code
-    said = capsys.readouterr()
-    assert said.err.startswith("12 pairs.")
-    figures = json.loads(said.out)["demo"]
+    said = CliRunner().invoke(
+        cli.app, ["retrieval", str(tmp_path / "c.jsonl"), "-m", "demo", "--device", "cpu", "--json"]
+    )
+    assert not said.exit_code and said.stderr.startswith("12 pairs.")
+    figures = json.loads(said.stdout)["demo"]
     assert figures["pairs"] == figures["batch"] == 12
     clip = load_clip("demo")
     images = clip.encode_image(clip.preprocess(np.stack([read_slice(tmp_path / row["image"]) for row in rows])))
     similar = images @ clip.encode_text([row["caption"] for row in rows]).T
     expected = (similar.argmax(1) == torch.arange(12)).float().mean().item()
     assert figures["image_to_text"]["top1"]["mean"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_table_whose_images_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    (tmp_path / "c.csv").write_text("image,caption\na.png,breast ultrasound of a tumor\n", encoding="utf-8")
+    done = CliRunner().invoke(cli.app, ["retrieval", str(tmp_path / "c.csv"), "-m", "demo", "--device", "cpu"])
+    assert isinstance(done.exception, InputError) and "two pairs or more" in str(done.exception)

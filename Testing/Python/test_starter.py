@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import resource
 import signal
 import zipfile
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from helpers.datasets import write_breast_set
 from PIL import Image
 from safetensors.torch import load_file
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError, with_remedy
 from MedCLIPSAMLib.phantoms.captions import Text
 from MedCLIPSAMLib.phantoms.dataset import make_many
 from MedCLIPSAMLib.phantoms.volumes import many_volumes
@@ -52,23 +54,21 @@ def test_parts_without_the_tumor_hold_none_of_it():
     assert not any(mask[y0:y1, x0:x1].any() for x0, y0, x1, y1 in boxes)
 
 
-def test_a_patient_in_two_splits_is_refused(tmp_path):
-    write_breast_set(tmp_path, ("1,train", "1,test"))
-    with pytest.raises(
-        InputError, match="Expected every patient in one split, got patient '1' in 'train' and in 'test'"
+def test_wrong_sets_are_refused(tmp_path):
+    made = write_breast_set(tmp_path)
+    table = (made / "index.csv").read_text(encoding="utf-8")
+    for wrong, message in (
+        (table.replace("3,test", "1,test"), "every patient in one split, got patient '1' in 'train' and in 'test'"),
+        (table.replace("a0.jpg", "../../a0.jpg"), "name of a file"),
     ):
-        list(read_examples(tmp_path))
-
-
-def test_a_set_without_a_table_is_refused(tmp_path):
-    (write_breast_set(tmp_path) / "index.csv").unlink()
+        (made / "index.csv").write_text(wrong, encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            list(read_examples(tmp_path))
+    (made / "index.csv").unlink()
     with pytest.raises(InputError, match="index.csv"):
         list(read_examples(tmp_path))
-
-
-def test_a_folder_without_sets_is_refused(tmp_path):
     with pytest.raises(InputError, match="breast_us_busbra"):
-        list(read_examples(tmp_path))
+        list(read_examples(made))
 
 
 @pytest.mark.parametrize("fault", ["no table", "no sets", "no image", "nothing"])
@@ -87,28 +87,34 @@ def test_a_training_on_wrong_data_leaves_no_folder(tmp_path, fault):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("fault", ["broken", "no mask", "other size"])
+def test_a_process_that_the_system_ends_is_said(tmp_path, monkeypatch):
+    write_breast_set(tmp_path)
+    monkeypatch.setattr("MedCLIPSAMLib.starter.train.train_clip", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(BrokenProcessPool) as ended:
+        train_starter(StarterTraining(tmp_path, tmp_path / "out", Budget(steps=1), "cpu", 1, 0, models=("clip",)))
+    refusal = with_remedy(ended.value)
+    assert refusal is not None and "memory runs out" in refusal.problem
+
+
+@pytest.mark.parametrize("fault", ["broken", "16 bits", "no mask", "other size", "0 and 1"])
 def test_a_case_that_cannot_be_used_is_left_out_with_a_word(tmp_path, fault):
+    """Of 16 bits Pillow would make white, and 1 is no 255: neither is read in silence."""
     made = write_breast_set(tmp_path)
+    image, mask = made / "images" / "a0.jpg", made / "masks" / "a0.png"
     if fault == "broken":
-        (made / "images" / "a0.jpg").write_bytes((made / "images" / "a0.jpg").read_bytes()[:300])
+        image.write_bytes(image.read_bytes()[:300])
+    elif fault == "16 bits":
+        Image.fromarray(np.full((80, 100), 900, np.uint16)).save(image, "PNG")
     elif fault == "no mask":
-        (made / "masks" / "a0.png").unlink()
+        mask.unlink()
     else:
-        Image.new("L", (50, 80)).save(made / "masks" / "a0.png")
+        size, value = ((50, 80), 255) if fault == "other size" else ((100, 80), 1)
+        Image.new("L", size, value).save(mask)
     messages = []
     read = list(read_examples(tmp_path, RunContext(on_notice=messages.append)))
     assert {example.group for example in read} == {"2"}
     assert len(messages) == 1
     assert "breast_us_busbra/a0.jpg" in messages[0]
-
-
-def test_a_name_with_a_folder_in_the_table_is_refused(tmp_path):
-    made = write_breast_set(tmp_path)
-    table = (made / "index.csv").read_text(encoding="utf-8").replace("a0.jpg", "../../a0.jpg")
-    (made / "index.csv").write_text(table, encoding="utf-8")
-    with pytest.raises(InputError, match="name of a file"):
-        list(read_examples(tmp_path))
 
 
 def test_a_pack_holds_the_same_examples(tmp_path):
@@ -180,11 +186,7 @@ def test_texts_match_do_not_match_or_are_unknown():
         [True, False, False, False, False, False],
         [False, False, False, True, False, False],
     ]
-    assert matches.unknown.tolist() == [
-        [False] * 6,
-        [False, True, True, False, False, False],
-        [False] * 6,
-    ]
+    assert matches.unknown.tolist() == [[False] * 6, [False, True, True, False, False, False], [False] * 6]
 
 
 def test_an_organ_that_nobody_outlined_is_unknown_not_absent():
@@ -303,6 +305,24 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, examples):
     run = TrainingRun(Budget(steps=9), CPU, tmp_path / "clip.checkpoint", True)
     with pytest.raises(ModelError, match="steps was .* and is 9"):
         train_clip(tmp_path / "model", examples, run, ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1))
+
+
+def test_a_new_training_forgets_the_checkpoint_before(tmp_path, examples):
+    """One that ends before its first checkpoint is not resumed from that of another run."""
+    path = tmp_path / "clip.checkpoint"
+    path.write_bytes(b"of an earlier run")
+    run = TrainingRun(
+        Budget(steps=4), CPU, path, context=RunContext(on_notice=lambda _: signal.raise_signal(signal.SIGINT))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train_clip(tmp_path / "model", examples, run, ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("budget", [{"seconds": float("nan")}, {"seconds": 0}, {"steps": 0}, {}])
+def test_a_budget_that_trains_nothing_is_refused(budget):
+    with pytest.raises(InputError, match="number of steps or of seconds"):
+        Budget(**budget)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, examples):
