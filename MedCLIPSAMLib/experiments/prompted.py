@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import InputError
 from ..evaluation.metrics import dsc, nsd
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
@@ -25,6 +26,8 @@ NSD_TOLERANCE = 2.0
 """Pixels."""
 CONTROLS = ("random_box", "full_box", "other_saliency")
 SEED = 12
+SPLITS = ("validation", "test")
+"""Those that figures belong on: nothing was trained on them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class TruthImage:
     name: str
     image: np.ndarray
     truth: np.ndarray
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with truth for one prompt, and the names of the files that cannot be used."""
+
+    prompt: str
+    images: Sequence[TruthImage]
+    skipped: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,16 @@ class Measured:
     result: PromptedResult
     seconds: float
     scores: dict[str, float]
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that is none of `SPLITS`.
+
+    Raises:
+        InputError: naming it.
+    """
+    if split not in SPLITS:
+        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
 
 
 def measure_prompt(

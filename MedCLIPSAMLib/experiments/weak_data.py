@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
+from ..errors import InputError
 from ..nnunet.ensemble import Prediction
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Segment, Volume, read_volume
@@ -28,17 +29,23 @@ def export_labels(
 
     Returns:
         Number of cases by status; the masks, (H, W) bool by name, without those in which nothing was found.
+
+    Raises:
+        InputError: nothing was found in any of them.
     """
-    from ..export.cases import find_cases
+    from ..export.cases import Case
     from ..export.engines import LocalEngine
     from ..export.export import export
 
     _write_images(images, cases)
-    counts = export(find_cases(images, {"target": prompt}), LocalEngine(segmenter), dataset)
+    found = [Case(case.name, _file(images, case), {"target": prompt}) for case in cases]
+    counts = export(found, LocalEngine(segmenter), dataset)
     files = {case.name: dataset / "labelsTr" / f"{case.name}.nii.gz" for case in cases}
     labels = {
         name: sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] > 0 for name, path in files.items() if path.is_file()
     }
+    if not labels:
+        raise InputError(f"Expected pseudo-labels to train on, got none: no '{prompt}' was found in {images}.")
     return counts, labels
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import sys
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.datasets import write_breast_set
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS
 from MedCLIPSAMLib.experiments.prompted import TruthImage
 from MedCLIPSAMLib.experiments.weak_cases import OFFSET, PhantomCases, RealCases, shrink
+from MedCLIPSAMLib.experiments.weak_data import export_labels
 from MedCLIPSAMLib.experiments.weak_plan import real_plan
 from MedCLIPSAMLib.experiments.weak_summary import summary
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 
 def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_path):
@@ -26,6 +28,25 @@ def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_
     assert cases[0].image.shape == (80, 100, 3)
     assert np.argwhere(cases[0].truth).min(0).tolist() == [10, 60]
     assert [case.name for case in RealCases(folder).load("test", 10)] == ["a3"]
+
+
+def test_names_are_those_that_the_files_of_a_dataset_have(tmp_path):
+    folder = write_breast_set(tmp_path, ("1,train", "2,train", "3,train"))
+    table = (folder / "index.csv").read_text(encoding="utf-8")
+    for number, name in enumerate(("benign (1)", "benign 1", "tumor mask")):  # the last would be taken for a mask
+        for part, ending in (("images", "jpg"), ("masks", "png")):
+            (folder / part / f"a{number}.{ending}").rename(folder / part / f"{name}.{ending}")
+        table = table.replace(f"a{number}.jpg", f"{name}.jpg")
+    (folder / "index.csv").write_text(table, encoding="utf-8")
+    cases = RealCases(folder).load("train", 3)
+    assert len({case.name for case in cases}) == 3 and all(re.fullmatch(r"[\w.-]+", case.name) for case in cases)
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    segmenter = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
+    _, labels = export_labels("breast tumor", cases, segmenter, tmp_path / "images", tmp_path / "Dataset500_Export")
+    assert labels.keys() == {case.name for case in cases}
+    never = segmenter.with_settings(replace(segmenter.settings, presence_threshold=1.0))
+    with pytest.raises(InputError, match="got none: no 'breast tumor' was found"):
+        export_labels("breast tumor", cases, never, tmp_path / "images", tmp_path / "Dataset501_Export")
 
 
 def test_phantoms_of_a_task_are_others_than_those_of_the_benchmark():
@@ -53,13 +74,6 @@ def test_another_folder_is_refused(tmp_path):
         RealCases(tmp_path / "livers")
 
 
-def weak(monkeypatch, capsys, *arguments) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["medclipsam", "reproduce", "weak", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code or 0, " ".join(capsys.readouterr().err.split())
-
-
 @pytest.mark.parametrize(
     ("spoil", "output"),
     [
@@ -71,21 +85,18 @@ def weak(monkeypatch, capsys, *arguments) -> tuple[int, str]:
         ),
     ],
 )
-def test_wrong_data_is_refused_before_anything_is_made(tmp_path, monkeypatch, capsys, spoil, output):
+def test_wrong_data_is_refused_before_anything_is_made(tmp_path, run, spoil, output):
     folder = write_breast_set(tmp_path / "data")
     spoil(folder)
-    status, error = weak(monkeypatch, capsys, "--data", folder, "--work", tmp_path / "work")
-    assert status == 2
-    assert output in error
-    assert not (tmp_path / "work").exists()
+    status, _, error = run("reproduce", "weak", "--data", folder, "--work", tmp_path / "work")
+    assert status == 2 and output in error and not (tmp_path / "work").exists()
 
 
-def test_results_are_never_written_into_the_data(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("trial", ["weak", "filters"])
+def test_results_are_never_written_into_the_data(tmp_path, run, trial):
     folder = write_breast_set(tmp_path / "data")
-    status, error = weak(monkeypatch, capsys, "--data", folder, "--work", folder / "work")
-    assert status == 2
-    assert "Expected an output outside of the data" in error
-    assert not (folder / "work").exists()
+    status, _, error = run("reproduce", trial, "--data", folder, "--work", folder / "work")
+    assert status == 2 and "Expected an output outside of the data" in error and not (folder / "work").exists()
 
 
 def test_a_trial_on_real_images_is_one_task_named_by_its_folder():
