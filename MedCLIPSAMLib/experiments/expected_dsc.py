@@ -21,8 +21,8 @@ from ..models.expected_dsc import DscPredictor, Indicators, fit_predictor
 from ..run_context import RunContext
 from ..segmentation.expected_dsc import fitted_settings, indicators_of
 from ..segmentation.segmenter import TextSegmenter
-from .prompted import ImageSet
-from .real import RESAMPLES, mean_interval, without_target
+from .prompted import RESAMPLES, ImageSet, mean_interval
+from .real import without_target
 from .real_sets import REAL_SETS
 
 COVERAGE = (1.0, 0.9, 0.8, 0.7, 0.5)

@@ -29,8 +29,8 @@ from .attribution import g_score_cam, grad_cam, located_by
 from .controls import full_box
 from .multi_scale import multi_scale
 from .phantom_benchmark import TASKS
-from .prompted import ImageSet, check_split
-from .real import load_sets, mean_interval
+from .prompted import ImageSet, check_split, mean_interval
+from .real import load_sets
 
 BASE = "as it is"
 Locate = Callable[[TextSegmenter, str, Localization], Localization]

@@ -12,7 +12,7 @@ from ..phantoms.phantom import Phantom
 from ..phantoms.volumes import VolumePhantom
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
-from .prompted import CONTROLS, TruthImage, check_split, empty_share, measure_prompt
+from .prompted import TruthImage, check_split, empty_share, measure_prompt, set_figures
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,15 @@ def benchmark_phantoms(
     """Measure every task on `cases` phantoms, and every lesion task on the same number of lesion-free ones.
 
     Returns:
-        {"tasks": {task: {"cases", "dsc", "nsd", "coarse_dsc", "empty", "dsc_sd", "controls": {...}}},
-        "lesion_free": {"cases", "empty_fraction", "by_task"}, "seconds_per_image"}: means over the cases, 0 to 1; a
-        case in which nothing was found counts as 0.
+        {"tasks": {task: see `set_figures`}, "lesion_free": {"cases", "empty_fraction", "by_task"},
+        "seconds_per_image"}.
     """
     check_split(split)
-    seconds: list[float] = []
     tasks = {
-        name: _measure(segmenter, task, cases, split, seconds, context.titled(name)) for name, task in TASKS.items()
+        name: set_figures(
+            measure_prompt(segmenter, task.prompt, task.images(split, range(cases)), context.titled(name))
+        )
+        for name, task in TASKS.items()
     }
     empty = {
         name: empty_share(segmenter, task.prompt, lesion_free_images(task.modality, split, cases))
@@ -82,19 +83,8 @@ def benchmark_phantoms(
         if task.lesions
     }
     free = {"cases": cases * len(empty), "empty_fraction": float(np.mean(list(empty.values()))), "by_task": empty}
-    return {"tasks": tasks, "lesion_free": free, "seconds_per_image": float(np.mean(seconds))}
-
-
-def _measure(
-    segmenter: TextSegmenter, task: PhantomTask, cases: int, split: str, seconds: list[float], context: RunContext
-) -> dict:
-    measured = measure_prompt(segmenter, task.prompt, task.images(split, range(cases)), context)
-    seconds += [case.seconds for case in measured]
-    values = lambda name: [case.scores[name] for case in measured]
-    means = {name: float(np.mean(values(name))) for name in ("dsc", "nsd", "coarse_dsc")}
-    missed = sum(not case.result.found for case in measured)
-    controls = {name: float(np.mean(values(name))) for name in CONTROLS}
-    return {"cases": cases, **means, "dsc_sd": float(np.std(values("dsc"))), "empty": missed, "controls": controls}
+    seconds = float(np.mean([figures["seconds"] for figures in tasks.values()]))
+    return {"tasks": tasks, "lesion_free": free, "seconds_per_image": seconds}
 
 
 def lesion_free_images(modality: str, split: str, cases: int) -> list[np.ndarray]:

@@ -19,7 +19,8 @@ from ..segmentation.agreement import AgreementSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from ..segmentation.vote import VoteSettings
-from .real import load_sets, mean_interval, without_target
+from .prompted import mean_interval
+from .real import load_sets, without_target
 
 EARLIEST, LATEST = 8, 12
 MARGIN = 0.2

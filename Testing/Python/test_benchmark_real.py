@@ -16,7 +16,8 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.controls import scale_boxes, true_boxes
-from MedCLIPSAMLib.experiments.real import benchmark_real, mean_interval
+from MedCLIPSAMLib.experiments.prompted import mean_interval
+from MedCLIPSAMLib.experiments.real import benchmark_real
 from MedCLIPSAMLib.experiments.real_sets import REAL_SETS, choose_cases
 from MedCLIPSAMLib.experiments.tumor_free import tumor_free_part
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
