@@ -116,10 +116,11 @@ def test_temporary_files_lie_where_the_client_wants_them(shell):
     for name in ("first", "second"):
         folder = shell.folder / name
         folder.mkdir()
+        os.utime(folder, (0, 0))
         code, _, err = shell.run(
             *("segment", "study.zip", "-p", "brain tumor", "-o", f"{name}.nii.gz"), TMPDIR=str(folder)
         )
-        assert code == 0 and "The worker" not in err, err
+        assert code == 0 and "The worker" not in err and folder.stat().st_mtime > 0, err
         folder.rmdir()  # as that of a job that has ended
 
 
