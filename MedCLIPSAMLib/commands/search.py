@@ -78,6 +78,7 @@ def search(
     tried_layers = tried_layers or list(tower.layers)
     cases = _cases(images, truth, prompt, suffix) if truth else _cases_without_masks(images, prompt, segmenter)
     values: dict[str, Any] = {"cases": len(cases), "prompt": prompt}
+    told = ""
     on_images = f"'{prompt}' on {counted(len(cases), 'image')}"
     with progress_bar("searching", unit="count", lines=True) as context:
         if label_free:
@@ -85,17 +86,19 @@ def search(
                 tuple(tried_layers), (min(tried_betas), max(tried_betas)), (min(tried_steps), max(tried_steps))
             )
             found = search_without_masks(segmenter, cases, space, trials, context=context)
-            values["gap_closed"] = share_of_gap_closed(found)
+            values |= {"gap_closed": share_of_gap_closed(found), "trials": [asdict(trial) for trial in found]}
+            told = _by_masks(found) if truth else ""
             table = _label_free_table(f"{on_images}, judged by the models themselves", found)
         else:
-            found = search_with_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, context)
-            table = _table(f"{on_images} (tuned on them: not zero-shot)", found)
+            grid = search_with_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, context)
+            values["trials"] = [asdict(trial) for trial in grid]
+            table = _table(f"{on_images} (tuned on them: not zero-shot)", grid)
     if as_json:
-        print_json(values | {"trials": [asdict(trial) for trial in found]})
+        print_json(values)
         return
     print_table(table)
-    if label_free and truth:
-        typer.echo(_by_masks(found))
+    if told:
+        typer.echo(told)
 
 
 def _table(title: str, trials: Sequence[Trial]) -> Table:

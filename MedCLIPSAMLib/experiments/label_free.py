@@ -182,11 +182,11 @@ def _measure(settings: Settings, views: Sequence[_Views], default: bool = False)
         if view.case.truth is not None:
             scores.append(dsc(result.mask, view.case.truth))
     by_image = np.prod(rows, axis=1) ** (1 / 3) * weights / np.mean(weights)
-    parts = map(float, np.average(rows, axis=0, weights=weights))
+    agreement, stability, quality = (float(value) for value in np.average(rows, axis=0, weights=weights))
     truth = float(np.mean(scores)) if scores else None
     used = settings.saliency_for(views[0].case.prompt)
-    tried, first = (used.layer, used.beta, used.steps), used.candidates[0]
-    return LabelFreeTrial(*tried, float(by_image.mean()), *parts, truth, default, first, tuple(map(float, by_image)))
+    scored = float(by_image.mean()), agreement, stability, quality, truth, default
+    return LabelFreeTrial(used.layer, used.beta, used.steps, *scored, used.candidates[0], tuple(map(float, by_image)))
 
 
 def _study() -> optuna.Study:
