@@ -13,7 +13,7 @@ from ..export.cases import Case
 from ..export.export import export
 from ..export.job import ExportJob, ExportSettings
 from ..export.manifest import read_records
-from ..export.ray_engine import RayEngine
+from ..export.ray_engine import RayEngine, start_ray
 from ..run_context import RunContext
 from ..segmentation.model_choice import ModelChoice
 from .sleeping_worker import SleepingWorker
@@ -79,7 +79,7 @@ def simulate_cluster(
     require_extra("cluster", "A simulated export")
     import ray
 
-    ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    start_ray("local", num_cpus=workers, include_dashboard=False)
     try:
         engine = _SleepingEngine(workers, seconds, deaths, seed)
         with TemporaryDirectory() as name:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -36,6 +38,18 @@ START = 600.0
 """Seconds without any worker after which an export ends: the cluster has no room for them."""
 POLL = 1.0
 """Seconds after which the driver looks whether the run was cancelled."""
+
+
+def start_ray(address: str | None, **options: Any) -> None:
+    """Start Ray or join one, and leave SIGTERM to this program: Ray's own handler prints a stack and aborts."""
+    import ray
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 class _Worker:
@@ -97,11 +111,9 @@ class RayEngine:
         self._own = not ray.is_initialized()
         if self._own:
             try:
-                ray.init(
+                start_ray(
                     address,
                     include_dashboard=False if address is None and not os.environ.get("RAY_ADDRESS") else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
                     runtime_env={"env_vars": {"PYTHONPATH": paths}},
                 )
             except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:

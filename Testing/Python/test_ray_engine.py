@@ -46,7 +46,12 @@ def cluster():
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    told = []
+    before = signal.signal(signal.SIGTERM, lambda *_: told.append("ended"))
     engine = RayEngine(ModelChoice(device="cpu"), workers=2)
+    os.kill(os.getpid(), signal.SIGTERM)  # as a batch system does: the program ends in order, Ray does not abort it
+    signal.signal(signal.SIGTERM, before)
+    assert told
     yield engine
     engine.close()
     assert not ray.is_initialized()
