@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,6 +30,7 @@ def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None
         sys.stdin, sys.stdout, sys.stderr = (_stream(number, request["encoding"][number]) for number in range(3))
         os.environ.clear()
         os.environ.update(request["environment"])
+        tempfile.tempdir = None  # else that of the worker, or of a command whose folder is gone
         os.umask(request["umask"])
         try:
             os.chdir(request["directory"])

@@ -92,7 +92,8 @@ class CommandServer:
         try:
             while not self._stopping:
                 try:
-                    command = self._commands.get(timeout=self._idle or None)
+                    ends = 0 < self._idle < threading.TIMEOUT_MAX
+                    command = self._commands.get(timeout=self._idle if ends else None)
                 except queue.Empty:
                     with self._lock:
                         self._stopping = self._current is None  # else one is on its way

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,16 @@ from .benchmark_ood import ood
 from .benchmark_options import options
 from .benchmark_real import real
 from .benchmark_without_masks import without_masks
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, SplitName, check_figures, write_figures
 from .option_groups import DemoModels, option_groups
 from .options import Overwrite
+from .parsing import parse_names
 from .progress import progress_bar
 from .speed import speed
-from .table import print_table
+from .table import figures_table, print_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(help="Measure quality, speed and cost.", no_args_is_help=True)
 
@@ -29,13 +33,8 @@ def _benchmark() -> None:
     """Measure quality, speed and cost."""
 
 
-app.command()(speed)
-app.command()(real)
-app.command()(without_masks)
-app.command()(options)
-app.command()(ood)
-app.command()(cluster)
-app.command()(expected_dsc)
+for command in (speed, real, without_masks, options, ood, cluster, expected_dsc):
+    app.command()(command)
 
 
 @app.command()
@@ -45,7 +44,7 @@ def phantoms(
     cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
-    split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
+    split: SplitName = "test",
     models: DemoModels,
 ) -> None:
     """Segment synthetic images of every task by text, with controls that could prove the figures wrong.
@@ -53,9 +52,8 @@ def phantoms(
     Example: medclipsam benchmark phantoms --cases 10 --json figures.json
     """
     from ..experiments.phantom_benchmark import benchmark_phantoms
-    from ..files.outputs import check_outputs
 
-    check_outputs((), (out,), overwrite)
+    check_figures(None, (out,), overwrite)
     segmenter = models.load_measured()
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_phantoms(segmenter, cases, split, context)
@@ -73,7 +71,7 @@ def volumes(
     cases: Annotated[int, typer.Option(min=1, help="Phantom volumes a task.")] = 20,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
-    split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
+    split: SplitName = "test",
     strategies: Annotated[str, typer.Option(help="Strategies, separated by commas.")] = "slices,boxes,memory",
     models: DemoModels,
 ) -> None:
@@ -81,28 +79,22 @@ def volumes(
 
     Example: medclipsam benchmark volumes --cases 2 --strategies memory,boxes
     """
-    from rich.table import Table
-
     from ..experiments.volume_benchmark import benchmark_volumes
-    from ..files.outputs import check_outputs
 
-    check_outputs((), (out,), overwrite)
-    chosen = [parse_choice(Strategy, strategy, "strategy") for strategy in strategies.split(",")]
+    check_figures(None, (out,), overwrite)
+    chosen = [parse_choice(Strategy, name, "strategy") for name in dict.fromkeys(parse_names(strategies) or [""])]
     segmenter = models.load_measured()
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
-    table = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {counted(cases, 'case')}")
-    for column in ("strategy", *figures["tasks"], "lesion-free empty", "s a volume"):
-        table.add_column(column, justify="left" if column == "strategy" else "right")
+    table = figures_table(
+        f"Phantom volumes of the {split} split, 3-D DSC, mean over {counted(cases, 'case')}",
+        ("strategy", *figures["tasks"], "lesion-free empty", "s a volume"),
+    )
     for strategy, free in figures["lesion_free"].items():
         rows = [task["strategies"][strategy] for task in figures["tasks"].values()]
-        seconds = sum(row["seconds"] for row in rows) / len(rows)
-        table.add_row(
-            strategy,
-            *(f"{row['dsc']:.3f}" for row in rows),
-            f"{free['empty_fraction']:.2f} of {free['cases']}",
-            f"{seconds:.1f}",
-        )
+        empty = f"{free['empty_fraction']:.2f} of {free['cases']}"
+        seconds = f"{sum(row['seconds'] for row in rows) / len(rows):.1f}"
+        table.add_row(strategy, *(f"{row['dsc']:.3f}" for row in rows), empty, seconds)
     print_table(table)
     corrected = figures["correction"]
     if corrected["cases"]:
@@ -113,30 +105,12 @@ def volumes(
     write_figures(out, figures)
 
 
-def phantom_table(figures: dict, split: str = "test"):
+def phantom_table(figures: dict, split: str = "test") -> Table:
     """Show the figures."""
-    from rich.table import Table
-
-    table = Table(title=f"Phantoms of the {split} split, mean over cases")
-    for column in (
-        "task",
-        "cases",
-        "coarse DSC",
-        "DSC",
-        "NSD (2 px)",
-        "nothing found",
-        "random box",
-        "full box",
-        "other saliency",
-    ):
-        table.add_column(column, justify="left" if column == "task" else "right")
+    columns = ("coarse DSC", "DSC", "NSD (2 px)", "nothing found", "random box", "full box", "other saliency")
+    rows = []
     for name, row in figures["tasks"].items():
-        values = (row["coarse_dsc"], row["dsc"], row["nsd"])
-        table.add_row(
-            name,
-            str(row["cases"]),
-            *(f"{value:.3f}" for value in values),
-            str(row["empty"]),
-            *(f"{value:.3f}" for value in row["controls"].values()),
-        )
-    return table
+        scores = (f"{row[key]:.3f}" for key in ("coarse_dsc", "dsc", "nsd"))
+        controls = (f"{value:.3f}" for value in row["controls"].values())
+        rows.append((name, str(row["cases"]), *scores, str(row["empty"]), *controls))
+    return figures_table(f"Phantoms of the {split} split, mean over cases", ("task", "cases", *columns), rows)

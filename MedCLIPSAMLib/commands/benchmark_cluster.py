@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..counted import counted
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, check_figures, write_figures
 from .options import Overwrite
 from .progress import progress_bar
 
@@ -27,12 +27,11 @@ def cluster(
     Example: medclipsam benchmark cluster --workers 8 --cases 100 --seconds 0.5
     """
     from ..experiments.cluster import simulate_cluster
-    from ..files.outputs import check_outputs
 
-    check_outputs((), (out,), overwrite)
+    check_figures(None, (out,), overwrite)
     with progress_bar("exporting", unit="count") as context:
         run = simulate_cluster(workers, cases, seconds, deaths=deaths, seed=seed, context=context)
     typer.echo(f"{run.done} of {cases} cases recorded, {run.failed} of them failed, in {run.wall:.1f} s.")
     at_work = f"{run.busy:.0%} of the time {counted(workers, 'worker')} worked"
     typer.echo(f"{run.cases_a_second:.1f} cases a second; {at_work}.")
-    write_figures(out, asdict(run) | {"busy": run.busy, "cases_a_second": run.cases_a_second})
+    write_figures(out, asdict(run))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, MaxCases, SetsOrPhantoms, SplitName, check_figures, write_figures
 from .option_groups import MeasuredModels, option_groups
 from .options import Overwrite
 from .progress import progress_bar
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 @option_groups
 def expected_dsc(
     models: MeasuredModels,
-    data: Annotated[
-        Path | None,
-        typer.Argument(help="Folder of the sets, as for 'benchmark real'; phantoms without it.", show_default=False),
-    ] = None,
-    split: Annotated[str, typer.Option(help="'validation' to fit; 'test' once, at the end.")] = "test",
-    cases: Annotated[int, typer.Option(min=1, help="Max images of a set.")] = 60,
+    data: SetsOrPhantoms = None,
+    split: SplitName = "test",
+    cases: MaxCases = 60,
     predictor_file: Annotated[
         Path | None,
         typer.Option(
@@ -47,34 +44,28 @@ def expected_dsc(
     """
     from ..errors import InputError
     from ..evaluation.plots import plot_expected_dsc
-    from ..experiments.expected_dsc import fit, judge, leave_one_set_out, measure_masks, predict, predict_out_of_fold
-    from ..experiments.options import phantom_sets, real_sets
-    from ..files.outputs import check_outputs
-    from .benchmark_real import refuse_inside
+    from ..experiments import expected_dsc as trial
+    from ..experiments.options import image_sets
 
-    if data is not None:
-        for path in (out, predictor_file, plot):
-            refuse_inside(data.resolve(), path, "the data, which is never written to")
-    if split not in ("validation", "test"):
-        raise InputError(f"Expected the split 'validation' or 'test', got '{split}'.")
-    check_outputs((data,) if data else (), (out, predictor_file, plot), overwrite)
+    check_figures(data, (out, predictor_file, plot), overwrite)
     if predictor_file is not None and split != "validation":
         raise InputError(f"Expected the split 'validation' to fit to, got '{split}'.", "Give --split validation.")
     segmenter = models.load_measured()
     if predictor_file is None:
         require_fitted(segmenter)
-    sets = real_sets(data, split, cases, ()) if data else phantom_sets(split, cases)
     with progress_bar("measuring", unit="count") as context:
-        masks = measure_masks(segmenter, sets, context)
-    if predictor_file is None:
-        expected = predict(masks, require_fitted(segmenter))
-        figures = judge(masks, expected)
-        figures["without_target"] = _without_target(segmenter, data, split, cases)
-    else:
-        found = list(dict.fromkeys(sets[mask.set].prompt for mask in masks))
-        fit(masks, segmenter, found).write(predictor_file)
-        expected = predict_out_of_fold(masks, segmenter)
-        figures = judge(masks, expected) | {"set_left_out": leave_one_set_out(masks, segmenter)}
+        sets = image_sets(data, split, cases, context=context)
+        masks = trial.measure_masks(segmenter, sets, context)
+        if predictor_file is None:
+            expected = trial.predict(masks, require_fitted(segmenter))
+            figures = trial.judge(masks, expected)
+            if data is not None:
+                figures["without_target"] = trial.measure_without_target(segmenter, data, split, cases, context)
+        else:
+            found = list(dict.fromkeys(sets[mask.set].prompt for mask in masks))
+            predictor, expected = trial.fit(masks, segmenter, found), trial.predict_out_of_fold(masks, segmenter)
+            figures = trial.judge(masks, expected) | {"set_left_out": trial.leave_one_set_out(masks, segmenter)}
+            predictor.write(predictor_file)
     title = f"Masks of the {split} split that were found" + (", each left out of its fit" if predictor_file else "")
     print_table(sets_table(figures, title))
     print_table(coverage_table(figures))
@@ -103,52 +94,23 @@ def require_fitted(segmenter: TextSegmenter) -> DscPredictor:
     return predictor
 
 
-def _without_target(segmenter: TextSegmenter, data: Path | None, split: str, cases: int) -> dict[str, Any]:
-    """Count false finds in images without the target, and those of which a DSC of .7 or more is expected."""
-    from ..experiments.expected_dsc import expected_without_target
-    from ..experiments.real import without_target
-    from ..experiments.real_sets import REAL_SETS
-
-    counts, found = 0, list[float | None]()
-    if data is None:
-        return {"images": 0, "found": 0, "expected": [], "above": 0}
-    for name, real in REAL_SETS.items():
-        for kind, images in without_target(name, data, split, cases).items():
-            with progress_bar(kind, unit="count") as context:
-                found += expected_without_target(segmenter, real.prompt, images, context)
-            counts += len(images)
-    return {
-        "images": counts,
-        "found": len(found),
-        "expected": found,
-        "above": sum((value or 0) >= 0.7 for value in found),
-    }
-
-
 def sets_table(figures: dict[str, Any], title: str) -> Table:
     """Show expected and true DSC by set."""
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column in ("set", "masks", "DSC", "expected", "mean absolute error", "Spearman", "ranking"):
-        table.add_column(column, justify="left" if column == "set" else "right")
     left_out = {f"{name}, fitted without the set": row for name, row in figures.get("set_left_out", {}).items()}
-    for name, row in (figures["sets"] | left_out).items():
-        values = (row[key] for key in ("dsc", "expected", "mae", "spearman", "ranking"))
-        table.add_row(name, str(row["cases"]), *(f"{value:.3f}" for value in values))
-    return table
+    keys = "dsc", "expected", "mae", "spearman", "ranking"
+    rows = [
+        (name, str(row["cases"]), *(f"{row[key]:.3f}" for key in keys))
+        for name, row in (figures["sets"] | left_out).items()
+    ]
+    columns = "set", "masks", "DSC", "expected", "mean absolute error", "Spearman", "ranking"
+    return figures_table(title, columns, rows)
 
 
 def coverage_table(figures: dict[str, Any]) -> Table:
     """Show the mean DSC of the masks that are kept, by the order in which they are taken."""
-    from rich.table import Table
-
-    table = Table(title="Mean DSC of the share that is kept")
-    for column in ("kept", "by expected DSC", "by score", "at random", "by truth"):
-        table.add_column(column, justify="right")
-    for share, row in figures["coverage"].items():
-        table.add_row(share, *(f"{row[key]:.3f}" for key in ("expected_dsc", "score", "random", "truth")))
-    return table
+    columns = {"expected_dsc": "by expected DSC", "score": "by score", "random": "at random", "truth": "by truth"}
+    rows = [(share, *(f"{row[key]:.3f}" for key in columns)) for share, row in figures["coverage"].items()]
+    return figures_table("Mean DSC of the share that is kept", ("kept", *columns.values()), rows)
 
 
 def summary_lines(figures: dict[str, Any]) -> list[str]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, SetsFolder, check_figures, write_figures
 from .option_groups import ClipOptions, option_groups
 from .options import Overwrite
 from .progress import progress_bar
+from .table import markdown_table
 
 
 @option_groups
 def ood(
-    data: Annotated[Path, typer.Argument(help="Folder of the sets, as for 'benchmark real'.")],
+    data: SetsFolder,
     *,
     images: Annotated[int, typer.Option(min=2, help="Max images of a set.")] = 60,
     clip: ClipOptions,
@@ -27,17 +27,14 @@ def ood(
     Example: medclipsam benchmark ood ~/real
     """
     from ..experiments.out_of_distribution import measure_ood_notes
-    from ..files.outputs import check_outputs
-    from .benchmark_real import refuse_inside
 
-    refuse_inside(data.resolve(), out, "the data, which is never written to")
-    check_outputs((data,), (out,), overwrite)
+    check_figures(data, (out,), overwrite)
     loaded = clip.load()
     with progress_bar("looking", unit="count") as context:
         found = measure_ood_notes(loaded, data, images, context)
     for group, by_kind in found.items():
-        typer.echo(f"| {group} | images | warned | median |\n|---|---|---|---|")
-        for kind, row in by_kind.items():
-            typer.echo(f"| {kind} | {row['images']} | {row['warned']:.2f} | {row['median']:.2f} |")
-        typer.echo()
+        rows = [
+            (kind, str(row["images"]), f"{row['warned']:.2f}", f"{row['median']:.2f}") for kind, row in by_kind.items()
+        ]
+        typer.echo("\n".join(markdown_table((group, "images", "warned", "median"), rows)) + "\n")
     write_figures(out, found)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, MaxCases, SetNames, SetsOrPhantoms, SplitName, check_figures, write_figures
 from .option_groups import MeasuredModels, option_groups
 from .options import Overwrite
+from .parsing import parse_names
 from .progress import progress_bar
+from .table import markdown_table
 
 
 @option_groups
 def options(
     models: MeasuredModels,
-    data: Annotated[
-        Path | None,
-        typer.Argument(help="Folder of the sets, as for 'benchmark real'; phantoms without it.", show_default=False),
-    ] = None,
-    split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
-        "validation"
-    ),
-    cases: Annotated[int, typer.Option(min=1, help="Max images of a set.")] = 24,
-    sets: Annotated[str, typer.Option(help="Sets of DATA, separated by commas; all four when empty.")] = "",
+    data: SetsOrPhantoms = None,
+    split: SplitName = "validation",
+    cases: MaxCases = 24,
+    sets: SetNames = "",
     only: Annotated[
         str, typer.Option(help="Options, by how their names begin, separated by commas; all when empty.")
     ] = "",
@@ -35,18 +31,13 @@ def options(
 
     Example: medclipsam benchmark options ~/real --cases 36 --only affinity,"3 prompts"
     """
-    from ..experiments.options import choose_options, measure_options, phantom_sets, real_sets
-    from ..files.outputs import check_outputs
-    from .benchmark_real import refuse_inside
+    from ..experiments.options import choose_options, image_sets, measure_options
 
-    if data is not None:
-        refuse_inside(data.resolve(), out, "the data, which is never written to")
-    check_outputs((data,) if data else (), (out,), overwrite)
-    chosen = choose_options(_listed(only))
-    images = real_sets(data, split, cases, _listed(sets)) if data else phantom_sets(split, cases)
-    segmenter = models.load_measured()
+    check_figures(data, (out,), overwrite)
+    chosen = choose_options(parse_names(only))
     with progress_bar("measuring", unit="count") as context:
-        figures = measure_options(segmenter, images, chosen, context)
+        images = image_sets(data, split, cases, parse_names(sets), context)
+        figures = measure_options(models.load_measured(), images, chosen, context)
     typer.echo(report(figures))
     write_figures(out, figures)
 
@@ -60,12 +51,12 @@ def report(figures: dict) -> str:
         ("Final DSC, and the gain with its 95 % interval where there are several images.", "gain", "interval", "dsc"),
         ("DSC of the coarse mask, and its gain.", "coarse_gain", "coarse_interval", "coarse_dsc"),
     ):
-        lines += [title, "", _line("", *heads, "CPU seconds"), _line(*(["---"] * (len(heads) + 2)))]
+        table = []
         for name in names:
             rows = [row["options"][name] for row in figures.values()]
             cells = [f"{row[mean]:.3f}" + _gain(row[gain], row[interval], name == names[0]) for row in rows]
-            lines.append(_line(name, *cells, f"{sum(row['seconds'] for row in rows) / len(rows):.2f}"))
-        lines.append("")
+            table.append((name, *cells, f"{sum(row['seconds'] for row in rows) / len(rows):.2f}"))
+        lines += [title, "", *markdown_table(("", *heads, "CPU seconds"), table), ""]
     return "\n".join(lines)
 
 
@@ -74,11 +65,3 @@ def _gain(gain: float, interval: list[float] | None, is_base: bool) -> str:
     if is_base:
         return ""
     return f" ({gain:+.3f})" if interval is None else f" ({gain:+.3f}, {interval[0]:+.3f} to {interval[1]:+.3f})"
-
-
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _line(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -10,7 +10,7 @@ import typer
 
 from .json_output import print_json
 from .options import AsJson
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
     from ..phantoms.samples import Sample
@@ -85,17 +85,12 @@ def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tupl
 
 
 def _print_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
-    from rich.table import Table
-
     from ..resources import resource_path
 
-    table = Table(title="Sample images (synthetic) against their truth")
-    for column in ("image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"):
-        table.add_column(column)
-    for score in scores:
-        figures = (f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
-        table.add_row(str(score["image"]), str(score["prompt"]), *figures)
-    print_table(table)
+    figures = "dsc", "nsd", "presence", "seconds"
+    rows = [(score["image"], score["prompt"], *(f"{score[name]:.3f}" for name in figures)) for score in scores]
+    columns = "image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"
+    print_table(figures_table("Sample images (synthetic) against their truth", columns, rows, words=2))
     typer.echo(
         f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. The sample images are in "
         f"{resource_path('samples')}. For research, not for diagnosis."

@@ -40,10 +40,15 @@ def parse_window(text: str | None) -> Window:
     return low, high
 
 
+def parse_names(text: str) -> list[str]:
+    """Read names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def parse_numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
     """Read numbers with commas between them."""
     try:
-        return [kind(part) for part in text.split(",") if part.strip()]
+        return [kind(part) for part in parse_names(text)]
     except ValueError:
         what = "whole numbers" if kind is int else "numbers"
         raise InputError(

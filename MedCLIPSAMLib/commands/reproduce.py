@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, check_figures, write_figures
 from .options import Overwrite
 from .progress import progress_bar
 from .reproduce_filters import filters
 from .reproduce_paper import paper
 from .reproduce_weak import weak
-from .table import print_table
+from .table import figures_table, print_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(help="Test the paper's claims.", no_args_is_help=True)
 
@@ -23,9 +26,8 @@ def _reproduce() -> None:
     """Test the paper's claims."""
 
 
-app.command()(paper)
-app.command()(weak)
-app.command()(filters)
+for command in (paper, weak, filters):
+    app.command()(command)
 
 
 @app.command()
@@ -41,9 +43,8 @@ def finetune(
     Example: medclipsam reproduce finetune --quick --json figures.json
     """
     from ..experiments import reproduce_finetune as trial
-    from ..files.outputs import check_outputs
 
-    check_outputs((), (out,), overwrite)
+    check_figures(None, (out,), overwrite)
     plan = replace(trial.FineTunePlan(), seeds=tuple(range(1, seeds + 1)))
     with progress_bar("working", unit="count") as context:
         figures = trial.reproduce(trial.quick(plan) if quick else plan, processes, context)
@@ -52,33 +53,31 @@ def finetune(
     write_figures(out, figures)
 
 
-def search_table(figures: dict):
+def search_table(figures: dict) -> Table:
     """Show validation retrieval at every temperature."""
-    from rich.table import Table
-
-    table = Table(title="Top-1 retrieval on validation pairs, first seed; the best temperature is taken")
     temperatures = list(next(iter(figures["search"].values())))
-    for column in ("loss", *(f"{float(temperature):g}" for temperature in temperatures)):
-        table.add_column(column, justify="left" if column == "loss" else "right")
-    for loss, by_temperature in figures["search"].items():
-        table.add_row(loss, *(f"{by_temperature[temperature]:.3f}" for temperature in temperatures))
-    return table
+    return figures_table(
+        "Top-1 retrieval on validation pairs, first seed; the best temperature is taken",
+        ("loss", *(f"{float(temperature):g}" for temperature in temperatures)),
+        [
+            (loss, *(f"{tops[temperature]:.3f}" for temperature in temperatures))
+            for loss, tops in figures["search"].items()
+        ],
+    )
 
 
-def result_table(figures: dict):
+def result_table(figures: dict) -> Table:
     """Show test figures, mean and standard deviation over seeds, and the difference to InfoNCE seed by seed."""
     import numpy as np
-    from rich.table import Table
 
     plan = figures["plan"]
-    table = Table(
-        title=f"Test split: {plan['test']} pairs in batches of 50 (chance 0.020), {plan['cases']} phantoms a task, "
-        f"{len(plan['seeds'])} seeds"
-    )
     names = {"image_to_text": "image-text top-1", "text_to_image": "text-image top-1"}
     names |= {"coarse_dsc": "coarse DSC", "dsc": "DSC"}
-    for column in ("loss", "temperature", *names.values(), "top-1 less InfoNCE's", "DSC less InfoNCE's"):
-        table.add_column(column, justify="left" if column == "loss" else "right")
+    table = figures_table(
+        f"Test split: {plan['test']} pairs in batches of 50 (chance 0.020), {plan['cases']} phantoms a task, "
+        f"{len(plan['seeds'])} seeds",
+        ("loss", "temperature", *names.values(), "top-1 less InfoNCE's", "DSC less InfoNCE's"),
+    )
     values = lambda row, name: np.array([scores[name] for scores in row["seeds"]])
     against = figures["rows"]["info-nce"]
     for loss, row in figures["rows"].items():

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .figures import FiguresFile, write_figures
+from ..counted import counted
+from .figures import FiguresFile, check_figures, write_figures
 from .options import Overwrite
 from .progress import progress_bar
 from .reproduce_weak import RealData, WorkFolder, check_real
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,13 +38,13 @@ def filters(
     from ..experiments.filters_summary import summary
     from ..experiments.reproduce_filters import filter_plan, reproduce
     from ..experiments.weak_plan import quick as quick_plan
-    from ..files.outputs import check_outputs, claim_outputs
+    from ..files.outputs import claim_outputs
 
-    check_outputs((data,), (out,), overwrite)
+    check_figures(data, (out,), overwrite, work)
     plan = filter_plan(data and data.resolve())
     plan = replace(plan, weak=quick_plan(plan.weak)) if quick else plan
     if data is not None:
-        check_real(data.resolve(), plan.weak, (out, work))
+        check_real(data.resolve(), plan.weak)
     lock = claim_outputs(work, "reproduce filters", plan=asdict(plan)) if work else nullcontext()
     with lock, progress_bar("working") as context:
         figures = reproduce(plan, range(1, seeds + 1), work, context)
@@ -55,23 +56,24 @@ def filters(
 
 def filter_tables(figures: dict) -> tuple[Table, Table]:
     """Show DSC on test images by filter, and the differences to all pseudo-labels and to as many at random."""
-    from rich.table import Table
-
     from ..experiments.filters_summary import BASES, MEASURED
     from ..experiments.reproduce_filters import FILTERS
 
     rows, cases = figures["summary"], figures["cases"]
     seeds = len(rows["all"]["ensemble"]["by_seed"])
-    main = Table(title=f"{figures['set']}: DSC on {cases['test']} test images, mean over {seeds} seeds (95 %)")
-    for column in ("trained on", "labels", "their DSC", "order: rank correlation", "ensemble", "last checkpoint"):
-        main.add_column(column, justify="left" if column == "trained on" else "right")
+    main = figures_table(
+        f"{figures['set']}: DSC on {cases['test']} test images, mean over {counted(seeds, 'seed')} (95 %)",
+        ("trained on", "labels", "their DSC", "order: rank correlation", "ensemble", "last checkpoint"),
+    )
     for name, row in rows.items():
         ranked = "" if row["rank_correlation"] is None else f"{row['rank_correlation']:+.2f}"
         cells = ("{dsc:.3f} ({interval[0]:.3f}-{interval[1]:.3f})".format(**row[of]) for of in MEASURED)
         main.add_row(FILTERS[name], str(row["kept"]), f"{row['labels_dsc']:.3f}", ranked, *cells)
-    change = Table(title="Differences of DSC, image by image")
-    for column in ("trained on", "less", "of", "mean", "95 % interval", "p (Wilcoxon)", "higher", "lower", "by seed"):
-        change.add_column(column, justify="left" if column in ("trained on", "less", "of") else "right")
+    change = figures_table(
+        "Differences of DSC, image by image",
+        ("trained on", "less", "of", "mean", "95 % interval", "p (Wilcoxon)", "higher", "lower", "by seed"),
+        words=3,
+    )
     pairs = product(BASES, rows, MEASURED)
     for base, name, of in (pair for pair in pairs if pair[0] in rows[pair[1]][pair[2]]["less"]):
         found = rows[name][of]["less"][base]

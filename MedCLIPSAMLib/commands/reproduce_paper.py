@@ -12,9 +12,11 @@ from .figures import write_figures
 from .option_groups import ModelOptions, option_groups
 from .options import ModelName, SamName
 from .progress import progress_bar
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..experiments.reproduce_paper import StyleRun
 
 LABELS = {
@@ -114,16 +116,15 @@ def figures(runs: list[StyleRun]) -> list[dict]:
     return rows
 
 
-def tables(runs: list[StyleRun], models: str):
+def tables(runs: list[StyleRun], models: str) -> tuple[Table, Table]:
     """Show this engine's figures in the published terms beside the published ones, and by sound metrics."""
-    from rich.table import Table
-
     from ..experiments.paper import PUBLISHED, TASKS
 
     rows = figures(runs)
-    beside = Table(title="DSC / inflated NSD in %, both as published (its NSD counts every pixel as surface)")
-    for column in ("", *(task.title for task in TASKS), "all"):
-        beside.add_column(column, justify="right" if column else "left")
+    beside = figures_table(
+        "DSC / inflated NSD in %, both as published (its NSD counts every pixel as surface)",
+        ("", *(task.title for task in TASKS), "all"),
+    )
     for name, published in PUBLISHED.items():
         cells = [f"{own:.2f} / {inflated:.2f}" for own, inflated in published]
         beside.add_row(name, *cells, *[""] * (5 - len(cells)), end_section=name == list(PUBLISHED)[-1])
@@ -136,9 +137,11 @@ def tables(runs: list[StyleRun], models: str):
     best = [found.get((task.title, task.best)) for task in TASKS]
     beside.add_row("ours, the paper's choice (P3, P3, P0, P2)", *map(cell, best), cell(_mean(best)))
 
-    true = Table(title=f"Ours ({models}): every case counts, those without a mask as 0; NSD of the contour, 2 pixels")
-    for column in ("task", "prompts", "cases", "published cases", "failed", "DSC %", "95 % interval", "NSD %"):
-        true.add_column(column, justify="left" if column in ("task", "prompts") else "right")
+    true = figures_table(
+        f"Ours ({models}): every case counts, those without a mask as 0; NSD of the contour, 2 pixels",
+        ("task", "prompts", "cases", "published cases", "failed", "DSC %", "95 % interval", "NSD %"),
+        words=2,
+    )
     sizes = {task.title: str(task.published_cases) for task in TASKS}
     for row in rows:
         interval = f"{row['low']:.2f} to {row['high']:.2f}" if row["low"] is not None else "-"

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .benchmark_real import refuse_inside
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, check_figures, write_figures
 from .options import Overwrite
 from .progress import progress_bar
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..experiments.weak_plan import WeakPlan
 
 RealData = Annotated[
@@ -44,13 +45,13 @@ def weak(
     from ..experiments.weak_plan import WeakPlan, real_plan
     from ..experiments.weak_plan import quick as quick_plan
     from ..experiments.weak_summary import summary
-    from ..files.outputs import check_outputs, claim_outputs
+    from ..files.outputs import claim_outputs
 
-    check_outputs((data,), (out,), overwrite)
+    check_figures(data, (out,), overwrite, work)
     plan = WeakPlan() if data is None else real_plan(data.resolve())
     plan = quick_plan(plan) if quick else plan
     if data is not None:
-        check_real(data.resolve(), plan, (out, work))
+        check_real(data.resolve(), plan)
     lock = claim_outputs(work, "reproduce weak", plan=asdict(plan)) if work else nullcontext()
     with lock, progress_bar("working") as context:
         figures = reproduce(plan, processes, work, context)
@@ -60,34 +61,31 @@ def weak(
     write_figures(out, figures)
 
 
-def check_real(data: Path, plan: WeakPlan, outputs: Sequence[Path | None]) -> None:
-    """Refuse outputs inside the data, and data that cannot be used, before any work starts.
+def check_real(data: Path, plan: WeakPlan) -> None:
+    """Refuse data that cannot be used, before any work starts.
 
     Raises:
-        OutputError: naming the output. InputError: what is wrong with the data.
+        InputError: what is wrong with the data.
     """
     from ..experiments.weak_cases import RealCases
 
-    for path in outputs:
-        refuse_inside(data, path, "the data, which is never written to")
     for split, count in (("test", plan.test), ("validation", plan.validation), ("train", plan.train)):
         if count:
             RealCases(data).check(split, count)
 
 
-def weak_tables(figures: dict):
+def weak_tables(figures: dict) -> tuple[Table, Table, Table]:
     """Show DSC and NSD of each row, differences case by case, and the error left after review."""
-    from rich.table import Table
-
     from ..experiments.weak_plan import COLUMNS
     from ..experiments.weak_summary import ROWS, SHARES
 
     tasks, summary = figures["tasks"], figures["summary"]
     several = len(tasks) > 1
     measured = ", ".join(f"{task['cases']['test']}" for task in tasks.values())
-    main = Table(title=f"DSC / NSD (2 pixels) on {measured} test images")
-    for column in ("", *(COLUMNS.get(name, name) for name in tasks), *(["all"] if several else [])):
-        main.add_column(column, justify="right" if column else "left")
+    main = figures_table(
+        f"DSC / NSD (2 pixels) on {measured} test images",
+        ("", *(COLUMNS.get(name, name) for name in tasks), *(["all"] if several else [])),
+    )
     for row, label in ROWS.items():
         means, intervals = summary["rows"][row], summary["intervals"][row]
         cells = [" / ".join(_ranged(means[of][name], intervals[of][name]) for of in ("dsc", "nsd")) for name in tasks]
@@ -98,20 +96,20 @@ def weak_tables(figures: dict):
     main.add_row("pseudo-labels: DSC", *(f"{label['dsc']:.3f}" for label in labels))
     trained = zip(labels, tasks.values())
     main.add_row("pseudo-labels: found", *(f"{label.get('found', 0)} of {t['cases']['train']}" for label, t in trained))
-    change = Table(title="DSC, differences case by case over all tasks")
-    for column in ("", "mean", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"):
-        change.add_column(column, justify="right" if column else "left")
+    change = figures_table(
+        "DSC, differences case by case over all tasks",
+        ("", "mean", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"),
+    )
     for name, difference in summary["differences"].items():
         interval = f"{difference['low']:+.3f} to {difference['high']:+.3f}"
         compared = (str(difference[column]) for column in ("higher", "lower", "n"))
         change.add_row(name, f"{difference['difference']:+.3f}", interval, f"{difference['p']:.2g}", *compared)
-    review = Table(title="Mean error (1 - DSC) of the weak ensemble after a perfect review of a share of the cases")
-    for column in ("first are", *(f"{share:.0%}" for share in (0.0, *SHARES)), "validation, 10%"):
-        review.add_column(column, justify="left" if column == "first are" else "right")
-    at = lambda by_share, share: next(value for key, value in by_share.items() if float(key) == share)
+    review = figures_table(
+        "Mean error (1 - DSC) of the weak ensemble after a perfect review of a share of the cases",
+        ("first are", *(f"{share:.0%}" for share in (0.0, *SHARES)), "validation, 10%"),
+    )
     for order, left in summary["review"].items():
-        cells = [f"{at(left, share):.4f}" for share in (0.0, *SHARES)]
-        review.add_row(order, *cells, f"{at(summary['validation_review'][order], 0.1):.4f}")
+        review.add_row(order, *(f"{error:.4f}" for error in (*left.values(), summary["validation_review"][order][0.1])))
     return main, change, review
 
 

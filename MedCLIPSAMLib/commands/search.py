@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +16,13 @@ from .option_groups import ModelOptions, option_groups
 from .options import AsJson, Suffix
 from .parsing import parse_numbers
 from .progress import progress_bar
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..experiments.label_free import LabelFreeTrial
-    from ..experiments.search import SearchCase
+    from ..experiments.search import SearchCase, Trial
     from ..segmentation.segmenter import TextSegmenter
 
 
@@ -55,6 +59,8 @@ def search(
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
     from ..errors import InputError, require_extra
+    from ..experiments.label_free import Space, search_without_masks, share_of_gap_closed
+    from ..experiments.search import search as search_with_masks
     from ..segmentation.vision_tower import VisionTower
 
     tried_layers = parse_numbers("--layers", layers, int)
@@ -71,73 +77,46 @@ def search(
         tower.check_layer(layer)
     tried_layers = tried_layers or list(tower.layers)
     cases = _cases(images, truth, prompt, suffix) if truth else _cases_without_masks(images, prompt, segmenter)
-    if label_free:
-        _search_without_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, trials, as_json)
-    else:
-        _search_with_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, as_json)
-
-
-def _search_with_masks(
-    segmenter: TextSegmenter,
-    cases: list[SearchCase],
-    layers: list[int],
-    betas: list[float],
-    steps: list[int],
-    as_json: bool,
-) -> None:
-    from dataclasses import asdict
-
-    from ..experiments.search import search as run
-
+    values: dict[str, Any] = {"cases": len(cases), "prompt": prompt}
+    told = ""
+    on_images = f"'{prompt}' on {counted(len(cases), 'image')}"
     with progress_bar("searching", unit="count", lines=True) as context:
-        trials = run(segmenter, cases, layers, betas, steps, context)
-    prompt = cases[0].prompt
+        if label_free:
+            space = Space(
+                tuple(tried_layers), (min(tried_betas), max(tried_betas)), (min(tried_steps), max(tried_steps))
+            )
+            found = search_without_masks(segmenter, cases, space, trials, context=context)
+            values |= {"gap_closed": share_of_gap_closed(found), "trials": [asdict(trial) for trial in found]}
+            told = _by_masks(found) if truth else ""
+            table = _label_free_table(f"{on_images}, judged by the models themselves", found)
+        else:
+            grid = search_with_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, context)
+            values["trials"] = [asdict(trial) for trial in grid]
+            table = _table(f"{on_images} (tuned on them: not zero-shot)", grid)
     if as_json:
-        print_json({"cases": len(cases), "prompt": prompt, "trials": [asdict(trial) for trial in trials]})
+        print_json(values)
         return
-    _print(
-        f"'{prompt}' on {counted(len(cases), 'image')} (tuned on them: not zero-shot)",
-        ("layer", "beta", "steps", "coarse DSC", "DSC"),
-        [
-            (str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}")
-            for trial in trials
-        ],
-    )
+    print_table(table)
+    if told:
+        typer.echo(told)
 
 
-def _search_without_masks(
-    segmenter: TextSegmenter,
-    cases: list[SearchCase],
-    layers: list[int],
-    betas: list[float],
-    steps: list[int],
-    trials: int,
-    as_json: bool,
-) -> None:
-    from dataclasses import asdict
+def _table(title: str, trials: Sequence[Trial]) -> Table:
+    rows = [
+        (str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}")
+        for trial in trials
+    ]
+    return figures_table(title, ("layer", "beta", "steps", "coarse DSC", "DSC"), rows, words=0)
 
-    from ..experiments.label_free import Space, search_without_masks, share_of_gap_closed
 
-    space = Space(tuple(layers), (min(betas), max(betas)), (min(steps), max(steps)))
-    with progress_bar("searching", unit="count", lines=True) as context:
-        found = search_without_masks(segmenter, cases, space, trials, context=context)
-    prompt, closed = cases[0].prompt, share_of_gap_closed(found)
-    if as_json:
-        values = {"cases": len(cases), "prompt": prompt, "gap_closed": closed}
-        print_json(values | {"trials": [asdict(trial) for trial in found]})
-        return
-    with_truth = cases[0].truth is not None
+def _label_free_table(title: str, trials: Sequence[LabelFreeTrial]) -> Table:
+    with_truth = trials[0].dsc is not None
     columns = ("", "layer", "beta", "steps", "score", "agreement", "stability", "quality")
-    _print(
-        f"'{prompt}' on {counted(len(cases), 'image')}, judged by the models themselves",
-        columns + (("DSC",) if with_truth else ()),
-        [_row(trial, with_truth) for trial in found],
-    )
-    if with_truth:
-        typer.echo(_by_masks(found))
+    rows = [_row(trial, with_truth) for trial in trials]
+    return figures_table(title, (*columns, "DSC") if with_truth else columns, rows)
 
 
-def _by_masks(trials: list[LabelFreeTrial]) -> str:
+def _by_masks(trials: Sequence[LabelFreeTrial]) -> str:
     """Say what the masks, which the search did not use, say of its choice: the first trial."""
     default = next(trial.dsc or 0.0 for trial in trials if trial.default)
     best = max(trials, key=lambda trial: trial.dsc or 0.0)
@@ -153,17 +132,6 @@ def _row(trial: LabelFreeTrial, with_truth: bool) -> tuple[str, ...]:
     scores = (trial.score, trial.agreement, trial.stability, trial.quality)
     cells = ["default" if trial.default else "", str(trial.layer), f"{trial.beta:.3g}", trial.step]
     return (*cells, *(f"{score:.3f}" for score in scores), *((f"{trial.dsc:.3f}",) if with_truth else ()))
-
-
-def _print(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    print_table(table)
 
 
 def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCase]:

@@ -288,9 +288,12 @@ def segment(
             for number, (image, places) in enumerate(todo, 1):
                 title = f"{number} of {len(todo)}, {image.name}" if outputs.is_folder else ""
                 source = batch.describe_source(image, places)
+                is_new = not any(path.exists() for path in places.masks.values())
+                if is_new:  # before them, as a killed run may leave masks alone
+                    batch.record_source(image, source)
                 with progress_bar(title or "loading", quiet=as_json) as run_context:
                     outcome = segmenter.segment(image, places, run_context.titled(title) if title else run_context)
-                if isinstance(outcome, Segmented):
+                if not is_new and isinstance(outcome, Segmented):  # after them: until then the old masks are there
                     batch.record_source(image, source)
                 report.add(image, outcome)
         except KeyboardInterrupt:

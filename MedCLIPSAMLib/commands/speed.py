@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import speed_tables as tables
-from .figures import FiguresFile, write_figures
+from .figures import FiguresFile, check_figures, write_figures
 from .options import DeviceName, Overwrite
-from .parsing import parse_numbers
+from .parsing import parse_names, parse_numbers
 from .table import print_table
 
 if TYPE_CHECKING:
@@ -128,17 +128,22 @@ def speed(
     import torch
 
     from ..errors import InputError
-    from ..files.outputs import check_outputs
+    from ..experiments.speed.full_size import LAYERS
     from ..models.device import fast_bfloat16, resolve_device
     from ..run_context import RunContext
 
-    names = [part.strip() for part in parts.split(",") if part.strip()]
+    names = parse_names(parts)
     if not names or not set(names) <= set(PARTS):
         raise InputError(f"Expected --parts of {', '.join(PARTS)}, got '{parts}'.", "Separate them by commas.")
-    check_outputs((), (out,), overwrite)
+    blocks = tuple(parse_numbers("--layers", layers, int))
+    if not set(blocks) <= set(LAYERS):
+        raise InputError(
+            f"Expected blocks from 0 to {LAYERS[-1]} for --layers, got '{layers}'.", "Choose some of them."
+        )
+    check_figures(None, (out,), overwrite)
     where = resolve_device(device)
     context = RunContext(on_notice=lambda line: typer.echo(line, err=True))
-    plan = Plan(rounds, tuple(parse_numbers("--layers", layers, int)), where, context)
+    plan = Plan(rounds, blocks, where, context)
     named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"
     own = "with" if fast_bfloat16(where) else "without"
     typer.echo(f"{where} ({named}, {own} bfloat16), {platform.machine()}, torch {torch.__version__}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
+from .table import figures_table
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -21,10 +23,11 @@ def saliency_table(costs: list[SaliencyCost], peak: PeakThroughput) -> Table:
     """Show seconds, ratios, operations and differences of the maps."""
     from ..experiments.speed.saliency import AUTHORS, BF16, F32
 
-    table = _table(
+    table = figures_table(
         "A saliency map, ViT-B/16 and BERT-base, 10 steps of 10 samples; "
         f"products of matrices reach {peak.f32:.0f} GFLOP/s in f32 and {peak.bf16:.0f} in bf16 here",
         ("block", "variant", "s", "times faster", "min to max", "GFLOP", "of the peak", "map apart: max, mean"),
+        words=2,
     )
     for cost in costs:
         for name in (AUTHORS, F32, BF16):
@@ -40,7 +43,9 @@ def saliency_table(costs: list[SaliencyCost], peak: PeakThroughput) -> Table:
 
 def outline_table(costs: list[OutlineCost]) -> Table:
     """Show the seconds of an embedding, and the milliseconds of a box on it."""
-    table = _table("SAM: an image embedded, and a box on it", ("model", "px", "f32 s", "bf16 s", "ratio", "box ms"))
+    table = figures_table(
+        "SAM: an image embedded, and a box on it", ("model", "px", "f32 s", "bf16 s", "ratio", "box ms")
+    )
     for cost in costs:
         both = "bf16" in cost.times.seconds
         bf16 = f"{cost.times.median('bf16'):.2f}" if both else ""
@@ -53,7 +58,7 @@ def whole_table(cost: WholeCost) -> Table:
     """Show seconds, ratios and memory from text to mask."""
     from ..experiments.speed.whole import AUTHORS
 
-    table = _table(
+    table = figures_table(
         "An image of 1024 x 1024 from text to mask, block 9", ("pipeline", "s", "times faster", "range", "peak MiB")
     )
     there = AUTHORS in cost.times.seconds
@@ -71,7 +76,7 @@ def waiting_table(waits: WaitingTimes) -> Table:
     """Show the seconds that a user waits."""
     from ..experiments.speed.waiting import PROMPTS, SLICES
 
-    table = _table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"))
+    table = figures_table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"))
     ratio = median([second / first for first, second in zip(waits.first, waits.second)])
     for name, seconds in (
         ("a prompt on a new image", f"{median(waits.first):.2f}"),
@@ -85,7 +90,9 @@ def waiting_table(waits: WaitingTimes) -> Table:
 
 def between_table(costs: list[BetweenCost]) -> Table:
     """Show the milliseconds between the networks."""
-    table = _table("An image between the networks, one thread", ("", *(f"{cost.pixels} px, ms" for cost in costs)))
+    table = figures_table(
+        "An image between the networks, one thread", ("", *(f"{cost.pixels} px, ms" for cost in costs))
+    )
     for step in costs[0].ms:
         table.add_row(step, *(f"{cost.ms[step]:.2f}" for cost in costs))
     table.add_row("together, but for these two", *(f"{cost.total:.2f}" for cost in costs))
@@ -94,7 +101,9 @@ def between_table(costs: list[BetweenCost]) -> Table:
 
 def start_table(costs: list[StartCost]) -> Table:
     """Show the seconds to the first answer."""
-    table = _table("To the first answer (starter models, CPU), the minimum of the rounds", ("", "processor s", "s"))
+    table = figures_table(
+        "To the first answer (starter models, CPU), the minimum of the rounds", ("", "processor s", "s")
+    )
     for cost in costs:
         table.add_row(cost.name, "" if cost.processor is None else f"{cost.processor:.2f}", f"{cost.seconds:.2f}")
     return table
@@ -102,7 +111,7 @@ def start_table(costs: list[StartCost]) -> Table:
 
 def gpu_table(cost: GpuCost) -> Table:
     """Show milliseconds, images a second and memory on a GPU, with the reason of failures."""
-    table = _table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "note"))
+    table = figures_table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "note"))
     for figure in cost.figures:
         shown = "" if figure.value is None else f"{figure.value:.{0 if figure.unit == 'MiB' else 1}f} {figure.unit}"
         table.add_row(figure.name, shown, figure.note)
@@ -111,19 +120,10 @@ def gpu_table(cost: GpuCost) -> Table:
 
 def profile_table(profile: Profile) -> Table:
     """Show milliseconds by part, longest first, and how much of the time the GPU works."""
-    table = _table(f"Where the time goes: {profile.name}, {profile.ms:.1f} ms", ("", "ms"))
+    table = figures_table(f"Where the time goes: {profile.name}, {profile.ms:.1f} ms", ("", "ms"))
     for name, ms in sorted(profile.parts.items(), key=lambda step: -step[1]):
         table.add_row(name, f"{ms:.1f}")
     table.caption = "Each part is waited for, so that they sum up to more."
     if profile.kernels is not None:
         table.add_row("the GPU works", f"{profile.kernels:.1f} ({profile.kernels / profile.ms:.0%})")
-    return table
-
-
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("variant", "model", "pipeline", "") else "right")
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,28 @@ if TYPE_CHECKING:
 
 NARROW = 80
 """Width of a terminal, in characters, below which columns that do not fit would break most words."""
+
+
+def figures_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]] = (), words: int = 1) -> Table:
+    """Make a table of figures, at the right of their columns, after columns of words.
+
+    Args:
+        rows: those to begin with; more can be added.
+        words: number of columns at the beginning with words.
+    """
+    from rich.table import Table
+
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < words else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Write a table as lines of Markdown, for the pages of docs/results."""
+    return ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
 
 
 def print_table(table: Table) -> None:

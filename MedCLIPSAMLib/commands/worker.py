@@ -41,6 +41,7 @@ def start(idle_minutes: IdleMinutes = 30.0) -> None:
     end = time.monotonic() + START_SECONDS
     while (answer := ask("status")) is None or answer["pid"] != process.pid:
         if process.poll() is not None or time.monotonic() > end:
+            process.terminate()
             lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = lines[-1] if lines else "it wrote nothing"
             raise MedCLIPSAMError(f"The worker did not start: {last}", f"See '{folder / LOG}'.")

@@ -9,7 +9,6 @@ positive part.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,20 +25,7 @@ MASKS_AT_ONCE = 16
 """Number of masked images that the model encodes at once."""
 
 
-class Tower(Protocol):
-    """The parts of `VisionTower` that an attribution needs."""
-
-    grid: tuple[int, int]
-    prefix: int
-
-    def tokens_at(self, pixels: torch.Tensor, layer: int) -> torch.Tensor:
-        """Compute the output of a block: (N, 3, S, S) to (N, T, C)."""
-
-    def features_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
-        """Compute image features from tokens that leave a block: (N, T, C) to (N, D)."""
-
-
-def grad_cam(tower: Tower, pixels: torch.Tensor, text: torch.Tensor, layer: int) -> torch.Tensor:
+def grad_cam(tower: VisionTower, pixels: torch.Tensor, text: torch.Tensor, layer: int) -> torch.Tensor:
     """Compute GradCAM of one image for a text at the output of a block: (h, w) float32, not normalized.
 
     Args:
@@ -52,7 +38,7 @@ def grad_cam(tower: Tower, pixels: torch.Tensor, text: torch.Tensor, layer: int)
 
 
 def g_score_cam(
-    tower: Tower,
+    tower: VisionTower,
     pixels: torch.Tensor,
     text: torch.Tensor,
     layer: int,
@@ -76,12 +62,12 @@ def g_score_cam(
 
 
 @torch.no_grad()
-def _similarity(tower: Tower, pixels: torch.Tensor, text: torch.Tensor, layer: int) -> torch.Tensor:
+def _similarity(tower: VisionTower, pixels: torch.Tensor, text: torch.Tensor, layer: int) -> torch.Tensor:
     return tower.features_from(tower.tokens_at(pixels, layer), layer) @ text
 
 
 def _activations(
-    tower: Tower, pixels: torch.Tensor, text: torch.Tensor, layer: int
+    tower: VisionTower, pixels: torch.Tensor, text: torch.Tensor, layer: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the patch tokens that leave a block, and the gradient of the similarity by them, (h * w, C) each."""
     tokens = tower.tokens_at(pixels, layer).detach().requires_grad_(True)

@@ -13,7 +13,7 @@ from ..export.cases import Case
 from ..export.export import export
 from ..export.job import ExportJob, ExportSettings
 from ..export.manifest import read_records
-from ..export.ray_engine import RayEngine
+from ..export.ray_engine import RayEngine, start_ray
 from ..run_context import RunContext
 from ..segmentation.model_choice import ModelChoice
 from .sleeping_worker import SleepingWorker
@@ -25,10 +25,12 @@ class ClusterRun:
 
     Attributes:
         workers, cases, seconds, deaths: the simulation; see `simulate_cluster`.
-        wall: seconds from the first case to the last, without the start of the workers.
+        wall: seconds from the first case to the last.
         slept: seconds that all workers slept together.
+        busy: share of their time, each from its first case on, in which workers work: 1 where the engine costs nothing.
         done: cases in the manifest at the end, each once.
         failed: number of them recorded as failed, since their workers died.
+        cases_a_second: that the engine schedules and records.
     """
 
     workers: int
@@ -37,18 +39,10 @@ class ClusterRun:
     deaths: float
     wall: float
     slept: float
+    busy: float
     done: int
     failed: int
-
-    @property
-    def busy(self) -> float:
-        """Share of time in which the workers work: 1 where the engine costs nothing."""
-        return self.slept / (self.wall * self.workers)
-
-    @property
-    def cases_a_second(self) -> float:
-        """Cases that the engine schedules and records per second."""
-        return self.done / self.wall
+    cases_a_second: float
 
 
 class _SleepingEngine(RayEngine):
@@ -57,13 +51,14 @@ class _SleepingEngine(RayEngine):
     def __init__(self, workers: int, seconds: float, deaths: float, seed: int) -> None:
         super().__init__(ModelChoice(device="cpu"), workers)
         self._arguments = seconds, deaths, seed
-        self.started = 0.0
+        self.began: dict[Any, float] = {}
+        """When each worker got its first case."""
 
     def _new_worker(self) -> Any:
         return self._ray.remote(num_cpus=1)(SleepingWorker).remote(*self._arguments)
 
     def _send(self, worker: Any, case: Case, following: Case | None, job: ExportJob) -> Any:
-        self.started = self.started or time.monotonic()
+        self.began.setdefault(worker, time.monotonic())
         return worker.do.remote(case.name)
 
 
@@ -78,26 +73,27 @@ def simulate_cluster(
     """Export imaginary cases by workers that sleep, through the real engine, manifest and report.
 
     Args:
-        workers: processes of Ray on this machine, which need no core each, as they sleep.
+        workers: processes of a Ray of their own on this machine, which need no core each, as they sleep.
         seconds: median time of a case; see `SleepingWorker` for `deaths`.
     """
     require_extra("cluster", "A simulated export")
     import ray
 
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    start_ray("local", num_cpus=workers, include_dashboard=False)
     try:
         engine = _SleepingEngine(workers, seconds, deaths, seed)
         with TemporaryDirectory() as name:
             out = Path(name) / "Dataset001_Simulated"
-            found = [
-                Case(f"case{number:06d}", Path(name) / f"{number}.nii.gz", {"lesion": "lesion"})
-                for number in range(cases)
-            ]
+            names = [f"case{number:06d}" for number in range(cases)]
+            found = [Case(name, out.parent / f"{name}.nii.gz", {"lesion": "lesion"}) for name in names]
             export(found, engine, out, ExportSettings(), context)
-            wall = time.monotonic() - engine.started
-            records = read_records(out)
+            end = time.monotonic()
+            records = read_records(out).values()
     finally:
         ray.shutdown()
-    slept = sum(record["seconds"].get("segment", 0.0) for record in records.values())
-    failed = sum(record["status"] == "failed" for record in records.values())
-    return ClusterRun(workers, cases, seconds, deaths, wall, slept, len(records), failed)
+    began = sorted(engine.began.values())
+    wall, available = end - began[0], sum(end - moment for moment in began[:workers])  # others came for the dead
+    slept = sum(record["seconds"].get("segment", 0.0) for record in records)
+    failed = sum(record["status"] == "failed" for record in records)
+    busy, rate = slept / available, len(records) / wall
+    return ClusterRun(workers, cases, seconds, deaths, wall, slept, busy, len(records), failed, rate)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from ..models.expected_dsc import DscPredictor, Indicators, fit_predictor
 from ..run_context import RunContext
 from ..segmentation.expected_dsc import fitted_settings, indicators_of
 from ..segmentation.segmenter import TextSegmenter
-from .options import ImageSet
-from .real import RESAMPLES, mean_interval
+from .prompted import RESAMPLES, ImageSet, mean_interval
+from .real import without_target
+from .real_sets import REAL_SETS
 
 COVERAGE = (1.0, 0.9, 0.8, 0.7, 0.5)
 """Shares of the masks that are kept, the surest first."""
@@ -68,22 +70,26 @@ def measure_masks(
     return measured
 
 
-def expected_without_target(
-    segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
-) -> list[float | None]:
-    """Segment images, (H, W, 3) uint8, that do not show what a prompt names.
+def measure_without_target(
+    segmenter: TextSegmenter, data: Path, split: str, cases: int, context: RunContext = RunContext()
+) -> dict[str, Any]:
+    """Segment images that do not show what the prompts of the sets of `data` name.
 
     Returns:
-        The expected DSC of each false find; None where none is given.
+        {"images", "found": number of false finds, "expected": their DSC, None where none is given, "above": those of
+        which a DSC of .7 or more is expected}.
     """
-    found: list[float | None] = []
-    for done, image in enumerate(images, 1):
+    parts = ((real.prompt, without_target(name, data, split, cases)) for name, real in REAL_SETS.items())
+    images = [(prompt, image) for prompt, by_kind in parts for some in by_kind.values() for image in some]
+    expected: list[float | None] = []
+    for done, (prompt, image) in enumerate(images, 1):
         context.raise_if_cancelled()
         segmenter.set_image(image)
         result = segmenter.segment(prompt)
-        found += [result.expected_dsc] if result.found else []
+        expected += [result.expected_dsc] if result.found else []
         context.report(done, len(images), f"{prompt}, none there")
-    return found
+    above = sum((value or 0) >= 0.7 for value in expected)
+    return {"images": len(images), "found": len(expected), "expected": expected, "above": above}
 
 
 def fit(masks: Sequence[MeasuredMask], segmenter: TextSegmenter, prompts: Sequence[str] = ()) -> DscPredictor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.compare import compare_paired
-from .real import mean_interval
+from .prompted import mean_interval
 
 MEASURED = ("ensemble", "last")
 BASES = ("all", "random")

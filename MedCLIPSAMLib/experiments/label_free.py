@@ -25,7 +25,7 @@ from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
-from .real import mean_interval
+from .prompted import mean_interval
 from .search import SearchCase
 
 if TYPE_CHECKING:
@@ -182,24 +182,11 @@ def _measure(settings: Settings, views: Sequence[_Views], default: bool = False)
         if view.case.truth is not None:
             scores.append(dsc(result.mask, view.case.truth))
     by_image = np.prod(rows, axis=1) ** (1 / 3) * weights / np.mean(weights)
-    score = float(by_image.mean())
     agreement, stability, quality = (float(value) for value in np.average(rows, axis=0, weights=weights))
-    used = settings.saliency_for(views[0].case.prompt)
     truth = float(np.mean(scores)) if scores else None
-    first = used.candidates[0]
-    return LabelFreeTrial(
-        used.layer,
-        used.beta,
-        used.steps,
-        score,
-        agreement,
-        stability,
-        quality,
-        truth,
-        default,
-        first,
-        tuple(map(float, by_image)),
-    )
+    used = settings.saliency_for(views[0].case.prompt)
+    scored = float(by_image.mean()), agreement, stability, quality, truth, default
+    return LabelFreeTrial(used.layer, used.beta, used.steps, *scored, used.candidates[0], tuple(map(float, by_image)))
 
 
 def _study() -> optuna.Study:

@@ -22,8 +22,8 @@ def multi_scale(segmenter: TextSegmenter, prompt: str, where: Localization) -> L
     """
     image, clip = segmenter.images[0], segmenter.clip
     height, width = (side * QUARTERS // 4 for side in image.shape[:2])
-    corners = [np.s_[:height, :width], np.s_[:height, -width:], np.s_[-height:, :width], np.s_[-height:, -width:]]
-    pixels = torch.cat([clip.preprocess(part[None]) for part in (image, *(image[corner] for corner in corners))])
+    parts = [image, *(image[corner] for corner in _corners(height, width))]
+    pixels = torch.cat([clip.preprocess(part[None]) for part in parts])
     text = segmenter.text_features(prompt)[None]
     maps = m2ib(clip, pixels, text, segmenter.settings.saliency_for(prompt)).maps[:, 0]
     side = 4 * maps.shape[-1] // 2
@@ -31,11 +31,11 @@ def multi_scale(segmenter: TextSegmenter, prompt: str, where: Localization) -> L
     total = enlarge(maps[0], side)
     count = torch.ones_like(total)
     part = side * QUARTERS // 4
-    for values, (rows, columns) in zip(
-        maps[1:],
-        [(np.s_[:part], np.s_[:part]), (np.s_[:part], np.s_[-part:])]
-        + [(np.s_[-part:], np.s_[:part]), (np.s_[-part:], np.s_[-part:])],
-    ):
-        total[rows, columns] += enlarge(values, part)
-        count[rows, columns] += 1
+    for values, corner in zip(maps[1:], _corners(part, part)):
+        total[corner] += enlarge(values, part)
+        count[corner] += 1
     return Localization(SaliencyMap((total / count).cpu().numpy(), where.map.shape), where.presence)
+
+
+def _corners(height: int, width: int) -> list[tuple[slice, slice]]:
+    return [np.s_[:height, :width], np.s_[:height, -width:], np.s_[-height:, :width], np.s_[-height:, -width:]]

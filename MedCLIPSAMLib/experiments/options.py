@@ -28,10 +28,9 @@ from ..segmentation.vote import VoteSettings
 from .attribution import g_score_cam, grad_cam, located_by
 from .controls import full_box
 from .multi_scale import multi_scale
-from .phantom_benchmark import TASKS, to_rgb
-from .prompted import TruthImage
-from .real import load_images, mean_interval
-from .real_sets import REAL_SETS, choose_cases
+from .phantom_benchmark import TASKS
+from .prompted import ImageSet, check_split, mean_interval
+from .real import load_sets
 
 BASE = "as it is"
 Locate = Callable[[TextSegmenter, str, Localization], Localization]
@@ -101,40 +100,14 @@ OPTIONS: Mapping[str, Option] = {
 }
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Images with truth for one prompt."""
-
-    prompt: str
-    images: Sequence[TruthImage]
-
-
-def real_sets(data: Path, split: str, cases: int, names: Sequence[str]) -> dict[str, ImageSet]:
-    """Load sets of real images; see `real_sets` of `experiments.real_sets`.
-
-    Raises:
-        InputError: an unknown set, or invalid data.
-    """
-    unknown = [name for name in names if name not in REAL_SETS]
-    if unknown:
-        raise InputError(f"Expected sets of {', '.join(REAL_SETS)}, got {', '.join(unknown)}.")
-    loaded = {name: load_images(choose_cases(data, name, split, cases))[0] for name in names or REAL_SETS}
-    return {name: ImageSet(REAL_SETS[name].prompt, images) for name, images in loaded.items()}
-
-
-def phantom_sets(split: str, cases: int) -> dict[str, ImageSet]:
-    """Make phantoms of every task of `benchmark phantoms`."""
-    made = {name: [task.phantom(split, index) for index in range(cases)] for name, task in TASKS.items()}
-    return {
-        name: ImageSet(
-            TASKS[name].prompt,
-            [
-                TruthImage(f"{at:05d}", to_rgb(phantom), TASKS[name].truth(phantom))
-                for at, phantom in enumerate(phantoms)
-            ],
-        )
-        for name, phantoms in made.items()
-    }
+def image_sets(
+    data: Path | None, split: str, cases: int, names: Sequence[str] = (), context: RunContext = RunContext()
+) -> dict[str, ImageSet]:
+    """Load sets of real images as `load_sets` does, or without a folder make phantoms of every benchmark task."""
+    if data is not None:
+        return load_sets(data, split, cases, names, context)
+    check_split(split)
+    return {name: ImageSet(task.prompt, task.images(split, range(cases))) for name, task in TASKS.items()}
 
 
 def choose_options(names: Sequence[str]) -> dict[str, Option]:

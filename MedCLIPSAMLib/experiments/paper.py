@@ -20,6 +20,7 @@ from PIL import Image
 from ..errors import InputError
 from ..evaluation.pairs import pairs_of_folders
 from ..files.json_text import read_json
+from ..volumes.raster import ORIENTATION
 from ..volumes.volume import stem
 
 PER_IMAGE = "P3"
@@ -208,9 +209,15 @@ def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> Te
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Read width and height from the header; None where it cannot be read, which counts as a failure later."""
+    """Read width and height from the header; None where it cannot be read, which counts as a failure later.
+
+    Raises:
+        InputError: it is to be turned upright, which would part image and mask.
+    """
     try:
         with Image.open(path) as image:
+            if image.getexif().get(ORIENTATION, 1) != 1:
+                raise InputError(f"'{path}' is turned by its EXIF orientation.", "Save it and its mask upright.")
             return image.size
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..phantoms.dataset import make_phantom
 from ..phantoms.phantom import Phantom
+from ..phantoms.volumes import VolumePhantom
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
-from .prompted import CONTROLS, TruthImage, empty_share, measure_prompt
+from .prompted import TruthImage, check_split, empty_share, measure_prompt, set_figures
 
 
 @dataclass(frozen=True)
 class PhantomTask:
-    """A task of the benchmark: its phantoms, prompt and truth."""
+    """A task of the benchmark: its phantoms, flat or volumes, their prompt and truth."""
 
     modality: str
     prompt: str
     lesions: bool
 
-    def truth(self, phantom: Phantom) -> np.ndarray:
+    def truth(self, phantom: Phantom | VolumePhantom) -> np.ndarray:
         """Return the true mask of the target."""
         return phantom.lesion_mask if self.lesions else phantom.lungs_mask
 
+    def lesion_count(self, index: int) -> int | None:
+        """Return the number of lesions: two in every third phantom, one in the others; None where they do not count."""
+        return (2 if index % 3 == 2 else 1) if self.lesions else None
+
     def phantom(self, split: str, index: int) -> Phantom:
-        """Make a phantom of the task; every third one with lesions has two, the others one."""
-        return make_phantom(split, index, self.modality, (2 if index % 3 == 2 else 1) if self.lesions else None)
+        """Make a flat phantom of the task."""
+        return make_phantom(split, index, self.modality, self.lesion_count(index))
+
+    def images(self, split: str, indices: Iterable[int]) -> list[TruthImage]:
+        """Make flat phantoms as images with truth."""
+        made = ((index, self.phantom(split, index)) for index in indices)
+        return [TruthImage(f"case_{index}", to_rgb(phantom), self.truth(phantom)) for index, phantom in made]
 
 
 TASKS = {
@@ -56,13 +67,15 @@ def benchmark_phantoms(
     """Measure every task on `cases` phantoms, and every lesion task on the same number of lesion-free ones.
 
     Returns:
-        {"tasks": {task: {"cases", "dsc", "nsd", "coarse_dsc", "empty", "dsc_sd", "controls": {...}}},
-        "lesion_free": {"cases", "empty_fraction", "by_task"}, "seconds_per_image"}: means over the cases, 0 to 1; a
-        case in which nothing was found counts as 0.
+        {"tasks": {task: see `set_figures`}, "lesion_free": {"cases", "empty_fraction", "by_task"},
+        "seconds_per_image"}.
     """
-    seconds: list[float] = []
+    check_split(split)
     tasks = {
-        name: _measure(segmenter, task, cases, split, seconds, context.titled(name)) for name, task in TASKS.items()
+        name: set_figures(
+            measure_prompt(segmenter, task.prompt, task.images(split, range(cases)), context.titled(name))
+        )
+        for name, task in TASKS.items()
     }
     empty = {
         name: empty_share(segmenter, task.prompt, lesion_free_images(task.modality, split, cases))
@@ -70,23 +83,8 @@ def benchmark_phantoms(
         if task.lesions
     }
     free = {"cases": cases * len(empty), "empty_fraction": float(np.mean(list(empty.values()))), "by_task": empty}
-    return {"tasks": tasks, "lesion_free": free, "seconds_per_image": float(np.mean(seconds))}
-
-
-def _measure(
-    segmenter: TextSegmenter, task: PhantomTask, cases: int, split: str, seconds: list[float], context: RunContext
-) -> dict:
-    phantoms = [task.phantom(split, index) for index in range(cases)]
-    images = [
-        TruthImage(f"{index:05d}", to_rgb(phantom), task.truth(phantom)) for index, phantom in enumerate(phantoms)
-    ]
-    measured = measure_prompt(segmenter, task.prompt, images, context)
-    seconds += [case.seconds for case in measured]
-    values = lambda name: [case.scores[name] for case in measured]
-    means = {name: float(np.mean(values(name))) for name in ("dsc", "nsd", "coarse_dsc")}
-    missed = sum(not case.result.found for case in measured)
-    controls = {name: float(np.mean(values(name))) for name in CONTROLS}
-    return {"cases": cases, **means, "dsc_sd": float(np.std(values("dsc"))), "empty": missed, "controls": controls}
+    seconds = float(np.mean([figures["seconds"] for figures in tasks.values()]))
+    return {"tasks": tasks, "lesion_free": free, "seconds_per_image": seconds}
 
 
 def lesion_free_images(modality: str, split: str, cases: int) -> list[np.ndarray]:

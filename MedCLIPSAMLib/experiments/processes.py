@@ -9,18 +9,24 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+from ..errors import DeviceError
 from ..signals import ending_signals
 
 
 @contextmanager
 def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of processes of one thread each; when the block fails or is interrupted, their tasks are stopped."""
+    """Yield a pool of processes of one thread each; when the block fails or is interrupted, their tasks are stopped.
+
+    Raises:
+        DeviceError: a process was ended by something else.
+    """
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start) as pool:
         try:
             yield pool
-        except BaseException:
+        except BaseException as error:
             main = threading.current_thread() is threading.main_thread()
             before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None  # a second one must not leave them
             pool.shutdown(wait=False, cancel_futures=True)
@@ -31,6 +37,11 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
             pool.shutdown()
             if main:
                 signal.signal(signal.SIGINT, before)
+            if isinstance(error, BrokenProcessPool):
+                raise DeviceError(
+                    "A process of the run was ended by the system, perhaps for lack of memory.",
+                    "Run fewer side by side; what is finished in a folder to work in is not done again.",
+                ) from error
             raise
 
 

@@ -12,9 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy.stats import bootstrap
 
+from ..errors import InputError
 from ..evaluation.metrics import dsc, nsd
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
@@ -24,7 +27,11 @@ from .controls import LOOSE, full_box, move_boxes, scale_boxes, true_boxes
 NSD_TOLERANCE = 2.0
 """Pixels."""
 CONTROLS = ("random_box", "full_box", "other_saliency")
-SEED = 12
+FIGURES = ("dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc")
+RESAMPLES, SEED = 2000, 12
+"""Resamples of the bootstrap."""
+SPLITS = ("validation", "test")
+"""Those that figures belong on: nothing was trained on them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,15 @@ class TruthImage:
     name: str
     image: np.ndarray
     truth: np.ndarray
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with truth for one prompt, and the names of the files that cannot be used."""
+
+    prompt: str
+    images: Sequence[TruthImage]
+    skipped: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,16 @@ class Measured:
     result: PromptedResult
     seconds: float
     scores: dict[str, float]
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that is none of `SPLITS`.
+
+    Raises:
+        InputError: naming it.
+    """
+    if split not in SPLITS:
+        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
 
 
 def measure_prompt(
@@ -85,6 +111,38 @@ def measure_prompt(
         boxes = scale_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
         own.scores["other_saliency"] = dsc(segmenter.predict_mask(boxes)[0], truth) if len(boxes) else 0.0
     return measured
+
+
+def set_figures(measured: Sequence[Measured]) -> dict[str, Any]:
+    """Average the figures of a set, as JSON values.
+
+    Returns:
+        {"cases", `FIGURES`: means, 0 to 1, where nothing found counts as 0, "intervals": of 95 % of the means, "empty":
+        cases in which nothing was found, "seconds": an image, "controls": {...}}.
+    """
+    values = {name: np.array([case.scores[name] for case in measured]) for name in (*FIGURES, *CONTROLS)}
+    means = {name: float(scores.mean()) for name, scores in values.items()}
+    return {
+        "cases": len(measured),
+        **{name: means[name] for name in FIGURES},
+        "intervals": {name: mean_interval(scores) for name, scores in values.items()},
+        "empty": sum(not case.result.found for case in measured),
+        "seconds": float(np.mean([case.seconds for case in measured])),
+        "controls": {name: means[name] for name in CONTROLS},
+    }
+
+
+def mean_interval(values: np.ndarray) -> list[float]:
+    """Compute the 95 % interval of a mean by the bootstrap (percentiles of 2000 resamples).
+
+    Where all values are equal there is nothing to resample, and both ends are the mean.
+    """
+    if np.ptp(values) == 0:
+        return [float(values[0])] * 2
+    found = bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=np.random.default_rng(SEED)
+    )
+    return [float(found.confidence_interval.low), float(found.confidence_interval.high)]
 
 
 def empty_share(

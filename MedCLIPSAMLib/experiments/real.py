@@ -8,21 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from ..errors import InputError
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
 from ..starter.data_set import UnusableImageError
 from .phantom_benchmark import lesion_free_images
-from .prompted import CONTROLS, Measured, TruthImage, empty_share, measure_prompt
+from .prompted import ImageSet, Measured, TruthImage, check_split, empty_share, measure_prompt, set_figures
 from .real_sets import REAL_SETS, RealCase, choose_cases, evenly
 from .tumor_free import tumor_free_part
-
-SPLITS = ("validation", "test")
-FIGURES = ("dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc")
-RESAMPLES, SEED = 2000, 12
-"""Resamples of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -43,45 +37,55 @@ def benchmark_real(
     data: Path,
     split: str = "test",
     cases: int = 60,
-    sets: Sequence[str] = tuple(REAL_SETS),
+    sets: Sequence[str] = (),
     context: RunContext = RunContext(),
 ) -> RealBenchmark:
     """Measure the sets of a folder, and images without a target.
 
-    Its figures are {"sets": {name: {"cases", `FIGURES`, "intervals": {...}, "empty", "seconds", "skipped", "controls":
-    {...}}}, "tumor_free": {"cases", "empty_fraction", "by_kind": {...}}}: means over the cases, 0 to 1, where nothing
-    found counts as 0; `intervals` are those of 95 % of the means; "empty" counts the cases in which nothing was found;
-    "skipped" names the images that cannot be decoded, and those whose mask is black or of another size.
+    Its figures are {"sets": {name: those of `set_figures`, and "skipped"}, "tumor_free": {"cases", "empty_fraction",
+    "by_kind": {...}}}; "skipped" names the images that cannot be decoded, and those whose mask is black or of another
+    size.
 
     Args:
         data: holds a folder for each set; see `real_sets`.
         cases: maximum number of images of each set.
+        sets: their names; all four where there is none.
 
     Raises:
-        InputError: an unknown set or split, or invalid data.
+        InputError: see `load_sets`.
     """
-    if split not in SPLITS:
-        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.")
-    unknown = [name for name in sets if name not in REAL_SETS]
-    if unknown or not sets:
-        raise InputError(f"Expected sets of {', '.join(REAL_SETS)}, got {', '.join(unknown) or 'none'}.")
-    chosen = {name: choose_cases(data, name, split, cases) for name in dict.fromkeys(sets)}
     by_set, free, measured = {}, {}, {}
+    for name, images in load_sets(data, split, cases, sets, context).items():
+        measured[name] = measure_prompt(segmenter, images.prompt, images.images, context.titled(name))
+        by_set[name] = set_figures(measured[name]) | {"skipped": images.skipped}
+        for kind, without in without_target(name, data, split, cases).items():
+            share = empty_share(segmenter, images.prompt, without, context.titled(name))
+            free[kind] = {"cases": len(without), "empty_fraction": share}
+    return RealBenchmark({"sets": by_set, "tumor_free": _pool(free)}, measured)
+
+
+def load_sets(
+    data: Path, split: str, cases: int, names: Sequence[str] = (), context: RunContext = RunContext()
+) -> dict[str, ImageSet]:
+    """Load sets of real images, all four where none is named, and tell of the images that cannot be used.
+
+    Raises:
+        InputError: an unknown set or split, invalid data, or a set without usable images.
+    """
+    check_split(split)
+    unknown = [name for name in names if name not in REAL_SETS]
+    if unknown:
+        raise InputError(f"Expected sets of {', '.join(REAL_SETS)}, got {', '.join(unknown)}.", "Choose some of them.")
+    chosen = {name: choose_cases(data, name, split, cases) for name in dict.fromkeys(names or REAL_SETS)}
+    sets = {}
     for name, some in chosen.items():
-        real = REAL_SETS[name]
         images, skipped = load_images(some)
         if not images:
             raise InputError(f"Expected images of '{name}' that can be used, got none of {len(some)}.")
-        for skipped_name in skipped:
-            context.notify(
-                f"Left out: '{skipped_name}' of {name} cannot be decoded, or its mask is black or of another size."
-            )
-        measured[name] = measure_prompt(segmenter, real.prompt, images, context.titled(name))
-        by_set[name] = set_figures(measured[name]) | {"skipped": skipped}
-        for kind, without in without_target(name, data, split, cases).items():
-            share = empty_share(segmenter, real.prompt, without, context.titled(name))
-            free[kind] = {"cases": len(without), "empty_fraction": share}
-    return RealBenchmark({"sets": by_set, "tumor_free": _pool(free)}, measured)
+        for file in skipped:
+            context.notify(f"Left out: '{file}' of {name} cannot be decoded, or its mask is black or of another size.")
+        sets[name] = ImageSet(REAL_SETS[name].prompt, images, skipped)
+    return sets
 
 
 def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]:
@@ -106,33 +110,6 @@ def without_target(name: str, data: Path, split: str, cases: int) -> dict[str, l
     if real.lesion_free:
         found[f"{real.lesion_free} phantoms"] = lesion_free_images(real.lesion_free, split, cases)
     return {kind: images for kind, images in found.items() if images}
-
-
-def set_figures(measured: Sequence[Measured]) -> dict[str, Any]:
-    """Average the figures of a set, as JSON values, without the skipped images."""
-    values = {name: np.array([case.scores[name] for case in measured]) for name in (*FIGURES, *CONTROLS)}
-    means = {name: float(scores.mean()) for name, scores in values.items()}
-    return {
-        "cases": len(measured),
-        **{name: means[name] for name in FIGURES},
-        "intervals": {name: mean_interval(scores) for name, scores in values.items()},
-        "empty": sum(not case.result.found for case in measured),
-        "seconds": float(np.mean([case.seconds for case in measured])),
-        "controls": {name: means[name] for name in CONTROLS},
-    }
-
-
-def mean_interval(values: np.ndarray) -> list[float]:
-    """Compute the 95 % interval of a mean by the bootstrap (percentiles of 2000 resamples).
-
-    Where all values are equal there is nothing to resample, and both ends are the mean.
-    """
-    if np.ptp(values) == 0:
-        return [float(values[0])] * 2
-    found = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=np.random.default_rng(SEED)
-    )
-    return [float(found.confidence_interval.low), float(found.confidence_interval.high)]
 
 
 def _pool(free: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

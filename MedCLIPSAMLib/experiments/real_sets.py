@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..starter.data_set import UnusableImageError, decode, image_path, mask_path, read_index, read_pair
+from ..starter.data_set import UnusableImageError, decode, image_path, mask_path, read_index, read_pair, slice_number
 
 SEED = 12
 
@@ -94,7 +94,7 @@ def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
     slices: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         slices.setdefault(row[unit], []).append(row)
-    return [sorted(rows, key=lambda row: int(row["slice"]))[len(rows) // 2] for rows in slices.values()]
+    return [sorted(rows, key=slice_number)[len(rows) // 2] for rows in slices.values()]
 
 
 def _marks_something(mask: Path) -> bool:

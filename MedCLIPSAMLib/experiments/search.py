@@ -48,20 +48,24 @@ def search(
 ) -> list[Trial]:
     """Try every combination on every case; the best (by final Dice, then coarse Dice) comes first.
 
-    The presence check is off: the search is for where, not whether.
+    The presence check is off: the search is for where, not whether. A value that cannot be is refused before the first
+    trial.
     """
     settings = replace(segmenter.settings, presence_threshold=0.0)
-    grid = list(product(layers, betas, steps))
+    grid = [
+        settings.with_saliency(layer=layer, beta=beta, steps=count)
+        for layer, beta, count in dict.fromkeys(product(layers, betas, steps))
+    ]
     trials = []
-    for done, (layer, beta, count) in enumerate(grid):
-        trial = segmenter.with_settings(settings.with_saliency(layer=layer, beta=beta, steps=count))
-        scores = []
+    for done, changed in enumerate(grid, 1):
+        trial, tried, scores = segmenter.with_settings(changed), changed.saliency, []
         for case in cases:
             trial.set_image(case.image)
             result = trial.segment(case.prompt, context=context.without_progress())
             assert case.truth is not None
             scores.append((dsc(result.coarse, case.truth), dsc(result.mask, case.truth)))
         coarse, final = np.mean(scores, axis=0)
-        trials.append(Trial(layer, beta, count, float(coarse), float(final)))
-        context.report(done + 1, len(grid), f"layer {layer}, beta {beta:g}, {counted(count, 'step')}")
+        trials.append(Trial(tried.layer, tried.beta, tried.steps, float(coarse), float(final)))
+        words = f"layer {tried.layer}, beta {tried.beta:g}, {counted(tried.steps, 'step')}"
+        context.report(done, len(grid), words)
     return sorted(trials, key=lambda trial: (trial.dsc, trial.coarse_dsc), reverse=True)

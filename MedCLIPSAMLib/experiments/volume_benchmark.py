@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,35 +20,14 @@ from ..propagation.propagate_masks import propagate_masks
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Geometry, SliceStack, Volume
+from .phantom_benchmark import TASKS
+from .prompted import check_split
 
 BAD = 0.6
 """DSC below which a case is corrected."""
 LESION_FREE_OFFSET = 10_000
 WINDOW = (0.0, 255.0)
-
-
-@dataclass(frozen=True)
-class VolumeTask:
-    """A modality, a prompt, and its truth."""
-
-    modality: str
-    prompt: str
-    lesions: bool
-
-    def truth(self, phantom: VolumePhantom) -> np.ndarray:
-        """Return the true mask of the target."""
-        return phantom.lesion_mask if self.lesions else phantom.lungs_mask
-
-    def phantom(self, split: str, index: int) -> VolumePhantom:
-        """Make a phantom volume of the task; every third one has two lesions, the others one."""
-        return make_volume(split, index, self.modality, (2 if index % 3 == 2 else 1) if self.lesions else None)
-
-
-VOLUME_TASKS = {
-    "ct_lungs": VolumeTask("CT", "lungs", False),
-    "ct_nodule": VolumeTask("CT", "lung nodule", True),
-    "mri_tumour": VolumeTask("MR", "brain tumor", True),
-}
+VOLUME_TASKS = {name: TASKS[name] for name in ("ct_lungs", "ct_nodule", "mri_tumour")}
 
 
 def volume_of(phantom: VolumePhantom) -> Volume:
@@ -72,12 +50,13 @@ def benchmark_volumes(
         "lesion_free": {strategy: {"cases", "empty_fraction"}},
         "correction": {"cases", "before", "after"} (medians, None without a bad case)}: means over cases, DSC in 3-D.
     """
+    check_split(split)
     tasks = {}
     bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]] = []
     for name, task in VOLUME_TASKS.items():
         rows: dict[Strategy, list[tuple[float, float]]] = {strategy: [] for strategy in strategies}
         for index in range(cases):
-            phantom = task.phantom(split, index)
+            phantom = make_volume(split, index, task.modality, task.lesion_count(index))
             truth = task.truth(phantom)
             for strategy in strategies:
                 mask, seconds = _segment(segmenter, phantom, task.prompt, strategy)
@@ -111,13 +90,12 @@ def _segment(segmenter, phantom: VolumePhantom, prompt: str, strategy: Strategy)
 
 
 def _lesion_free(segmenter, cases: int, split: str, strategy: Strategy) -> dict:
-    empty = count = 0
-    for task in VOLUME_TASKS.values():
-        for index in range(cases if task.lesions else 0):
-            phantom = make_volume(split, LESION_FREE_OFFSET + index, task.modality, 0)
-            empty += not _segment(segmenter, phantom, task.prompt, strategy)[0].any()
-            count += 1
-    return {"cases": count, "empty_fraction": empty / count}
+    empty = [
+        not _segment(segmenter, make_volume(split, index, task.modality, 0), task.prompt, strategy)[0].any()
+        for task in VOLUME_TASKS.values()
+        for index in range(LESION_FREE_OFFSET, LESION_FREE_OFFSET + (cases if task.lesions else 0))
+    ]
+    return {"cases": len(empty), "empty_fraction": float(np.mean(empty))}
 
 
 def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:

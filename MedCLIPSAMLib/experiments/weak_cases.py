@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from .phantom_benchmark import TASKS, to_rgb
+from ..export.cases import case_names
+from .phantom_benchmark import TASKS
 from .prompted import TruthImage
 from .real import load_images
 from .real_sets import REAL_SETS, choose_cases
@@ -53,8 +54,7 @@ class PhantomCases:
 
     def load(self, split: str, count: int) -> list[TruthImage]:
         """See `WeakCases`."""
-        made = {index: self._task.phantom(split, index) for index in range(OFFSET, OFFSET + count)}
-        return [TruthImage(f"case_{at}", to_rgb(phantom), self._task.truth(phantom)) for at, phantom in made.items()]
+        return self._task.images(split, range(OFFSET, OFFSET + count))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class RealCases:
         cases, skipped = load_images(choose_cases(self.folder.parent, self.folder.name, split, count))
         if not cases:
             raise InputError(f"Expected images of '{self.folder}' that can be used, got none of {len(skipped)}.")
-        return [TruthImage(Path(case.name).stem, case.image, case.truth) for case in cases]
+        names = case_names([Path(case.name) for case in cases])  # which files of an export and of nnU-Net can have
+        return [TruthImage(name, case.image, case.truth) for name, case in zip(names, cases)]
 
 
 def shrink(case: TruthImage, longest: int | None) -> TruthImage:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from PIL import Image
 
+from ..errors import InputError
+from ..files.atomic import atomic_path
 from ..nnunet.ensemble import Prediction
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Segment, Volume, read_volume
@@ -28,17 +29,21 @@ def export_labels(
 
     Returns:
         Number of cases by status; the masks, (H, W) bool by name, without those in which nothing was found.
+
+    Raises:
+        InputError: nothing was found in any of them.
     """
-    from ..export.cases import find_cases
+    from ..export.cases import Case
     from ..export.engines import LocalEngine
     from ..export.export import export
 
     _write_images(images, cases)
-    counts = export(find_cases(images, {"target": prompt}), LocalEngine(segmenter), dataset)
+    found = [Case(case.name, _file(images, case), {"target": prompt}) for case in cases]
+    counts = export(found, LocalEngine(segmenter), dataset)
     files = {case.name: dataset / "labelsTr" / f"{case.name}.nii.gz" for case in cases}
-    labels = {
-        name: sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] > 0 for name, path in files.items() if path.is_file()
-    }
+    labels = {name: read_volume(path).array[0] > 0 for name, path in files.items() if path.is_file()}
+    if not labels:
+        raise InputError(f"Expected pseudo-labels to train on, got none: no '{prompt}' was found in {images}.")
     return counts, labels
 
 
@@ -78,11 +83,12 @@ def mask_of(made: Prediction, case: TruthImage) -> np.ndarray:
 
 
 def _write_images(folder: Path, cases: Sequence[TruthImage]) -> None:
-    """Write images as gray files."""
+    """Write images as gray files, whole or not at all: those that are there are not written again."""
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         if not _file(folder, case).is_file():
-            sitk.WriteImage(sitk.GetImageFromArray(case.image[..., 0]), str(_file(folder, case)))
+            with atomic_path(_file(folder, case)) as temporary:
+                Image.fromarray(case.image[..., 0]).save(temporary)
 
 
 def _file(folder: Path, case: TruthImage) -> Path:

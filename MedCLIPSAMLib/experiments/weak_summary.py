@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from ..evaluation.compare import compare_paired, error_after_review
-from .real import mean_interval
+from .prompted import mean_interval
 
 ROWS = {
     "zero_shot": "zero-shot",

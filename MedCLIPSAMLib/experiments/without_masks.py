@@ -19,8 +19,8 @@ from ..segmentation.agreement import AgreementSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from ..segmentation.vote import VoteSettings
-from .real import load_images, mean_interval, without_target
-from .real_sets import REAL_SETS, choose_cases
+from .prompted import mean_interval
+from .real import load_sets, without_target
 
 EARLIEST, LATEST = 8, 12
 MARGIN = 0.2
@@ -65,7 +65,7 @@ def compare_variants(
     data: Path,
     split: str = "validation",
     cases: int = 24,
-    sets: Sequence[str] = tuple(REAL_SETS),
+    sets: Sequence[str] = (),
     context: RunContext = RunContext(),
 ) -> dict[str, Any]:
     """Measure every variant on the same images, with and without the target.
@@ -74,11 +74,13 @@ def compare_variants(
         {"sets": {name: {"cases", "dsc": {variant: mean}, "coarse_dsc", "missed", "gain": {variant: interval of the mean
         difference to the first}}}, "tumor_free": {kind: {"cases", "found": {variant: share}}}, "presence": {kind:
         {"cases", "found": {threshold: share}}}}, values 0 to 1.
+
+    Raises:
+        InputError: see `load_sets`.
     """
     found: dict[str, Any] = {"sets": {}, "tumor_free": {}, "presence": {}}
-    for name in dict.fromkeys(sets):
-        prompt, part = REAL_SETS[name].prompt, context.titled(name)
-        images, _ = load_images(choose_cases(data, name, split, cases))
+    for name, image_set in load_sets(data, split, cases, sets, context).items():
+        prompt, images, part = image_set.prompt, image_set.images, context.titled(name)
         rows = [_results(segmenter, prompt, image.image, part, at, len(images)) for at, image in enumerate(images)]
         truths = [image.truth for image in images]
         final = {variant: _scores(rows, variant, "mask", truths) for variant in VARIANTS}

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..choices import Precision
-from ..errors import DeviceError, MedCLIPSAMError, require_extra
+from ..errors import DeviceError, MedCLIPSAMError, require_extra, with_remedy
 from ..run_context import RunContext
 from ..segmentation.model_choice import ModelChoice
 from ..segmentation.segmenter import TextSegmenter
@@ -31,7 +35,21 @@ ATTEMPTS = 3
 
 UNITS = "CPU", "GPU"
 START = 600.0
-"""Seconds after which an export goes on without the workers that the cluster has no room for."""
+"""Seconds without any worker after which an export ends: the cluster has no room for them."""
+POLL = 1.0
+"""Seconds after which the driver looks whether the run was cancelled."""
+
+
+def start_ray(address: str | None, **options: Any) -> None:
+    """Start Ray or join one, and leave SIGTERM to this program: Ray's own handler prints a stack and aborts."""
+    import ray
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 class _Worker:
@@ -72,7 +90,7 @@ class RayEngine:
         address: of the cluster, such as "auto" or "ray://head:10001"; None takes RAY_ADDRESS, or starts Ray here.
 
     Attributes:
-        pids: of the workers, once they are ready; for tests and for those who look at their machines.
+        pids: of the workers that have been ready; for tests and for those who look at their machines.
 
     Raises:
         InputError: ray is not installed. DeviceError: no cluster under that address. ModelError: an unknown model.
@@ -93,11 +111,9 @@ class RayEngine:
         self._own = not ray.is_initialized()
         if self._own:
             try:
-                ray.init(
+                start_ray(
                     address,
                     include_dashboard=False if address is None and not os.environ.get("RAY_ADDRESS") else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
                     runtime_env={"env_vars": {"PYTHONPATH": paths}},
                 )
             except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -116,50 +132,69 @@ class RayEngine:
         return []
 
     def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
-        """See `engines.Engine`; a cancelled run ends after the next finished case.
+        """See `engines.Engine`. A worker takes cases once its models are loaded; another one comes for one that died.
 
         Raises:
-            MedCLIPSAMError: a worker cannot load the models.
+            MedCLIPSAMError: a worker cannot load the models or write; DeviceError: none can start.
         """
-        ray = self._ray
-        workers = [self._new_worker() for _ in range(min(self._count, len(cases)))]
-        job = ExportJob(job.out.resolve(), job.settings, job.labels)
+        ray, job = self._ray, replace(job, out=job.out.resolve())
         waiting = deque((case, 1) for case in cases)
-        running: dict = {}
+        running: dict[Any, tuple[Any, Case | None, int]] = {}  # by Ray's reference; a worker without a case starts
+        idle: list[Any] = []
+        self.pids, since = [], time.monotonic()
 
-        def assign(worker) -> None:
-            if waiting:
-                case, attempt = waiting.popleft()
+        def start_worker() -> None:
+            worker = self._new_worker()
+            running[worker.ready.remote()] = worker, None, 0
+
+        def assign_cases() -> None:
+            while idle and waiting:
+                worker, (case, attempt) = idle.pop(), waiting.popleft()
                 # A guess for reading ahead: with all workers busy, the case after the others' next.
-                ahead = min(len(workers), len(waiting)) - 1
+                ahead = min(len(running) + 1, len(waiting)) - 1
                 following = waiting[ahead][0] if ahead >= 0 else None
-                running[self._send(worker, case, following, job)] = (worker, case, attempt)
+                running[self._send(worker, case, following, job)] = worker, case, attempt
 
+        at_work = lambda: any(case for _, case, _ in running.values())
         try:
-            workers, self.pids = self._start_workers(workers)
-            for worker in workers:
-                assign(worker)
-            while running:
+            for _ in cases[: self._count]:
+                start_worker()
+            while waiting or at_work():
                 context.raise_if_cancelled()
-                (done,), _ = ray.wait(list(running), num_returns=1)
-                worker, case, attempt = running.pop(done)
+                done, _ = ray.wait(list(running), num_returns=1, timeout=POLL)
+                if not done:
+                    if not at_work() and time.monotonic() - since > START:
+                        raise self._no_room()
+                    continue
+                since = time.monotonic()
+                worker, case, attempt = running.pop(done[0])
+                record: dict | None = None
                 try:
-                    record = ray.get(done)
+                    answer = ray.get(done[0])
                 except ray.exceptions.RayTaskError as error:
                     raise self._cause(error) from error
-                except ray.exceptions.RayError:
-                    workers.remove(worker)
-                    workers.append(worker := self._new_worker())
-                    if attempt < ATTEMPTS:
-                        waiting.appendleft((case, attempt + 1))
-                        assign(worker)
-                        continue
-                    record = _dead_record(case)
-                write(record)
-                assign(worker)
-                yield record
+                except ray.exceptions.RayError as error:  # its process or machine has gone
+                    ray.kill(worker)
+                    if case is None and not running and not idle:
+                        raise self._cause(error) from error
+                    if case is not None:
+                        start_worker()
+                        if attempt < ATTEMPTS:
+                            waiting.appendleft((case, attempt + 1))
+                        else:
+                            record = _dead_record(case)
+                else:
+                    idle.append(worker)
+                    if case is None:
+                        self.pids.append(answer)
+                    else:
+                        record = answer
+                assign_cases()
+                if record is not None:
+                    write(record)
+                    yield record
         finally:
-            for worker in workers:
+            for worker in (*idle, *(worker for worker, _, _ in running.values())):
                 ray.kill(worker)
 
     def close(self) -> None:
@@ -173,29 +208,19 @@ class RayEngine:
     def _send(self, worker, case: Case, following: Case | None, job: ExportJob):
         return worker.do.remote(case, following, job)
 
-    def _start_workers(self, workers: list) -> tuple[list, list[int]]:
-        """Return the workers that are ready in time, and their processes; the others are ended."""
-        refs = {worker.ready.remote(): worker for worker in workers}
-        ready, late = self._ray.wait(list(refs), num_returns=len(refs), timeout=START) if refs else ([], [])
-        for ref in late:
-            self._ray.kill(refs[ref])
-        if late and not ready:
-            there = ", ".join(
-                f"{count:g} {name}" for name, count in self._ray.cluster_resources().items() if name in UNITS
-            )
-            raise DeviceError(
-                f"No worker could start in {START / 60:.0f} minutes; the cluster has {there}.",
-                "Use fewer --workers, --device cpu, or a larger cluster.",
-            )
-        try:
-            return [refs[ref] for ref in ready], self._ray.get(ready)
-        except self._ray.exceptions.RayError as error:
-            raise self._cause(error) from error
+    def _no_room(self) -> DeviceError:
+        there = self._ray.cluster_resources()
+        has = ", ".join(f"{there[name]:g} {name}" for name in UNITS if name in there)
+        return DeviceError(
+            f"No worker could start in {START / 60:.0f} minutes; the cluster has {has}.",
+            "Use fewer --workers, --device cpu, or a larger cluster.",
+        )
 
     def _cause(self, error: Exception) -> MedCLIPSAMError:
         cause = getattr(error, "cause", None)
-        if isinstance(cause, MedCLIPSAMError):
-            return cause
+        refusal = with_remedy(cause) if isinstance(cause, Exception) else None
+        if refusal is not None:
+            return refusal
         reason = str(error).strip().splitlines()[-1]
         return DeviceError(f"A worker of the cluster cannot work: {reason}", "See the logs of Ray on that machine.")
 

@@ -37,7 +37,7 @@ def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -
 
     Raises:
         InputError: see `csv_text.read_table`; or one without rows or a column that is needed, an unknown split, an
-            image that is no file name or is there twice, or a group in two splits.
+            image that is no file name or has the name of another, which would share its mask, or a group in two splits.
     """
     path = folder / "index.csv"
     needed = ["image", group, "split", *more]
@@ -53,9 +53,13 @@ def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -
             raise InputError(f"Expected one of {', '.join(SPLITS)} as split {where}, got '{row['split']}'.")
         if Path(row["image"]).name != row["image"] or "\\" in row["image"] or row["image"] in ("", ".", ".."):
             raise InputError(f"Expected the name of a file in images {where}, got '{row['image']}'.")
-        if row["image"] in seen:
-            raise InputError(f"Expected every image once, got '{row['image']}' again {where}.")
-        seen.add(row["image"])
+        mask = mask_path(folder, row["image"]).name
+        if mask in seen:
+            raise InputError(
+                f"Expected every image once, got '{row['image']}' again {where}.",
+                "Images whose names differ in the ending alone would share a mask: rename one.",
+            )
+        seen.add(mask)
         row["split"] = split = SPLITS[row["split"]]
         if split != "gap" and split_of.setdefault(row[group], split) != split:
             raise InputError(

@@ -97,7 +97,7 @@ class Batch:
         return {name: source[name] for name in source if name != "time" or not image.anonymous}
 
     def record_source(self, image: Input, source: Mapping[str, Any]) -> None:
-        """Record the files that the new masks of an image were made from, once they are written."""
+        """Record the files that new masks of an image are made from."""
         if source:
             add_source(self.folders[0], image.name, source)
 

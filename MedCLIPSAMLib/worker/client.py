@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
+from ..errors import InputError
 from ..segmentation.prompts import check_prompts
 from .connection import Connection, Transport
 from .protocol import Message, ProtocolError
@@ -111,7 +112,7 @@ class WorkerClient(Connection):
         fields = {
             "image": key,
             "prompts": list(check_prompts(prompts)),
-            "slices": None if slices is None else [int(number) for number in slices],
+            "slices": None if slices is None else list(slices),
             "negative": negative,
             "settings": dict(settings or {}),
             "saliency": saliency,
@@ -144,7 +145,7 @@ class WorkerClient(Connection):
         if masks is not None:
             arrays["masks"] = (np.asarray(masks) != 0).astype(np.uint8)
         self._ensure_given(key)
-        return self._request("predict_mask", {"image": key, "slice": int(number)}, arrays)
+        return self._request("predict_mask", {"image": key, "slice": number}, arrays)
 
     def set_slice(self, key: str, image: np.ndarray, number: int, count: int) -> Request:
         """Send one slice, uint8 (H, W, 3), of a stack of `count`; large stacks are sent slice by slice.
@@ -165,9 +166,15 @@ class WorkerClient(Connection):
             masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
             reach: slices to go beyond the outermost of these; None as far as the object is seen.
             method: "memory" or "boxes"; see `propagation.propagate_masks`.
+
+        Raises:
+            InputError: no mask, or masks of several sizes.
         """
         numbers = sorted(masks)
-        arrays = {"masks": np.stack([np.asarray(masks[k]) != 0 for k in numbers]).astype(np.uint8)}
+        try:
+            arrays = {"masks": np.stack([np.asarray(masks[k]) != 0 for k in numbers]).astype(np.uint8)}
+        except ValueError as error:
+            raise InputError(f"Masks: {error}.", "Give one for each slice, as large as the image.") from error
         self._ensure_given(key)
         return self._request(
             "propagate_masks", {"image": key, "slices": numbers, "reach": reach, "method": method}, arrays

@@ -19,12 +19,14 @@ from ..segmentation.model_choice import ModelChoice
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings, default_settings
 from .catalogue import download_model, models_and_devices
+from .exporting import export_dataset
 from .fields import models_folder, text_of
 from .images import ImageStack, ReceivedImages
 from .protocol import Message
 from .reply import Answer, Reply, run_context
 from .request_kinds import check_request
 from .segmenting import answer_predict_mask, answer_propagate_masks, propagate, segment
+from .training import fine_tune_model
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,8 @@ class Engine:
             "propagate_masks": lambda message, reply: answer_propagate_masks(
                 self.segmenter, self._images.find(message), message, reply
             ),
-            "finetune": self._finetune,
-            "export": self._export,
+            "finetune": fine_tune_model,
+            "export": export_dataset,
         }
 
     @property
@@ -87,16 +89,6 @@ class Engine:
         if kind not in ("", "clip", "sam"):
             raise InputError(f"Expected clip or sam as the kind of model, got '{kind}'.", "Choose one of them.")
         return download_model(name, cast(Kind, kind) or None, run_context(reply, "download")), {}
-
-    def _finetune(self, message: Message, reply: Reply) -> Answer:
-        from .training import fine_tune_model
-
-        return fine_tune_model(message, reply)
-
-    def _export(self, message: Message, reply: Reply) -> Answer:
-        from .exporting import export_dataset
-
-        return export_dataset(message, reply)
 
     def _load(self, message: Message, reply: Reply) -> Answer:
         started = time.perf_counter()

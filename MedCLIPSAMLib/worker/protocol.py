@@ -72,11 +72,18 @@ def encode(message: Message) -> bytes:
         described.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": len(part)})
         parts.append(part)
     content = {"type": message.type, "id": message.id, "fields": dict(message.fields), "arrays": described}
-    header = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    header = json.dumps(content, allow_nan=False, separators=(",", ":"), default=_number).encode()
     size = sum(map(len, parts))
     _check_sizes(len(header), size)
     _layout(described, size)
     return b"".join([_PREAMBLE.pack(MAGIC, len(header), size), header, *parts])
+
+
+def _number(value: object) -> Any:
+    """Return a number of NumPy as Python's; JSON has no other values."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected a value of JSON, got {type(value).__name__}")
 
 
 class FrameParser:

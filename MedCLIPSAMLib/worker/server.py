@@ -52,12 +52,12 @@ class Server:
         engine = None
         while True:
             try:
-                message = self._requests.get(timeout=self._idle or None)
+                message = self._requests.get(timeout=self._idle if 0 < self._idle < threading.TIMEOUT_MAX else None)
             except queue.Empty:
                 log.warning("No request for %g s: the worker ends.", self._idle)
                 return
             if message.type == "shutdown":
-                self.answer(message.id, "result", {})
+                self.send(message.id, "result", {})
                 return
             if message.id not in self._open:
                 continue
@@ -73,7 +73,7 @@ class Server:
 
                         engine = Engine()
                     result = engine.handle(message, _Reply(self, message.id))
-                self.answer(message.id, "result", *result)
+                self.send(message.id, "result", *result)
                 log.info("request %d: %s done in %.2f s", message.id, message.type, time.perf_counter() - started)
             except Exception as failure:
                 error = with_remedy(failure) or failure
@@ -83,28 +83,21 @@ class Server:
                     log.warning("request %d: %s refused: %s", message.id, message.type, error)
                 else:
                     log.exception("request %d: %s failed", message.id, message.type)
-                self.answer(message.id, "error", _describe(error))
+                self.send(message.id, "error", _describe(error))
 
-    def answer(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
-        """Send the last message of a request, unless it was cancelled meanwhile and has one already."""
-        self._send(Message(type, request, fields, arrays or {}), last=True)
-
-    def tell(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
-        """Send a message of a running request; nothing once it was cancelled."""
-        self._send(Message(type, request, fields, arrays or {}), last=False)
+    def send(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
+        """Send a message of a request; nothing once it was cancelled, or has its last message, result or error."""
+        data = encode(Message(type, request, fields, arrays or {}))
+        with self._lock:
+            if request not in self._open:
+                return
+            if type in ("result", "error"):
+                self._open.discard(request)
+            self._write(data)
 
     def is_open(self, request: int) -> bool:
         """Tell whether a request is not answered yet."""
         return request in self._open
-
-    def _send(self, message: Message, last: bool) -> None:
-        data = encode(message)
-        with self._lock:
-            if message.id not in self._open:
-                return
-            if last:
-                self._open.discard(message.id)
-            self._write(data)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -137,7 +130,7 @@ class Server:
             except InputError as error:
                 log.warning("cancel refused: %s", error)
                 return
-            self.answer(message.fields.get("request") or 0, "error", _describe(Cancelled()))
+            self.send(message.fields.get("request") or 0, "error", _describe(Cancelled()))
             return
         if message.id == 0 or message.id in self._seen:
             raise ProtocolError(f"Expected a new number for the request '{message.type}', got {message.id}.")
@@ -154,7 +147,7 @@ class _Reply:
         self._server, self._request = server, request
 
     def send(self, type: str, fields: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
-        self._server.tell(self._request, type, fields, arrays)
+        self._server.send(self._request, type, fields, arrays)
 
     def cancelled(self) -> bool:
         return not self._server.is_open(self._request)

@@ -30,6 +30,24 @@ def test_options_are_chosen_by_how_their_names_begin():
         choose_options(["magic"])
 
 
+@pytest.mark.parametrize("command", ["real", "options", "without-masks"])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--sets", "livers"], "Expected sets of breast_us_busbra, "),
+        (["--split", "train"], "Expected a split of validation, test, got 'train'"),
+        ([], "Expected images of 'breast_us_busbra' that can be used, got none of 2"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(tmp_path, run, command, options, words):
+    folder = write_set(tmp_path / "of" / "data", BREAST, rows_of("ab", "val") + rows_of("cd", "train"))
+    for path in (folder / "images").iterdir():
+        path.write_bytes(b"no image")
+    ask = ("benchmark", command, folder.parent, "--device", "cpu", "--sets", BREAST, "--split", "validation")
+    code, _, error = run(*ask, *options)
+    assert code == 2 and words in error
+
+
 def test_the_command_measures_gains_image_by_image(tmp_path, run):
     made = [make_phantom("validation", at, "US", 1) for at in range(2)]
     images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.controls import scale_boxes, true_boxes
-from MedCLIPSAMLib.experiments.real import benchmark_real, mean_interval
+from MedCLIPSAMLib.experiments.prompted import mean_interval
+from MedCLIPSAMLib.experiments.real import benchmark_real
 from MedCLIPSAMLib.experiments.real_sets import REAL_SETS, choose_cases
 from MedCLIPSAMLib.experiments.tumor_free import tumor_free_part
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -72,17 +72,9 @@ def segmenter():
 
 
 @pytest.fixture()
-def run(monkeypatch, capsys):
+def run(run):
     """The exit status, what is printed and what is said of errors by `medclipsam benchmark real`."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", "benchmark", "real", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        expected = capsys.readouterr()
-        return stop.value.code or 0, expected.out, expected.err
-
-    return call
+    return lambda *arguments: run("benchmark", "real", *arguments)
 
 
 def test_every_patient_gives_one_image_before_any_gives_two(tmp_path):
@@ -107,6 +99,13 @@ def test_of_a_nodule_the_middle_slice_that_is_marked_is_taken(tmp_path):
         Image.new("L", (20, 16)).save(folder / "masks" / f"{name}.png")
     chosen = {case.name for case in choose_cases(tmp_path, NODULE, "validation", 10)}
     assert chosen == {"a3.jpg", "b2.jpg", "c5.jpg"}, "of 2 3 4; of 0 to 3 the upper of two; by number, 10 after 9"
+
+
+def test_a_slice_that_is_no_number_is_refused(tmp_path):
+    rows = [{"image": f"{at}.jpg", "patient": "p", "nodule": "n", "slice": f"z{at}", "split": "test"} for at in (1, 2)]
+    write_set(tmp_path, NODULE, rows)
+    with pytest.raises(InputError, match="Expected a whole number as slice of '1.jpg', got 'z1'"):
+        choose_cases(tmp_path, NODULE, "test", 2)
 
 
 def test_a_gap_between_splits_may_share_a_block_and_is_not_measured(tmp_path):
@@ -138,6 +137,7 @@ def edited(before, after):
         (edited(b"a000.jpg,a,test", b"a000.jpg,a,tset"), r"Expected one of train, .* as split in line 2.*, got 'tset'"),
         (edited(b"a000.jpg,a,test", b"a000.jpg,b,train"), r"Expected every patient in one split, got patient 'b' in"),
         (edited(b"a000.jpg", b"b001.jpg"), r"Expected every image once, got 'b001.jpg' again in line 3"),
+        (edited(b"a000.jpg", b"b001.png"), r"got 'b001.jpg' again in line 3.*would share a mask"),
         (edited(b"a000.jpg", b"../a000.jpg"), r"Expected the name of a file in images in line 2.*, got '../a000.jpg'"),
         (edited(b"a000.jpg", b"..\\a000.jpg"), r"Expected the name of a file in images"),
         (edited(b"a000.jpg", b"\xff\xfe"), r"text in UTF-8, got other bytes in line 2 of '.*index.csv'"),

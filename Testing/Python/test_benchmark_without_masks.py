@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from test_benchmark_real import BREAST, LUNGS, rows_of, write_set
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.benchmark_without_masks import report
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.without_masks import VARIANTS, plain
@@ -37,20 +35,17 @@ def test_the_first_variant_is_the_papers_way_and_each_later_one_adds_something()
     assert [made[name].saliency.mirror for name in names] == [False, False, False, True]
 
 
-def test_the_command_compares_the_variants_on_the_same_images(tmp_path, monkeypatch, capsys):
+def test_the_command_compares_the_variants_on_the_same_images(tmp_path, run):
     made = [make_phantom("validation", at, "US", 1) for at in range(2)]
     images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]
     data, out = tmp_path / "data", tmp_path / "figures.json"
     write_set(data, BREAST, rows_of("ab", "val"), images)
-    options = f"--device cpu --cases 2 --sets {BREAST} --json {out}"
-    monkeypatch.setattr(sys, "argv", ["medclipsam", "benchmark", "without-masks", str(data), *options.split()])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    output = capsys.readouterr()
-    assert not stop.value.code, output.err
+    options = ("--device", "cpu", "--cases", 2, "--sets", BREAST, "--json", out)
+    code, output, error = run("benchmark", "without-masks", data, *options)
+    assert code == 0, error
     figures = json.loads(out.read_text(encoding="utf-8"))
     row = figures["sets"][BREAST]
-    assert row["cases"] == 2 and list(row["dsc"]) == list(VARIANTS) and report(figures) in output.out
+    assert row["cases"] == 2 and list(row["dsc"]) == list(VARIANTS) and report(figures) in output
     segmenter = load_segmenter("demo", "demo", "cpu")
     segmenter = segmenter.with_settings(plain(segmenter.settings))
     scores, presence = [], []

@@ -287,6 +287,19 @@ def test_a_mask_of_an_image_that_was_exchanged_stays_and_it_is_said(run, tmp_pat
     assert source.keys() == {"image", "size", "sha256"} and source["image"] != "head"  # no date, no name
 
 
+def test_no_mask_is_there_without_the_files_it_was_made_from(run, tmp_path):
+    first, second, out = phantom_png(tmp_path / "a.png"), phantom_png(tmp_path / "b.png"), tmp_path / "out"
+    ask = ("--box", "20,20,60,60", "-o", out, "--json")
+    assert run("segment", first, *ask)[0] == 0
+    (out / SOURCES).unlink()
+    (out / SOURCES).mkdir()  # which cannot be written, as on a full disk
+    assert run("segment", second, *ask)[0] == 2 and not (out / "b.seg.nrrd").exists()
+    (out / SOURCES).rmdir()
+    assert run("segment", second, *ask)[0] == 0
+    phantom_png(second, 0)
+    assert json.loads(run("segment", second, *ask)[1])["exchanged"] == [str(second)]
+
+
 @pytest.mark.parametrize("ending", [KeyboardInterrupt(), RuntimeError("a filter failed")], ids=["stopped", "failed"])
 def test_a_mask_that_was_not_replaced_after_all_is_of_the_files_before(run, tmp_path, monkeypatch, ending):
     head, out = phantom_png(tmp_path / "head.png"), tmp_path / "out"

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -107,6 +108,20 @@ def test_permissions_and_place_of_an_output_are_those_of_the_client(shell):
     made = shell.folder / "inner" / "mask.png"
     assert made.stat().st_mode & 0o777 == 0o640
     assert shell.status()["running"]
+
+
+def test_temporary_files_lie_where_the_client_wants_them(shell):
+    with zipfile.ZipFile(shell.folder / "study.zip", "w") as archive:
+        archive.write(ROOT / "Resources" / "samples" / "brain_mri.dcm", "brain.dcm")
+    for name in ("first", "second"):
+        folder = shell.folder / name
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+        code, _, err = shell.run(
+            *("segment", "study.zip", "-p", "brain tumor", "-o", f"{name}.nii.gz"), TMPDIR=str(folder)
+        )
+        assert code == 0 and "The worker" not in err and folder.stat().st_mtime > 0, err
+        folder.rmdir()  # as that of a job that has ended
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

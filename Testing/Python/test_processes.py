@@ -22,6 +22,26 @@ if __name__ == "__main__":
 """
 
 
+KILLED = """
+import os, signal
+from MedCLIPSAMLib.errors import DeviceError
+from MedCLIPSAMLib.experiments.processes import process_pool
+
+if __name__ == "__main__":
+    try:
+        with process_pool(2) as pool:
+            pool.submit(os.kill, 0, 0).result()
+            pool.submit(os._exit, 9).result()
+    except DeviceError as error:
+        print(error.problem)
+"""
+
+
+def test_a_process_that_the_system_ends_is_told_with_a_remedy() -> None:
+    run = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0 and "ended by the system" in run.stdout, run.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no signals")
 @pytest.mark.parametrize("idle", [0.0, 5.0], ids=["as it starts", "in a task"])
 def test_an_interrupted_run_ends_at_once_with_its_processes(idle: float) -> None:

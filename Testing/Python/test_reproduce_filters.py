@@ -61,7 +61,7 @@ def test_each_filter_trains_without_its_own_worst_and_the_trial_goes_on(tmp_path
     for table in filter_tables(second):
         console.print(table)
     shown = console.file.getvalue()
-    assert all(label in shown for label in FILTERS.values()) and "3 test images, mean over 1 seeds" in shown
+    assert all(label in shown for label in FILTERS.values()) and "3 test images, mean over 1 seed " in shown
 
 
 def test_the_summary_pairs_images_and_averages_seeds():

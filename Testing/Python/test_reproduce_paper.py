@@ -166,6 +166,15 @@ def test_names_and_sizes_that_do_not_fit_are_named(data):
         find_test_sets(data)
 
 
+def test_an_image_that_would_be_turned_away_from_its_mask_is_refused(data):
+    path = data / "breast_tumors" / "test_images" / "000001.png"
+    turned = Image.Exif()
+    turned[0x0112] = 3  # by half a turn: the size is that of the mask
+    Image.open(path).save(path, exif=turned)
+    with pytest.raises(InputError, match="000001.png' is turned by its EXIF orientation"):
+        find_test_sets(data)
+
+
 def test_folders_that_are_not_there_are_named(data, tmp_path):
     with pytest.raises(InputError, match="holds none of the paper's test sets"):
         find_test_sets(tmp_path / "prompts")

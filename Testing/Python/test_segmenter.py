@@ -189,10 +189,14 @@ def test_the_search_ranks_what_it_tried_and_leaves_the_settings_alone(segmenter,
     before = segmenter.settings
     truth = phantom.lungs_mask if prompt == "lungs" else phantom.lesion_mask
     cases = [SearchCase(to_rgb(phantom), prompt, truth)]
-    trials = search(segmenter, cases, layers=[0, 3], betas=[0.1], steps=[4, 10])
+    trials = search(segmenter, cases, layers=[0, 3, 3], betas=[0.1], steps=[4, 10])
     assert len(trials) == 4 and segmenter.settings == before
     assert [trial.dsc for trial in trials] == sorted((trial.dsc for trial in trials), reverse=True)
     assert trials[0].layer == 3
+    tried = []
+    with pytest.raises(InputError, match="'beta': expected a value greater than or equal to 0"):
+        search(segmenter, cases, [3], [0.1, -1.0], context=RunContext(tried.append))
+    assert not tried
 
 
 def test_points_outweigh_the_mask_that_they_correct(segmenter):

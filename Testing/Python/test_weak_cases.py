@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS
 from MedCLIPSAMLib.experiments.prompted import TruthImage
 from MedCLIPSAMLib.experiments.weak_cases import OFFSET, PhantomCases, RealCases, shrink
+from MedCLIPSAMLib.experiments.weak_data import export_labels
 from MedCLIPSAMLib.experiments.weak_plan import real_plan
 from MedCLIPSAMLib.experiments.weak_summary import summary
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 
 def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_path):
@@ -24,6 +28,25 @@ def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_
     assert cases[0].image.shape == (80, 100, 3)
     assert np.argwhere(cases[0].truth).min(0).tolist() == [10, 60]
     assert [case.name for case in RealCases(folder).load("test", 10)] == ["a3"]
+
+
+def test_names_are_those_that_the_files_of_a_dataset_have(tmp_path):
+    folder = write_breast_set(tmp_path, ("1,train", "2,train", "3,train"))
+    table = (folder / "index.csv").read_text(encoding="utf-8")
+    for number, name in enumerate(("benign (1)", "benign 1", "tumor mask")):  # the last would be taken for a mask
+        for part, ending in (("images", "jpg"), ("masks", "png")):
+            (folder / part / f"a{number}.{ending}").rename(folder / part / f"{name}.{ending}")
+        table = table.replace(f"a{number}.jpg", f"{name}.jpg")
+    (folder / "index.csv").write_text(table, encoding="utf-8")
+    cases = RealCases(folder).load("train", 3)
+    assert len({case.name for case in cases}) == 3 and all(re.fullmatch(r"[\w.-]+", case.name) for case in cases)
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    segmenter = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
+    _, labels = export_labels("breast tumor", cases, segmenter, tmp_path / "images", tmp_path / "Dataset500_Export")
+    assert labels.keys() == {case.name for case in cases}
+    never = segmenter.with_settings(replace(segmenter.settings, presence_threshold=1.0))
+    with pytest.raises(InputError, match="got none: no 'breast tumor' was found"):
+        export_labels("breast tumor", cases, never, tmp_path / "images", tmp_path / "Dataset501_Export")
 
 
 def test_phantoms_of_a_task_are_others_than_those_of_the_benchmark():
@@ -66,17 +89,14 @@ def test_wrong_data_is_refused_before_anything_is_made(tmp_path, run, spoil, out
     folder = write_breast_set(tmp_path / "data")
     spoil(folder)
     status, _, error = run("reproduce", "weak", "--data", folder, "--work", tmp_path / "work")
-    assert status == 2
-    assert output in " ".join(error.split())
-    assert not (tmp_path / "work").exists()
+    assert status == 2 and output in error and not (tmp_path / "work").exists()
 
 
-def test_results_are_never_written_into_the_data(tmp_path, run):
+@pytest.mark.parametrize("trial", ["weak", "filters"])
+def test_results_are_never_written_into_the_data(tmp_path, run, trial):
     folder = write_breast_set(tmp_path / "data")
-    status, _, error = run("reproduce", "weak", "--data", folder, "--work", folder / "work")
-    assert status == 2
-    assert "Expected an output outside of the data" in " ".join(error.split())
-    assert not (folder / "work").exists()
+    status, _, error = run("reproduce", trial, "--data", folder, "--work", folder / "work")
+    assert status == 2 and "Expected an output outside of the data" in error and not (folder / "work").exists()
 
 
 def test_a_trial_on_real_images_is_one_task_named_by_its_folder():

@@ -108,13 +108,6 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
         (lambda client: client.segment("brain", []), PromptError, "No prompt"),
         (lambda client: client.segment("elsewhere", ["tumor"]), InputError, "elsewhere"),
         (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "got 7"),
-        (lambda client: client.segment("brain", ["tumor"], settings={"speed": 1}), InputError, "got 'speed'"),
-        (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "an object"),
-        (
-            lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": "x"}}),
-            InputError,
-            "saliency.steps",
-        ),
         (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "got 0"),
         (lambda client: client.models("x" * 5000), OutputError, "too long"),
         (lambda client: client.predict_mask("brain"), InputError, "boxes"),
@@ -184,6 +177,13 @@ def test_models_that_are_not_there_are_named_and_stay_the_reason():
             worker.wait(worker.client.segment("a", ["tumor"]))
     finally:
         worker.client.shutdown()
+
+
+@pytest.mark.parametrize("seconds", ["0", "inf", "1e12"])
+def test_a_worker_may_wait_forever(seconds):
+    command = worker_command("--idle-seconds", seconds)
+    done = subprocess.run(command, input=encode(Message("hello", 1)), capture_output=True, timeout=60)
+    assert [message.type for message in FrameParser().feed(done.stdout)] == ["result"], done.stderr
 
 
 def test_an_idle_worker_ends_and_is_started_again_when_needed():

@@ -8,6 +8,7 @@ from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.images import ReceivedImages
 from MedCLIPSAMLib.worker.protocol import FrameParser, Message, ProtocolError, encode
 from MedCLIPSAMLib.worker.request import WorkerError
+from MedCLIPSAMLib.worker.request_kinds import check_request
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 MASK = np.ones((8, 8), bool)
@@ -190,6 +191,26 @@ def test_images_that_another_client_sends_without_a_list_are_the_four_used_last(
     assert len(images.find(Message("predict_mask", 1, {"image": "a"}))) == 1
     with pytest.raises(InputError, match="no images 'c'"):
         images.find(Message("predict_mask", 1, {"image": "c"}))
+
+
+def test_numbers_of_numpy_are_sent_and_halves_are_not_rounded(client, worker):
+    client.set_image("a", IMAGE)
+    zero, one = np.arange(2)
+    client.segment("a", ["tumor"], np.arange(1), settings={"saliency": {"steps": np.int32(3)}})
+    client.propagate_masks("a", {zero: MASK}, reach=one)
+    client.predict_mask("a", zero, BOX)
+    client.set_slice("b", IMAGE, zero, one)
+    for message in worker.queue:
+        check_request(message)
+    client.segment("a", ["tumor"], [0.5])
+    with pytest.raises(InputError, match=r"whole numbers as 'slices' of 'segment', got \[0.5\]"):
+        check_request(worker.queue[-1])
+
+
+@pytest.mark.parametrize("masks", [{}, {0: MASK, 1: MASK[:4]}])
+def test_masks_that_make_no_stack_are_refused(client, masks):
+    with pytest.raises(InputError, match=r"Masks: .*arrays?"):
+        client.propagate_masks("a", masks)
 
 
 def test_masks_and_labels_of_any_type_keep_what_they_say(client, worker):

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 HERE = Path(__file__).resolve().parent
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -58,8 +59,7 @@ class Watch:
 
 def resident() -> float:
     """MiB of memory of this process."""
-    with open("/proc/self/status", encoding="ascii") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+    return psutil.Process().memory_info().rss / 2**20
 
 
 def add_volume(array: np.ndarray):

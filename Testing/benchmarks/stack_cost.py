@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import psutil
 import SimpleITK as sitk
 import torch
 
@@ -28,10 +30,10 @@ from MedCLIPSAMLib.propagation.slice_memory import SliceMemory
 from MedCLIPSAMLib.volumes import SliceStack, Volume
 
 
-def memory(name: str) -> float:
-    """GiB of this process by its name in /proc: VmRSS, VmHWM."""
-    with open("/proc/self/status", encoding="ascii") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 2**20
+def memory() -> str:
+    """GiB that this process has, and had at most."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return f"{psutil.Process().memory_info().rss / 2**30:.2f} GiB, {most:.2f} at most"
 
 
 PARTS = {
@@ -88,7 +90,7 @@ def main() -> None:
         f"{options.size} x {options.size} x {options.stack} voxels, "
         f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
     )
-    print(f"memory with the model and the volume: {memory('VmRSS'):.2f} GiB")
+    print(f"memory with the model and the volume: {memory()}")
     mask = np.zeros((options.size, options.size), bool)
     mask[100:200, 150:300] = True
     for count in map(int, options.slices.split(",")):
@@ -99,14 +101,14 @@ def main() -> None:
         for k, _masks in follower.follow(0, count):
             ticks.append(time.perf_counter())
             if k % EVERY == 0:
-                print(f"  slice {k}: {ticks[-1] - started:.0f} s, memory {memory('VmRSS'):.2f} GiB", flush=True)
+                print(f"  slice {k}: {ticks[-1] - started:.0f} s, memory {memory()}", flush=True)
         seconds = np.diff([started, *ticks])
         late = seconds[len(seconds) // 2 :]
         shares = ", ".join(f"{name} {value / seconds.sum():.0%}" for name, value in spent.items())
         print(f"  {shares}")
         print(
             f"{count} slices: {seconds.sum():.0f} s, {np.median(seconds):.2f} s a slice "
-            f"(second half {np.median(late):.2f}); memory {memory('VmRSS'):.2f} GiB, {memory('VmHWM'):.2f} at most",
+            f"(second half {np.median(late):.2f}); memory {memory()}",
             flush=True,
         )
 

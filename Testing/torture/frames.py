@@ -201,22 +201,17 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
             )
             try:
                 expected = FrameParser().feed(frame)
-                broken = False
             except ProtocolError:
-                expected, broken = [], True
-            if any(message.type in ("download", "shutdown") for message in expected):
-                continue
-            if not broken and not expected:  # a part of a message
-                continue
+                expected = None
+            if expected == [] or any(message.type in ("download", "shutdown") for message in expected or ()):
+                continue  # a part of a message waits for the rest
             _send(worker, frame)
-            numbers = [message.id for message in expected if message.type != "cancel"]
-            broken = broken or len(used) + len(numbers) > len(used.union(numbers))  # a number is used again
+            numbers = [message.id for message in expected or () if message.type != "cancel"]
+            broken = expected is None or 0 in numbers or len(used.union(numbers)) < len(used) + len(numbers)
             used.update(numbers)
-            wanted = 0 if broken else expected[-1].id
-            if wanted == 0 and not broken:
-                broken = expected[-1].type != "cancel"
-                if not broken:
-                    continue
+            if not broken and not numbers:  # a cancellation has no answer
+                continue
+            wanted = 0 if broken else numbers[-1]
             answers = _answer(worker, parser, wanted)
             if broken:
                 code = worker.wait()
@@ -237,7 +232,7 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
                 return
             last = answers[-1]
             if last.type == "error" and not _is_whole(last):
-                yield "", f"{dict(last.fields)} to {dict(expected[-1].fields)!r:.300}"
+                yield "", f"{dict(last.fields)} to {frame[:300]!r}"
             else:
                 yield ("refused with a remedy" if last.type == "error" else "done"), None
     finally:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
+import multiprocessing
 import random
-import select
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -70,60 +68,46 @@ class Reader:
     """A process that reads files, started again when one ends it."""
 
     def __init__(self) -> None:
-        self._process = 0
-        self._ask = self._hear = -1
+        self._process: multiprocessing.process.BaseProcess | None = None
 
     def read(self, path: Path) -> tuple[str, str | None]:
         """How a file was answered, and what is wrong with that."""
-        if not self._process:
-            self._start()
+        if self._process is None:
+            context = multiprocessing.get_context("fork")
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs,))
+            self._process.start()
+            theirs.close()
         started = time.monotonic()
-        os.write(self._ask, os.fsencode(path) + b"\n")
-        said = b""
-        while not said.endswith(b"\n"):
-            if select.select([self._hear], [], [], 0.2)[0]:
-                data = os.read(self._hear, 1 << 16)
-                if not data:
-                    _, status = os.waitpid(self._process, 0)
-                    self._process = 0
-                    return "", f"the process ended: {os.waitstatus_to_exitcode(status)}"
-                said += data
-            elif time.monotonic() - started > SECONDS:
+        self._pipe.send(path)
+        while not self._pipe.poll(0.2):
+            family = psutil.Process(self._process.pid)
+            if time.monotonic() - started > SECONDS:
                 self.stop()
                 return "", f"no answer in {SECONDS:.0f} s"
-            elif self._memory() > MAX_MEMORY:
+            if sum(one.memory_info().rss for one in (family, *family.children())) > MAX_MEMORY:
                 self.stop()
                 return "", f"more than {MAX_MEMORY >> 30} GiB of memory"
-        answer, fault = json.loads(said)
-        return answer, fault
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            code, self._process = self._process.exitcode, None
+            return "", f"the process ended: {code}"
 
     def stop(self) -> None:
         """End the process."""
-        if self._process:
-            for child in psutil.Process(self._process).children():
+        if self._process is not None:
+            for child in psutil.Process(self._process.pid).children():
                 child.kill()
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, 0)
-            os.close(self._ask)
-            os.close(self._hear)
-        self._process = 0
+            self._process.kill()
+            self._process.join()
+        self._process = None
 
-    def _memory(self) -> int:
-        family = psutil.Process(self._process)
-        return sum(process.memory_info().rss for process in (family, *family.children()))
 
-    def _start(self) -> None:
-        (asked, self._ask), (self._hear, answer) = os.pipe(), os.pipe()
-        self._process = os.fork()
-        if self._process == 0:
-            try:
-                with os.fdopen(asked, "rb") as paths:
-                    for line in paths:
-                        os.write(answer, json.dumps(answered(Path(os.fsdecode(line[:-1])))).encode() + b"\n")
-            finally:
-                os._exit(0)
-        os.close(asked)
-        os.close(answer)
+def _serve(pipe: Connection) -> None:
+    while True:
+        pipe.send(answered(pipe.recv()))
 
 
 def answered(path: Path) -> tuple[str, str | None]:

@@ -17,6 +17,8 @@ from .trees import check_done, check_left, files, snapshot
 THERE = "is there already"
 BLOCK = 4096
 """Bytes that a file system gives at once."""
+MESSAGE = 1000
+"""Bytes that what a command says needs, whose file is as limited as its outputs."""
 
 
 @dataclass
@@ -148,7 +150,7 @@ def fill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
             room = old + int(chance.uniform(4096, max(1.2 * new, 5 * BLOCK)))
             ended = _on_small_disk(stage, folder, room)
         else:
-            room = int(chance.uniform(0, max(sizes)))
+            room = int(chance.uniform(MESSAGE, max(MESSAGE, *sizes)))
             ended = stage.run(folder, most_bytes=room)
         fault = ended.fault((0, 1, 2))
         if fault is None and ended.code == 1 and "failed" not in ended.err:

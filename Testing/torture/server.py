@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
+import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -47,12 +46,8 @@ def serve(work: Path) -> str:
     (folder / "weights.bin").write_bytes(np.random.default_rng(1).bytes(SIZE))
     (folder / "vocab.txt").write_bytes(b"brain\ntumor\n")
     server = HTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    process = os.fork()
-    if process == 0:
-        server.serve_forever()
-        os._exit(0)
+    multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True).start()
     server.socket.close()
-    atexit.register(_end, os.getpid(), process)
     return f"http://127.0.0.1:{server.server_port}"
 
 
@@ -73,9 +68,3 @@ def patched_catalogue(url: str) -> Callable[[], None]:
         run_main()
 
     return main
-
-
-def _end(owner: int, process: int) -> None:
-    if os.getpid() == owner:
-        os.kill(process, signal.SIGTERM)
-        os.waitpid(process, 0)

@@ -10,18 +10,26 @@ import json
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ...choices import ComponentRule
 from ...models.acceleration.linear import with_fast_linear
 from ...models.catalogue import find
 from ...models.clip import ClipModel, build_clip
 from ...models.sam import Sam2, build_sam
+from ...segmentation.components import ComponentSettings
+from ...segmentation.saliency import M2IBSettings
+from ...segmentation.segmenter import TextSegmenter
+from ...segmentation.settings import Settings
 
 PROMPT = (
     "a medical brain mri scan showing an irregularly shaped mass suggestive of a brain tumor in the left frontal lobe"
 )
 """22 tokens with [CLS] and [SEP], as long as the sentences of the paper."""
+LAYERS = range(11)
+"""Blocks that M2IB can take: what leaves the last one is the class token alone."""
 
 _VISION = {"timm_model_name": "vit_base_patch16_224", "timm_pool": "", "timm_proj": "linear", "image_size": 224}
 _TEXT = {
@@ -73,6 +81,12 @@ def sam21(size: str, pixels: int = 1024, device: torch.device | str = "cpu") -> 
     sam = with_fast_linear(build_sam(config, {**entry.options, "image_size": pixels})).requires_grad_(False).to(device)
     sam.name = entry.name
     return sam
+
+
+def segmenter(clip: ClipModel, sam: Sam2, **settings: Any) -> TextSegmenter:
+    """Put models together so that random weights, too, find something in every image: the largest component."""
+    largest = ComponentSettings(ComponentRule.AREA)
+    return TextSegmenter(clip, sam, Settings(M2IBSettings(), components=largest, presence_threshold=0.0, **settings))
 
 
 def sam_vit_h(device: torch.device | str = "cpu"):

@@ -11,7 +11,6 @@ from itertools import cycle
 import numpy as np
 import torch
 
-from ...choices import ComponentRule
 from ...models import sam as sam_module
 from ...models import sam_image_batch
 from ...models.acceleration.captures import Captures
@@ -20,11 +19,8 @@ from ...models.clip import ClipModel
 from ...run_context import RunContext
 from ...segmentation import drafts as drafting
 from ...segmentation import locate as locating
-from ...segmentation.components import ComponentSettings
 from ...segmentation.saliency import M2IBSettings, m2ib
-from ...segmentation.segmenter import TextSegmenter
-from ...segmentation.settings import Settings
-from .full_size import PROMPT, biomedclip, sam21
+from .full_size import PROMPT, biomedclip, sam21, segmenter
 from .interleaved import interleaved
 from .parts import Place, kernel_seconds, time_parts
 from .saliency import difference, wait_for_device
@@ -132,23 +128,23 @@ def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Fig
 def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
     """Time a new image to its mask, and another prompt with new texts; on a GPU also without recordings, in turns."""
     _forget_peak(clip.device)
-    recorded, words = _segmenter(clip, size, WIDE), PROMPT.split()
+    recorded, words = segmenter(clip, sam21(size, WIDE, clip.device)), PROMPT.split()
     plain = recorded.with_settings(replace(recorded.settings, capture=False))
     image = np.random.default_rng(0).integers(0, 256, (WIDE, WIDE, 3), dtype=np.uint8)
     seconds: dict[str, list[float]] = {}
     prompts = cycle(" ".join(words[start:]) for start in range(1, len(words)))
     ways = {"": recorded} | ({", not recorded": plain} if clip.device.type == "cuda" else {})
     for _ in range(rounds + 2):  # recorded at the second call
-        for way, segmenter in ways.items():
+        for way, made in ways.items():
             started = time.perf_counter()
-            segmenter.set_image(image)
-            segmenter.segment(PROMPT)
+            made.set_image(image)
+            made.segment(PROMPT)
             seconds.setdefault(f"an image of {WIDE} px to its mask, {size}{way}", []).append(
                 time.perf_counter() - started
             )
             prompt = next(prompts)
             started = time.perf_counter()
-            segmenter.segment(prompt)
+            made.segment(prompt)
             seconds.setdefault(f"another prompt on it, {size}{way}", []).append(time.perf_counter() - started)
     for name, times in seconds.items():
         yield Figure(name, 1e3 * statistics.median(times[2:]), "ms")
@@ -163,12 +159,12 @@ def _stack(
     images = np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8)
 
     def in_parts(size: int) -> Callable[[], None]:
-        segmenter = _segmenter(clip, "tiny", pixels, size, sam)
+        made = segmenter(clip, sam, at_once=size)
 
         def work() -> None:
             for start in range(0, count, size):
-                segmenter.set_images(list(images[start : start + size]))
-                segmenter.segment_each([PROMPT])
+                made.set_images(list(images[start : start + size]))
+                made.segment_each([PROMPT])
 
         return work
 
@@ -185,12 +181,12 @@ def _stack(
 
 def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[Profile]:
     """Profile a batch of images, which are set again in every call."""
-    segmenter = _segmenter(clip, "tiny", pixels, count)
+    made = segmenter(clip, sam21("tiny", pixels, clip.device), at_once=count)
     images = list(np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8))
 
     def work() -> None:
-        segmenter.set_images(images)
-        segmenter.segment_each([PROMPT])
+        made.set_images(images)
+        made.segment_each([PROMPT])
 
     for _ in range(2):  # recorded at the second call
         work()
@@ -217,11 +213,3 @@ def _peak(name: str, device: torch.device) -> Iterator[Figure]:
     """Yield torch's peak memory on the GPU, including the models; nothing on a CPU."""
     if device.type == "cuda":
         yield Figure(name, torch.cuda.max_memory_reserved(device) / 2**20, "MiB")
-
-
-def _segmenter(
-    clip: ClipModel, size: str, pixels: int, at_once: int = 0, sam: sam_module.Sam2 | None = None
-) -> TextSegmenter:
-    largest = ComponentSettings(ComponentRule.AREA)
-    settings = Settings(M2IBSettings(), components=largest, presence_threshold=0.0, at_once=at_once)
-    return TextSegmenter(clip, sam or sam21(size, pixels, clip.device), settings)

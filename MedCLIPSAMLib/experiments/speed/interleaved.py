@@ -8,9 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
+
 from ...run_context import RunContext
 
 Made = TypeVar("Made")
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what a GPU has still to compute."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @dataclass(frozen=True)

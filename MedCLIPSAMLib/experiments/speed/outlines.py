@@ -12,7 +12,7 @@ import torch
 from ...models.sam_image_batch import SamImageBatch
 from ...run_context import RunContext
 from .full_size import sam21, sam_vit_h
-from .interleaved import VariantTimes, interleaved
+from .interleaved import VariantTimes, interleaved, synchronize
 
 SIZES = ("tiny", "small", "base-plus", "large")
 BOX_ROUNDS = 10
@@ -48,7 +48,7 @@ def outline_costs(rounds: int, device: torch.device, context: RunContext) -> lis
                 sam.bfloat16 = bfloat16
                 images.set(image[None])
                 images.embed([0])
-                _wait(device)
+                synchronize(device)
 
             times, _ = interleaved({"f32": lambda: embed(False), "bf16": lambda: embed(True)}, rounds)
             box = lambda images=images: images.masks([0], BOX[None])
@@ -61,7 +61,7 @@ def outline_costs(rounds: int, device: torch.device, context: RunContext) -> lis
 
         def embed_h() -> None:
             predictor.set_image(image)
-            _wait(device)
+            synchronize(device)
 
         times, _ = interleaved({"f32": embed_h}, max(1, rounds // 2))
         decode = lambda: predictor.predict(box=BOX, multimask_output=False)
@@ -78,8 +78,3 @@ def _milliseconds(call: Callable[[], object]) -> float:
         call()
         taken.append(time.perf_counter() - started)
     return 1000 * float(np.median(taken))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

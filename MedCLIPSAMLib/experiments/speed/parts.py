@@ -11,6 +11,8 @@ from unittest.mock import patch
 
 import torch
 
+from .interleaved import synchronize
+
 OTHER = "else"
 Place = tuple[Any, str]
 """A module or class, and the name of a function in it."""
@@ -43,8 +45,7 @@ class PartTimes:
         return timed
 
     def _switch(self, change: Callable[[], Any]) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        synchronize(self._device)
         now = time.perf_counter()
         self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
         change()

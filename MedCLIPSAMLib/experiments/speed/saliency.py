@@ -13,7 +13,7 @@ from ...run_context import RunContext
 from ...segmentation.saliency import M2IBSettings, m2ib, normalize
 from .authors import COPIES, STEPS, authors_saliency
 from .full_size import PROMPT, biomedclip
-from .interleaved import VariantTimes, interleaved
+from .interleaved import VariantTimes, interleaved, synchronize
 
 TRIES = 10
 """Timed products of matrices."""
@@ -95,8 +95,7 @@ def matmul_peak(device: torch.device) -> PeakThroughput:
 
 def wait_for_device(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor after synchronizing the GPU."""
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
+    synchronize(tensor.device)
     return tensor
 
 

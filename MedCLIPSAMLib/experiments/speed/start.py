@@ -52,7 +52,7 @@ def start_costs(rounds: int, context: RunContext = RunContext()) -> list[StartCo
             "medclipsam segment --help": lambda: _command(["segment", "--help"], environment),
             "medclipsam segment, a PNG": lambda: _command(on_image, environment),
             "medclipsam segment, a slice of NIfTI": lambda: _command(on_volume, environment),
-            "Slicer's worker, to its first mask": _first_answer,
+            "Slicer's worker, to its first mask": lambda: _time(_first_answer),
         }
         if supported():
             _command(["worker", "start"], served)
@@ -79,27 +79,26 @@ def _command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
-    """Run Python with some arguments; return the processor's and the clock's seconds."""
-    before, started = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
-    seconds, after = time.perf_counter() - started, os.times()
-    used = after.children_user - before.children_user + after.children_system - before.children_system
-    return used, seconds
+    command = [sys.executable, *arguments]
+    return _time(lambda: subprocess.run(command, check=True, capture_output=True, env=environment))
 
 
-def _first_answer() -> tuple[float, float]:
-    """Measure the seconds from the start of a worker process to its first mask."""
-    image = to_rgb(make_phantom("samples", 1, "MR", 1))
+def _first_answer() -> None:
+    """Start a worker process, wait for its first mask, and end it."""
     transport = SubprocessTransport(worker_command())
     client = WorkerClient(transport)
-    before, started = os.times(), time.perf_counter()
     try:
         client.load("starter", "starter", "cpu")
-        client.set_image("brain", image)
+        client.set_image("brain", to_rgb(make_phantom("samples", 1, "MR", 1)))
         transport.wait(client.segment("brain", ["brain tumor"]), 600)
-        seconds = time.perf_counter() - started
     finally:
         client.shutdown()
-    after = os.times()
+
+
+def _time(work: Callable[[], object]) -> tuple[float, float]:
+    """Measure work in processes that end with it; return the processor's and the clock's seconds."""
+    before, started = os.times(), time.perf_counter()
+    work()
+    seconds, after = time.perf_counter() - started, os.times()
     used = after.children_user - before.children_user + after.children_system - before.children_system
     return used, seconds

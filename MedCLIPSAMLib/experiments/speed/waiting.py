@@ -8,13 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...choices import ComponentRule
 from ...run_context import RunContext
-from ...segmentation.components import ComponentSettings
-from ...segmentation.saliency import M2IBSettings
-from ...segmentation.segmenter import TextSegmenter
-from ...segmentation.settings import Settings
-from .full_size import PROMPT, biomedclip, sam21
+from .full_size import PROMPT, biomedclip, sam21, segmenter
 
 SLICES, PROMPTS = 64, 8
 
@@ -37,8 +32,7 @@ class WaitingTimes:
 
 def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTimes:
     """Measure models of full size (SAM 2.1 tiny, 1024 px, random)."""
-    settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
-    segmenter = TextSegmenter(biomedclip(device), sam21("tiny", 1024, device), settings)
+    made = segmenter(biomedclip(device), sam21("tiny", 1024, device))
     words = PROMPT.split()
     prompts = [" ".join(words[-length:]) for length in range(2, 2 + PROMPTS)]
     images = np.random.default_rng(0).integers(0, 256, (SLICES, 512, 512, 3), dtype=np.uint8)
@@ -46,9 +40,9 @@ def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTi
     def seconds(image: np.ndarray | None, *texts: str) -> float:
         started = time.perf_counter()
         if image is not None:
-            segmenter.set_image(image)
+            made.set_image(image)
         for text in texts:
-            segmenter.segment(text)
+            made.segment(text)
         return time.perf_counter() - started
 
     seconds(images[0], *prompts)

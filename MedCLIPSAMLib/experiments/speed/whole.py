@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import re
-import subprocess
-import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,10 @@ from ...choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
 from ...run_context import RunContext
 from ...segmentation.coarse import CoarseSettings, coarse_mask
 from ...segmentation.components import ComponentSettings, components
-from ...segmentation.saliency import M2IBSettings, normalize, upsample
+from ...segmentation.saliency import normalize, upsample
 from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
-from ...segmentation.segmenter import TextSegmenter
-from ...segmentation.settings import Settings
 from .authors import authors_saliency
-from .full_size import PROMPT, biomedclip, sam21, sam_vit_h
+from .full_size import PROMPT, biomedclip, sam21, sam_vit_h, segmenter
 from .interleaved import VariantTimes, interleaved
 
 AUTHORS, LARGE, TINY = "authors' (ViT-H)", "ours, SAM 2.1 large", "ours, SAM 2.1 tiny"
@@ -49,7 +46,11 @@ def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeC
     times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
     originals = list(calls)
     calls.clear()
-    return WholeCost(times, {name: _memory(name, device) for name in originals})
+    mib = {}
+    for name in originals:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            mib[name] = pool.submit(_memory, name, device).result()
+    return WholeCost(times, mib)
 
 
 def names() -> list[str]:
@@ -64,17 +65,12 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
         predictor = sam_vit_h(device)
         return None if predictor is None else partial(_authors, biomedclip(device, fast=False), predictor, image)
     sam, precision = name.rsplit(", ", 1)
-    settings = Settings(
-        M2IBSettings(),
-        components=ComponentSettings(ComponentRule.AREA),
-        presence_threshold=0.0,
-        precision=Precision(precision),
-    )
-    segmenter = TextSegmenter(biomedclip(device), sam21("large" if sam == LARGE else "tiny", 1024, device), settings)
+    sized = sam21("large" if sam == LARGE else "tiny", 1024, device)
+    made = segmenter(biomedclip(device), sized, precision=Precision(precision))
 
     def ours() -> np.ndarray:
-        segmenter.set_image(image)
-        return segmenter.segment(PROMPT).mask
+        made.set_image(image)
+        return made.segment(PROMPT).mask
 
     return ours
 
@@ -99,28 +95,12 @@ def _make_image() -> np.ndarray:
 
 
 def _memory(name: str, device: torch.device) -> float | None:
-    """Return MiB: on a GPU torch's peak, else the process's; None where it cannot be told."""
-    command = [sys.executable, "-m", __name__, name, str(device)]
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", check=True, cwd=Path(__file__).resolve().parents[3]
-    )
-    return json.loads(done.stdout.splitlines()[-1])["mib"]
-
-
-def _main() -> None:
-    name, device = sys.argv[1], torch.device(sys.argv[2])
+    """Run a pipeline once; return MiB: on a GPU torch's peak, else the process's, None where it cannot be told."""
     work = pipeline(name, device)
-    if work is None:
-        raise SystemExit(f"'{name}' is not installed.")
+    assert work is not None  # it was timed before
     work()
     if device.type == "cuda":
-        mib: float | None = torch.cuda.max_memory_allocated(device) / 2**20
-    else:
-        status = Path("/proc/self/status")  # of Linux; getrusage counts the parent in
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.is_file() else None
-        mib = int(found[1]) / 2**10 if found else None
-    print(json.dumps({"mib": mib}))
-
-
-if __name__ == "__main__":
-    _main()
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")  # of Linux; getrusage counts the parent in
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.is_file() else None
+    return int(found[1]) / 2**10 if found else None
