@@ -12,6 +12,7 @@ from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, agreement_of, choose_result
 from MedCLIPSAMLib.segmentation.answer import draft_result, finish_result
+from MedCLIPSAMLib.segmentation.mask_prediction import MaskPrediction
 from MedCLIPSAMLib.segmentation.presence import Presence
 from MedCLIPSAMLib.segmentation.result import Localization
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
@@ -35,7 +36,7 @@ def answer(columns: int, presence: float, limits: AgreementSettings = LIMITS, th
     saliency = SaliencyMap(rectangle(10).astype(np.float32), rectangle(10).shape)
     where = Localization(saliency, Presence(presence, 1 - presence, 0.0, "no tumor"))
     draft = draft_result(np.zeros((10, 20, 3), np.uint8), "tumor", where, settings)
-    return finish_result(draft, rectangle(columns), np.array([0.8], np.float32), settings)
+    return finish_result(draft, MaskPrediction(rectangle(columns), np.array([0.8], np.float32)), settings)
 
 
 def test_agreement_is_intersection_over_union():

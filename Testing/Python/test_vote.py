@@ -54,7 +54,7 @@ def test_the_uncertainty_is_the_entropy_in_bits():
 
 
 def test_an_object_is_asked_for_by_its_box_a_wider_one_and_with_points():
-    prompts = SamPrompts.from_boxes(np.array([[10, 20, 20, 60], [0, 0, 8, 4]], np.float32))
+    prompts = SamPrompts(np.array([[10, 20, 20, 60], [0, 0, 8, 4]], np.float32))
     inside = np.full((2, 3, 2), 5.0)
     ways = ways_of_asking(prompts, inside, VoteSettings("mean", margin=0.2), (64, 64))
     assert len(ways) == 3 and np.array_equal(ways[0][0], prompts.boxes) and ways[0][1] is None
