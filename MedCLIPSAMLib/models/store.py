@@ -223,7 +223,7 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
     known = read_recorded(folder) | {file.name: file.sha256 for file in model.files if file.sha256}
     needed = [
         *(file.name for file in model.files),
-        *(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES),
+        *(path.name for path in folder.glob("[!.]*") if path.suffix in WEIGHT_SUFFIXES),
     ]
     present = [name for name in dict.fromkeys(needed) if (folder / name).is_file()]
     for name in present:
