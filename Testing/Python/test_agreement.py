@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -124,16 +122,3 @@ def test_a_model_of_the_papers_keeps_the_papers_way():
         settings = default_settings(model)
         assert settings.agreement == AgreementSettings() and settings.prompts.margin == 0
         assert settings.saliency.candidates == range(10, 11) and not settings.saliency.mirror
-
-
-def test_what_follows_the_map_is_stored_and_read_again(segmenter, tmp_path):
-    """A run that is resumed gives the agreement as it was."""
-    from MedCLIPSAMLib.checkpoints import CheckpointFolder
-    from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
-
-    checkpoints = CheckpointFolder(tmp_path / "unfinished")
-    checkpoints.open("run")
-    result = replace(answer(4, 0.95), seconds={"saliency": 0.5})
-    store_results(checkpoints, "slice-0", {"tumor": result})
-    stored = load_results(checkpoints, "slice-0")
-    assert stored is not None and stored["tumor"].agreement == result.agreement == 0.4

@@ -29,6 +29,11 @@ CALLS = {
     "path as image": (lambda s: s.set_image("head.png"), "image as an array of uint8"),
     "list as image": (lambda s: s.set_image([[0, 1], [2, 3]]), "image as an array of uint8"),
     "gray image": (lambda s: s.set_image(Image.new("L", (8, 8))), r"uint8 \(H, W, 3\), got uint8 \(8, 8\)"),
+    "float image": (
+        lambda s: s.set_image(np.zeros((8, 8, 3), np.float32)),
+        r"uint8 \(H, W, 3\), got float32 \(8, 8, 3\)",
+    ),
+    "empty image": (lambda s: s.set_image(np.zeros((0, 8, 3), np.uint8)), r"uint8 \(H, W, 3\), got uint8 \(0, 8, 3\)"),
     "no images": (lambda s: s.set_images(3), "list of images"),
     "list as prompt": (lambda s: s.segment(["breast tumor"]), "prompt as text"),
     "no prompt": (lambda s: s.segment(None), "prompt as text"),

@@ -182,6 +182,7 @@ class RunsCode:
         (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
         (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
         (lambda path: torch.save([1, 2], path), "Expected a table of weights"),
+        (lambda path: torch.save({0: torch.zeros(2)}, path), "Expected a table of weights"),
         (lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path), "Expected a table of weights"),
         (lambda path: torch.save({"a": torch.empty(2, device="meta")}, path), "Expected a table of weights"),
     ],

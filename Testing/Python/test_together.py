@@ -11,7 +11,7 @@ import torch
 from recording_reply import RecordingReply
 from run_volume import run_volume
 
-from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
+from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -202,12 +202,3 @@ def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
     assert left_to_it.batch_size == 1 and "images one by one" in left_to_it.describe_device()
     monkeypatch.setattr(batched.clip, "device", torch.device("mps"))
     assert left_to_it.batch_size == IMAGES_AT_ONCE
-
-
-def test_once_memory_ran_out_all_work_is_done_in_small_steps():
-    segmenter = load_segmenter(device="cpu")
-    batched = segmenter.with_settings(replace(segmenter.settings, at_once=4))
-    assert "smaller steps" in segmenter.reduce_memory()
-    assert batched.batch_size == 1 and batched.frugal
-    with pytest.raises(DeviceError, match="ran out"):
-        segmenter.reduce_memory()

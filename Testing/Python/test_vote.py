@@ -185,13 +185,6 @@ def test_what_gives_no_uncertainty_is_refused_before_the_work(tmp_path, run, sca
     assert code == 2 and got in error and not (tmp_path / "mask.nii.gz").exists()
 
 
-def test_nothing_found_is_a_map_of_zeros(tmp_path, run, scan):
-    ask = ("segment", scan, "-p", "no tumor", "--device", "cpu", "--model", "demo", "--sam", "demo", "--vote", "map")
-    code, _, error = run(*ask, "-o", tmp_path / "mask.nii.gz", "--uncertainty", tmp_path / "unsure.nrrd")
-    assert code == 0, error
-    assert not read_map(tmp_path / "unsure.nrrd").any()
-
-
 def test_an_export_writes_where_the_masks_disagree(tmp_path, run, scan):
     out = tmp_path / "labels"
     ask = ("-p", "tumor: breast tumor", "--format", "nii.gz", "--device", "cpu", "--vote", "mean")
