@@ -273,6 +273,7 @@ class TextSegmenter:
         started = time.perf_counter()
         images = self._embed(numbers, context)
         embedded = time.perf_counter()
+        context.report(STAGE_STARTS["mask"], stage="mask")
         masks = iter(predict_draft_masks(images, numbers, [draft for _, draft in waiting], settings))
         seconds = {"embedding": embedded - started, "mask": time.perf_counter() - embedded}
         finish = lambda draft: draft if draft.message else finish_result(draft, next(masks), settings)
@@ -305,7 +306,9 @@ class TextSegmenter:
             )
         if logits is not None and not np.isfinite(logits).all():
             raise InputError("Expected finite mask logits, got NaN or infinity.", "Give numbers, positive inside.")
-        found = predict_prompted_mask(self._embed([0], context), sam_prompts, logits, self._settings)
+        images = self._embed([0], context)
+        context.report(STAGE_STARTS["mask"], stage="mask")
+        found = predict_prompted_mask(images, sam_prompts, logits, self._settings)
         return found.mask, found.quality
 
     def locate(
@@ -331,7 +334,6 @@ class TextSegmenter:
         if not images.are_embedded(numbers):
             context.report(STAGE_STARTS["embedding"], stage="embedding")
             images.embed(numbers, context)
-        context.report(STAGE_STARTS["mask"], stage="mask")
         return images
 
     def text_features(self, prompt: str) -> torch.Tensor:
