@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .errors import ModelError as ModelError
     from .errors import OutputError as OutputError
     from .errors import PromptError as PromptError
-    from .models.timm_towers import register_image_towers as register_image_towers
+    from .models.own_towers import register_image_towers as register_image_towers
     from .pipeline.request import SegmentationRequest as SegmentationRequest
     from .pipeline.segment_volume import segment_volume as segment_volume
     from .pipeline.volume_result import VolumeResult as VolumeResult
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .segmentation.result import Result as Result
     from .segmentation.result import SliceResult as SliceResult
     from .segmentation.saliency import M2IBSettings as M2IBSettings
+    from .segmentation.sam_prompts import SamPrompts as SamPrompts
     from .segmentation.segmenter import TextSegmenter as TextSegmenter
     from .segmentation.segmenter import load_segmenter as load_segmenter
     from .segmentation.settings import Settings as Settings
@@ -51,35 +52,28 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES: dict[str, tuple[str, ...]] = {
-    ".checkpoints": ("CheckpointFolder",),
-    ".choices": ("Plane", "Strategy"),
-    ".errors": (
-        "Cancelled",
-        "DeviceError",
-        "InputError",
-        "MedCLIPSAMError",
-        "ModelError",
-        "OutputError",
-        "PromptError",
-    ),
-    ".run_context": ("Progress", "RunContext"),
-    ".models.timm_towers": ("register_image_towers",),
-    ".volumes": ("Segment", "SliceStack", "Volume", "read_segmentation", "read_volume", "write_segmentation"),
-    ".worker.client": ("WorkerClient",),
-    ".worker.request": ("WorkerError",),
-    ".worker.subprocess_transport": ("SubprocessTransport", "worker_command"),
-    ".pipeline.segment_volume": ("segment_volume",),
-    ".pipeline.request": ("SegmentationRequest",),
-    ".segmentation.result": ("PropagatedResult", "PromptedResult", "Result", "SliceResult"),
-    ".segmentation.segmenter": ("TextSegmenter", "load_segmenter"),
-    ".segmentation.affinity": ("AffinitySettings",),
-    ".segmentation.saliency": ("M2IBSettings",),
-    ".segmentation.settings": ("Settings", "default_settings"),
-    ".segmentation.vote": ("VoteSettings",),
-    ".pipeline.volume_result": ("VolumeResult", "VolumeRun"),
+_MODULES = {
+    ".checkpoints": "CheckpointFolder",
+    ".choices": "Plane Strategy",
+    ".errors": "Cancelled DeviceError InputError MedCLIPSAMError ModelError OutputError PromptError",
+    ".models.own_towers": "register_image_towers",
+    ".pipeline.request": "SegmentationRequest",
+    ".pipeline.segment_volume": "segment_volume",
+    ".pipeline.volume_result": "VolumeResult VolumeRun",
+    ".run_context": "Progress RunContext",
+    ".segmentation.affinity": "AffinitySettings",
+    ".segmentation.result": "PromptedResult PropagatedResult Result SliceResult",
+    ".segmentation.saliency": "M2IBSettings",
+    ".segmentation.sam_prompts": "SamPrompts",
+    ".segmentation.segmenter": "TextSegmenter load_segmenter",
+    ".segmentation.settings": "Settings default_settings",
+    ".segmentation.vote": "VoteSettings",
+    ".volumes": "Segment SliceStack Volume read_segmentation read_volume write_segmentation",
+    ".worker.client": "WorkerClient",
+    ".worker.request": "WorkerError",
+    ".worker.subprocess_transport": "SubprocessTransport worker_command",
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = ["__version__", *sorted(_MODULE_OF)]
 
 

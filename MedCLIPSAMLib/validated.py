@@ -19,6 +19,8 @@ E = TypeVar("E")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""A seed that torch and NumPy take."""
 Choice = Annotated[E, Strict(False)]
 """A member of an enum, or its text."""
 
@@ -59,11 +61,14 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
     if not isinstance(changes, Mapping):
         what = f"a group of settings as '{path}'" if path else "an object of settings"
         raise InputError(f"Expected {what}, got {changes!r}.", 'Give {"name": value}.')
-    kind = type(defaults)
     values = dataclasses.asdict(cast(Any, defaults))
-    changed = _merge(values, with_current_names(dict(changes)), defaults)
+    return from_json(type(defaults), _merge(values, with_current_names(dict(changes)), defaults), path)
+
+
+def from_json(kind: type[T], values: Any, path: str = "") -> T:
+    """Make settings of a `settings_class` from JSON values; see `with_changes`."""
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(_plain(changed)))
+        return TypeAdapter(kind).validate_json(json.dumps(_plain(values)))
     except ValidationError as error:
         raise _refusal(error, kind, path) from None
 

@@ -87,9 +87,7 @@ class SegmentReport:
 
     def say_choices(self, segmenter: TextSegmenter) -> None:
         """Print the device, precision and batch size."""
-        from ..segmentation.device_choice import describe_device
-
-        typer.echo(describe_device(segmenter), err=True)
+        typer.echo(segmenter.describe_device(), err=True)
 
     def say_exchanged(self, images: Sequence[Input]) -> None:
         """Print which masks stay although they were made of other files."""

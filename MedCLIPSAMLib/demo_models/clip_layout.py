@@ -20,7 +20,7 @@ class ClipLayout:
     """The shape of a small CLIP.
 
     Args:
-        tower: name of its image tower, see `models.image_text.OWN_TOWERS`.
+        tower: name of its image tower, see `models.own_towers.OWN_TOWERS`.
         image_size: edge of the image that it takes, in pixels.
         width: of its text tower and of the features.
         layers, heads: of its text tower.

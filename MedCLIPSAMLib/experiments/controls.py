@@ -21,18 +21,18 @@ def move_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator
     extent = np.array([shape[1], shape[0]], np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
     corner = (rng.random(size.shape) * (extent - size)).astype(np.float32)
-    return SamPrompts.from_boxes(np.concatenate([corner, corner + size], axis=1))
+    return SamPrompts(np.concatenate([corner, corner + size], axis=1))
 
 
 def full_box(shape: Sequence[int]) -> SamPrompts:
     """Make one box around the whole image."""
-    return SamPrompts.from_boxes(np.array([[0, 0, shape[1], shape[0]]], np.float32))
+    return SamPrompts(np.array([[0, 0, shape[1], shape[0]]], np.float32))
 
 
 def scale_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
     """Scale boxes from an image of `shape` (rows, columns) to one of the shape `onto`."""
     factor = np.array([onto[1] / shape[1], onto[0] / shape[0]] * 2, np.float32)
-    return SamPrompts.from_boxes(boxes * factor)
+    return SamPrompts(boxes * factor)
 
 
 def true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:

@@ -79,10 +79,8 @@ class Model:
     answer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
-        object.__setattr__(self, "saliency", MappingProxyType(dict(self.saliency)))
-        object.__setattr__(self, "by_word", MappingProxyType(dict(self.by_word)))
-        object.__setattr__(self, "answer", MappingProxyType(dict(self.answer)))
+        for name in ("options", "saliency", "by_word", "answer"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
     def downloadable(self) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ModelError
+import torch
+
+from ..errors import DeviceError, ModelError
+from .acceleration.memory import refuse_too_large
 from .clip import load_clip
 from .sam import load_sam
 from .store import Status, statuses
@@ -24,7 +27,8 @@ def check_models(models_dir: Path | None = None) -> list[Status]:
 def _check(status: Status, models_dir: Path | None) -> Status:
     load = load_clip if status.model.kind == "clip" else load_sam
     try:
-        load(status.model.name, models_dir=models_dir)
-    except ModelError as error:
+        with refuse_too_large(torch.device("cpu")):
+            load(status.model.name, models_dir=models_dir)
+    except (ModelError, DeviceError) as error:
         return replace(status, state="damaged", detail=error.problem.rstrip("."))
     return status

@@ -16,7 +16,7 @@ from ..files.checksums import sha256_of
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .catalogue import CLIP_FILES
-from .clip_config import read_config, read_preprocessing, refuse_code
+from .clip_config import read_config, read_preprocessing
 from .device import scale, to_device
 from .expected_dsc import DscPredictor, read_predictor
 from .feature_statistics import FeatureStatistics, read_statistics
@@ -54,8 +54,8 @@ class ClipModel:
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         self.device = next(model.parameters()).device
-        of_channels = lambda values: torch.tensor(values, dtype=torch.float32, device=self.device).view(3, 1, 1)
-        self._mean, self._std = of_channels(preprocess.mean), of_channels(preprocess.std)
+        normalization = torch.tensor([preprocess.mean, preprocess.std], dtype=torch.float32, device=self.device)
+        self._mean, self._std = normalization.view(2, 3, 1, 1)
         self._tokenizer = load_tokenizer(folder)
 
     def checksum(self) -> str:
@@ -85,12 +85,9 @@ class ClipModel:
                     f"'{self.name}' takes {self.context_length} at most.",
                     "Shorten it.",
                 )
-        tokens = torch.full(
-            (len(texts), max(map(len, encoded), default=0)), self.model.text.config.pad_token_id, dtype=torch.long
-        )
-        for row, ids in enumerate(encoded):
-            tokens[row, : len(ids)] = torch.tensor(ids)
-        return tokens.to(self.device)
+        length, padding = max(map(len, encoded), default=0), self.model.text.config.pad_token_id
+        padded = [ids + [padding] * (length - len(ids)) for ids in encoded]
+        return torch.tensor(padded, dtype=torch.long, device=self.device).reshape(len(texts), length)
 
     def unknown_words(self, text: str) -> list[str]:
         """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
@@ -255,14 +252,14 @@ def build_clip(folder: Path) -> TextImageModel:
     """
     config = read_config(folder / "open_clip_config.json").get("model_cfg", {})
     bert = read_config(folder / "config.json")
-    refuse_code(folder / "config.json")
     read_preprocessing(folder)
     try:
-        if is_own(config):
-            return build(config, bert)
-        from .open_clip_model import build_open_clip
+        with torch.device("cpu"):  # whatever the program's default is
+            if is_own(config):
+                return build(config, bert)
+            from .open_clip_model import build_open_clip
 
-        return build_open_clip(config, folder)
+            return build_open_clip(config, folder)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:
         if is_out_of_memory(error):
             raise

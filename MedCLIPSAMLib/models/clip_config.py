@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26
 LIMIT = 1 << 20
 """Maximum bytes of a configuration."""
 
+MAX_LAYERS = 1000
+"""Maximum number of layers in a configuration; more would be built for hours before the weights are seen not to fit."""
+
 VOCABULARY_LIMIT = 1 << 24
 CODE = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementation", "use_kernels", "adapters")
-"""Entries of config.json by which transformers would fetch or run something else."""
+"""Entries of a configuration by which transformers would fetch or run something else."""
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -46,7 +50,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration, a JSON object.
 
     Raises:
-        ModelError: unreadable, too large, too deep, or something else.
+        ModelError: unreadable, too large, too deep, or something else; or it asks transformers for code or for another
+            place, or for too many layers.
     """
     try:
         content = read_json(path, LIMIT)
@@ -54,18 +59,24 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"Expected a JSON object as configuration in '{path}'.", "Get the file again.")
+    code_names = [name for name in content if name.strip("_") in CODE or name.endswith("_implementation")]
+    if code_names:
+        raise ModelError(f"'{path}' asks for custom code by '{code_names[0]}'.", "Get the file again.")
+    if max(_layers(content), default=0) > MAX_LAYERS:
+        raise ModelError(f"'{path}' asks for more than {MAX_LAYERS} layers.", "Get the file again.")
     return content
 
 
-def refuse_code(path: Path) -> None:
-    """Refuse a config.json that asks transformers for code, or for another place.
-
-    Raises:
-        ModelError: naming the entry.
-    """
-    code_names = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
-    if code_names:
-        raise ModelError(f"'{path}' asks for custom code by '{code_names[0]}'.", "Get the file again.")
+def _layers(value: Any, name: str = "") -> Iterator[int]:
+    """Yield the numbers of layers in a configuration, at any depth."""
+    if isinstance(value, dict):
+        for inner_name, inner in value.items():
+            yield from _layers(inner, inner_name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _layers(inner, name)
+    elif name.endswith("layers") and isinstance(value, int):
+        yield value
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
@@ -82,11 +93,9 @@ def read_preprocessing(folder: Path) -> Preprocessing:
             read_integer("image_size", model["vision_cfg"]["image_size"]),
             read_integer("context_length", model["text_cfg"].get("context_length", 77)),
             read_channels("mean", preprocess.get("mean") or OPENAI_MEAN),
-            read_channels("std", preprocess.get("std") or OPENAI_STD),
+            read_channels("std", preprocess.get("std") or OPENAI_STD, positive=True),
             tokenizer.get("do_lower_case", True) is not False,
         )
-        if min(found.std) <= 0:
-            raise ValueError(f"std is {found.std}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise ModelError(f"'{path}' cannot be used: {what}.", "Get the file again.") from error
@@ -119,9 +128,9 @@ def read_integer(name: str, value: Any) -> int:
     return value
 
 
-def read_channels(name: str, values: Any) -> tuple[float, float, float]:
-    """Return a value for each of three channels; ValueError where they are no three finite numbers."""
+def read_channels(name: str, values: Any, positive: bool = False) -> tuple[float, float, float]:
+    """Return a value for each of three channels; ValueError where they are no three finite, or positive, numbers."""
     numbers = tuple(float(value) for value in values)
-    if len(numbers) != 3 or not all(math.isfinite(number) for number in numbers):
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or (positive and min(numbers) <= 0):
         raise ValueError(f"{name} is {str(values)[:50]}")
     return numbers[0], numbers[1], numbers[2]

@@ -165,7 +165,7 @@ def _total(
             f"'{file.name}' needs {(total - done) / 1e6:.0f} MB, more than is free in '{folder}'.",
             "Free some space and run it again.",
         )
-    if (total and total > (file.size or MAX_BYTES)) or (total and file.size and total != file.size):
+    if total and (total != file.size if file.size else total > MAX_BYTES):
         raise _another_size(model, file, total, folder)
     if total is None and expected is None and not response.chunked:
         raise ModelError(

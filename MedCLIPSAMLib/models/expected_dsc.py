@@ -12,15 +12,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
 from ..files.json_text import read_json
+from ..validated import from_json, settings_class
 
 EXPECTED_DSC = "expected_dsc.json"
 """Name of the file in a model's folder."""
@@ -30,7 +31,7 @@ RIDGE = 0.02
 _REMEDY = "Get the model again from its source, or remove that file: then no DSC is predicted."
 
 
-@dataclass(frozen=True)
+@settings_class
 class Indicators:
     """Scores of two models for a mask, 0 to 1 each.
 
@@ -47,10 +48,7 @@ class Indicators:
     consistency: float
 
 
-NAMES = tuple(field.name for field in fields(Indicators))
-
-
-@dataclass(frozen=True)
+@settings_class
 class DscPredictor:
     """A logistic model of the DSC: 1 / (1 + exp(-(bias + weights . indicators))).
 
@@ -58,20 +56,20 @@ class DscPredictor:
         sam: name of the SAM 2 in the catalogue that it was fitted with.
         settings: JSON values of the settings that it was fitted with.
         prompts: what the masks show that it was fitted to.
-        bias, weights: of the logistic model, weights by indicator.
+        bias, weights: of the logistic model, a weight for each indicator.
         cases: number of masks it was fitted to.
     """
 
     sam: str
-    settings: Mapping[str, Any]
+    settings: dict[str, Any]
     prompts: tuple[str, ...]
     bias: float
-    weights: Mapping[str, float]
+    weights: Indicators
     cases: int
 
     def predict(self, indicators: Indicators) -> float:
         """Return the expected DSC of a mask, 0 to 1."""
-        value = self.bias + sum(weight * getattr(indicators, name) for name, weight in self.weights.items())
+        value = self.bias + sum(weight * value for weight, value in zip(astuple(self.weights), astuple(indicators)))
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
 
     def write(self, path: Path) -> None:
@@ -99,7 +97,7 @@ def fit_predictor(
     """
     from scipy.optimize import minimize
 
-    values = np.array([[getattr(one, name) for name in NAMES] for one in indicators], float)
+    values = np.array([astuple(one) for one in indicators], float)
     truth = np.clip(np.asarray(scores, float), 0, 1)
     mean, spread = values.mean(0), values.std(0)
     spread[spread < 1e-6] = np.inf  # an indicator that never changes gets no weight
@@ -112,8 +110,7 @@ def fit_predictor(
     found = minimize(loss, np.zeros(standardized.shape[1])).x
     weights = found[1:] / spread
     bias = float(found[0] - weights @ mean)
-    by_name = {name: float(weight) for name, weight in zip(NAMES, weights)}
-    return DscPredictor(sam, settings, tuple(prompts), bias, by_name, len(values))
+    return DscPredictor(sam, dict(settings), tuple(prompts), bias, Indicators(*weights), len(values))
 
 
 def read_predictor(folder: Path) -> DscPredictor | None:
@@ -126,15 +123,6 @@ def read_predictor(folder: Path) -> DscPredictor | None:
     if not path.exists():
         return None
     try:
-        content = read_json(path, MAX_BYTES)
-        weights = {name: float(content["weights"][name]) for name in NAMES}
-        sam, settings, prompts = content["sam"], content["settings"], content["prompts"]
-        if not isinstance(sam, str) or not isinstance(settings, dict) or not isinstance(prompts, list):
-            raise TypeError("the name of SAM 2, the settings or the prompts are of another type")
-        named = tuple(map(str, prompts))
-        found = DscPredictor(sam, settings, named, float(content["bias"]), weights, int(content["cases"]))
-        if not all(map(math.isfinite, (found.bias, *weights.values()))):
-            raise ValueError("a weight is no finite number")
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ModelError(f"Expected a DSC predictor in '{path}', got a damaged file: {error}.", _REMEDY) from error
-    return found
+        return from_json(DscPredictor, read_json(path, MAX_BYTES))
+    except (OSError, ValueError, InputError) as error:
+        raise ModelError(f"Expected a DSC predictor in '{path}', got a damaged file: {error}", _REMEDY) from error

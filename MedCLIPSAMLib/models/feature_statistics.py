@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from ..errors import ModelError
 from ..files.atomic import atomic_path
+from ..files.regular import check_regular
 
 STATISTICS = "statistics.safetensors"
 """Name of the file in a model's folder."""
@@ -71,6 +72,7 @@ def read_statistics(folder: Path, width: int) -> FeatureStatistics | None:
     path = folder / STATISTICS
     if not path.exists():
         return None
+    check_regular(path)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")

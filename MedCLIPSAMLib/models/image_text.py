@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .own_towers import OWN_TOWERS
 from .text_transformer import BertConfig, TextTower
 from .vision_transformer import VisionTransformer
 
 if TYPE_CHECKING:
     from open_clip.model import CustomTextCLIP
-
-OWN_TOWERS = {"medclipsam_demo_vit": "demo_vit", "medclipsam_starter_vit": "starter_vit"}
-"""Our own image towers, and the module with the function `build` of each."""
 
 
 class VisualTower(nn.Module):
@@ -82,7 +79,7 @@ def build(config: Mapping[str, Any], bert: Mapping[str, Any]) -> ImageTextModel:
     width = config["embed_dim"]
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 1 << 16:
         raise ValueError(f"embed_dim is {str(width)[:50]}")
-    trunk = import_module(f".{OWN_TOWERS[vision['timm_model_name']]}", __package__).build(vision["image_size"])
+    trunk = OWN_TOWERS[vision["timm_model_name"]](vision["image_size"])
     if vision.get("timm_pool") not in ("", trunk.global_pool) or vision.get("timm_proj") != "linear":
         raise ValueError(f"the image tower ends in '{vision.get('timm_pool')}' and '{vision.get('timm_proj')}'")
     pooler, projection = (str(text.get(name)) for name in ("hf_pooler_type", "hf_proj_type"))

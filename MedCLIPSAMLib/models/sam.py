@@ -26,8 +26,9 @@ from .acceleration.memory import is_out_of_memory
 from .device import OnCpu, scale, to_device
 from .layouts import some
 from .sam_config import read_sam_config
-from .sam_parts import Hiera, MemoryAttention, PositionEmbeddingSine, use_own
+from .sam_parts import Hiera, Linear, MemoryAttention, PositionEmbeddingSine, PromptEncoder, use_own
 from .store import WEIGHT_SUFFIXES, find, find_model_folder
+from .trained import check_sam_size
 from .weights import load_strictly, read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,12 +52,15 @@ class Sam2(SAM2VideoPredictor):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._captures: weakref.ref[Captures] | None = None
-        self.register_buffer("_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        for name, values in (("_mean", MEAN), ("_std", STD)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         encoder = self.image_encoder
         use_own(encoder.trunk, Hiera)
         use_own(encoder.neck.position_encoding, PositionEmbeddingSine)
         use_own(self.memory_attention, MemoryAttention)
+        use_own(self.sam_prompt_encoder, PromptEncoder)
+        if not isinstance(self.obj_ptr_tpos_proj, torch.nn.Identity):
+            use_own(self.obj_ptr_tpos_proj, Linear)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the recordings, which replay this very model: a copy has none."""
@@ -127,8 +131,10 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
     try:
         model: Any = OmegaConf.merge(read_sam_config(config), dict(options or {}))
         model["_target_"] = _PREDICTOR
-        with OnCpu():
-            return instantiate(model, _recursive_=True).eval()
+        with OnCpu(), torch.device("cpu"):
+            sam = instantiate(model, _recursive_=True).eval()
+        check_sam_size(sam.image_size)
+        return sam
     except (
         KeyError,
         AttributeError,
@@ -168,13 +174,13 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     sam = build_sam(config or Path(str(files("sam2").joinpath(entry.config))), entry.options)
     load_strictly(sam, read_weights(path), path)
     sam.name = name
-    return with_fast_linear(sam).to(device).requires_grad_(False)
+    return with_fast_linear(sam).to(device, torch.float32).requires_grad_(False)
 
 
 def _find_one(folder: Path, suffixes: Sequence[str], known: Sequence[Path]) -> Path | None:
     """Find the file with one of some suffixes in a model's folder: the catalogue's, else the only one of its suffix."""
     groups = [[path for path in known if path.name.endswith(tuple(suffixes))]]
-    groups += [sorted(folder.glob(f"*{suffix}")) for suffix in suffixes]
+    groups += [sorted(folder.glob(f"[!.]*{suffix}")) for suffix in suffixes]  # not the ._NAME that macOS puts beside
     found = next(filter(None, groups), [])
     if len(found) > 1:
         raise ModelError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Mapping
 from importlib import import_module
@@ -18,8 +17,8 @@ from ..files.regular import check_regular
 LIMIT = 1 << 16
 """Bytes of a file."""
 
-LARGEST = 1 << 20
-"""Maximum number in a configuration; those of SAM 2 are far smaller."""
+LARGEST, MAX_LAYERS = 1 << 20, 1000
+"""Maximum number in a configuration, and in one that says how many layers there are; those of SAM 2 are far smaller."""
 
 WHOLE = ("sam2.modeling.sam2_base.SAM2Base", "sam2.sam2_video_predictor.SAM2VideoPredictor")
 PARTS = tuple(
@@ -121,8 +120,12 @@ def _check_value(name: str, value: Any) -> None:
     elif isinstance(value, str):
         if not re.fullmatch(r"[a-z_]{1,20}", value):
             raise ValueError(f"'{name}' cannot be {value[:50]!r}")
-    elif not (value is None or isinstance(value, int | float)) or abs(value or 0) > LARGEST or math.isnan(value or 0):
+    elif not (value is None or isinstance(value, int | float)) or not abs(value or 0) <= _largest(name):
         raise ValueError(f"'{name}' cannot be {str(value)[:50]}")
+
+
+def _largest(name: str) -> int:
+    return MAX_LAYERS if name == "stages" or name.endswith("layers") else LARGEST
 
 
 def _settings(target: str) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from sam2.modeling import memory_attention, position_encoding
 from sam2.modeling.backbones import hieradet
+from sam2.modeling.sam import prompt_encoder
 
 
 class Hiera(hieradet.Hiera):
@@ -50,6 +51,23 @@ class MemoryAttention(memory_attention.MemoryAttention):
     def forward(self, curr: Any, memory: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
         """Attend to the memory, (M, N, C) of any type, in the type of the weights."""
         return super().forward(curr, memory.to(self.norm.weight.dtype), *args, **options)
+
+
+class PromptEncoder(prompt_encoder.PromptEncoder):
+    """Encoder of prompts whose embeddings have the type of its weights, whatever the program's default type is."""
+
+    def forward(self, *args: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode prompts to embeddings (B, N, C) and (B, C, h, w)."""
+        sparse, dense = super().forward(*args, **options)
+        return sparse.to(dense.dtype), dense
+
+
+class Linear(torch.nn.Linear):
+    """Projection of the distances of slices, which are of the program's default type."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Project numbers of any type: (..., in_features) to (..., out_features)."""
+        return super().forward(input.to(self.weight.dtype))
 
 
 def use_own(part: torch.nn.Module, kind: type[torch.nn.Module]) -> None:

@@ -49,23 +49,13 @@ class Status:
 
     def as_dict(self) -> dict[str, str | bool | int | None]:
         """Return what the user and other programs need to know of the model, as JSON values."""
-        model = self.model
-        return {
-            "name": model.name,
-            "kind": model.kind,
-            "title": model.title,
-            "purpose": model.purpose,
-            "seen": model.seen,
-            "tested": model.tested,
-            "synthetic": model.synthetic,
-            "license": model.license,
-            "source": model.source,
+        names = ("name", "kind", "title", "purpose", "seen", "tested", "synthetic", "license", "source", "downloadable")
+        return {name: getattr(self.model, name) for name in names} | {
             "state": self.state,
             "usable": self.usable,
-            "downloadable": model.downloadable,
             "folder": str(self.folder),
             "detail": self.detail,
-            "download_bytes": model.size if model.downloadable else None,
+            "download_bytes": self.model.size if self.model.downloadable else None,
         }
 
 
@@ -85,7 +75,7 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
         ModelError: a folder that the user named does not exist.
     """
     for origin, folder in _candidates(model, models_dir):
-        if folder.is_dir() and any(path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir()):
+        if folder.is_dir() and any(path.suffix in WEIGHT_SUFFIXES for path in folder.glob("[!.]*")):
             return _inspect(model, origin, folder, checksums)
     if folder.is_dir() and any(folder.iterdir()):
         return Status(
@@ -233,7 +223,7 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
     known = read_recorded(folder) | {file.name: file.sha256 for file in model.files if file.sha256}
     needed = [
         *(file.name for file in model.files),
-        *(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES),
+        *(path.name for path in folder.glob("[!.]*") if path.suffix in WEIGHT_SUFFIXES),
     ]
     present = [name for name in dict.fromkeys(needed) if (folder / name).is_file()]
     for name in present:

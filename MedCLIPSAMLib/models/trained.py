@@ -84,7 +84,9 @@ def read_entry(folder: Path) -> Model:
         if not isinstance(entry, dict):
             raise ValueError(f"expected an object, got {_line(entry, 40)}")
         entry = {RENAMED.get(name, name): value for name, value in entry.items()}
-        is_sam = entry.get("kind") == "sam"
+        if (kind := entry.get("kind", "clip")) not in ("clip", "sam"):
+            raise ValueError(f"expected a kind of clip, sam, got {_line(json.dumps(kind), 40)}")
+        is_sam = kind == "sam"
         if lacking := [name for name in (*_OF_ALL, *(() if is_sam else _OF_CLIP)) if name not in entry]:
             raise ValueError(f"it lacks {', '.join(lacking)}")
         return _sam_entry(entry, folder) if is_sam else _clip_entry(entry, folder)
@@ -134,8 +136,7 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
     name, size = str(entry["name"]), _typed("image_size", entry["image_size"], int)
     check_name(name)
     base = find(str(entry["base"]), "sam")
-    if not 32 <= size <= MAX_SIZE or size % 32:
-        raise ValueError(f"expected an image_size of a multiple of 32 up to {MAX_SIZE}, got {size}")
+    check_sam_size(size)
     return Model(
         name=name,
         kind="sam",
@@ -146,6 +147,16 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
         config=base.config,
         options=dict(base.options) | {"image_size": size},
     )
+
+
+def check_sam_size(size: int) -> None:
+    """Refuse an image size that no SAM 2 can have.
+
+    Raises:
+        ValueError: no multiple of 32, or too large.
+    """
+    if not 32 <= size <= MAX_SIZE or size % 32:
+        raise ValueError(f"expected an image_size of a multiple of 32 up to {MAX_SIZE}, got {size}")
 
 
 def _about(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import ModelError, OutputError
 from ..files.atomic import atomic_path
+from ..files.regular import check_regular
 from .acceleration.memory import is_out_of_memory
 from .layouts import some, without_buffers
 
@@ -45,8 +46,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         ModelError: a truncated or foreign file, one that holds more than tensors and could run code, or values that are
-            NaN or infinite. Errors of torch when memory runs out.
+            NaN or infinite. InputError: a pipe or a device. Errors of torch when memory runs out.
     """
+    check_regular(path)
     try:
         state = (
             load_file(path)
@@ -72,14 +74,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     for entry in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(entry), dict):
             state = state[entry]
-    is_dense = lambda tensor: tensor.layout == torch.strided and tensor.device.type == "cpu"
-    is_plain = lambda name, value: isinstance(name, str) and isinstance(value, torch.Tensor) and is_dense(value)
-    if not isinstance(state, dict) or not state or not all(is_plain(*item) for item in state.items()):
+    if not isinstance(state, dict) or not state or not all(_is_plain(*item) for item in state.items()):
         raise ModelError(f"Expected a table of weights in '{path}'.", "Get the file again from its source.")
     if all(name.startswith(DISTRIBUTED) for name in state):
         state = {name.removeprefix(DISTRIBUTED): tensor for name, tensor in state.items()}
     state = without_buffers(state)
-    broken = sorted(name for name, tensor in state.items() if not _is_finite(tensor))
+    broken = sorted(name for name, tensor in state.items() if not is_finite(tensor))
     if broken:
         raise ModelError(
             f"Expected finite weights in '{path}', got NaN or infinity in {some(broken)}.",
@@ -88,11 +88,19 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def _is_finite(tensor: torch.Tensor) -> bool:
+def _is_plain(name: object, value: object) -> bool:
+    """Tell whether an entry is a tensor with a name, on the CPU, and with as many values in the file as it has."""
+    if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+        return False
+    is_dense = value.layout == torch.strided and value.device.type == "cpu"
+    return is_dense and value.untyped_storage().nbytes() >= value.nbytes
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
     """Tell whether all values are finite: by their sum, in one pass, and one by one only where the sum is not."""
     if not tensor.is_floating_point():
         return True
-    return bool(tensor.sum(dtype=torch.float64).isfinite()) or bool(tensor.isfinite().all())
+    return bool(tensor.sum(dtype=torch.float64).isfinite()) or bool(tensor.double().isfinite().all())
 
 
 def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:

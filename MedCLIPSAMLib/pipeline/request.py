@@ -46,6 +46,7 @@ class SegmentationRequest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompts", check_prompts(self.prompts))
         check_type(self.negative, (str, NoneType), "a negative prompt as text, or None", error=PromptError)
+        object.__setattr__(self, "negative", (self.negative or "").strip() or None)
         check_type(self.settings, (Settings, NoneType), "Settings, or None", "Start from default_settings(model).")
         if len(set(self.prompts)) < len(self.prompts):
             raise PromptError("The same prompt was given twice.", "Give each structure once.")
@@ -55,6 +56,9 @@ class SegmentationRequest:
         if self.slices is not None:
             object.__setattr__(self, "slices", _slice_numbers(self.slices))
         check_window(self.window)
+        if self.window is not None and not isinstance(self.window, str):
+            low, high = self.window
+            object.__setattr__(self, "window", (float(low), float(high)))
 
     def resolve(self, count: int, volume: str, plane: str) -> ResolvedRequest:
         """Resolve the request for a stack of `count` slices: numbers and a strategy in place of the defaults.
@@ -80,10 +84,12 @@ class SegmentationRequest:
             )
         if count == 1:
             strategy = Strategy.SLICES  # nothing to propagate to
-        elif strategy != Strategy.SLICES and numbers != tuple(range(numbers[0], numbers[0] + len(numbers))):
-            raise InputError(
-                "The slices do not follow one another.", "Give a range of slices, or use the strategy 'slices'."
-            )
+        elif strategy != Strategy.SLICES:
+            numbers = tuple(sorted(set(numbers)))
+            if numbers[-1] - numbers[0] >= len(numbers):
+                raise InputError(
+                    "The slices do not follow one another.", "Give a range of slices, or use the strategy 'slices'."
+                )
         return ResolvedRequest(self.prompts, self.negative, numbers, strategy, self.window)
 
     def describe(self, resolved: ResolvedRequest) -> dict[str, Any]:

@@ -77,8 +77,14 @@ def segment_volume(
     if len(resolved.slices) == 1:
         context = replace(context, checkpoints=None)
     if context.checkpoints:
-        models = [segmenter.clip.name, segmenter.sam.name]
-        described = {"models": models, "settings": segmenter.settings.deciding(), "version": __version__}
+        described = {
+            "models": [segmenter.clip.name, segmenter.sam.name],
+            "settings": segmenter.settings.deciding(),
+            "version": __version__,
+            "shape": volume.array.shape,
+            "geometry": repr(volume.geometry),
+            "shown": [volume.natural, volume.window],
+        }
         context.checkpoints.open(fingerprint(volume.array, **request.describe(resolved), **described))
         if context.checkpoints.count:
             context.notify(f"Going on with a run that was stopped: {context.checkpoints.count} steps are done.")

@@ -99,20 +99,11 @@ def propagate(
         for k, masks in propagate_masks(segmenter, count, image, objects, settings.masks, limits=limits, context=part):
             context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="propagation")
             mask = np.any(list(masks.values()), axis=0)
-            taken[k] = True
-            followed = True
-            before = results.get(k)
-            if before is not None:
-                mask = mask | before.mask
-            if isinstance(before, PromptedResult):  # another key slice
-                results[k] = replace(before, mask=mask, expected_dsc=None)
-                continue
-            if before is not None and before.score >= found[key].score:
-                results[k] = replace(before, mask=mask)
-                continue
-            where = f"propagated from slice {settings.first + key} (score {found[key].score:.2f} there)"
-            message, notes = f"Found '{prompt}': {where}.", found[key].notes
-            results[k] = PropagatedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)
+            taken[k] = followed = True
+            source, score, notes = settings.first + key, found[key].score, found[key].notes
+            message = f"Found '{prompt}': propagated from slice {source} (score {score:.2f} there)."
+            reached = PropagatedResult(prompt, mask, score, message, source, notes=notes)
+            results[k] = _joined(results[k], reached) if k in results else reached
         unfollowed += [] if followed else [key]
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
@@ -122,12 +113,20 @@ def propagate(
             message = f"Nothing found for '{prompt}': {where}."
             nothing = np.zeros_like(alone.mask)
             alone = replace(alone, mask=nothing, score=0.0, expected_dsc=None, message=message, seconds={})
-            alone = replace(alone, sam_prompts=SamPrompts.none(), predicted_iou=np.zeros(0, np.float32))
+            alone = replace(alone, sam_prompts=SamPrompts(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone
     if unfollowed and count > 1:
         note = _describe_unfollowed([settings.first + k for k in sorted(unfollowed)], settings.masks.growth)
         results = {k: replace(result, notes=(*result.notes, note)) for k, result in results.items()}
     return results
+
+
+def _joined(before: Result, reached: PropagatedResult) -> Result:
+    """Join the masks of a slice that is reached again; a key slice stays one, else the better score has its source."""
+    mask = before.mask | reached.mask
+    if isinstance(before, PromptedResult):
+        return replace(before, mask=mask, expected_dsc=None)
+    return replace(before if before.score >= reached.score else reached, mask=mask)
 
 
 def _describe_unfollowed(numbers: list[int], growth: float) -> str:

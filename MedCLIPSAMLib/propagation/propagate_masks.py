@@ -203,7 +203,7 @@ class _Boxes:
         for name, mask in before.items():
             if not mask.any():
                 continue
-            box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
+            box = SamPrompts(mask_box(mask, None, self.MARGIN)[None])
             found, quality = self._segmenter.predict_mask(box, context=context.without_progress())
             overlap = (found & mask).sum() / max(1, (found | mask).sum())
             if overlap >= self.MIN_OVERLAP and quality.mean() >= self.MIN_QUALITY:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from ..choices import VoteMethod
+from ..models.threads import on_threads
 from .agreement import agreement_of
 from .coarse import LEVELS, coarse_mask
 from .components import components, components_of_map
+from .mask_prediction import MaskPrediction
 from .presence import Presence
 from .result import Localization, PromptedResult
 from .sam_prompts import make_sam_prompts
 from .settings import Settings
+from .wording import absence_message, says_absent
+
+
+def draft_results(
+    images: Sequence[np.ndarray], where: Sequence[dict[str, list[Localization]]], settings: Settings
+) -> list[tuple[int, PromptedResult]]:
+    """Draft the result of every image, prompt and candidate step, in this order, each with the number of its image.
+
+    Args:
+        images: uint8 (H, W, 3) each; several are drafted on threads.
+        where: what `TextSegmenter.locate` gives for them.
+    """
+
+    def draft(at: int, image: np.ndarray, seen: dict[str, list[Localization]]) -> list[tuple[int, PromptedResult]]:
+        return [(at, draft_result(image, prompt, step, settings)) for prompt, steps in seen.items() for step in steps]
+
+    return list(chain.from_iterable(on_threads(draft, range(len(images)), images, where)))
 
 
 def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
@@ -35,15 +56,10 @@ def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: 
     return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, quality, uncertainty=sure)
 
 
-def finish_result(
-    draft: PromptedResult,
-    mask: np.ndarray,
-    quality: np.ndarray,
-    settings: Settings,
-    uncertainty: np.ndarray | None = None,
-) -> PromptedResult:
-    """Complete a draft with SAM 2's mask, (H, W) bool, its predicted quality, (B,), and the uncertainty of a vote."""
+def finish_result(draft: PromptedResult, found: MaskPrediction, settings: Settings) -> PromptedResult:
+    """Complete a draft with SAM 2's answer."""
     prompt, present = draft.prompt, draft.where.presence.probability
+    mask, quality, uncertainty = found
     agreement, limits = agreement_of(mask, draft.coarse), settings.agreement
     draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement, uncertainty=uncertainty)
     doubtful = 0 < settings.presence_threshold and present < limits.certain
@@ -81,6 +97,8 @@ def format_apart(value: float, other: float) -> tuple[str, str]:
 
 def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, threshold: float) -> str:
     """Return the sentence that says why nothing was found; empty when something was."""
+    if says_absent(prompt):
+        return absence_message(prompt)
     if present.probability < threshold:
         if not present.meaningful:
             why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"

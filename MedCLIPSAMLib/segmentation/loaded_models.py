@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import DeviceError
 from ..models.acceleration.captures import Captures
-from ..models.acceleration.memory import is_out_of_memory, release
+from ..models.acceleration.memory import release
 from ..models.clip import ClipModel
 from ..models.sam import Sam2
 from .locators import Locator
@@ -21,8 +21,14 @@ Models = tuple[ClipModel, Sam2]
 
 
 @dataclass
-class _Loaded:
-    """Two models on one device, and what was computed once for them."""
+class Loaded:
+    """Two models on one device, and what was computed once for them.
+
+    Args:
+        encode_text: features of texts, each computed once.
+        locator: computes the maps in place of M2IB; None where M2IB does.
+        captures: recordings of both models' computations; None on other devices than CUDA, and where memory is short.
+    """
 
     clip: ClipModel
     sam: Sam2
@@ -54,7 +60,7 @@ class LoadedModels:
     ) -> None:
         self._load_on_cpu, self._make_locator = load_on_cpu, make_locator
         self.frugal = False
-        self._loaded: _Loaded | None = self._with_all(clip, sam)
+        self._loaded: Loaded | None = self._with_all(clip, sam)
         self.parameters = sum(weight.numel() for model in (clip.model, sam) for weight in model.parameters())
 
     @property
@@ -63,29 +69,15 @@ class LoadedModels:
         return self._loaded is not None
 
     @property
-    def clip(self) -> ClipModel:
-        """Text-image model."""
-        return self._require().clip
+    def loaded(self) -> Loaded:
+        """The models.
 
-    @property
-    def sam(self) -> Sam2:
-        """SAM 2 model."""
-        return self._require().sam
-
-    @property
-    def encode_text(self) -> RememberedTexts:
-        """Features of texts, each computed once."""
-        return self._require().encode_text
-
-    @property
-    def locator(self) -> Locator | None:
-        """Locator that computes the maps in place of M2IB; None where M2IB does."""
-        return self._require().locator
-
-    @property
-    def captures(self) -> Captures | None:
-        """Recordings of both models' computations; None on other devices than CUDA, and where memory is short."""
-        return self._require().captures
+        Raises:
+            DeviceError: they are not `usable`.
+        """
+        if self._loaded is None:
+            raise DeviceError("The models are not loaded, since memory ran out.", "Load smaller models.")
+        return self._loaded
 
     def reduce_memory(self) -> str:
         """Use less memory from now on: first without recordings, then in smaller steps, then on the CPU.
@@ -94,11 +86,11 @@ class LoadedModels:
             A sentence for the user on what was done.
 
         Raises:
-            DeviceError: nothing is left to try.
+            DeviceError: nothing is left to try. Errors of `load_on_cpu`.
         """
-        device = self.clip.device
-        loaded = self._require()
-        recordings, loaded.captures, self.sam.captures = loaded.captures, None, None
+        loaded = self.loaded
+        device = loaded.clip.device
+        recordings, loaded.captures, loaded.sam.captures = loaded.captures, None, None
         if recordings and recordings.count:
             return "Memory ran out; working without recorded computations, which takes a little longer."
         if not self.frugal:
@@ -110,23 +102,13 @@ class LoadedModels:
             raise DeviceError(f"The memory of {device} is too small for this image.", "Choose the CPU as the device.")
         log.warning("moving both models from %s to the CPU", device)
         self._loaded = None
+        del loaded
         forget_noises()
         release()
-        try:
-            clip, sam = self._load_on_cpu()
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.") from error
-        self._loaded = self._with_all(clip, sam)
+        self._loaded = self._with_all(*self._load_on_cpu())
         return "The memory of the GPU is too small; working on the CPU, which is slower."
 
-    def _with_all(self, clip: ClipModel, sam: Sam2) -> _Loaded:
+    def _with_all(self, clip: ClipModel, sam: Sam2) -> Loaded:
         locator = self._make_locator(clip) if self._make_locator else None
         captures = Captures() if clip.device.type == "cuda" else None
-        return _Loaded(clip, sam, RememberedTexts(clip), locator, captures)
-
-    def _require(self) -> _Loaded:
-        if self._loaded is None:
-            raise DeviceError("The models are not loaded, since memory ran out.", "Load smaller models.")
-        return self._loaded
+        return Loaded(clip, sam, RememberedTexts(clip), locator, captures)

@@ -20,8 +20,6 @@ from .saliency import M2IBSettings, m2ib, normalize, upsample
 from .saliency_map import SaliencyMap
 from .settings import Settings
 
-STAGE = "saliency"
-
 
 def locate(
     models: LoadedModels,
@@ -40,8 +38,8 @@ def locate(
         text_features: gives (D,) of a prompt, see `prompts.prompt_features`, also for errors.
         batch: pairs of image and text that M2IB takes together.
     """
-    context.report(0.0, stage=STAGE)
-    negatives = [negative] if negative else []
+    context.report(0.0, stage="saliency")
+    loaded, negatives = models.loaded, [negative] if negative else []
     texts = {prompt: text_features(prompt) for prompt in [*prompts, *negatives]}
     prompts_by_settings: dict[M2IBSettings, list[str]] = {}
     for prompt in prompts:
@@ -50,21 +48,32 @@ def locate(
     shape = shown.images[0].shape[:2]
     for m2ib_settings, group in prompts_by_settings.items():
         group_prompts = [*group, *negatives]
-        if models.locator is None:
-            features = torch.stack([texts[prompt] for prompt in group_prompts])
-            maps, seen = _by_m2ib(models, shown, settings, m2ib_settings, features, batch, context)
+        if loaded.locator is None:
+            found = m2ib(
+                loaded.clip,
+                shown.pixels,
+                torch.stack([texts[prompt] for prompt in group_prompts]),
+                m2ib_settings,
+                context,
+                batch=batch,
+                noise_batch=1 if models.frugal else None,
+                early=shown.early,
+                bfloat16=settings.precision == Precision.BF16,
+                captures=loaded.captures if settings.capture else None,
+            )
+            maps, seen = found.by_step.cpu(), found.image_features  # (N, P, T, h, w) and (N, D)
         else:
             context.raise_if_cancelled()
-            maps = torch.from_numpy(models.locator.maps(shown.images, group_prompts))[:, :, None]
-            seen = models.clip.encode_image(shown.pixels)
+            maps = torch.from_numpy(loaded.locator.maps(shown.images, group_prompts))[:, :, None]
+            seen = loaded.clip.encode_image(shown.pixels)
         if negative:
             maps = normalize(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
             maps = normalize((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-        known = models.clip.feature_statistics
+        known = loaded.clip.feature_statistics
         ood_score = known.ood_score(seen).tolist() if known else [None] * len(seen)
         for column, prompt in enumerate(group):
             present = presence(
-                models.clip, seen, texts[prompt], prompt, negative, models.encode_text, settings.modality
+                loaded.clip, seen, texts[prompt], prompt, negative, loaded.encode_text, settings.modality
             )
             for at, image_presence in enumerate(present):
                 steps = maps[at, column].numpy()
@@ -72,31 +81,6 @@ def locate(
                     Localization(SaliencyMap(values.copy(), shape), image_presence, ood_score[at]) for values in steps
                 ]
     return where
-
-
-def _by_m2ib(
-    models: LoadedModels,
-    shown: ImageBatch,
-    settings: Settings,
-    m2ib_settings: M2IBSettings,
-    texts: torch.Tensor,
-    batch: int,
-    context: RunContext,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute M2IB maps on the CPU, (N, P, T, h, w), and the features of the images, (N, D)."""
-    found = m2ib(
-        models.clip,
-        shown.pixels,
-        texts,
-        m2ib_settings,
-        context,
-        batch=batch,
-        noise_batch=1 if models.frugal else None,
-        early=shown.early,
-        bfloat16=settings.precision == Precision.BF16,
-        captures=models.captures if settings.capture else None,
-    )
-    return found.by_step.cpu(), found.image_features
 
 
 def spread_by_sam(

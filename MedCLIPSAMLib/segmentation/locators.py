@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import ModelError
-from ..models.clip_config import read_channels, read_config, read_integer, refuse_code
+from ..models.clip_config import read_channels, read_config, read_integer
 from ..models.layouts import some
 from ..models.store import find, find_model_folder
+from ..models.weights import is_finite
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ FILES = (("config.json",), ("model.safetensors",), ("tokenizer.json", "vocab.jso
 """Files of CLIPSeg, without which transformers would look for a model of that name on Hugging Face."""
 ADAPTER = "adapter_config.json"
 """A file that makes transformers load the weights of another folder."""
+SIDE, MEAN, STD = 352, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Edge in pixels of the images that CLIPSeg was trained with, and the mean and std of their channels."""
 
 
 class Locator(Protocol):
@@ -80,7 +83,7 @@ class ClipSeg:
             local = {"local_files_only": True}
             if lacking := [names for names in FILES if not any((own / name).is_file() for name in names)]:
                 raise ValueError(f"it lacks {', '.join(' or '.join(names) for names in lacking)}")
-            refuse_code(own / "config.json")
+            read_config(own / "config.json")
             self._side, mean, std = _read_preprocessing(own / "preprocessor_config.json")
             if (own / ADAPTER).exists():
                 raise ValueError(f"{ADAPTER} would take weights from another place")
@@ -89,12 +92,15 @@ class ClipSeg:
             )
             if absent := loading["missing_keys"]:
                 raise ValueError(f"the weights lack {some(sorted(absent))}")
+            if broken := [name for name, tensor in self._model.state_dict().items() if not is_finite(tensor)]:
+                raise ValueError(f"weights are NaN or infinite: {some(broken)}")
             self._tokenizer = CLIPTokenizer.from_pretrained(own, **local)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise ModelError(f"No CLIPSeg can be loaded from '{own}': {reason}.", "Put its files there.") from error
         self._device = clip.device
-        self._mean, self._std = (torch.tensor(values, device=clip.device).view(3, 1, 1) for values in (mean, std))
+        normalization = torch.tensor([mean, std], dtype=torch.float32, device=clip.device)
+        self._mean, self._std = normalization.view(2, 3, 1, 1)
         self._model = self._model.to(self._device).eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -119,14 +125,9 @@ def _read_preprocessing(path: Path) -> tuple[int, Sequence[float], Sequence[floa
     config = read_config(path) if path.is_file() else {}
     size = config.get("size", SIDE)
     side = read_integer("size", size.get("height") if isinstance(size, dict) else size)
-    mean, std = (read_channels(name, config.get(name, default)) for name, default in IMAGENET.items())
-    return side, mean, std
+    mean = read_channels("image_mean", config.get("image_mean", MEAN))
+    return side, mean, read_channels("image_std", config.get("image_std", STD), positive=True)
 
-
-SIDE = 352
-"""Edge of the images that CLIPSeg was trained with, in pixels."""
-IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
-"""Mean and standard deviation of the colors that CLIPSeg was trained with."""
 
 LOCATORS: dict[str, Callable[[ClipModel, Path], Locator]] = {"cosine": CosineMap, "clipseg": ClipSeg}
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,16 +11,12 @@ import numpy as np
 
 from ..choices import CoarseMethod, VoteMethod
 from ..models.sam_image_batch import SamImageBatch
-from ..run_context import RunContext
 from .result import PromptedResult
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts, follows_points
 from .settings import Settings
 from .tidy import tidy
 from .vote import count_votes, uncertainty_of, ways_of_asking
-
-STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
-"""The stages of the work on a prompt, and roughly the share of it that is done when each begins."""
 
 
 class MaskPrediction(NamedTuple):
@@ -36,10 +31,6 @@ class MaskPrediction(NamedTuple):
     mask: np.ndarray
     quality: np.ndarray
     uncertainty: np.ndarray | None = None
-
-
-AskSam = Callable[[SamImageBatch], list[MaskPrediction]]
-"""Asks SAM 2 for masks on images that are embedded."""
 
 
 def predict_masks(
@@ -88,37 +79,13 @@ def predict_prompted_mask(
     """Predict the mask of prompts on the first image; see `TextSegmenter.predict_mask`."""
     if logits is None:
         return predict_masks(images, [0], [sam_prompts], settings.min_part, _tidies_enlarged(settings))[0]
-    return predict_mask_respecting_clicks(images, 0, sam_prompts, logits, settings.min_part)
+    predict = lambda row: _predict_respecting_clicks(images, sam_prompts, row, logits, settings.min_part)
+    return _union([predict(row) for row in range(len(sam_prompts))])
 
 
 def _tidies_enlarged(settings: Settings) -> bool:
     """Tell whether masks are tidied at the size of the image, as they were for the paper's figures."""
     return settings.coarse.method == CoarseMethod.KMEANS
-
-
-def embed_and_predict(
-    images: SamImageBatch,
-    numbers: Sequence[int],
-    ask: AskSam,
-    seconds: dict[str, float],
-    context: RunContext,
-) -> list[MaskPrediction]:
-    """Embed the images of `numbers` where they are not yet, and return what `ask` gives for them.
-
-    Args:
-        seconds: filled with the seconds of each stage, per number.
-        context: reports each stage, and is checked for cancellation within it.
-    """
-    started = time.perf_counter()
-    if not images.are_embedded(numbers):
-        context.report(STAGE_STARTS["embedding"], stage="embedding")
-        images.embed(numbers, context)
-    embedded = time.perf_counter()
-    context.report(STAGE_STARTS["mask"], stage="mask")
-    found = ask(images)
-    seconds["embedding"] = (embedded - started) / len(numbers)
-    seconds["mask"] = (time.perf_counter() - embedded) / len(numbers)
-    return found
 
 
 def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> MaskPrediction:
@@ -169,22 +136,10 @@ def _tidy_object(
     return tidy(mask, min_part, points[index] * (columns / width, rows / height), labels[index])
 
 
-def predict_mask_respecting_clicks(
-    images: SamImageBatch, number: int, sam_prompts: SamPrompts, logits: np.ndarray, min_part: float
-) -> MaskPrediction:
-    """Predict the mask of prompts on one image; see `TextSegmenter.predict_mask`."""
-    return _union(
-        [
-            _predict_respecting_clicks(images, number, sam_prompts, row, logits, min_part)
-            for row in range(len(sam_prompts))
-        ]
-    )
-
-
 def _predict_respecting_clicks(
-    images: SamImageBatch, number: int, sam_prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
+    images: SamImageBatch, sam_prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
 ) -> tuple[np.ndarray, float]:
-    """Predict the mask and the IoU of one object such that the mask follows the points.
+    """Predict the mask and the IoU of one object on the first image such that the mask follows the points.
 
     SAM 2 is prompted with the mask to start from, then without it, then without the box, until a mask follows all
     points; else the mask that follows most of them is taken.
@@ -193,11 +148,11 @@ def _predict_respecting_clicks(
     start = logits[row : row + 1]
     tidy_object = partial(_tidy_object, images, min_part, points, labels)
     if points is None or labels is None:
-        masks, quality = images.masks([number], box, None, None, start, tidy_object)
+        masks, quality = images.masks([0], box, None, None, start, tidy_object)
         return masks[0], float(quality[0])
     tried: list[tuple[int, np.ndarray, float]] = []
     for around, mask_input in ((box, start), (box, None), (None, None)):
-        masks, quality = images.masks([number], around, points, labels, mask_input, tidy_object)
+        masks, quality = images.masks([0], around, points, labels, mask_input, tidy_object)
         mask = masks[0]
         followed = int(follows_points(mask, points[0], labels[0]).sum())
         tried.append((followed, mask, float(quality[0])))

@@ -51,5 +51,5 @@ def _stamps(choice: ModelChoice) -> tuple[Any, ...]:
     """Compute path, modification time and size of each file of both models."""
     named: tuple[tuple[str, Kind], ...] = (choice.clip, "clip"), (choice.sam, "sam")
     folders = [find_model_folder(find(name, kind, choice.models_dir), choice.models_dir) for name, kind in named]
-    files = sorted(file for folder in folders for file in folder.rglob("*"))
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ..choices import EnsembleMean
-from ..errors import InputError, PromptError, check_type
+from ..errors import PromptError, check_type
 from ..resources import resource_path
 from .wording import meant
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
 ENSEMBLES = ("P4", "P5")
-MODALITIES = ("US", "MR", "XR", "CT")
 X_RAYS = ("CR", "DX", "RG", "RF", "XA")
 """What DICOM (0008,0060) calls the kinds of images that prompt sets call "XR"."""
 ANY_CLASS = "*"
@@ -62,9 +61,6 @@ class PromptSet:
         target: the short name of what is segmented, the same as the P0 prompt.
         styles: style -> class (`ANY_CLASS` where the style names none) -> prompts.
         negatives: sentences on images of the same kind in which the target is absent.
-
-    Raises:
-        InputError: another modality or style, or nothing where a prompt belongs.
     """
 
     task: str
@@ -73,17 +69,6 @@ class PromptSet:
     target: str
     styles: dict[str, dict[str, list[str]]]
     negatives: list[str]
-
-    def __post_init__(self) -> None:
-        where = f"The prompt set '{self.task}'"
-        if self.modality not in MODALITIES:
-            raise InputError(f"{where} has the modality '{self.modality}'.", f"Choose of: {', '.join(MODALITIES)}.")
-        if not self.styles or not set(self.styles) <= set(STYLES):
-            raise InputError(f"{where} has the styles {sorted(self.styles)}.", f"Choose of: {', '.join(STYLES)}.")
-        by_class = [texts for style in self.styles.values() for texts in style.values() or [[]]]
-        for texts in ([self.target], self.negatives, *by_class):
-            if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
-                raise InputError(f"{where} holds {texts!r} where prompts belong.", "Give a list of one or more texts.")
 
     @property
     def texts(self) -> set[str]:
@@ -114,14 +99,9 @@ class PromptSet:
 @cache
 def load_prompt_sets() -> dict[str, PromptSet]:
     """Load the shipped prompt sets by task."""
-    sets = {}
-    for path in sorted(resource_path("prompts").glob("*.json")):
-        try:
-            prompt_set = PromptSet(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"The prompt set {path} cannot be read: {error}.") from error
-        sets[prompt_set.task] = prompt_set
-    return sets
+    paths = sorted(resource_path("prompts").glob("*.json"))
+    sets = [PromptSet(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return {prompt_set.task: prompt_set for prompt_set in sets}
 
 
 def prompt_set_of(prompt: str, modality: str | None = None) -> PromptSet | None:
@@ -131,7 +111,7 @@ def prompt_set_of(prompt: str, modality: str | None = None) -> PromptSet | None:
         modality: of the image, as DICOM (0008,0060) names it, where it is known: it chooses among several such sets.
             Where it does not, the first one is taken.
     """
-    wanted = prompt.strip().lower()
+    wanted = " ".join(prompt.lower().split())
     fitting = [prompt_set for prompt_set in load_prompt_sets().values() if wanted in prompt_set.texts]
     return next((prompt_set for prompt_set in fitting if prompt_set.shows(modality)), next(iter(fitting), None))
 

@@ -61,23 +61,14 @@ def _describe(result: PromptedResult) -> dict[str, Any]:
 
 
 def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PromptedResult:
+    named = {name: described[name] for name in _DESCRIBED} | {"notes": tuple(described["notes"])}
+    saliency = SaliencyMap(arrays["saliency"], arrays["mask"].shape)
     return PromptedResult(
-        prompt=described["prompt"],
+        **named,
         mask=arrays["mask"],
-        score=described["score"],
-        message=described["message"],
-        notes=tuple(described["notes"]),
-        where=Localization(
-            SaliencyMap(arrays["saliency"], arrays["mask"].shape),
-            Presence(**described["presence"]),
-            described["ood_score"],
-        ),
+        where=Localization(saliency, Presence(**described["presence"]), described["ood_score"]),
         coarse=arrays["coarse"],
         sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),
         predicted_iou=arrays["predicted_iou"],
-        seconds=described["seconds"],
-        agreement=described["agreement"],
-        consistency=described["consistency"],
-        expected_dsc=described["expected_dsc"],
         uncertainty=arrays["uncertainty"] if arrays["uncertainty"].size else None,
     )

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from ..models.acceleration.bfloat16 import in_bfloat16
 from ..run_context import RunContext
-from ..validated import settings_class
+from ..validated import Seed, settings_class
 from .views import Views
 from .vision_tower import VisionTower
 
@@ -74,7 +74,7 @@ class M2IBSettings:
     finer: bool = False
     samples: Annotated[int, Field(ge=1)] = 10
     learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    seed: int = 12
+    seed: Seed = 12
 
     @property
     def candidates(self) -> range:
@@ -261,7 +261,7 @@ def _cache_noises(*of: Any) -> tuple[torch.Tensor, ...]:
 def _drawn(seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
-        yield torch.randn(shape, generator=generator).to(device)
+        yield torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu").to(device)
 
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

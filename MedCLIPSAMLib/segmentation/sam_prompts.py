@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..choices import SamPromptKind
 from ..errors import InputError
-from ..validated import Choice, settings_class
+from ..validated import Choice, Seed, settings_class
 from .components import bounds
 
 
@@ -31,29 +31,38 @@ class SamPromptSettings:
     margin: Annotated[float, Field(ge=0)] = 0.0
     positive: Annotated[int, Field(ge=1)] = 10
     negative: Annotated[int, Field(ge=0)] = 0
-    seed: int = 12
+    seed: Seed = 12
+
+
+_UNUSED: Any = None
 
 
 @dataclass(frozen=True)
 class SamPrompts:
     """Prompts of B objects, in pixels of the image; pixel (row, column) covers [column, column + 1] x [row, row + 1].
 
+        SamPrompts([[20, 30, 90, 80]])                                # a box
+        SamPrompts(points=[[[40, 50], [10, 12]]], labels=[[1, 0]])    # a point inside and one outside
+        SamPrompts()                                                  # no object
+
     Args:
-        boxes: (B, 4) float32, x0 y0 x1 y1, edges of the outermost pixels; without rows when only points are used.
-        points: (B, P, 2) float32, x y.
-        labels: (B, P) int32, 1 inside, 0 outside.
+        boxes: (B, 4), x0 y0 x1 y1, edges of the outermost pixels; as float32, without rows when only points are used.
+        points: (B, P, 2), x y; as float32, P is 0 when only boxes are used.
+        labels: (B, P), 1 inside, 0 outside; as int32.
 
     Raises:
-        InputError: other shapes, an object without box and points, numbers that are not finite, a box that ends before
-            it begins, or another label.
+        InputError: no numbers, other shapes, an object without box and points, numbers that are not finite, a box that
+            ends before it begins, or another label.
     """
 
-    boxes: np.ndarray
-    points: np.ndarray
-    labels: np.ndarray
+    boxes: np.ndarray = _UNUSED
+    points: np.ndarray = _UNUSED
+    labels: np.ndarray = _UNUSED
 
     def __post_init__(self) -> None:
-        boxes, points, labels = self.boxes, self.points, self.labels
+        boxes = _numbers(self.boxes, (0, 4))
+        count = len(boxes) if boxes.ndim else 0
+        points, labels = _numbers(self.points, (count, 0, 2)), _numbers(self.labels, (count, 0))
         count = len(points) if points.ndim else 0
         fits = boxes.shape in ((0, 4), (count, 4)) and points.ndim == 3 and points.shape[2] == 2
         if not fits or labels.shape != points.shape[:2] or (count and not len(boxes) and not points.shape[1]):
@@ -68,19 +77,10 @@ class SamPrompts:
         if not np.isfinite(points).all():
             raise InputError("Expected points of finite numbers, got NaN or infinity.", "Give x, y in pixels.")
         if strange := sorted({*labels.ravel().tolist()} - {0, 1}):
-            raise InputError(f"Expected labels of points of 1 and 0, got {strange[0]}.", "1 is inside, 0 outside.")
-
-    @classmethod
-    def from_boxes(cls, boxes: np.ndarray) -> SamPrompts:
-        """Make prompts from boxes alone, (B, 4)."""
-        boxes = boxes.reshape(-1, 4).astype(np.float32)
-        count = len(boxes)
-        return cls(boxes, np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.int32))
-
-    @classmethod
-    def none(cls) -> SamPrompts:
-        """Make prompts for no object."""
-        return cls.from_boxes(np.zeros((0, 4), np.float32))
+            raise InputError(f"Expected labels of points of 1 and 0, got {strange[0]:g}.", "1 is inside, 0 outside.")
+        object.__setattr__(self, "boxes", boxes.astype(np.float32))
+        object.__setattr__(self, "points", points.astype(np.float32))
+        object.__setattr__(self, "labels", labels.astype(np.int32))
 
     def __len__(self) -> int:
         return len(self.points)
@@ -118,7 +118,7 @@ def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> Sam
     edges = [(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in extents]
     boxes = widen_boxes(np.array(edges, float).reshape(-1, 4), settings.margin, components.shape)
     if settings.kind == SamPromptKind.BOXES:
-        return SamPrompts.from_boxes(boxes)
+        return SamPrompts(boxes)
     outside = ndimage.distance_transform_edt(components == 0) > 0.05 * max(components.shape)
     points, labels = [], []
     for index in range(1, count + 1):
@@ -129,9 +129,7 @@ def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> Sam
         labels.append([1] * len(inside) + [0] * len(around))
     shape = (count, len(labels[0]) if labels else 0)
     sam_boxes = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
-    return SamPrompts(
-        sam_boxes, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape)
-    )
+    return SamPrompts(sam_boxes, np.array(points).reshape(*shape, 2), np.array(labels).reshape(shape))
 
 
 def widen_boxes(boxes: np.ndarray, margin: float, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,6 +145,14 @@ def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> 
     columns, rows = np.floor(points).astype(int).T
     height, width = mask.shape
     return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
+
+
+def _numbers(given: np.ndarray | None, default_shape: tuple[int, ...]) -> np.ndarray:
+    """Return numbers as an array; zeros of a shape where none are given."""
+    try:
+        return np.zeros(default_shape) if given is None else np.asarray(given, float)
+    except (TypeError, ValueError) as error:
+        raise InputError("Expected boxes, points and labels as arrays of numbers.", "Give a row an object.") from error
 
 
 def _shown(numbers: np.ndarray) -> str:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from types import NoneType
 
@@ -26,18 +27,19 @@ import torch
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
 from ..errors import PATH, InputError, PromptError, check_type
+from ..models.acceleration.memory import refuse_too_large
 from ..models.clip import ClipModel, load_clip
-from ..models.device import resolve_device, warn_of_slow_bfloat16
+from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from ..models.sam import Sam2, load_sam
+from ..models.sam_image_batch import SamImageBatch
 from ..run_context import RunContext
-from .drafts import Drafts
+from .answer import draft_results, finish_result
 from .expected_dsc import choose_with_expected_dsc
 from .image_batch import ImageBatch, check_images, make_image_batch
 from .loaded_models import LoadedModels, Models
 from .locate import locate, spread_by_sam
 from .locators import Locator, locator_of
-from .mask_prediction import AskSam, MaskPrediction, embed_and_predict, predict_draft_masks, predict_prompted_mask
-from .precision import resolve_precision
+from .mask_prediction import predict_draft_masks, predict_prompted_mask
 from .prompts import RememberedTexts, check_prompts, prompt_features
 from .result import Localization, PromptedResult
 from .saliency import PAIRS
@@ -47,6 +49,10 @@ from .wording import notes
 
 IMAGES_AT_ONCE = 8
 """Images taken together on a GPU, unless the settings say otherwise."""
+STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
+"""The stages of the work on a prompt, and roughly the share of it that is done when each begins."""
+LARGE = 50_000_000
+"""Minimum parameters of both models together for which the precision "auto" may be bfloat16."""
 
 
 class TextSegmenter:
@@ -96,17 +102,20 @@ class TextSegmenter:
     @property
     def clip(self) -> ClipModel:
         """Text-image model."""
-        return self._models.clip
+        return self._models.loaded.clip
 
     @property
     def sam(self) -> Sam2:
         """SAM 2 model."""
-        return self._models.sam
+        return self._models.loaded.sam
 
     @property
     def settings(self) -> Settings:
-        """Settings, with the precision in use in place of "auto"."""
-        return resolve_precision(self._settings, self._models)
+        """Settings, with the precision in use in place of "auto": bfloat16 for large models where that is fast."""
+        if self._settings.precision != Precision.AUTO:
+            return self._settings
+        fast = self._models.parameters >= LARGE and fast_bfloat16(self.clip.device)
+        return replace(self._settings, precision=Precision.BF16 if fast else Precision.F32)
 
     @property
     def batch_size(self) -> int:
@@ -128,7 +137,19 @@ class TextSegmenter:
     @property
     def encode_text(self) -> RememberedTexts:
         """Features of texts, see `ClipModel.encode_text`; each text is encoded once."""
-        return self._models.encode_text
+        return self._models.loaded.encode_text
+
+    def describe_device(self) -> str:
+        """Describe the device, and the precision and batch size chosen for it, in a sentence for the user."""
+        device, settings, size = self.clip.device, self.settings, self.batch_size
+        own = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+        fast = "with" if fast_bfloat16(device) else "without"
+        together = "one by one" if size == 1 else f"{size} at once"
+        recorded = ", networks recorded as CUDA graphs" if device.type == "cuda" and settings.capture else ""
+        return (
+            f"{device} ({own}, {fast} bfloat16): {settings.precision} for '{self.clip.name}' and '{self.sam.name}', "
+            f"images {together}{recorded}."
+        )
 
     def reduce_memory(self) -> str:
         """Use less memory from now on; see `LoadedModels.reduce_memory`, also for errors."""
@@ -141,7 +162,7 @@ class TextSegmenter:
     def set_up_sam(self) -> None:
         """Set SAM 2 to the precision of these settings, and recorded or not, for callers that use it directly."""
         self.sam.bfloat16 = self.settings.precision == Precision.BF16
-        self.sam.captures = self._models.captures if self._settings.capture else None
+        self.sam.captures = self._models.loaded.captures if self._settings.capture else None
 
     def _warn_of_precision(self) -> None:
         if self.settings.precision == Precision.BF16:
@@ -207,7 +228,7 @@ class TextSegmenter:
         shared out evenly. See `saliency` for the arguments and errors.
 
         Args:
-            context: reports the stages of `mask_prediction.STAGE_STARTS`, and is checked for cancellation within them.
+            context: reports the stages of `STAGE_STARTS`, and is checked for cancellation within them.
             located: what `locate` returned for the same prompts; it is called first when None.
         """
         prompts = list(dict.fromkeys(check_prompts(prompts)))
@@ -216,28 +237,53 @@ class TextSegmenter:
         started = time.perf_counter()
         images = self._require_images().images
         settings = self.settings
-        where = located or self.locate(prompts, negative, context)
+        where = self.locate(prompts, negative, context) if located is None else located
+        if len(where) != len(images) or any(set(prompts) - seen.keys() for seen in where):
+            raise InputError("Expected what locate gave for these images and prompts.", "Call locate again.")
+        where = [{prompt: seen[prompt] for prompt in prompts} for seen in where]
         if settings.by_sam:
             self.set_up_sam()
             where = spread_by_sam(where, self._require_images().sam, settings, context)
-        drafts = Drafts(images, where, settings)
+        drafts = draft_results(images, where, settings)
         notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
-        saliency_seconds = (time.perf_counter() - started) / (len(images) * len(prompts))
-        seconds: dict[str, float] = {}
-        ask = lambda images: predict_draft_masks(images, drafts.numbers, drafts.waiting, settings)
-        drafts.finish(self._predict_masks(drafts.numbers, ask, seconds, context))
+        saliency_seconds = {"saliency": (time.perf_counter() - started) / (len(images) * len(prompts))}
+        results, seconds = self._outline(drafts, settings, context)
         predictor = None if negative else self.clip.dsc_predictor
-        choose = lambda maps: choose_with_expected_dsc(maps, predictor, self.sam.name, settings)
-        return drafts.choose(choose, notes_of, saliency_seconds, seconds)
+        chosen: list[dict[str, PromptedResult]] = [{} for _ in images]
+        for (at, prompt), group in groupby(results, lambda item: (item[0], item[1].prompt)):
+            steps = [result for _, result in group]
+            best = choose_with_expected_dsc(steps, predictor, self.sam.name, settings)
+            outlined = sum(result.predicted_iou.size > 0 for result in steps)
+            spent = {stage: elapsed * outlined for stage, elapsed in seconds.items() if outlined}
+            chosen[at][prompt] = replace(best, notes=(*best.notes, *notes_of[prompt]), seconds=saliency_seconds | spent)
+        return chosen
+
+    def _outline(
+        self, drafts: list[tuple[int, PromptedResult]], settings: Settings, context: RunContext
+    ) -> tuple[list[tuple[int, PromptedResult]], dict[str, float]]:
+        """Finish the drafts without a message, each on the image of its number, by SAM 2.
+
+        Returns:
+            All of them, and the seconds of each stage for one that was finished.
+        """
+        waiting = [(at, draft) for at, draft in drafts if not draft.message]
+        if not waiting:
+            return drafts, {}
+        numbers = [at for at, _ in waiting]
+        started = time.perf_counter()
+        images = self._embed(numbers, context)
+        embedded = time.perf_counter()
+        context.report(STAGE_STARTS["mask"], stage="mask")
+        masks = iter(predict_draft_masks(images, numbers, [draft for _, draft in waiting], settings))
+        seconds = {"embedding": embedded - started, "mask": time.perf_counter() - embedded}
+        finish = lambda draft: draft if draft.message else finish_result(draft, next(masks), settings)
+        results = [(at, finish(draft)) for at, draft in drafts]
+        return results, {stage: elapsed / len(waiting) for stage, elapsed in seconds.items()}
 
     def predict_mask(
-        self,
-        sam_prompts: SamPrompts,
-        seconds: dict[str, float] | None = None,
-        logits: np.ndarray | None = None,
-        context: RunContext = RunContext(),
+        self, sam_prompts: SamPrompts, logits: np.ndarray | None = None, context: RunContext = RunContext()
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Predict SAM 2's masks for prompts in pixels: their union, (H, W) bool, and the predicted IoU of each, (B,).
+        """Predict SAM 2's masks for boxes and points: their union, (H, W) bool, and the predicted IoU of each, (B,).
 
         Args:
             logits: a mask to start from, (B, h, w) float32, positive inside, h and w a quarter of SAM 2's image size.
@@ -248,6 +294,7 @@ class TextSegmenter:
             InputError: no image yet, no object, boxes or points outside of the image, or logits of another shape or
                 not finite.
         """
+        check_type(sam_prompts, SamPrompts, "SamPrompts", "Give SamPrompts([[x0, y0, x1, y1]]) in pixels.")
         sam_prompts.require_within(self._require_images().sam.shape)
         if not len(sam_prompts):
             raise InputError("No box and no point was given.", "Give boxes or points of at least one object.")
@@ -259,8 +306,9 @@ class TextSegmenter:
             )
         if logits is not None and not np.isfinite(logits).all():
             raise InputError("Expected finite mask logits, got NaN or infinity.", "Give numbers, positive inside.")
-        ask = lambda images: [predict_prompted_mask(images, sam_prompts, logits, self._settings)]
-        found = self._predict_masks([0], ask, {} if seconds is None else seconds, context)[0]
+        images = self._embed([0], context)
+        context.report(STAGE_STARTS["mask"], stage="mask")
+        found = predict_prompted_mask(images, sam_prompts, logits, self._settings)
         return found.mask, found.quality
 
     def locate(
@@ -272,21 +320,21 @@ class TextSegmenter:
         """
         prompts = check_prompts(prompts)
         check_type(negative, (str, NoneType), "a negative prompt as text, or None", error=PromptError)
+        negative = (negative or "").strip() or None
         batch = 1 if self.batch_size == 1 else PAIRS
         return locate(
             self._models, self._require_images(), self.settings, prompts, negative, self.text_features, batch, context
         )
 
-    def _predict_masks(
-        self, numbers: list[int], ask: AskSam, seconds: dict[str, float], context: RunContext
-    ) -> list[MaskPrediction]:
-        """Predict masks on the images of `numbers` with these settings; see `embed_and_predict`."""
-        if not numbers:
-            return []
+    def _embed(self, numbers: list[int], context: RunContext) -> SamImageBatch:
+        """Return the images for SAM 2, set up for these settings, with those of `numbers` embedded."""
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
         self.set_up_sam()
-        return embed_and_predict(images, numbers, ask, seconds, context)
+        if not images.are_embedded(numbers):
+            context.report(STAGE_STARTS["embedding"], stage="embedding")
+            images.embed(numbers, context)
+        return images
 
     def text_features(self, prompt: str) -> torch.Tensor:
         """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
@@ -294,7 +342,7 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
         """
-        return prompt_features(prompt, self._settings, self._models.clip, self._models.encode_text)
+        return prompt_features(prompt, self._settings, self.clip, self.encode_text)
 
     def _require_images(self) -> ImageBatch:
         if not self._shown:
@@ -316,11 +364,15 @@ def load_segmenter(
         settings: the model's defaults of the catalogue when None.
 
     Raises:
-        ModelError: unknown, absent or damaged model. DeviceError: a device that is not there.
+        ModelError: unknown, absent or damaged model. DeviceError: a device that is not there, or too little memory.
     """
     check_type(models_dir, (*PATH, NoneType), "a folder of models, or None")
     check_type(settings, (Settings, NoneType), "Settings, or None", "Start from default_settings(model).")
-    load = lambda where: (load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir))
+
+    def load(where: torch.device) -> Models:
+        with refuse_too_large(where):
+            return load_clip(model, where, models_dir), load_sam(sam, where, models_dir)
+
     settings = settings or default_settings(model, models_dir)
     on_cpu = lambda: load(torch.device("cpu"))
     return TextSegmenter(*load(resolve_device(device)), settings, on_cpu, locator_of(model, models_dir))

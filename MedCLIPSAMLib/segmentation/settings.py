@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ..choices import EnsembleMean, Precision
+from ..errors import InputError, ModelError
 from ..models.store import find
 from ..validated import Choice, Share, settings_class, with_changes
 from .affinity import AffinitySettings
@@ -22,7 +23,7 @@ from .saliency import M2IBSettings
 from .sam_prompts import SamPromptSettings
 from .vote import VoteSettings
 
-_SIDE = re.compile(r"\b(left|right)")
+_SIDE = re.compile(r"\b(left|right)", re.IGNORECASE)
 
 
 @settings_class
@@ -82,14 +83,12 @@ class Settings:
 
         A mirror image swaps left and right: a prompt that names a side does without.
         """
-        lowered = prompt.lower()
-        changes = (
-            override for word, override in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", lowered)
-        )
+        holds = lambda word: re.search(rf"\b{re.escape(word)}(s|es)?\b", prompt, re.IGNORECASE)
+        changes = (override for word, override in self.by_word.items() if holds(word))
         chosen = with_changes(self.saliency, next(changes, {}))
         if self.style in ENSEMBLES and self.ensemble_mean == EnsembleMean.RELEASED:
             chosen = replace(chosen, samples=1)
-        return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(lowered) else chosen
+        return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(prompt) else chosen
 
     @property
     def by_sam(self) -> bool:
@@ -118,7 +117,14 @@ class Settings:
 
 
 def default_settings(model: str, models_dir: Path | None = None) -> Settings:
-    """Return the settings of the catalogue for a text-image model."""
+    """Return the settings of the catalogue for a text-image model.
+
+    Raises:
+        ModelError: no such model, or an entry of the user's with settings that there are not.
+    """
     entry = find(model, "clip", models_dir)
     by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
-    return with_changes(Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word), entry.answer)
+    try:
+        return with_changes(Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word), entry.answer)
+    except InputError as error:
+        raise ModelError(f"The entry of the model '{model}' cannot be used. {error.problem}", error.remedy) from error

@@ -40,13 +40,7 @@ def models_folder(message: Message) -> Path | None:
 
 def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
     """Read SAM prompts: boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
-    boxes, points, labels = (arrays.get(name) for name in ("boxes", "points", "labels"))
-    count = len(boxes) if boxes is not None and boxes.ndim else 0
-    boxes = np.zeros((0, 4)) if boxes is None else boxes
-    points = np.zeros((count, 0, 2)) if points is None else points
-    labels = np.zeros((count, 0)) if labels is None else labels
-    SamPrompts(boxes, points, labels)  # is refused by its labels as they were sent: 0.5 is no 0
-    return SamPrompts(boxes.astype(np.float32), points.astype(np.float32), labels.astype(np.int32))
+    return SamPrompts(**{name: arrays[name] for name in ("boxes", "points", "labels") if name in arrays})
 
 
 def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
@@ -86,7 +80,7 @@ def part_of(found: SliceResult, with_saliency: bool, with_uncertainty: bool = Fa
 def propagated_part_of(found: SliceResult) -> Answer:
     """Write a result of a propagation on a slice as a "part"; boxes where it is a key slice."""
     result = found.result
-    prompts = result.sam_prompts if isinstance(result, PromptedResult) else SamPrompts.none()
+    prompts = result.sam_prompts if isinstance(result, PromptedResult) else SamPrompts()
     fields = _describe(found) | {"presence": {"probability": found.presence}}
     return fields, {"mask": result.mask.astype(np.uint8), "boxes": prompts.boxes}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, agreement_of, choose_result
 from MedCLIPSAMLib.segmentation.answer import draft_result, finish_result
+from MedCLIPSAMLib.segmentation.mask_prediction import MaskPrediction
 from MedCLIPSAMLib.segmentation.presence import Presence
 from MedCLIPSAMLib.segmentation.result import Localization
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
@@ -35,7 +34,7 @@ def answer(columns: int, presence: float, limits: AgreementSettings = LIMITS, th
     saliency = SaliencyMap(rectangle(10).astype(np.float32), rectangle(10).shape)
     where = Localization(saliency, Presence(presence, 1 - presence, 0.0, "no tumor"))
     draft = draft_result(np.zeros((10, 20, 3), np.uint8), "tumor", where, settings)
-    return finish_result(draft, rectangle(columns), np.array([0.8], np.float32), settings)
+    return finish_result(draft, MaskPrediction(rectangle(columns), np.array([0.8], np.float32)), settings)
 
 
 def test_agreement_is_intersection_over_union():
@@ -123,16 +122,3 @@ def test_a_model_of_the_papers_keeps_the_papers_way():
         settings = default_settings(model)
         assert settings.agreement == AgreementSettings() and settings.prompts.margin == 0
         assert settings.saliency.candidates == range(10, 11) and not settings.saliency.mirror
-
-
-def test_what_follows_the_map_is_stored_and_read_again(segmenter, tmp_path):
-    """A run that is resumed gives the agreement as it was."""
-    from MedCLIPSAMLib.checkpoints import CheckpointFolder
-    from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
-
-    checkpoints = CheckpointFolder(tmp_path / "unfinished")
-    checkpoints.open("run")
-    result = replace(answer(4, 0.95), seconds={"saliency": 0.5})
-    store_results(checkpoints, "slice-0", {"tumor": result})
-    stored = load_results(checkpoints, "slice-0")
-    assert stored is not None and stored["tumor"].agreement == result.agreement == 0.4

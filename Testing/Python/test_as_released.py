@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 
 import numpy as np
@@ -16,7 +15,7 @@ from MedCLIPSAMLib.nnunet.ensemble import foreground_labels
 from MedCLIPSAMLib.nnunet.schedule import RELEASED as RELEASED_SCHEDULE
 from MedCLIPSAMLib.nnunet.schedule import Schedule
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask
-from MedCLIPSAMLib.segmentation.crf import FAR, CrfSettings, unary_energy
+from MedCLIPSAMLib.segmentation.crf import CrfSettings, unary_energy
 from MedCLIPSAMLib.segmentation.prompts import ensemble_features
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.settings import Settings
@@ -59,15 +58,6 @@ def test_the_energies_of_the_released_crf_by_hand():
     released = CoarseSettings("crf").crf
     assert (released.gaussian_sxy, released.bilateral_sxy, released.bilateral_srgb) == (5, 5, 3)
     assert (released.gaussian_compat, released.bilateral_compat, released.iterations) == (3, 5, 1)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-@pytest.mark.parametrize("settings", [CrfSettings(), FAR])
-def test_both_fields_cut_a_clear_map_where_it_is(settings):
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[12:40, 20:50] = 180
-    saliency = np.where(image[..., 0] > 0, 0.9, 0.05).astype(np.float32)
-    assert np.array_equal(coarse_mask(saliency, CoarseSettings("crf", crf=settings), image), image[..., 0] > 0)
 
 
 def test_as_many_parts_are_kept_as_asked_for_with_their_holes():

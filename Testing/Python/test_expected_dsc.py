@@ -32,7 +32,7 @@ from MedCLIPSAMLib.volumes.write import write_array, write_png
 
 SETTINGS = fitted_settings(default_settings("demo"))
 STACK = make_volume("validation", 1, "MR", 1)
-WEIGHTS = {"presence": 0.0, "quality": 1.0, "agreement": 0.0, "consistency": 0.0}
+WEIGHTS = Indicators(presence=0.0, quality=1.0, agreement=0.0, consistency=0.0)
 BY_QUALITY = DscPredictor("demo", SETTINGS, ("brain tumor",), 0.0, WEIGHTS, 50)
 
 
@@ -59,14 +59,12 @@ def test_what_the_scores_depend_on_is_found():
     predictor = fit_predictor(indicators, scores, "demo", SETTINGS, ())
     assert max(abs(predictor.predict(one) - score) for one, score in zip(indicators, scores)) < 0.1
     weights = predictor.weights
-    assert abs(weights["presence"]) < 0.3 and abs(weights["agreement"]) < 0.3 and weights["consistency"] == 0
+    assert abs(weights.presence) < 0.3 and abs(weights.agreement) < 0.3 and weights.consistency == 0
 
 
 def test_by_hand():
     # bias -1, 2 x .5 + 4 x .25: logit 1
-    predictor = DscPredictor(
-        "demo", SETTINGS, (), -1.0, {"presence": 0, "quality": 2, "agreement": 4, "consistency": 0}, 9
-    )
+    predictor = DscPredictor("demo", SETTINGS, (), -1.0, Indicators(0, 2, 4, 0), 9)
     assert predictor.predict(Indicators(0.9, 0.5, 0.25, 1.0)) == pytest.approx(1 / (1 + np.exp(-1)))
 
 

@@ -15,8 +15,8 @@ from MedCLIPSAMLib.finetune.train import FineTuned
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.models.own_towers import register_image_towers
 from MedCLIPSAMLib.models.store import find, find_model_folder
-from MedCLIPSAMLib.models.timm_towers import register_image_towers
 from MedCLIPSAMLib.models.trained import ENTRY, WEIGHTS_FILE
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
 import time
-from contextlib import nullcontext
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib import cli
-from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.errors import InputError, ModelError
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.models.trained import read_entry
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.segmentation.model_cache import ModelCache
+from MedCLIPSAMLib.segmentation.model_choice import ModelChoice
+from MedCLIPSAMLib.segmentation.settings import default_settings
 
 DEEP = "[" * 100_000
 
@@ -70,6 +73,10 @@ def change(path, before, after):
         ("scalp: 1", "scalp: 1\n    scalp: 2", "twice"),
         ("stages: [1, 2, 3, 1]", "stages: [1, 2, 999999999999, 1]", "'stages' cannot be"),
         ("sam2.modeling.sam2_base.SAM2Base", "os.system", "would run 'os.system'"),
+        ("scalp: 1", "scalp: {_target_: sam2.build_sam.build_sam2}", "would run 'sam2.build_sam.build_sam2'"),
+        ("stages: [1, 2, 3, 1]", "stages: [1, 2, 100000, 1]", "'stages' cannot be 100000"),
+        ("image_size: 192", "image_size: 0", "expected an image_size of a multiple of 32 up to 4096, got 0"),
+        ("image_size: 192", "image_size: 100", "expected an image_size of a multiple of 32 up to 4096, got 100"),
         ("model:", "other: 1\nmodel:", "one entry 'model'"),
         ("num_maskmem: 5", "sam_mask_decoder_extra_args: {transformer: 1, nonsense: 2}", "'nonsense' is not a setting"),
     ],
@@ -89,8 +96,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 @pytest.mark.parametrize(
     "content",
-    [BOMB, DEEP, "x" * 100_000, "[" * 30_000, "{a: " * 10_000, b"\xff\xfe".decode("latin-1"), "? [a]\n: b\n", "- 1"],
-    ids=["aliases", "deep", "large", "deep lists", "deep tables", "binary", "a list as a key", "a list"],
+    [
+        *(BOMB, DEEP, "x" * 100_000, "[" * 30_000, "{a: " * 10_000, b"\xff\xfe".decode("latin-1")),
+        *("? [a]\n: b\n", "- 1", "", "model: 3", "model: [", "a: b", "model: {image_size: 256}"),
+    ],
+    ids=lambda content: content[:12],
 )
 def test_sam_configurations_that_are_bombs_or_nothing_are_refused_in_no_time(sam_folder, content):
     (sam_folder / "sam2_demo.yaml").write_text(content, encoding="utf-8")
@@ -127,6 +137,9 @@ def test_a_clip_configuration_asks_for_no_code(clip_folder, entry):
         *((file, " " * 2_000_000) for file in ("config.json", "open_clip_config.json", "tokenizer_config.json")),
         *((file, "[]") for file in ("config.json", "open_clip_config.json", "tokenizer_config.json")),
         *((file, "\ud800") for file in ("config.json", "open_clip_config.json", "vocab.txt")),
+        ("open_clip_config.json", "{"),
+        ("open_clip_config.json", "{}"),
+        ("config.json", "{}"),
         ("open_clip_config.json", '{"model_cfg": 1}'),
         ("open_clip_config.json", '{"model_cfg": {"embed_dim": 1e999}}'),
         ("vocab.txt", ""),
@@ -188,6 +201,55 @@ def test_weights_that_are_no_numbers_are_refused(sam_folder, clip_folder, value,
             load("demo", models_dir=folder.parent)
 
 
+@pytest.mark.parametrize(
+    "file, change",
+    [
+        ("config.json", {"num_hidden_layers": 10**6}),
+        ("open_clip_config.json", {"model_cfg": {"vision_cfg": {"layers": [2, 10**6]}}}),
+    ],
+    ids=["texts", "images"],
+)
+def test_a_model_of_a_million_layers_is_not_built(clip_folder, file, change):
+    path = clip_folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=f"{file}' asks for more than 1000 layers"):
+        load_clip("demo", models_dir=clip_folder.parent)
+
+
+def test_a_tensor_of_more_values_than_its_file_has_is_refused(clip_folder):
+    state = load_file(clip_folder / "open_clip_model.safetensors")
+    (clip_folder / "open_clip_model.safetensors").unlink()
+    torch.save(state | {"logit_scale": torch.ones(1).expand(1 << 20, 1 << 20)}, clip_folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="Expected a table of weights"):
+        load_clip("demo", models_dir=clip_folder.parent)
+
+
+def test_weights_in_8_bits_are_looked_at_too(clip_folder):
+    path = clip_folder / "open_clip_model.safetensors"
+    save_file(load_file(path) | {"logit_scale": torch.tensor(float("nan")).to(torch.float8_e4m3fn)}, path)
+    with pytest.raises(ModelError, match="finite weights .* in 'logit_scale'"):
+        load_clip("demo", models_dir=clip_folder.parent)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(sam_folder, clip_folder):
+    (sam_folder / "model.safetensors").unlink()
+    for path in (sam_folder / "mine.safetensors", clip_folder / "statistics.safetensors"):
+        os.mkfifo(path)
+    for load in (load_sam, load_clip):
+        with pytest.raises(InputError, match="Expected a file, got the pipe"):
+            load("demo", models_dir=sam_folder.parent)
+
+
+def test_what_macos_and_links_leave_in_a_models_folder_is_no_file_of_the_model(sam_folder, clip_folder):
+    """A copy by a Mac has a `._NAME` beside each file; a link may point to what was not copied."""
+    (sam_folder / "model.safetensors").rename(sam_folder / "MedSAM2.safetensors")
+    (sam_folder / "._MedSAM2.safetensors").write_bytes(b"\0\5\x16\7")
+    (clip_folder / "README.md").symlink_to("/nowhere/README.md")
+    choice = ModelChoice("demo", "demo", "cpu", sam_folder.parent)
+    assert ModelCache().load(choice).sam.name == "demo"
+
+
 ENTRY = {"name": "mine", "title": "t", "purpose": "p", "license": "l", "base": "b", "image_size": 224}
 
 
@@ -220,6 +282,11 @@ def test_an_entry_that_cannot_be_read_ends_no_list_of_models(tmp_path, content, 
         ({"by_word": {"tumor": {"beta": "2"}}}, 'expected a number as beta, got "2"'),
         ({"image_size": 224.5}, "expected a whole number as image_size, got 224.5"),
         ({"image_size": "512", "kind": "sam", "base": "sam2.1-tiny"}, 'as image_size, got "512"'),
+        ({"image_size": 512, "kind": "sam2", "base": "sam2.1-tiny"}, 'expected a kind of clip, sam, got "sam2"'),
+        *(
+            ({"image_size": size, "kind": "sam", "base": "sam2.1-tiny"}, f"a multiple of 32 up to 4096, got {size}")
+            for size in (0, 500, 1 << 30)
+        ),
     ],
 )
 def test_values_of_another_type_are_refused_not_converted(tmp_path, change, told):
@@ -240,20 +307,6 @@ def test_what_an_entry_says_is_no_markup(tmp_path, listed):
     assert "mine" in output and "[/b]" in output
 
 
-def test_a_kind_of_model_that_there_is_not_is_a_message():
-    from MedCLIPSAMLib.models.store import find
-
-    with pytest.raises(ModelError, match="There is no model 'demo'"):
-        find("demo", "nonsense")
-
-
-def test_weights_without_names_are_refused(clip_folder):
-    (clip_folder / "open_clip_model.safetensors").unlink()
-    torch.save({0: torch.zeros(2)}, clip_folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="Expected a table of weights"):
-        load_clip("demo", models_dir=clip_folder.parent)
-
-
 def test_more_words_or_places_than_embeddings_are_refused_before_a_prompt_meets_them(clip_folder):
     vocabulary, config = clip_folder / "vocab.txt", clip_folder / "open_clip_config.json"
     words, plain = vocabulary.read_text(encoding="utf-8"), json.loads(config.read_text(encoding="utf-8"))
@@ -265,15 +318,6 @@ def test_more_words_or_places_than_embeddings_are_refused_before_a_prompt_meets_
     config.write_text(json.dumps(plain), encoding="utf-8")
     with pytest.raises(ModelError, match="expected a context length of"):
         load_clip("demo", models_dir=clip_folder.parent)
-
-
-@pytest.mark.parametrize("size", [0, 500, 1 << 30])
-def test_a_sam_of_a_size_that_cannot_be_is_no_entry(tmp_path, size):
-    entry = {"kind": "sam", "name": "mine", "title": "", "purpose": "", "license": "", "base": "sam2.1-tiny"}
-    for image_size, known in ((size, False), (512, True)):
-        (tmp_path / "medclipsam.json").write_text(json.dumps(entry | {"image_size": image_size}), encoding="utf-8")
-        with nullcontext() if known else pytest.raises(ModelError, match="cannot be used"):
-            read_entry(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["clip", "sam"])
@@ -302,6 +346,20 @@ def own_clip(parent, name, weights=None, file="pytorch_model.bin"):
     return folder
 
 
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"answer": {"presence_treshold": 0.3}}, "got 'presence_treshold'"),
+        ({"saliency": {"steps": 0}}, "Setting 'steps': expected a value greater than or equal to 1, got 0"),
+    ],
+)
+def test_settings_of_an_entry_that_there_are_not_are_told_with_its_model(tmp_path, change, told):
+    path = own_clip(tmp_path, "mine") / "medclipsam.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=f"The entry of the model 'mine' cannot be used. .*{told}"):
+        default_settings("mine", tmp_path)
+
+
 def test_weights_without_a_checksum_are_loaded_by_the_check(tmp_path, listed, monkeypatch):
     """The catalogue is left out: its own models are loaded in other tests."""
     monkeypatch.setattr("MedCLIPSAMLib.models.store.MODELS", ())
@@ -311,7 +369,7 @@ def test_weights_without_a_checksum_are_loaded_by_the_check(tmp_path, listed, mo
         "code": ({**weights, "code": Code()}, "more than weights"),
         "missing": ({name: weights[name] for name in list(weights)[1:]}, "lacks"),
         "shape": ({name: tensor[None] for name, tensor in weights.items()}, "another shape"),
-        "whole": ({name: tensor.to(torch.int8) for name, tensor in weights.items()}, "floating-point weights"),
+        "whole": (weights | {"logit_scale": torch.tensor(3)}, "floating-point weights"),
     }
     for name, (content, _) in broken.items():
         own_clip(tmp_path, name, content)
@@ -324,17 +382,6 @@ def test_weights_without_a_checksum_are_loaded_by_the_check(tmp_path, listed, mo
     assert state == "trained" and detail.startswith("no checksum of ") and "pytorch_model.bin" in detail
     assert checked.keys() == broken.keys()
     assert all(state == "damaged" and broken[name][1] in detail for name, (state, detail) in checked.items())
-
-
-def test_weights_of_whole_numbers_are_refused(sam_folder, clip_folder):
-    for folder, load in ((sam_folder, load_sam), (clip_folder, load_clip)):
-        path = next(folder.glob("*.safetensors"))
-        state = load_file(path)
-        name = list(state)[3]
-        state[name] = state[name].to(torch.int32)
-        save_file(state, path)
-        with pytest.raises(ModelError, match=f"floating-point weights.*torch.int32 in '{name}'.*quantized"):
-            load("demo", models_dir=folder.parent)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

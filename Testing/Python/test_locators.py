@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.models.clip import load_clip
-from MedCLIPSAMLib.models.sam import load_sam
+from MedCLIPSAMLib.models.sam import build_sam, load_sam
 from MedCLIPSAMLib.models.store import find, status
 from MedCLIPSAMLib.models.trained import MAPS_BY, Training, write_trained
 from MedCLIPSAMLib.resources import resource_path
@@ -131,6 +132,9 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
     (own / "preprocessor_config.json").write_text('{"size": [96]}', encoding="utf-8")
     with pytest.raises(ModelError, match="size is \\[96\\]"):
         load_segmenter("mine", "demo", "cpu", tmp_path)
+    (own / "preprocessor_config.json").write_text('{"image_std": [1, 0, 1]}', encoding="utf-8")
+    with pytest.raises(ModelError, match="image_std is \\[1, 0, 1\\]"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
     (own / "preprocessor_config.json").unlink()
     assert ClipSeg(load_clip("demo", "cpu"), own.parent).maps([image], ["lungs"]).shape == (1, 1, 352, 352)
 
@@ -145,6 +149,10 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
         load_segmenter("mine", "demo", "cpu", tmp_path)
     (own / "adapter_config.json").unlink()
     weights = load_file(own / "model.safetensors")
+    broken = weights | {"decoder.film_mul.bias": weights["decoder.film_mul.bias"] * torch.nan}
+    save_file(broken, own / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="weights are NaN or infinite: 'decoder.film_mul.bias'"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
     del weights["decoder.film_mul.weight"]
     save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="the weights lack 'decoder.film_mul.weight'"):
@@ -232,11 +240,6 @@ def test_a_sam_checkpoint_of_ones_own_is_an_entry_of_the_architecture_it_names(t
 
 def test_sam_2_weights_of_meta_at_another_size_load_without_a_configuration_of_their_own(tmp_path):
     """As MedSAM2's: SAM 2.1 tiny at 512 pixels; here with random weights."""
-    from importlib.resources import files
-    from pathlib import Path
-
-    from MedCLIPSAMLib.models.sam import build_sam
-
     tiny = find("sam2.1-tiny", "sam")
     own = tmp_path / "medsam2"
     own.mkdir()

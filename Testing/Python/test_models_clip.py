@@ -182,6 +182,7 @@ class RunsCode:
         (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
         (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
         (lambda path: torch.save([1, 2], path), "Expected a table of weights"),
+        (lambda path: torch.save({0: torch.zeros(2)}, path), "Expected a table of weights"),
         (lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path), "Expected a table of weights"),
         (lambda path: torch.save({"a": torch.empty(2, device="meta")}, path), "Expected a table of weights"),
     ],
@@ -196,25 +197,6 @@ def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(
     with pytest.raises(ModelError, match=expected):
         load_clip("medclip-samv2", models_dir=tmp_path)
     assert "must not run" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "name, content",
-    [
-        ("open_clip_config.json", "{"),
-        ("open_clip_config.json", "[]"),
-        ("open_clip_config.json", "{}"),
-        ("config.json", "{}"),
-    ],
-)
-def test_a_broken_configuration_is_refused(models_dir, tmp_path, name, content):
-    write_architecture(tmp_path / "biomedclip")
-    (tmp_path / "biomedclip" / "open_clip_model.safetensors").write_bytes(
-        (models_dir / "biomedclip" / "open_clip_model.safetensors").read_bytes()
-    )
-    (tmp_path / "biomedclip" / name).write_text(content)
-    with pytest.raises(ModelError, match="Get "):
-        load_clip("biomedclip", models_dir=tmp_path)
 
 
 def test_images_of_another_size_than_the_tower_takes_are_refused(models_dir, tmp_path):

@@ -106,16 +106,6 @@ def text_by_hand(state, tokens):
     )
 
 
-def test_both_layouts_give_the_same_embeddings(model_folders):
-    ours, theirs = (load_clip(name, models_dir=model_folders) for name in ("biomedclip", "medclip-samv2"))
-    pixels = ours.preprocess(images())
-    assert torch.allclose(ours.encode_image(pixels), theirs.encode_image(pixels), atol=2e-5)
-    set_layer_norm_epsilon(ours.model.visual)
-    assert torch.equal(ours.encode_image(pixels), theirs.encode_image(pixels))
-    assert torch.equal(ours.encode_text(TEXTS), theirs.encode_text(TEXTS))
-    assert not torch.allclose(ours.encode_text(TEXTS)[0], ours.encode_text(TEXTS)[1], atol=1e-2)
-
-
 def test_the_hugging_face_layout_means_what_its_authors_mean(model_folders):
     clip = load_clip("medclip-samv2", models_dir=model_folders)
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
@@ -123,26 +113,6 @@ def test_the_hugging_face_layout_means_what_its_authors_mean(model_folders):
     assert torch.allclose(clip.encode_image(pixels), image_by_hand(state, pixels), atol=2e-6)
     for text in TEXTS:
         assert torch.allclose(clip.encode_text([text]), text_by_hand(state, clip.tokenize([text])), atol=2e-6)
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        (
-            "vision_model.encoder.layers.3.self_attn.q_proj.weight",
-            "vision_model.encoder.layers.3.self_attn.k_proj.weight",
-        ),
-        ("text_model.encoder.layers.1.layer_norm1.bias", "text_model.encoder.layers.1.layer_norm2.bias"),
-    ],
-)
-def test_two_swapped_tensors_change_the_embeddings(model_folders, names):
-    clip = load_clip("medclip-samv2", models_dir=model_folders)
-    state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
-    pixels = clip.preprocess(images())
-    before = torch.cat([clip.encode_image(pixels), clip.encode_text(TEXTS)])
-    state[names[0]], state[names[1]] = state[names[1]], state[names[0]]
-    clip.model.load_state_dict(to_open_clip(state))
-    assert (torch.cat([clip.encode_image(pixels), clip.encode_text(TEXTS)]) - before).abs().max() > 1e-3
 
 
 def test_there_and_back_is_exact(model_folders):

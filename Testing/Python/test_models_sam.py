@@ -163,23 +163,6 @@ def test_several_files_of_which_none_is_the_catalogues_are_refused(meta_folder, 
         load_sam("sam2.1-tiny", models_dir=tmp_path)
 
 
-@pytest.mark.parametrize("target", ["os.system", "sam2.modeling.sam2_base.torch.hub.load", "sam2.build_sam.build_sam2"])
-def test_a_configuration_can_run_nothing_but_sam2(small_folder, target):
-    path = small_folder / "sam2_demo.yaml"
-    config = OmegaConf.load(path)
-    config.model.memory_attention.layer = {"_target_": target, "command": "touch /tmp/must-not-exist"}
-    OmegaConf.save(config, path)
-    with pytest.raises(ModelError, match=f"would run '{target}'"):
-        load_sam("demo", models_dir=small_folder.parent)
-
-
-@pytest.mark.parametrize("content", ["", "model: 3", "model: [", "a: b", "model: {image_size: 256}"])
-def test_a_broken_configuration_is_refused(small_folder, content):
-    (small_folder / "sam2_demo.yaml").write_text(content)
-    with pytest.raises(ModelError, match="No SAM 2 can be built"):
-        load_sam("demo", models_dir=small_folder.parent)
-
-
 def test_kept_positions_are_those_of_sam2_and_follow_the_weights(small_folder):
     ours = load_sam("demo", models_dir=small_folder.parent)
     neck, trunk = ours.image_encoder.neck.position_encoding, ours.image_encoder.trunk

@@ -58,14 +58,6 @@ def test_the_tower_sees_patches_of_eight_pixels_in_reading_order(clip_folder):
     assert set(zip(rows, columns)) == {(5, 20), (5, 21), (6, 20), (6, 21)}, "pixel 44 -> 22 -> 11 -> 5 and 6"
 
 
-def test_a_tower_is_made_known_only_when_a_model_asks_for_it():
-    script = (
-        "import sys; from MedCLIPSAMLib.models.clip import load_clip; load_clip('demo');"
-        "assert 'MedCLIPSAMLib.models.starter_vit' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[2])
-
-
 def test_its_settings_are_those_that_were_chosen_on_validation_images():
     """The same for every prompt; see docs/results/real.md."""
     settings = default_settings("starter")

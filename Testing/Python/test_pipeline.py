@@ -12,14 +12,15 @@ from helpers.exhausted import exhaust
 from recording_reply import RecordingReply
 
 from MedCLIPSAMLib import cli
-from MedCLIPSAMLib.checkpoints import CheckpointFolder
 from MedCLIPSAMLib.choices import Strategy
-from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, PromptError
+from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW
+from MedCLIPSAMLib.models.acceleration.memory import is_out_of_memory
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.pipeline.request import SegmentationRequest
 from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.segmentation.result import PromptedResult, PropagatedResult
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack, read_segmentation, read_volume
@@ -110,28 +111,6 @@ def test_results_come_one_by_one_and_memory_is_the_default_for_several_slices(se
         assert (resolved.strategy, resolved.slices) == (strategy, numbers)
 
 
-@pytest.mark.parametrize("strategy", [Strategy.SLICES, Strategy.BOXES])
-def test_a_cancelled_run_resumes_and_ends_the_same(segmenter, path, strategy, tmp_path):
-    volume = read_volume(path)
-    request = SegmentationRequest(PROMPTS, slices=SLICES, strategy=strategy, window=WINDOW)
-    plain = segment_volume(segmenter, volume, request).collect()
-    progress, stopped = [], CheckpointFolder(tmp_path / "steps")
-    context = RunContext(
-        progress.append, is_cancelled=lambda: progress and progress[-1].fraction > 0.5, checkpoints=stopped
-    )
-    with pytest.raises(Cancelled):
-        segment_volume(segmenter, volume, request, context).collect()
-    assert stopped.count > 1
-    notices, again = [], []
-    context = RunContext(again.append, notices.append, checkpoints=CheckpointFolder(tmp_path / "steps"))
-    resumed = segment_volume(segmenter, volume, request, context).collect()
-    assert "Going on" in notices[0] and again[0].fraction >= 0.3
-    for prompt in PROMPTS:
-        assert list(plain.results[prompt]) == list(resumed.results[prompt])
-        for k, result in plain.results[prompt].items():
-            assert np.array_equal(result.mask, resumed.results[prompt][k].mask)
-
-
 @pytest.mark.parametrize("strategy", [Strategy.SLICES, Strategy.MEMORY])
 def test_a_run_that_runs_out_of_memory_falls_back_and_gives_the_same(path, strategy):
     volume, notices = read_volume(path), []
@@ -145,6 +124,24 @@ def test_a_run_that_runs_out_of_memory_falls_back_and_gives_the_same(path, strat
     exhaust(tight.sam.image_encoder, 1)
     with pytest.raises(DeviceError, match="ran out"):
         segment_volume(tight, volume, request).collect()
+
+
+def test_slices_may_be_given_downwards_and_a_blank_negative_prompt_is_none():
+    request = SegmentationRequest(("brain",), negative=" ", slices=range(9, 5, -1), strategy="memory")
+    assert request.negative is None and request.resolve(24, "head", "axial").slices == (6, 7, 8, 9)
+
+
+def test_models_that_do_not_fit_into_memory_are_refused_with_a_remedy(run, path, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(segmenters, "load_sam", full)
+    monkeypatch.setattr(segmenters, "resolve_device", lambda name: torch.device(name))
+    with pytest.raises(DeviceError, match="the memory of meta.*Choose the CPU") as refused:
+        load_segmenter("demo", "demo", "meta")
+    assert is_out_of_memory(refused.value), "so that the worker goes on with the CPU"
+    code, _, error = run("segment", path, "-p", "brain", "-o", tmp_path / "o.nii.gz", "--device", "cpu")
+    assert code == 2 and "do not fit into this machine's memory" in error and "Choose smaller models" in error
 
 
 def test_models_that_do_not_fit_a_gpu_are_loaded_on_the_cpu(segmenter, path, monkeypatch):

@@ -83,7 +83,7 @@ def test_an_object_ends_where_its_mask_is_so_much_larger_than_the_given_one(segm
 
 @METHODS
 def test_the_image_of_the_caller_stays(segmenter, image, method):
-    shown, box = image(0), SamPrompts.from_boxes(np.array([[20, 20, 60, 60]], np.float32))
+    shown, box = image(0), SamPrompts(np.array([[20, 20, 60, 60]], np.float32))
     segmenter.set_image(shown)
     expected = segmenter.predict_mask(box)[0]
     steps = propagate_masks(segmenter, COUNT, lambda k: 0 * image(k), {"a": {4: LEFT}}, MaskPropagationSettings(method))
@@ -98,7 +98,7 @@ def test_other_work_between_two_slices_is_neither_cancelled_nor_changed(segmente
         segmenter.with_settings(replace(segmenter.settings, precision=precision)) for precision in ("bf16", "f32")
     )
     given, cancelled = {"a": {4: LEFT}}, []
-    box = SamPrompts.from_boxes(np.array([[20, 20, 60, 60]], np.float32))
+    box = SamPrompts(np.array([[20, 20, 60, 60]], np.float32))
 
     def work():
         exact.set_image(image(0))

@@ -113,7 +113,7 @@ def test_recordings_of_sam_keep_what_they_read_where_it_lies():
 
 def segmenter_that_records(record):
     segmenter = load_segmenter()
-    segmenter._models._loaded.captures = Captures(record)  # as on a GPU
+    segmenter._models.loaded.captures = Captures(record)  # as on a GPU
     return segmenter
 
 

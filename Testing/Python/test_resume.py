@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from run_volume import run_volume
 
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
-from MedCLIPSAMLib.errors import Cancelled, OutputError
+from MedCLIPSAMLib.errors import Cancelled
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
@@ -76,6 +78,24 @@ def test_another_request_begins_anew_and_a_damaged_slice_is_done_again(segmenter
     assert not folder.exists()
 
 
+def test_the_same_voxels_that_lie_in_another_way_begin_anew(segmenter, volume, tmp_path):
+    """As where the header was put right after the run was stopped: patients lie the other way round in it."""
+    turned = replace(volume, geometry=replace(volume.geometry, direction=(-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0)))
+    run(segmenter, volume, CheckpointFolder(tmp_path / "out.unfinished"))
+    resumed, looked = run(segmenter, turned, CheckpointFolder(tmp_path / "out.unfinished"))
+    plain, _looked = run(segmenter, turned)
+    assert looked == 6
+    assert all(np.array_equal(a.mask, b.mask) for a, b in zip(resumed.segments(), plain.segments()))
+
+
+def test_a_window_of_numpys_numbers_can_be_resumed(segmenter, volume, tmp_path):
+    context = lambda: RunContext(on_notice=notices.append, checkpoints=CheckpointFolder(tmp_path / "out.unfinished"))
+    for window in ((np.float32(0), np.int64(255)), (0, 255)):
+        notices = []
+        run_volume(segmenter, volume, ["brain"], "all", context(), window=window, strategy="slices")
+    assert notices == ["Going on with a run that was stopped: 6 steps are done."]
+
+
 @pytest.mark.parametrize("strategy", ["memory", "boxes"])
 def test_a_propagated_run_goes_on_from_any_slice_and_ends_the_same(segmenter, strategy, tmp_path):
     """It is stopped again and again, a few slices later each time, until it is done."""
@@ -115,19 +135,3 @@ def test_a_damaged_memory_is_made_again(segmenter, tmp_path):
         masks = [{k: result.mask for k, result in run_.results[prompt].items()} for run_ in (plain, resumed)]
         assert masks[0].keys() == masks[1].keys()
         assert all(np.array_equal(masks[0][k], masks[1][k]) for k in masks[0])
-
-
-def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_is(tmp_path):
-    (tmp_path / "slice-3.npz").write_text("somebody's")
-    with pytest.raises(OutputError, match="something else"):
-        CheckpointFolder(tmp_path).open({"prompts": PROMPTS})
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["somebody's"]
-
-
-def test_what_the_user_put_into_the_folder_outlives_the_run(tmp_path):
-    checkpoints = CheckpointFolder(tmp_path / "out.unfinished")
-    checkpoints.open({"prompts": PROMPTS})
-    checkpoints.store("profiles", {"profiles": np.zeros(3)})
-    (tmp_path / "out.unfinished" / "notes.txt").write_text("mine")
-    checkpoints.remove()
-    assert [path.name for path in (tmp_path / "out.unfinished").iterdir()] == ["notes.txt"]

@@ -53,15 +53,11 @@ def test_a_component_that_fills_the_image_has_no_room_for_negative_points():
     assert sam_prompts.points.shape == (1, 3, 2)
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "lasso"}, {"positive": 0}, {"negative": -1}, {"margin": -0.1}])
-def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(InputError):
-        SamPromptSettings(**wrong)
-
-
-def test_boxes_alone():
-    sam_prompts = SamPrompts.from_boxes(np.array([1, 2, 3, 4]))
-    assert sam_prompts.boxes.shape == (1, 4)
+def test_prompts_may_be_lists_and_lack_what_is_not_used():
+    boxes, points = SamPrompts([[1, 2, 3, 4]]), SamPrompts(points=[[[5, 6], [7, 8]]], labels=[[1, 0]])
+    assert (boxes.boxes.shape, boxes.points.shape, boxes.labels.shape) == ((1, 4), (1, 0, 2), (1, 0))
+    assert (points.boxes.shape, points.points.shape, len(SamPrompts())) == ((0, 4), (1, 2, 2), 0)
+    assert [array.dtype for array in (boxes.boxes, points.points, points.labels)] == [np.float32, np.float32, np.int32]
 
 
 ONE_POINT, NO_BOXES = np.ones((1, 1, 2), np.float32), np.zeros((0, 4), np.float32)
@@ -75,20 +71,24 @@ ONE_POINT, NO_BOXES = np.ones((1, 1, 2), np.float32), np.zeros((0, 4), np.float3
         (NO_BOXES, ONE_POINT * np.nan, [[1]], "finite"),
         (NO_BOXES, ONE_POINT, [[2]], "got 2"),
         (NO_BOXES, ONE_POINT, [1], r"labels \(1,\)"),
+        (NO_BOXES, ONE_POINT, [[0.5]], "got 0.5"),
         (NO_BOXES, np.zeros((1, 0, 2)), np.zeros((1, 0)), "at least one object"),
+        ([[1, 2, 3, 4]], [[[1, 2], [3]]], None, "arrays of numbers"),
+        (None, ONE_POINT, None, r"labels \(0, 0\)"),
+        ([1, 2, 3, 4], None, None, r"boxes \(4,\)"),
     ],
 )
 def test_prompts_that_mark_nothing_are_refused(boxes, points, labels, words):
     with pytest.raises(InputError, match=words):
-        SamPrompts(np.asarray(boxes), points, np.asarray(labels))
+        SamPrompts(boxes, points, labels)
 
 
 def test_prompts_lie_within_the_image():
     """An image of 4 rows and 6 columns; the outermost edges are 0, 6 and 0, 4."""
-    SamPrompts.from_boxes(np.array([[0, 0, 6, 4]])).require_within((4, 6))
+    SamPrompts(np.array([[0, 0, 6, 4]])).require_within((4, 6))
     SamPrompts(NO_BOXES, ONE_POINT * 4, np.ones((1, 1), np.int32)).require_within((4, 6))
     for outside in ([0, 0, 4, 6], [-2, 0, 4, 4]):
         with pytest.raises(InputError, match="outside of the image of 6 x 4 pixels"):
-            SamPrompts.from_boxes(np.array([outside])).require_within((4, 6))
+            SamPrompts(np.array([outside])).require_within((4, 6))
     with pytest.raises(InputError, match=r"point \[5, 5\] lies outside"):
         SamPrompts(NO_BOXES, ONE_POINT * 5, np.ones((1, 1), np.int32)).require_within((4, 6))

@@ -1,5 +1,6 @@
 """The main job with the shipped demo models: a prompt becomes a mask at the right place, or "nothing found"."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -7,14 +8,13 @@ import pytest
 import torch
 from run_volume import run_volume
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
+from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.experiments.search import SearchCase, search
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation import precision as module
+from MedCLIPSAMLib.segmentation import segmenter as module
 from MedCLIPSAMLib.segmentation.mask_prediction import predict_masks
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
@@ -60,14 +60,15 @@ def test_an_image_without_a_tumour_comes_out_empty(segmenter):
     assert empty >= 9
 
 
-def test_the_same_request_gives_the_same_result(segmenter):
-    segmenter.set_image(to_rgb(make_phantom("validation", 2, "US", 1)))
-    first, second = segmenter.segment("breast tumor"), segmenter.segment("breast tumor")
-    assert np.array_equal(first.mask, second.mask) and np.array_equal(first.where.saliency, second.where.saliency)
+@contextmanager
+def in_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_a_program_that_takes_no_gradients_gets_the_same_result(segmenter, mode):
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, in_float64, lambda: torch.device("meta")])
+def test_a_program_with_settings_of_its_own_for_torch_gets_the_same_result(segmenter, mode):
     image = to_rgb(make_phantom("validation", 2, "US", 1))
     segmenter.set_image(image)
     expected = segmenter.segment("breast tumor")
@@ -102,16 +103,6 @@ def test_a_result_keeps_no_map_but_its_own(segmenter):
     assert values.shape == (128, 128) and values.base is None
 
 
-def test_a_negative_prompt_takes_one_lung_of_two_out_of_a_ct(segmenter):
-    """One phantom only: on most chest CTs the demo CLIP does not tell the sides apart."""
-    phantom = make_phantom("validation", 0, "CT", 0)
-    segmenter.set_image(to_rgb(phantom))
-    left = phantom.organs["left lung"]
-    plain, without = segmenter.saliency("lungs"), segmenter.saliency("lungs", negative="left lung")
-    share = lambda where: where.saliency[left].sum() / where.saliency.sum()
-    assert share(without) < share(plain)
-
-
 def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(segmenter):
     changed = segmenter.with_settings(replace(segmenter.settings, style="P4"))
     changed.set_image(to_rgb(make_phantom("validation", 1, "MR", 1)))
@@ -133,20 +124,6 @@ def test_prompts_that_cannot_be_read_are_refused(segmenter, prompt, words):
 def test_a_constant_image_gives_nothing_and_no_error(segmenter):
     segmenter.set_image(np.full((64, 80, 3), 7, np.uint8))
     assert not segmenter.segment("brain tumor").found
-
-
-@pytest.mark.parametrize(
-    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)]
-)
-def test_images_of_another_kind_are_refused(segmenter, image):
-    with pytest.raises(InputError, match="uint8"):
-        segmenter.set_image(image)
-
-
-def test_cancel_stops_a_run(segmenter):
-    volume = Volume(np.zeros((2, 16, 16), np.uint8))
-    with pytest.raises(Cancelled):
-        run_volume(segmenter, volume, ["brain tumor"], context=RunContext(is_cancelled=lambda: True))
 
 
 def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
@@ -213,7 +190,7 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
         inside = np.argwhere(lesion)[lesion.sum() // 2][::-1] + 0.5
         point, label = np.array([[inside]], np.float32), np.ones((1, 1), np.int32)
         corrected, _quality = segmenter.predict_mask(SamPrompts(box, point, label), logits=logits)
-        alone, _quality = segmenter.predict_mask(SamPrompts.from_boxes(box), logits=logits)
+        alone, _quality = segmenter.predict_mask(SamPrompts(box), logits=logits)
         followed += follows_points(corrected, point[0], label[0]).all()
         led += follows_points(alone, point[0], label[0]).all()
     assert led <= 2 and followed >= 7
@@ -222,9 +199,9 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
 def test_what_marks_nothing_of_the_image_is_refused(segmenter):
     segmenter.set_image(to_rgb(make_phantom("validation", 40, "MR", 1)))
     side = segmenter.sam.image_size // 4
-    box = lambda *edges: SamPrompts.from_boxes(np.array([edges]))
+    box = lambda *edges: SamPrompts(np.array([edges]))
     for given, logits, words in (
-        (SamPrompts.none(), None, "No box and no point"),
+        (SamPrompts(), None, "No box and no point"),
         (box(-500, -500, -400, -400), None, "outside of the image of 128 x 128"),
         (box(10, 10, 60, 60), np.full((1, side, side), np.nan, np.float32), "finite mask logits"),
     ):
@@ -234,7 +211,7 @@ def test_what_marks_nothing_of_the_image_is_refused(segmenter):
 
 def test_settings_of_m2ib_by_word_and_what_is_set_by_hand(segmenter):
     """The first word that the prompt holds counts; what the user sets holds for every prompt."""
-    settings = Settings(M2IBSettings(beta=0.3, steps=15), by_word={"nodule": {"steps": 10}, "brain": {"beta": 2.0}})
+    settings = Settings(M2IBSettings(beta=0.3, steps=15), by_word={"Nodule": {"steps": 10}, "brain": {"beta": 2.0}})
     of = lambda prompt: (settings.saliency_for(prompt).beta, settings.saliency_for(prompt).steps)
     assert of("lungs") == (0.3, 15) and of("Lung Nodules") == of("a nodule") == (0.3, 10)
     assert of("brain tumor") == (2.0, 15) and of("brainstorm") == (0.3, 15)

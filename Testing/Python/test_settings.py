@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.propagation.propagate_masks import MaskPropagationSettings
+from MedCLIPSAMLib.segmentation.coarse import CoarseSettings
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 from MedCLIPSAMLib.validated import with_changes
 
@@ -38,6 +41,21 @@ def test_what_is_no_whole_number_is_refused_all_the_same(value):
         M2IBSettings(layer=value)
 
 
-def test_numbers_out_of_range_are_refused_of_numpy_too():
-    with pytest.raises(InputError, match="greater than or equal to 0, got -1"):
-        M2IBSettings(layer=np.int64(-1))
+@pytest.mark.parametrize(
+    "kind, wrong",
+    [
+        *((M2IBSettings, {name: -1}) for name in ("layer", "beta", "earliest")),
+        *((M2IBSettings, {name: 0}) for name in ("steps", "samples", "learning_rate")),
+        *((SamPromptSettings, {name: -1}) for name in ("positive", "negative", "margin")),
+        (SamPromptSettings, {"kind": "lasso"}),
+        (SamPromptSettings, {"seed": -1}),
+        (M2IBSettings, {"seed": 1 << 70}),
+        *((CoarseSettings, wrong) for wrong in ({"method": "magic"}, {"threshold": 1.5})),
+        (M2IBSettings, {"layer": np.int64(-1)}),
+        (MaskPropagationSettings, {"method": "telepathy"}),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(kind, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"Setting '{name}': expected .*, got .*{value}"):
+        kind(**wrong)

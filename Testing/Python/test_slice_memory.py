@@ -46,11 +46,16 @@ def test_it_gives_the_masks_of_sam2s_own_predictor_which_forgets_nothing(sam, sl
     assert all(found[k].any() and np.array_equal(found[k], expected[k]) for k in found)
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("end", [0, COUNT - 1])
-def test_it_is_followed_from_a_slice_without_a_mask(sam, slices, bfloat16, end):
-    """On the way to the only mask there is no slice before it from which SAM 2 has a pointer to the object."""
-    sam.bfloat16 = bfloat16
+def test_it_is_followed_from_a_slice_without_a_mask(sam, slices, dtype, end, request):
+    """On the way to the only mask there is no slice before it from which SAM 2 has a pointer to the object.
+
+    A program may have float64 as its default.
+    """
+    sam.bfloat16 = dtype == torch.bfloat16
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(torch.float32 if sam.bfloat16 else dtype)
     memory = SliceMemory(sam, COUNT, slices.__getitem__, (SIZE, SIZE))
     memory.give("disc", 8, disc(8))
     start = COUNT - 1 - end

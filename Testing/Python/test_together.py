@@ -11,13 +11,12 @@ import torch
 from recording_reply import RecordingReply
 from run_volume import run_volume
 
-from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
+from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.device_choice import describe_device
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import IMAGES_AT_ONCE, load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack
@@ -197,18 +196,9 @@ def test_images_that_differ_in_size_and_no_prompts_are_refused(segmenter, heads)
 
 
 def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
-    assert batched.batch_size == 4 and "images 4 at once" in describe_device(batched)
+    assert batched.batch_size == 4 and "images 4 at once" in batched.describe_device()
     left_to_it = batched.with_settings(replace(batched.settings, at_once=0))
     monkeypatch.setattr(batched.clip, "device", torch.device("cpu"))
-    assert left_to_it.batch_size == 1 and "images one by one" in describe_device(left_to_it)
+    assert left_to_it.batch_size == 1 and "images one by one" in left_to_it.describe_device()
     monkeypatch.setattr(batched.clip, "device", torch.device("mps"))
     assert left_to_it.batch_size == IMAGES_AT_ONCE
-
-
-def test_once_memory_ran_out_all_work_is_done_in_small_steps():
-    segmenter = load_segmenter(device="cpu")
-    batched = segmenter.with_settings(replace(segmenter.settings, at_once=4))
-    assert "smaller steps" in segmenter.reduce_memory()
-    assert batched.batch_size == 1 and batched.frugal
-    with pytest.raises(DeviceError, match="ran out"):
-        segmenter.reduce_memory()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from MedCLIPSAMLib.checkpoints import CheckpointFolder
 from MedCLIPSAMLib.errors import PromptError
 from MedCLIPSAMLib.propagation.propagate import propagate
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.prompts import load_prompt_sets
-from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
 from MedCLIPSAMLib.segmentation.wording import says_absent
 
@@ -51,15 +48,6 @@ def test_a_known_word_one_slip_away_is_suggested_and_the_prompt_stays(segmenter:
     with pytest.raises(PromptError, match="knows no word") as refused:
         segmenter.segment("brest")
     assert refused.value.remedy.startswith("Did you mean 'breast'?")
-
-
-def test_a_run_that_was_stopped_still_has_its_notes(segmenter: TextSegmenter, tmp_path: Path) -> None:
-    result = segmenter.segment("breast tumor xylophone")
-    folder = CheckpointFolder(tmp_path / "out.unfinished")
-    folder.open({})
-    store_results(folder, "slice", {result.prompt: result})
-    loaded = load_results(folder, "slice")
-    assert loaded is not None and loaded[result.prompt].text == result.text
 
 
 def test_a_prompt_of_known_words_gets_no_note(segmenter: TextSegmenter) -> None:

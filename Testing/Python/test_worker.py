@@ -92,7 +92,7 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
     mask[edge // 4 : edge // 2, edge // 4 : edge // 2] = 1
     logits = np.full((1, side, side), -8, np.float32)
     logits[:, side // 4 : side // 2, side // 4 : side // 2] = 8
-    for given, start in ((SamPrompts.from_boxes(box), None), (SamPrompts(box, points, labels), mask[None])):
+    for given, start in ((SamPrompts(box), None), (SamPrompts(box, points, labels), mask[None])):
         expected, quality = segmenter.predict_mask(given, logits=None if start is None else logits)
         with_points = {"points": given.points, "labels": given.labels} if start is not None else {}
         arrays = worker.wait(

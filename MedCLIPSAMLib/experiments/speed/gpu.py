@@ -17,8 +17,8 @@ from ...models.acceleration.captures import Captures
 from ...models.acceleration.memory import release
 from ...models.clip import ClipModel
 from ...run_context import RunContext
-from ...segmentation import drafts as drafting
 from ...segmentation import locate as locating
+from ...segmentation import segmenter as segmenting
 from ...segmentation.saliency import M2IBSettings, m2ib
 from .full_size import PROMPT, biomedclip, sam21, segmenter
 from .interleaved import interleaved
@@ -35,7 +35,7 @@ PLACES: dict[str, list[Place]] = {
     "images made inputs": [(ClipModel, "preprocess"), (sam_module.Sam2, "preprocess")],
     "texts": [(ClipModel, "encode_text")],
     "CLIP's image tower and M2IB": [(locating, "m2ib")],
-    "between the networks": [(drafting, "draft_each")],
+    "between the networks": [(segmenting, "draft_results")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_image_batch, "decode")],
     "masks tidied": [(sam_image_batch, "_change_logits")],
