@@ -14,6 +14,7 @@ from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.experiments.search import SearchCase, search
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import segmenter as module
 from MedCLIPSAMLib.segmentation.mask_prediction import predict_masks
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
