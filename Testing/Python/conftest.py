@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ from helpers.worker import images, segmenter, shared, worker  # noqa: E402, F401
 
 LONG = {f"test_{name}.py" for name in ("weak_ended", "ray_engine", "package", "weak", "resume", "names_of_bytes")}
 """Files of few but long tests, which begin first, so that no process ends long after the other."""
+
+for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, name) and signal.getsignal(signal.Signals[name]) == signal.SIG_IGN:
+        signal.signal(signal.Signals[name], handler)  # ignored by nohup, and in the background of a script
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

@@ -369,6 +369,7 @@ def exists(pid: int) -> bool:
     """Whether a process is there that has not ended; this one may be the one to wait for it."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        threads = len(os.listdir(f"/proc/{pid}/task"))
     except OSError:
         return False
-    return state.rpartition(")")[2].split()[0] != "Z"
+    return threads > 1 or state.rpartition(")")[2].split()[0] != "Z"
