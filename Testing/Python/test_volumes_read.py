@@ -123,10 +123,12 @@ def test_folders_and_files_that_hold_no_image_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="no file or folder"):
         read_volume(tmp_path / "missing.nii.gz")
     (tmp_path / "link.nii.gz").symlink_to(".git/annex/objects/x")
-    (tmp_path / "lfs.nii.gz").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
-    for name, said in (("link", "is a link to a file that is not there"), ("lfs", "is a pointer of git-lfs, whose")):
-        with pytest.raises(InputError, match=said):
-            read_volume(tmp_path / f"{name}.nii.gz")
+    with pytest.raises(InputError, match="is a link to a file that is not there"):
+        read_volume(tmp_path / "link.nii.gz")
+    for name in ("lfs.nii.gz", "lfs.mha", "lfs.nrrd"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
+        with pytest.raises(InputError, match="is a pointer of git-lfs, whose"):
+            read_volume(tmp_path / name)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is empty"):
         read_volume(tmp_path / "empty")
