@@ -97,7 +97,10 @@ def test_three_values_that_may_be_colors_are_taken_for_them_with_a_note(tmp_path
     colors = sitk.GetImageFromArray(THREE, isVector=True)
     vectors = [save(colors, tmp_path / f"x{suffix}") for suffix in (".nrrd", ".nii", ".mha")]
     vectors.append(nifti_of(0, tmp_path / "unnamed.nii"))
-    for path in (*vectors, nrrd_of("RGB-color", tmp_path / "rgb.nrrd"), nifti_of(2003, tmp_path / "rgb.nii")):
+    named = [nrrd_of("RGB-color", tmp_path / "rgb.nrrd"), nifti_of(2003, tmp_path / "rgb.nii"), tmp_path / "rgb24.nii"]
+    packed = THREE.transpose(2, 1, 0, 3).copy().view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(packed, np.eye(4)), named[-1])
+    for path in (*vectors, *named):
         volume = read_volume(path)
         assert np.array_equal(volume.array, THREE)
         assert any("taken for colors" in note for note in volume.notes) == (path in vectors)
