@@ -14,13 +14,13 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
+from MedCLIPSAMLib.volumes.raster import raster_format
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segment import Segment
-from MedCLIPSAMLib.volumes.segmentation import read_segmentation
+from MedCLIPSAMLib.volumes.segmentation import brighter_half, read_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, RASTER_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import Volume
 
-JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 WHITE = {255, 65535}
 """The value of a mask image of 8 and of 16 bits."""
 MAX_LEVELS, BRIGHT = 16, 200
@@ -72,9 +72,8 @@ def read_masks(path: Path) -> Masks:
     """
     _check_format(path)
     grid = read_image(path)
-    if path.suffix.lower() in JPEG:
-        gray = sitk.GetArrayViewFromImage(grid)
-        return Masks(path, {"1": (gray if gray.ndim == 3 else gray.max(-1)) > 127}, grid)
+    if raster_format(path) == "JPEG":
+        return Masks(path, {"1": sitk.GetArrayFromImage(brighter_half(grid)) == 1}, grid)
     segments = read_segmentation(path)
     if grid.HasMetaDataKey("Segment0_ID"):
         return _by_name(path, segments, grid)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from pydicom.datadict import dictionary_description, dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_description, dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame, object_class
@@ -187,7 +187,7 @@ def other_tags(frames: Sequence[Frame]) -> list[Tag]:
     known = {keyword_for_tag(tag) for tag in tags if tag >> 16 != 0x10}.union(*(frame.own for frame in frames))
     return [
         (dictionary_description(keyword).lower(), "", value)
-        for keyword in sorted(filter(None, known - OF_ONE_IMAGE))
+        for keyword in sorted(filter(tag_for_keyword, known - OF_ONE_IMAGE))
         if not dictionary_VR(keyword).startswith(NO_VALUES)
         and len({(value := _as_stated(keyword))(frame) for frame in frames}) > 1
     ]

@@ -175,7 +175,7 @@ def read_voxels(
     slope, intercept = float(header["scl_slope"]), float(np.nan_to_num(header["scl_inter"], posinf=0, neginf=0))
     if not np.isfinite(slope) or slope == 0 or array.dtype.kind == "c" or (slope, intercept) == (1, 0):
         return array
-    return (array * slope + intercept).astype(np.float32)
+    return (array * np.float64(slope) + intercept).astype(np.float32)  # in 64 bits, as ITK and nibabel
 
 
 def find_analyze(path: Path) -> NiftiFile | None:

@@ -204,6 +204,9 @@ FLAT = "MedCLIPSAM.Flat"
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """Read a 3-D image whose axes are at right angles."""
+    with path.open("rb") as file:
+        if found := pointer(file.read(100)):
+            raise InputError(f"'{path}' is {found}.", "Fetch it (git lfs pull, git annex get).")
     if kind := check_header(path, notes):
         notes += misnamed_notes(path, kind)
     with with_kinds(path) as plain:
@@ -218,9 +221,6 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
     """
     header = itk_header(plain)
     if header is None:
-        with path.open("rb") as file:
-            if found := pointer(file.read(100)):
-                raise InputError(f"'{path}' is {found}.", "Fetch it (git lfs pull, git annex get).")
         if is_packed(path):
             raise InputError(
                 f"'{path}' is compressed by gzip, and holds no NIfTI.", "Unpack it, and give what it holds."

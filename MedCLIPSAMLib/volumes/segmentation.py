@@ -44,7 +44,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
             return _slicer_segments(image, volume, path)
         except (ValueError, IndexError) as error:
             raise InputError(f"'{path}' has damaged segments: {error}.", "Save it again in 3D Slicer.") from error
-    image = _brighter_half(image) if raster_format(path) == "JPEG" else _one_channel(image, path)
+    image = brighter_half(image) if raster_format(path) == "JPEG" else _one_channel(image, path)
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if is_raster and volume is not None:
         if image.GetSize() != volume.shape[::-1]:
@@ -64,10 +64,11 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     return [Segment(name if values.size == 1 else f"{name} {int(value)}", labels == value) for value in values]
 
 
-def _brighter_half(image: sitk.Image) -> sitk.Image:
-    """Return 1 where the values of an image that was stored with loss are nearer to white."""
+def brighter_half(image: sitk.Image) -> sitk.Image:
+    """Return 1 where the values of an image that was stored with loss are nearer to the highest one than to 0."""
     array = sitk.GetArrayViewFromImage(image)
-    return sitk.GetImageFromArray(((array if array.ndim == 3 else array.max(-1)) > 127).astype(np.uint8))
+    array = array if array.ndim == 3 else array.max(-1)
+    return sitk.GetImageFromArray((array > array.max() / 2).astype(np.uint8))
 
 
 def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:

@@ -69,11 +69,13 @@ def test_a_suffix_chooses_among_several_masks_of_an_image(run, tmp_path):
     assert code == 2 and "_liver" in err
 
 
-def test_jpeg_masks_are_their_brighter_half(tmp_path):
-    mask(tmp_path / "p" / "a.png"), mask(tmp_path / "t" / "a_mask.jpg", quality=40)
-    values = np.unique(np.asarray(Image.open(tmp_path / "t" / "a_mask.jpg")))
-    assert len(values) > 2  # JPEG changed them
-    assert evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores[0].dsc == 1.0
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_jpeg_masks_are_their_brighter_half_whatever_their_names(tmp_path, ending):
+    for name, quality in (("a", 40), ("b", 20)):
+        mask(tmp_path / "p" / f"{name}.png")
+        path = mask(tmp_path / "t" / f"{name}.jpg", quality=quality).rename(tmp_path / "t" / f"{name}_mask.{ending}")
+        assert len(np.unique(np.asarray(Image.open(path)))) > 2  # JPEG changed them
+    assert [score.dsc for score in evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

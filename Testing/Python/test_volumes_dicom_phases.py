@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_made import AXIAL, CORONAL, ENHANCED_MR, MR, enhanced, image, item, save, sequence, slice_at
 from pydicom.dataset import Dataset
@@ -93,6 +94,15 @@ def test_phases_are_told_apart_by_their_tags(tmp_path: Path, by: str) -> None:
     tags, expected = TAGS[by]
     write(tmp_path, 3, tags)
     check(tmp_path, expected)
+
+
+def test_overlays_do_not_hide_what_tells_phases_apart(tmp_path: Path) -> None:
+    write(tmp_path, 3, lambda p, k: {"PixelBandwidth": 100 + p})
+    for path in tmp_path.iterdir():
+        made = pydicom.dcmread(path)
+        made.add_new(0x60000010, "US", 4)  # of a group that repeats, whose tags have no keyword of their own
+        save(made, path)
+    check(tmp_path, ["bandwidth 100", "bandwidth 101", "bandwidth 102"])
 
 
 @pytest.mark.parametrize("of", ["Acquisition", "Content"])

@@ -298,6 +298,11 @@ def test_types_keep_their_values(tmp_path: Path, kind: str) -> None:
 def test_the_scale_is_applied(tmp_path: Path) -> None:
     path = patched(save(tmp_path / "x.nii", np.eye(4)), 112, "<f4", 0.5, -10.0)  # scl_slope, scl_inter
     assert np.array_equal(read_volume(path).array, ARRAY.T * 0.5 - 10)
+    path = patched(
+        save(tmp_path / "y.nii", np.eye(4), np.full((1, 1, 1), 1e6 + 0.25, np.float32)), 112, "<f4", 1.1, -1.1e6
+    )
+    itk = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))  # a difference of large numbers, which needs 64 bits
+    assert read_volume(path).array.item() == pytest.approx(itk.item(), abs=1e-3)
 
 
 def test_headers_that_declare_too_much_are_refused_at_once(tmp_path: Path) -> None:

@@ -97,7 +97,10 @@ def test_three_values_that_may_be_colors_are_taken_for_them_with_a_note(tmp_path
     colors = sitk.GetImageFromArray(THREE, isVector=True)
     vectors = [save(colors, tmp_path / f"x{suffix}") for suffix in (".nrrd", ".nii", ".mha")]
     vectors.append(nifti_of(0, tmp_path / "unnamed.nii"))
-    for path in (*vectors, nrrd_of("RGB-color", tmp_path / "rgb.nrrd"), nifti_of(2003, tmp_path / "rgb.nii")):
+    named = [nrrd_of("RGB-color", tmp_path / "rgb.nrrd"), nifti_of(2003, tmp_path / "rgb.nii"), tmp_path / "rgb24.nii"]
+    packed = THREE.transpose(2, 1, 0, 3).copy().view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(packed, np.eye(4)), named[-1])
+    for path in (*vectors, *named):
         volume = read_volume(path)
         assert np.array_equal(volume.array, THREE)
         assert any("taken for colors" in note for note in volume.notes) == (path in vectors)
@@ -123,10 +126,12 @@ def test_folders_and_files_that_hold_no_image_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="no file or folder"):
         read_volume(tmp_path / "missing.nii.gz")
     (tmp_path / "link.nii.gz").symlink_to(".git/annex/objects/x")
-    (tmp_path / "lfs.nii.gz").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
-    for name, said in (("link", "is a link to a file that is not there"), ("lfs", "is a pointer of git-lfs, whose")):
-        with pytest.raises(InputError, match=said):
-            read_volume(tmp_path / f"{name}.nii.gz")
+    with pytest.raises(InputError, match="is a link to a file that is not there"):
+        read_volume(tmp_path / "link.nii.gz")
+    for name in ("lfs.nii.gz", "lfs.mha", "lfs.nrrd"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
+        with pytest.raises(InputError, match="is a pointer of git-lfs, whose"):
+            read_volume(tmp_path / name)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is empty"):
         read_volume(tmp_path / "empty")

@@ -176,7 +176,7 @@ def test_a_grey_mask_saved_as_rgb_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(segment.mask[0], mask)
 
 
-@pytest.mark.parametrize("color", [(255, 255, 255), (255, 0, 0)])
+@pytest.mark.parametrize("color", [(255, 255, 255), (255, 0, 0), (128, 0, 0), (100, 100, 100), (2, 2, 2)])
 def test_a_mask_saved_as_jpeg_is_one_segment(tmp_path: Path, color: tuple[int, ...]) -> None:
     mask = np.zeros((64, 64), bool)
     mask[16:48, 8:40] = True
