@@ -50,7 +50,7 @@ def captions(
     """
     from ..files.outputs import check_folders
     from ..starter.captions import write_captions
-    from .benchmark_real import refuse_inside
+    from .figures import refuse_inside
 
     data = data.resolve()
     refuse_inside(data, out, "the data, which is never written to")

@@ -12,7 +12,7 @@ import typer
 
 from ..choices import Configuration, RateDecay
 from ..counted import counted
-from .benchmark_real import refuse_inside
+from .figures import refuse_inside
 from .json_output import print_json
 from .notes import Notes
 from .option_groups import option_groups

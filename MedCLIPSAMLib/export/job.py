@@ -193,7 +193,8 @@ def _judge(
         about = _about(result, prompt, segment.mask, volume)
         if job.settings.min_expected_dsc and about["voxels"] and about["expected_dsc"] is None:
             raise InputError(
-                "Expected one slice, no negative prompt, and models and settings whose DSC is predicted, got others.",
+                "Expected one slice, no negative prompt, and models, settings and prompts whose DSC is predicted, "
+                "got others.",
                 "Leave the minimum of the expected DSC out; the minimum of the score is for every image.",
             )
         status = _status(about, job.settings)

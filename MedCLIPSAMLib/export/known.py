@@ -176,7 +176,7 @@ def _files(image: Path) -> list[Path]:
     elif image.name.lower().endswith(DETACHED_SUFFIXES):
         with image.open("rb") as file:  # voxels may follow the header
             lines = file.read(HEAD).decode(errors="replace").splitlines()
-        names = (re.split("[:=]", line, maxsplit=1)[-1].strip() for line in lines)
+        names = (re.split("[:=]", line, maxsplit=1)[-1].strip().removeprefix("./") for line in lines)
         plain = (name for name in names if name not in ("", ".", "..") and not re.search(r"[/\\\0]", name))
         for name in plain:
             pattern = re.sub(r"%\d*d", "*", glob.escape(name.split()[0])) if "%" in name else None  # a file a slice

@@ -28,8 +28,10 @@ WORDS = (
     *("label", "labels", "labelmap", "mask", "masks", "seg", "segmentation", "segmentations"),
     *("overlay", "overlays", "pred", "prediction", "predictions", "saliency", "uncertainty"),
 )
-FOLDERS = {*WORDS, "ground", "annots"}
+FOLDERS = {*WORDS, "annots", "labelstr", "labelsts"}
 """Words in the names of folders of masks."""
+TASKS = {"seg", "segmentation", "segmentations"}
+"""Words that data sets are named after too, whose folders hold folders of images."""
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
 FEW_VALUES = 4
 SIGNS = " .-_"
@@ -102,9 +104,10 @@ def _without_word(name: str) -> str | None:
 
 def _holds_masks(folder: str) -> bool:
     """Tell whether the last folder of a path that says what it holds says masks: "lung masks/train", "leftMask"."""
-    for part in reversed(Path(folder).parts):
+    for above, part in enumerate(reversed(Path(folder).parts)):
         words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", part).lower()))
-        if words & FOLDERS:
+        named = FOLDERS - TASKS if above and len(words) > 1 else FOLDERS
+        if words & named or words == {"ground"}:  # of CHAOS; "ground glass" is a finding
             return True
         if words & IMAGE_FOLDERS and not re.search("[0-9]", part):  # "scan1" may lie in a folder of masks
             return False

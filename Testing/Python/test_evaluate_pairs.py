@@ -235,8 +235,9 @@ def test_maps_and_overlays_beside_masks_are_no_predictions(tmp_path):
     for name in ("a_uncertainty.nii.gz", "a_saliency.nii.gz"):
         write_saliency(tmp_path / "p" / name, lesion * 0.5, volume)
     mask(tmp_path / "p" / "a_overlay.png"), mask(tmp_path / "p" / "a_montage.png")
-    assert list(pairs_of_folders(tmp_path / "p", tmp_path / "t").cases) == ["a"]
-    assert evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores[0].dsc == 1.0
+    found = pairs_of_folders(tmp_path / "p", tmp_path / "t")
+    assert list(found.cases) == ["a"] and not found.extra
+    assert evaluate(found).scores[0].dsc == 1.0
 
 
 def test_labels_of_a_dataset_name_the_values_of_its_masks(tmp_path):

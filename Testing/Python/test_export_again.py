@@ -258,6 +258,7 @@ def test_an_image_exchanged_under_its_name_is_done_again(folder):
         ("a.hdr", "a.img", ""),
         ("a.HDR.GZ", "a.img.gz", ""),
         ("a.nhdr", "of a scan.raw", "NRRD0004\ntype: short\ndata file: of a scan.raw\n"),
+        ("a.nhdr", "a.raw", "NRRD0004\ntype: short\ndata file: ./a.raw\n"),
         ("a.nhdr", "2.raw", "NRRD0004\ntype: short\ndata file: LIST\n1.raw\n2.raw\n"),
         ("a.mhd", "s01.raw", "NDims = 3\nElementDataFile = s%02d.raw 1 2 1\n"),
     ],

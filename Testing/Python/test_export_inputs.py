@@ -120,6 +120,9 @@ LAYOUTS = {
     "splits": ("images/train/a.png images/test/b.png", "masks/train/a.png masks/test/b.png"),
     "a folder a scan": ("images/scan1/a.png", "masks/scan1/a.png"),
     "nnU-Net": ("imagesTr/a_0000.nii.gz imagesTs/b_0000.nii.gz", "labelsTr/a.nii.gz"),
+    "nnU-Net, small letters": ("imagestr/a_0000.nii.gz", "labelstr/a.nii.gz"),
+    "a finding": ("GroundGlass/a.png Normal/a.png", "Ground/a.png"),
+    "a task": ("Lung_Segmentation/1/ct.nii.gz Brain/1/ct.nii.gz", "Lung_Segmentation/1/seg/ct.nii.gz"),
 }
 
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from run_volume import run_volume
 
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
-from MedCLIPSAMLib.errors import Cancelled
+from MedCLIPSAMLib.errors import Cancelled, OutputError
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
@@ -135,3 +135,10 @@ def test_a_damaged_memory_is_made_again(segmenter, tmp_path):
         masks = [{k: result.mask for k, result in run_.results[prompt].items()} for run_ in (plain, resumed)]
         assert masks[0].keys() == masks[1].keys()
         assert all(np.array_equal(masks[0][k], masks[1][k]) for k in masks[0])
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "slice-3.npz").write_text("somebody's")
+    with pytest.raises(OutputError, match="something else"):
+        CheckpointFolder(tmp_path).open({"prompts": PROMPTS})
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["somebody's"]
