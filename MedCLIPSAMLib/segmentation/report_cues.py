@@ -42,7 +42,7 @@ SEE = (
     r"|discovered|revealed|suspected)"
 )
 _OUT = r"(?:excluded?|ruled? out)"
-_SURE = r"(?:[a-z]+ly )?"
+_SURE = r"(?:(?!(?:initial|original)ly)[a-z]+ly )?"
 _GONE = (
     r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected|removed|excised|treated(?! for\b)|ablated)"
 )
