@@ -92,8 +92,9 @@ class Words:
         start = end = first - 1
         while start > 0 and is_modifier(self[start - 1]) and not self._is_cue[start - 1]:
             start -= 1
-        where = [at for at, word in enumerate(words[: head - first]) if word in SIDES | POSITIONS]
         own = self.within(start, end)
+        replaced = SIDES if POSITIONS.isdisjoint(own) else SIDES | POSITIONS
+        where = [at for at, word in enumerate(words[: head - first]) if word in replaced]
         if self[end] != "and" or not where or not own or own[-1] not in SIDES | POSITIONS or SIDES.isdisjoint(own):
             return []
         if not is_first and self[start - 2 if self[start - 1] == "the" else start - 1] in IN:

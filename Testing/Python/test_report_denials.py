@@ -286,6 +286,7 @@ def test_findings_that_one_denial_is_of_are_denied_together(text):
         "The mass was not seen preoperatively.",
         "The mass is not well seen.",
         "The mass is not completely visualized.",
+        "The mass is not easily seen.",
         "A mass may be obscured.",
         "A mass is not entirely excluded.",
         "The mass crosses none of the ribs.",

@@ -63,6 +63,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(segmenter, volume,
                 and first.where.presence == second.where.presence
             )
             assert np.array_equal(first.sam_prompts.boxes, second.sam_prompts.boxes) and first.score == second.score
+            assert (first.agreement, first.consistency) == (second.agreement, second.consistency)
     checkpoints.remove()
     assert not folder.exists()
 
