@@ -10,6 +10,8 @@ from .report_sentences import VERB
 from .report_words import FINDINGS, read_word
 
 _APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
+_OTHER = re.compile(r"[,(:]|\s[-\u2013]\s|\b(?:and|with|but)\b", re.IGNORECASE)
+"""Between a finding and the name of something else."""
 _BESIDE_PAST = re.compile(
     r"\b(?:(?:with|now) (?:an?|new|residual|recurrent|multiple|several)|(?P<answer>show(?:s|ed)|reveal(?:s|ed)))\b",
     re.IGNORECASE,
@@ -124,11 +126,11 @@ def _is_of_a_thing(past: FoundCue, before: list[FoundCue], clause: str) -> bool:
 
 def _is_of_another_result(end: int, cue: FoundCue, clause: str) -> bool:
     """Tell whether what is negative or denied is no finding: "carcinoma, HER2 negative"."""
-    joints = list(_APART.finditer(clause, end, cue.start))
+    joints = list(_OTHER.finditer(clause, end, cue.start))
     if not joints or not clause[cue.start : cue.end].lower().endswith(("negative", "denied")):
         return False
     named = re.findall(r"[\w-]+", clause[joints[-1].end() : cue.start])
-    return read_word(named[-1]).word not in FINDINGS if named else joints[-1][0] != ","
+    return read_word(named[-1]).word not in FINDINGS if named else joints[-1][0].isalpha()
 
 
 def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool:
