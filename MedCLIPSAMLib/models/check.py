@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import DeviceError, ModelError
+from ..errors import DeviceError, InputError, ModelError
 from .acceleration.memory import refuse_too_large
 from .clip import load_clip
 from .sam import load_sam
@@ -29,6 +29,6 @@ def _check(status: Status, models_dir: Path | None) -> Status:
     try:
         with refuse_too_large(torch.device("cpu")):
             load(status.model.name, models_dir=models_dir)
-    except (ModelError, DeviceError) as error:
+    except (ModelError, DeviceError, InputError) as error:
         return replace(status, state="damaged", detail=error.problem.rstrip("."))
     return status

@@ -125,4 +125,5 @@ def read_predictor(folder: Path) -> DscPredictor | None:
     try:
         return from_json(DscPredictor, read_json(path, MAX_BYTES))
     except (OSError, ValueError, InputError) as error:
-        raise ModelError(f"Expected a DSC predictor in '{path}', got a damaged file: {error}", _REMEDY) from error
+        reason = str(getattr(error, "problem", error)).rstrip(".")
+        raise ModelError(f"Expected a DSC predictor in '{path}', got a damaged file: {reason}.", _REMEDY) from error

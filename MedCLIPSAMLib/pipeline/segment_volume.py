@@ -83,7 +83,7 @@ def segment_volume(
             "version": __version__,
             "shape": volume.array.shape,
             "geometry": repr(volume.geometry),
-            "shown": [volume.natural, volume.window],
+            "shown": repr((volume.natural, volume.window, volume.curve)),
         }
         context.checkpoints.open(fingerprint(volume.array, **request.describe(resolved), **described))
         if context.checkpoints.count:

@@ -42,7 +42,7 @@ SEE = (
     r"|discovered|revealed|suspected)"
 )
 _OUT = r"(?:excluded?|ruled? out)"
-_SURE = r"(?:[a-z]+ly )?"
+_SURE = r"(?:(?!(?:initial|original)ly)[a-z]+ly )?"
 _GONE = (
     r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected|removed|excised|treated(?! for\b)|ablated)"
 )
@@ -134,7 +134,7 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.UNCERTAIN,
         "behind",
         rf"(?:was|were) (?:not|never) (?:{SEE}|{_TOLD}) {LAST_TIME}"
-        rf"|{_UNSEEN}(?:well|fully|completely|entirely|optimally|adequately) {SEE}"
+        rf"|{_UNSEEN}(?:well|fully|completely|entirely|optimally|adequately|easily|readily|reliably) {SEE}"
         r"|(?:may|might|could|can) be (?:obscured|missed|hidden|masked|overlooked)"
         rf"|(?!(?:in|on|at|within|by|of|{_BE})\b)[a-z]+ none of the\b",
     ),

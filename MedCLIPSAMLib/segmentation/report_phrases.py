@@ -47,8 +47,8 @@ class Words:
         return len(self.read)
 
     def __getitem__(self, at: int) -> str:
-        """Return a word as it is read; "" beyond the last one."""
-        return self.read[at].word if at < len(self) else ""
+        """Return a word as it is read; "" before the first and beyond the last one."""
+        return self.read[at].word if 0 <= at < len(self) else ""
 
     def within(self, start: int, stop: int) -> list[str]:
         """Return the words of a part."""
@@ -79,19 +79,25 @@ class Words:
                 words += behind
                 if not behind and (place := self._place_before(first, free)):
                     words += ["in", *([] if place[0] == "both" else ["the"]), *place]
-            phrases += self._other_side(first, head, words)
+            phrases += self._other_side(first, head, words, is_first=not phrases)
             phrases.append(Phrase(" ".join(words), first, head, stop))
             free[first:stop] = [False] * (stop - first)
         return phrases
 
-    def _other_side(self, first: int, head: int, words: list[str]) -> list[Phrase]:
-        """Find what shares the noun of a phrase: "small left and moderate right effusions" are two."""
+    def _other_side(self, first: int, head: int, words: list[str], is_first: bool) -> list[Phrase]:
+        """Find what shares the noun of a phrase: "small left and moderate right effusions" are two.
+
+        Behind another finding it may be the place of that one: "cyst on the left and right effusion".
+        """
         start = end = first - 1
         while start > 0 and is_modifier(self[start - 1]) and not self._is_cue[start - 1]:
             start -= 1
-        where = [at for at, word in enumerate(words[: head - first]) if word in SIDES | POSITIONS]
         own = self.within(start, end)
+        replaced = SIDES if POSITIONS.isdisjoint(own) else SIDES | POSITIONS
+        where = [at for at, word in enumerate(words[: head - first]) if word in replaced]
         if self[end] != "and" or not where or not own or own[-1] not in SIDES | POSITIONS or SIDES.isdisjoint(own):
+            return []
+        if not is_first and self[start - 2 if self[start - 1] == "the" else start - 1] in IN:
             return []
         return [Phrase(" ".join(own + words[where[-1] + 1 :]), start, head, end)]
 

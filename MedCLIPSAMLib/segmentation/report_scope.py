@@ -7,8 +7,11 @@ from itertools import filterfalse
 
 from .report_cues import MUCH, RELATIVE, SEE, STOP, Cue, FoundCue
 from .report_sentences import VERB
+from .report_words import FINDINGS, read_word
 
 _APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
+_OTHER = re.compile(r"[,(:]|\s[-\u2013]\s|\b(?:and|with|but)\b", re.IGNORECASE)
+"""Between a finding and the name of something else."""
 _BESIDE_PAST = re.compile(
     r"\b(?:(?:with|now) (?:an?|new|residual|recurrent|multiple|several)|(?P<answer>show(?:s|ed)|reveal(?:s|ed)))\b",
     re.IGNORECASE,
@@ -60,6 +63,8 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     if before and before[-1].kind == Cue.BEFORE and _is_beside(before[-1], start, clause):
         before = []
+    if behind and _is_of_another_result(end, behind[0], clause):
+        behind = behind[1:]
     if any(cue.kind == Cue.READING for cue in before):  # "suspicious for a cyst versus a mass": both are readings
         before, behind = (list(filterfalse(_is_versus, some)) for some in (before, behind))
     elif behind and _is_versus(behind[0]) and _is_apart(end, behind[0].start, cues, clause):
@@ -117,6 +122,15 @@ def _is_of_a_thing(past: FoundCue, before: list[FoundCue], clause: str) -> bool:
     if other is None or other.kind == Cue.PRESENT or _APART.search(clause, other.end, past.start):
         return True
     return other.kind == Cue.BEFORE and not is_question(other, clause)
+
+
+def _is_of_another_result(end: int, cue: FoundCue, clause: str) -> bool:
+    """Tell whether what is negative or denied is no finding: "carcinoma, HER2 negative"."""
+    joints = list(_OTHER.finditer(clause, end, cue.start))
+    if not joints or not clause[cue.start : cue.end].lower().endswith(("negative", "denied")):
+        return False
+    named = re.findall(r"[\w-]+", clause[joints[-1].end() : cue.start])
+    return read_word(named[-1]).word not in FINDINGS if named else joints[-1][0].isalpha()
 
 
 def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool:

@@ -61,9 +61,9 @@ _MINUS = (
     (re.compile(r"(?<=\w) [-\u2013](?=\s*[,;.])"), ": no"),
 )
 """A sign behind what is denied: "mass: -", "mass -, cyst +"."""
-_PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE | re.MULTILINE)
-_MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE | re.MULTILINE)
-"""A sign before it, where others have a plus, "+ cyst, - mass", so that it is no mark of a list."""
+_PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE)
+_MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
+"""A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
 _BOX = re.compile(r"\[\s*([x\u2713\u2714]?)\s*\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
 """A box of a form, checked or not."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
@@ -84,8 +84,9 @@ def clean_text(text: str) -> str:
     kept = _SIGNED.sub(lambda part: part[0].replace("(-)", "; No").replace("(+)", "; "), kept)
     for sign, word in _MINUS:
         kept = sign.sub(word, kept)
-    if _PLUS.search(kept):
-        kept = _MINUS_BEFORE.sub(r"\1no ", kept)
+    lines = kept.split("\n")
+    is_signed = any(_PLUS.match(line) for line in lines)
+    kept = "\n".join(_MINUS_BEFORE.sub(r"\1no ", line) if is_signed or _PLUS.search(line) else line for line in lines)
     if any(box[1] or box[2] for box in _BOX.finditer(kept)):
         kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
     kept = _ANSWER.sub(": ", kept)

@@ -84,6 +84,7 @@ PRESENT = [
     ("In the upper outer quadrant of the right breast there is a mass.",
      ["mass in the upper outer quadrant of the right breast"]),
     ("Irregular mass, left breast.", ["irregular mass in the left breast"]),
+    ("Right and left lower lobe opacities.", ["right lower lobe opacity", "left lower lobe opacity"]),
     ("Left breast 3 o'clock mass.", ["mass in the left breast"]),
     ("Right breast: At 10 o'clock, 4 cm from the nipple, there is a mass.", ["mass in the right breast"]),
     ("Mass (left breast)", ["mass in the left breast"]),

@@ -141,6 +141,7 @@ def test_what_is_said_again_in_other_words_is_one_finding(text):
         "A mass in the breast. A lesion of the skin.",
         "Small left and moderate right pleural effusions.",
         "Left upper and right lower lobe nodules.",
+        "Cyst on the left and right effusion.",
     ],
 )
 def test_what_is_elsewhere_or_looks_otherwise_is_another_finding(text):

@@ -63,6 +63,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(segmenter, volume,
                 and first.where.presence == second.where.presence
             )
             assert np.array_equal(first.sam_prompts.boxes, second.sam_prompts.boxes) and first.score == second.score
+            assert (first.agreement, first.consistency) == (second.agreement, second.consistency)
     checkpoints.remove()
     assert not folder.exists()
 
@@ -89,6 +90,7 @@ def test_the_same_voxels_that_lie_in_another_way_begin_anew(segmenter, volume, t
 
 
 def test_a_window_of_numpys_numbers_can_be_resumed(segmenter, volume, tmp_path):
+    volume = replace(volume, window=(np.float32(128), np.float32(255)))
     context = lambda: RunContext(on_notice=notices.append, checkpoints=CheckpointFolder(tmp_path / "out.unfinished"))
     for window in ((np.float32(0), np.int64(255)), (0, 255)):
         notices = []

@@ -64,8 +64,10 @@ def test_an_image_without_a_tumour_comes_out_empty(segmenter):
 @contextmanager
 def in_float64():
     torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, in_float64, lambda: torch.device("meta")])
