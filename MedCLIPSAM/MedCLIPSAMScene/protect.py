@@ -22,7 +22,7 @@ from .strings import _
 WRITTEN_TAG = "MedCLIPSAM.Written"
 LOCKED_TAG = "MedCLIPSAM.Locked"
 WRITTEN_ON_TAG, LOCKED_ON_TAG = "MedCLIPSAM.WrittenOn", "MedCLIPSAM.LockedOn"
-"""The voxel grid of the volume whose slices these are, and that of the segment then; see `labelmaps.geometryText`."""
+"""The volume whose slices these are, its voxel grid, and that of the segment then; see `_gridsOf`."""
 ALL = "all"
 PLANES = ("axial", "coronal", "sagittal")
 _NUMBER = re.compile("[0-9]{1,6}")
@@ -184,23 +184,24 @@ def _lockedByPlane(segmentationNode, segmentId: str, volumeNode) -> dict[str, se
 def _isOn(segmentationNode, segmentId: str, tag: str, volumeNode) -> bool:
     """Tell whether the grid in a tag is that of a volume; so it is where an earlier version has stored none.
 
-    A transform that was hardened on volume and segmentation has moved the grids of both.
+    A transform that was hardened on volume and segmentation has moved the grids of both. A segment that was resampled
+    to another volume has not moved.
     """
-    grid, before = map(geometryOf, [*segmentTags.tag(segmentationNode, segmentId, tag).split(), "", ""][:2])
+    text, volumeId, ofSegment = [*segmentTags.tag(segmentationNode, segmentId, tag).split(), "", "", ""][:3]
+    grid, before = geometryOf(text), geometryOf(ofSegment)
     if grid is None:
         return True
     matrices, own = [grid[0]], labelmapOf(segmentationNode, segmentId)
-    if before is not None and own is not None:
+    if volumeId == volumeNode.GetID() and before is not None and own is not None:
         matrices.append(own[1] @ np.linalg.pinv(before[0]) @ grid[0])
     return any(isSameGrid((grid[1], matrix, None), placementOf(volumeNode)) for matrix in matrices)
 
 
 def _gridsOf(segmentationNode, segmentId: str, volumeNode) -> str:
-    """Write the voxel grids of a volume and of a segment, if it has voxels, for `_isOn`."""
-    grids, own = [(ijkToRAS(volumeNode), extentOf(volumeNode))], labelmapOf(segmentationNode, segmentId)
-    if own is not None:
-        grids.append((own[1], own[0].GetExtent()))
-    return " ".join(geometryText(*grid) for grid in grids)
+    """Write the voxel grid and the ID of a volume, and the grid of a segment, if it has voxels, for `_isOn`."""
+    own = labelmapOf(segmentationNode, segmentId)
+    ofSegment = geometryText(own[1], own[0].GetExtent()) if own is not None else ""
+    return f"{geometryText(ijkToRAS(volumeNode), extentOf(volumeNode))} {volumeNode.GetID()} {ofSegment}"
 
 
 def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int], volumeNode) -> None:

@@ -53,7 +53,7 @@ def test_a_run_that_ended_with_slicer_is_said_at_the_next_start(panel, fresh, tm
         second.cleanup()
     third = fresh.createNewWidgetRepresentation().self()
     try:
-        assert "had not ended" not in third.ui.exportLabel.text
+        assert "begun before" not in third.ui.exportLabel.text
         begin_export(third, tmp_path, 6)
         third.ui.stopExportButton.click()
         standin.pump(lambda: finished(third.operations.export.task), 60)
@@ -62,7 +62,7 @@ def test_a_run_that_ended_with_slicer_is_said_at_the_next_start(panel, fresh, tm
         third.cleanup()
     fourth = fresh.createNewWidgetRepresentation().self()
     try:
-        assert "had not ended" not in fourth.ui.exportLabel.text, "the user has stopped it"
+        assert "begun before" not in fourth.ui.exportLabel.text, "the user has stopped it"
     finally:
         fourth.cleanup()
 

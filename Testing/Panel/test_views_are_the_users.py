@@ -129,7 +129,11 @@ def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_a
     assert identifier in taken, "the PET gets another ID when it is loaded"
     slicer.mrmlScene.SetURL(path)
     assert slicer.mrmlScene.Import() == 1
-    overlay.showMap(slicer.util.getNode("head"), overlay.SALIENCY, False)
+    head = slicer.util.getNode("head")
+    overlay.showMap(head, overlay.SALIENCY, False)
+    assert shown()[0][:2] == ("head", "pet")
+    overlay.showMap(head, overlay.SALIENCY, True)
+    overlay.removeMaps(head)
     assert shown()[0][:2] == ("head", "pet")
 
 

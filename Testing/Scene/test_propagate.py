@@ -8,7 +8,7 @@ import slicer
 import slicer.util
 from helpers.scene import PROMPT, TIMEOUT, add_array, add_volume, axial, mask_on, oblique
 from MedCLIPSAMScene import protect, segments, segmentTags
-from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
@@ -190,6 +190,16 @@ def test_what_is_the_users_stays_so_when_a_transform_is_hardened(scene, phantom,
     locked = protect.locked(node, identifier, "axial", volume)
     assert locked == {2} if both else locked is protect.ELSEWHERE
     assert not both or set(protect.own(node, identifier, SceneSlices(volume))) == {1, 2}
+
+
+def test_locked_slices_are_not_those_of_a_volume_that_the_segment_was_resampled_to(scene, phantom) -> None:
+    """Both have as many voxels; slice 2 of the other one is 2 mm below that of the first."""
+    first, other = (add_volume(phantom.slices[0], axial((1, 1, size)), slices=5) for size in (4, 3))
+    node, identifier, _slices = painted(first, {2: np.ones((128, 128), bool)})
+    protect.setLocked(node, identifier, "axial", {2}, first)
+    segments.writeMask(node, identifier, np.ones((5, 128, 128), bool), ijkToRAS(other))
+    assert protect.locked(node, identifier, "axial", first) == {2}
+    assert protect.locked(node, identifier, "axial", other) is protect.ELSEWHERE
 
 
 def meanwhile(operations, start, act):
