@@ -311,9 +311,11 @@ def test_a_new_training_forgets_the_checkpoint_before(tmp_path, examples):
     """One that ends before its first checkpoint is not resumed from that of another run."""
     path = tmp_path / "clip.checkpoint"
     path.write_bytes(b"of an earlier run")
-    run = TrainingRun(
-        Budget(steps=4), CPU, path, context=RunContext(on_notice=lambda _: signal.raise_signal(signal.SIGINT))
-    )
+
+    def interrupt(_notice: str) -> None:
+        raise KeyboardInterrupt
+
+    run = TrainingRun(Budget(steps=4), CPU, path, context=RunContext(on_notice=interrupt))
     with pytest.raises(KeyboardInterrupt):
         train_clip(tmp_path / "model", examples, run, ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1))
     assert not path.exists()
