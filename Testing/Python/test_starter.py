@@ -297,6 +297,8 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, exa
     expected, found = _weights(full / "model"), _weights(stopped / "model")
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    averages = torch.load(full / f"{model}.checkpoint", weights_only=True)["average"]
+    assert all(torch.equal(averages[name].half(), expected[name]) for name in averages)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, examples):
