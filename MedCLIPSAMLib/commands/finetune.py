@@ -167,7 +167,11 @@ def finetune(
 
 def retrieval(
     captions: Annotated[
-        str, typer.Argument(help="Table of images and captions (CSV, JSON lines, MedPix, ROCO).", show_default=False)
+        str,
+        typer.Argument(
+            help="Table of images and captions (CSV, JSON lines, MedPix, ROCO), or folder of images and texts.",
+            show_default=False,
+        ),
     ],
     model: Annotated[list[str], typer.Option("-m", "--model", help="Text-image model; repeat it to compare.")],
     images: ImagesOption = None,

@@ -193,7 +193,7 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
 
 
 def _rows_of_folder(folder: Path) -> Iterator[dict[str, str]]:
-    for path in sorted(folder.rglob("[!.]*.txt")):
+    for path in sorted(folder.rglob("[!.]*.[tT][xX][tT]")):
         yield {"image": str(path.relative_to(folder).with_suffix("")), "caption": read_text(path)}
 
 
@@ -259,8 +259,9 @@ def _of_object(found: dict[str, Any]) -> list[Any]:
     if named(found) and set(CAPTION_FIELDS) & set(map(_field_name, found)):
         if not all(isinstance(value, dict | list) for value in values):
             return [found]
-        columns = (value.values() if isinstance(value, dict) else value for value in values)
-        return [dict(zip(found, row)) for row in zip(*columns, strict=True)]
+        if len({len(value) for value in values}) > 1:
+            raise ValueError("its columns differ in length")
+        return [dict(zip(found, row)) for row in zip(*(v.values() if isinstance(v, dict) else v for v in values))]
     if all(map(named, values)):
         return values
     if len(values) == 1 and isinstance(values[0], list) and all(map(named, values[0])):

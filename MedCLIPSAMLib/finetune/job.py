@@ -76,8 +76,8 @@ def run(
             return PairSource(side.pairs, *order, workers, keep_rest=keep_rest)
         from .shards import ShardSource  # it imports webdataset
 
-        record = out / f"shards-{side.name}.json"
-        made = ShardSource(side.shards, *order, record, context, data.min_characters, keep_rest)
+        record, silent = out / f"shards-{side.name}.json", context.without_progress()  # which is that of steps
+        made = ShardSource(side.shards, *order, record, silent, data.min_characters, keep_rest)
         dropped.extend(made.dropped)
         _write_dropped(out, dropped)
         context.notify(f"{counted(made.count, 'pair')} in '{side.source}'{count_reasons(made.dropped)}.")

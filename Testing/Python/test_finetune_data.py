@@ -141,6 +141,7 @@ def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
         ("a.jsonl", '\n{"image": "a", "caption": "b"}\n[1, 2]\n', r"as line 3 of .*got \[1, 2\]"),
         ("a.jsonl", '{"image": "a", "caption": "b"}\n{x}\n', "line 2: Expecting property name"),
         ("a.jsonl", "null\n", "line 1 of .*got null"),
+        ("a.json", '{"image": ["a", "b"], "caption": ["c"]}', "its columns differ in length"),
         ("a.json", '{"images": [], "annotations": [{"image_id": 1}]}', "not as COCO has them"),
         ("a.json", "5", "list of records .*got 5"),
         ("a.json", "null", "list of records .*got null"),
@@ -274,7 +275,7 @@ def test_names_are_found_as_windows_and_macos_write_them(folder):
 def test_texts_beside_images_in_a_folder_are_their_captions(folder):
     (folder / "1.2.840").mkdir()
     (folder / "image1.png").rename(folder / "1.2.840" / "1.2.3.png")
-    for name in ("image0.txt", "1.2.840/1.2.3.txt", "nothing.txt"):
+    for name in ("image0.TXT", "1.2.840/1.2.3.txt", "nothing.txt"):
         table(folder, name, f"{LONG}\n{name[0]}\n")
     found = read_captions(folder)
     assert [(pair.image.name, pair.caption) for pair in found.pairs] == [

@@ -148,6 +148,11 @@ def test_pairs_whose_images_cannot_be_read_are_left_out_of_their_side(captions, 
     assert sorted(line.split(",")[1].split(":")[0] for line in dropped) == sorted(
         map(str, tmp_path.glob("broken*.png"))
     )
+    lines = [json.dumps({"image": f"broken{n}.png", "caption": f"breast ultrasound number {n}"}) for n in (0, 8)]
+    (tmp_path / "v.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    data = CaptionData(str(captions), validation=str(tmp_path / "v.jsonl"))
+    with pytest.raises(InputError, match="two captions for validation in .*v.jsonl', got 0 usable pairs"):
+        run(data, QUICK, "m", tmp_path / "s", "cpu", tmp_path)
 
 
 def test_validation_pairs_that_are_training_pairs_are_said_and_all_of_them_refused(captions, tmp_path):
@@ -215,11 +220,12 @@ def test_a_model_is_trained_on_shards(tmp_path):
         ]
         write_shard(tmp_path / f"part-{shard}.tar", members)
     progress: list[str] = []
+    reported: list[Progress] = []
     settings = replace(QUICK, batch=4, epochs=1)
     data = CaptionData(str(tmp_path / "part-{0..1}.tar"), validation=str(tmp_path / "part-2.tar"))
-    result, folder = run(
-        data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=progress.append)
-    )
+    context = RunContext(reported.append, progress.append)
+    result, folder = run(data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=context)
+    assert [report.details["step"] for report in reported] == [1, 2, 3]
     assert result.steps == 3 and result.after["pairs"] == 6 and (folder / "medclipsam.json").is_file()
     assert any("12 pairs" in line for line in progress)
     dropped = (tmp_path / "run" / "dropped.csv").read_text().splitlines()[1:]

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.finetune.batches import read_slice
+from MedCLIPSAMLib.finetune.captions import Pair
+from MedCLIPSAMLib.finetune.evaluate import features
 from MedCLIPSAMLib.finetune.retrieval import retrieval, spread_of, top1
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.phantoms.captions import all_texts
@@ -104,6 +106,17 @@ def test_the_command_compares_models(tmp_path):
     similar = images @ clip.encode_text([row["caption"] for row in rows]).T
     expected = (similar.argmax(1) == torch.arange(12)).float().mean().item()
     assert figures["image_to_text"]["top1"]["mean"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_images_and_captions_of_several_pairs_have_their_own_features(tmp_path):
+    for number in range(2):
+        phantom = make_phantom("validation", number)
+        write_png(tmp_path / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
+    named = [(0, "a brain tumor"), (0, "two lungs"), (1, "a brain tumor")]
+    pairs = [Pair(tmp_path / f"{number}.png", caption, "") for number, caption in named]
+    clip = load_clip("demo")
+    for together, alone in zip(features(clip, pairs), zip(*(features(clip, [pair]) for pair in pairs))):
+        assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
 def test_a_table_whose_images_cannot_be_read_is_refused(tmp_path):

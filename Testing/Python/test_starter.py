@@ -297,6 +297,8 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, exa
     expected, found = _weights(full / "model"), _weights(stopped / "model")
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    averages = torch.load(full / f"{model}.checkpoint", weights_only=True)["average"]
+    assert all(torch.equal(averages[name].half(), expected[name]) for name in averages)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, examples):
@@ -311,9 +313,11 @@ def test_a_new_training_forgets_the_checkpoint_before(tmp_path, examples):
     """One that ends before its first checkpoint is not resumed from that of another run."""
     path = tmp_path / "clip.checkpoint"
     path.write_bytes(b"of an earlier run")
-    run = TrainingRun(
-        Budget(steps=4), CPU, path, context=RunContext(on_notice=lambda _: signal.raise_signal(signal.SIGINT))
-    )
+
+    def interrupt(_notice: str) -> None:
+        raise KeyboardInterrupt
+
+    run = TrainingRun(Budget(steps=4), CPU, path, context=RunContext(on_notice=interrupt))
     with pytest.raises(KeyboardInterrupt):
         train_clip(tmp_path / "model", examples, run, ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1))
     assert not path.exists()
