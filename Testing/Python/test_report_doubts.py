@@ -1,0 +1,113 @@
+"""Doubts, conditions, questions and histories in a report, and the findings that are there beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from MedCLIPSAMLib.segmentation.report import BEFORE, parse_report
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The mass was not seen at last follow-up.",
+        "The mass was not seen preoperatively.",
+        "The mass is not well seen.",
+        "The mass is not completely visualized.",
+        "The mass is not easily seen.",
+        "A mass may be obscured.",
+        "A mass is not entirely excluded.",
+        "The mass crosses none of the ribs.",
+        "Suspect mass.",
+        "Consider mass.",
+        "Cannot distinguish a mass from artifact.",
+        "Unclear whether there is a mass.",
+        "It is not certain that there is a mass.",
+        "Question of mass.",
+        "Suggestion of a mass.",
+        "Doubtful mass.",
+        "No displaced fracture, mass cannot be excluded.",
+    ],
+)
+def test_what_may_be_there_is_looked_for_in_doubt(text):
+    report = parse_report(text)
+    assert report.prompts == ["mass"] and "not certain" in report.findings[0].note
+
+
+def test_advice_on_a_finding_is_no_doubt_about_it():
+    report = parse_report("Consider MRI-guided biopsy of the mass in the left breast.")
+    assert report.prompts == ["mass in the left breast"] and not report.findings[0].note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "If the mass grows, biopsy is recommended.",
+        "If the mass has grown, biopsy.",
+        "Rule out a mass that has grown.",
+        "Evaluate whether the mass has grown.",
+        "Unless the mass has grown, follow-up is enough.",
+        "Her mother had cancer that has recurred.",
+        "Previously diagnosed lymphoma.",
+        "None of the treated masses has recurred.",
+        "No treated mass has recurred.",
+        "It is unclear whether the treated mass has grown.",
+        "Concern that the resected mass has recurred.",
+        "If there is a mass, or the mass grows, biopsy is recommended.",
+        "Biopsy if a mass persists.",
+        "Should a mass be found at follow-up, consider PET.",
+        "In case of a mass, MRI is advised.",
+        "The study was done to look for a mass.",
+        "Clinical concern for a mass.",
+        "Treated for a mass last year.",
+        "Her sister was diagnosed with a brain tumor.",
+        "Sister: brain tumor.",
+        "Breast cancer in her mother.",
+        "Chief complaint: mass.",
+        "Dense breasts, which may obscure small masses.",
+        "Previous CT showed a mass.",
+        "Mass seen only on the prior CT.",
+    ],
+)
+def test_conditions_questions_and_relatives_are_no_findings(text):
+    report = parse_report(text)
+    assert report.prompts == [] and BEFORE in {part.reason for part in report.left_out}
+
+
+@pytest.mark.parametrize(
+    "text, prompt",
+    [
+        ("Status post mastectomy with a nodule in the left axilla.", "nodule in the left axilla"),
+        ("Prior tuberculosis with a calcified nodule in the left lung.", "calcified nodule in the left lung"),
+        ("Treated for pneumonia, now with a new effusion.", "effusion"),
+        ("Screening for nodules of the lung showed a nodule in the left lung.", "nodule in the left lung"),
+        ("Previously 5 mm nodule now measures 8 mm.", "nodule"),
+        ("Previously treated metastasis has enlarged.", "metastasis"),
+        ("The prior lesion is now larger.", "lesion"),
+        ("Resected tumor has recurred.", "tumor"),
+        ("Treated lymphoma, and the nodules have grown.", "nodule"),
+        ("The prior mass is unchanged.", "mass"),
+        ("Previous nodule in the left lung measures 5 mm.", "nodule in the left lung"),
+        ("Treated metastasis has shrunk.", "metastasis"),
+        ("No change in the prior mass.", "mass"),
+        ("Meningioma, previously resected, now recurrent.", "meningioma"),
+        ("History of lung cancer, 8 mm nodule in the left lung.", "nodule in the left lung"),
+    ],
+)
+def test_what_is_there_beside_a_history_is_a_prompt(text, prompt):
+    report = parse_report(text)
+    assert report.prompts == [prompt] and not report.findings[0].note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Possible mass has grown.",
+        "Findings suggest a mass that has grown.",
+        "Negative margins and concern for a mass.",
+        "Negative biopsy suspicious for a mass.",
+    ],
+)
+def test_a_doubt_stays_a_doubt(text):
+    report = parse_report(text)
+    assert report.prompts == ["mass"] and report.findings[0].note
