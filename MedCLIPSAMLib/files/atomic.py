@@ -17,12 +17,15 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path for `path`; when the block succeeds it is renamed to `path`, else removed.
 
     It is in a hidden folder beside `path`, so that nothing that lists files there takes it for data. Its name has the
     suffixes of `path` (".nii.gz") in small letters, because writers choose the format by them. A killed run leaves it
     to `sweep`.
+
+    Args:
+        private: the file is there, empty, and only its owner can read it.
 
     Raises:
         OutputError: the parent folder is missing, `path` is a folder, or the file cannot be written.
@@ -34,6 +37,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = folder / f"data{''.join(endings)}"
     try:
         folder.mkdir()
+        if private:
+            temporary.touch(mode=0o600)
         yield temporary
         with open(temporary, "rb+") as file:  # a full disk may show only now
             os.fsync(file.fileno())

@@ -85,10 +85,11 @@ def write_rows(path: str | Path, rows: Iterable[Iterable[Any]], private: bool = 
     Raises:
         OutputError: it cannot be written.
     """
-    with atomic_path(path) as temporary:
-        temporary.touch(mode=0o600 if private else 0o666)
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+    with (
+        atomic_path(path, private) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _says_nothing(line: str) -> bool:

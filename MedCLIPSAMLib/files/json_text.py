@@ -38,8 +38,7 @@ def write_json(path: Path, value: Any, private: bool = False) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with atomic_path(path) as temporary:
-        temporary.touch(mode=0o600 if private else 0o666)
+    with atomic_path(path, private) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 

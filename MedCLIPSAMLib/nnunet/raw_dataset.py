@@ -117,11 +117,12 @@ def check_voxels(dataset: RawDataset) -> None:
         InputError: a case whose image and label differ in size, a value that is no label, a file that cannot be read,
             labels that are empty in all cases, or numbers of labels with a gap.
     """
-    numbers = {0, *dataset.labels} | ({dataset.ignored} - {None})
-    if numbers != {*range(len(numbers))}:
+    ignored = [] if dataset.ignored is None else [dataset.ignored]
+    numbers = sorted({0, *dataset.labels, *ignored})
+    if numbers != list(range(len(numbers))):
         raise InputError(
             f"Expected labels 0, 1, 2 and so on in '{dataset.folder}', got {', '.join(map(str, numbers))}.",
-            "nnU-Net takes none with a gap: number them anew, in dataset.json and in the masks.",
+            "nnU-Net needs consecutive numbers: renumber the labels in dataset.json and in the masks.",
         )
     anything = False
     for case in dataset.cases:
