@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,9 @@ def fine_tune(
         data: checksums of the data by what they are of, such as "training pairs"; a checkpoint of others is not
             resumed.
         context: reports every step in the first process, with `StepFigures` as details, and the stage "encoding"
-            before them where the heads alone are trained; checked at every step. A checkpoint is written before a
-            training ends that was cancelled, was interrupted by Ctrl+C, or met an image that cannot be read any more.
+            before them where the heads alone are trained; checked at every step and every batch of the validation. A
+            checkpoint is written before a training ends that was cancelled, was interrupted by Ctrl+C, or met an image
+            that cannot be read any more.
 
     Raises:
         InputError: settings or data that cannot work, or an epoch of fewer batches than its source has. ModelError: the
@@ -121,7 +122,8 @@ class _Run:
         self._memory = memory_of(fabric.device)
         self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
-        self._whole = True  # the weights and AdamW's means are those after the step, and those of an epoch are compared
+        self._whole = True  # the weights and AdamW's means are those after the step
+        self._ended: StepFigures | None = None  # of the step that ended an epoch, until its weights are compared
         self._best: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
 
@@ -133,10 +135,12 @@ class _Run:
         self._go_on()
         if not self._before:
             self._before = self._validate()
-            self._best = {"step": 0, "figures": self._before}
-            self._keep_best()
+            self._keep(self._before)
         try:
             self._train_epochs()
+        except Cancelled:
+            self._save()
+            raise
         except (KeyboardInterrupt, InputError, DeviceError):
             if self._whole:
                 self._write()
@@ -144,15 +148,15 @@ class _Run:
         return self._finish()
 
     def _train_epochs(self) -> None:
-        settings, fabric, training = self._settings, self._fabric, self._task.training
+        settings, training = self._settings, self._task.training
         steps = settings.epochs * training.steps
         started, begun = time.monotonic(), self._step
+        if self._ended:
+            self._end_epoch(self._ended)
         while self._step < steps and not self._stale(training.steps):
             epoch, start = divmod(self._step, training.steps)
             for images, captions in training.batches(epoch, start):
-                if fabric.broadcast(self._context.is_cancelled()):
-                    self._save()
-                    raise Cancelled
+                self._raise_if_cancelled()
                 rate = self._rate(self._step, steps)
                 try:
                     loss = self._one_step(images, captions, rate)
@@ -160,19 +164,36 @@ class _Run:
                     raise full_memory(self._chunks.size) from error
                 self._step += 1
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
-                figures = None
-                if self._step % training.steps == 0:
-                    with self._blend.applied():
-                        figures = self._compare(self._validate())
+                figures = StepFigures(self._step, steps, epoch, loss, rate, left)
+                self._ended = figures if self._step % training.steps == 0 else None
                 self._whole = True
-                if figures or self._step % SAVE_EVERY == 0:
+                if self._ended:
+                    self._end_epoch(figures)
+                    continue
+                if self._step % SAVE_EVERY == 0:
                     self._save()
-                self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
+                self._log.report(figures)
             if self._step < (epoch + 1) * training.steps:
                 raise InputError(
                     f"Expected {training.steps} batches in an epoch, got {self._step - epoch * training.steps}.",
                     "Give every pair a key of its own, and leave the data as they are during a training.",
                 )
+
+    def _raise_if_cancelled(self) -> None:
+        if self._fabric.broadcast(self._context.is_cancelled()):
+            raise Cancelled
+
+    def _end_epoch(self, figures: StepFigures) -> None:
+        """Validate the weights, keep them where they are the best so far, and store and report the step."""
+        with self._blend.applied():
+            found = self._validate()
+            best = self._best["figures"]
+            if (top1(found), -found["loss"]) > (top1(best), -best["loss"]):
+                self._keep(found)
+        self._ended = None
+        self._save()
+        validation = {"loss": found["loss"], "top1": top1(found), "best": top1(self._best["figures"])}
+        self._log.report(replace(figures, validation=validation))
 
     def _one_step(self, images: torch.Tensor, captions: list[str], rate: float) -> float:
         settings, fabric = self._settings, self._fabric
@@ -229,24 +250,18 @@ class _Run:
 
     def _validate(self) -> dict:
         self._plain.eval()
-        figures = validate(self._model, self._task, self._loss)
+        figures = validate(self._model, self._task, self._loss, self._raise_if_cancelled)
         self._check_loss("loss of the validation pairs", figures["loss"])
         return figures
 
-    def _compare(self, figures: dict) -> dict:
-        """Keep the weights where they are the best so far."""
-        if (top1(figures), -figures["loss"]) > (top1(self._best["figures"]), -self._best["figures"]["loss"]):
-            self._best = {"step": self._step, "figures": figures}
-            self._keep_best()
-        return {"loss": figures["loss"], "top1": top1(figures), "best": top1(self._best["figures"])}
-
-    def _keep_best(self) -> None:
-        if not self._fabric.is_global_zero:
-            return
-        weights = merge_lora(self._task.model)
-        # The scale makes probabilities of cosines: where these spread, it falls, and the presence stays as sharp.
-        weights["logit_scale"] += math.log(self._before["spread"] / self._best["figures"]["spread"])
-        write_weights(self._out / BEST, weights)
+    def _keep(self, figures: dict) -> None:
+        """Write the weights as the best so far."""
+        if self._fabric.is_global_zero:
+            weights = merge_lora(self._task.model)
+            # The scale makes probabilities of cosines: where these spread, it falls, and the presence stays as sharp.
+            weights["logit_scale"] += math.log(self._before["spread"] / figures["spread"])
+            write_weights(self._out / BEST, weights)
+        self._best = {"step": self._step, "figures": figures}
 
     def _stale(self, epoch_steps: int) -> bool:
         patience = self._settings.patience
@@ -264,6 +279,7 @@ class _Run:
                 "chunk": self._chunks.size,
                 "best": json.dumps(self._best),
                 "before": json.dumps(self._before),
+                "ended": json.dumps(self._ended and asdict(self._ended)),
                 "model": trained_state(self._plain),
                 "optimizer": self._optimizer.state_dict(),
                 "precision": self._fabric.strategy.precision.state_dict(),
@@ -289,6 +305,8 @@ class _Run:
             self._fabric.strategy.precision.load_state_dict(state["precision"])
         self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are as in an uninterrupted run
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
+        ended = json.loads(state.get("ended", "null"))
+        self._ended = ended and StepFigures(**ended)
         self._log.drop_after(self._step)
 
     def _finish(self) -> FineTuned:
@@ -296,7 +314,12 @@ class _Run:
         peak = self._memory.peak()
         result = FineTuned(self._out / BEST, self._before, best["figures"], best["step"], self._step, peak)
         if self._fabric.is_global_zero:
-            written = {**asdict(result), "weights": BEST, "settings": asdict(self._settings.resolved())}
+            written = {
+                **asdict(result),
+                "weights": BEST,
+                "chunk": self._chunks.size,
+                "settings": asdict(self._settings.resolved()),
+            }
             with atomic_path(self._out / DONE) as temporary:
                 temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         self._fabric.barrier()

@@ -15,12 +15,16 @@ from .task import TrainingTask
 
 @torch.no_grad()
 def validate(
-    model: torch.nn.Module, task: TrainingTask, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    model: torch.nn.Module,
+    task: TrainingTask,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Compute the figures of the validation pairs of a task, in every process the same.
 
     Args:
         model: what the task trains, in evaluation mode, as Fabric has set it up.
+        check: called before every batch; what it raises ends the validation.
 
     Returns:
         Those of `retrieval.retrieval`; "loss", the mean over the batches; "spread", of the captions and of the texts
@@ -29,6 +33,7 @@ def validate(
     losses, image_parts, text_parts = list[float](), list[torch.Tensor](), list[torch.Tensor]()
     captions: list[str] = []
     for batch, some in task.validation.batches(0):
+        check()
         image, text = (features.float() for features in model(*task.inputs(batch, some))[:2])
         losses.append(loss(image, text).item())
         image_parts.append(image.cpu())

@@ -15,6 +15,7 @@ from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import fine_tune
+from MedCLIPSAMLib.run_context import RunContext
 
 QUICK = FineTuneSettings(base="demo", batch=4, epochs=2, learning_rate=3e-5, crop=0.9, patience=0)
 LONG = "Axial MRI of the brain with a large mass"
@@ -35,6 +36,12 @@ def pairs(captions):
 def train(pairs, out, settings=QUICK, **options):
     source = lambda part, crop: lambda size, rank=0, world=1: PairSource(part, size, settings.batch, crop)
     return fine_tune(source(pairs[:20], settings.min_crop), source(pairs[20:], 1.0), settings, out, "cpu", **options)
+
+
+def stop_after(steps: int) -> RunContext:
+    """Return a context that cancels a training after a number of steps."""
+    done = []
+    return RunContext(done.append, is_cancelled=lambda: len(done) >= steps)
 
 
 @pytest.fixture(name="folder")

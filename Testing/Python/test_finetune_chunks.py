@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
-from finetuning import captions, pairs
+from finetuning import captions, pairs, stop_after
 from torch import nn
 
 from MedCLIPSAMLib.errors import Cancelled, DeviceError
@@ -213,8 +213,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_chunk_or_with_another(pairs, tm
     monkeypatch.setattr(training, "contrastive_backward", note)
     for chunk in (3, 0, 4):
         with pytest.raises(Cancelled):
-            stop = RunContext(is_cancelled=iter([False, True]).__next__)
-            train(pairs, tmp_path, chunk, 4, context=stop)
+            train(pairs, tmp_path, chunk, 4, context=stop_after(1))
     assert sizes == [3, 3, 4] and len(losses(tmp_path)) == 3
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from finetuning import QUICK, captions, pairs, train
+from finetuning import QUICK, captions, pairs, stop_after, train
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors.torch import load_file, save_file
@@ -92,9 +92,8 @@ def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(pairs, tmp
 
 
 def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
-    requested = iter([False] * 3 + [True] * 9)
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(requested)))
+        train(pairs, tmp_path, context=stop_after(3))
     seen = []
     train(pairs, tmp_path, context=RunContext(seen.append))
     assert [progress.done for progress in seen] == list(range(4, 11))
@@ -117,6 +116,34 @@ def test_a_run_ended_by_ctrl_c_within_an_epoch_loses_no_finished_step(pairs, tmp
     assert all(torch.equal(first[name], other[name]) for name in other)
 
 
+@pytest.mark.parametrize("how", ["Ctrl+C", "cancel"])
+def test_a_run_ended_in_the_validation_of_an_epoch_compares_its_weights_later(pairs, tmp_path, how):
+    """The weights of the training are stored, not their average with the base, which is compared."""
+    settings, seen, asked = replace(QUICK, blend=0.5), [], []
+
+    def is_cancelled() -> bool:
+        asked.append(len(seen))
+        if asked.count(4) < 3:  # before the last step of the epoch, then before each batch of the validation
+            return False
+        if how == "Ctrl+C":
+            signal.raise_signal(signal.SIGINT)
+        return True
+
+    with pytest.raises(KeyboardInterrupt if how == "Ctrl+C" else Cancelled):
+        train(pairs, tmp_path / "stopped", settings, context=RunContext(seen.append, is_cancelled=is_cancelled))
+    resumed = []
+    train(pairs, tmp_path / "stopped", settings, context=RunContext(resumed.append))
+    assert [progress.done for progress in resumed] == [5, 6, 7, 8, 9, 10]
+    train(pairs, tmp_path / "whole", settings)
+    first, other = (load_file(tmp_path / out / BEST) for out in ("stopped", "whole"))
+    assert all(torch.equal(first[name], other[name]) for name in other)
+    losses = [
+        [(line["step"], line["loss"], line["validation"]) for line in map(json.loads, (tmp_path / out / LOG).open())]
+        for out in ("stopped", "whole")
+    ]
+    assert losses[0] == losses[1]
+
+
 def update_and_interrupt(update):
     def step(optimizer, *arguments, **options):
         update(optimizer, *arguments, **options)
@@ -128,9 +155,8 @@ def update_and_interrupt(update):
 def test_a_run_of_a_cpu_goes_on_where_the_loss_is_scaled(pairs, tmp_path, monkeypatch):
     """A GPU without bfloat16 scales the loss, here on the CPU; a run in 32 bits has no state of that."""
     settings = replace(QUICK, epochs=1)
-    stop = RunContext(is_cancelled=iter([False, False, True]).__next__)
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, settings, context=stop)
+        train(pairs, tmp_path, settings, context=stop_after(2))
     scaled = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu"))
     scaled.launch()
     monkeypatch.setattr("MedCLIPSAMLib.finetune.train.launch_fabric", lambda *_: scaled)
@@ -160,7 +186,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
 
 def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_path):
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, data=DATA, context=RunContext(is_cancelled=iter([False, True]).__next__))
+        train(pairs, tmp_path, data=DATA, context=stop_after(1))
     original = (tmp_path / CHECKPOINT).read_bytes()
     for changes, message in (
         ({"temperature": 0.3}, "another training: temperature was 0.6 and is 0.3$"),
@@ -193,9 +219,8 @@ def test_a_base_of_the_same_name_with_other_weights_is_another_base(pairs, tmp_p
         models, out = tmp_path / f"models-{heads_alone}", tmp_path / f"run-{heads_alone}"
         export_model("demo", "open-clip", models / "demo-clip")
         settings = replace(QUICK, freeze="all-but-heads", crop=1.0) if heads_alone else QUICK
-        stop = RunContext(is_cancelled=iter([False, True]).__next__)
         with pytest.raises(Cancelled):
-            train(pairs, out, settings, models_dir=models, context=stop)
+            train(pairs, out, settings, models_dir=models, context=stop_after(1))
         weights = models / "demo-clip" / "open_clip_model.safetensors"
         save_file({name: 0.9 * tensor for name, tensor in load_file(weights).items()}, weights)
         store = "features" if heads_alone else "last"
