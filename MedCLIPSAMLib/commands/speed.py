@@ -88,9 +88,6 @@ def _time_start(plan: Plan) -> Figures:
 
 
 def _time_gpu(plan: Plan) -> Figures:
-    if plan.device.type != "cuda":
-        typer.echo(f"gpu: skipped, the device is {plan.device}.")
-        return {}
     from ..experiments.speed.gpu import gpu_cost
 
     cost = gpu_cost(plan.rounds, plan.device, plan.context)
@@ -112,7 +109,12 @@ PARTS: dict[str, Callable[[Plan], Figures]] = {
 
 
 def speed(
-    parts: Annotated[str, typer.Option(help=f"Some of {', '.join(PARTS)}.")] = ",".join(PARTS),
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Some of {', '.join(PARTS)}. By default all; gpu where the device is one.", show_default=False
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each variant; the authors' take a minute each.")] = 3,
     layers: Annotated[str, typer.Option(help="Blocks of the saliency.")] = "9,7",
     device: DeviceName = "auto",
@@ -123,25 +125,30 @@ def speed(
 
     Example: medclipsam benchmark speed --parts saliency,whole --rounds 3
     """
+    from ..errors import DeviceError, InputError
+
+    names = list(PARTS) if parts is None else parse_names(parts)
+    if not names or not set(names) <= set(PARTS):
+        raise InputError(f"Expected --parts of {', '.join(PARTS)}, got '{parts}'.", "Separate them by commas.")
+    check_figures(None, (out,), overwrite)
     import platform
 
     import torch
 
-    from ..errors import InputError
     from ..experiments.speed.full_size import LAYERS
     from ..models.device import fast_bfloat16, resolve_device
     from ..run_context import RunContext
 
-    names = parse_names(parts)
-    if not names or not set(names) <= set(PARTS):
-        raise InputError(f"Expected --parts of {', '.join(PARTS)}, got '{parts}'.", "Separate them by commas.")
     blocks = tuple(parse_numbers("--layers", layers, int))
     if not set(blocks) <= set(LAYERS):
         raise InputError(
             f"Expected blocks from 0 to {LAYERS[-1]} for --layers, got '{layers}'.", "Choose some of them."
         )
-    check_figures(None, (out,), overwrite)
     where = resolve_device(device)
+    if where.type != "cuda":
+        if parts is not None and "gpu" in names:
+            raise DeviceError(f"Expected a CUDA GPU for the part gpu, got {where}.", "Leave it out of --parts.")
+        names = [name for name in names if name != "gpu"]
     context = RunContext(on_notice=lambda line: typer.echo(line, err=True))
     plan = Plan(rounds, blocks, where, context)
     named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"

@@ -45,15 +45,18 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device has native instructions for matrix products in bfloat16.
+    """Tell whether a device has native instructions for matrix products in bfloat16, and torch's library uses them.
 
-    For Arm processors and Apple's GPUs the answer is no: nothing was measured there.
+    oneDNN is held to fewer by ONEDNN_MAX_CPU_ISA. For Arm processors and Apple's GPUs the answer is no: nothing was
+    measured there.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
     checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return device.type == "cpu" and any(supported() for supported in checks if supported)
+    return any(has() for has in checks if has) and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @cache

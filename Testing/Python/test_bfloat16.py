@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -119,6 +122,16 @@ def test_weights_are_rounded_once_where_they_are_used_again(monkeypatch):
         layer.weight.mul_(2)
     with in_bfloat16(CPU, True, again=True):
         assert not torch.equal(layer(given), expected), "the next time anew"
+
+
+@pytest.mark.skipif(not device.fast_bfloat16(CPU), reason="this CPU computes no bfloat16")
+def test_a_library_that_is_held_to_older_instructions_computes_no_bfloat16():
+    asked = (
+        "import torch; from MedCLIPSAMLib.models.device import fast_bfloat16 as fast; print(fast(torch.device('cpu')))"
+    )
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    ran = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, encoding="utf-8")
+    assert ran.stdout.strip() == "False", ran.stderr
 
 
 @pytest.mark.parametrize("fast, warnings_told", [(False, 1), (True, 0)])

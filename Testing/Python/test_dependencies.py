@@ -110,7 +110,7 @@ from MedCLIPSAMLib.cli import app
 
 import MedCLIPSAMLib.experiments.speed.gpu
 done = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "gpu", "--device", "cpu", "--json", sys.argv[2]])
-assert done.exit_code == 0 and "gpu: skipped" in done.output, done.output
+assert done.exit_code != 0 and "Expected a CUDA GPU" in str(done.exception), done.exception
 sys.exit(pytest.main(["-m", "gpu", "--collect-only", "-q", "-p", "no:cacheprovider", sys.argv[1]]))
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
