@@ -76,8 +76,7 @@ def test_a_second_prompt_on_a_slice_embeds_nothing_again(worker, images):
     worker.client.set_image("again", images[0])
     worker.wait(worker.client.segment("again", ["brain tumor"]))
     worker.events.clear()
-    (part,) = worker.wait(worker.client.segment("again", ["tumor in the brain"])).parts
-    assert part.fields["seconds"].get("embedding", 0) < 0.001
+    worker.wait(worker.client.segment("again", ["tumor in the brain"]))
     assert "embedding" not in [message.fields.get("stage") for _, message in worker.events]
 
 
