@@ -29,6 +29,7 @@ from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import delimiter_of, first_line, read_rows
 from ..files.json_text import parse_json
+from ..files.relative import relative_path
 from ..files.text_file import read_text
 from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
 from .caption_text import MIN_CHARACTERS, usable_captions
@@ -154,7 +155,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         patients = named.get(image, [])
         found.patients.update(patients)
         found.unknown += not patients
-        patient = patient_of[patients[0]] if patients else _relative_name(image, folder)
+        patient = patient_of[patients[0]] if patients else relative_path(image, folder).as_posix()
         found.pairs.append(Pair(image, caption, patient))
     images_left = dict.fromkeys(pair.image for pair in found.pairs)
     found.contradicting = [image for image in images_left if len(set(named.get(image, ()))) > 1]
@@ -308,13 +309,6 @@ def _text(value: Any) -> str:
 def _patient(value: Any) -> str:
     text = re.sub(r"^(\d+)\.0$", r"\1", _text(value))  # of a column with gaps, which are NaN
     return "" if text.lower() in UNKNOWN_PATIENTS else text
-
-
-def _relative_name(image: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(image, folder)).as_posix()
-    except ValueError:  # on another drive
-        return image.as_posix()
 
 
 def choose_field(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:

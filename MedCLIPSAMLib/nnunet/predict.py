@@ -9,7 +9,6 @@ OUT/report.html                overlays to look through
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from ..export.known import Sources, describing
 from ..export.manifest import Manifest
 from ..export.report import describe_size, write_overlay, write_report
 from ..files.csv_text import write_rows
+from ..files.relative import relative_path
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from .ensemble import Ensemble, Prediction
@@ -85,7 +85,7 @@ def predict(
         images = [replace(image, name=number) for image, number in zip(images, numbers)]
     check_names(images)
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
-    target = os.path.relpath(dataset.resolve(), out.resolve()) if dataset else None
+    target = relative_path(dataset.resolve(), out.resolve()).as_posix() if dataset else None
     manifest = Manifest(out, request | {"dataset": target} | ({"anonymous": True} if key else {}))
     try:
         names = ImageNames(out, key is not None)

@@ -1,0 +1,80 @@
+"""Files where Windows would hold them: open, mapped into memory, on another drive."""
+
+import os
+import shutil
+import threading
+
+import pytest
+from helpers.windows import refuse_open_files, set_drive_apart, uses
+
+from MedCLIPSAMLib.errors import OutputError
+from MedCLIPSAMLib.export.image_names import find_image
+from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.files.atomic import atomic_path
+from MedCLIPSAMLib.files.claim import hold_lock
+from MedCLIPSAMLib.files.folder import atomic_folder, remove_folder
+from MedCLIPSAMLib.files.unfinished import hold_unfinished
+from MedCLIPSAMLib.models.feature_statistics import read_statistics
+from MedCLIPSAMLib.resources import resource_path
+
+
+@pytest.fixture()
+def windows(monkeypatch):
+    refuse_open_files(monkeypatch)
+
+
+def test_no_lock_stays_behind(tmp_path, windows):
+    with hold_lock(tmp_path / ".a.lock"), pytest.raises(PermissionError):
+        os.unlink(tmp_path / ".a.lock")
+    with hold_unfinished(tmp_path / "a.unfinished"):
+        assert (tmp_path / "a.unfinished").is_dir()
+    with atomic_folder(tmp_path / "model") as temporary:
+        (temporary / "weights").write_text("first")
+    remove_folder(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_another_run_has_opened_meanwhile_stays_for_it(tmp_path, windows):
+    with hold_lock(tmp_path / ".a.lock"):
+        other = open(tmp_path / ".a.lock")  # noqa: SIM115
+    with other:
+        assert os.listdir(tmp_path) == [".a.lock"]
+
+
+def test_a_file_that_a_scanner_reads_for_a_moment_is_replaced_then_and_one_that_stays_open_is_named(tmp_path, windows):
+    path = tmp_path / "tumor.txt"
+    path.write_text("first")
+    scanned = open(path)  # noqa: SIM115
+    timer = threading.Timer(0.3, scanned.close)
+    with atomic_path(path) as temporary:
+        temporary.write_text("second")
+        timer.start()
+    assert path.read_text() == "second"
+    named = pytest.raises(OutputError, match="another program has it open")
+    with path.open(), named as caught, atomic_path(path) as temporary:
+        temporary.write_text("third")
+    assert "tumor.txt" in str(caught.value) and path.read_text() == "second" and os.listdir(tmp_path) == ["tumor.txt"]
+
+
+def test_a_model_that_is_loaded_can_be_replaced(tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(resource_path("models/starter-clip"), folder)
+    statistics = read_statistics(folder, 192)
+    assert statistics is not None and not uses(folder)
+
+
+def test_files_of_two_drives_are_segmented_and_exported_together(tmp_path, run, monkeypatch):
+    drive = tmp_path / "D"
+    for folder in (tmp_path / "C" / "scans", drive / "scans"):
+        folder.mkdir(parents=True)
+        shutil.copy(resource_path("samples/breast_us.png"), folder / "a.png")
+    table = tmp_path / "C" / "images.csv"
+    table.write_text(f"image,prompt\nscans/a.png,breast tumor\n{drive / 'scans' / 'a.png'},breast tumor\n")
+    set_drive_apart(monkeypatch, drive)
+    images = [path / "scans" / "a.png" for path in (tmp_path / "C", drive)]
+    assert run("segment", *images, "-p", "breast tumor", "-o", tmp_path / "masks", "--format", "png")[0] == 0
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 2
+    out = tmp_path / "Dataset001_Breast"
+    assert run("export", table, "-o", out)[0] == 0
+    records = read_records(out)
+    assert {find_image(out, record) for record in records.values()} == set(images) and len(records) == 2
