@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
 from helpers.windows import refuse_open_files, set_drive_apart, uses
 
+from MedCLIPSAMLib.cli import expanded
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.export.image_names import find_image
 from MedCLIPSAMLib.export.manifest import read_records
@@ -78,3 +81,32 @@ def test_files_of_two_drives_are_segmented_and_exported_together(tmp_path, run, 
     assert run("export", table, "-o", out)[0] == 0
     records = read_records(out)
     assert {find_image(out, record) for record in records.values()} == set(images) and len(records) == 2
+
+
+def test_the_home_folder_and_patterns_of_inputs_are_expanded_where_no_shell_does_it(tmp_path, monkeypatch):
+    for name in ("b.png", "a.png", "[1].png", "1.txt", "[1].txt"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    images = [str(tmp_path / name) for name in ("[1].png", "a.png", "b.png")]
+    assert expanded(["segment", "~/*.png", "-o", r"~\masks", "-p", "*.png"]) == [
+        *("segment", *images, "-o", str(tmp_path / "masks"), "-p", "*.png")
+    ]
+    assert expanded(["export", "scans", "--include", "*.png"]) == ["export", "scans", "--include", "*.png"]
+    assert expanded(["segment", "no*.png", "[1].txt", "-p", "is it a tumor?"])[1:3] == ["no*.png", "[1].txt"]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from MedCLIPSAMLib import cli; cli.main = show; from MedCLIPSAMLib.__main__ import main; main()",
+        "from MedCLIPSAMLib.worker import server; server.Server.run = lambda self: show(); server.main([])",
+    ],
+)
+def test_programs_let_torch_run_on_the_cpu_what_it_lacks_for_the_gpus_of_apple(start):
+    """Before torch is imported, which reads the variable then."""
+    show = "show = lambda: print(os.environ['PYTORCH_ENABLE_MPS_FALLBACK'], 'torch' in sys.modules, file=sys.stderr)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTORCH_")}
+    command = [sys.executable, "-c", f"import os, sys; sys.argv[1:] = ['-h']; {show}; {start}"]
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert done.stderr.decode().strip() == "1 False"
