@@ -1,16 +1,20 @@
-"""Files where Windows would hold them: open, mapped into memory, on another drive."""
+"""What differs on Windows and macOS: open and mapped files, drives, shells, processes, the GPU."""
 
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from helpers.windows import refuse_open_files, set_drive_apart, uses
 
 from MedCLIPSAMLib.cli import expanded
-from MedCLIPSAMLib.errors import OutputError
+from MedCLIPSAMLib.errors import Cancelled, OutputError
 from MedCLIPSAMLib.export.image_names import find_image
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.files.atomic import atomic_path
@@ -18,7 +22,9 @@ from MedCLIPSAMLib.files.claim import hold_lock
 from MedCLIPSAMLib.files.folder import atomic_folder, remove_folder
 from MedCLIPSAMLib.files.unfinished import hold_unfinished
 from MedCLIPSAMLib.models.feature_statistics import read_statistics
+from MedCLIPSAMLib.nnunet.process import Process
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.run_context import RunContext
 
 
 @pytest.fixture()
@@ -110,3 +116,19 @@ def test_programs_let_torch_run_on_the_cpu_what_it_lacks_for_the_gpus_of_apple(s
     command = [sys.executable, "-c", f"import os, sys; sys.argv[1:] = ['-h']; {show}; {start}"]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert done.stderr.decode().strip() == "1 False"
+
+
+def test_what_nnunet_has_started_ends_with_it(tmp_path, monkeypatch):
+    """By taskkill, whose place a script takes: a process group, which would end it here, is not there."""
+    tool, started = tmp_path / "taskkill", tmp_path / "started"
+    tool.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "/F /T /PID" ] && kill -9 "$(cat {started})" "$4"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("MedCLIPSAMLib.nnunet.process.os", SimpleNamespace(name="nt"))
+    context = RunContext(is_cancelled=started.is_file)
+    command = ["sh", "-c", f"sleep 600 & echo $! > {started}.new; mv {started}.new {started}; wait"]
+    with open(tmp_path / "lock", "w") as lock, pytest.raises(Cancelled):
+        Process(tmp_path / "log", os.environ, lock, context).run(command)
+    ended = lambda: psutil.Process(int(started.read_text())).status() == psutil.STATUS_ZOMBIE
+    with suppress(psutil.NoSuchProcess):  # nor a zombie, which nobody waits for
+        assert any(ended() or time.sleep(0.1) for _ in range(50))
