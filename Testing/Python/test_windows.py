@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from contextlib import suppress
+from pathlib import PureWindowsPath
 from types import SimpleNamespace
 
 import psutil
@@ -14,6 +16,7 @@ import pytest
 from helpers.windows import refuse_open_files, set_drive_apart, uses
 
 from MedCLIPSAMLib.cli import expanded
+from MedCLIPSAMLib.commands.parsing import quoted
 from MedCLIPSAMLib.errors import Cancelled, OutputError
 from MedCLIPSAMLib.export.image_names import find_image
 from MedCLIPSAMLib.export.manifest import read_records
@@ -132,3 +135,32 @@ def test_what_nnunet_has_started_ends_with_it(tmp_path, monkeypatch):
     ended = lambda: psutil.Process(int(started.read_text())).status() == psutil.STATUS_ZOMBIE
     with suppress(psutil.NoSuchProcess):  # nor a zombie, which nobody waits for
         assert any(ended() or time.sleep(0.1) for _ in range(50))
+
+
+def test_paths_in_commands_to_paste_are_quoted_as_both_shells_of_windows_read_them(monkeypatch):
+    path = PureWindowsPath("C:/scans of today/Dataset001_Liver")
+    assert quoted(path) == r"'C:\scans of today\Dataset001_Liver'"
+    monkeypatch.setattr("MedCLIPSAMLib.commands.parsing.os", SimpleNamespace(name="nt"))
+    assert quoted(path) == r'"C:\scans of today\Dataset001_Liver"'
+
+
+def test_a_pattern_of_shards_keeps_the_backslashes_of_its_path(tmp_path, monkeypatch):
+    expand_shards = pytest.importorskip("MedCLIPSAMLib.finetune.shards").expand_shards
+    monkeypatch.setattr("MedCLIPSAMLib.finetune.shards.os", SimpleNamespace(name="nt"))
+    shards = [tmp_path / rf"data\train-{number}.tar" for number in range(2)]
+    for path in shards:
+        path.touch()
+    assert expand_shards(str(tmp_path / r"data\train-{0..1}.tar")) == shards
+
+
+def test_tables_that_were_written_on_windows_and_on_a_mac_name_the_same_files_here(tmp_path, run):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name in ("a.png", unicodedata.normalize("NFD", "b\u00e9.png")):
+        shutil.copy(resource_path("samples/breast_us.png"), scans / name)
+    (tmp_path / "images.csv").write_text("image,prompt\nscans\\a.png,breast tumor\nscans\\b\u00e9.png,breast tumor\n")
+    assert run("export", tmp_path / "images.csv", "-o", tmp_path / "Dataset001_Breast", "--dry-run")[0] == 0
+    truth = resource_path("samples/breast_us_truth.png")
+    shutil.copy(truth, scans / "mask.png")
+    (tmp_path / "pairs.csv").write_text("prediction,truth\nscans\\mask.png,scans\\mask.png\n")
+    assert run("evaluate", tmp_path / "pairs.csv")[0] == 0
