@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .. import __version__
 from ..errors import DeviceError, MedCLIPSAMError, attempt
 from ..export.case_key import CaseKey
@@ -29,6 +27,7 @@ from ..export.manifest import Manifest
 from ..export.report import describe_size, write_overlay, write_report
 from ..files.csv_text import write_rows
 from ..files.relative import relative_path
+from ..models.acceleration.memory import is_out_of_memory
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from .ensemble import Ensemble, Prediction
@@ -115,7 +114,9 @@ def _predict_case(case: Case, ensemble: Ensemble, out: Path, context: RunContext
         volume = read_volume(case.image, **case.choice())
         try:
             prediction = ensemble.predict(volume, context)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise DeviceError(
                 f"The memory of {ensemble.device} is too small for '{case.name}'.", "Go on with --device cpu."
             ) from error
