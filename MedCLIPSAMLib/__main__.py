@@ -34,7 +34,9 @@ def _start() -> ModuleType:
     import gc
 
     from MedCLIPSAMLib.command_worker.client import hand_over
+    from MedCLIPSAMLib.resources import MPS_FALLBACK
 
+    os.environ.setdefault(MPS_FALLBACK, "1")  # before torch is imported, which reads it once
     code = hand_over(sys.argv[1:])
     if code is not None:
         sys.exit(code)

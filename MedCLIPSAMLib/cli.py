@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from glob import glob
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -95,7 +96,22 @@ def _options(
 
 def main() -> None:
     """Run the command line of this process, and end with its exit code; see `run`."""
-    sys.exit(run(sys.argv[1:], Session(run)))
+    arguments = sys.argv[1:] if os.name == "posix" else expanded(sys.argv[1:])
+    sys.exit(run(arguments, Session(run)))
+
+
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """Do what the shells of other systems do before a program starts, and those of Windows do not.
+
+    "~" becomes the home folder, and a pattern such as "scans/*.png" the files that fit it, unless it is an option's.
+    """
+    found: list[str] = []
+    for before, argument in zip(("", *arguments), arguments):
+        if argument.startswith(("~/", "~\\")):
+            argument = str(Path(argument.replace("\\", "/")).expanduser())
+        as_typed = argument.startswith("-") or before.startswith("-") or os.path.lexists(argument)
+        found += ([] if as_typed else sorted(glob(argument))) or [argument]
+    return found
 
 
 def run(arguments: Sequence[str], session: Session) -> int:

@@ -124,9 +124,8 @@ def report() -> str:
     if not absent:
         lines.append(_("All is there."))
     if any(dependency.origin == "pytorch" for dependency in absent):
-        lines.append(
-            _("PyTorch: install the extension 'PyTorch' in the Extensions Manager, restart Slicer, then press Install.")
-        )
+        how = _("PyTorch: install the extension 'PyTorch' in the Extensions Manager, restart, then press Install.")
+        lines.append(whyNoTorch() or how)
     if any(dependency.origin == "pip" for dependency in absent):
         lines.append(_("The others: press Install. Without internet: install the wheels with pip on this Python."))
     build = torchBuild()
@@ -142,6 +141,17 @@ def report() -> str:
             _("Slicer's folder has a long path, which some packages do not survive: install Slicer in a shorter one.")
         )
     return "\n".join(lines)
+
+
+def whyNoTorch() -> str:
+    """Return why no PyTorch that fits can be installed into this Slicer, and what to do; empty where one can."""
+    if sys.platform != "darwin" or platform.machine() != "x86_64":
+        return ""
+    return _(
+        "There is no PyTorch from 2.6 on for this Slicer, which is a build for Intel processors, also where macOS runs "
+        "it on Apple silicon. There install the engine into a Python of its own (Documentation, section 'On macOS'), "
+        "and name that as the Worker command under Models and device: nothing else is then to be installed."
+    )
 
 
 def torchBuild() -> str:
@@ -244,6 +254,8 @@ def pins(version: Callable[[str], str] = metadata.version) -> list[str]:
 
 
 def _installTorch() -> None:
+    if reason := whyNoTorch():
+        raise InstallationError(_("PyTorch cannot be installed here."), reason)
     try:
         from PyTorchUtils import PyTorchUtilsLogic
     except ImportError:

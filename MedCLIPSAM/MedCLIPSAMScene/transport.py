@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 import time
@@ -18,6 +17,7 @@ import slicer.util
 
 import MedCLIPSAMLib
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.worker.subprocess_transport import divide_command
 
 from .strings import _
 
@@ -44,7 +44,7 @@ def workerCommand(ownCommand: str = "") -> WorkerCommand:
     own = ownCommand.strip()
     if own:
         try:
-            words = _words(own)
+            words = divide_command(own)
         except ValueError as error:
             raise InputError(
                 _("The command of the worker cannot be read: {error}.").format(error=error),
@@ -53,15 +53,6 @@ def workerCommand(ownCommand: str = "") -> WorkerCommand:
         return WorkerCommand(words, slicer.util.startupEnvironment())
     python = shutil.which("PythonSlicer") or sys.executable
     return WorkerCommand([python, "-m", "MedCLIPSAMLib.worker"], dict(os.environ))
-
-
-def _words(command: str) -> list[str]:
-    """Divide a command as the shell of this machine does; Windows has backslashes in paths, and one quotation mark."""
-    if os.name == "posix":
-        return shlex.split(command)
-    words = shlex.shlex(command, posix=True, punctuation_chars=False)
-    words.whitespace_split, words.commenters, words.escape, words.quotes = True, "", "", '"'
-    return list(words)
 
 
 class QProcessTransport:

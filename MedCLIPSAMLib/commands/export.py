@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +16,7 @@ from .json_output import print_json
 from .notes import Notes
 from .option_groups import ComputeOptions, ModelOptions, OptionalStages, SeriesOptions, TextOptions, option_groups
 from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
-from .parsing import parse_window
+from .parsing import parse_window, quoted
 from .progress import progress_bar, telling
 
 if TYPE_CHECKING:
@@ -301,7 +300,7 @@ def _say_outcome(
     if not counts.get("found") and not (keep_empty and counts.get("empty")):
         typer.echo("The dataset holds no image: try another prompt, a lower --presence or fewer filters.")
         raise typer.Exit(int("failed" in counts))
-    strike_out = f"medclipsam strike {quote(str(out))} struck.txt"
+    strike_out = f"medclipsam strike {quoted(out)} struck.txt"
     typer.echo(f"Look through {out / 'report.html'}, strike out what is wrong, and run: {strike_out}")
     raise typer.Exit(int("failed" in counts))
 

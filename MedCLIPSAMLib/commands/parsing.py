@@ -1,8 +1,11 @@
-"""Parse the text of options: slices, windows, lists of numbers."""
+"""Parse the text of options: slices, windows, lists of numbers; and write paths as arguments."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import InputError
@@ -11,6 +14,11 @@ if TYPE_CHECKING:
     from ..volumes.window import Window
 
 Number = TypeVar("Number", int, float)
+
+
+def quoted(path: Path) -> str:
+    """Write a path as an argument of the shell here; those of Windows have one quotation mark in common."""
+    return shlex.quote(str(path)) if os.name == "posix" else f'"{path}"'
 
 
 def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,7 @@ from .json_output import print_json
 from .notes import Notes
 from .option_groups import option_groups
 from .options import Anonymous, AsJson, DeviceName, Overwrite
+from .parsing import quoted
 from .progress import duration, progress_bar, telling
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def train(
     if as_json:
         print_json({"model": str(model), "checkpoints": settings.schedule.files()})
         return
-    count, following = len(settings.schedule.files()), f"medclipsam weak predict {quote(str(out))} IMAGES -o OUT"
+    count, following = len(settings.schedule.files()), f"medclipsam weak predict {quoted(out)} IMAGES -o OUT"
     typer.echo(f"{counted(count, 'checkpoint')} in {model}. Predict by: {following}")
 
 
@@ -224,9 +224,7 @@ def disagree(
     for case in chosen[:5]:
         typer.echo(f"  {case}: {by_case[case]:.3f}")
     if chosen or before:
-        typer.echo(
-            f"Take them out by: medclipsam strike {quote(str(dataset))} {quote(str(out))}. Then train in a new folder."
-        )
+        typer.echo(f"Take them out by: medclipsam strike {quoted(dataset)} {quoted(out)}. Then train in a new folder.")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.files.csv_text import read_table
 from MedCLIPSAMLib.files.json_text import read_json
 from MedCLIPSAMLib.files.regular import check_file
+from MedCLIPSAMLib.files.relative import listed_path
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -110,11 +111,12 @@ def pairs_of_table(table: Path) -> MaskPairs:
                 f"Line {line} of '{table}' names no truth.",
                 "Write the columns prediction,truth and, if you like, case.",
             )
-        name = row.get("case") or stem(Path(row["truth"]))
+        truth = listed_path(table.parent, row["truth"])
+        name = row.get("case") or stem(truth)
         if name in cases:
             raise InputError(f"Line {line} of '{table}': '{name}' was there before.", "Add a column case, with names.")
-        predicted = table.parent / row["prediction"] if row["prediction"] else None
-        cases[name] = (predicted, table.parent / row["truth"])
+        predicted = listed_path(table.parent, row["prediction"]) if row["prediction"] else None
+        cases[name] = (predicted, truth)
     if not cases:
         raise InputError(f"'{table}' holds no cases.", "Write the columns prediction,truth, and a line a case.")
     return MaskPairs(cases)

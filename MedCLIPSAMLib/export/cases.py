@@ -21,6 +21,7 @@ from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import read_table
 from ..files.regular import check_regular
+from ..files.relative import listed_path, relative_path
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import Series, find_series, fitting, without_odd
@@ -149,7 +150,7 @@ def find_cases(
     check_regular(inputs)
     if inputs.is_file() and inputs.suffix.lower() in TABLES:
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
-        cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
+        cases = [case for case in cases if choice.takes(relative_path(case.image, inputs.parent))]
         if not cases:
             raise InputError(f"No image of '{inputs}' fits the patterns.", PATTERNS)
         return cases
@@ -316,7 +317,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
     requested: dict[Path, tuple[Path, dict[str, str], str | None]] = {}
     for line, fields in rows:
         row = {name: value.strip() for name, value in fields.items()}
-        image = table.parent / row["image"]
+        image = listed_path(table.parent, row["image"])
         if not row["image"] or not image.exists():
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")
         own = {row.get("label") or row["prompt"]: row["prompt"]} if row.get("prompt") else dict(prompts or {})

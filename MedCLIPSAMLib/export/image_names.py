@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files.json_text import read_json, write_json
+from ..files.relative import relative_path
 
 FOLDERS = "image_folders.json"
 """In a dataset, readable by its owner only: the folders that the paths of its manifest are relative to."""
@@ -51,7 +52,7 @@ class ImageNames:
         folder = str(root.resolve())
         if folder not in self._folders:
             self._folders.append(folder)
-        relative = Path(os.path.relpath(os.path.abspath(image), os.path.abspath(root)))
+        relative = relative_path(image, root)
         described: dict[str, Any] = {"image": relative.as_posix(), "folder": self._folders.index(folder)}
         return described | ({"series": series} if series is not None else {})
 
@@ -76,7 +77,7 @@ def hide_names(text: str, image: Path, root: Path) -> str:
     text = _hide_folder(text, root)
     for path in sorted({*_spellings(image), *_spellings(root)}, key=len, reverse=True):
         text = text.replace(path, "...") if os.sep in path else text
-    parts = Path(os.path.relpath(image.absolute(), root.absolute())).parts
+    parts = relative_path(image, root).parts
     for part in sorted({image.stem, *parts} - {".", "..", ""}, key=len, reverse=True):
         # A short name is hidden where it is a word: "1" must not be taken out of every number.
         pattern = re.escape(part) if len(part) >= WORD else rf"(?<![^\W_]){re.escape(part)}(?![^\W_])"

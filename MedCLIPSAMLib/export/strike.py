@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..counted import counted
 from ..errors import InputError, OutputError
+from ..files.atomic import move
 from ..files.csv_text import delimiter_of, first_line, read_rows
 from ..files.json_text import read_json
 from ..files.regular import check_file
@@ -69,7 +70,7 @@ def _move(dataset: Path, files: Sequence[str], out: bool) -> bool:
             source, target = target, source
         if moved := source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
+            move(source, target)
     return bool(files) and moved
 
 

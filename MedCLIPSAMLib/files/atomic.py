@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,13 +43,30 @@ def atomic_path(path: str | Path, private: bool = False) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:  # a full disk may show only now
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        move(temporary, path)
     except OSError as error:
         raise OutputError(
-            f"Cannot write '{path}': {error.strerror or error}.", "Check the permissions and the free space."
+            f"Cannot write '{path}': {error.strerror or error}.",
+            "Check the permissions and the free space, and whether another program has it open.",
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file, also over another one, or a folder.
+
+    Windows refuses it while a program has a file of either open. Virus scanners and search indexes open every new file
+    for a moment: it is tried again for three seconds.
+    """
+    for pause in (0.1, 0.2, 0.4, 0.8, 1.5, 0.0):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError as error:
+            if not pause or not getattr(error, "winerror", 0):  # which other systems do not set
+                raise
+        time.sleep(pause)
 
 
 def is_temporary(path: Path) -> bool:

@@ -137,12 +137,22 @@ def lock_folder(folder: Path) -> TextIOWrapper:
 @contextmanager
 def hold_lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a file while the block runs, and remove the file at its end; see `lock_file`."""
-    with lock_file(path, wait):
+    lock = lock_file(path, wait)
+    try:
+        yield
+    finally:
+        remove_lock(lock, path)
+
+
+def remove_lock(lock: TextIOWrapper, path: Path) -> None:
+    """Unlock a file and remove it: while it is held, so that it is not that of another run."""
+    with suppress(OSError):
         try:
-            yield
-        finally:
-            with suppress(OSError):  # Windows removes no open file
-                path.unlink()
+            path.unlink()
+        except PermissionError:  # Windows removes no file that is open, so nor one that another run has opened since
+            lock.close()
+            path.unlink()
+    lock.close()
 
 
 def lock_file(path: Path, wait: bool = False) -> TextIOWrapper:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
-from .atomic import check_place
+from .atomic import check_place, move
 from .claim import hold_lock
 
 
@@ -35,8 +35,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 temporary.mkdir()
                 yield temporary
                 if path.exists():
-                    path.rename(old)
-                temporary.rename(path)
+                    move(path, old)
+                move(temporary, path)
             finally:
                 _clean_up(path)
     except BlockingIOError as error:
@@ -57,7 +57,7 @@ def remove_folder(path: Path) -> None:
     """
     try:
         with hold_lock(path.with_name(f".{path.name}.lock")):
-            path.rename(path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial"))
+            move(path, path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial"))
             _clean_up(path)
     except BlockingIOError as error:
         raise OutputError(f"A run is writing '{path}'.", "Wait for it.") from error
@@ -78,6 +78,6 @@ def _clean_up(path: Path) -> None:
             if left.is_symlink() or not left.is_dir():
                 left.unlink()
             elif found[1] and not path.exists():
-                left.rename(path)
+                move(left, path)
             else:
                 shutil.rmtree(left, ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .atomic import is_temporary, sweep
-from .claim import LOCK, lock_folder
+from .claim import LOCK, lock_folder, remove_lock
 
 DESCRIPTION = "run.json"
 """File in such a folder with what the steps depend on, which also shows that this program made it."""
@@ -40,12 +40,10 @@ def hold_unfinished(folder: Path) -> Iterator[None]:
         sweep(folder)
         yield
     finally:
-        with suppress(OSError):  # the folder may be gone
+        with lock, suppress(OSError):  # the folder may be gone
             if [path.name for path in folder.iterdir()] == [LOCK]:
-                (folder / LOCK).unlink()  # while it is held, so that it is not that of another run
-        lock.close()
-        with suppress(OSError):
-            folder.rmdir()
+                remove_lock(lock, folder / LOCK)
+                folder.rmdir()
 
 
 def check_unfinished(folder: Path) -> None:

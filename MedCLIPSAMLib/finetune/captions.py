@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import delimiter_of, first_line, read_rows
 from ..files.json_text import parse_json
+from ..files.relative import relative_path, spellings
 from ..files.text_file import read_text
 from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
 from .caption_text import MIN_CHARACTERS, usable_captions
@@ -154,7 +154,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         patients = named.get(image, [])
         found.patients.update(patients)
         found.unknown += not patients
-        patient = patient_of[patients[0]] if patients else _relative_name(image, folder)
+        patient = patient_of[patients[0]] if patients else relative_path(image, folder).as_posix()
         found.pairs.append(Pair(image, caption, patient))
     images_left = dict.fromkeys(pair.image for pair in found.pairs)
     found.contradicting = [image for image in images_left if len(set(named.get(image, ()))) > 1]
@@ -310,13 +310,6 @@ def _patient(value: Any) -> str:
     return "" if text.lower() in UNKNOWN_PATIENTS else text
 
 
-def _relative_name(image: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(image, folder)).as_posix()
-    except ValueError:  # on another drive
-        return image.as_posix()
-
-
 def choose_field(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
     """Choose the name that most records have, with an object last, the first of equals; None where none has one."""
     objects = {name: [isinstance(row[name], dict) for row in rows if name in row] for name in names}
@@ -335,16 +328,12 @@ def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -
 
 
 def _image(folder: Path, value: Any) -> tuple[Path | None, str]:
-    """Find the file of a name, and why there is none.
-
-    It may lack its suffix, have the separators of Windows, and accents in one character or two (macOS).
-    """
+    """Find the file of a name, which may lack its suffix, and why there is none."""
     if isinstance(value, dict | list):
         return None, "names of images are no text"
     if not (name := _text(value)):
         return None, MISSING
-    accents = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
-    paths = [folder / spelled for spelled in dict.fromkeys((name, name.replace("\\", "/"), *accents))]
     suffixes = ("", *SUFFIXES, *map(str.upper, SUFFIXES))
-    found = next(filter(os.path.isfile, (Path(f"{path}{suffix}") for path in paths for suffix in suffixes)), None)
+    every = (Path(f"{path}{suffix}") for path in spellings(folder, name) for suffix in suffixes)
+    found = next(filter(os.path.isfile, every), None)
     return found, "images are folders" if os.path.isdir(folder / name) else MISSING

@@ -8,6 +8,7 @@ validation. Nothing in a shard is run: images and captions are taken as bytes an
 from __future__ import annotations
 
 import json
+import os
 import random
 import tempfile
 import zlib
@@ -44,7 +45,8 @@ def expand_shards(pattern: str) -> list[Path]:
     Raises:
         InputError: one of them is not there. Only files on this machine are read.
     """
-    paths = [Path(name) for name in braceexpand.braceexpand(pattern)]
+    escapes = os.name == "posix"  # on Windows "\\" divides the names of folders
+    paths = [Path(name) for name in braceexpand.braceexpand(pattern, escape=escapes)]
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
         raise InputError(f"There is no shard '{absent[0]}' ({len(absent)} of {len(paths)} are missing).")

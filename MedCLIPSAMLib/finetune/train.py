@@ -19,6 +19,7 @@ import torch
 
 from ..errors import Cancelled, DeviceError, InputError, ModelError
 from ..files.atomic import atomic_path
+from ..models.acceleration.memory import is_out_of_memory
 from ..models.clip import load_clip
 from ..models.weights import write_weights
 from ..run_context import RunContext
@@ -160,8 +161,10 @@ class _Run:
                 rate = self._rate(self._step, steps)
                 try:
                     loss = self._one_step(images, captions, rate)
-                except torch.OutOfMemoryError as error:  # in AdamW's step, which cannot be repeated
-                    raise full_memory(self._chunks.size) from error
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise full_memory(self._chunks.size) from error  # in AdamW's step, which cannot be repeated
                 self._step += 1
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
                 figures = StepFigures(self._step, steps, epoch, loss, rate, left)

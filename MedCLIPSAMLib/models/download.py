@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ModelError, OutputError
-from ..files.atomic import sweep
+from ..files.atomic import move, sweep
 from ..files.checksums import read_recorded, record, sha256_of
 from ..files.claim import hold_lock
 from ..run_context import RunContext
@@ -107,7 +106,7 @@ def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, co
             "Run it again. If it fails again, the file at its source has changed.",
         )
     record(folder, file.name, sha256, size, file.url)
-    os.replace(partial, folder / file.name)
+    move(partial, folder / file.name)
 
 
 def _continue(

@@ -78,7 +78,9 @@ def read_statistics(folder: Path, width: int) -> FeatureStatistics | None:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")
         with safe_open(path, "pt") as file:
             kinds = _names((file.metadata() or {}).get("kinds", ""))
-            found = [file.get_tensor(name).float() for name in ("means", "whitening", "limits")]
+            names = ("means", "whitening", "limits")
+            # Copies: Windows lets nobody replace or remove a file that is mapped into memory.
+            found = [file.get_tensor(name).to(torch.float32, copy=True) for name in names]
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ModelError(f"Expected statistics of images in '{path}', got a damaged file: {error}.", _REMEDY) from error
     means, whitening, limits = found

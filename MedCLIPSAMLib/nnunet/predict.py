@@ -9,14 +9,11 @@ OUT/report.html                overlays to look through
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from .. import __version__
 from ..errors import DeviceError, MedCLIPSAMError, attempt
@@ -29,6 +26,8 @@ from ..export.known import Sources, describing
 from ..export.manifest import Manifest
 from ..export.report import describe_size, write_overlay, write_report
 from ..files.csv_text import write_rows
+from ..files.relative import relative_path
+from ..models.acceleration.memory import is_out_of_memory
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from .ensemble import Ensemble, Prediction
@@ -85,7 +84,7 @@ def predict(
         images = [replace(image, name=number) for image, number in zip(images, numbers)]
     check_names(images)
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
-    target = os.path.relpath(dataset.resolve(), out.resolve()) if dataset else None
+    target = relative_path(dataset.resolve(), out.resolve()).as_posix() if dataset else None
     manifest = Manifest(out, request | {"dataset": target} | ({"anonymous": True} if key else {}))
     try:
         names = ImageNames(out, key is not None)
@@ -115,7 +114,9 @@ def _predict_case(case: Case, ensemble: Ensemble, out: Path, context: RunContext
         volume = read_volume(case.image, **case.choice())
         try:
             prediction = ensemble.predict(volume, context)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise DeviceError(
                 f"The memory of {ensemble.device} is too small for '{case.name}'.", "Go on with --device cpu."
             ) from error

@@ -137,8 +137,8 @@ def _end(process: subprocess.Popen) -> None:
     """End a process and its children."""
     running = process.poll() is None
     if os.name == "nt":
-        if running:
-            process.terminate()
+        with suppress(OSError):  # it has no process groups
+            subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
     else:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGTERM if running else signal.SIGKILL)

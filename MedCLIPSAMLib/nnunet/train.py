@@ -21,6 +21,7 @@ from pydantic import Field
 from ..choices import Configuration
 from ..counted import counted
 from ..errors import DeviceError, InputError, ModelError, require_extra
+from ..files.atomic import move
 from ..files.claim import claim
 from ..files.json_text import write_json
 from ..models.device import resolve_device
@@ -177,7 +178,7 @@ def _continues(fold: Path) -> bool:
     """Tell whether nnU-Net finds a checkpoint to resume from; each process starts a new progress file."""
     progress = fold / PROGRESS
     if progress.is_file():
-        progress.rename(progress.with_name(f"progress-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))
+        move(progress, progress.with_name(f"progress-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))
     return any(fold.glob("checkpoint_*.pth"))
 
 

@@ -26,7 +26,7 @@ from ..export.report import PIXELS, describe_size, write_overlay
 from ..export.strike import FOLDER as STRUCK_FOLDER
 from ..export.strike import similar_cases
 from ..export.upkeep import read_struck, refresh, write_struck
-from ..files.atomic import atomic_path
+from ..files.atomic import atomic_path, move
 from ..files.json_text import read_json
 from ..volumes import SliceStack, Volume, read_segmentation, read_volume
 from ..volumes.write import write_segmentation
@@ -198,7 +198,7 @@ def _take_back(dataset: RawDataset, case: str) -> None:
     for path in (dataset.image(case), dataset.label(case)):
         outside = _outside(dataset, path)
         if outside.is_file() and not path.exists():
-            outside.replace(path)
+            move(outside, path)
 
 
 def _outside(dataset: RawDataset, path: Path) -> Path:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from ..errors import InputError
@@ -95,11 +95,12 @@ def _names(short: Sequence[Path], images: Sequence[Path]) -> list[str]:
     Args:
         images: the resolved path of each.
     """
-    top = Path(os.path.commonpath([image.parent for image in images]))
+    levels = zip(*(image.parent.parts for image in images))
+    shared = len([*takewhile(lambda level: len(set(level)) == 1, levels)])  # 0 on several drives of Windows
     lowered = [folder.as_posix().lower() for folder in short]
     count = Counter(lowered)
     longer = [
-        folder if count[text] == 1 else Path(os.path.relpath(image.parent, top)) / folder.name
+        folder if count[text] == 1 else Path(*image.parent.parts[shared:], folder.name)
         for folder, text, image in zip(short, lowered, images)
     ]
     return case_names(longer)

@@ -22,6 +22,7 @@ import numpy as np
 from .. import __version__
 from ..errors import Cancelled, InputError, MedCLIPSAMError, with_remedy
 from ..logs import LogLevel, configure_logging
+from ..resources import MPS_FALLBACK
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .reply import Answer
 from .request_kinds import REQUESTS, check_request
@@ -191,6 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--log-level", type=LogLevel, choices=list(LogLevel), default=LogLevel.WARNING)
     parser.add_argument("--log-file", type=Path, help="write the log there too; else to standard error alone")
     options = parser.parse_args(arguments)
+    os.environ.setdefault(MPS_FALLBACK, "1")  # before torch is imported, which reads it once
     source, sink = _take_streams()
     try:
         configure_logging(options.log_level, options.log_file)

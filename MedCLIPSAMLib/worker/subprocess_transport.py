@@ -21,6 +21,19 @@ def worker_command(*options: str) -> list[str]:
     return [sys.executable, "-m", "MedCLIPSAMLib.worker", *options]
 
 
+def divide_command(command: str) -> list[str]:
+    """Divide a command as the shell of this machine does; Windows has backslashes in paths, and one quotation mark.
+
+    Raises:
+        ValueError: a quotation mark is not closed.
+    """
+    words = shlex.shlex(command, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.commenters = True, ""
+    if os.name == "nt":
+        words.escape, words.quotes = "", '"'
+    return list(words)
+
+
 class SubprocessTransport:
     """Two threads read the process; what they read reaches the client in `run_until`, on the caller's thread.
 
@@ -30,7 +43,7 @@ class SubprocessTransport:
     """
 
     def __init__(self, command: Sequence[str] | str, environment: Mapping[str, str] | None = None) -> None:
-        self.command = shlex.split(command, posix=os.name == "posix") if isinstance(command, str) else list(command)
+        self.command = divide_command(command) if isinstance(command, str) else list(command)
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = {**os.environ, **(environment or {})}
         self._client: Connection | None = None

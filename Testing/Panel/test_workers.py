@@ -15,6 +15,7 @@ from helpers.scene import PROMPT
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes.write import write_png
+from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport
 
 
 def begin_export(panel, folder: Path, count: int, out: str = "Dataset001_Heads") -> None:
@@ -189,7 +190,8 @@ def test_a_missing_model_is_got_by_buttons_for_every_task(panel, tmp_path) -> No
 def test_a_command_of_windows_is_divided_as_there(monkeypatch, typed: str, words: list[str]) -> None:
     from MedCLIPSAMScene import transport
 
-    monkeypatch.setattr(transport, "os", SimpleNamespace(name="nt"))
-    assert transport.workerCommand(typed).arguments == words
+    windows = SimpleNamespace(name="nt", environ={})
+    monkeypatch.setattr("MedCLIPSAMLib.worker.subprocess_transport.os", windows)
+    assert transport.workerCommand(typed).arguments == SubprocessTransport(typed).command == words
     with pytest.raises(InputError, match="cannot be read"):
         transport.workerCommand('python "-m')

@@ -129,22 +129,22 @@ def test_a_second_run_has_to_wait_until_the_first_one_has_replaced_the_folder(tm
 
     with atomic_folder(path) as temporary:
         (temporary / "b.txt").write_text("complete")
-        monkeypatch.setattr(Path, "rename", disturbed(Path.rename))
+        monkeypatch.setattr(os, "replace", disturbed(os.replace))
         monkeypatch.setattr("MedCLIPSAMLib.files.folder.shutil.rmtree", disturbed(shutil.rmtree))
     assert len(refused) == 3 and os.listdir(path) == ["b.txt"] and os.listdir(tmp_path) == ["mine"]
 
 
 def test_a_folder_that_cannot_be_moved_into_place_leaves_what_was_there(tmp_path, monkeypatch):
-    path, rename = tmp_path / "mine", Path.rename
+    path, rename = tmp_path / "mine", os.replace
     with atomic_folder(path) as temporary:
         (temporary / "a.txt").write_text("first")
 
-    def full(self, target):
-        if self.name.endswith(".partial") and ".old." not in self.name:
+    def full(source, target):
+        if source.name.endswith(".partial") and ".old." not in source.name:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return rename(self, target)
+        return rename(source, target)
 
-    monkeypatch.setattr(Path, "rename", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OutputError, match="No space left"), atomic_folder(path) as temporary:
         (temporary / "b.txt").write_text("second")
     assert os.listdir(tmp_path) == ["mine"] and os.listdir(path) == ["a.txt"]

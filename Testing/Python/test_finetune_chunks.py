@@ -233,3 +233,14 @@ def test_a_full_memory_in_training_repeats_the_step_with_half(pairs, tmp_path, m
     train(pairs, tmp_path / "full", context=RunContext(on_notice=said.append))
     assert sizes == [12, 6] and said[-1] == "Memory ran out with 12 pairs at once: going on with 6."
     assert_trained_alike(tmp_path / "full", tmp_path / "plain", "nor does the failed attempt")
+
+
+def test_a_full_memory_of_a_gpu_of_apple_in_the_step_of_adamw_is_told(pairs, tmp_path, monkeypatch):
+    """There torch raises no OutOfMemoryError."""
+
+    def fill(*_arguments, **_named):
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GiB, max allowed: 9.07 GiB).")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", fill)
+    with pytest.raises(DeviceError, match="memory"):
+        train(pairs, tmp_path / "full", 6)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -171,6 +172,20 @@ def test_without_the_pytorch_extension_the_user_is_told_to_get_it(monkeypatch: p
     utils.PyTorchUtilsLogic = lambda: SimpleNamespace(installTorch=fail)
     with pytest.raises(dependencies.InstallationError, match="'torch' could not be installed: no network"):
         dependencies.install()
+
+
+def test_slicer_for_intel_processors_on_a_mac_is_told_how_else_to_run_the_models(monkeypatch) -> None:
+    """The last PyTorch for them is 2.2; it is not sought, and no other package is installed before."""
+    absent = [dependency for dependency in dependencies.check() if dependency.name in ("torch", "timm")]
+    states = [replace(dependency, installed=None, state="missing") for dependency in absent]
+    monkeypatch.setattr(dependencies, "check", lambda *_: states)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(dependencies.platform, "machine", lambda: "x86_64")
+    with pytest.raises(dependencies.InstallationError, match="Worker command"):
+        dependencies.install()
+    assert "Worker command" in dependencies.report() and "extension 'PyTorch'" not in dependencies.report()
+    monkeypatch.setattr(dependencies.platform, "machine", lambda: "arm64")
+    assert "extension 'PyTorch'" in dependencies.report()
 
 
 @pytest.mark.parametrize(
