@@ -154,13 +154,13 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
 
 
 def is_one_stack(frames: Sequence[Frame]) -> bool:
-    """Tell whether images are of one size and orientation, each at a position of its own, and evenly apart."""
+    """Tell whether images are of one kind, each at a position of its own, and few are missing between them."""
     if any(frame.position is None or frame.orientation is None for frame in frames):
         return False
     axes = _axes_of(frames)
-    depths = np.sort(depths_of(frames))
-    alike = len({(frame.size, axes(frame)) for frame in frames}) == 1
-    return alike and len(set(depths)) == len(depths) and not is_uneven(np.diff(depths))
+    gaps = np.diff(np.sort(depths_of(frames)))
+    kinds = {(frame.size, tuple(np.round(frame.pixel_spacing or 0, 2).flat), axes(frame)) for frame in frames}
+    return bool(len(kinds) == 1 and gaps.all() and _missing(gaps).sum() <= len(frames) / ODD_SHARE)
 
 
 def is_flat(frame: Frame) -> bool:
@@ -311,8 +311,7 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
     gaps = np.diff(heights)
     if is_uneven(gaps):
         low, high = gaps.min(), gaps.max()
-        missing = np.rint(gaps / np.sort(gaps)[(len(gaps) - 1) // 2]) - 1  # of two, the lower one is whole
-        count = int(missing[missing > 0].sum())
+        count = int(_missing(gaps).sum())
         guess = "."
         if count:
             guess = f": missing slices? {count} slice{'s seem' if count != 1 else ' seems'} to be missing."
@@ -323,6 +322,11 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
             "inexact."
         )
     return float(gaps.mean())
+
+
+def _missing(gaps: np.ndarray) -> np.ndarray:
+    """Count the slices that seem to be missing in each distance, by the usual one: of two, the lower one is whole."""
+    return np.maximum(np.rint(gaps / (np.sort(gaps)[(len(gaps) - 1) // 2] if len(gaps) else 1)) - 1, 0)
 
 
 def _images(count: int) -> str:

@@ -31,8 +31,8 @@ from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 KEYS = ("PatientID", "StudyInstanceUID", "Modality")
 """Tags that set series of one UID apart."""
-DESCRIBED = ("SeriesNumber", "SeriesDescription")
-"""Tags that do, too, where there is no UID."""
+NUMBER = "SeriesNumber"
+"""The tag that does, too, where there is no UID."""
 DATES = ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate")
 MAX_LISTED = 40
 
@@ -136,7 +136,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
     """Find all series in a folder, sorted by study, number and UID, and what else its files are.
 
     Images of two modalities are never one series, nor those of two numbers or descriptions that make no one stack, as
-    files that were made anonymous may have one UID for all, or none.
+    files that were made anonymous may have one UID for all, or none. A few missing slices break no stack.
 
     Args:
         deep: look into its sub-folders too.
@@ -155,8 +155,8 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             if is_cut_short(header):
                 files.damaged.append(path)
                 continue
-            told = [text(header, keyword) for keyword in (*KEYS, *DESCRIBED, *DATES)]
-            key = (uid, what, *told[: len(KEYS if uid else (*KEYS, *DESCRIBED))])
+            told = [text(header, keyword) for keyword in (*KEYS, NUMBER, "SeriesDescription", *DATES)]
+            key = (uid, what, *told[: len(KEYS if uid else (*KEYS, NUMBER))])
             if not what:
                 read_elements(frames_of(path, header)[0])
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
@@ -176,16 +176,17 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
 def _told_apart(series: Series) -> list[Series]:
     """Split a series of images whose files state several numbers or descriptions; none where every file is damaged.
 
-    It stays whole where all together make one even stack, each image has one of its own, or few have another
+    It stays whole where all together make one stack, each image has one of its own, or few of its UID have another
     description.
     """
     parts: dict[tuple[str, str], Series] = {}
     for path, header in series.files.items():
-        told = text(header, "SeriesNumber").lstrip("0"), text(header, "SeriesDescription")
+        told = text(header, NUMBER).lstrip("0"), text(header, "SeriesDescription")
         parts.setdefault(told, Series(series.uid, key=(*series.key, *told))).add(path, header)
     largest = max((len(part.files) for part in parts.values()), default=0)
     few = len({number for number, _ in parts}) == 1 and len(series.files) - largest <= largest / ODD_SHARE
-    if series.what or few or len(parts) == len(frames := series.frames()) or is_one_stack(frames):
+    frames = series.frames() if len(parts) > 1 and not series.what else []
+    if not frames or (series.uid and (few or len(parts) == len(frames))) or is_one_stack(frames):
         return [series] if series.files else []
     return list(parts.values())
 

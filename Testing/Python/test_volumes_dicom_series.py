@@ -118,6 +118,27 @@ def test_one_image_of_another_description_is_of_the_series(tmp_path: Path) -> No
     assert values(tmp_path) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("uid", ["1.2.3.4", None])
+@pytest.mark.parametrize("lost", [(), (5,), (3, 8), (5, 6)])
+def test_a_description_alone_splits_no_stack_of_which_slices_are_missing(
+    tmp_path: Path, lost: tuple[int, ...], uid: str | None
+) -> None:
+    there = [n for n in range(12) if n not in lost]
+    for n in there:
+        tags = {"SeriesInstanceUID": uid, "SeriesDescription": "thorax" if n < 6 else "abdomen"}
+        save(slice_at((0, 0, 3 * n), n, **tags), tmp_path / f"{n}")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == there
+    assert [f"{len(lost)} slice" in note for note in volume.notes] == [True] * bool(lost)
+
+
+def test_a_description_alone_splits_stacks_that_lie_in_one_another(tmp_path: Path) -> None:
+    for name, places in (("fine", (0, 1, 2, 3)), ("coarse", (0.5, 2.5, 4.5))):
+        for n, place in enumerate(places):
+            save(slice_at((0, 0, place), n, SeriesDescription=name), tmp_path / f"{name}{n}")
+    assert values(tmp_path, series="fine") == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("numbers", [(3, 3, 3, 1003, 1003), (3, 3, None, 3, 3), (1, 2, 3, 4, 5), ("3", "03", 3, 3, 3)])
 def test_one_even_stack_stays_one_series_whatever_its_numbers(tmp_path: Path, numbers: tuple) -> None:
     for n, number in enumerate(numbers):
