@@ -21,7 +21,7 @@ from ..counted import counted
 from ..errors import InputError
 from ..files.csv_text import read_table
 from ..files.regular import check_regular
-from ..volumes.dicom_geometry import are_separate_images
+from ..volumes.dicom_geometry import are_separate_images, is_one_stack
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.read import is_image
@@ -241,11 +241,13 @@ def _series_below(
 ) -> dict[Path, list[tuple[str, Path, str | None]]]:
     """Take the DICOM series of each of the folders among these paths, each by itself; see below.
 
-    The user is told of stacks whose files lie in several folders.
+    A stack that was cut into several folders, as on discs, is taken of the folder above them. The user is told of it,
+    and of series in several folders that make no stack together.
     """
     taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
     folders: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     stacks: set[tuple[str, ...]] = set()
+    shared: set[Path] = set()
     seen: set[Path] = set()
     for path in paths:
         if not path.is_dir() or path.resolve() in seen:
@@ -253,19 +255,55 @@ def _series_below(
         seen.add(path.resolve())
         there = _series_of(path)
         taken[path] = _take_series(path, there, which, dicom)
+        shared |= set(path.parents) if there else set()
         for item in there:
             if item.uid and not item.what:
                 folders[item.key].append(path)
                 if len(item.files) > 1 and not are_separate_images(item.frames()):
                     stacks.add(item.key)
-    apart = [where for key, where in folders.items() if len(where) > 1 and key in stacks]
-    if apart:
-        such = " and ".join(f"'{folder.name}'" for folder in apart[0][:2])
-        notify(
-            f"The files of {len(apart)} DICOM series lie in several folders each, such as {such}: each folder is taken "
-            "by itself. Put the files of a series into one folder where they are one volume."
-        )
+    apart = {key: where for key, where in folders.items() if len(set(where)) > 1}
+    joined = {item.key: (top, item) for top, item in _cut_into(apart)}
+    cut = {folder for key in joined for folder in apart[key]}
+    for folder in cut:
+        taken[folder] = _take_series(folder, [item for item in _series_of(folder) if item.key not in joined], which, {})
+    for top, item in joined.values():
+        fits = which is None or fitting([item], which)
+        taken.setdefault(top, []).extend([(_name(item), top, item.handle)] if fits else [])
+    for where, what in (
+        ([apart[key] for key in joined], "Each is read as one image."),
+        (
+            [where for key, where in apart.items() if key in stacks - joined.keys()],
+            "Each folder is taken by itself, as together they make no stack of slices.",
+        ),
+    ):
+        if where:
+            such = " and ".join(f"'{folder.name}'" for folder in where[0][:2])
+            notify(f"The files of {len(where)} DICOM series lie in several folders each, such as {such}. {what}")
+    several = shared | cut
+    for path, found in taken.items():
+        names = Counter(name for name, _, _ in found)
+        alone = which is None and path not in several
+        taken[path] = [
+            (f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid if name or not alone else None)
+            for name, image, uid in found
+        ]
     return taken
+
+
+def _cut_into(apart: Mapping[tuple[str, ...], Sequence[Path]]) -> list[tuple[Path, Series]]:
+    """Find the series, of those in several folders, that make one stack together, and the folder above each."""
+    tops = {Path(os.path.commonpath(where)) for where in apart.values()}
+    return [
+        (top, item)
+        for top in sorted(tops)
+        for item in find_series(top)[0]
+        if {path.parent for path in item.files} == set(apart.get(item.key, ()))
+        if not item.is_localizer and is_one_stack(item.frames())
+    ]
+
+
+def _name(item: Series) -> str:
+    return "_".join(filter(None, (item.number, item.description or item.handle)))
 
 
 def _series_of(folder: Path) -> list[Series]:
@@ -298,12 +336,9 @@ def _take_series(
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
         if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
             found += [(path.name, path, None) for path in item.files]
-        elif len(every) == 1:
-            found.append(("", folder, item.handle if which is not None else None))
         else:
-            found.append(("_".join(filter(None, (item.number, item.description or item.handle))), folder, item.handle))
-    names = Counter(name for name, _, _ in found)
-    return [(f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid) for name, image, uid in found]
+            found.append((_name(item) if len(every) > 1 else "", folder, item.handle))
+    return found
 
 
 def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | None) -> list[Case]:

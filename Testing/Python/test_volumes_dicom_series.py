@@ -35,6 +35,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
+from MedCLIPSAMLib.export.known import Sources
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
 from MedCLIPSAMLib.volumes.dicom_series import find_series
@@ -169,13 +170,36 @@ def test_two_patients_under_one_uid_are_two_cases_each_of_which_can_be_chosen(tm
     assert sorted(found) == [[10, 11, 12], [20, 21, 22]]
 
 
-def test_a_series_in_several_folders_is_told_of(tmp_path: Path, caplog) -> None:
-    for n in range(8):
-        save(slice_at((0, 0, n), n), tmp_path / "disc" / f"DIR{n // 4}" / f"{n}")
+@pytest.mark.parametrize("folders", [("DIR0", "DIR1"), ("a/DIR0", "b/c/DIR1"), ("", "more")])
+@pytest.mark.parametrize("lost", [None, 5])
+def test_a_series_cut_into_several_folders_is_one_case(
+    tmp_path: Path, caplog, folders: tuple[str, str], lost: int | None
+) -> None:
+    there = [n for n in range(8) if n != lost]
+    for n in there:
+        save(slice_at((0, 0, n), n), tmp_path / "disc" / folders[n // 4] / f"{n}")
+        save(slice_at((0, 0, n), 20 + n, SeriesInstanceUID="1.9"), tmp_path / "disc" / folders[0] / f"other {n}")
     cases = find_cases(tmp_path, {"lungs": "lungs"})
-    assert [values(case.image, **case.choice()) for case in cases] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert "1 DICOM series lie in several folders each, such as 'DIR0' and 'DIR1'" in caplog.text
-    assert values(tmp_path / "disc") == list(range(8)), "the folder above holds all of it"
+    assert sorted(values(case.image, **case.choice()) for case in cases) == [there, [20 + n for n in there]]
+    assert "1 DICOM series lie in several folders each" in caplog.text and "read as one image" in caplog.text
+    assert len(find_cases(tmp_path, {"lungs": "lungs"}, series="1.9")) == 1
+    source = Sources().describe(cases[0].image)
+    save(slice_at((0, 0, 7), 99), tmp_path / "disc" / folders[-1] / "7")
+    assert folders[0] == "" or not Sources().is_same(cases[0].image, source)
+
+
+def test_slices_in_a_folder_each_are_one_case(tmp_path: Path) -> None:
+    for n in range(6):
+        save(slice_at((0, 0, n), n), tmp_path / f"IMG{n}" / "I0")
+    (case,) = find_cases(tmp_path, {"lungs": "lungs"})
+    assert values(case.image, **case.choice()) == list(range(6))
+
+
+def test_a_series_beside_a_folder_of_another_one_is_read_without_that(tmp_path: Path) -> None:
+    write_series(tmp_path / "study", range(3))
+    write_series(tmp_path / "study" / "post", range(5), SeriesInstanceUID="1.9")
+    cases = find_cases(tmp_path, {"lungs": "lungs"})
+    assert [len(values(case.image, **case.choice())) for case in cases] == [3, 5]
 
 
 def test_time_points_and_copies_in_folders_of_their_own_are_cases_of_their_own(tmp_path: Path, caplog) -> None:
