@@ -131,10 +131,13 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
         shape = (shape + [1, 1, 1])[:3]
         size = (*shape, channels) if channels > 1 else tuple(shape)
         with nullcontext(content) if file.voxels == file.header else open_content(file.voxels) as voxels:
-            array = read_voxels(voxels, header, size, file.voxels, is_single=file.voxels == file.header)
+            array = read_voxels(voxels, header, size, file.voxels, notes, is_single=file.voxels == file.header)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if np.isinf(slope) or (np.isnan(slope) and np.isfinite(intercept) and intercept != 0):
-        notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored.")
+    if np.isinf(slope) or ((np.isnan(slope) or slope == 0) and np.isfinite(intercept) and intercept != 0):
+        added = f", to which 3D Slicer adds {intercept:g}" if slope == 0 else ""
+        notes.append(
+            f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored{added}."
+        )
     elif np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
         notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) adds no number: 0 was taken.")
     geometry, forms = _place(header, flat if times > 1 else shape, path, notes)
