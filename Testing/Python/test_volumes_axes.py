@@ -102,7 +102,8 @@ def test_times_of_one_slice_of_nifti_are_slices_with_a_note(tmp_path: Path) -> N
         ((np.nan, 5), True, 1),
         ((np.inf, 0), True, 1),
         ((np.nan, np.nan), False, 1),
-        ((0, 5), False, 1),
+        ((0, 5), True, 1),  # ITK adds the intercept
+        ((0, 0), False, 1),
         ((1, np.nan), True, 1),  # as ITK takes it
         ((-2, np.inf), True, -2),
     ],
