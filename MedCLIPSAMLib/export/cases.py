@@ -23,6 +23,7 @@ from ..files.csv_text import read_table
 from ..files.regular import check_regular
 from ..volumes.dicom_geometry import are_separate_images, is_one_stack
 from ..volumes.dicom_header import quiet
+from ..volumes.dicom_phases import group_by
 from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.read import is_image
 from ..volumes.suffixes import IMAGE_SUFFIXES
@@ -241,13 +242,13 @@ def _series_below(
 ) -> dict[Path, list[tuple[str, Path, str | None]]]:
     """Take the DICOM series of each of the folders among these paths, each by itself; see below.
 
-    A stack that was cut into several folders, as on discs, is taken of the folder above them. The user is told of it,
-    and of series in several folders that make no stack together.
+    One that was cut into several folders, as on discs, is taken of the folder above them, and the user told so.
     """
     taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
     folders: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     stacks: set[tuple[str, ...]] = set()
     shared: set[Path] = set()
+    scouts: dict[Path, list[Path]] = {}
     seen: set[Path] = set()
     for path in paths:
         if not path.is_dir() or path.resolve() in seen:
@@ -256,11 +257,16 @@ def _series_below(
         there = _series_of(path)
         taken[path] = _take_series(path, there, which, dicom)
         shared |= set(path.parents) if there else set()
+        if all(item.what or item.is_localizer for item in there):
+            scouts[path] = [file for item in there if not item.what for file in item.files]
         for item in there:
             if item.uid and not item.what:
                 folders[item.key].append(path)
                 if len(item.files) > 1 and not are_separate_images(item.frames()):
                     stacks.add(item.key)
+    if which is None and any(found for path, found in taken.items() if path not in scouts):
+        taken |= {path: [] for path in scouts}
+        dicom |= {file: "localizer" for files in scouts.values() for file in files}
     apart = {key: where for key, where in folders.items() if len(set(where)) > 1}
     joined = {item.key: (top, item) for top, item in _cut_into(apart)}
     cut = {folder for key in joined for folder in apart[key]}
@@ -269,20 +275,14 @@ def _series_below(
     for top, item in joined.values():
         fits = which is None or fitting([item], which)
         taken.setdefault(top, []).extend([(_name(item), top, item.handle)] if fits else [])
-    for where, what in (
-        ([apart[key] for key in joined], "Each is read as one image."),
-        (
-            [where for key, where in apart.items() if key in stacks - joined.keys()],
-            "Each folder is taken by itself, as together they make no stack of slices.",
-        ),
-    ):
-        if where:
-            such = " and ".join(f"'{folder.name}'" for folder in where[0][:2])
-            notify(f"The files of {len(where)} DICOM series lie in several folders each, such as {such}. {what}")
-    several = shared | cut
+    apart_still = [key for key in apart if key in stacks - joined.keys()]
+    for keys, what in (list(joined), "Each is one image."), (apart_still, "Each folder is one, as it is whole."):
+        if keys:
+            such = " and ".join(f"'{folder.name}'" for folder in apart[keys[0]][:2])
+            notify(f"The files of {len(keys)} DICOM series lie in several folders each, such as {such}. {what}")
     for path, found in taken.items():
         names = Counter(name for name, _, _ in found)
-        alone = which is None and path not in several
+        alone = which is None and path not in shared | cut
         taken[path] = [
             (f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid if name or not alone else None)
             for name, image, uid in found
@@ -291,15 +291,20 @@ def _series_below(
 
 
 def _cut_into(apart: Mapping[tuple[str, ...], Sequence[Path]]) -> list[tuple[Path, Series]]:
-    """Find the series, of those in several folders, that make one stack together, and the folder above each."""
-    tops = {Path(os.path.commonpath(where)) for where in apart.values()}
-    return [
-        (top, item)
-        for top in sorted(tops)
-        for item in find_series(top)[0]
-        if {path.parent for path in item.files} == set(apart.get(item.key, ()))
-        if not item.is_localizer and is_one_stack(item.frames())
-    ]
+    """Find the series, of those in several folders, that are one image, and the folder above each.
+
+    They make one stack together, or no stack in each of the folders, as phases that were cut amid one.
+    """
+    found = []
+    for top in sorted({Path(os.path.commonpath(where)) for where in apart.values()}):
+        for item in find_series(top)[0]:
+            frames = item.frames() if item.key in apart and not item.is_localizer else []
+            parts = group_by(frames, lambda frame: frame.path.parent)
+            if not frames or parts.keys() != set(apart[item.key]) or are_separate_images(frames):
+                continue
+            if is_one_stack(frames) or not all(map(is_one_stack, parts.values())):
+                found.append((top, item))
+    return found
 
 
 def _name(item: Series) -> str:

@@ -111,7 +111,7 @@ def open_content(path: Path) -> Iterator[IO[bytes]]:
     """Open the content of a file, unpacking gzip and bzip2."""
     opened = bz2.open if is_bzip2(path) else gzip.open if is_packed(path) else open
     with opened(path, "rb") as content:
-        yield content
+        yield content  # type: ignore[misc]
 
 
 def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:

@@ -181,11 +181,29 @@ def test_a_series_cut_into_several_folders_is_one_case(
         save(slice_at((0, 0, n), 20 + n, SeriesInstanceUID="1.9"), tmp_path / "disc" / folders[0] / f"other {n}")
     cases = find_cases(tmp_path, {"lungs": "lungs"})
     assert sorted(values(case.image, **case.choice()) for case in cases) == [there, [20 + n for n in there]]
-    assert "1 DICOM series lie in several folders each" in caplog.text and "read as one image" in caplog.text
+    assert "1 DICOM series lie in several folders each" in caplog.text and "Each is one image" in caplog.text
     assert len(find_cases(tmp_path, {"lungs": "lungs"}, series="1.9")) == 1
     source = Sources().describe(cases[0].image)
     save(slice_at((0, 0, 7), 99), tmp_path / "disc" / folders[-1] / "7")
     assert folders[0] == "" or not Sources().is_same(cases[0].image, source)
+
+
+def test_phases_cut_into_folders_amid_one_are_one_case(tmp_path: Path) -> None:
+    for n in range(18):
+        save(slice_at((0, 0, n % 6), n, AcquisitionNumber=n // 6), tmp_path / f"DIR{n // 8}" / f"{n}")
+    (case,) = find_cases(tmp_path, {"lungs": "lungs"}, phase="2")
+    assert values(case.image, **case.choice()) == list(range(6, 12))
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_localizers_in_a_folder_of_their_own_are_left_out_beside_others(tmp_path: Path, others: int) -> None:
+    write_series(tmp_path / "scout", range(2), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_series(tmp_path / "thorax", range(others), SeriesInstanceUID="1.9")
+    said: list[str] = []
+    (case,) = find_cases(tmp_path, {"lungs": "lungs"}, notify=said.append)
+    assert case.image.name == ("thorax" if others else "scout")
+    assert said == (["Left out as no images: 2 DICOM (localizer)."] if others else [])
+    assert find_cases(tmp_path, {"lungs": "lungs"}, series="1.2.3.4")[0].image.name == "scout"
 
 
 def test_slices_in_a_folder_each_are_one_case(tmp_path: Path) -> None:
