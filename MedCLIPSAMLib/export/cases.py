@@ -276,7 +276,7 @@ def _series_below(
         fits = which is None or fitting([item], which)
         taken.setdefault(top, []).extend([(_name(item), top, item.handle)] if fits else [])
     apart_still = [key for key in apart if key in stacks - joined.keys()]
-    for keys, what in (list(joined), "Each is one image."), (apart_still, "Each folder is one, as it is whole."):
+    for keys, what in (list(joined), "Each series is one image."), (apart_still, "Each folder is one image."):
         if keys:
             such = " and ".join(f"'{folder.name}'" for folder in apart[keys[0]][:2])
             notify(f"The files of {len(keys)} DICOM series lie in several folders each, such as {such}. {what}")

@@ -203,8 +203,8 @@ def _channels(shape: list[int], path: Path) -> int:
     if any(extent > 1 for extent in shape[3:4] + shape[5:]):
         raise InputError(
             f"'{path}' is {len(shape)}-D ({' x '.join(str(extent) for extent in shape)}), not a single volume.",
-            'Save one time point, for example: python -c "import SimpleITK as s; '
-            f"s.WriteImage(s.ReadImage('{path.name}')[..., 0], 'one.nii.gz')\"",
+            'Save one time point, for example: python -c "import nibabel as n; '
+            f"n.save(n.load('{path.name}').slicer[..., 0], 'one.nii.gz')\"",
         )
     return shape[4] if len(shape) > 4 else 1
 

@@ -74,6 +74,14 @@ def test_a_sequence_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
     assert np.array_equal(follow(caught.value.remedy, tmp_path), VOXELS)
 
 
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.nii.bz2"])
+def test_times_of_nifti_are_refused_with_a_remedy_that_works(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, np.eye(4), np.stack([ARRAY, ARRAY + 1], -1))
+    with pytest.raises(InputError, match="4-D .* not a single volume") as caught:
+        read_volume(path)
+    assert np.array_equal(follow(caught.value.remedy, tmp_path), ARRAY.T)
+
+
 def test_a_flat_image_in_a_space_of_three_axes_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 axes in a space of 3"):
         read_volume(nrrd(tmp_path / "x.nrrd", "2 3", SPACE[:2]))

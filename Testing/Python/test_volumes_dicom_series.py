@@ -181,7 +181,7 @@ def test_a_series_cut_into_several_folders_is_one_case(
         save(slice_at((0, 0, n), 20 + n, SeriesInstanceUID="1.9"), tmp_path / "disc" / folders[0] / f"other {n}")
     cases = find_cases(tmp_path, {"lungs": "lungs"})
     assert sorted(values(case.image, **case.choice()) for case in cases) == [there, [20 + n for n in there]]
-    assert "1 DICOM series lie in several folders each" in caplog.text and "Each is one image" in caplog.text
+    assert "1 DICOM series lie in several folders each" in caplog.text and "Each series is one image" in caplog.text
     assert len(find_cases(tmp_path, {"lungs": "lungs"}, series="1.9")) == 1
     source = Sources().describe(cases[0].image)
     save(slice_at((0, 0, 7), 99), tmp_path / "disc" / folders[-1] / "7")
@@ -228,7 +228,9 @@ def test_time_points_and_copies_in_folders_of_their_own_are_cases_of_their_own(t
     cases = find_cases(tmp_path, {"lungs": "lungs"})
     assert [case.name for case in cases] == ["copied_a", "phases_a", "phases_b"]
     assert values(cases[2].image, **cases[2].choice()) == [10, 11, 12, 13]
-    assert "'a' and 'a'" in caplog.text and "several folders" in caplog.text
+    assert (
+        "'a' and 'a'" in caplog.text and "several folders" in caplog.text and "Each folder is one image" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
