@@ -18,7 +18,7 @@ from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, depths_of, group_by, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced, without_places
-from MedCLIPSAMLib.volumes.dicom_values import holds_words
+from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 
 WHOLE_SLIDE = STORAGE + "77.1.6"
@@ -125,10 +125,15 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         axes = frames[0].orientation
         origin = frames[0].position
         unplaced = (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0]))
+        first = numbers(frames[0].header.get("ImagePositionPatient"))
+        of_first = axes is not None and origin is None and not frames[0].single and len(first) == 3
+        origin = np.array(first) if of_first else origin
         if unplaced and frames[0].follows_time:
             notes.append("The frames follow one another in time: they are a loop of images, and no slices of a body.")
         elif unplaced:
             what = "no patient positions" if origin is None else "no orientation that fits their positions"
+            if of_first:
+                what = f"the position of the first alone, and were taken for {step:g} mm apart (1 mm in 3D Slicer)"
             notes.append(f"The DICOM images carry {what}: slices are in the order of their {order}.")
     else:
         axes = frames[0].orientation

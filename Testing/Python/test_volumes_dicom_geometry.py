@@ -339,3 +339,17 @@ def test_ultrasound_has_the_pixels_of_its_region_where_3d_slicer_takes_them(
         assert volume.geometry.spacing[:2] == pytest.approx((columns, rows))
         assert volume.known_spacing == (is_taken or bool(tags))
         assert any("ultrasound region" in note for note in volume.notes) == (is_taken or not tags)
+
+
+@pytest.mark.parametrize("tags, step", [({}, 1.0), ({"SliceThickness": 0.3}, 0.3)])
+def test_frames_of_which_the_first_alone_has_a_position_begin_there(
+    tmp_path: Path, tags: dict[str, Any], step: float
+) -> None:
+    """As in ITK, which takes 1 mm between them; cone beam CT writes such files."""
+    frames = np.arange(4, dtype=np.int16).repeat(24).reshape(4, 4, 6)
+    place = {"ImagePositionPatient": [-10.0, -20.0, 30.0], "ImageOrientationPatient": list(map(float, CORONAL))}
+    path = save(image(frames, PixelSpacing=[0.7, 0.5], **place, **tags), tmp_path / "x.dcm")
+    volume, other = read_volume(path), sitk.ReadImage(str(path))
+    np.testing.assert_allclose(point(volume, (2, 3, 0)), other.TransformIndexToPhysicalPoint((2, 3, 0)), atol=1e-4)
+    np.testing.assert_allclose(point(volume, (0, 0, 2)), (-10, -20 + 2 * step, 30), atol=1e-4)
+    assert f"{step:g} mm apart (1 mm in 3D Slicer)" in volume.notes[0]
