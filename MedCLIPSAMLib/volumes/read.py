@@ -29,6 +29,7 @@ from MedCLIPSAMLib.volumes.tiff import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
+FREESURFER = (".mgz", ".mgh")
 SHEAR_REMEDY = (
     "Resample it, for example: python -c \"import SimpleITK as s; i = s.ReadImage('{name}'); "
     "s.WriteImage(s.Resample(i, i.GetSize(), s.Transform(), s.sitkLinear, i.GetOrigin(), i.GetSpacing()), "
@@ -222,6 +223,12 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
     """
     header = itk_header(plain)
     if header is None:
+        if path.name.lower().endswith(FREESURFER):
+            raise InputError(
+                f"'{path}' is an image of FreeSurfer, which is not read.",
+                'Save it as NIfTI, for example: python -c "import nibabel as n; '
+                f"n.save(n.Nifti1Image.from_image(n.load('{path.name}')), 'one.nii.gz')\"",
+            )
         if is_packed(path):
             by = "bzip2" if is_bzip2(path) else "gzip"
             raise InputError(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from nifti_made import ARRAY, patched, save, turned
@@ -79,6 +80,14 @@ def test_times_of_nifti_are_refused_with_a_remedy_that_works(tmp_path: Path, nam
     path = save(tmp_path / name, np.eye(4), np.stack([ARRAY, ARRAY + 1], -1))
     with pytest.raises(InputError, match="4-D .* not a single volume") as caught:
         read_volume(path)
+    assert np.array_equal(follow(caught.value.remedy, tmp_path), ARRAY.T)
+
+
+@pytest.mark.parametrize("name", ["x.mgh", "x.mgz"])
+def test_images_of_freesurfer_are_refused_with_a_remedy_that_works(tmp_path: Path, name: str) -> None:
+    nibabel.save(nibabel.MGHImage(ARRAY, np.eye(4)), tmp_path / name)
+    with pytest.raises(InputError, match="image of FreeSurfer") as caught:
+        read_volume(tmp_path / name)
     assert np.array_equal(follow(caught.value.remedy, tmp_path), ARRAY.T)
 
 
