@@ -46,7 +46,7 @@ class Series:
         files: path -> header, in the order of the paths; copies of the same object are left out.
         what: "" for images, else the kind of object, such as "segmentation".
         copies: how many files were left out as copies.
-        missing: files that a DICOMDIR lists and that are not there.
+        missing, outside: files that a DICOMDIR lists and that are not there, or not in the folder.
         key: what sets it apart from the others: patient, study and so on.
         shared: others there have its UID, or none has one.
     """
@@ -56,6 +56,7 @@ class Series:
     files: dict[Path, Dataset] = field(default_factory=dict)
     copies: int = 0
     missing: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     seen: set[tuple] = field(default_factory=set, repr=False)
     key: tuple[str, ...] = ()
     shared: bool = False
@@ -168,7 +169,8 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
     mark_shared(every)
     for directory in directories_of(folder, files.dicom):
         for series in every:
-            series.missing += missing_files(directory, series.uid, {key[0] for key in series.seen})
+            lost, outside = missing_files(directory, series.uid, {key[0] for key in series.seen}, folder)
+            series.missing, series.outside = series.missing + lost, series.outside + outside
     order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid, series.key)
     return sorted(every, key=order), files
 

@@ -100,6 +100,26 @@ def test_files_that_a_dicomdir_lists_and_that_are_not_there_are_told_of(tmp_path
     assert [len(item.notes) for item in list_series(disc)[0]] == [1, 0]
 
 
+def test_files_that_a_dicomdir_lists_in_other_folders_are_told_of(tmp_path: Path) -> None:
+    made = FileSet()
+    for n in range(8):
+        tags = {"PatientName": "x", "StudyID": "1", "StudyTime": "120000"}
+        made.add(save(slice_at((0, 0, 2 * n), n, **tags), tmp_path / "source" / f"{n}"))
+    made.write(tmp_path / "disc")
+    first = sorted(path for path in (tmp_path / "disc").rglob("IM*") if path.is_file())
+    more = first[0].parent.with_name("SE000009")
+    more.mkdir()
+    content = (tmp_path / "disc" / "DICOMDIR").read_bytes()
+    for path in first[5:]:
+        path.rename(more / path.name)
+        old, new = (f"\\{folder.name}\\{path.name}".encode() for folder in (path.parent, more))
+        content = content.replace(old, new)
+    (tmp_path / "disc" / "DICOMDIR").write_bytes(content)
+    (note,) = read_volume(first[0].parent).notes
+    assert "lists 3 files of the series in other folders" in note and "Give the folder above" in note
+    assert read_volume(tmp_path / "disc").notes == []
+
+
 def test_missing_parts_of_a_concatenation_are_told_of(tmp_path: Path) -> None:
     for part in range(3):
         places = [(0, 0, 2 * (4 * part + n)) for n in range(4)]
