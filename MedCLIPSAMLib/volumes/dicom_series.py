@@ -163,6 +163,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)
+    _join_unsaid(found)
     every = [part for series in found.values() for part in _told_apart(series)]
     if not every:
         raise _no_series(folder, files)
@@ -173,6 +174,19 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             series.missing, series.outside = series.missing + lost, series.outside + outside
     order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid, series.key)
     return sorted(every, key=order), files
+
+
+def _join_unsaid(found: dict[tuple[str, ...], Series]) -> None:
+    """Join images that do not say their patient, study or modality to the only series of their UID that they complete.
+
+    It may be another patient's, so only where all together make one stack.
+    """
+    for key in [key for key in found if key[0] and not key[1] and "" in key[2:]]:
+        others = [other for other in found if other != key and all(own in ("", tag) for own, tag in zip(key, other))]
+        whole = found[others[0]].files | found[key].files if len(others) == 1 else {}
+        if whole and is_one_stack([frame for path, header in whole.items() for frame in frames_of(path, header)]):
+            for path, header in found.pop(key).files.items():
+                found[others[0]].add(path, header)
 
 
 def _told_apart(series: Series) -> list[Series]:

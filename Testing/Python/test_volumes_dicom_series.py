@@ -133,6 +133,16 @@ def test_a_description_alone_splits_no_stack_of_which_slices_are_missing(
     assert [f"{len(lost)} slice" in note for note in volume.notes] == [True] * bool(lost)
 
 
+@pytest.mark.parametrize("tag", ["PatientID", "StudyInstanceUID", "Modality"])
+def test_images_that_do_not_say_what_the_others_do_are_of_their_stack(tmp_path: Path, tag: str) -> None:
+    for n in range(8):
+        save(slice_at((0, 0, 3 * n), n, **({tag: None} if n % 3 else {})), tmp_path / "whole" / f"{n}")
+        save(slice_at((0, 0, 3 * (n // 2)), n, **({tag: None} if n % 2 else {})), tmp_path / "two" / f"{n}")
+    assert values(tmp_path / "whole") == list(range(8))
+    with pytest.raises(InputError, match="2 DICOM series"):
+        read_volume(tmp_path / "two")
+
+
 def test_a_description_alone_splits_stacks_that_lie_in_one_another(tmp_path: Path) -> None:
     for name, places in (("fine", (0, 1, 2, 3)), ("coarse", (0.5, 2.5, 4.5))):
         for n, place in enumerate(places):
