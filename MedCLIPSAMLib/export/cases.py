@@ -28,7 +28,7 @@ from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.read import is_image
 from ..volumes.suffixes import IMAGE_SUFFIXES
 from .folder_tree import is_own, walk
-from .left_out import left_out
+from .left_out import left_out, pictures_of_discs
 from .masks_beside import masks_among
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ def images_below(
     """Find images: a relative path for the name, the file or folder, and the UID where other series are beside it.
 
     Hidden files and folders, results of this program, and duplicates by links are left out; so are segmentations, masks
-    beside images, and files that are no images.
+    beside images, pictures on DICOM discs, and files that are no images.
 
     Args:
         notify: is told the number and kinds of files that are left out, and of series that lie in several folders.
@@ -191,6 +191,7 @@ def images_below(
     paths = walk(folder)
     with quiet():
         series = _series_below(paths, choice.series, dicom, notify)
+    pictures = pictures_of_discs(paths) if any(series.values()) and not choice.include else set()
     for path in paths:
         inside = path.relative_to(folder)
         if path.resolve() in seen:
@@ -206,7 +207,7 @@ def images_below(
             others += [path] if is_image(path) and not path.name.startswith(OF_MACOS) else []
         elif path.name.lower().endswith(SEGMENTATION):
             segmentations.append(path)
-        elif is_image(path):
+        elif is_image(path) and path not in pictures:
             found.append((inside, path, None))
         else:
             others.append(path)

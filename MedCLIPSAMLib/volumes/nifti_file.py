@@ -5,7 +5,6 @@ nibabel is imported at the first file: 3D Slicer, which loads this module with i
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
 import math
@@ -14,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -109,9 +108,13 @@ def _begins(path: Path, beginning: bytes) -> bool:
 @contextmanager
 def open_content(path: Path) -> Iterator[IO[bytes]]:
     """Open the content of a file, unpacking gzip and bzip2."""
-    opened = bz2.open if is_bzip2(path) else gzip.open if is_packed(path) else open
+    opened: Any = gzip.open if is_packed(path) else open
+    if is_bzip2(path):
+        import bz2  # which a Python may lack
+
+        opened = bz2.open
     with opened(path, "rb") as content:
-        yield content  # type: ignore[misc]
+        yield content
 
 
 def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
@@ -158,7 +161,7 @@ def read_voxels(
     kind = header.get_data_dtype()
     size, offset = kind.itemsize * math.prod(shape), int(header["vox_offset"])
     start = max(offset, header.template_dtype.itemsize if is_single else 0)
-    factor = MAX_BZIP2 if isinstance(file, bz2.BZ2File) else MAX_COMPRESSION if is_packed(path) else 1
+    factor = MAX_BZIP2 if is_bzip2(path) else MAX_COMPRESSION if is_packed(path) else 1
     data = b""
     try:
         if start + size <= path.stat().st_size * factor:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_made import PET, enhanced, save, sequence, slice_at, values, write_series
+from PIL import Image
 from pydicom.fileset import FileSet
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.tasks.inputs import find_inputs
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
@@ -74,6 +77,21 @@ def test_a_dicomdir_with_several_series_is_its_folder(tmp_path: Path) -> None:
     assert [image.read().shape[0] for image in find_inputs([index], "7")] == [7]
     with pytest.raises(InputError, match="single file"):
         read_volume(tmp_path / "source" / "20", series="2")
+
+
+def test_pictures_on_a_disc_are_no_cases_but_by_a_pattern(tmp_path: Path) -> None:
+    made, said = FileSet(), []
+    for n in range(3):
+        made.add(save(slice_at((0, 0, n), n, PatientName="x", StudyID="1", StudyTime="12"), tmp_path / "made" / f"{n}"))
+    made.write(tmp_path / "disc")
+    for path in (tmp_path / "disc" / "IHE_PDI" / "1.jpg", tmp_path / "disc" / "logo.png", tmp_path / "other" / "x.png"):
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (9, 9)).save(path)
+    shutil.rmtree(tmp_path / "made")
+    taken = [case.image for case in find_cases(tmp_path, {"a": "a"}, notify=said.append)]
+    assert len(taken) == 2 and tmp_path / "other" / "x.png" in taken
+    assert said == ["Left out as no images: 1 .jpg (beside a DICOMDIR), 1 .png (beside a DICOMDIR)."]
+    assert len(find_cases(tmp_path / "disc", {"a": "a"}, include=["*.jpg"])) == 1
 
 
 def test_files_that_a_dicomdir_lists_and_that_are_not_there_are_told_of(tmp_path: Path) -> None:
