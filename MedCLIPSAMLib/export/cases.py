@@ -40,6 +40,8 @@ OF_MACOS = "._"
 PATTERNS = (
     "Change what they take and leave out: '*.JPG' does not fit 'a.jpg', nor '*/a.jpg' an image in the folder itself."
 )
+MAX_FOLDERS = 500
+"""Folders that one series is looked for in: one in more of them is of files with one UID for all."""
 TABLES = (".csv", ".tsv")
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
@@ -248,9 +250,8 @@ def _series_below(
     taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
     folders: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     stacks: set[tuple[str, ...]] = set()
-    shared: set[Path] = set()
     scouts: dict[Path, list[Path]] = {}
-    seen: set[Path] = set()
+    shared, seen = set[Path](), set[Path]()
     for path in paths:
         if not path.is_dir() or path.resolve() in seen:
             continue
@@ -294,10 +295,10 @@ def _series_below(
 def _cut_into(apart: Mapping[tuple[str, ...], Sequence[Path]]) -> list[tuple[Path, Series]]:
     """Find the series, of those in several folders, that are one image, and the folder above each.
 
-    They make one stack together, or no stack in each of the folders, as phases that were cut amid one.
+    They make one stack together, or none in one of the folders, as phases that were cut amid one.
     """
     found = []
-    for top in sorted({Path(os.path.commonpath(where)) for where in apart.values()}):
+    for top in sorted({Path(os.path.commonpath(where)) for where in apart.values() if len(where) <= MAX_FOLDERS}):
         for item in find_series(top)[0]:
             frames = item.frames() if item.key in apart and not item.is_localizer else []
             parts = group_by(frames, lambda frame: frame.path.parent)
