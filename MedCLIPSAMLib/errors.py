@@ -43,6 +43,11 @@ def without_controls(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def shorten(text: str, width: int) -> str:
+    """Cut a text that is longer than `width` behind a word, or in one that is longer itself."""
+    return text if len(text) <= width else f"{text[:width].rpartition(' ')[0] or text[:width]} ..."
+
+
 class InputError(MedCLIPSAMError):
     """An image, mask or folder that cannot be used as it is."""
 

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -22,14 +22,13 @@ from ..errors import InputError
 from ..files.csv_text import read_table
 from ..files.regular import check_regular
 from ..files.relative import listed_path, relative_path
-from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
-from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.read import is_image
 from ..volumes.suffixes import IMAGE_SUFFIXES
 from .folder_tree import is_own, walk
-from .left_out import left_out
+from .left_out import left_out, pictures_of_discs
 from .masks_beside import masks_among
+from .series_below import series_below
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +172,7 @@ def images_below(
     """Find images: a relative path for the name, the file or folder, and the UID where other series are beside it.
 
     Hidden files and folders, results of this program, and duplicates by links are left out; so are segmentations, masks
-    beside images, and files that are no images.
+    beside images, pictures on DICOM discs, and files that are no images.
 
     Args:
         notify: is told the number and kinds of files that are left out, and of series that lie in several folders.
@@ -190,7 +189,8 @@ def images_below(
     seen: set[Path] = set()
     paths = walk(folder)
     with quiet():
-        series = _series_below(paths, choice.series, dicom, notify)
+        series = series_below(paths, choice.series, dicom, notify)
+    pictures = pictures_of_discs(paths) if any(series.values()) and not choice.include else set()
     for path in paths:
         inside = path.relative_to(folder)
         if path.resolve() in seen:
@@ -206,7 +206,7 @@ def images_below(
             others += [path] if is_image(path) and not path.name.startswith(OF_MACOS) else []
         elif path.name.lower().endswith(SEGMENTATION):
             segmentations.append(path)
-        elif is_image(path):
+        elif is_image(path) and path not in pictures:
             found.append((inside, path, None))
         else:
             others.append(path)
@@ -235,76 +235,6 @@ def _without_masks(
         how = "They are taken where a pattern, a table or a path names them."
         notify(f"Left out as masks or results: {first}{more}. {how}")
     return [path for path in found if path[1] not in masks]
-
-
-def _series_below(
-    paths: Sequence[Path], which: str | None, dicom: dict[Path, str], notify: Callable[[str], None]
-) -> dict[Path, list[tuple[str, Path, str | None]]]:
-    """Take the DICOM series of each of the folders among these paths, each by itself; see below.
-
-    The user is told of stacks whose files lie in several folders.
-    """
-    taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
-    folders: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-    stacks: set[tuple[str, ...]] = set()
-    seen: set[Path] = set()
-    for path in paths:
-        if not path.is_dir() or path.resolve() in seen:
-            continue
-        seen.add(path.resolve())
-        there = _series_of(path)
-        taken[path] = _take_series(path, there, which, dicom)
-        for item in there:
-            if item.uid and not item.what:
-                folders[item.key].append(path)
-                if len(item.files) > 1 and not are_separate_images(item.frames()):
-                    stacks.add(item.key)
-    apart = [where for key, where in folders.items() if len(where) > 1 and key in stacks]
-    if apart:
-        such = " and ".join(f"'{folder.name}'" for folder in apart[0][:2])
-        notify(
-            f"The files of {len(apart)} DICOM series lie in several folders each, such as {such}: each folder is taken "
-            "by itself. Put the files of a series into one folder where they are one volume."
-        )
-    return taken
-
-
-def _series_of(folder: Path) -> list[Series]:
-    """Find the DICOM series in a folder, not below it."""
-    try:
-        return find_series(folder, deep=False)[0]
-    except InputError:  # none
-        return []
-
-
-def _take_series(
-    folder: Path, there: Sequence[Series], which: str | None, dicom: dict[Path, str]
-) -> list[tuple[str, Path, str | None]]:
-    """Take the DICOM series of images in a folder: a name, the folder or file, and the UID.
-
-    Args:
-        there: the series in it.
-        dicom: filled with the DICOM files, and why they are left out; "" where they are not.
-    """
-    images = [item for item in there if not item.what]
-    every = [item for item in images if not item.is_localizer] or images
-    taken = set(every)
-    for item in there:
-        dicom |= dict.fromkeys(item.files, "" if item in taken else item.what or "localizer")
-    every = without_odd(every, [])
-    for item in taken.difference(every):
-        dicom |= dict.fromkeys(item.files, "of another modality than its series")
-    found: list[tuple[str, Path, str | None]] = []
-    for item in every if which is None else fitting(every, which):
-        mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
-        if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
-            found += [(path.name, path, None) for path in item.files]
-        elif len(every) == 1:
-            found.append(("", folder, item.handle if which is not None else None))
-        else:
-            found.append(("_".join(filter(None, (item.number, item.description or item.handle))), folder, item.handle))
-    names = Counter(name for name, _, _ in found)
-    return [(f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid) for name, image, uid in found]
 
 
 def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | None) -> list[Case]:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError
+from ..volumes.dicom_header import is_dicom
+from ..volumes.dicom_missing import NAME as DICOMDIR
 from ..volumes.nifti_file import beside
 from ..volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
 from .cases import Case
+from .folder_tree import walk
 from .image_names import ImageNames
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -167,9 +170,11 @@ def _describe_prompt(name: str, text: str | None) -> str:
 
 
 def _files(image: Path) -> list[Path]:
-    """List the files of an image: those of a folder, and with a header those of its voxels."""
+    """List the files of an image: those in a folder, or below it where a series is cut, and a header's voxels."""
     if image.is_dir():
-        return sorted(path for path in image.iterdir() if path.is_file() and not path.name.startswith("."))
+        of = lambda paths: sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
+        files = of(image.iterdir())
+        return files if any(is_dicom(path) and path.name.upper() != DICOMDIR for path in files) else of(walk(image))
     voxels: list[Path] = []
     if image.name.lower().endswith(PAIR_SUFFIXES):
         voxels = list(filter(None, [beside(image, VOXEL_SUFFIXES)]))

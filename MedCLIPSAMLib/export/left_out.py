@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..volumes.dicom_header import is_dicom
-from ..volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES
+from ..volumes.suffixes import DETACHED_SUFFIXES, PAIR_SUFFIXES, RASTER_SUFFIXES, VOXEL_SUFFIXES
 from ..volumes.volume import stem
 
 RAW_SUFFIXES = (".raw", ".zraw", ".raw.gz")
@@ -44,12 +44,20 @@ def left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path,
         elif is_dicom(path):
             kinds["DICOM (damaged, or a copy)"] += 1
         else:
-            kinds[_ending(path)] += 1
+            of_viewer = " (beside a DICOMDIR)" if name.endswith(RASTER_SUFFIXES) else ""
+            kinds[_ending(path) + of_viewer] += 1
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{count} {kind}" for kind, count in ordered[:MAX_KINDS]]
     more = sum(count for _, count in ordered[MAX_KINDS:])
     told += [f"{more} of other kinds"] if more else []
     return [f"Left out as no images: {', '.join(told)}."] if told else []
+
+
+def pictures_of_discs(paths: Sequence[Path]) -> set[Path]:
+    """Find the PNG, JPEG and the like below a DICOMDIR: those of a viewer, and the images once more, for browsers."""
+    discs = {path.parent for path in paths if path.name.lower() == DIRECTORY and is_dicom(path)}
+    pictures = (path for path in paths if discs and path.name.lower().endswith(RASTER_SUFFIXES))
+    return {path for path in pictures if not discs.isdisjoint(path.parents)}
 
 
 def _ending(path: Path) -> str:

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from ..errors import shorten
+
 MIN_CHARACTERS = 20
 """Minimum length of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
 
@@ -88,7 +90,7 @@ def usable_captions(field: Any, min_characters: int = MIN_CHARACTERS) -> Iterato
     """
     for text in (field or [""]) if isinstance(field, list) else [field]:
         if isinstance(text, dict | list):
-            yield repr(text)[:60], "captions are no text"
+            yield shorten(repr(text), 60), "captions are no text"
             continue
         caption = clean_caption("" if text is None else str(text))
         short = length_of(caption) < min_characters

@@ -25,7 +25,7 @@ from typing import Any
 from scipy.cluster.hierarchy import DisjointSet
 
 from ..counted import counted
-from ..errors import InputError
+from ..errors import InputError, shorten
 from ..files.csv_text import delimiter_of, first_line, read_rows
 from ..files.json_text import parse_json
 from ..files.relative import relative_path, spellings
@@ -205,7 +205,7 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
             if not isinstance(record, dict):
                 raise InputError(
                     f"Expected an object with an image and a caption as {where} of '{table}', got "
-                    f"{json.dumps(record)[:60]}.",
+                    f"{shorten(json.dumps(record), 60)}.",
                     f"Write {EXAMPLE}.",
                 )
             yield flatten(record)
@@ -247,7 +247,7 @@ def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
         records = _of_object(records)
     if not isinstance(records, list):
         raise InputError(
-            f"Expected a list of records in '{table}', got {json.dumps(records)[:60]}.", f"Write [{EXAMPLE}]."
+            f"Expected a list of records in '{table}', got {shorten(json.dumps(records), 60)}.", f"Write [{EXAMPLE}]."
         )
     yield from ((f"record {number}", record) for number, record in enumerate(records, 1))
 

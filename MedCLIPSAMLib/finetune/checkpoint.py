@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..errors import ModelError, OutputError
+from ..errors import ModelError, OutputError, shorten
 from ..files.atomic import atomic_path
 from ..models.layouts import some
 
@@ -60,7 +60,7 @@ def read_checkpoint(
         AttributeError,
         pickle.UnpicklingError,
     ) as error:
-        reason = str(error).partition("\n")[0][:200]
+        reason = shorten(str(error).partition("\n")[0], 200)
         raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", start_over) from error
     if written != fingerprint:
         raise ModelError(

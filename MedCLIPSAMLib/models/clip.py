@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import BertWordPieceTokenizer
 
-from ..errors import InputError, ModelError, PromptError
+from ..errors import InputError, ModelError, PromptError, shorten
 from ..files.checksums import sha256_of
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
@@ -81,7 +81,7 @@ class ClipModel:
                 encoded[row] = ids if len(ids) <= self.context_length else [*ids[: self.context_length - 1], ids[-1]]
             elif len(ids) > self.context_length:
                 raise PromptError(
-                    f"The prompt '{text[:40]}...' has {len(ids)} tokens; "
+                    f"The prompt '{shorten(text, 40)}' has {len(ids)} tokens; "
                     f"'{self.name}' takes {self.context_length} at most.",
                     "Shorten it.",
                 )

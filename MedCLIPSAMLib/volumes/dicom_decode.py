@@ -24,11 +24,11 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, shorten
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_header
 from MedCLIPSAMLib.volumes.dicom_jpeg import coded_colors
 from MedCLIPSAMLib.volumes.dicom_padding import find_padding
-from MedCLIPSAMLib.volumes.dicom_pixel_tags import complete_pixel_tags, frame_count, stored_range
+from MedCLIPSAMLib.volumes.dicom_pixel_tags import HALF_COLORS, complete_pixel_tags, frame_count, stored_range
 from MedCLIPSAMLib.volumes.dicom_tables import entries
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 from MedCLIPSAMLib.volumes.itk_read import itk_image
@@ -110,11 +110,12 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
             return _colors(array, dataset), None
     except DAMAGED as error:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
-        reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
+        reason = str(error).strip().splitlines()[-1].split("): ")[-1] if str(error).strip() else "damaged"
         if isinstance(error, StopIteration):  # of pydicom, without words
             reason = f"there are fewer than the {frame_count(dataset)} frames that it declares"
         raise InputError(
-            f"The pixels of '{path}' cannot be read{how}: {reason.rstrip('.')}.", "Copy or export it again."
+            f"The pixels of '{path}' cannot be read{how}: {shorten(reason.rstrip('.'), 300)}.",
+            "Copy or export it again.",
         ) from error
     if not gray and array.dtype != np.uint16:
         return array, None
@@ -158,6 +159,10 @@ def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
     And JPEG 2000 of more than 16 bits, of which GDCM makes other values.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated and dataset.PhotometricInterpretation == HALF_COLORS:
+        size = 2 * int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
+        if len(dataset.PixelData) > size + 2:  # of which pydicom would leave the rest out
+            raise ValueError(f"Expected {size} bytes of {HALF_COLORS}, got {len(dataset.PixelData)}.")
     if not syntax.is_encapsulated or syntax == RLELossless or (syntax in JPEG_2000 and int(dataset.BitsAllocated) > 16):
         return pixel_array(dataset)
     try:

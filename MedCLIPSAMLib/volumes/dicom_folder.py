@@ -18,7 +18,7 @@ from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 
 ENDINGS = {".dcm", ".dicom", ".dic", ".ima"}
 """How the names of DICOM files end, where they say so at all."""
-NIFTI_SUFFIXES = (".nii.gz", *PAIR_SUFFIXES, *VOXEL_SUFFIXES)
+NIFTI_SUFFIXES = (".nii.gz", ".nii.bz2", *PAIR_SUFFIXES, *VOXEL_SUFFIXES)
 SHOWN = 3
 
 

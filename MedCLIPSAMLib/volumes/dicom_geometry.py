@@ -18,7 +18,7 @@ from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, depths_of, group_by, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY, pixel_spacing
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced, without_places
-from MedCLIPSAMLib.volumes.dicom_values import holds_words
+from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 
 WHOLE_SLIDE = STORAGE + "77.1.6"
@@ -125,10 +125,15 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         axes = frames[0].orientation
         origin = frames[0].position
         unplaced = (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0]))
+        first = numbers(frames[0].header.get("ImagePositionPatient"))
+        of_first = axes is not None and origin is None and not frames[0].single and len(first) == 3
+        origin = np.array(first) if of_first else origin
         if unplaced and frames[0].follows_time:
             notes.append("The frames follow one another in time: they are a loop of images, and no slices of a body.")
         elif unplaced:
             what = "no patient positions" if origin is None else "no orientation that fits their positions"
+            if of_first:
+                what = f"the position of the first alone, and were taken for {step:g} mm apart (1 mm in 3D Slicer)"
             notes.append(f"The DICOM images carry {what}: slices are in the order of their {order}.")
     else:
         axes = frames[0].orientation
@@ -154,13 +159,13 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
 
 
 def is_one_stack(frames: Sequence[Frame]) -> bool:
-    """Tell whether images are of one size and orientation, each at a position of its own, and evenly apart."""
+    """Tell whether images are of one kind, each at a position of its own, and few are missing between them."""
     if any(frame.position is None or frame.orientation is None for frame in frames):
         return False
     axes = _axes_of(frames)
-    depths = np.sort(depths_of(frames))
-    alike = len({(frame.size, axes(frame)) for frame in frames}) == 1
-    return alike and len(set(depths)) == len(depths) and not is_uneven(np.diff(depths))
+    gaps = np.diff(np.sort(depths_of(frames)))
+    kinds = {(frame.size, tuple(np.round(frame.pixel_spacing or 0, 2).flat), axes(frame)) for frame in frames}
+    return bool(len(kinds) == 1 and gaps.all() and _missing(gaps).sum() <= len(frames) / ODD_SHARE)
 
 
 def is_flat(frame: Frame) -> bool:
@@ -311,8 +316,7 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
     gaps = np.diff(heights)
     if is_uneven(gaps):
         low, high = gaps.min(), gaps.max()
-        missing = np.rint(gaps / np.sort(gaps)[(len(gaps) - 1) // 2]) - 1  # of two, the lower one is whole
-        count = int(missing[missing > 0].sum())
+        count = int(_missing(gaps).sum())
         guess = "."
         if count:
             guess = f": missing slices? {count} slice{'s seem' if count != 1 else ' seems'} to be missing."
@@ -323,6 +327,11 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
             "inexact."
         )
     return float(gaps.mean())
+
+
+def _missing(gaps: np.ndarray) -> np.ndarray:
+    """Count the slices that seem to be missing in each distance, by the usual one: of two, the lower one is whole."""
+    return np.maximum(np.rint(gaps / (np.sort(gaps)[(len(gaps) - 1) // 2] if len(gaps) else 1)) - 1, 0)
 
 
 def _images(count: int) -> str:

@@ -67,6 +67,10 @@ DAMAGED = (
 """Errors of readers on damaged files."""
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "ImagePlanePixelSpacing")
 """Tags of the size of a pixel, that in the body first."""
+REGIONS = "SequenceOfUltrasoundRegions"
+CENTIMETERS = 3
+SEQUENCES = tuple(STORAGE + ending for ending in ("3.1", "6.1", "7", "7.2"))
+"""Classes of ultrasound that 3D Slicer reads as sequences of images."""
 MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 NUCLEAR_MEDICINE = STORAGE + "20"
@@ -297,15 +301,30 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
         raise InputError(f"'{path}' declares {count} frames, which it cannot hold.", "Export it again.")
     items = header.get("PerFrameFunctionalGroupsSequence") or []
     shared = header.get("SharedFunctionalGroupsSequence") or []
+    common = (_flat(shared[0]) if shared else {}) | ultrasound_spacing(header)
     if count <= 1 and not items:
-        return [Frame(path, header)]
-    common = _flat(shared[0]) if shared else {}
+        return [Frame(path, header, own=common)]
     stepped = [] if items else step_places(header, count)
     frames = []
     for index in range(count):
         own = {**common, **(_flat(items[index]) if index < len(items) else {}), **(stepped[index] if stepped else {})}
         frames.append(Frame(path, header, index, count == 1, own))
     return frames
+
+
+def ultrasound_spacing(header: Dataset) -> dict[str, Any]:
+    """Return the size of the pixels of ultrasound, as PixelSpacing; {} where its regions do not give one.
+
+    As 3D Slicer's reader of image sequences takes it: of the only region, of 2-D tissue or flow, both sides in cm.
+    """
+    regions = header.get(REGIONS) or []
+    if header.get("Modality") != "US" or object_class(header) not in SEQUENCES or len(regions) != 1:
+        return {}
+    stated = [numbers(regions[0].get(keyword)) for keyword in ("PhysicalDeltaY", "PhysicalDeltaX")]
+    in_cm = all(regions[0].get(f"PhysicalUnits{axis}Direction") == CENTIMETERS for axis in "XY")
+    is_tissue = regions[0].get("RegionSpatialFormat") == 1 and regions[0].get("RegionDataType") in (1, 2)
+    size = [10 * value for values in stated for value in values if np.isfinite(value) and value > 0]
+    return {"PixelSpacing": size} if in_cm and is_tissue and len(size) == 2 else {}
 
 
 def _flat(item: Dataset) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _list_part(series: Series) -> SeriesSummary:
     )
     if series.what:
         return about
-    notes = directory_notes(series.missing)
+    notes = directory_notes(series.missing, series.outside)
     try:
         frames = series.frames()
         if are_separate_images(frames):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_folder import list_names
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, STORAGE, Frame, is_directory, object_class, read_header, text
@@ -30,27 +31,38 @@ def directories_of(folder: Path, files: Collection[Path]) -> list[Path]:
     return [path for path in (*inside, *above) if path.is_file() and is_directory(path)]
 
 
-def missing_files(directory: Path, uid: str, there: Collection[str]) -> list[str]:
-    """Name the files of a series that a DICOMDIR lists and that are not there, whatever the case of their names.
+def missing_files(directory: Path, uid: str, there: Collection[str], folder: Path) -> tuple[list[str], list[str]]:
+    """Name the files of a series that a DICOMDIR lists and that are not there, and those outside of the folder.
 
     Args:
-        there: the UIDs of the objects that were read.
+        there: the UIDs of the objects that were read, of the folder; the case of names does not count.
     """
     try:
         listed = _read_listing(directory, directory.stat().st_mtime_ns).get(uid, ())
     except (InputError, *DAMAGED):
-        return []
-    of_disc = lambda path: (directory.parent / path, directory.parent / path.as_posix().lower())
-    lost = [path for own, path in listed if own not in there and not any(place.exists() for place in of_disc(path))]
-    return [path.as_posix() for path in lost]
+        return [], []
+    lost, outside = [], []
+    for path in (path for own, path in listed if own not in there):
+        places = [directory.parent / name for name in (path, path.as_posix().lower())]
+        found = next((place.resolve() for place in places if place.exists()), None)
+        if found is None:
+            lost.append(path.as_posix())
+        elif not found.is_relative_to(folder.resolve()):
+            outside.append(path.as_posix())
+    return lost, outside
 
 
-def directory_notes(missing: Sequence[str]) -> list[str]:
-    """Say which files of a DICOMDIR are not there, as a list of one sentence or none."""
-    if not missing:
-        return []
-    files = "1 file" if len(missing) == 1 else f"{len(missing)} files"
-    return [f"{NAME} lists {files} of the series not there, so that slices are missing: {list_names(missing)}."]
+def directory_notes(missing: Sequence[str], outside: Sequence[str]) -> list[str]:
+    """Say which files of a DICOMDIR are not there, and which outside of the folder; a sentence each."""
+    return [
+        f"{NAME} lists {counted(len(files), 'file')} of the series {where}, so that slices are missing: "
+        f"{list_names(files)}.{remedy}"
+        for files, where, remedy in (
+            (missing, "not there", ""),
+            (outside, "in other folders", " Give the folder above them."),
+        )
+        if files
+    ]
 
 
 def concatenation_notes(frames: Sequence[Frame]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import comb
@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, Tag, as_number, may_pass_midnight, other_tags, telling_tags
+from MedCLIPSAMLib.volumes.dicom_telling import (
+    HALF_DAY,
+    INSTANCE,
+    Tag,
+    as_number,
+    may_pass_midnight,
+    other_tags,
+    telling_tags,
+)
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
@@ -132,7 +140,7 @@ def _split_by_tag(
         if any(len({depth[frame] for frame in group}) <= places / 2 for group in groups.values()):
             continue
         parts: list[FrameGroup] = []
-        for found in sorted(groups, key=_order):
+        for found in _in_time(groups):
             further = _split_by_tag(groups[found], depth, by_number)
             if further is None:
                 break
@@ -173,7 +181,7 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float], tags: Sequ
         numbers = [[places[depth[frame]] for frame in group] for group in groups.values()]
         runs = len(groups) <= len(frames) // 2 and all(max(run) - min(run) == len(run) - 1 for run in numbers)
         if once and (2 <= len(groups) <= largest or (len(groups) > largest and runs)):
-            return [FrameGroup(_label(name, found, unit), groups[found]) for found in sorted(groups, key=_order)]
+            return [FrameGroup(_label(name, found, unit), groups[found]) for found in _in_time(groups)]
     return None
 
 
@@ -253,6 +261,15 @@ def _choose_ranks(own: np.ndarray, table: np.ndarray, distances: np.ndarray) -> 
     return choices[int(costs.argmin())] if best < CLEAR * second else None
 
 
+def _in_time(groups: Mapping[Hashable | None, Sequence[Frame]]) -> list[Hashable | None]:
+    """Sort the values of groups: times of day that may pass midnight by instance numbers, else the evening first."""
+    values = sorted(groups, key=_order)
+    if not may_pass_midnight(values):
+        return values
+    numbers = {value: [frame.numbers("InstanceNumber")[:1] or [0.0] for frame in groups[value]] for value in values}
+    return sorted(values, key=lambda value: (min(numbers[value]), (as_number(value) or 0.0) < HALF_DAY))
+
+
 def _lacking(count: int, places: int) -> str:
     return f", at {count} of {places} positions" if count < places else ""
 
@@ -286,7 +303,7 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
             overlap = any(after[0] < before[-1] for before, after in pairwise(stacks))
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             parts = []
-            for found in sorted(groups, key=_order):
+            for found in _in_time(groups):
                 further = tell_apart(groups[found]) or [FrameGroup("", groups[found])]
                 parts += [part.within(_label(name, found, unit)) for part in further]
             return parts

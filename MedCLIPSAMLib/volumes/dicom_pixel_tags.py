@@ -11,6 +11,8 @@ from MedCLIPSAMLib.volumes.dicom_values import numbers
 GRAY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 COLORS = ("RGB", "YBR")
 """How kinds of three samples a pixel begin."""
+HALF_COLORS = "YBR_FULL_422"
+"""The kind of which every second pixel of a row has colors, where it is not compressed."""
 
 
 def frame_count(dataset: Dataset) -> int:
@@ -41,6 +43,10 @@ def complete_pixel_tags(dataset: Dataset) -> list[str]:
     if samples == 3 and dataset.get("PlanarConfiguration") is None:
         notes.append(_set(dataset, "PlanarConfiguration", 0))
     if "PixelData" in dataset:
+        if kind == HALF_COLORS and not dataset["PixelData"].is_undefined_length:
+            size = 3 * int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
+            if size <= len(dataset.PixelData) <= size + 2:  # no color was left out
+                notes.append(_set(dataset, "PhotometricInterpretation", "YBR_FULL"))
         bits = dataset.get("BitsAllocated")
         if bits is None and not dataset["PixelData"].is_undefined_length:
             count = int(dataset.Rows) * int(dataset.Columns) * samples * frame_count(dataset)

@@ -31,8 +31,8 @@ from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 KEYS = ("PatientID", "StudyInstanceUID", "Modality")
 """Tags that set series of one UID apart."""
-DESCRIBED = ("SeriesNumber", "SeriesDescription")
-"""Tags that do, too, where there is no UID."""
+NUMBER = "SeriesNumber"
+"""The tag that does, too, where there is no UID."""
 DATES = ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate")
 MAX_LISTED = 40
 
@@ -46,7 +46,7 @@ class Series:
         files: path -> header, in the order of the paths; copies of the same object are left out.
         what: "" for images, else the kind of object, such as "segmentation".
         copies: how many files were left out as copies.
-        missing: files that a DICOMDIR lists and that are not there.
+        missing, outside: files that a DICOMDIR lists and that are not there, or not in the folder.
         key: what sets it apart from the others: patient, study and so on.
         shared: others there have its UID, or none has one.
     """
@@ -56,6 +56,7 @@ class Series:
     files: dict[Path, Dataset] = field(default_factory=dict)
     copies: int = 0
     missing: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     seen: set[tuple] = field(default_factory=set, repr=False)
     key: tuple[str, ...] = ()
     shared: bool = False
@@ -136,7 +137,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
     """Find all series in a folder, sorted by study, number and UID, and what else its files are.
 
     Images of two modalities are never one series, nor those of two numbers or descriptions that make no one stack, as
-    files that were made anonymous may have one UID for all, or none.
+    files that were made anonymous may have one UID for all, or none. A few missing slices break no stack.
 
     Args:
         deep: look into its sub-folders too.
@@ -155,37 +156,53 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
             if is_cut_short(header):
                 files.damaged.append(path)
                 continue
-            told = [text(header, keyword) for keyword in (*KEYS, *DESCRIBED, *DATES)]
-            key = (uid, what, *told[: len(KEYS if uid else (*KEYS, *DESCRIBED))])
+            told = [text(header, keyword) for keyword in (*KEYS, NUMBER, "SeriesDescription", *DATES)]
+            key = (uid, what, *told[: len(KEYS if uid else (*KEYS, NUMBER))])
             if not what:
                 read_elements(frames_of(path, header)[0])
             found.setdefault(key, Series(uid, what, key=key)).add(path, header)
         except (InputError, *DAMAGED):
             files.damaged.append(path)
+    _join_unsaid(found)
     every = [part for series in found.values() for part in _told_apart(series)]
     if not every:
         raise _no_series(folder, files)
     mark_shared(every)
     for directory in directories_of(folder, files.dicom):
         for series in every:
-            series.missing += missing_files(directory, series.uid, {key[0] for key in series.seen})
+            lost, outside = missing_files(directory, series.uid, {key[0] for key in series.seen}, folder)
+            series.missing, series.outside = series.missing + lost, series.outside + outside
     order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid, series.key)
     return sorted(every, key=order), files
+
+
+def _join_unsaid(found: dict[tuple[str, ...], Series]) -> None:
+    """Join images that do not say their patient, study or modality to the only series of their UID that they complete.
+
+    It may be another patient's, so only where all together make one stack.
+    """
+    for key in [key for key in found if key[0] and not key[1] and "" in key[2:]]:
+        others = [other for other in found if other != key and all(own in ("", tag) for own, tag in zip(key, other))]
+        whole = found[others[0]].files | found[key].files if len(others) == 1 else {}
+        if whole and is_one_stack([frame for path, header in whole.items() for frame in frames_of(path, header)]):
+            for path, header in found.pop(key).files.items():
+                found[others[0]].add(path, header)
 
 
 def _told_apart(series: Series) -> list[Series]:
     """Split a series of images whose files state several numbers or descriptions; none where every file is damaged.
 
-    It stays whole where all together make one even stack, each image has one of its own, or few have another
+    It stays whole where all together make one stack, each image has one of its own, or few of its UID have another
     description.
     """
     parts: dict[tuple[str, str], Series] = {}
     for path, header in series.files.items():
-        told = text(header, "SeriesNumber").lstrip("0"), text(header, "SeriesDescription")
+        told = text(header, NUMBER).lstrip("0"), text(header, "SeriesDescription")
         parts.setdefault(told, Series(series.uid, key=(*series.key, *told))).add(path, header)
     largest = max((len(part.files) for part in parts.values()), default=0)
     few = len({number for number, _ in parts}) == 1 and len(series.files) - largest <= largest / ODD_SHARE
-    if series.what or few or len(parts) == len(frames := series.frames()) or is_one_stack(frames):
+    frames = series.frames() if len(parts) > 1 and not series.what else []
+    if not frames or (series.uid and (few or len(parts) == len(frames))) or is_one_stack(frames):
         return [series] if series.files else []
     return list(parts.values())
 

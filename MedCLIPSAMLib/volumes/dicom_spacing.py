@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from MedCLIPSAMLib.volumes.dicom_header import SPACINGS, STORAGE, Frame, object_class
+from MedCLIPSAMLib.counted import counted
+from MedCLIPSAMLib.volumes.dicom_header import REGIONS, SPACINGS, STORAGE, Frame, object_class, ultrasound_spacing
 from MedCLIPSAMLib.volumes.dicom_values import shown
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -42,7 +43,18 @@ def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, flo
     for name in better:
         if first.text(name):
             notes.append(f"{name} is {shown(first.get(name))}, no size of a pixel: {_format(spacing)} mm was taken.")
-    slicer = _gdcm_spacing(first)
+    is_of_region = bool(ultrasound_spacing(first.header))
+    if is_of_region:
+        notes.append(
+            f"Lengths and areas hold in the ultrasound region, whose pixels of {_format(spacing)} mm are used for the "
+            "image, as by 3D Slicer's reader of image sequences."
+        )
+    elif first.get(REGIONS) and not known:
+        notes.append(
+            "The size of a pixel is taken for unknown: 3D Slicer takes it of a single ultrasound region of tissue or "
+            f"flow in cm, and the image has {counted(len(first.get(REGIONS)), 'region')}."
+        )
+    slicer = None if is_of_region else _gdcm_spacing(first)
     if slicer and not np.allclose(slicer, spacing, rtol=1e-3):
         notes.append(
             f"3D Slicer reads this kind of file with pixels of {_format(slicer)} mm, not of {_format(spacing)} mm "

@@ -121,23 +121,21 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
     """
     with open_content(file.header) as content:
         header = read_header(content, file.header)
-        shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
-        shape[3:] = [max(1, extent) for extent in shape[3:]]  # 0 says that there is no such axis
-        flat, times = shape[:3], shape[3] if is_loop(shape) else 1
+        shape, channels, times = _shape(header, path)
         if times > 1:
-            shape = [*shape[:2], times]
             notes.append(f"Its {times} images are times of one slice: they are shown as slices.")
-        channels = _channels(shape, path)
-        shape = (shape + [1, 1, 1])[:3]
         size = (*shape, channels) if channels > 1 else tuple(shape)
         with nullcontext(content) if file.voxels == file.header else open_content(file.voxels) as voxels:
-            array = read_voxels(voxels, header, size, file.voxels, is_single=file.voxels == file.header)
+            array = read_voxels(voxels, header, size, file.voxels, notes, is_single=file.voxels == file.header)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if np.isinf(slope) or (np.isnan(slope) and np.isfinite(intercept) and intercept != 0):
-        notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored.")
+    if np.isinf(slope) or ((np.isnan(slope) or slope == 0) and np.isfinite(intercept) and intercept != 0):
+        added = f", to which 3D Slicer adds {intercept:g}" if slope == 0 else ""
+        notes.append(
+            f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored{added}."
+        )
     elif np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
         notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) adds no number: 0 was taken.")
-    geometry, forms = _place(header, flat if times > 1 else shape, path, notes)
+    geometry, forms = _place(header, [*shape[:2], 1] if times > 1 else shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     known = {
         "name": clean_name(stem(path)),
@@ -182,6 +180,22 @@ def write_nifti(
         image.to_stream(packed)
 
 
+def count_slices(file: NiftiFile, path: Path) -> int:
+    """Return the number of slices by the header, or of times where they are shown as slices; errors as `read_nifti`."""
+    with open_content(file.header) as content:
+        return _shape(read_header(content, file.header), path)[0][2]
+
+
+def _shape(header: nibabel.Nifti1Header, path: Path) -> tuple[list[int], int, int]:
+    """Return (I, J, K), the number of values a voxel, and that of times of one slice, which are slices; 1 of others."""
+    shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
+    shape[3:] = [max(1, extent) for extent in shape[3:]]  # 0 says that there is no such axis
+    times = shape[3] if is_loop(shape) else 1
+    if times > 1:
+        shape = [*shape[:2], times]
+    return (shape + [1, 1, 1])[:3], _channels(shape, path), times
+
+
 def _channels(shape: list[int], path: Path) -> int:
     """Return the number of values per voxel; a file of several time points is refused."""
     if min(shape) < 1:
@@ -189,8 +203,8 @@ def _channels(shape: list[int], path: Path) -> int:
     if any(extent > 1 for extent in shape[3:4] + shape[5:]):
         raise InputError(
             f"'{path}' is {len(shape)}-D ({' x '.join(str(extent) for extent in shape)}), not a single volume.",
-            'Save one time point, for example: python -c "import SimpleITK as s; '
-            f"s.WriteImage(s.ReadImage('{path.name}')[..., 0], 'one.nii.gz')\"",
+            'Save one time point, for example: python -c "import nibabel as n; '
+            f"n.save(n.load('{path.name}').slicer[..., 0], 'one.nii.gz')\"",
         )
     return shape[4] if len(shape) > 4 else 1
 

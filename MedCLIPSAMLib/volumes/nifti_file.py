@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,9 @@ RGB_INTENTS = (2003, 2004)
 """The intents of a vector, and of red, green and blue without and with alpha (nifti1.h)."""
 MAX_COMPRESSION = 1100
 """Deflate shrinks no file by more than this factor: a header that declares more is wrong."""
+MAX_BZIP2 = 2_000_000
+"""The same of bzip2, whose block of 46 MB of one value takes some 40 bytes."""
+BZIP2 = b"BZh"
 
 
 @dataclass(frozen=True)
@@ -88,21 +91,30 @@ def kind_of_values(header: nibabel.Nifti1Header) -> str:
 
 
 def is_packed(path: Path) -> bool:
-    """Tell whether a file begins like gzip."""
+    """Tell whether a file begins like gzip or bzip2."""
+    return is_bzip2(path) or _begins(path, b"\x1f\x8b")
+
+
+def is_bzip2(path: Path) -> bool:
+    """Tell whether a file begins like bzip2."""
+    return _begins(path, BZIP2)
+
+
+def _begins(path: Path, beginning: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+        return file.read(len(beginning)) == beginning
 
 
 @contextmanager
 def open_content(path: Path) -> Iterator[IO[bytes]]:
-    """Open the content of a file, unpacking gzip."""
-    packed = is_packed(path)
-    with path.open("rb") as file:
-        if not packed:
-            yield file
-            return
-        with gzip.open(file) as content:
-            yield content  # type: ignore[misc]
+    """Open the content of a file, unpacking gzip and bzip2."""
+    opened: Any = gzip.open if is_packed(path) else open
+    if is_bzip2(path):
+        import bz2  # which a Python may lack
+
+        opened = bz2.open
+    with opened(path, "rb") as content:
+        yield content
 
 
 def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
@@ -127,7 +139,12 @@ def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
 
 
 def read_voxels(
-    file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path, is_single: bool = False
+    file: IO[bytes],
+    header: nibabel.Nifti1Header,
+    shape: tuple[int, ...],
+    path: Path,
+    notes: list[str],
+    is_single: bool = False,
 ) -> np.ndarray:
     """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled where the header has a scale of numbers.
 
@@ -144,10 +161,10 @@ def read_voxels(
     kind = header.get_data_dtype()
     size, offset = kind.itemsize * math.prod(shape), int(header["vox_offset"])
     start = max(offset, header.template_dtype.itemsize if is_single else 0)
-    max_size = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
+    factor = MAX_BZIP2 if is_bzip2(path) else MAX_COMPRESSION if is_packed(path) else 1
     data = b""
     try:
-        if start + size <= max_size:
+        if start + size <= path.stat().st_size * factor:
             file.seek(start)  # in blocks: a hostile header may say any number
             extension = file.read(4) if start > offset and is_single else b""
             data = file.read(size)
@@ -156,10 +173,11 @@ def read_voxels(
             file.read(1)  # which checks the sum at the end of a compressed file
     except EOFError:
         data = b""
-    except (zlib.error, gzip.BadGzipFile) as error:
-        after = "Not a gzipped file" in str(error)  # of what follows: its beginning was looked at before
-        what = "other bytes follow its compressed content" if after else f"it cannot be unpacked ({error})"
-        raise InputError(f"'{path}' is damaged: {what}.", "Copy or export it again.") from error
+    except (zlib.error, OSError) as error:
+        if len(data) < size or "Not a gzipped file" not in str(error):
+            problem = f"'{path}' is damaged: it cannot be unpacked ({error})."
+            raise InputError(problem, "Copy or export it again.") from error
+        notes.append("Bytes behind the compressed content of the file were left out, as in 3D Slicer.")
     if len(data) < size:
         raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
     array = np.frombuffer(data, kind)
@@ -197,7 +215,7 @@ def find_analyze(path: Path) -> NiftiFile | None:
     return file if SIZE in (int.from_bytes(begin, "little"), int.from_bytes(begin, "big")) else None
 
 
-def read_analyze(file: NiftiFile) -> np.ndarray:
+def read_analyze(file: NiftiFile, notes: list[str]) -> np.ndarray:
     """Read the voxels (K, J, I), or (K, J, I, channels), of ANALYZE in their stored type; ITK makes 0 of NaN.
 
     Raises:
@@ -209,7 +227,7 @@ def read_analyze(file: NiftiFile) -> np.ndarray:
     header = read_header(io.BytesIO(known), file.header)
     shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
     with open_content(file.voxels) as content:
-        return read_voxels(content, header, tuple((shape + [1, 1, 1])[:3]), file.voxels)
+        return read_voxels(content, header, tuple((shape + [1, 1, 1])[:3]), file.voxels, notes)
 
 
 def _head(path: Path) -> bytes:

@@ -124,7 +124,8 @@ def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
     bits = next(bits for bits in SENSOR_BITS if int(array.max()) < 1 << bits)
     if not (array % 257).any():  # 8 bits that were enlarged to 16
         bits = 16
-    notes.append(f"16-bit RGB{f', of which it has {bits} bits,' if bits < 16 else ''} was reduced to 8-bit.")
+    white = f", of which it has {bits} bits, so that {(1 << bits) - 1} is white," if bits < 16 else ""
+    notes.append(f"16-bit RGB{white} was reduced to 8-bit.")
     return np.rint(array * (255 / ((1 << bits) - 1))).astype(np.uint8)
 
 

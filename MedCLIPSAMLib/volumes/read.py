@@ -21,7 +21,7 @@ from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.meta_image import unpacked
 from MedCLIPSAMLib.volumes.nifti import read_nifti
-from MedCLIPSAMLib.volumes.nifti_file import VECTOR, beside, find_analyze, find_nifti, is_packed, read_analyze
+from MedCLIPSAMLib.volumes.nifti_file import VECTOR, beside, find_analyze, find_nifti, is_bzip2, is_packed, read_analyze
 from MedCLIPSAMLib.volumes.nrrd import ONE_VALUE, with_kinds
 from MedCLIPSAMLib.volumes.raster import raster_format, read_raster, reduce_colors
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, PAIR_SUFFIXES, VOXEL_SUFFIXES, misnamed_notes
@@ -29,6 +29,7 @@ from MedCLIPSAMLib.volumes.tiff import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
+FREESURFER = (".mgz", ".mgh")
 SHEAR_REMEDY = (
     "Resample it, for example: python -c \"import SimpleITK as s; i = s.ReadImage('{name}'); "
     "s.WriteImage(s.Resample(i, i.GetSize(), s.Transform(), s.sitkLinear, i.GetOrigin(), i.GetSpacing()), "
@@ -137,13 +138,14 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         notes += misnamed_notes(path, f"a {raster} image")
         array, geometry, known = read_raster(path, notes)
     elif nifti := find_nifti(path):
-        notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
+        packed = f"NIfTI compressed by {'bzip2' if is_bzip2(path) else 'gzip'}"
+        notes += misnamed_notes(path, packed if is_packed(path) else "uncompressed NIfTI")
         array, kind, geometry, known = read_nifti(nifti, path, notes)
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.from_sitk(image)
         if analyze := find_analyze(path):
-            array = read_analyze(analyze)
+            array = read_analyze(analyze, notes)
             notes.append(UNPLACED_NOTE)
         kind = image.GetMetaData(PIXEL_KIND) if image.HasMetaDataKey(PIXEL_KIND) else VECTOR
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
@@ -221,9 +223,16 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
     """
     header = itk_header(plain)
     if header is None:
-        if is_packed(path):
+        if path.name.lower().endswith(FREESURFER):
             raise InputError(
-                f"'{path}' is compressed by gzip, and holds no NIfTI.", "Unpack it, and give what it holds."
+                f"'{path}' is an image of FreeSurfer, which is not read.",
+                'Save it as NIfTI, for example: python -c "import nibabel as n; '
+                f"n.save(n.Nifti1Image.from_image(n.load('{path.name}')), 'one.nii.gz')\"",
+            )
+        if is_packed(path):
+            by = "bzip2" if is_bzip2(path) else "gzip"
+            raise InputError(
+                f"'{path}' is compressed by {by}, and holds no whole NIfTI.", "Unpack it, and give what it holds."
             )
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
     size, spacing = header.size, header.spacing

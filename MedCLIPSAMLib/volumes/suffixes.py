@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff")
-WHOLE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+WHOLE_SUFFIXES = (".nii.gz", ".nii.bz2", ".nii", ".nrrd", ".mha")
 """Volumes whose header and voxels are one file."""
 DETACHED_SUFFIXES = (".nhdr", ".mhd")
 """Headers that name the files of their voxels."""
@@ -21,6 +21,7 @@ ENDINGS = {
     "DICOM": (".dcm", ".dicom"),
     "uncompressed NIfTI": (".nii",),
     "NIfTI compressed by gzip": (".nii.gz",),
+    "NIfTI compressed by bzip2": (".nii.bz2",),
     "NRRD": (".nrrd", ".nhdr"),
     "MetaImage": (".mha", ".mhd"),
     "a zip file": (".zip",),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from MedCLIPSAMLib.volumes.nifti import NiftiMatrices
     from MedCLIPSAMLib.volumes.window import Curve
 
-FILE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".hdr.gz", ".img.gz")
+FILE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii.bz2", ".hdr.gz", ".img.gz")
 
 
 @dataclass(frozen=True, eq=False)

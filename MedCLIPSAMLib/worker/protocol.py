@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MedCLIPSAMError
+from ..errors import MedCLIPSAMError, shorten
 
 VERSION = 1
 """Version of the protocol, which must be the same on both sides."""
@@ -174,7 +174,7 @@ def _read_header(data: bytearray, payload: int) -> dict[str, Any]:
     try:
         content = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"The header of a message cannot be read: {str(error)[:200]}.") from None
+        raise ProtocolError(f"The header of a message cannot be read: {shorten(str(error), 200)}.") from None
     kinds = {"type": str, "id": int, "fields": dict, "arrays": list}
     if not isinstance(content, dict) or content.keys() != kinds.keys():
         raise ProtocolError(f"Expected an object of {', '.join(kinds)} as the header of a message.")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from nifti_made import ARRAY, patched, save, turned
@@ -74,6 +75,22 @@ def test_a_sequence_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
     assert np.array_equal(follow(caught.value.remedy, tmp_path), VOXELS)
 
 
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.nii.bz2"])
+def test_times_of_nifti_are_refused_with_a_remedy_that_works(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, np.eye(4), np.stack([ARRAY, ARRAY + 1], -1))
+    with pytest.raises(InputError, match="4-D .* not a single volume") as caught:
+        read_volume(path)
+    assert np.array_equal(follow(caught.value.remedy, tmp_path), ARRAY.T)
+
+
+@pytest.mark.parametrize("name", ["x.mgh", "x.mgz"])
+def test_images_of_freesurfer_are_refused_with_a_remedy_that_works(tmp_path: Path, name: str) -> None:
+    nibabel.save(nibabel.MGHImage(ARRAY, np.eye(4)), tmp_path / name)
+    with pytest.raises(InputError, match="image of FreeSurfer") as caught:
+        read_volume(tmp_path / name)
+    assert np.array_equal(follow(caught.value.remedy, tmp_path), ARRAY.T)
+
+
 def test_a_flat_image_in_a_space_of_three_axes_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 axes in a space of 3"):
         read_volume(nrrd(tmp_path / "x.nrrd", "2 3", SPACE[:2]))
@@ -102,7 +119,8 @@ def test_times_of_one_slice_of_nifti_are_slices_with_a_note(tmp_path: Path) -> N
         ((np.nan, 5), True, 1),
         ((np.inf, 0), True, 1),
         ((np.nan, np.nan), False, 1),
-        ((0, 5), False, 1),
+        ((0, 5), True, 1),  # ITK adds the intercept
+        ((0, 0), False, 1),
         ((1, np.nan), True, 1),  # as ITK takes it
         ((-2, np.inf), True, -2),
     ],

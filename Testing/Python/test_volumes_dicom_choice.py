@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_made import PET, enhanced, save, sequence, slice_at, values, write_series
+from PIL import Image
 from pydicom.fileset import FileSet
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.tasks.inputs import find_inputs
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
@@ -76,6 +79,21 @@ def test_a_dicomdir_with_several_series_is_its_folder(tmp_path: Path) -> None:
         read_volume(tmp_path / "source" / "20", series="2")
 
 
+def test_pictures_on_a_disc_are_no_cases_but_by_a_pattern(tmp_path: Path) -> None:
+    made, said = FileSet(), []
+    for n in range(3):
+        made.add(save(slice_at((0, 0, n), n, PatientName="x", StudyID="1", StudyTime="12"), tmp_path / "made" / f"{n}"))
+    made.write(tmp_path / "disc")
+    for path in (tmp_path / "disc" / "IHE_PDI" / "1.jpg", tmp_path / "disc" / "logo.png", tmp_path / "other" / "x.png"):
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (9, 9)).save(path)
+    shutil.rmtree(tmp_path / "made")
+    taken = [case.image for case in find_cases(tmp_path, {"a": "a"}, notify=said.append)]
+    assert len(taken) == 2 and tmp_path / "other" / "x.png" in taken
+    assert said == ["Left out as no images: 1 .jpg (beside a DICOMDIR), 1 .png (beside a DICOMDIR)."]
+    assert len(find_cases(tmp_path / "disc", {"a": "a"}, include=["*.jpg"])) == 1
+
+
 def test_files_that_a_dicomdir_lists_and_that_are_not_there_are_told_of(tmp_path: Path) -> None:
     made = FileSet()
     for series, count in (("1.9.1", 8), ("1.9.2", 2)):
@@ -98,6 +116,26 @@ def test_files_that_a_dicomdir_lists_and_that_are_not_there_are_told_of(tmp_path
         assert "lists 3 files" in note and lost[0].relative_to(disc).as_posix() in note
     assert read_volume(disc, series="1.9.2").notes == []
     assert [len(item.notes) for item in list_series(disc)[0]] == [1, 0]
+
+
+def test_files_that_a_dicomdir_lists_in_other_folders_are_told_of(tmp_path: Path) -> None:
+    made = FileSet()
+    for n in range(8):
+        tags = {"PatientName": "x", "StudyID": "1", "StudyTime": "120000"}
+        made.add(save(slice_at((0, 0, 2 * n), n, **tags), tmp_path / "source" / f"{n}"))
+    made.write(tmp_path / "disc")
+    first = sorted(path for path in (tmp_path / "disc").rglob("IM*") if path.is_file())
+    more = first[0].parent.with_name("SE000009")
+    more.mkdir()
+    content = (tmp_path / "disc" / "DICOMDIR").read_bytes()
+    for path in first[5:]:
+        path.rename(more / path.name)
+        old, new = (f"\\{folder.name}\\{path.name}".encode() for folder in (path.parent, more))
+        content = content.replace(old, new)
+    (tmp_path / "disc" / "DICOMDIR").write_bytes(content)
+    (note,) = read_volume(first[0].parent).notes
+    assert "lists 3 files of the series in other folders" in note and "Give the folder above" in note
+    assert read_volume(tmp_path / "disc").notes == []
 
 
 def test_missing_parts_of_a_concatenation_are_told_of(tmp_path: Path) -> None:

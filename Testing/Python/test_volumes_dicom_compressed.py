@@ -15,7 +15,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, shorten
 from MedCLIPSAMLib.volumes import read_volume
 
 ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
@@ -127,3 +127,36 @@ def test_jpeg_ls_is_decoded_by_gdcm() -> None:
     assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == JPEGLSLossless
     expected = pydicom.dcmread(PYDICOM_FILES / "MR_small.dcm").pixel_array
     assert np.array_equal(read_volume(path).array[0], expected)
+
+
+@pytest.mark.parametrize("planes", [0, 1])
+@pytest.mark.parametrize("padding", [b"", b"\0\0"])
+def test_colors_of_every_pixel_are_read_where_the_tag_says_that_half_were_left_out(
+    tmp_path: Path, planes: int, padding: bytes
+) -> None:
+    pixels = np.array([[[76, 85, 255], [150, 44, 21], [29, 255, 107], [255, 128, 128]]] * 3, np.uint8)
+    stored = np.moveaxis(pixels, -1, 0) if planes else pixels
+    tags = {"PhotometricInterpretation": "YBR_FULL_422", "PlanarConfiguration": planes}
+    volume = read_volume(save(colored(pixels, PixelData=stored.tobytes() + padding, **tags), tmp_path / "x.dcm"))
+    colors = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
+    assert np.abs(volume.array[0, 0].astype(int) - colors).max() <= 2
+    assert "YBR_FULL was taken" in volume.notes[0]
+
+
+def test_colors_of_half_of_the_pixels_are_read_and_those_that_are_cut_refused(tmp_path: Path) -> None:
+    stored = bytes([76, 76, 85, 255, 29, 29, 255, 107] * 3)
+    made = colored(np.zeros((3, 4, 3), np.uint8), PhotometricInterpretation="YBR_FULL_422", PixelData=stored)
+    colors = [[255, 0, 0]] * 2 + [[0, 0, 255]] * 2
+    assert np.abs(read_volume(save(made, tmp_path / "x.dcm")).array[0].astype(int) - colors).max() <= 2
+    made.PixelData = bytes(30)
+    with pytest.raises(InputError, match="Expected 24 bytes of YBR_FULL_422, got 30"):
+        read_volume(save(made, tmp_path / "x.dcm"))
+
+
+def test_no_message_ends_within_a_word(tmp_path: Path) -> None:
+    made = colored(np.zeros((3, 4, 3), np.uint8))
+    made.PixelData = bytes(20)
+    with pytest.raises(InputError) as caught:
+        read_volume(save(made, tmp_path / "x.dcm"))
+    assert caught.value.problem.endswith("the transfer syntax may be incorrect.")
+    assert shorten("one two three", 9) == "one two ..." and shorten("one", 3) == "one"

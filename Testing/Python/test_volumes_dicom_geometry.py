@@ -305,3 +305,51 @@ def test_axes_that_are_skew_are_refused_and_rounded_ones_noted(tmp_path: Path) -
     volume = read_volume(rounded)
     assert "right angles are used" in volume.notes[0]
     np.testing.assert_allclose(volume.geometry.cosines.T @ volume.geometry.cosines, np.eye(3), atol=1e-12)
+
+
+def regions(*units: int, kind: int = 1) -> Sequence:
+    return Sequence(
+        [
+            item(
+                RegionSpatialFormat=1,
+                RegionDataType=kind,
+                PhysicalUnitsXDirection=unit,
+                PhysicalUnitsYDirection=unit,
+                PhysicalDeltaX=0.02,
+                PhysicalDeltaY=0.03,
+            )
+            for unit in units
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind, classes", [("US", ("3.1", "6.1", "7", "7.2")), ("OT", ("6.1",)), ("US", ("6",))])
+@pytest.mark.parametrize("tags", [{}, {"PixelSpacing": [0.5, 0.6]}])
+@pytest.mark.parametrize("stated", [regions(3), regions(3, kind=2), regions(4), regions(3, 4), regions(3, kind=3)])
+def test_ultrasound_has_the_pixels_of_its_region_where_3d_slicer_takes_them(
+    tmp_path: Path, kind: str, classes: tuple[str, ...], tags: dict[str, Any], stated: Sequence
+) -> None:
+    """By DICOMImageSequencePlugin: of the only region, 2-D, of tissue or flow, in cm."""
+    is_taken = kind == "US" and classes != ("6",) and stated in (regions(3), regions(3, kind=2))
+    for ending in classes:
+        pixels = np.zeros((2, 4, 6) if ending in ("3.1", "7.2") else (4, 6), np.uint8)
+        uid = f"1.2.840.10008.5.1.4.1.1.{ending}"
+        volume = read_volume(save(image(pixels, uid, kind, SequenceOfUltrasoundRegions=stated, **tags), tmp_path / "x"))
+        rows, columns = (0.3, 0.2) if is_taken else tags.get("PixelSpacing", (1.0, 1.0))
+        assert volume.geometry.spacing[:2] == pytest.approx((columns, rows))
+        assert volume.known_spacing == (is_taken or bool(tags))
+        assert any("ultrasound region" in note for note in volume.notes) == (is_taken or not tags)
+
+
+@pytest.mark.parametrize("tags, step", [({}, 1.0), ({"SliceThickness": 0.3}, 0.3)])
+def test_frames_of_which_the_first_alone_has_a_position_begin_there(
+    tmp_path: Path, tags: dict[str, Any], step: float
+) -> None:
+    """As in ITK, which takes 1 mm between them; cone beam CT writes such files."""
+    frames = np.arange(4, dtype=np.int16).repeat(24).reshape(4, 4, 6)
+    place = {"ImagePositionPatient": [-10.0, -20.0, 30.0], "ImageOrientationPatient": list(map(float, CORONAL))}
+    path = save(image(frames, PixelSpacing=[0.7, 0.5], **place, **tags), tmp_path / "x.dcm")
+    volume, other = read_volume(path), sitk.ReadImage(str(path))
+    np.testing.assert_allclose(point(volume, (2, 3, 0)), other.TransformIndexToPhysicalPoint((2, 3, 0)), atol=1e-4)
+    np.testing.assert_allclose(point(volume, (0, 0, 2)), (-10, -20 + 2 * step, 30), atol=1e-4)
+    assert f"{step:g} mm apart (1 mm in 3D Slicer)" in volume.notes[0]

@@ -124,8 +124,18 @@ def test_times_over_midnight_are_ordered_by_their_dates_or_by_numbers_alone(tmp_
 
 
 def test_a_morning_and_an_evening_are_called_by_the_clock(tmp_path: Path) -> None:
-    write(tmp_path, 2, lambda p, k: {"AcquisitionTime": ("080000", "230000")[p], "InstanceNumber": 11 - 5 * p - k})
+    write(tmp_path, 2, lambda p, k: {"AcquisitionTime": ("080000", "230000")[p], "InstanceNumber": 5 * p + 5 - k})
     check(tmp_path, ["acquisition time 080000", "acquisition time 230000"])
+
+
+@pytest.mark.parametrize("numbers", [lambda p, k: 5 * p + k, lambda p, k: 3 * k + p, lambda p, k: k, lambda p, k: None])
+@pytest.mark.parametrize("of", ["AcquisitionTime", "ContentTime"])
+def test_phases_with_a_time_each_go_on_after_midnight(
+    tmp_path: Path, of: str, numbers: Callable[[int, int], int | None]
+) -> None:
+    times = ("235950", "000010.5", "000031")
+    write(tmp_path, 3, lambda p, k: {of: times[p], "InstanceNumber": numbers(p, k)})
+    check(tmp_path, [f"{'acquisition' if of[0] == 'A' else 'content'} time {time}" for time in times])
 
 
 def test_a_date_without_a_time_is_no_time(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_made import write_series
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+from MedCLIPSAMLib.volumes.slice_count import slice_count
 
 NRRD = "NRRD0004\ntype: unsigned char\ndimension: 3\nsizes: 2 3 4\nspace: left-posterior-superior\n{}encoding: raw\n"
 META = "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\n{}ElementDataFile = {}\n"
@@ -336,3 +338,21 @@ def test_voxels_of_meta_image_as_text_are_refused_by_name(tmp_path: Path) -> Non
     path.write_text(META.format("BinaryData = False\n", "LOCAL") + " ".join(map(str, VOXELS)))
     with pytest.raises(InputError, match="as text"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.nrrd", "x.mha", "x.mhd", "folder"])
+def test_slices_are_counted_by_the_header_alone(tmp_path: Path, name: str) -> None:
+    volume = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 999, (6, 50, 40), dtype=np.int16))
+    path = tmp_path / name
+    if name == "folder":
+        write_series(path, range(6))
+        files = list(path.iterdir())
+    else:
+        sitk.WriteImage(volume, str(path))
+        files = [path.with_suffix(".raw") if name == "x.mhd" else path]
+    assert slice_count(path) == 6
+    for file in files:
+        file.write_bytes(file.read_bytes()[: -file.stat().st_size // 8])  # of the voxels, which are at the end
+    with pytest.raises(InputError):
+        read_volume(path)
+    assert slice_count(path) == 6

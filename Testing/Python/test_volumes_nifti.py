@@ -305,6 +305,14 @@ def test_the_scale_is_applied(tmp_path: Path) -> None:
     assert read_volume(path).array.item() == pytest.approx(itk.item(), abs=1e-3)
 
 
+def test_a_slope_of_0_scales_nothing_as_the_standard_says_and_3d_slicer_adds_the_intercept(tmp_path: Path) -> None:
+    path = patched(save(tmp_path / "x.nii", np.eye(4)), 112, "<f4", 0.0, -10.0)
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, ARRAY.T) and np.array_equal(nibabel.load(path).dataobj, ARRAY)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), ARRAY.T - 10.0)
+    assert "to which 3D Slicer adds -10" in volume.notes[-1]
+
+
 def test_headers_that_declare_too_much_are_refused_at_once(tmp_path: Path) -> None:
     for name in ("x.nii", "x.nii.gz"):
         path = save(tmp_path / "y.nii", np.eye(4))

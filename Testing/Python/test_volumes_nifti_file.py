@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from nifti_made import ARRAY, patched, save, turned
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.volumes import read_volume, write_saliency
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.slice_count import slice_count
@@ -73,15 +74,34 @@ def test_what_is_wrong_with_a_compressed_file_is_said(tmp_path: Path) -> None:
     broken = bytearray(packed)
     broken[-8] ^= 1  # of the checksum, which RFC 1952 places before the length
     for name, content, said in (
-        ("more", packed + b"garbage!", "damaged: other bytes follow its compressed content"),
         ("sum", bytes(broken), "damaged: it cannot be unpacked .CRC check failed"),
         ("short", packed[:-40], "truncated"),
     ):
         (tmp_path / f"{name}.nii.gz").write_bytes(content)
         with pytest.raises(InputError, match=said):
             read_volume(tmp_path / f"{name}.nii.gz")
-    (tmp_path / "padded.nii.gz").write_bytes(packed + bytes(100))
-    assert np.array_equal(read_volume(tmp_path / "padded.nii.gz").array, ARRAY.T)
+
+
+@pytest.mark.parametrize("behind, count", [(b"garbage!", 1), (bytes(100), 0)])
+def test_bytes_behind_compressed_content_are_left_out_as_by_itk(tmp_path: Path, behind: bytes, count: int) -> None:
+    path = save(tmp_path / "x.nii.gz", np.eye(4))
+    path.write_bytes(path.read_bytes() + behind)
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, ARRAY.T)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), ARRAY.T)
+    assert sum("Bytes behind" in note for note in volume.notes) == count
+
+
+def test_nifti_compressed_by_bzip2_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.nii.bz2", np.diag([2.0, 3.0, 4.0, 1.0]))
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, ARRAY.T) and volume.notes == [] and volume.name == "x"
+    assert [case.image for case in find_cases(tmp_path, {"a": "a"})] == [path]
+    packed = path.read_bytes()
+    for content in (packed[:-9], packed[:-30] + bytes(30)):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="no whole NIfTI|truncated|damaged"):
+            read_volume(path)
 
 
 @pytest.mark.parametrize("kind, field, kind_of_field, size", [("1", 108, "<f4", 348), ("2", 168, "<i8", 540)])

@@ -149,7 +149,7 @@ def test_colors_of_16_bits_are_reduced_by_the_bits_that_they_have(
     volume = read_volume(tmp_path / name)
     assert volume.array[0, 0, 0].tolist() == [255, 128, 1] and volume.array.dtype == np.uint8
     assert np.abs(volume.array[0] * (4095 / 255) - pixels[..., :3]).max() <= 4095 / 255 / 2
-    assert any("of which it has 12 bits" in note for note in volume.notes)
+    assert any("of which it has 12 bits, so that 4095 is white," in note for note in volume.notes)
     (tmp_path / name).write_bytes(deep_png(pixels * 16, kind))
     assert any("16-bit RGB was reduced to 8-bit." in note for note in read_volume(tmp_path / name).notes)
 
