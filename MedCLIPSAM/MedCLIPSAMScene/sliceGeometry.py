@@ -240,11 +240,8 @@ class SceneSlices:
         """Sentences for the user on the volume and on the slices whose images were returned."""
         notes = self._notes.sentences()
         if contentNow(self.volumeNode) != self.content:
-            notes.append(
-                _("'{name}' holds another image than at the start of the run, of which the result is.").format(
-                    name=self.volumeNode.GetName()
-                )
-            )
+            text = _("The image of '{name}' has changed during the run: the result is of that at the start.")
+            notes.append(text.format(name=self.volumeNode.GetName()))
         return notes
 
     def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
