@@ -123,6 +123,12 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         """Cancel the run: another effect was chosen."""
         self.onCancel()
 
+    def interactionNodeModified(self, _interactionNode) -> None:
+        """Stay active, and let the run go on, while the user sets brightness and contrast or places markups.
+
+        Slicer ends an effect then that does not say so; this one needs no mouse in the views.
+        """
+
     def layoutChanged(self) -> None:
         """Offer the slice views of the layout, and the whole volume."""
         blocked = self.whereBox.blockSignals(True)

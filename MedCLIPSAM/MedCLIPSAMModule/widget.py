@@ -93,6 +93,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.session.onStateChanged = lambda: None
         self.exitQuestion.close()
         self.corrections.close()
+        self.results.close()
         self._setParameters(None)
         self.gui.connect(None)
         self.removeObservers()
@@ -151,6 +152,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._storedChoices = {name: node.GetParameter(name) for name in names}
         self.session.forgetScene()
         self.inputs.forget()
+        self.results.close()
         self.corrections.forget()
         self.review.forget()
         self._setParameters(None)

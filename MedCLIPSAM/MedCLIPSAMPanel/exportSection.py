@@ -118,6 +118,7 @@ class ExportSection(LongRunSection):
             engineSettings(parameters.method),
             parameters.negative.strip() or None,
             self._panel.models.models(),
+            retry=True,
             anonymous=self._paths.get("exportKey") if export.anonymous else None,
             finished=self._finished,
         )
@@ -142,7 +143,7 @@ class ExportSection(LongRunSection):
             "found": _("found"),
             "filtered": _("left out by the filter"),
             "empty": _("nothing found"),
-            "failed": _("failed"),
+            "failed": _("failed (the report says why; Export tries them again)"),
         }
         counts = ", ".join(f"{result.counts[name]} {text}" for name, text in names.items() if name in result.counts)
         self._say(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import slicer
+import vtk
 from MedCLIPSAMScene import markups, overlay, segmentTags
 from MedCLIPSAMScene.results import SceneResult
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
@@ -12,6 +14,7 @@ from MedCLIPSAMScene.strings import _
 from MedCLIPSAMLib.errors import InputError
 
 from .enabling import enable
+from .observed import Observed
 from .resultWords import describe, describeStored, listNotes
 
 
@@ -21,6 +24,8 @@ class ResultSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._shownState: tuple | None = None
+        events = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+        self._mapped = Observed((vtk.vtkCommand.ModifiedEvent, *events), self._volumeModified)
         self._showsRun = False  # the last run, or else what is known of the chosen segment
         ui.addBoxButton.connect("clicked(bool)", self._addBox)
         ui.removeBoxesButton.connect("clicked(bool)", self._removeBoxes)
@@ -35,24 +40,39 @@ class ResultSection:
         reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
         for button in (ui.addBoxButton, ui.removeBoxesButton, ui.segmentBoxesButton):
             enable(button, reason)
-        vote = overlay.mapOf(volume, overlay.VOTE)
+        self._mapped.follow(overlay.mappedVolumes())
+        _volume, saliency, vote = nodes = self._maps()
         noVote = _(
             "There is no map of a vote: choose a vote under Settings, and segment a slice, or a few each on its own."
         )
         enable(ui.uncertaintyCheckBox, "" if vote else noVote)
         uncertain = bool(vote) and parameters.showUncertainty
         enable(ui.saliencyCheckBox, _("The uncertainty is shown in its place: hide it first.") if uncertain else "")
-        saliency = overlay.mapOf(volume, overlay.SALIENCY)
         if saliency is not None:
             overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
         # Only when something has changed: in between the foreground of the views is the user's.
-        ids = (node and node.GetID() for node in (volume, saliency, vote))
-        state = *ids, parameters.showSaliency, uncertain
+        state = *map(_idOf, nodes), parameters.showSaliency, uncertain
         if state != self._shownState:
             self._shownState = state
             overlay.hideStrayMaps()
             overlay.showMap(volume, overlay.VOTE, uncertain)
             overlay.showMap(volume, overlay.SALIENCY, parameters.showSaliency and not uncertain)
+
+    def close(self) -> None:
+        """Release the volumes before the panel is removed."""
+        self._mapped.follow([])
+
+    def _volumeModified(self, volume, _event) -> None:
+        """Let the maps of a volume go where it goes, and away while it holds another image."""
+        overlay.followVolume(volume)
+        overlay.hideStrayMaps()
+        if self._shownState is not None and tuple(map(_idOf, self._maps())) != self._shownState[:3]:
+            self._panel.update()
+
+    def _maps(self) -> tuple:
+        """Return the input volume and the maps of the image that it holds, None where there is none."""
+        volume = self._panel.parameters and self._panel.parameters.inputVolume
+        return volume, *(overlay.mapShown(volume, role) for role in (overlay.SALIENCY, overlay.VOTE))
 
     def show(self, result: SceneResult) -> None:
         """Show a finished run, and choose the segment that it made."""
@@ -157,3 +177,7 @@ class ResultSection:
             self.take(result)
 
         panel.run(start, show)
+
+
+def _idOf(node) -> str | None:
+    return node.GetID() if node is not None else None

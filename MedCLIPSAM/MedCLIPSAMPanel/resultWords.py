@@ -77,7 +77,8 @@ def _whatToTry(presenceThreshold: float) -> str:
     text = _(
         "That is a result: the models do not see it there. If you do: show another slice, or choose a preset or "
         "plainer words; set brightness and contrast as you read such images, for the models see what the view shows; "
-        "choose models that know such images; or mark it yourself, by 'Point inside', or 'Add box' and 'From boxes'."
+        "choose models that know such images; or mark it yourself, by 'Point inside', or 'Add box' and 'Segment from "
+        "boxes'."
     )
     if presenceThreshold > 0:
         text += " " + _("'Found from presence' 0 (Settings, now {threshold:.2f}) shows the most salient place.").format(

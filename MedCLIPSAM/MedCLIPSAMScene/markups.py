@@ -84,8 +84,10 @@ def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
 
 
 def segmentsOfBoxes(volumeNode) -> set[str]:
-    """Return the ids of the segments that the boxes of a volume were made for."""
-    return {node.GetAttribute(SEGMENT) for node in markupsOf(volumeNode, BOX)} - {None, ""}
+    """Return the ids of the segments that the boxes of a volume were made for, without those that are gone."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    present = {segment for node in nodes for segment in node.GetSegmentation().GetSegmentIDs()}
+    return {node.GetAttribute(SEGMENT) for node in markupsOf(volumeNode, BOX)} & present
 
 
 def removeBoxes(volumeNode) -> None:

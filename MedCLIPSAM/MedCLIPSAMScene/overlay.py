@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 
 from .removal import removeNode
-from .sliceGeometry import SceneSlices, ijkToRAS
+from .sliceGeometry import SceneSlices, contentNow, ijkToRAS
 from .strings import _
 
 SALIENCY, VOTE, UNCERTAINTY = MAPS = "MedCLIPSAM.SaliencyOf", "MedCLIPSAM.VoteOf", "MedCLIPSAM.UncertaintyOf"
@@ -21,6 +21,8 @@ FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.Foreground
 
 A view has the attribute where this module has set its foreground.
 """
+CONTENT, CORNER = "MedCLIPSAM.Content", "MedCLIPSAM.Corner"
+"""Attributes of a map: the image that it is of, see `contentOf`; and its first voxel, i j k, in the volume."""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Initial minimum of the saliency that is shown, 0 to 1."""
@@ -63,26 +65,27 @@ def writeUncertainty(volumeNode, uncertainty: np.ndarray):
         The scalar volume node, 8 bits; a previous one is replaced.
     """
     name = _("Uncertainty in '{volume}'").format(volume=volumeNode.GetName())
-    return _writeMap(volumeNode, UNCERTAINTY, name, uncertainty, ijkToRAS(volumeNode), MIN_UNCERTAINTY)
+    return _writeMap(volumeNode, UNCERTAINTY, name, uncertainty, (0, 0, 0), MIN_UNCERTAINTY, contentNow(volumeNode))
 
 
 def _writeSlices(slices: SceneSlices, role: str, name: str, maps: Mapping[int, np.ndarray], threshold: float):
     """Make or replace the map of a role for the given slices of a volume."""
     block, corner = slices.slabs({k: np.asarray(values, np.float32) for k, values in maps.items()})
-    matrix = slices.ijkToRAS.copy()
-    matrix[:3, 3] = (slices.ijkToRAS @ (*corner, 1))[:3]
-    return _writeMap(slices.volumeNode, role, name, block, matrix, threshold)
+    return _writeMap(slices.volumeNode, role, name, block, corner, threshold, slices.content)
 
 
-def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.ndarray, threshold: float):
-    """Make or replace the map of a role for a volume: `block` is 0 to 1, `matrix` its IJK to the volume's RAS."""
+def _writeMap(
+    volumeNode, role: str, name: str, block: np.ndarray, corner: Sequence[int], threshold: float, content: str
+):
+    """Make or replace the map of a role for a volume: `block` is 0 to 1, `corner` its first voxel in the volume."""
     node = mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     if name not in (node.GetName(), (node.GetName() or "").rpartition("_")[0]):
         node.SetName(_freeName(name))
     node.SetNodeReferenceID(role, volumeNode.GetID())
     slicer.util.updateVolumeFromArray(node, np.rint(np.clip(block, 0, 1) * 100).astype(np.uint8))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    node.SetAttribute(CONTENT, content)
+    node.SetAttribute(CORNER, " ".join(map(str, corner)))
+    followVolume(volumeNode)
     node.SetHideFromEditors(True)  # not an input of this or another module
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
@@ -118,6 +121,29 @@ def mapOf(volumeNode, role: str):
     return None
 
 
+def mapShown(volumeNode, role: str):
+    """Return the map of a role for the image that a volume holds now; None where there is none, or one of another."""
+    node = mapOf(volumeNode, role)
+    return node if node is not None and node.GetAttribute(CONTENT) in (None, contentNow(volumeNode)) else None
+
+
+def mappedVolumes() -> list:
+    """List the volumes that have maps."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    found = (node.GetNodeReference(role) for node in nodes for role in MAPS)
+    return [volume for volume in dict.fromkeys(found) if volume is not None]
+
+
+def followVolume(volumeNode) -> None:
+    """Put the maps of a volume where it is, under its transform."""
+    for node in (mapOf(volumeNode, role) for role in MAPS):
+        if node is not None and node.GetAttribute(CORNER):
+            matrix = ijkToRAS(volumeNode)
+            matrix[:3, 3] = (matrix @ (*map(int, node.GetAttribute(CORNER).split()), 1))[:3]
+            node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+            node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+
+
 def setThreshold(mapNode, threshold: float) -> None:
     """Show only values from a threshold on, 0 to 1."""
     display = mapNode.GetDisplayNode()
@@ -135,7 +161,7 @@ def showMap(volumeNode, role: str, shown: bool, opacity: float | None = None) ->
     if not shown:
         _hideMaps(lambda node, _composite: node.GetNodeReferenceID(role) is not None)
         return
-    node = mapOf(volumeNode, role)
+    node = mapShown(volumeNode, role)
     if node is None:
         return
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
@@ -149,16 +175,17 @@ def showMap(volumeNode, role: str, shown: bool, opacity: float | None = None) ->
 
 
 def hideStrayMaps() -> None:
-    """Bring the user's foreground back where a map is shown over another volume than its own.
+    """Bring the user's foreground back where a map is shown over another volume or image than its own.
 
     A map that the user has laid over another volume, such as a registered series, stays.
     """
-    _hideMaps(
-        lambda node, composite: (
-            composite.GetAttribute(FOREGROUND_OPACITY) is not None
-            and composite.GetBackgroundVolumeID() not in map(node.GetNodeReferenceID, MAPS)
-        )
-    )
+
+    def isStray(node, composite) -> bool:
+        below = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
+        own = composite.GetAttribute(FOREGROUND_OPACITY) is None or any(mapShown(below, role) is node for role in MAPS)
+        return not own
+
+    _hideMaps(isStray)
 
 
 def _hideMaps(isHidden: Callable[[Any, Any], bool]) -> None:

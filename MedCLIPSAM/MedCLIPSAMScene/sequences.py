@@ -31,7 +31,7 @@ def itemOf(node) -> Item | None:
     """Return the item of a sequence that a node shows now; None where it is in none."""
     for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else ():
         sequence, number = browser.GetSequenceNode(node), browser.GetSelectedItemNumber()
-        if sequence is not None and number >= 0:
+        if sequence is not None and number >= 0 and browser.GetPlayback(sequence):
             # The items of other sequences of the browser are found by the value of the master's.
             value = browser.GetMasterSequenceNode().GetNthIndexValue(number)
             return Item(sequence.GetName(), value, number + 1, sequence.GetNumberOfDataNodes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from MedCLIPSAMLib.volumes.slices import nearest_axes
 from MedCLIPSAMLib.volumes.window import to_uint8
 
 from .modality import isPET
-from .sequences import itemOf
+from .sequences import Item, itemOf
 from .strings import _
 from .volumeNotes import VolumeNotes
 
@@ -30,6 +31,8 @@ GRAY = 0.02
 """Maximum difference of red, green and blue, 0 to 1, of a gray value."""
 STILL = 0.25
 """Maximum distance, in voxels, of a volume from where it was that counts as unmoved."""
+SAMPLED = 4096
+"""Voxels by which an image is told from another, about."""
 FLAT = 1e-3
 """Maximum volume of three unit voxel axes that lie in one plane, or nearly so."""
 
@@ -126,7 +129,7 @@ def sceneVolume(volumeNode) -> Volume:
             _("Give the node itself: slicer.util.getNode finds it by its name."),
         )
     name = volumeNode.GetName()
-    voxels = _voxelsOf(volumeNode)
+    voxels = voxelsOf(volumeNode)
     if voxels is None:
         raise InputError(_("The volume '{name}' has no voxels.").format(name=name), _("Load it again."))
     if voxels.ndim == 4 and voxels.shape[3] == 4 and voxels.dtype == np.uint8:
@@ -152,15 +155,36 @@ def sceneVolume(volumeNode) -> Volume:
     return Volume(voxels, geometry, name)
 
 
-def _voxelsOf(volumeNode) -> np.ndarray | None:
-    """View the voxels of a volume node of any class, (K, J, I) or (K, J, I, components); None where it has none."""
+def voxelsOf(volumeNode) -> np.ndarray | None:
+    """View the voxels of a volume node of any class, (K, J, I) or (K, J, I, components); None while it has none."""
     image = volumeNode.GetImageData()
     data = image.GetPointData() if image is not None else None
     scalars = data and (data.GetScalars() or data.GetTensors())
-    if scalars is None or 0 in image.GetDimensions():
+    if scalars is None or not image.GetNumberOfPoints() or scalars.GetNumberOfTuples() != image.GetNumberOfPoints():
         return None
     components = scalars.GetNumberOfComponents()
     return vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1] + ((components,) if components > 1 else ()))
+
+
+def contentNow(volumeNode) -> str:
+    """Describe the image that a volume node holds now; see `contentOf`."""
+    return contentOf(voxelsOf(volumeNode), itemOf(volumeNode))
+
+
+def contentOf(voxels: np.ndarray | None, item: Item | None) -> str:
+    """Describe an image, so that it is told from others that the same node holds before and after it.
+
+    A sequence shows one item after another; a stream or a filter writes other voxels into the node.
+
+    Args:
+        voxels: (K, J, I) or (K, J, I, components), of which transparency does not count; None where there are none.
+    """
+    if voxels is None:
+        return ""
+    flat = voxels.reshape(-1, *voxels.shape[3:])
+    some = flat[:: len(flat) // SAMPLED | 1]  # an odd step goes through all columns
+    checksum = zlib.crc32((some[:, :3] if some.ndim > 1 else some).tobytes())
+    return f"{item.value if item else ''} {voxels.shape[:3]} {checksum:08x}"
 
 
 class SceneSlices:
@@ -174,6 +198,7 @@ class SceneSlices:
         window: (low, high) that the models see as black and white.
         inverted: whether they see low intensities light, as the views show them. A PET is always seen upright.
         item: of a sequence, that the volume shows now; None where it is in none.
+        content: of the image; see `contentOf`.
 
     Raises:
         InputError: see `sceneVolume`, and `volumes.SliceStack`.
@@ -185,6 +210,7 @@ class SceneSlices:
         self.stack = SliceStack(volume, plane, window)
         self.ijkToRAS = ijkToRAS(volumeNode)
         self._placement, self.item = placementOf(volumeNode), itemOf(volumeNode)
+        self.content = contentOf(volume.array, self.item)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
         self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
@@ -212,7 +238,11 @@ class SceneSlices:
     @property
     def notes(self) -> list[str]:
         """Sentences for the user on the volume and on the slices whose images were returned."""
-        return self._notes.sentences()
+        notes = self._notes.sentences()
+        if contentNow(self.volumeNode) != self.content:
+            text = _("The image of '{name}' has changed during the run: the result is of that at the start.")
+            notes.append(text.format(name=self.volumeNode.GetName()))
+        return notes
 
     def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
         """Compute world RAS (3,), mm, of a point of the image of slice k; see `SliceStack.index_at`."""

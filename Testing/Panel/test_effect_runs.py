@@ -37,6 +37,18 @@ def test_a_run_is_cancelled(editor, panel, phantom, how) -> None:
     assert not mask_on(node, "Segment_1", volume).any()
 
 
+def test_a_run_goes_on_while_brightness_and_contrast_are_set(editor, panel, phantom) -> None:
+    volume = add_volume(phantom.image)
+    node, effect = edit(editor, volume)
+    begin(effect)
+    mouse = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel)
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    mouse.SetCurrentInteractionMode(mouse.ViewTransform)
+    assert editor.activeEffect().name == NAME and "Found" in effect.statusLabel.text
+    assert mask_on(node, "Segment_1", volume).any()
+
+
 def test_the_segment_that_was_selected_gets_the_mask(editor, panel, phantom) -> None:
     volume = add_volume(phantom.image)
     expected = by_panel(panel, volume, slices=[1])

@@ -274,6 +274,17 @@ def test_a_change_that_fails_is_not_undone_with_the_one_before(panel, phantom) -
     assert node.GetSegmentation().GetNumberOfSegments() == 0
 
 
+def test_why_a_run_ended_is_said_though_something_else_is_missing_then(panel, phantom) -> None:
+    volume = add_volume(phantom.image)
+    start(panel, volume)
+    slicer.mrmlScene.RemoveNode(volume)
+    standin.pump(lambda: idle(panel), 60)
+    assert "'head' was removed during the run" in panel.ui.statusLabel.text
+    panel.ui.promptEdit.setPlainText("")
+    panel.ui.inputVolumeSelector.setCurrentNode(add_volume(phantom.image))
+    assert panel.ui.statusLabel.text.startswith("Type what to segment first")
+
+
 def test_nothing_to_undo_is_said(panel, phantom) -> None:
     outlined(panel, add_volume(phantom.image))
     panel.ui.undoButton.click()
@@ -318,6 +329,11 @@ def test_the_boxes_of_one_prompt_are_not_for_another_segment(panel, phantom) -> 
     panel.corrections.choose(found)
     panel.ui.segmentBoxesButton.click()
     assert panel.busy
+    standin.pump(lambda: idle(panel), 60)
+    node.GetSegmentation().RemoveSegment(found)  # so does Undo
+    panel.corrections.choose(other)
+    panel.ui.segmentBoxesButton.click()
+    assert panel.busy, panel.ui.correctStatusLabel.text
     standin.pump(lambda: idle(panel), 60)
 
 

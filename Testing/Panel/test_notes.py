@@ -155,3 +155,5 @@ def test_what_the_worker_tells_is_a_note_on_the_segment_too(panel, phantom) -> N
     standin.pump(lambda: idle(panel), 120)
     assert notes(panel) == f"\u2022 {told}"
     assert segmentTags.notesOf(panel.parameters.segmentation, panel.corrections.segment()) == [told]
+    segment(panel, volume)
+    assert notes(panel) == ""

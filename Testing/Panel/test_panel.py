@@ -84,7 +84,11 @@ def test_a_vote_shows_its_uncertainty_in_place_of_the_saliency(panel, phantom) -
     assert not ui.saliencyCheckBox.enabled and "in its place" in ui.saliencyCheckBox.toolTip
     ui.uncertaintyCheckBox.checked = False
     assert composite.GetForegroundVolumeID() == saliency.GetID() and ui.saliencyCheckBox.enabled
-    ui.uncertaintyCheckBox.checked = True
+    ui.saliencyCheckBox.checked = False
+    for checked, seen in ((True, vote.GetID()), (False, None)):
+        ui.uncertaintyCheckBox.checked = checked
+        assert composite.GetForegroundVolumeID() == seen
+    ui.saliencyCheckBox.checked = ui.uncertaintyCheckBox.checked = True
     ui.samPromptsBox.setCurrentIndex(1)
     assert not ui.voteBox.enabled and "asked once" in ui.voteBox.toolTip
     segment(panel, volume)

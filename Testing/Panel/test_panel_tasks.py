@@ -161,11 +161,12 @@ def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -
     ui.exportCollapsibleButton.collapsed = True
 
 
-def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel, tmp_path) -> None:
+def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel, tmp_path, monkeypatch) -> None:
     ui, export, out = panel.ui, panel.operations.export.task, tmp_path / "Dataset002_Heads"
     (tmp_path / "in").mkdir()
     write_png(tmp_path / "in" / "Mary.png", np.repeat(make_phantom("validation", 3, "MR", 1).image[..., None], 3, 2))
     ui.promptEdit.setPlainText("brain tumor xyzzy")
+    ui.negativeEdit.text = " ventricles "
     ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path / "in"), str(out)
     assert ui.exportButton.enabled and not ui.exportKeyEdit.enabled and not ui.exportKeyButton.enabled
     ui.exportAnonymousBox.checked = True
@@ -179,6 +180,22 @@ def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel
         assert said in ui.exportLabel.text
         assert out.exists() == key.exists() == (key.parent != out)
     assert "does not know, and leaves out: xyzzy" in ui.exportLabel.text
-    assert [json.loads(line)["case"] for line in (out / "manifest.jsonl").read_text().splitlines()] == ["case_0001"]
+    (record,) = map(json.loads, (out / "manifest.jsonl").read_text().splitlines())
+    assert (record["case"], record["negative"]) == ("case_0001", "ventricles")
     assert "Mary" in (tmp_path / "key.csv").read_text()
     assert not [path for path in out.rglob("*") if path.is_file() and b"Mary" in path.name.encode() + path.read_bytes()]
+    ui.exportAnonymousBox.checked = False
+    ui.promptEdit.setPlainText("brain tumor")
+    ui.exportOutEdit.currentPath = str(tmp_path / "Dataset003_Heads")
+    ui.exportButton.click()
+    standin.pump(lambda: not export.running, 60)
+    assert "1 in all: " in ui.exportLabel.text and "xyzzy" not in ui.exportLabel.text
+    (tmp_path / "in" / "cut.png").write_bytes((tmp_path / "in" / "Mary.png").read_bytes()[:900])
+    tried: list[dict] = []
+    monkeypatch.setattr(export, "onProgress", tried.append)
+    for _again in range(2):
+        tried.clear()
+        ui.exportButton.click()
+        standin.pump(lambda: not export.running, 60)
+        assert "1 failed (the report says why" in ui.exportLabel.text
+        assert [case["case"] for case in tried if "case" in case] == ["cut"]

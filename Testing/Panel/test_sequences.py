@@ -47,7 +47,7 @@ def cine(panel, phantom):
         return node
 
     show(0)
-    return SimpleNamespace(volume=volume, show=show, add_masks=add_masks)
+    return SimpleNamespace(volume=volume, show=show, add_masks=add_masks, browser=browser, images=images)
 
 
 def names(node) -> list[str]:
@@ -69,6 +69,36 @@ def test_each_item_gets_a_segment_of_its_own(panel, cine) -> None:
     cine.show(0)
     segment(panel, cine.volume)
     assert names(node) == [f"{PROMPT}, item 1", f"{PROMPT}, item 2"]
+
+
+def test_a_volume_that_does_not_follow_its_browser_is_no_item(panel, cine) -> None:
+    cine.browser.SetPlayback(cine.images, False)
+    segment(panel, cine.volume)
+    assert names(panel.parameters.segmentation) == [PROMPT]
+    cine.show(1)
+    segment(panel, cine.volume)
+    assert names(panel.parameters.segmentation) == [PROMPT]
+
+
+def test_the_saliency_is_shown_over_the_item_that_it_is_of(panel, cine) -> None:
+    def shown() -> str:
+        node = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").GetForegroundVolumeID()
+        return slicer.mrmlScene.GetNodeByID(node).GetName() if node else ""
+
+    segment(panel, cine.volume)
+    assert shown().startswith("Saliency of")
+    for item, seen in ((1, False), (0, True), (1, False)):
+        cine.show(item)
+        assert bool(shown()) == seen, item
+    panel.ui.segmentButton.click()
+    cine.show(0)
+    standin.pump(lambda: idle(panel), 60)
+    assert shown() == "", "the map is of the item that was shown when it was asked"
+    slicer.util.selectModule("Welcome")
+    cine.show(1)
+    assert shown().startswith("Saliency of")
+    cine.show(0)
+    assert shown() == "", "also while another module is shown"
 
 
 def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None:

@@ -213,6 +213,34 @@ def test_what_was_made_for_a_volume_is_removed_with_it(panel) -> None:
     assert [view[0] for view in shown()] == ["T2"] * 3 and "'T2'" in shown()[0][1]
 
 
+def test_a_map_goes_where_its_volume_goes(panel) -> None:
+    volume, bounds, moved = shown_volume(), [0.0] * 6, [0.0] * 6
+    node = add_map(volume)
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    node.GetRASBounds(bounds)
+    transform, matrix = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode"), np.eye(4)
+    matrix[:3, 3] = 10, 20, 30
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    node.GetRASBounds(moved)
+    assert np.allclose(np.subtract(moved, bounds), (10, 10, 20, 20, 30, 30))
+    volume.HardenTransform()
+    slicer.mrmlScene.RemoveNode(transform)
+    node.GetRASBounds(moved)
+    assert np.allclose(np.subtract(moved, bounds), (10, 10, 20, 20, 30, 30))
+
+
+def test_a_map_is_hidden_while_its_volume_holds_another_image(panel) -> None:
+    volume = shown_volume()
+    add_map(volume)
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    image = slicer.util.arrayFromVolume(volume).copy()
+    assert shown()[0][1].startswith("Saliency")
+    for array, seen in ((image[::-1], False), (image, True), (image[:, :6], False), (image, True)):
+        slicer.util.updateVolumeFromArray(volume, array)
+        assert bool(shown()[0][1]) == seen
+
+
 def test_a_volume_of_another_scene_is_given_no_segmentation_of_one_before(panel) -> None:
     """Nodes of the next scene have the IDs of those before."""
 

@@ -158,3 +158,9 @@ def test_a_streamed_image_is_segmented(operations, phantom) -> None:
     assert np.array_equal(SceneSlices(volume).image(0), np.repeat(phantom.image[..., None], 3, 2))
     result = operations.segment.run(volume, [PROMPT], timeout=TIMEOUT)
     assert result.found and result.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+    assert not [note for note in result.notes if "has changed" in note]
+    ended: list = []
+    operations.segment.start(volume, [PROMPT], finished=lambda *end: ended.append(end))
+    vtk_to_numpy(image.GetPointData().GetScalars())[:] = phantom.image[::-1].reshape(-1, 1)
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert ended[0][0].found and "The image of 'stream' has changed during the run" in ended[0][0].notes[-1]
