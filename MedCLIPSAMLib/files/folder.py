@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .atomic import check_place
-from .claim import hold_lock
+from .lock import hold_lock
 
 
 @contextmanager
