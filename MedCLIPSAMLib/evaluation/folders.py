@@ -147,6 +147,12 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
                 f"The predictions have other segments than the truth: {_listing(predicted)} and {_listing(known)}.",
                 "Give the segments the same names or label values.",
             )
+    named = _segments(cases, names, labels)[1] if single else set()
+    if len(named) > 1:
+        notes.append(
+            f"The predictions have {_listing(named)}, and the truth one mask a case: each prediction is compared with "
+            "it, whatever its label."
+        )
     extra_segments: list[str] = []
     scores: list[Score] = []
     if not single and known - predicted and predicted - known:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from ..choices import Plane
 from ..errors import InputError, OutputError
@@ -163,7 +164,17 @@ def trusted_cases(dataset: Path) -> set[str]:
 
 
 def _masks_by_label(read: Masks, dataset: RawDataset) -> Masks:
-    """Find masks by label: by the names of segments, by the values of a label map."""
+    """Find masks by label: by the names of segments, by the values of a label map.
+
+    White in an image is the only label of the dataset; of several it does not say which.
+    """
+    voxels = sitk.GetArrayViewFromImage(read.grid)
+    if read.is_raster and len(dataset.labels) > 1 and voxels.max() > max(dataset.labels) and [*read.masks] == ["1"]:
+        raise InputError(
+            f"'{read.path}' is black and white, and does not say which of the labels "
+            f"{', '.join(f'{n} ({name})' for n, name in dataset.labels.items())} its mask is.",
+            "Save the number of the label in place of white, or a segmentation with its name.",
+        )
     if read.segments:
         known, given = {name: name for name in dataset.labels.values()}, [segment.name for segment in read.segments]
         masks = {segment.name: segment.mask for segment in read.segments}
