@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_made import RTSTRUCT, SEG, image, item, save, sequence
+from dicom_made import RTSTRUCT, SEG, image, item, save, sequence, slice_at
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.sr.coding import Code
 from pydicom.uid import RLELossless
 from scipy.spatial.transform import Rotation
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
-from MedCLIPSAMLib.volumes import Geometry, Volume, read_segmentation
+from MedCLIPSAMLib.export.dicom_source import source_slices
+from MedCLIPSAMLib.volumes import Geometry, Volume, read_segmentation, read_volume
 
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
 OBLIQUE = Rotation.from_euler("zyx", [20, -35, 10], degrees=True).as_matrix()
@@ -185,6 +187,42 @@ def test_a_label_map_of_dicom_has_the_values_of_its_segments(tmp_path):
     first, second = read_segmentation(path, Volume(np.zeros(SIZE[::-1], np.int16), GRID))
     assert (first.name, second.name) == ("s1", "s2")
     assert (first.mask == on([(5, 4, 1)])).all() and (second.mask == on([(1, 2, 3)])).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+def test_what_highdicom_writes_of_a_tilted_series_lies_on_its_voxels(tmp_path, kind):
+    """Stored in reverse order, with slices without a segment, which highdicom leaves out."""
+    highdicom = pytest.importorskip("highdicom")
+    orientation = [*OBLIQUE[:, 0], *OBLIQUE[:, 1]]
+    patient = {name: "" for name in ("PatientBirthDate", "PatientSex", "StudyTime", "AccessionNumber", "StudyID")}
+    patient |= {"PatientName": "A^B", "ReferringPhysicianName": "", "FrameOfReferenceUID": "1.2.9"}
+    for level in range(6):
+        place = (np.array([3, -7, 11]) + 2.2 * level * OBLIQUE[:, 2]).tolist()
+        save(
+            slice_at(place, level, ImageOrientationPatient=orientation, **patient), tmp_path / "s" / f"{6 - level}.dcm"
+        )
+    volume = read_volume(tmp_path / "s")
+    drawn = np.random.default_rng(0).random(volume.shape) < 0.3
+    drawn[[0, 3, 5]] = False
+    masks = [drawn & (np.arange(6) < 2), drawn & (np.arange(6) > 3)]
+    tissue = Code("85756007", "SCT", "Tissue")
+    made = highdicom.seg.Segmentation(
+        source_images=source_slices(volume),
+        pixel_array=(masks[0] + 2 * masks[1]).astype(np.uint8) if kind == "LABELMAP" else np.stack(masks, -1),
+        segmentation_type=kind,
+        segment_descriptions=[
+            highdicom.seg.SegmentDescription(number, label, tissue, tissue, "MANUAL")
+            for number, label in enumerate(("Liver", "Liver tumor"), 1)
+        ],
+        **{name: highdicom.UID() for name in ("series_instance_uid", "sop_instance_uid")},
+        **{name: "x" for name in ("manufacturer", "manufacturer_model_name", "software_versions")},
+        **{"device_serial_number": "0", "series_number": 1, "instance_number": 1},
+    )
+    made.save_as(tmp_path / "x.dcm")
+    found = read_segmentation(tmp_path / "x.dcm", volume)
+    assert [segment.name for segment in found] == ["Liver", "Liver tumor"]
+    assert all(np.array_equal(segment.mask, mask) for segment, mask in zip(found, masks))
 
 
 def test_segments_go_by_their_numbers_where_the_other_side_has_no_names(run, tmp_path):
