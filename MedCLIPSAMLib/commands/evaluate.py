@@ -48,6 +48,7 @@ def evaluate(
     from ..evaluation.folders import write_csv
     from ..evaluation.pairs import pairs_of_files, pairs_of_folders, pairs_of_table
     from ..files.outputs import check_outputs
+    from ..volumes.dicom_header import is_dicom
     from ..volumes.suffixes import IMAGE_SUFFIXES
 
     check_outputs((predictions, truths), (csv,), overwrite)
@@ -58,7 +59,7 @@ def evaluate(
         pairs = pairs_of_files(predictions, truths)
     elif truths is not None:
         pairs = pairs_of_folders(predictions, truths, suffix)
-    elif predictions.is_dir() or predictions.name.lower().endswith(IMAGE_SUFFIXES):
+    elif predictions.is_dir() or predictions.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom(predictions):
         raise InputError(
             f"Expected a table where one path is given, got '{predictions}'.",
             "Give the true masks behind it, or a CSV with the columns prediction,truth.",

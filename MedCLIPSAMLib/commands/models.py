@@ -44,6 +44,10 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
         from ..models.store import statuses
 
         found = statuses(models_dir)
+    if any(status.model.trained for status in found):
+        from ..segmentation.settings import with_checked_settings
+
+        found = with_checked_settings(found)
     if as_json:
         print_json([status.as_dict() for status in found])
         return

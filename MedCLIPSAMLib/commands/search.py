@@ -156,7 +156,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     for case, image, path in pairs:
         volume = read_volume(image)
         stack = SliceStack(volume)
-        masks = masks_on_image(case, read_masks(path), image, volume)
+        masks = masks_on_image(case, read_masks(path, volume.geometry), image, volume)
         mask = np.any([*masks.values(), np.zeros(volume.shape, bool)], axis=0)
         number = max(range(len(stack)), key=lambda number: stack.from_grid(mask, number).sum())
         cases.append(SearchCase(stack.image(number), prompt, stack.from_grid(mask, number)))

@@ -231,7 +231,9 @@ def disagree(
 def trust(
     dataset: Annotated[Path, typer.Argument(help="The dataset that is trained on.", show_default=False)],
     case: Annotated[str, typer.Argument(help="Name of the case.", show_default=False)],
-    mask: Annotated[Path, typer.Argument(help="The corrected mask (.seg.nrrd, .nii.gz ...).", show_default=False)],
+    mask: Annotated[
+        Path, typer.Argument(help="The corrected mask (.seg.nrrd, .nii.gz, DICOM SEG).", show_default=False)
+    ],
     image: Annotated[Path | None, typer.Option(help="Its image, where the dataset lacks the case.")] = None,
 ) -> None:
     """Put a corrected mask into a dataset as a trusted label; the one before is kept in replaced/.
@@ -240,5 +242,8 @@ def trust(
     """
     from ..nnunet.trust import trust_file
 
-    count = trust_file(dataset, case, mask, image)
+    notes: list[str] = []
+    count = trust_file(dataset, case, mask, image, notes)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     typer.echo(f"'{case}' is trusted now: {count} of the dataset's cases {'is' if count == 1 else 'are'}.")

@@ -87,7 +87,7 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
     from ..command_worker.place import LOCK
     from ..command_worker.server import CommandServer
     from ..errors import MedCLIPSAMError
-    from ..files.claim import lock_file
+    from ..files.lock import lock_file
     from .session import Session
 
     folder = _folder()

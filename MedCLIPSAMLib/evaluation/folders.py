@@ -122,7 +122,7 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
     """
     if not 0 <= tolerance < np.inf:
         raise InputError(f"Expected a tolerance of 0 or more, got {tolerance:g}.", "Give mm, or pixels of images.")
-    names, failed, notes = _names(pairs)
+    names, numbers, failed, notes = _names(pairs)
     cases = {case: pair for case, pair in pairs.cases.items() if case not in failed}
     failed |= _gray_levels(cases, names)
     cases = {case: pair for case, pair in cases.items() if case not in failed}
@@ -136,11 +136,23 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
     if not single and predicted and not known & predicted:
         renamed = labels
         known, predicted = _segments(cases, names, renamed)
+        if not known & predicted and numbers:
+            renamed = labels | numbers
+            known, predicted = _segments(cases, names, renamed)
+            path, found = next(iter(numbers.items()))
+            listed = ", ".join(f"{number} is '{name}'" for name, number in list(found.items())[:5])
+            notes.append(f"Segments of DICOM went by their numbers, as in '{path}': {listed}.")
         if not known & predicted:
             raise InputError(
                 f"The predictions have other segments than the truth: {_listing(predicted)} and {_listing(known)}.",
                 "Give the segments the same names or label values.",
             )
+    named = _segments(cases, names, labels)[1] if single else set()
+    if len(named) > 1:
+        notes.append(
+            f"The predictions have {_listing(named)}, and the truth one mask a case: each prediction is compared with "
+            "it, whatever its label."
+        )
     extra_segments: list[str] = []
     scores: list[Score] = []
     if not single and known - predicted and predicted - known:
@@ -165,9 +177,10 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
     return Evaluation(scores, missing, pairs.extra, tolerance, failed, notes, extra_segments)
 
 
-def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str], list[str]]:
-    """Read the segments of every file, why the files of a case cannot be read, and notes on those that can."""
+def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[Path, dict[str, str]], dict[str, str], list[str]]:
+    """Read the segments of every file, their numbers, why files cannot be read, by case, and notes on the others."""
     names: dict[Path, set[str]] = {}
+    numbers: dict[Path, dict[str, str]] = {}
     failed: dict[str, str] = {}
     notes: list[str] = []
     for case, pair in pairs.cases.items():
@@ -176,8 +189,9 @@ def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str], list
             failed[case] = str(found)
             continue
         names |= {masks.path: set(masks.masks) for masks in found}
+        numbers |= {masks.path: masks.numbers for masks in found if masks.numbers}
         notes += [note for masks in found for note in masks.notes if note not in notes]
-    return names, failed, notes
+    return names, numbers, failed, notes
 
 
 def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
@@ -254,11 +268,15 @@ def _score_case(
         known: the segments of the truth of all cases, None where there is only one.
         renamed: names for label values, by file.
     """
-    true = read_masks(truth_path).with_names(renamed.get(truth_path, {}))
-    if pred_path is None:
-        pred, truth, spacing = None, true, true.grid.GetSpacing()[::-1]
-    else:
-        pred, truth, spacing = common_grid(case, read_masks(pred_path).with_names(renamed.get(pred_path, {})), true)
+    true = read_masks(truth_path)
+    pred: Masks | None = None
+    if pred_path is not None:
+        pred = read_masks(pred_path, true.geometry).with_names(renamed.get(pred_path, {}))
+        true = read_masks(truth_path, pred.geometry) if true.is_dicom else true
+    truth = true.with_names(renamed.get(truth_path, {}))
+    spacing = truth.grid.GetSpacing()[::-1]
+    if pred is not None:
+        pred, truth, spacing = common_grid(case, pred, truth)
     in_mm = true.known_spacing and (pred is None or pred.known_spacing)
     ml = float(np.prod(spacing)) / 1000 if in_mm else float("nan")
     scores = []

@@ -12,6 +12,14 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
+from MedCLIPSAMLib.volumes.dicom_segmentation import (
+    CONVERT,
+    NUMBER,
+    STRUCTURES,
+    dicom_class,
+    is_dicom_segmentation,
+    read_dicom_segmentation,
+)
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.raster import raster_format
@@ -33,16 +41,33 @@ OFF_LATTICE = 0.01
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of one file, (K, J, I) bool by lower-case name (Slicer segmentation) or label value, and its grid.
+    """The masks of one file, (K, J, I) bool by lower-case name (of a segmentation) or label value, and its grid.
 
     White (255, of 16 bits 65535) in an image of one mask is label 1. JPEG changes values: the brighter half of the
-    range is label 1. `notes` are sentences for the user on how the file was read.
+    range is label 1. `notes` are sentences for the user on how the file was read, `segments` those of a segmentation.
     """
 
     path: Path
     masks: dict[str, np.ndarray]
     grid: sitk.Image
     notes: list[str] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """The numbers of the segments of a DICOM Segmentation by their names, where these differ."""
+        found = {segment.name.lower(): segment.tags.get(NUMBER, "") for segment in self.segments}
+        return found if all(found.values()) and len(found) == len(self.segments) else {}
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether the file is a DICOM Segmentation."""
+        return any(NUMBER in segment.tags for segment in self.segments)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+        return Geometry.from_sitk(self.grid)
 
     @property
     def is_raster(self) -> bool:
@@ -60,23 +85,31 @@ class Masks:
 
     @property
     def may_be_cropped(self) -> bool:
-        """Whether the file is a segmentation of Slicer, which crops them to their content."""
-        return self.path.name.lower().endswith(".seg.nrrd")
+        """Whether the file is a segmentation of Slicer or DICOM, which are cropped to their content."""
+        return self.path.name.lower().endswith(".seg.nrrd") or self.is_dicom
 
 
-def read_masks(path: Path) -> Masks:
+def read_masks(path: Path, like: Geometry | None = None) -> Masks:
     """Read one file of masks.
+
+    Args:
+        like: the grid of the image, or of the mask to compare with, for what a DICOM Segmentation leaves open.
 
     Raises:
         InputError: the file cannot be read as a mask.
     """
     _check_format(path)
+    if is_dicom_segmentation(path):
+        segments, geometry, notes = read_dicom_segmentation(path, like)
+        grid = sitk.Image(segments[0].mask.shape[::-1], sitk.sitkUInt8)
+        geometry.place(grid)
+        return _by_name(path, segments, grid, notes)
     grid = read_image(path)
     if raster_format(path) == "JPEG":
         return Masks(path, {"1": sitk.GetArrayFromImage(brighter_half(grid)) == 1}, grid)
     segments = read_segmentation(path)
     if grid.HasMetaDataKey("Segment0_ID"):
-        return _by_name(path, segments, grid)
+        return _by_name(path, segments, grid, [])
     voxels = sitk.GetArrayViewFromImage(grid)
     found = {int(voxels[segment.mask].flat[0]): segment.mask for segment in segments}
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
@@ -97,17 +130,19 @@ def gray_levels(path: Path, count: int) -> InputError:
 
 def _check_format(path: Path) -> None:
     """Refuse what is there but is no format of masks; what is not there is told by who reads it."""
-    if path.name.lower().endswith(IMAGE_SUFFIXES) or not path.exists():
+    if path.name.lower().endswith(IMAGE_SUFFIXES) or not path.exists() or is_dicom_segmentation(path):
         return
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
     if path.is_dir():
         what = "a folder"
+    elif dicom_class(path) == STRUCTURES:
+        what, remedy = "an RT Structure Set", CONVERT.format("SlicerRT")
     elif path.suffix.lower() == ".dcm" or is_dicom(path):
-        what, remedy = "DICOM", "Open it in 3D Slicer (DICOM SEG: with QuantitativeReporting) and save it as .seg.nrrd."
+        what, remedy = "DICOM", "Of DICOM, Segmentations (SEG) are masks: give one, or save the mask as .seg.nrrd."
     raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", remedy)
 
 
-def _by_name(path: Path, segments: list[Segment], grid: sitk.Image) -> Masks:
+def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[str]) -> Masks:
     """Find segments by lower-case name; those of one name are one mask, with a note."""
     masks: dict[str, np.ndarray] = {}
     names: dict[str, str] = {}
@@ -121,12 +156,12 @@ def _by_name(path: Path, segments: list[Segment], grid: sitk.Image) -> Masks:
             )
         masks[key] = masks[key] | segment.mask if key in masks else segment.mask
         counts[segment.name] += 1
-    notes = [
+    notes += [
         f"'{path}' has {count} segments '{name}': they are scored as one."
         for name, count in counts.items()
         if count > 1
     ]
-    return Masks(path, masks, grid, notes)
+    return Masks(path, masks, grid, notes, segments)
 
 
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
@@ -196,7 +231,7 @@ def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
     grid = sitk.Flip(sitk.PermuteAxes(_empty(masks.grid), order.tolist()), backward)
     grid.SetDirection(other.direction)
     turned = {name: np.ascontiguousarray(mask.transpose(axes)[flips]) for name, mask in masks.masks.items()}
-    return Masks(masks.path, turned, grid)
+    return replace(masks, masks=turned, grid=grid)
 
 
 def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
@@ -213,7 +248,7 @@ def _padded(masks: Masks, before: np.ndarray, after: np.ndarray) -> Masks:
     """Add voxels (i, j, k) of background before and after those of masks."""
     grid = sitk.ConstantPad(_empty(masks.grid), before.tolist(), after.tolist())
     widths = list(zip(before[::-1], after[::-1]))
-    return Masks(masks.path, {name: np.pad(mask, widths) for name, mask in masks.masks.items()}, grid)
+    return replace(masks, masks={name: np.pad(mask, widths) for name, mask in masks.masks.items()}, grid=grid)
 
 
 def _empty(grid: sitk.Image) -> sitk.Image:

@@ -13,6 +13,7 @@ from MedCLIPSAMLib.files.csv_text import read_table
 from MedCLIPSAMLib.files.json_text import read_json
 from MedCLIPSAMLib.files.regular import check_file
 from MedCLIPSAMLib.files.relative import listed_path
+from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -56,7 +57,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         true[name.removesuffix(suffix)] = path
     for folder, masks, end in ((truths, true, suffix), (predictions, found, "")):
         if not masks:
-            remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}."
+            remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}, and DICOM Segmentations."
             if any(path.is_dir() for path in folder.iterdir()):
                 remedy = "Folders in it are not looked into: name the pairs in a table, prediction,truth a line."
             which = f" with a name that ends with '{end}'" if end else ""
@@ -188,7 +189,9 @@ def _mask_files(folder: Path) -> dict[str, Path]:
     paths = [
         path
         for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES)
+        if not path.name.startswith(".")
+        and path.is_file()
+        and (path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path))
     ]
     names = {stem(path) for path in paths}
     files: dict[str, Path] = {}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..errors import InputError, OutputError
 from ..files.atomic import check_writable
-from ..files.claim import hold_lock
 from ..files.csv_text import write_rows
+from ..files.lock import hold_lock
 from ..files.regular import check_regular
 
 COLUMNS = ("case", "image", "series")

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from pathlib import Path
 
-from ..files.claim import LOCK
+from ..files.lock import LOCK
 from ..files.outputs import MARKER
 from ..files.unfinished import DESCRIPTION, ENDING
 

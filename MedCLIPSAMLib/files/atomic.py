@@ -7,11 +7,14 @@ import re
 import secrets
 import shutil
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 
 from ..errors import OutputError
+from .lock import LOCK, lock_file
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
 """Names of temporary folders, and of the temporary files of earlier versions."""
@@ -23,7 +26,7 @@ def atomic_path(path: str | Path, private: bool = False) -> Iterator[Path]:
 
     It is in a hidden folder beside `path`, so that nothing that lists files there takes it for data. Its name has the
     suffixes of `path` (".nii.gz") in small letters, because writers choose the format by them. A killed run leaves it
-    to `sweep`.
+    to the next one that writes `path`, and to `sweep`.
 
     Args:
         private: the file is there, empty, and only its owner can read it.
@@ -33,23 +36,40 @@ def atomic_path(path: str | Path, private: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     check_writable(path)
-    folder = path.with_name(f".{secrets.token_hex(4)}.partial")
     endings = [ending.lower() for ending in path.suffixes[-2:] if len(ending) < 20 and ending.isascii()]
-    temporary = folder / f"data{''.join(endings)}"
     try:
-        folder.mkdir()
-        if private:
-            temporary.touch(mode=0o600)
-        yield temporary
-        with open(temporary, "rb+") as file:  # a full disk may show only now
-            os.fsync(file.fileno())
-        move(temporary, path)
+        with _temporary_folder(path) as folder:
+            temporary = folder / f"data{''.join(endings)}"
+            if private:
+                temporary.touch(mode=0o600)
+            yield temporary
+            with open(temporary, "rb+") as file:  # a full disk may show only now
+                os.fsync(file.fileno())
+            move(temporary, path)
     except OSError as error:
         raise OutputError(
             f"Cannot write '{path}': {error.strerror or error}.",
             "Check the permissions and the free space, and whether another program has it open.",
         ) from error
+
+
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """Make a locked folder beside `path`, always of one name while no other run writes `path`; remove it at the end."""
+    usual = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.partial")
+    if usual.is_dir() and not usual.is_symlink():
+        with suppress(OSError, OutputError), closing(lock_file(usual / LOCK)):  # which a living run holds
+            shutil.rmtree(usual)
+    try:
+        folder, lock = usual, _make_locked(usual)
+    except (FileExistsError, FileNotFoundError, BlockingIOError):  # another run's, or swept by it just now
+        folder = path.with_name(f".{secrets.token_hex(4)}.partial")
+        lock = _make_locked(folder)
+    try:
+        yield folder
     finally:
+        if lock is not None:
+            lock.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -67,6 +87,15 @@ def move(source: Path, target: Path) -> None:
             if not pause or not getattr(error, "winerror", 0):  # which other systems do not set
                 raise
         time.sleep(pause)
+
+
+def _make_locked(folder: Path) -> TextIOWrapper | None:
+    """Make a folder and lock it; without a lock on a file system that has none, where it is left to `sweep`."""
+    folder.mkdir()
+    try:
+        return lock_file(folder / LOCK)
+    except OutputError:
+        return None
 
 
 def is_temporary(path: Path) -> bool:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -16,10 +12,8 @@ from ..errors import OutputError
 from ..renamed_settings import with_current_names
 from .atomic import check_place, is_temporary, sweep
 from .json_text import read_json, write_json
+from .lock import LOCK, lock_file
 
-LOCK = ".lock"
-BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
-"""Errors of a lock that another process has; EDEADLK is Windows' after waiting."""
 SHOWN = 4
 """Maximum number of differing settings in a message."""
 
@@ -132,65 +126,3 @@ def lock_folder(folder: Path) -> TextIOWrapper:
         return lock_file(folder / LOCK)
     except BlockingIOError as error:
         raise OutputError(f"Another run is writing to '{folder}'.", "Wait for it, or choose another folder.") from error
-
-
-@contextmanager
-def hold_lock(path: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of a file while the block runs, and remove the file at its end; see `lock_file`."""
-    lock = lock_file(path, wait)
-    try:
-        yield
-    finally:
-        remove_lock(lock, path)
-
-
-def remove_lock(lock: TextIOWrapper, path: Path) -> None:
-    """Unlock a file and remove it: while it is held, so that it is not that of another run."""
-    with suppress(OSError):
-        try:
-            path.unlink()
-        except PermissionError:  # Windows removes no file that is open, so nor one that another run has opened since
-            lock.close()
-            path.unlink()
-    lock.close()
-
-
-def lock_file(path: Path, wait: bool = False) -> TextIOWrapper:
-    """Open a file and lock it; closing it, or the end of the process, unlocks it.
-
-    Args:
-        wait: until another process has released it; on Windows for ten seconds at most.
-
-    Raises:
-        BlockingIOError: another process has it. OutputError: its file system has no locks. OSError: it cannot be
-            opened.
-    """
-    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
-    try:
-        _lock(file, wait)
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-    except OSError as error:
-        file.close()
-        if error.errno in BUSY:
-            raise BlockingIOError(error.errno, "It is locked", str(path)) from error
-        raise OutputError(
-            f"'{path}' cannot be locked against other runs: {error.strerror or error}.",
-            "Choose a folder on a file system with locks, such as a local disk or a cluster's mounted with 'flock'.",
-        ) from error
-    except BaseException:
-        file.close()
-        raise
-    file.close()  # who had the lock has removed the file
-    return lock_file(path, wait)
-
-
-def _lock(file: TextIOWrapper, wait: bool) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .atomic import check_place, move
-from .claim import hold_lock
+from .lock import hold_lock
 
 
 @contextmanager
@@ -26,19 +26,32 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     token = secrets.token_hex(4)
     temporary, old = (path.with_name(f".{path.name}.{token}{ending}") for ending in (".partial", ".old.partial"))
+    with _hold(path):
+        try:
+            temporary.mkdir()
+            yield temporary
+            if path.exists():
+                move(path, old)
+            move(temporary, path)
+        finally:
+            _clean_up(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a path at which `atomic_folder` could make no folder, before long work; OutputError as there."""
+    with _hold(path):
+        pass
+
+
+@contextmanager
+def _hold(path: Path) -> Iterator[None]:
+    """Lock out other runs for the folder `path`, and put in order what killed ones left; errors as `atomic_folder`."""
     check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with hold_lock(path.with_name(f".{path.name}.lock")):
             _clean_up(path)
-            try:
-                temporary.mkdir()
-                yield temporary
-                if path.exists():
-                    move(path, old)
-                move(temporary, path)
-            finally:
-                _clean_up(path)
+            yield
     except BlockingIOError as error:
         raise OutputError(f"Another run is writing '{path}'.", "Wait for it, or choose another name.") from error
     except OSError as error:

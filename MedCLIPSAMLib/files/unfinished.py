@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .atomic import is_temporary, sweep
-from .claim import LOCK, lock_folder, remove_lock
+from .claim import lock_folder
+from .lock import LOCK, remove_lock
 
 DESCRIPTION = "run.json"
 """File in such a folder with what the steps depend on, which also shows that this program made it."""

@@ -12,6 +12,7 @@ from tokenizers import BertWordPieceTokenizer
 from ..counted import counted
 from ..errors import InputError, ModelError, require_extra
 from ..files.atomic import atomic_path
+from ..files.folder import check_folder
 from ..models.clip import load_tokenizer, unknown_words
 from ..models.device import resolve_device
 from ..models.store import find, find_model_folder
@@ -64,6 +65,8 @@ def run(
     _check_name_is_free(model, out, replace)
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
+    if is_first_process():
+        check_folder(model)
     training, validation, dropped = open_sides(data, settings.seed, context)
     if not training.shards:
         most_batches(training.pairs, settings.batch)

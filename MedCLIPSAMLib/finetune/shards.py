@@ -118,7 +118,7 @@ class ShardSource:
         order = random.Random(f"{self.seed} {epoch}")
         paths = order.sample(self.paths, len(self.paths))
         shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(self._captioned(paths, epoch))
-        yield from islice(shuffled, self._used)
+        yield from islice(_spread(iter(shuffled), self.batch), self._used)
 
     def _captioned(self, paths: list[Path], epoch: int) -> Iterator[tuple[dict, str]]:
         """Yield the usable images of shards with their captions in an epoch: all, or one."""
@@ -184,6 +184,26 @@ class ShardSource:
             return [], ["captions cannot be read"]
         found = list(usable_captions(field, self._min_characters))
         return list(dict.fromkeys(text for text, problem in found if not problem)), [why for _text, why in found if why]
+
+
+def _spread(pairs: Iterator[tuple[dict, str]], batch: int) -> Iterator[tuple[dict, str]]:
+    """Put off pairs whose caption their batch has already, `BUFFER` of them at most, while there are others."""
+    waiting: list[tuple[dict, str]] = []
+    while True:
+        captions: set[str] = set()
+        for _ in range(batch):
+            place = next((at for at, (_pair, caption) in enumerate(waiting) if caption not in captions), None)
+            chosen = None if place is None else waiting.pop(place)
+            while chosen is None and (pair := next(pairs, None)) is not None:
+                if pair[1] in captions and len(waiting) < BUFFER:
+                    waiting.append(pair)
+                else:
+                    chosen = pair
+            if chosen is None and not waiting:
+                return
+            chosen = chosen or waiting.pop(0)
+            captions.add(chosen[1])
+            yield chosen
 
 
 def _name(pair: dict) -> str:

@@ -129,6 +129,8 @@ def _open(name: str, source: str, data: CaptionData, dropped: list[tuple[str, st
 def _compare(training: Side, validation: Side, context: RunContext) -> None:
     """Notify of what validation and training share; InputError where that is all images or shards."""
     trained = _parts(training)
+    if training.shards or validation.shards:
+        context.notify("Of shards only the files are compared: images of the training data in others are not found.")
     for what, held_out in _parts(validation).items():
         shared = len(trained[what] & held_out)
         if shared and shared == len(held_out) and what != "patients":

@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import ModelError, OutputError
 from ..files.atomic import move, sweep
 from ..files.checksums import read_recorded, record, sha256_of
-from ..files.claim import hold_lock
+from ..files.lock import hold_lock
 from ..run_context import RunContext
 from .catalogue_entry import Model, ModelFile
 from .store import cache_folder

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from ..choices import Plane
 from ..errors import InputError, OutputError
@@ -28,7 +29,7 @@ from ..export.strike import similar_cases
 from ..export.upkeep import read_struck, refresh, write_struck
 from ..files.atomic import atomic_path, move
 from ..files.json_text import read_json
-from ..volumes import SliceStack, Volume, read_segmentation, read_volume
+from ..volumes import SliceStack, Volume, read_volume
 from ..volumes.write import write_segmentation
 from .raw_dataset import RawDataset, read_dataset
 
@@ -122,10 +123,11 @@ def _by_hand(label: str, mask: np.ndarray, volume: Volume, before: Mapping[str, 
     return about | describe_size(mask, volume) | {"message": "The mask was given by hand."}
 
 
-def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) -> int:
+def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None, notes: list[str] | None = None) -> int:
     """Trust a mask from a file, see `trust`: segments go by their names, label maps by their values.
 
     A single segment, whatever its name, is the dataset's only label. A case that was struck out has its image there.
+    How the mask was read is added to `notes`.
 
     Raises:
         InputError: see `trust`; the mask lies on another grid than the image, see `evaluation.masks.masks_on_image`; or
@@ -139,7 +141,10 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
         remedy = "A case that is new needs its image too, by --image."
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", f"{meant} {remedy}".strip())
     volume = read_volume(own)
-    masks = masks_on_image(case, _masks_by_label(mask, found), own, volume)
+    read = read_masks(mask, volume.geometry)
+    if notes is not None:
+        notes += read.notes
+    masks = masks_on_image(case, _masks_by_label(read, found), own, volume)
     return trust(dataset, case, masks, volume)
 
 
@@ -158,23 +163,31 @@ def trusted_cases(dataset: Path) -> set[str]:
     return {name for name, record in read_records(dataset).items() if "trusted" in record}
 
 
-def _masks_by_label(path: Path, dataset: RawDataset) -> Masks:
-    """Read masks by label: by the names of segments, by the values of a label map."""
-    read = read_masks(path)
-    if read.grid.HasMetaDataKey("Segment0_ID"):
-        segments = read_segmentation(path)
-        known, given = {name: name for name in dataset.labels.values()}, [segment.name for segment in segments]
-        masks = {segment.name: segment.mask for segment in segments}
+def _masks_by_label(read: Masks, dataset: RawDataset) -> Masks:
+    """Find masks by label: by the names of segments, by the values of a label map.
+
+    White in an image is the only label of the dataset; of several it does not say which.
+    """
+    voxels = sitk.GetArrayViewFromImage(read.grid)
+    if read.is_raster and len(dataset.labels) > 1 and voxels.max() > max(dataset.labels) and [*read.masks] == ["1"]:
+        raise InputError(
+            f"'{read.path}' is black and white, and does not say which of the labels "
+            f"{', '.join(f'{n} ({name})' for n, name in dataset.labels.items())} its mask is.",
+            "Save the number of the label in place of white, or a segmentation with its name.",
+        )
+    if read.segments:
+        known, given = {name: name for name in dataset.labels.values()}, [segment.name for segment in read.segments]
+        masks = {segment.name: segment.mask for segment in read.segments}
         if len(given) == len(known) == 1:
             known = dict(zip(given, known))
     else:
         known, masks, given = {f"{value}": name for value, name in dataset.labels.items()}, read.masks, [*read.masks]
     if len(masks) != len(given) or not masks.keys() <= known.keys():
         raise InputError(
-            f"'{path}' has the segments {', '.join(given)}.",
+            f"'{read.path}' has the segments {', '.join(given)}.",
             f"Each is one of the dataset's labels: {', '.join(f'{n} ({name})' for n, name in dataset.labels.items())}.",
         )
-    return Masks(path, {known[name]: mask for name, mask in masks.items()}, read.grid)
+    return replace(read, masks={known[name]: mask for name, mask in masks.items()})
 
 
 def _find_image(dataset: RawDataset, case: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,8 @@ from pydantic import Field
 
 from ..choices import EnsembleMean, Precision
 from ..errors import InputError, ModelError
-from ..models.store import find
+from ..models.catalogue_entry import Model
+from ..models.store import Status, find
 from ..validated import Choice, Share, settings_class, with_changes
 from .affinity import AffinitySettings
 from .agreement import AgreementSettings
@@ -122,9 +124,27 @@ def default_settings(model: str, models_dir: Path | None = None) -> Settings:
     Raises:
         ModelError: no such model, or an entry of the user's with settings that there are not.
     """
-    entry = find(model, "clip", models_dir)
+    return _settings_of(find(model, "clip", models_dir))
+
+
+def _settings_of(entry: Model) -> Settings:
     by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
     try:
         return with_changes(Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word), entry.answer)
     except InputError as error:
-        raise ModelError(f"The entry of the model '{model}' cannot be used. {error.problem}", error.remedy) from error
+        raise ModelError(
+            f"The entry of the model '{entry.name}' cannot be used. {error.problem}", error.remedy
+        ) from error
+
+
+def with_checked_settings(found: Iterable[Status]) -> list[Status]:
+    """Return the statuses of models; one of the user's with settings that there are not is "damaged", and says why."""
+    checked = []
+    for status in found:
+        try:
+            if status.usable and status.model.trained and status.model.kind == "clip":
+                _settings_of(status.model)
+        except ModelError as error:
+            status = replace(status, state="damaged", detail=error.problem.rstrip("."))
+        checked.append(status)
+    return checked

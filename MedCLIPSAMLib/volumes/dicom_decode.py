@@ -72,11 +72,12 @@ READ = re.compile(r"1\.2\.840\.10008\.1\.2(\.(1|2|5|1\.9[89]|4\.([56]\d|70|8[01]
 PALETTES = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
 
 
-def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+def decode(path: Path, notes: list[str] | None = None, as_stored: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
     """Decode the stored values of a file.
 
     Args:
         notes: what was taken for tags that are missing is added.
+        as_stored: return the values of a palette in place of its colors.
 
     Returns:
         (frames, J, I), or (frames, J, I, 3) with red, green and blue, of all frames that are there; and where gray ones
@@ -106,7 +107,7 @@ def decode(path: Path, notes: list[str] | None = None) -> tuple[np.ndarray, np.n
     as_words = (not syntax.is_encapsulated or syntax == RLELossless) and not str(kind).startswith("YBR")
     try:
         array = _in_frames(_words(dataset) if as_words else _by_gdcm_or_pydicom(dataset), dataset)
-        if kind == "PALETTE COLOR":
+        if kind == "PALETTE COLOR" and not as_stored:
             return _colors(array, dataset), None
     except DAMAGED as error:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""

@@ -52,7 +52,7 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
         InputError: the path is missing, empty, truncated, of an unknown format, 4-D, or holds no usable voxels.
     """
     path = _existing(path)
-    with _reading(path):
+    with reading(path):
         volume = _read(path, series, phase)
     notes = list(volume.notes)
     array = _finite(volume.array, path, notes)
@@ -74,7 +74,7 @@ def read_image(path: str | Path) -> sitk.Image:
     path = _existing(path)
     if path.is_dir():
         raise InputError(f"'{path}' is a folder.", "Give an image file.")
-    with _reading(path):
+    with reading(path):
         if is_dicom(path):
             return dicom.read_file(path).to_sitk()
         if raster_format(path):
@@ -106,7 +106,7 @@ def _existing(path: str | Path) -> Path:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn errors of the readers into an InputError."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:

@@ -1,4 +1,4 @@
-"""Read masks: Slicer segmentations, label maps and mask images."""
+"""Read masks: segmentations of Slicer and DICOM, label maps and mask images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from types import NoneType
 import numpy as np
 import SimpleITK as sitk
 
-from MedCLIPSAMLib.errors import InputError, check_type
+from MedCLIPSAMLib.errors import PATH, InputError, check_type
+from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation, read_dicom_segmentation
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.raster import raster_format
 from MedCLIPSAMLib.volumes.read import read_image
@@ -23,7 +24,7 @@ MAX_LABELS = 1000
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
-    """Read a .seg.nrrd file as Slicer writes it, a label map (.nii.gz, .nrrd, .mha) or a mask image (.png).
+    """Read a .seg.nrrd file as Slicer writes it, a DICOM Segmentation, a label map (.nii.gz, .nrrd) or an image (.png).
 
     A label map gives a segment for each value but 0, in ascending order, named after the file and, where there are
     several, the value. JPEG changes values: the brighter half of their range is one segment.
@@ -37,8 +38,13 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
             header describes no segments.
     """
     check_type(volume, (Volume, NoneType), "the volume that the masks are of, or None")
-    image = read_image(path)
+    check_type(path, PATH, "the path of a mask")
     path = Path(path)
+    if is_dicom_segmentation(path):
+        segments, grid, _ = read_dicom_segmentation(path, volume.geometry if volume else None)
+        on_volume = lambda mask: _on_grid(Volume(mask.astype(np.uint8), grid).to_sitk(), volume) != 0
+        return [replace(segment, mask=on_volume(segment.mask)) for segment in segments] if volume else segments
+    image = read_image(path)
     if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
         try:
             return _slicer_segments(image, volume, path)

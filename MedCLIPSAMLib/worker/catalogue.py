@@ -12,6 +12,7 @@ from ..models.catalogue_entry import Kind
 from ..models.download import download
 from ..models.store import find, status, statuses
 from ..run_context import Progress, RunContext
+from ..segmentation.settings import with_checked_settings
 
 
 def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
         devices.insert(0, {"name": f"cuda:{index}", "title": f"{torch.cuda.get_device_name(index)}, {memory:.0f} GB"})
     built = torch.version.cuda or torch.version.hip or "the CPU only"
     return {
-        "models": [model.as_dict() for model in statuses(models_dir)],
+        "models": [model.as_dict() for model in with_checked_settings(statuses(models_dir))],
         "devices": devices,
         "torch": torch.__version__,
         "built_for": built,

@@ -14,8 +14,9 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path, sweep
-from MedCLIPSAMLib.files.claim import claim, lock_file
+from MedCLIPSAMLib.files.claim import claim
 from MedCLIPSAMLib.files.folder import atomic_folder
+from MedCLIPSAMLib.files.lock import lock_file
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
@@ -44,6 +45,23 @@ def test_a_killed_run_leaves_no_file_among_the_data(killed):
     # nnU-Net takes every file of a folder that ends so; see batchgenerators' subfiles.
     images = killed / "imagesTr"
     assert [name for name in os.listdir(images) if (images / name).is_file()] == []
+
+
+def test_the_next_write_of_a_file_removes_what_a_killed_one_left_and_not_what_others_are_writing(killed):
+    image = killed / "imagesTr" / "a_0000.nii.gz"
+    (left,) = image.parent.iterdir()
+    with atomic_path(image.with_name("b.nii.gz")) as other, atomic_path(image) as first:
+        assert not (left / "data.nii.gz").exists()
+        first.write_bytes(b"first")
+        other.write_bytes(b"other")
+        with atomic_path(image) as second:
+            assert first.exists() and other.exists() and second != first
+            second.write_bytes(b"second")
+        assert image.read_bytes() == b"second"
+    assert {path.name: path.read_bytes() for path in image.parent.iterdir()} == {
+        "a_0000.nii.gz": b"first",
+        "b.nii.gz": b"other",
+    }
 
 
 def test_the_next_run_of_the_folder_sweeps_it_and_nothing_else(killed):

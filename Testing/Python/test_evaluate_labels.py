@@ -82,6 +82,18 @@ def segments(path: Path, *names: str) -> None:
     write_segmentation(path, drawn, Volume(np.zeros((2, 8, 8), np.int16)))
 
 
+def test_predictions_of_several_labels_are_said_to_be_compared_with_the_only_mask(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "labels.json").write_text('{"tumor": 1, "lungs": 2}')
+    for case, value in (("a", 1), ("b", 2)):
+        labels(tmp_path / "p" / f"{case}.nii.gz", value, value)
+        labels(tmp_path / "t" / f"{case}.nii.gz", 1, 1)
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
+    assert [score.dsc for score in found.scores] == [1.0, 1.0]
+    (note,) = found.notes
+    assert "'lungs', 'tumor'" in note and "whatever its label" in note
+
+
 def test_segments_of_one_name_are_one_mask(run, tmp_path):
     """The truth is both boxes."""
     segments(tmp_path / "p" / "a.seg.nrrd", "lesion", "lesion")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from monai.metrics.utils import get_code_to_measure_table
 from PIL import Image
 from scipy.ndimage import binary_erosion
+from scipy.signal import correlate
 from scipy.spatial.distance import cdist
 from skimage.segmentation import find_boundaries
 
@@ -120,6 +123,34 @@ def test_surface_of_a_volume_is_weighted_by_its_area():
     box[5:15, 10:30, 10:30] = True
     assert nsd(np.roll(box, 1, 0), box, (3, 1, 1), 2) == pytest.approx(2400 / 3200, abs=0.03)
     assert nsd(np.roll(box, 1, 2), box, (3, 1, 1), 2) == 1.0
+
+
+@pytest.mark.parametrize("spacing", [(3.0, 0.7), (2.5, 0.7, 1.1)])
+def test_nsd_is_the_share_of_surface_whose_nearest_piece_is_near_by_every_pair(spacing):
+    """Every piece of one surface against every piece of the other; masks reach the borders of the image."""
+    rng, shape = np.random.default_rng(5), (9, 11, 8)[: len(spacing)]
+    measures, kernel = (np.asarray(values) for values in get_code_to_measure_table(spacing))
+
+    def pieces(mask):
+        codes = correlate(np.pad(mask, 1).astype(int), kernel.squeeze(), mode="valid", method="direct")
+        found = np.argwhere((codes > 0) & (codes < len(measures) - 1))
+        return found * spacing, measures[codes[tuple(found.T)]].astype(float)
+
+    for share, tolerance in itertools.product((0.1, 0.5, 0.9), (0.0, 0.7, 1.1, 2.6, 9.0)):
+        pred, truth = (rng.random(shape) < share for _ in "pt")
+        truth[:3] = pred[:3]
+        (first, own), (second, other) = pieces(pred[..., ::-1]), pieces(truth[..., ::-1])
+        distances = cdist(first, second)
+        close = own[distances.min(1) <= tolerance + 1e-9].sum() + other[distances.min(0) <= tolerance + 1e-9].sum()
+        expected = close / (own.sum() + other.sum())
+        assert nsd(pred[..., ::-1], truth[..., ::-1], spacing, tolerance) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_distance_of_the_tolerance_is_within_it_whatever_it_is_rounded_to():
+    """3 pixels of 0.1 mm are 0.30000000000000004 mm."""
+    first, second = np.zeros((2, 30, 30), bool)
+    first[5:20], second[8:20] = True, True
+    assert nsd(first, second, (0.1, 0.1), 0.3) > nsd(first, second, (0.1, 0.1), 0.29)
 
 
 def test_masks_that_cannot_be_compared_are_refused():

@@ -180,6 +180,21 @@ def test_shards_give_the_pairs_that_can_be_used(shards, folder):
     assert [a[1] + b[1] for a, b in zip(*parts)] == [captions for _, captions in every]
 
 
+def test_equal_captions_of_shards_come_in_different_batches_while_there_are_others(tmp_path):
+    members = [
+        (f"case{number}.{ending}", content)
+        for number in range(40)
+        for ending, content in (("png", png(number)), ("txt", f"Ultrasound of kind {number // 4}".encode()))
+    ]
+    made = ShardSource([write_shard(tmp_path / "a.tar", members)], 16, 8, min_characters=5)
+    for epoch in range(4):
+        batches = [captions for _, captions in made.batches(epoch)]
+        assert sorted(sum(batches, [])) == sorted(content.decode() for name, content in members if name[-1] == "t")
+        repeated = [number for number, captions in enumerate(batches) if len(set(captions)) < 8]
+        assert all(set(sum(batches[number + 1 :], [])) <= set(batches[number]) for number in repeated)
+        assert len(repeated) < 3
+
+
 @pytest.mark.parametrize("batch, sizes", [(2, [2, 2, 2]), (4, [4, 2]), (5, [6]), (6, [6]), (64, [6])])
 def test_validation_keeps_the_rest_of_shards_as_of_files(shards, folder, batch, sizes):
     made = ShardSource(expand_shards(shards), 16, batch, keep_rest=True)

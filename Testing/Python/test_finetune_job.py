@@ -64,6 +64,15 @@ def test_a_model_or_device_that_is_not_there_is_said_before_images_are_read(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_models_folder_that_cannot_be_written_is_said_before_images_are_read(captions, tmp_path, monkeypatch):
+    monkeypatch.setattr("MedCLIPSAMLib.finetune.job.readable", lambda *_: pytest.fail("images were read"))
+    models = tmp_path / "models"
+    (models / ".mine.lock").mkdir(parents=True)  # root may write where others may not
+    with pytest.raises(OutputError, match="'.*models/mine' cannot be written"):
+        run(CaptionData(str(captions), share=0.3), QUICK, "mine", tmp_path / "run", "cpu", models)
+    assert not (tmp_path / "run").exists() and [path.name for path in models.iterdir()] == [".mine.lock"]
+
+
 def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
     settings, data, models = replace(QUICK, epochs=1), CaptionData(str(captions), share=0.3), tmp_path / "models"
     models.mkdir()
@@ -228,5 +237,6 @@ def test_a_model_is_trained_on_shards(tmp_path):
     assert [report.details["step"] for report in reported] == [1, 2, 3]
     assert result.steps == 3 and result.after["pairs"] == 6 and (folder / "medclipsam.json").is_file()
     assert any("12 pairs" in line for line in progress)
+    assert any("Of shards only the files are compared" in line for line in progress)
     dropped = (tmp_path / "run" / "dropped.csv").read_text().splitlines()[1:]
     assert [line.split("/")[-1] for line in dropped] == [f"part-{shard}.tar: case{shard}6" for shard in range(3)]

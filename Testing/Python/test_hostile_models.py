@@ -22,6 +22,7 @@ from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.model_cache import ModelCache
 from MedCLIPSAMLib.segmentation.model_choice import ModelChoice
 from MedCLIPSAMLib.segmentation.settings import default_settings
+from MedCLIPSAMLib.worker.catalogue import models_and_devices
 
 DEEP = "[" * 100_000
 
@@ -353,11 +354,15 @@ def own_clip(parent, name, weights=None, file="pytorch_model.bin"):
         ({"saliency": {"steps": 0}}, "Setting 'steps': expected a value greater than or equal to 1, got 0"),
     ],
 )
-def test_settings_of_an_entry_that_there_are_not_are_told_with_its_model(tmp_path, change, told):
+def test_settings_of_an_entry_that_there_are_not_are_told_with_its_model(run, tmp_path, change, told):
     path = own_clip(tmp_path, "mine") / "medclipsam.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ModelError, match=f"The entry of the model 'mine' cannot be used. .*{told}"):
         default_settings("mine", tmp_path)
+    code, text, _ = run("models", "list", "--models-dir", tmp_path, "--json")
+    (listed,) = [model for model in json.loads(text) if model["name"] == "mine"]
+    assert code == 0 and listed["state"] == "damaged" and not listed["usable"] and told in listed["detail"]
+    assert listed in models_and_devices(tmp_path)["models"]  # as the panel lists them
 
 
 def test_weights_without_a_checksum_are_loaded_by_the_check(tmp_path, listed, monkeypatch):

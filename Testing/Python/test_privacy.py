@@ -18,7 +18,7 @@ from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.case_key import CaseKey
 from MedCLIPSAMLib.export.image_names import find_image, hide_names
 from MedCLIPSAMLib.export.manifest import read_records
-from MedCLIPSAMLib.files.claim import lock_file
+from MedCLIPSAMLib.files.lock import lock_file
 from MedCLIPSAMLib.worker.exporting import export_dataset
 from MedCLIPSAMLib.worker.protocol import Message
 

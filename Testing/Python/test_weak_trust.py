@@ -173,6 +173,24 @@ def test_the_values_of_a_label_map_decide_and_the_name_of_the_file_says_nothing(
             trust_file(out, "b", tmp_path / "other.seg.nrrd")
 
 
+@pytest.mark.parametrize("ending, value", [("png", 255), ("png", 2), ("jpg", 255)])
+def test_white_says_which_label_it_is_where_there_is_one_only(tmp_path, ending, value):
+    dataset = write_dataset(tmp_path / "Dataset005_Two", 1)
+    about = json.loads((dataset / "dataset.json").read_text()) | {"labels": {"background": 0, "tumor": 1, "lungs": 2}}
+    (dataset / "dataset.json").write_text(json.dumps(about))
+    (dataset / "export.json").write_text(json.dumps({"export": {"form": "nnunet"}}))
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "labelsTr" / "ct00.nii.gz")))
+    pixels = np.zeros(label.shape[1:], np.uint8)
+    pixels[2:20, 4:12] = value
+    Image.fromarray(pixels).save(mask := tmp_path / f"mask.{ending}")
+    if value == 255:
+        with pytest.raises(InputError, match=r"black and white.* 1 \(tumor\), 2 \(lungs\)"):
+            trust_file(dataset, "ct00", mask)
+    else:
+        trust_file(dataset, "ct00", mask)
+        assert np.array_equal(values_of(dataset, "ct00")[0], pixels)
+
+
 def test_a_mask_on_another_grid_is_refused_and_turned_axes_are_not(two_labels, tmp_path):
     out, image = two_labels
     mask = np.zeros(image.shape, np.uint8)

@@ -1,0 +1,170 @@
+"""Masks of a DICOM Segmentation, each frame at its own place: slices without a segment are not in such a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_decode import decode
+from MedCLIPSAMLib.volumes.dicom_header import (
+    DAMAGED,
+    STORAGE,
+    Frame,
+    frames_of,
+    is_dicom,
+    object_class,
+    quiet,
+    read_header,
+    text,
+)
+from MedCLIPSAMLib.volumes.geometry import Geometry, straight
+from MedCLIPSAMLib.volumes.read import reading
+from MedCLIPSAMLib.volumes.segment import Segment
+
+SEGMENTATIONS = (STORAGE + "66.4", STORAGE + "66.7")
+STRUCTURES = STORAGE + "481.3"
+NUMBER = "SegmentNumber"
+"""Tag of a segment with its number in the file."""
+OFF_LATTICE = 0.05
+"""Maximum distance of a frame from its place on the grid, in voxels."""
+PARALLEL = 2e-3
+"""Maximum difference of the cosines of axes that count as parallel."""
+SAME_MM = 1e-3
+"""Frames that are no further apart are of one slice."""
+MAX_SLICES = 100_000
+READER = "QuantitativeReporting"
+CONVERT = "Load it with its images in 3D Slicer (extension {}), and save the segmentation as .seg.nrrd."
+
+
+def dicom_class(path: Path) -> str:
+    """Read the SOP class UID of a file, and nothing behind it; "" where it is no DICOM."""
+    if not is_dicom(path):
+        return ""
+    try:
+        with quiet(), path.open("rb") as file:
+            return object_class(read_partial(file, lambda tag, vr, length: tag > 0x80016, force=True))
+    except DAMAGED:
+        return ""
+
+
+def is_dicom_segmentation(path: Path) -> bool:
+    """Tell whether a file is a DICOM Segmentation, whatever its name is."""
+    return dicom_class(path) in SEGMENTATIONS
+
+
+def read_dicom_segmentation(path: Path, like: Geometry | None = None) -> tuple[list[Segment], Geometry, list[str]]:
+    """Read the segments of a DICOM Segmentation by their labels, with their numbers as tag `NUMBER`.
+
+    Masks are on a grid of their own: the pixels of the frames, and the slices from the first to the last frame.
+    Fractions count from half of the whole on.
+
+    Args:
+        like: the grid of the image, or of another mask of it: it tells how far slices are apart, which the file need
+            not say, and where the frames of an image without a position lie.
+
+    Returns:
+        The segments, their grid, and sentences for the user on how they were read.
+
+    Raises:
+        InputError: damaged, or frames that lie on no common grid.
+    """
+    with reading(path):
+        return _read(path, like)
+
+
+def _read(path: Path, like: Geometry | None) -> tuple[list[Segment], Geometry, list[str]]:
+    header = read_header(path)
+    if int(header.get("InConcatenationTotalNumber") or 1) > 1:
+        raise InputError(f"'{path}' is one of several files of a segmentation.", CONVERT.format(READER))
+    names = {
+        int(item.SegmentNumber): text(item, "SegmentLabel") or f"Segment {item.SegmentNumber}"
+        for item in header.SegmentSequence
+    }
+    frames = frames_of(path, header)
+    if not names or not frames:
+        raise ValueError("it describes no segment, or has no frame")
+    geometry, places = _grid(path, frames, like)
+    stored, _ = decode(path, as_stored=True)
+    if len(stored) < len(frames):
+        raise ValueError(f"it holds {len(stored)} of {len(frames)} frames")
+    notes = []
+    if text(header, "SegmentationType").upper() == "FRACTIONAL":
+        stored = stored >= int(header.get("MaximumFractionalValue") or 255) / 2
+        notes.append(f"'{path}' holds fractions: voxels count as inside from one half on.")
+    is_map = text(header, "SegmentationType").upper() == "LABELMAP"
+    masks = {number: np.zeros((max(places) + 1, *stored.shape[1:]), bool) for number in names if number or not is_map}
+    filled: set[tuple[int, int]] = set()
+    for index, (place, pixels) in enumerate(zip(places, stored)):
+        for number in masks if is_map else [_number(header, index)]:
+            if (number, place) in filled:
+                raise InputError(
+                    f"'{path}' has several frames of the segment {number} at one position, as of several times.",
+                    CONVERT.format(READER),
+                )
+            if number not in masks:
+                raise ValueError(f"frame {index + 1} is of a segment {number}, which it does not describe")
+            filled.add((number, place))
+            masks[number][place] = pixels == number if is_map else pixels != 0
+    return [Segment(names[n], mask, tags={NUMBER: f"{n}"}) for n, mask in masks.items()], geometry, notes
+
+
+def _number(header: Dataset, index: int) -> int:
+    """Return the number of the segment of a frame, which its functional groups or those of all frames name."""
+    for groups in (header.PerFrameFunctionalGroupsSequence[index], header.SharedFunctionalGroupsSequence[0]):
+        if "SegmentIdentificationSequence" in groups:
+            return int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+    raise ValueError(f"frame {index + 1} names no segment")
+
+
+def _grid(path: Path, frames: Sequence[Frame], like: Geometry | None) -> tuple[Geometry, list[int]]:
+    """Return the grid of the frames, and the slice of each."""
+    rows, columns = frames[0].pixel_spacing or (like.spacing[1::-1] if like else (1.0, 1.0))
+    if all(frame.position is None for frame in frames) and len(frames) <= len(frames[0].header.SegmentSequence):
+        return like or Geometry(spacing=(columns, rows, 1.0)), [0] * len(frames)  # of one image, such as a radiograph
+    placed = [(frame.position, frame.orientation) for frame in frames]
+    positions = np.array([position for position, _ in placed if position is not None])
+    turns = np.array([axes for _, axes in placed if axes is not None])
+    if not len(positions) == len(turns) == len(frames):
+        raise InputError(f"'{path}' does not say where its frames lie in the patient.", "Export it again.")
+    axes = turns[0]
+    offsets = (positions - positions[0]) @ axes
+    if (
+        np.abs(turns - axes).max() > PARALLEL
+        or (np.abs(offsets[:, :2]) > OFF_LATTICE * np.array([columns, rows])).any()
+    ):
+        raise InputError(
+            f"The frames of '{path}' are turned or shifted against one another, as of a tilted gantry.",
+            CONVERT.format(READER),
+        )
+    depths = offsets[:, 2] - offsets[:, 2].min()
+    step = _step(path, frames[0], depths, axes, like)
+    affine = np.eye(4)
+    affine[:3, :3] = axes * (columns, rows, step)
+    affine[:3, 3] = positions[depths.argmin()]
+    return straight(affine, f"'{path}'", [], "Export it again."), np.rint(depths / step).astype(int).tolist()
+
+
+def _step(path: Path, frame: Frame, depths: np.ndarray, axes: np.ndarray, like: Geometry | None) -> float:
+    """Return the distance between slices: of `like` if the frames fit it, else what the file states or shows."""
+    levels = np.unique(depths)
+    gaps = np.diff(levels[np.diff(levels, prepend=-np.inf) > SAME_MM])
+    said = {key: abs((frame.numbers(key) or [0])[0]) for key in ("SpacingBetweenSlices", "SliceThickness")}
+    along = np.abs(axes[:, 2] @ like.cosines) > 1 - PARALLEL if like else []
+    of_grid = [step for step, fits in zip(like.spacing, along) if fits] if like else []
+    for step in (*of_grid, said["SpacingBetweenSlices"], gaps.min(initial=np.inf), said["SliceThickness"], 1.0):
+        if not 0 < step < np.inf:
+            continue
+        counts = np.rint(gaps / step)
+        if counts.all() and counts.sum() < MAX_SLICES:
+            exact = gaps.sum() / counts.sum() if gaps.size else step
+            off = np.abs(np.cumsum(gaps) / exact - np.cumsum(counts)).max(initial=0)
+            if off < OFF_LATTICE and abs(exact / step - 1) < OFF_LATTICE:
+                return float(exact)
+    raise InputError(
+        f"The frames of '{path}' lie at uneven distances.", "Make it on slices that are evenly apart, or resample it."
+    )
