@@ -78,7 +78,7 @@ _CHANGE = (
     r"(?:(?:any|significant|interval|relevant|convincing|definite|(?:evidence|signs?) of) ){0,4}"
     r"(?:(?:change|growth|increase|decrease|progression|enlargement)s?|worsening(?= (?:of|in)\b))"
 )
-_OR = r"(?!(?:, (?!(?:with|there|the)\b)[^,]+)*,? (?:or|nor)\b)"
+_OR = r"(?!(?:, (?!(?:with|there|the)\b)[^,]{1,80}){0,9},? (?:or|nor)\b)"
 """No list goes on that denies findings as well: "no change in the mass", not "no change or mass"."""
 _TEST = (
     rf"(?:[\w-]+ ){{0,2}}?(?:{STUDY}|tests?|results?|findings|screening|work-?up|biops(?:y|ies)|margins?)"
@@ -101,7 +101,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress"
         r"|without (?:(?:iv|intravenous|oral) )?contrast"
         rf"|(?<!, )previously (?!diagnosed)(?:seen|noted|{_TOLD})"
-        rf"|{_UNSEEN}{SEE}(?=[^,]*, (?:measures|measuring) (?:about |approximately )?\d)",
+        rf"|{_UNSEEN}{SEE}(?=[^,]{{0,200}}, (?:measures|measuring) (?:about |approximately )?\d)",
     ),
     (
         Cue.PRESENT,
@@ -174,7 +174,7 @@ _CUES = (  # where several begin at one place, the first one counts
         "behind",
         rf"(?:{SEE} only|only {SEE}) {WHEN_BEFORE}"
         r"|status post (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"
-        rf"|in (?:(?:her|his|the|a|an|patient's|paternal|maternal) )*{RELATIVE}",
+        rf"|in (?:(?:her|his|the|a|an|patient's|paternal|maternal) ){{0,3}}{RELATIVE}",
     ),
     (
         Cue.BEFORE,
@@ -184,7 +184,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|surveillance) for|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
         r"|(?<!as )if|whether|unless|in case of|(?:may|might|could|can) (?:obscure|hide|mask)"
         r"|should(?= (?:an?|the|any|this|these|symptoms)\b)"
-        r"|(?:(?:family|past|prior|previous) )*history of|status post|previously(?! \d)|prior|previous|former"
+        r"|(?:(?:family|past|prior|previous) ){0,3}history of|status post|previously(?! \d)|prior|previous|former"
         r"|(?:resection|removal|excision|lumpectomy|mastectomy|enucleation) of|(?:craniotomy|surgery|treated) for"
         rf"|{RELATIVE}(?::| (?:(?:was|is|were) )?(?:had|has|with|died of|diagnosed with)\b)",
     ),
@@ -209,7 +209,7 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|none of|absence of|absent"
         rf"|lack of|free of|free from|negative (?:{_TEST} )?for|clear(?:ed)? (?:of|from)|devoid of"
         r"|den(?:y|ies|ied|ying)|nothing|rather than|instead of|as opposed to"
-        rf"|(?:resolution|disappearance) of(?!.*\b{_IN_PART}\b)"
+        rf"|(?:resolution|disappearance) of(?!.{{0,200}}\b{_IN_PART}\b)"
         rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING} of"
         rf"|non-?visuali[sz]ation of|(?:cannot|unable to|(?:fails?|failed|failing|failure) to) {_SHOW}"
         rf"|{_NUMBERED}(?:0|zero)(?= (?!{_UNIT}\b|doubt\b)[a-z])"
