@@ -21,14 +21,13 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
 
-# Each suite in processes of its own: slicer-core and a stand-in of Slicer's widgets do not go together. The large ones,
-# file by file, in two processes of a thread each, which is faster than one after the other on two cores.
+# Each suite in processes of its own: slicer-core and a stand-in of Slicer's widgets do not go together. File by file in
+# two processes of a thread each, which is faster than one after the other on two cores.
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.installed-test
 	@failed=; for suite in $(SUITES); do \
-	    echo "== $$suite"; options=; \
-	    case $$suite in Testing/Python|Testing/Panel) options="$(TWO_PROCESSES)";; esac; \
-	    OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -rs $$options $$suite || failed="$$failed $$suite"; \
+	    echo "== $$suite"; \
+	    OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -rs $(TWO_PROCESSES) $$suite || failed="$$failed $$suite"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 # All of them, also after one has failed.

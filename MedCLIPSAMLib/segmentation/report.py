@@ -84,6 +84,7 @@ class _Reader:
         self.findings: list[Finding] = []
         self.left_out: list[LeftOut] = []
         self._described: list[Described] = []
+        self._numbers: dict[str, int] = {}  # of the findings, by their prompts
         self._readings: list[tuple[int, Described]] = []  # what a finding may be, by its number
         self._last: int | None = None
 
@@ -133,17 +134,19 @@ class _Reader:
         mended = [f"'{read}' is read where the report has '{written}'." for written, read in mention.corrected]
         self.findings.append(Finding(mention.phrase, clause, " ".join(filter(None, [doubt, *mended]))))
         self._described.append(described)
-        return len(self.findings) - 1
+        self._numbers[mention.phrase] = len(self._numbers)
+        return self._numbers[mention.phrase]
 
     def _find(self, mention: Mention, described: Described, concluding: bool) -> int | None:
         """Find the number of the finding that a mention speaks of again."""
-        prompts = [finding.prompt for finding in self.findings]
-        if mention.phrase in prompts:
-            return prompts.index(mention.phrase)
+        if mention.phrase in self._numbers:
+            return self._numbers[mention.phrase]
         if mention.other:
             return None
         loose = concluding or mention.again
         known = [*enumerate(self._described), *(self._readings if loose else ())]
+        if described.looks and not loose:  # most look different, in a report of very many
+            known = [(n, one) for n, one in known if not (one.looks and one.looks.isdisjoint(described.looks))]
         same = [(n, one) for n, one in known if is_same(one, described, loose, mention.again)]
         return min(same, key=lambda found: found[1].head != described.head, default=(None,))[0]
 

@@ -55,6 +55,7 @@ _IN_PART = r"(?:incomplete|partial|mild|minimal|slight|slow|some|moderate|gradua
 _SHOW = r"(?:show|demonstrate|reveal|identify|detect|visuali[sz]e|see|find|depict|disclose|confirm)"
 _UNSEEN = rf"(?:(?:{_BE}|do|does|did|could|has|have|had) )?(?:not|never) "
 _EVER = r"(?:(?:yet|ever|[a-z]+ly) )?"
+_TO_BE = r" to (?:be|represent|reflect)"
 _WAS = r"(?:had|(?:(?<=which )|(?<=that ))(?:was|were))"
 """Of another time than the rest of a report; findings of this image are told in the past as well, "was seen"."""
 _NO_PLACE = (
@@ -78,7 +79,7 @@ _CHANGE = (
     r"(?:(?:any|significant|interval|relevant|convincing|definite|(?:evidence|signs?) of) ){0,4}"
     r"(?:(?:change|growth|increase|decrease|progression|enlargement)s?|worsening(?= (?:of|in)\b))"
 )
-_OR = r"(?!(?:, (?!(?:with|there|the)\b)[^,]+)*,? (?:or|nor)\b)"
+_OR = r"(?!(?:, (?!(?:with|there|the)\b)[^,]{1,80}){0,9},? (?:or|nor)\b)"
 """No list goes on that denies findings as well: "no change in the mass", not "no change or mass"."""
 _TEST = (
     rf"(?:[\w-]+ ){{0,2}}?(?:{STUDY}|tests?|results?|findings|screening|work-?up|biops(?:y|ies)|margins?)"
@@ -101,7 +102,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|nowhere (?:else )?(?:but|except(?: for)?|other than)|in no (?:acute |apparent |obvious )?distress"
         r"|without (?:(?:iv|intravenous|oral) )?contrast"
         rf"|(?<!, )previously (?!diagnosed)(?:seen|noted|{_TOLD})"
-        rf"|{_UNSEEN}{SEE}(?=[^,]*, (?:measures|measuring) (?:about |approximately )?\d)",
+        rf"|{_UNSEEN}{SEE}(?=[^,]{{0,200}}, (?:measures|measuring) (?:about |approximately )?\d)",
     ),
     (
         Cue.PRESENT,
@@ -147,7 +148,7 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "behind",
-        rf"(?:{_BE}|has been|have been) {_GONE}|(?:{_BE}|has been|have been) (?:ruled out|excluded)"
+        rf"(?:{_BE}|has been|have been) (?:{_GONE}|ruled out|excluded)"
         rf"|(?<=[,(] ){_GONE}{STOP}|{_GONE}(?:$|{_WHEN})|(?:ruled out|excluded)(?=\s*(?:$|[,;.]|(?:in|on|by)\b))"
         rf"|(?<=: )(?:no|negative|absent){STOP}|(?<=: )(?:0|zero)(?=\s*$)|none{STOP}|nil{STOP}"
         r"|(?<=\()(?:no|none|nil|negative|absent)(?=\s*\))|(?<=[,\u2013-] )(?:no|negative|absent)$"
@@ -174,7 +175,7 @@ _CUES = (  # where several begin at one place, the first one counts
         "behind",
         rf"(?:{SEE} only|only {SEE}) {WHEN_BEFORE}"
         r"|status post (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"
-        rf"|in (?:(?:her|his|the|a|an|patient's|paternal|maternal) )*{RELATIVE}",
+        rf"|in (?:(?:her|his|the|a|an|patient's|paternal|maternal) ){{0,3}}{RELATIVE}",
     ),
     (
         Cue.BEFORE,
@@ -184,7 +185,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|surveillance) for|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
         r"|(?<!as )if|whether|unless|in case of|(?:may|might|could|can) (?:obscure|hide|mask)"
         r"|should(?= (?:an?|the|any|this|these|symptoms)\b)"
-        r"|(?:(?:family|past|prior|previous) )*history of|status post|previously(?! \d)|prior|previous|former"
+        r"|(?:(?:family|past|prior|previous) ){0,3}history of|status post|previously(?! \d)|prior|previous|former"
         r"|(?:resection|removal|excision|lumpectomy|mastectomy|enucleation) of|(?:craniotomy|surgery|treated) for"
         rf"|{RELATIVE}(?::| (?:(?:was|is|were) )?(?:had|has|with|died of|diagnosed with)\b)",
     ),
@@ -206,14 +207,14 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "before",
-        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|none of|absence of|absent"
-        rf"|lack of|free of|free from|negative (?:{_TEST} )?for|clear(?:ed)? (?:of|from)|devoid of"
-        r"|den(?:y|ies|ied|ying)|nothing|rather than|instead of|as opposed to"
-        rf"|(?:resolution|disappearance) of(?!.*\b{_IN_PART}\b)"
+        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|(?:none|absence|lack|devoid|instead) of|absent"
+        rf"|(?:free|clear(?:ed)?) (?:of|from)|negative (?:{_TEST} )?for|den(?:y|ies|ied|ying)|nothing|rather than"
+        r"|as opposed to"
+        rf"|(?:resolution|disappearance) of(?!.{{0,200}}\b{_IN_PART}\b)"
         rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING} of"
         rf"|non-?visuali[sz]ation of|(?:cannot|unable to|(?:fails?|failed|failing|failure) to) {_SHOW}"
         rf"|{_NUMBERED}(?:0|zero)(?= (?!{_UNIT}\b|doubt\b)[a-z])"
-        r"|(?:rules|ruled) out|excludes|excluded",
+        r"|rule[sd] out|exclude[sd]",
     ),
     (
         Cue.READING,
@@ -221,10 +222,10 @@ _CUES = (  # where several begin at one place, the first one counts
         r"(?:(?:most|highly|very) )?(?:suspicious (?:for|of)|suspicion (?:of|for)|concern(?:ing)? for|worrisome for"
         r"|suggest(?:s|ive of|ive|ing|ed|ion of)?|(?:compatible|consistent|in keeping|in line) with|diagnostic of"
         r"|typical (?:of|for)|characteristic of)"
-        rf"|(?:{_BE} )?favou?r(?:s|ed|ing)?(?: to (?:be|represent|reflect))?"
-        rf"|(?:{_BE} )?(?:(?:less|more|most|very) )?likely(?: to (?:be|represent|reflect))?"
+        rf"|(?:{_BE} )?favou?r(?:s|ed|ing)?(?:{_TO_BE})?"
+        rf"|(?:{_BE} )?(?:(?:less|more|most|very) )?likely(?:{_TO_BE})?"
         r"|probably|presumably|possibly|perhaps|presumed|represent(?:s|ing)?|correspond(?:s|ing)? to|reflect(?:s|ing)?"
-        rf"|(?:{_BE} )?(?:thought|felt|believed|presumed|considered) to (?:be|represent|reflect)"
+        rf"|(?:{_BE} )?(?:thought|felt|believed|presumed|considered){_TO_BE}"
         r"|(?:may|might|could|would) (?:well )?(?:be|represent|reflect|indicate|correspond to)"
         r"|differential(?: diagnosis)?(?: includes?)?",
     ),

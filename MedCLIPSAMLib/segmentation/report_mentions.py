@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 
 from .report_cues import Cue, FoundCue, find_cues
 from .report_past import OR_NOW
 from .report_phrases import WORD, Phrase, Words
-from .report_scope import cue_of, is_question
+from .report_scope import APART, between, cue_of, is_question
 from .report_sentences import VERB
 from .report_words import (
     ANAPHORA,
@@ -23,7 +24,6 @@ from .report_words import (
     read_word,
 )
 
-_OWN = re.compile(r"\b(?:and|with)\b|,", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
 _BESIDE = re.compile(
@@ -45,10 +45,15 @@ _ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|
 _HERE = re.compile(
     r"(?: (?!(?:and|but|which|that)\b)[\w'-]+){0,4}?"
     r" (?:th(?:is|ese)(?! patient)|current(?:ly)?|today(?:'s)?|now|present(?:ly)?|latest)\b"
-    rf"|[^,;]*? {OR_NOW}",
+    rf"|[^,;]{{0,200}}? {OR_NOW}",
     re.IGNORECASE,
 )
 """Behind a denial: that it is about this image, and no aside."""
+_ALTERNATIVE = r"(?:scar|scarring|thickening|fibrosis|inflammation|infection|contusion|vessel|arti?e?fact)s?"
+_OR_THIS = re.compile(r"(?:and )?or")
+_OR_THAT = re.compile(rf"(?:and )?or (?:[\w-]+ ){{0,2}}?{_ALTERNATIVE}\b")
+_THAT_OR = re.compile(rf"\b{_ALTERNATIVE} (?:and )?or$")
+"""Between findings, without articles: that it is not said which of them it is, or that it may be no finding at all."""
 _NEW = {"new", "newly", "developing", "development"}
 _IS_NEW = re.compile(
     r"\b(?:(?:is|are) new|(?:has|have) (?:newly )?(?:developed|appeared)"
@@ -109,7 +114,7 @@ def read_clause(clause: str) -> Clause:
         organ = None if denied else words.find_organ()
         found = [Mention(organ.text, words[organ.head], False, False, Cue.PRESENT, None, ())] if organ else []
         return Clause(found, [])
-    mentions = list[Mention]()
+    mentions, doubted = list[Mention](), _alternatives(words, phrases)
     whole: tuple[int, int] | None = None  # where the last mention that stands for itself ends, and its number
     begin = 0  # of what the cues of a finding are searched in
     for number, phrase in enumerate(phrases):
@@ -118,18 +123,20 @@ def read_clause(clause: str) -> Clause:
         before = phrases[number - 1] if number else None
         if cue and _is_beside(words, cue, phrase, before):
             edge = words.end(before.stop - 1) if before else cue.end
-            begin = sum(other.start < edge for other in cues)
+            begin = bisect_left(cues, edge, key=lambda cue: cue.start)
             cue = cue_of(*span, cues[begin:], clause)
         if cue and cue.kind == Cue.ABSENT and _is_new(words, phrase) and _is_aside(clause, span[1], cue.end):
             cue = None
         reading_of = _reading_of(clause, cue, span[0], whole)
         if reading_of is None:
             whole = words.end(phrase.stop - 1), number
-        mentions.append(_mention(words, phrase, cue, reading_of))
+        mention = _mention(words, phrase, cue, reading_of)
+        is_doubted = number in doubted and mention.cue == Cue.PRESENT
+        mentions.append(replace(mention, cue=Cue.UNCERTAIN) if is_doubted else mention)
     in_mention = _cover(clause, [(words.start(one.first), words.end(one.stop - 1)) for one in phrases])
     others = _others(clause, in_mention, in_cue, cues)
-    is_said = lambda text: any(text.lower() in mention.phrase for mention in mentions)  # the place of one behind it
-    return Clause(mentions, [(text, cue) for text, cue in others if not is_said(text)])
+    said = "\n".join(mention.phrase for mention in mentions)  # the place of one behind it, too
+    return Clause(mentions, [(text, cue) for text, cue in others if text.lower() not in said])
 
 
 def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int | None) -> Mention:
@@ -143,15 +150,36 @@ def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int
     return Mention(phrase.text, words[phrase.head], again, not OTHER.isdisjoint(before), said, reading_of, corrected)
 
 
+def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:
+    """List the numbers of findings of which one or the other is there: "atelectasis or pneumonia", "cyst or scar"."""
+    edges = [0, *(edge for phrase in phrases for edge in (phrase.first, phrase.stop)), len(words)]
+    parts = (words.within(*edges[at : at + 2]) for at in range(0, len(edges), 2))
+    gaps = [" ".join(word for word in part if word not in ("a", "an", "the")) for part in parts]
+    gaps[0], gaps[-1] = f". {gaps[0]}", f"{gaps[-1]} ."  # no finding is beyond them
+    found = set[int]()
+    for number, phrase in reversed([*enumerate(phrases)]):
+        before, behind = gaps[number : number + 2]
+        is_alone = phrase.stop == phrase.head + 1 and "," in words.text[words.end(phrase.head) :][:2]
+        is_listed = number + 1 in found and not behind and is_alone  # "a cyst, atelectasis or pneumonia"
+        if (
+            is_listed
+            or any(map(_OR_THIS.fullmatch, (before, behind)))
+            or _THAT_OR.search(before)
+            or _OR_THAT.match(behind)
+        ):
+            found.add(number)
+    return found
+
+
 def _is_new(words: Words, phrase: Phrase) -> bool:
     """Tell whether a finding is called new."""
     near = words.within(phrase.first - 4, phrase.first)
-    return not _NEW.isdisjoint(near) or _IS_NEW.search(words.text, words.end(phrase.head)) is not None
+    return not _NEW.isdisjoint(near) or bool(between(_IS_NEW, words.text, words.end(phrase.head), len(words.text)))
 
 
 def _is_aside(clause: str, start: int, end: int) -> bool:
     """Tell whether a denial that ends at `end`, behind a new finding, is about another image than this one."""
-    aside = _ASIDE.search(clause, start, end)
+    aside = between(_ASIDE, clause, start, end)
     if aside is None or _HERE.match(clause, end):
         return False
     return bool(clause[end:].strip(" .") or _WAS.search(aside[0]))
@@ -159,7 +187,7 @@ def _is_aside(clause: str, start: int, end: int) -> bool:
 
 def _is_beside(words: Words, cue: FoundCue, phrase: Phrase, before: Phrase | None) -> bool:
     """Tell whether a finding is there beside what is denied or past before it."""
-    if _OR.search(words.text, words.start(phrase.first)):  # the list goes on
+    if between(_OR, words.text, words.start(phrase.first), len(words.text)):  # the list goes on
         return False
     if _begins_behind_comma(words, cue, phrase):
         return True
@@ -206,10 +234,10 @@ def _reading_of(clause: str, cue: FoundCue | None, start: int, before: tuple[int
     Args:
         before: where the last mention that stands for itself ends, and its number.
     """
-    if cue is None or cue.kind != Cue.READING or _OWN.search(clause, cue.end, start):
+    if cue is None or cue.kind != Cue.READING or between(APART, clause, cue.end, start):
         return None
     if before and before[0] <= cue.start:
-        return None if _WITH.search(clause, before[0], cue.start) else before[1]
+        return None if between(_WITH, clause, before[0], cue.start) else before[1]
     return -1 if not before and _OF_IT.match(clause) else None
 
 
@@ -228,7 +256,7 @@ def _others(clause: str, in_mention: bytearray, in_cue: bytearray, cues: list[Fo
         end = joint.start() if joint else len(clause)
         if not any(in_mention[start:end]):
             words = _name(list(WORD.finditer(clause, start, end)), in_cue)
-            is_elsewhere = any(in_mention[:start]) and not any(in_cue[start:end])
+            is_elsewhere = in_mention.find(1, 0, start) >= 0 and not any(in_cue[start:end])
             elsewhere = _WHERE.match(clause, start, end) if is_elsewhere else None
             if elsewhere and any(is_place(word[0].lower()) for word in WORD.finditer(clause, start, end)):
                 others.append((elsewhere[1], Cue.PRESENT))

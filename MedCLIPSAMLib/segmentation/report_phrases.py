@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass
 
 from .report_sentences import VERB
 from .report_words import FINDINGS, IN, NOT_ITSELF, PLACES, POSITIONS, SIDES, Word, is_modifier, is_place, read_word
 
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+_FAR = 12
+"""Maximum words of a place on either side of its noun."""
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
 
 
@@ -42,6 +46,7 @@ class Words:
         self._found = list(WORD.finditer(text))
         self.read: list[Word] = [read_word(word[0]) for word in self._found]
         self._is_cue = [bool(in_cue[word.start()]) for word in self._found]
+        self._placed = [at for at, word in enumerate(self.read) if is_place(word.word) or word.word in SIDES]
 
     def __len__(self) -> int:
         return len(self.read)
@@ -64,11 +69,14 @@ class Words:
 
     def name_place(self, start: int, stop: int) -> bool:
         """Tell whether a part names an organ or a side."""
-        return any(is_place(word) or word in SIDES for word in self.within(start, stop))
+        first = bisect_left(self._placed, start)
+        return first < len(self._placed) and self._placed[first] < stop
 
     def find_phrases(self) -> list[Phrase]:
         """Find the phrases of all findings, in order."""
         phrases, free = list[Phrase](), [not one for one in self._is_cue]
+        is_subject = lambda at: is_place(self[at]) and self[at + 1] not in NOT_ITSELF
+        subjects = deque(filter(is_subject, self._placed))  # places that may be those of findings behind them
         for head in self._heads():
             first, earliest = head, phrases[-1].stop if phrases else 0
             while first > earliest and self._joins(first):
@@ -77,7 +85,10 @@ class Words:
             if not any(map(is_place, words[:-1])):
                 behind, stop = self._place_behind(head)
                 words += behind
-                if not behind and (place := self._place_before(first, free)):
+                while subjects and not free[subjects[0]]:
+                    subjects.popleft()
+                if not behind and subjects and subjects[0] < first:
+                    place = self._place_before(subjects[0], first, free)
                     words += ["in", *([] if place[0] == "both" else ["the"]), *place]
             phrases += self._other_side(first, head, words, is_first=not phrases)
             phrases.append(Phrase(" ".join(words), first, head, stop))
@@ -164,15 +175,12 @@ class Words:
                 return at + 1
         return 0
 
-    def _place_before(self, stop: int, free: list[bool]) -> list[str]:
-        """Read the place that is the subject of a finding at `stop`: "the left breast shows a mass"."""
-        is_subject = lambda at: free[at] and is_place(self[at]) and self[at + 1] not in NOT_ITSELF
-        end = next(filter(is_subject, range(stop)), None)
-        if end is None:
-            return []
+    def _place_before(self, end: int, stop: int, free: list[bool]) -> list[str]:
+        """Read the place at `end` that is the subject of a finding at `stop`: "the left breast shows a mass"."""
         start = end
-        while start and is_modifier(self[start - 1]) and free[start - 1]:
+        while start > max(0, end - _FAR) and is_modifier(self[start - 1]) and free[start - 1]:
             start -= 1
-        while end + 2 < stop and self[end + 1] == "of" and (more := self._place_end(end + 2, stop)):
+        last = min(stop, end + _FAR)
+        while end + 2 < last and self[end + 1] == "of" and (more := self._place_end(end + 2, last)):
             end = more - 1
         return self.within(start, end + 1)

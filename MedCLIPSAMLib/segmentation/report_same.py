@@ -51,13 +51,17 @@ def is_same(known: Described, said: Described, loose: bool = False, again: bool 
             in one place a mass may be called a lesion.
         again: it was said that the finding is known, "the lesion", so that no place need be named.
     """
-    placed = bool(known.organs & said.organs or known.parts & said.parts)
-    if known.head != said.head and not (loose and (again or placed) and {known.head, said.head} <= _GENERAL):
+    if known.head != said.head:
+        placed = known.organs & said.organs or known.parts & said.parts
+        if not (loose and (again or placed) and {known.head, said.head} <= _GENERAL):
+            return False
+    if not (loose or _is_nested(known.looks, said.looks)) or not _is_nested(known.positions, said.positions):
         return False
     for one, other in ((known.sides, said.sides), (known.organs, said.organs), (known.parts, said.parts)):
         if one and other and one.isdisjoint(other):
             return False
-    nested = lambda one, other: not one or not other or one <= other or other <= one
-    if not nested(known.positions, said.positions):
-        return False
-    return loose or nested(known.looks, said.looks)
+    return True
+
+
+def _is_nested(one: frozenset[str], other: frozenset[str]) -> bool:
+    return not one or not other or one <= other or other <= one

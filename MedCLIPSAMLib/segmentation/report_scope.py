@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from functools import lru_cache
 from itertools import filterfalse
 
 from .report_cues import MUCH, RELATIVE, SEE, STOP, Cue, FoundCue
 from .report_sentences import VERB
 from .report_words import FINDINGS, read_word
 
-_APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
+APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
 _OTHER = re.compile(r"[,(:]|\s[-\u2013]\s|\b(?:and|with|but)\b", re.IGNORECASE)
 """Between a finding and the name of something else."""
 _BESIDE_PAST = re.compile(
@@ -18,7 +20,7 @@ _BESIDE_PAST = re.compile(
 )
 """Between a past thing and a finding of this image, "prior lobectomy with a nodule", or a question and its answer."""
 _CONDITIONS = ("if", "unless", "should", "in case of")
-_UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]* )?(?:the|this|these)\b", re.IGNORECASE)
+_UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]*? )?(?:the|this|these)\b", re.IGNORECASE)
 """Between a condition and a finding that is there in any case: "if indicated, biopsy of the mass"."""
 _QUESTION = re.compile(
     r"(?:to )?(?:rule|exclude|evalua|assess|check|screen|query|look|search|surveil|clinic|if|whether|unless|in case"
@@ -29,6 +31,8 @@ _THAT = re.compile(r"\bthat\b", re.IGNORECASE)
 """Before what is not said but feared or doubted: "concern that the treated mass has recurred"."""
 _NEAR = 300
 """Maximum characters from a finding to what is said of it."""
+_CUES = 30
+"""Maximum cues before and behind a finding that are looked at."""
 _STILL = re.compile(
     rf"\b(?:(?:has|have) {MUCH}(?:recurred|reappeared|returned)|(?:has|have) (?:not )?{MUCH}"
     r"(?:enlarged|grown|increased|progressed|worsened|decreased|shrunk|regressed|changed)"
@@ -51,7 +55,19 @@ _PARTLY = re.compile(
     re.IGNORECASE,
 )
 """Before a finding of which a part alone is denied: "one of the nodules has resolved"."""
-_PLACED = re.compile(r"\b(?:in|of|within|on|at)\b.*(?:,|\b(?:and|with)\b)", re.IGNORECASE)
+_IN = re.compile(r"\b(?:in|of|within|on|at)\b", re.IGNORECASE)
+
+
+@lru_cache(maxsize=32)
+def _matches(pattern: re.Pattern[str], clause: str) -> list[re.Match[str]]:
+    return list(pattern.finditer(clause))
+
+
+def between(pattern: re.Pattern[str], clause: str, start: int, end: int) -> re.Match[str] | None:
+    """Find what a pattern matches first in a part of a clause, which is searched once for all of its findings."""
+    matches = _matches(pattern, clause)
+    at = bisect_left(matches, start, key=re.Match.start)
+    return matches[at] if at < len(matches) and matches[at].end() <= end else None
 
 
 def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue | None:
@@ -59,6 +75,8 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
 
     "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.
     """
+    at = bisect_left(cues, start, key=lambda cue: cue.start)
+    cues = cues[max(0, at - _CUES) : at + _CUES]
     before = [cue for cue in cues if cue.end <= start and cue.side in ("before", "both")]
     behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     if before and before[-1].kind == Cue.BEFORE and _is_beside(before[-1], start, clause):
@@ -74,9 +92,15 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
     close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
     if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
-        is_elsewhere = _PLACED.search(clause, end, behind[0].start) and not VERB.search(clause, end, behind[0].start)
+        placed = between(_IN, clause, end, behind[0].start)
+        apart = placed and between(APART, clause, placed.end(), behind[0].start)
+        is_elsewhere = apart and not between(VERB, clause, end, behind[0].start)
         behind = behind[1:] if is_elsewhere else behind
-    if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "behind") and _PARTLY.search(clause[:start]):
+    if (
+        behind
+        and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "behind")
+        and _PARTLY.search(clause[max(0, start - _NEAR) : start])
+    ):
         return None
     past = (close or before)[-1:]
     if past and _is_of_a_thing(past[0], before, clause):
@@ -89,7 +113,7 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     if close:
         return close[-1]
     kinds = [cue.kind for cue in before[-2:]]
-    if kinds == [Cue.ABSENT, Cue.READING] and not _APART.search(clause, before[-2].end, before[-1].start):
+    if kinds == [Cue.ABSENT, Cue.READING] and not between(APART, clause, before[-2].end, before[-1].start):
         return before[-2]
     if before and (before[-1].kind in (Cue.ABSENT, Cue.BEFORE) or not behind):
         return before[-1]
@@ -111,23 +135,25 @@ def _is_versus(cue: FoundCue) -> bool:
 
 def _is_apart(start: int, end: int, cues: list[FoundCue], clause: str) -> bool:
     """Tell whether more than a place is between two places of a clause."""
-    return bool(_APART.search(clause, start, end)) or any(start <= cue.start < end for cue in cues)
+    return between(APART, clause, start, end) is not None or any(start <= cue.start < end for cue in cues)
 
 
 def _is_of_a_thing(past: FoundCue, before: list[FoundCue], clause: str) -> bool:
     """Tell whether a cue says of a thing of this patient that it was there: no question, condition, kin or denial."""
-    if past.kind != Cue.BEFORE or is_question(past, clause) or _THAT.search(clause, 0, past.start):
+    if past.kind != Cue.BEFORE or is_question(past, clause) or between(_THAT, clause, 0, past.start):
         return False
     other = next((cue for cue in reversed(before) if cue.end <= past.start), None)
-    if other is None or other.kind == Cue.PRESENT or _APART.search(clause, other.end, past.start):
+    if other is None or other.kind == Cue.PRESENT or between(APART, clause, other.end, past.start):
         return True
     return other.kind == Cue.BEFORE and not is_question(other, clause)
 
 
 def _is_of_another_result(end: int, cue: FoundCue, clause: str) -> bool:
     """Tell whether what is negative or denied is no finding: "carcinoma, HER2 negative"."""
-    joints = list(_OTHER.finditer(clause, end, cue.start))
-    if not joints or not clause[cue.start : cue.end].lower().endswith(("negative", "denied")):
+    if not clause[cue.start : cue.end].lower().endswith(("negative", "denied")):
+        return False
+    joints = list(_OTHER.finditer(clause, max(end, cue.start - _NEAR), cue.start))
+    if not joints:
         return False
     named = re.findall(r"[\w-]+", clause[joints[-1].end() : cue.start])
     return read_word(named[-1]).word not in FINDINGS if named else joints[-1][0].isalpha()
@@ -137,13 +163,13 @@ def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool
     """Tell whether "none of the" denies what is said of its subject: "none of the masses is calcified"."""
     if clause[denial.start : denial.end].lower() != "none of" or not _THEIR.match(clause, denial.end):
         return False
-    return not _SAYS.search(clause, denial.end, start) and not _IS_LEFT.search(clause, end)
+    return not between(_SAYS, clause, denial.end, start) and not between(_IS_LEFT, clause, end, len(clause))
 
 
 def _is_beside(past: FoundCue, start: int, clause: str) -> bool:
     """Tell whether a finding at `start` is one of this image, beside what is past or in question."""
     said = clause[past.start : past.end].lower()
     if said in _CONDITIONS:
-        return _UNCONDITIONAL.search(clause, past.end, start) is not None
-    beside = _BESIDE_PAST.search(clause, past.end, start)
+        return between(_UNCONDITIONAL, clause, past.end, start) is not None
+    beside = between(_BESIDE_PAST, clause, past.end, start)
     return beside is not None and (beside["answer"] is None or said.endswith(" for"))

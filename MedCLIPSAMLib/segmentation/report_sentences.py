@@ -39,6 +39,8 @@ _STATE = re.compile(
     re.IGNORECASE,
 )
 """What stands for a verb in short sentences: "mass positive, cyst negative"."""
+_LONGEST_STATE = 20
+"""More letters than it has, with those before it."""
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
 _JOINT_SUBJECT = re.compile(
@@ -47,7 +49,7 @@ _JOINT_SUBJECT = re.compile(
     re.IGNORECASE,
 )
 """A single thing with a verb in the plural: what stands before it is a subject of the verb, too."""
-_WHERE = re.compile(r"(?:[\w ]+:\s*)?(?:in|within|at|on)\b", re.IGNORECASE)
+_WHERE = re.compile(r"(?:[\w ]{1,80}:\s*)?(?:in|within|at|on)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring|(?:still|now|again|also) (?:not|absent))\b", re.IGNORECASE)
 
 
@@ -89,20 +91,30 @@ def split_clauses(sentence: str) -> Iterator[str]:
     """Split a sentence into clauses on different findings; lists stay whole, so that a "no" holds for all of it."""
     for part in _TURN.split(sentence):
         start, joints = 0, list(_JOINT.finditer(part))
+        says = bool(VERB.search(part, 0, joints[0].start())) if joints else False
         for joint, following in zip(joints, [*joints[1:], None]):
             piece = part[joint.end() : following.start() if following else len(part)]
-            if _begins_anew(part[start : joint.start()], piece):
+            verb = VERB.search(piece)
+            if _begins_anew(part[start : joint.start()], says, piece, verb or _STATE.search(piece)):
                 yield part[start : joint.start()].strip(" ,")
-                start = joint.end()
+                start, says = joint.end(), False
+            says = says or verb is not None
         yield part[start:].strip(" ,.")
 
 
-def _begins_anew(before: str, piece: str) -> bool:
-    verb = VERB.search(piece) or _STATE.search(piece)
-    if ":" in piece and (":" in before or VERB.search(before)):
+def _begins_anew(before: str, says: bool, piece: str, verb: re.Match[str] | None) -> bool:
+    """Tell whether a piece begins another clause than the one before it.
+
+    Args:
+        says: there is a verb in the one before.
+        verb: that of the piece, or what stands for it.
+    """
+    if ":" in piece and (says or ":" in before):
         return True
-    if not verb or not verb.start() or _GOES_ON.match(piece) or (_WHERE.match(before) and not VERB.search(before)):
+    if not verb or not verb.start() or _GOES_ON.match(piece) or (not says and _WHERE.match(before)):
         return False
     return bool(
-        VERB.search(before) or _STATE.search(before) or (_NEW_SUBJECT.match(piece) and not _JOINT_SUBJECT.match(piece))
+        says
+        or _STATE.search(before[-_LONGEST_STATE:])
+        or (_NEW_SUBJECT.match(piece) and not _JOINT_SUBJECT.match(piece))
     )

@@ -64,7 +64,7 @@ _MINUS = (
 _PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE)
 _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
-_BOX = re.compile(r"\[\s*([x\u2713\u2714]?)\s*\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
+_BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
 """A box of a form, checked or not."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""

@@ -46,7 +46,7 @@ _NO_MODIFIERS = _listed(
     "near to from by for as it its which new old seen shows show showing demonstrate demonstrates reveal reveals "
     "contain contains known measuring measures cm mm x about approximately up than due one two three four multiple "
     "several few many other another any some all most more less fewer further also now again clock mri ct scan image "
-    "examination study ultrasound radiograph biopsy represent represents indicate indicates mean means follow-up"
+    "examination study ultrasound radiograph biopsy either represent represents indicate indicates mean means follow-up"
 )
 _SHORT = 5
 """Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""

@@ -17,6 +17,8 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library of Qt is not installed", exc_type=ImportError)
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
+LONG = ["panel_tasks", "workers", "sequences", "long_runs", "module_life", "self_test"]
+"""Files of long tests, which begin first, so that no process ends long after the other."""
 HERE = Path(__file__).resolve().parent
 MODULE = HERE.parents[1] / "MedCLIPSAM" / "MedCLIPSAM.py"
 sys.path[:0] = [str(HERE), str(MODULE.parent)]
@@ -33,6 +35,11 @@ standin.install()
 pytest.register_assert_rewrite("effects")
 
 from effects import editor, registered  # noqa: E402, F401  # fixtures
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ pytest.register_assert_rewrite("helpers")
 from helpers.command_line import run  # noqa: E402, F401  # a fixture
 from helpers.worker import images, segmenter, shared, worker  # noqa: E402, F401  # fixtures
 
-LONG = {f"test_{name}.py" for name in ("weak_ended", "ray_engine", "package", "weak", "resume", "names_of_bytes")}
+LONG = "weak_ended finetune_resume weak command_worker signals benchmark_real ray_engine worker worker_engine".split()
 """Files of few but long tests, which begin first, so that no process ends long after the other."""
 
 for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
@@ -45,7 +45,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)
 
 
 @pytest.fixture(scope="session")

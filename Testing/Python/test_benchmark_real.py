@@ -172,7 +172,7 @@ def test_images_that_cannot_be_used_are_left_out_and_listed(tmp_path, segmenter)
     (folder / "images" / "a000.jpg").write_bytes(whole[: len(whole) // 2])
     Image.new("L", (128, 128)).save(folder / "masks" / "b001.png")
     Image.new("L", (64, 128), 255).save(folder / "masks" / "d003.png")
-    figures = benchmark_real(segmenter, tmp_path, sets=[BREAST]).figures["sets"][BREAST]
+    figures = benchmark_real(segmenter, tmp_path, cases=4, sets=[BREAST]).figures["sets"][BREAST]
     assert figures["cases"] == 1 and figures["skipped"] == ["a000.jpg", "b001.jpg", "d003.jpg"]
     (folder / "images" / "c002.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match="Expected images of 'breast_us_busbra' .*, got none of 4"):

@@ -126,13 +126,13 @@ def test_slices_at_uneven_positions_are_followed_in_their_order_and_noted(run, t
     assert dsc(sitk.GetArrayFromImage(sitk.ReadImage(str(out))) > 0, phantom.lesion_mask[numbers]) > 0.6
 
 
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, run):
     """Ctrl+C in a process of its own, then the same command again."""
     _write(tmp_path / "head.nrrd", make_volume("validation", 8, "MR", 1).slices)
     out = tmp_path / "out.seg.nrrd"
     command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", str(tmp_path / "head.nrrd"), "-p", "brain tumor"]
     command += ["--all", "--window", "0:255", "-o", str(out)]
-    start = lambda: subprocess.Popen(
+    running = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -140,15 +140,13 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
         cwd=Path(__file__).resolve().parents[2],
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    running = start()
     while running.poll() is None and len(list(tmp_path.glob("out.seg.nrrd.unfinished/*.npz"))) < 8:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=120)
     assert running.returncode == 130 and "the same command goes on from there" in err and not out.exists()
-    again = start()
-    text, err = again.communicate(timeout=120)
-    assert again.returncode == 0 and "Going on with a run that was stopped" in err and "Found" in text
+    code, text, err = run(*command[3:])
+    assert code == 0 and "Going on with a run that was stopped" in err and "Found" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["head.nrrd", "out.seg.nrrd"]
 
 

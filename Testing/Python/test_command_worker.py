@@ -197,18 +197,7 @@ def test_what_is_no_request_is_refused_and_harms_nothing(shell):
     assert shell.status()["running"]
 
 
-def test_stop_ends_it_and_leaves_no_socket_and_commands_run_without(tmp_path_factory):
-    shell = Shell(short_folder(tmp_path_factory))
-    assert shell.run("worker", "start")[0] == 0
-    pid = shell.status()["pid"]
-    assert shell.run("worker", "stop")[1] == "The worker has ended.\n"
-    wait_until(lambda: not exists(pid))
-    assert not (shell.folder / "medclipsam" / place.SOCKET).exists()
-    assert shell.run("worker", "status") == (1, "No worker runs.\n", "")
-    assert shell.notes() == ""
-
-
-def test_a_worker_that_was_killed_is_told_and_replaced(tmp_path_factory):
+def test_a_worker_that_was_killed_is_told_and_replaced_and_one_that_is_stopped_leaves_nothing(tmp_path_factory):
     shell = Shell(short_folder(tmp_path_factory))
     assert shell.run("worker", "start")[0] == 0
     pid = shell.status()["pid"]
@@ -216,8 +205,12 @@ def test_a_worker_that_was_killed_is_told_and_replaced(tmp_path_factory):
     wait_until(lambda: not exists(pid))
     assert "note: The worker has crashed" in shell.notes()
     assert not shell.status()["running"]
-    assert shell.run("worker", "start")[0] == 0 and shell.status()["pid"] != pid
-    shell.run("worker", "stop")
+    assert shell.run("worker", "start")[0] == 0 and (other := shell.status()["pid"]) != pid
+    assert shell.run("worker", "stop")[1] == "The worker has ended.\n"
+    wait_until(lambda: not exists(other))
+    assert not (shell.folder / "medclipsam" / place.SOCKET).exists()
+    assert shell.run("worker", "status") == (1, "No worker runs.\n", "")
+    assert shell.notes() == ""
 
 
 def test_a_folder_that_others_can_enter_is_refused(tmp_path, monkeypatch, capsys):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,16 +104,17 @@ def test_links_lead_to_files_of_the_checkout(page: Path) -> None:
             assert (page.parent / path).exists(), path
 
 
-def test_the_tutorial_runs(tmp_path: Path) -> None:
+def test_the_tutorial_runs(tmp_path: Path, run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its commands and its Python as they stand, in a folder that has the sample images where the checkout has them."""
     (tmp_path / "Resources").symlink_to(ROOT / "Resources")
+    monkeypatch.chdir(tmp_path)
     text = read(ROOT / "docs" / "tutorial.md")
     script = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     python = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, encoding="utf-8"
     )
     assert python.returncode == 0, python.stderr
-    demo, tumor, nothing, lungs, _, scores = run_commands(text, tmp_path)
+    demo, tumor, nothing, lungs, _, scores = run_commands(run, text)
     written = {"demo-output", "tumor.png", "overlay.png", "nothing.png", "lungs.seg.nrrd", "brain.seg.nrrd"}
     assert written <= {path.name for path in tmp_path.iterdir()}
     assert "brain tumor" in demo and "DSC" in scores
@@ -120,23 +123,23 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     assert "Found 'lungs'" in lungs and "nodule: Found 'lung nodule'" in lungs
 
 
-def test_the_examples_on_sample_images_run(tmp_path: Path) -> None:
+def test_the_examples_on_sample_images_run(tmp_path: Path, run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Resources").symlink_to(ROOT / "Resources")
-    output = run_commands(read(ROOT / "docs" / "commands.md"), tmp_path, "Resources/samples")
+    monkeypatch.chdir(tmp_path)
+    output = run_commands(run, read(ROOT / "docs" / "commands.md"), "Resources/samples")
     assert len(output) == 4
     written = {"tumor.seg.nrrd", "tumor.png", "masks", "heart.png", "tumor.dcm"}
     assert written <= {path.name for path in tmp_path.iterdir()}
 
 
-def run_commands(text: str, folder: Path, named: str = "") -> list[str]:
+def run_commands(run: Callable, text: str, named: str = "") -> list[str]:
     """Run the commands of a page that name something, and return what each prints."""
     output = []
     for line in re.findall(r"^    medclipsam (.*)$", text, re.MULTILINE):
         if named in line:
-            module = f'"{sys.executable}" -m MedCLIPSAMLib {line}'
-            ran = subprocess.run(module, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, encoding="utf-8")
-            assert ran.returncode == 0, ran.stderr
-            output.append(ran.stdout)
+            code, out, err = run(*shlex.split(line))
+            assert code == 0, err
+            output.append(out)
     return output
 
 

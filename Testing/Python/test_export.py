@@ -91,7 +91,7 @@ def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
     assert all(f'"{name}"' in page for name in NAMES) and (out / "report" / "a.png").stat().st_size > 1000
 
 
-def test_a_run_that_is_killed_does_no_case_twice_and_loses_none(images, tmp_path):
+def test_a_run_that_is_killed_does_no_case_twice_and_loses_none(images, tmp_path, run):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "MedCLIPSAMLib", "export", str(images), "-o", str(out), "-p", "brain tumor"]
     command += ["--format", "seg.nrrd", "--device", "cpu", "--json"]
@@ -106,14 +106,14 @@ def test_a_run_that_is_killed_does_no_case_twice_and_loses_none(images, tmp_path
     assert 2 <= len(before) < 5
     with open(manifest, "a", encoding="utf-8") as file:
         file.write('{"case": "b", "sta')  # as a kill in the middle of a write leaves it
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
-    assert done.returncode == 1 and "failed: broken: " in done.stderr, done.stderr  # one image is no image
+    code, text, err = run(*command[3:])
+    assert code == 1 and "failed: broken: " in err, err  # one image is no image
     lines = [
         line for line in manifest.read_text().splitlines(keepends=True) if '"sta' not in line or '"status"' in line
     ]
     assert lines[: len(before)] == before
     assert sorted(json.loads(line)["case"] for line in lines) == sorted(NAMES)
-    counts = json.loads(done.stdout)
+    counts = json.loads(text)
     assert counts.pop("notes") == [] and sum(counts.values()) == 5
     whole = {f"{name}.seg.nrrd" for name, record in read_records(out).items() if record["files"]}
     assert whole == {path.name for path in out.glob("*.seg.nrrd")}

@@ -149,18 +149,16 @@ def test_settings_that_cannot_be_are_refused(options, message):
         FineTuneSettings(**options)
 
 
-def test_two_processes_train_together(captions, tmp_path):
+def test_two_processes_train_together(captions, tmp_path, run):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command += ["-m", "MedCLIPSAMLib"]
-    command += ["finetune", str(captions), "--name", "two", "-o", str(tmp_path / "run"), "--models-dir", str(tmp_path)]
-    command += "--base demo --batch 4 --epochs 1 --device cpu --workers 0 --validation-share 0.3 --lr 1e-5".split()
+    ask = ["finetune", str(captions), "--models-dir", str(tmp_path), "--base", "demo", "--device", "cpu"]
+    ask += "--batch 4 --epochs 1 --workers 0 --validation-share 0.3 --lr 1e-5".split()
+    command += ["-m", "MedCLIPSAMLib", *ask, "--name", "two", "-o", str(tmp_path / "run")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("Use it by --model two") == done.stdout.count("Memory at most: ") == 1
-    alone = [*command[:1], *command[command.index("-m", 3) :]]
-    alone = [*alone[: alone.index("two")], "one", "-o", str(tmp_path / "alone"), *alone[alone.index("--models-dir") :]]
-    subprocess.run(alone, cwd=ROOT, check=True, env=environment, capture_output=True)
+    assert run(*ask, "--name", "one", "-o", tmp_path / "alone")[0] == 0
     losses = [
         [json.loads(line)["loss"] for line in (tmp_path / out / LOG).read_text().splitlines()]
         for out in ("run", "alone")

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.resources import resource_path
 
-ROOT = Path(__file__).resolve().parents[2]
 BYTES = os.fsdecode(b"caf\xe9")
 LONG = "a" * 300
 
 
 @pytest.fixture()
-def run(tmp_path):
-    """Run the command line in a process of its own, which a crash of ITK ends: (exit code, output, error output)."""
+def run(tmp_path, monkeypatch, capfd):
+    """Run the command line in a folder of samples: exit code, and what it and ITK print."""
     sample = resource_path("samples") / "lung_ct.nii.gz"
     shutil.copy(sample, tmp_path / "scan.nii.gz")
     shutil.copy(resource_path("samples") / "breast_us.png", tmp_path / f"{BYTES}.png")
     shutil.copy(sample, tmp_path / f"{BYTES}.nii.gz")
     (tmp_path / f"{BYTES}.nrrd").write_bytes(b"NRRD0004\n")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        command = [sys.executable, "-m", "MedCLIPSAMLib", *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=300, check=False)
-        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return code, *capfd.readouterr()
 
     return call
 

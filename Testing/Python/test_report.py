@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -260,12 +261,37 @@ def test_signs_without_words_give_nothing(text):
     assert parse_report(text).prompts == []
 
 
+def steps_of(text: str) -> int:
+    """Count the steps of Python that a text takes to be read."""
+    steps, before = 0, sys.gettrace()
+
+    def count(frame, event, _):
+        nonlocal steps
+        steps += 1
+        frame.f_trace_opcodes = True
+        return count
+
+    sys.settrace(count)
+    try:
+        parse_report(text)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
 @pytest.mark.parametrize(
-    "word", ["no ", "a mass, ", "mass and ", "not ", "x", "possible mass is not seen and ", "\n", "in the ", "now "]
+    "words", ["none cyst of ", "mass, ", "mass or big cyst, ", "no mass and a cyst ", "mass and unknown and "]
 )
-def test_the_longest_report_is_read_at_once(word):
+def test_four_times_the_words_take_four_times_the_steps(words):
+    once, more = (steps_of(f"a mass, {words * number}") for number in (50, 200))
+    assert more < 5 * once
+
+
+@pytest.mark.parametrize("words", ["no ", "x", "prior ", "mass in ", "not seen masses ", "treated mass grew ", "[ "])
+def test_the_longest_report_is_read_at_once(words):
+    """Patterns do not go back over what is long."""
     started = time.process_time()
-    parse_report("mass " + word * ((MAX_CHARACTERS - 5) // len(word)))
+    parse_report("[x] mass " + words * ((MAX_CHARACTERS - 9) // len(words)))
     assert time.process_time() - started < 5
 
 

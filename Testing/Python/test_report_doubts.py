@@ -34,6 +34,36 @@ def test_what_may_be_there_is_looked_for_in_doubt(text):
     assert report.prompts == ["mass"] and "not certain" in report.findings[0].note
 
 
+@pytest.mark.parametrize(
+    "text, prompts",
+    [
+        ("Atelectasis or pneumonia.", ["atelectasis", "pneumonia"]),
+        ("Either atelectasis or a pneumonia is seen.", ["atelectasis", "pneumonia"]),
+        ("There is atelectasis and/or pneumonia.", ["atelectasis", "pneumonia"]),
+        ("A cyst, nodule or abscess in the liver.", ["cyst", "nodule", "abscess in the liver"]),
+        ("Atelectasis or scarring.", ["atelectasis"]),
+        ("Fibrosis or an effusion.", ["effusion"]),
+    ],
+)
+def test_of_what_one_or_the_other_is_there_each_is_looked_for_in_doubt(text, prompts):
+    report = parse_report(text)
+    assert report.prompts == prompts and all("not certain" in finding.note for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A mass in the left breast or axilla.",
+        "A benign or malignant mass.",
+        "One or two masses.",
+        "A mass with or without a cyst.",
+        "A mass in the left breast, cyst or nodule in the right breast.",
+    ],
+)
+def test_an_or_that_is_of_something_else_leaves_a_finding_certain(text):
+    assert parse_report(text).findings[0].note == ""
+
+
 def test_advice_on_a_finding_is_no_doubt_about_it():
     report = parse_report("Consider MRI-guided biopsy of the mass in the left breast.")
     assert report.prompts == ["mass in the left breast"] and not report.findings[0].note

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -29,7 +26,6 @@ from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.vote import VoteSettings
 
-ROOT = Path(__file__).resolve().parents[2]
 US, MRI, XRAY, CT = TASKS
 FOLDERS = {"breast_tumors": "US", "brain_tumors": "MR", "Lung_Xray": "XR", "lung_CT": "CT"}
 
@@ -63,20 +59,20 @@ def segmenter():
     return load_segmenter(device="cpu")
 
 
-def reproduce(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "MedCLIPSAMLib", "reproduce", "paper", *map(str, arguments)]
-    settings = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=settings, capture_output=True, encoding="utf-8", timeout=300)
+@pytest.fixture
+def reproduce(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: run("reproduce", "paper", *arguments)
 
 
-def test_all_four_tasks_run_resume_and_are_compared(data, tmp_path):
+def test_all_four_tasks_run_resume_and_are_compared(data, tmp_path, reproduce):
     broken = data / "brain_tumors" / "test_images" / "000001.png"
     broken.write_bytes(broken.read_bytes()[:200])
     out, demo = tmp_path / "out", ("--model", "demo", "--sam", "demo", "--device", "cpu")
-    first = reproduce(data, "-o", out, "--prompts", tmp_path / "prompts", *demo)
-    assert first.returncode == 0, first.stderr
+    code, first, err = reproduce(data, "-o", out, "--prompts", tmp_path / "prompts", *demo)
+    assert code == 0, err
     for output in ("77.76 / 81.11", "KNOWS the diagnosis", "does not know the diagnosis", "inflated", "1800"):
-        assert output in first.stdout
+        assert output in first
     rows = {(row["task"], row["style"]): row for row in json.loads((out / "paper.json").read_text())}
     styles = {("US", "P2"), ("US", "P3"), ("MRI", "P2"), ("MRI", "P3"), ("X-ray", "P0"), ("X-ray", "P2"), ("CT", "P2")}
     assert rows.keys() == styles
@@ -92,15 +88,15 @@ def test_all_four_tasks_run_resume_and_are_compared(data, tmp_path):
     masks = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     gone = out / "lung_ct_P2" / "000000.png"
     gone.unlink()
-    again = reproduce(data, "-o", out, "--prompts", tmp_path / "prompts", *demo)
-    assert again.returncode == 0 and again.stdout == first.stdout
+    assert reproduce(data, "-o", out, "--prompts", tmp_path / "prompts", *demo)[:2] == (0, first)
     assert [path for path in masks if path.stat().st_mtime_ns != masks[path]] == [gone]
 
 
-def test_without_a_file_of_prompts_p3_is_left_out_and_said_so(data, tmp_path):
-    found = reproduce(data, "-o", tmp_path / "out", "--tasks", "us", "--limit", 1, "--model", "demo", "--sam", "demo")
-    assert found.returncode == 0, found.stderr
-    assert "US P3: left out" in found.stderr and "KNOWS" not in found.stdout
+def test_without_a_file_of_prompts_p3_is_left_out_and_said_so(data, tmp_path, reproduce):
+    demo = ("--model", "demo", "--sam", "demo", "--device", "cpu")
+    code, out, err = reproduce(data, "-o", tmp_path / "out", "--tasks", "us", "--limit", 1, *demo)
+    assert code == 0, err
+    assert "US P3: left out" in err and "KNOWS" not in out
 
 
 def test_settings_are_the_published_ones_for_a_model_of_the_papers_depth(data, segmenter, monkeypatch):

@@ -203,7 +203,7 @@ def test_bf16_stays_near_f32(clip, inputs):
 
 def test_many_steps_stay_finite(clip, inputs):
     for beta in (0.0, 50.0):
-        assert torch.isfinite(m2ib(clip, *inputs, M2IBSettings(0, beta=beta, steps=60, samples=1)).maps).all()
+        assert torch.isfinite(m2ib(clip, *inputs, M2IBSettings(0, beta=beta, steps=30, samples=1)).maps).all()
 
 
 def test_a_constant_map_becomes_zeros():

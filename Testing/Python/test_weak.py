@@ -30,8 +30,8 @@ from MedCLIPSAMLib.nnunet.uncertainty import entropy, entropy_share, expected_lo
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import Geometry, Volume, read_volume
 
-SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=3, keep=2, iterations=15))
-OPTIONS = "--short --cycles 2 --epochs 3 --keep 2 --iterations 15 --device cpu --json"
+SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=3, keep=2, iterations=10))
+OPTIONS = "--short --cycles 2 --epochs 3 --keep 2 --iterations 10 --device cpu --json"
 
 
 def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
