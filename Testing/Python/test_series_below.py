@@ -73,8 +73,9 @@ def test_copies_of_a_part_of_a_series_are_of_one_image_where_no_folder_has_it_wh
 
 
 def test_localizers_beside_a_part_of_a_series_are_left_out(tmp_path: Path) -> None:
-    write_series(tmp_path / "DIR0", range(2), SeriesInstanceUID="1.9", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     for n in range(8):
+        scout = {"SeriesInstanceUID": "1.9", "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+        save(slice_at((0, 0, n), n, **scout), tmp_path / f"DIR{n // 3}" / f"scout {n}")
         save(slice_at((0, 0, n), n), tmp_path / f"DIR{n // 5}" / f"{n}")
     (case,) = find_cases(tmp_path, {"lungs": "lungs"})
     assert values(case.image, **case.choice()) == list(range(8))

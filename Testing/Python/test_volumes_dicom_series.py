@@ -113,10 +113,13 @@ def test_series_of_two_numbers_or_descriptions_are_told_apart_under_one_uid(
     assert (values(tmp_path, series=first), values(tmp_path, series=second)) == ([0, 1, 2, 3], [40, 41, 42])
 
 
-def test_one_image_of_another_description_is_of_the_series(tmp_path: Path) -> None:
-    write_series(tmp_path / "a", range(4))
-    save(slice_at((0, 0, 9), 4, SeriesDescription="other"), tmp_path / "b")
-    assert values(tmp_path) == [0, 1, 2, 3, 4]
+def test_one_image_of_another_description_is_of_the_series_by_its_uid(tmp_path: Path) -> None:
+    for uid in ("1.2.3.4", None):
+        write_series(tmp_path / f"{uid}" / "a", range(4), SeriesInstanceUID=uid)
+        save(slice_at((0, 0, 9), 4, SeriesInstanceUID=uid, SeriesDescription="other"), tmp_path / f"{uid}" / "b")
+    assert values(tmp_path / "1.2.3.4") == [0, 1, 2, 3, 4]
+    with pytest.raises(InputError, match="2 DICOM series"):
+        read_volume(tmp_path / "None")
 
 
 @pytest.mark.parametrize("uid", ["1.2.3.4", None])
