@@ -4,109 +4,105 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..volumes.dicom_geometry import are_separate_images, is_one_stack
+from ..volumes.dicom_geometry import are_separate_images, is_cut
 from ..volumes.dicom_phases import group_by
 from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.suffixes import IMAGE_SUFFIXES
 
 MAX_FOLDERS = 500
 """Folders that one series is looked for in: one in more of them is of files with one UID for all."""
+Key = tuple[str, ...]
+"""What sets a series apart: `Series.key`."""
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image of a series: a file, or a folder with the UID; its name there is "" where the folder holds no other."""
+
+    key: Key
+    name: str
+    path: Path
+    uid: str | None
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What is in a folder, not below it.
+
+    Attributes:
+        images: those that are taken.
+        sizes: the number of files of each series of images that has a UID.
+        stacks: those of several images of a body.
+        holds_dicom: there is DICOM in it, of any kind.
+        is_scout: there is nothing but localizers and objects that are no images.
+    """
+
+    path: Path
+    images: list[_Image]
+    sizes: dict[Key, int]
+    stacks: set[Key]
+    holds_dicom: bool
+    is_scout: bool
 
 
 def series_below(
-    paths: Sequence[Path], which: str | None, dicom: dict[Path, str], notify: Callable[[str], None]
+    paths: Iterable[Path], which: str | None, dicom: dict[Path, str], notify: Callable[[str], None]
 ) -> dict[Path, list[tuple[str, Path, str | None]]]:
-    """Take the DICOM series of each of the folders among these paths, each by itself; see below.
+    """Take the DICOM series of images in each of the folders among these paths: a name, the path and the UID of each.
 
-    One that was cut into several folders, as on discs, is taken of the folder above them, and the user told so.
-    """
-    taken: dict[Path, list[tuple[str, Path, str | None]]] = {}
-    folders: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-    stacks: set[tuple[str, ...]] = set()
-    scouts: dict[Path, list[Path]] = {}
-    shared, seen = set[Path](), set[Path]()
-    for path in paths:
-        if not path.is_dir() or path.resolve() in seen:
-            continue
-        seen.add(path.resolve())
-        there = _find(path)
-        taken[path] = _take(path, there, which, dicom)
-        shared |= set(path.parents) if there else set()
-        if all(item.what or item.is_localizer for item in there):
-            scouts[path] = [file for item in there if not item.what for file in item.files]
-        for item in there:
-            if item.uid and not item.what:
-                folders[item.key].append(path)
-                if len(item.files) > 1 and not are_separate_images(item.frames()):
-                    stacks.add(item.key)
-    if which is None and any(found for path, found in taken.items() if path not in scouts):
-        taken |= {path: [] for path in scouts}
-        dicom |= {file: "localizer" for files in scouts.values() for file in files}
-    apart = {key: where for key, where in folders.items() if len(set(where)) > 1}
-    joined = {item.key: (top, item) for top, item in _cut_into(apart)}
-    cut = {folder for key in joined for folder in apart[key]}
-    for folder in cut:
-        taken[folder] = _take(folder, [item for item in _find(folder) if item.key not in joined], which, {})
-    for top, item in joined.values():
-        fits = which is None or fitting([item], which)
-        taken.setdefault(top, []).extend([(_name(item), top, item.handle)] if fits else [])
-    apart_still = [key for key in apart if key in stacks - joined.keys()]
-    for keys, what in (list(joined), "Each series is one image."), (apart_still, "Each folder is one image."):
-        if keys:
-            such = " and ".join(f"'{folder.name}'" for folder in apart[keys[0]][:2])
-            notify(f"The files of {len(keys)} DICOM series lie in several folders each, such as {such}. {what}")
-    for path, found in taken.items():
-        names = Counter(name for name, _, _ in found)
-        alone = which is None and path not in shared | cut
-        taken[path] = [
-            (f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid if name or not alone else None)
-            for name, image, uid in found
-        ]
-    return taken
-
-
-def _cut_into(apart: Mapping[tuple[str, ...], Sequence[Path]]) -> list[tuple[Path, Series]]:
-    """Find the series, of those in several folders, that are one image, and the folder above each.
-
-    They make one stack together, or none in one of the folders, as phases that were cut amid one.
-    """
-    found = []
-    for top in sorted({Path(os.path.commonpath(where)) for where in apart.values() if len(where) <= MAX_FOLDERS}):
-        for item in find_series(top)[0]:
-            frames = item.frames() if item.key in apart and not item.is_localizer else []
-            parts = group_by(frames, lambda frame: frame.path.parent)
-            if not frames or parts.keys() != set(apart[item.key]) or are_separate_images(frames):
-                continue
-            if is_one_stack(frames) or not all(map(is_one_stack, parts.values())):
-                found.append((top, item))
-    return found
-
-
-def _name(item: Series) -> str:
-    return "_".join(filter(None, (item.number, item.description or item.handle)))
-
-
-def _find(folder: Path) -> list[Series]:
-    """Find the DICOM series in a folder, not below it."""
-    try:
-        return find_series(folder, deep=False)[0]
-    except InputError:  # none
-        return []
-
-
-def _take(
-    folder: Path, there: Sequence[Series], which: str | None, dicom: dict[Path, str]
-) -> list[tuple[str, Path, str | None]]:
-    """Take the DICOM series of images in a folder: a name, the folder or file, and the UID.
+    One that was cut into several folders, as on discs, is taken of the folder above them, and the user told so. The UID
+    is None where the folder holds no other DICOM, nor has any below it.
 
     Args:
-        there: the series in it.
+        which: chooses series; None takes all, but for localizers in folders of their own beside other images.
         dicom: filled with the DICOM files, and why they are left out; "" where they are not.
     """
+    unique: dict[Path, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            unique.setdefault(path.resolve(), path)
+    folders = [_look(path, which, dicom) for path in unique.values()]
+    if which is None:
+        _leave_out_scouts(folders, dicom)
+    parts: dict[Key, dict[Path, int]] = defaultdict(dict)
+    for folder in folders:
+        for key, size in folder.sizes.items():
+            parts[key][folder.path] = size
+    apart = {key: sizes for key, sizes in parts.items() if len(sizes) > 1}
+    joined = _join(apart, which)
+    _tell(apart, joined, set[Key]().union(*(folder.stacks for folder in folders)), notify)
+    taken = {folder.path: [image for image in folder.images if image.key not in joined] for folder in folders}
+    for image in filter(None, joined.values()):
+        taken.setdefault(image.path, []).append(image)
+    shared = {path for key in joined for path in apart[key]}
+    shared.update(above for folder in folders if folder.holds_dicom for above in folder.path.parents)
+    return {path: _named(images, which is None and path not in shared) for path, images in taken.items()}
+
+
+def _look(path: Path, which: str | None, dicom: dict[Path, str]) -> _Folder:
+    """Look into a folder; see `series_below`. The headers of its files are not kept."""
+    try:
+        there = find_series(path, deep=False)[0]
+    except InputError:  # none
+        there = []
+    known = [item for item in there if item.uid and not item.what]
+    return _Folder(
+        path,
+        images=_take(path, there, which, dicom),
+        sizes={item.key: len(item.files) for item in known},
+        stacks={item.key for item in known if len(item.files) > 1 and not are_separate_images(item.frames())},
+        holds_dicom=bool(there),
+        is_scout=all(item.what or item.is_localizer for item in there),
+    )
+
+
+def _take(path: Path, there: Sequence[Series], which: str | None, dicom: dict[Path, str]) -> list[_Image]:
+    """Take the images among the series in a folder; localizers only where there are no others."""
     images = [item for item in there if not item.what]
     every = [item for item in images if not item.is_localizer] or images
     taken = set(every)
@@ -115,11 +111,80 @@ def _take(
     every = without_odd(every, [])
     for item in taken.difference(every):
         dicom |= dict.fromkeys(item.files, "of another modality than its series")
-    found: list[tuple[str, Path, str | None]] = []
+    found: list[_Image] = []
     for item in every if which is None else fitting(every, which):
-        mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
+        mixed = len(every) > 1 or any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in path.iterdir())
         if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
-            found += [(path.name, path, None) for path in item.files]
+            found += [_Image(item.key, file.name, file, None) for file in item.files]
         else:
-            found.append((_name(item) if len(every) > 1 else "", folder, item.handle))
+            found.append(_Image(item.key, _name(item) if len(every) > 1 else "", path, item.handle))
     return found
+
+
+def _name(item: Series) -> str:
+    return "_".join(filter(None, (item.number, item.description or item.handle)))
+
+
+def _leave_out_scouts(folders: Sequence[_Folder], dicom: dict[Path, str]) -> None:
+    """Leave out localizers in folders of their own, where other images are there."""
+    if not any(folder.images for folder in folders if not folder.is_scout):
+        return
+    scouts = {folder.path for folder in folders if folder.is_scout}
+    for folder in folders:
+        if folder.is_scout:
+            folder.images.clear()
+    dicom |= {file: "localizer" for file, why in dicom.items() if not why and file.parent in scouts}
+
+
+def _join(apart: Mapping[Key, Mapping[Path, int]], which: str | None) -> dict[Key, _Image | None]:
+    """Find the series, of those in several folders, that are one image; None of one that `which` does not choose.
+
+    Args:
+        apart: the number of files in each folder.
+    """
+    tops: dict[Path, set[Key]] = defaultdict(set)
+    for key, sizes in apart.items():
+        if len(sizes) <= MAX_FOLDERS:
+            tops[Path(os.path.commonpath(sizes))].add(key)
+    joined: dict[Key, _Image | None] = {}
+    for top, keys in tops.items():
+        for item in find_series(top)[0]:
+            if item.key in keys and _is_one_image(item, apart[item.key]):
+                fits = which is None or fitting([item], which)
+                joined[item.key] = _Image(item.key, _name(item), top, item.handle) if fits else None
+    return joined
+
+
+def _is_one_image(item: Series, sizes: Mapping[Path, int]) -> bool:
+    """Tell whether a series was cut into these folders; not where one of them has copies alone, or all of its files."""
+    if item.is_localizer:
+        return False
+    parts = group_by(item.frames(), lambda frame: frame.path.parent)
+    return parts.keys() == sizes.keys() and max(sizes.values()) < len(item.files) and is_cut(list(parts.values()))
+
+
+def _tell(
+    apart: Mapping[Key, Mapping[Path, int]],
+    joined: Mapping[Key, _Image | None],
+    stacks: set[Key],
+    notify: Callable[[str], None],
+) -> None:
+    """Tell the user of series in several folders: those that are one image, and stacks that are one in each folder."""
+    others = [key for key in apart if key in stacks and key not in joined]
+    for keys, what in (list(joined), "Each series is one image."), (others, "Each folder is one image."):
+        if keys:
+            such = " and ".join(f"'{folder.name}'" for folder in list(apart[keys[0]])[:2])
+            notify(f"The files of {len(keys)} DICOM series lie in several folders each, such as {such}. {what}")
+
+
+def _named(images: Sequence[_Image], is_alone: bool) -> list[tuple[str, Path, str | None]]:
+    """Add the UID to names that are there twice, and leave it out of the only image of a folder by itself."""
+    names = Counter(image.name for image in images)
+    return [
+        (
+            f"{image.name}_{image.uid}" if image.uid and names[image.name] > 1 else image.name,
+            image.path,
+            image.uid if image.name or not is_alone else None,
+        )
+        for image in images
+    ]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,6 +31,8 @@ ODD_SHARE = 4
 """Images of another size, orientation or modality are left out where there are fewer than one in this number."""
 ROUNDED_MM = 0.25
 """Differences of distances that positions in tenths of a millimeter explain."""
+ROUNDED_STEP_MM = 0.1
+"""The same of an even stack, where each position is rounded to the nearest tenth."""
 MAX_LISTED = 40
 
 
@@ -159,13 +162,37 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
 
 
 def is_one_stack(frames: Sequence[Frame]) -> bool:
-    """Tell whether images are of one kind, each at a position of its own, and few are missing between them."""
+    """Tell whether images make one even stack, each at a position of its own, of which few slices are missing."""
+    return images_per_place(frames) == 1
+
+
+def images_per_place(frames: Sequence[Frame]) -> int:
+    """Count the images at each position of an even stack of one kind: 1, or one of each phase; 0 where they make none.
+
+    A few slices may be missing, at all of its phases.
+    """
     if any(frame.position is None or frame.orientation is None for frame in frames):
-        return False
+        return 0
     axes = _axes_of(frames)
-    gaps = np.diff(np.sort(depths_of(frames)))
     kinds = {(frame.size, tuple(np.round(frame.pixel_spacing or 0, 2).flat), axes(frame)) for frame in frames}
-    return bool(len(kinds) == 1 and gaps.all() and _missing(gaps).sum() <= len(frames) / ODD_SHARE)
+    depths, counts = np.unique(depths_of(frames), return_counts=True)
+    gaps = np.diff(depths)
+    missing = _missing(gaps)
+    steps = gaps / (missing + 1)
+    is_even = len(gaps) == 0 or np.ptp(steps) <= min(ROUNDED_STEP_MM, steps.min() / 5) + 1e-6
+    is_whole = len(kinds) == 1 and np.ptp(counts) == 0 and missing.sum() <= len(depths) / ODD_SHARE
+    return int(counts[0]) if is_even and is_whole else 0
+
+
+def is_cut(parts: Sequence[Sequence[Frame]]) -> bool:
+    """Tell whether parts of a series are one even stack, or its phases, that was cut, and no stacks by themselves.
+
+    Those that are even by themselves, too, follow one another: time points and reconstructions lie over one another.
+    """
+    if not images_per_place([frame for part in parts for frame in part]):
+        return False
+    extents = sorted((min(depths), max(depths)) for depths in map(depths_of, parts))
+    return not all(map(images_per_place, parts)) or all(low[1] < high[0] for low, high in pairwise(extents))
 
 
 def is_flat(frame: Frame) -> bool:

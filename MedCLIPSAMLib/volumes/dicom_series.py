@@ -181,12 +181,18 @@ def _join_unsaid(found: dict[tuple[str, ...], Series]) -> None:
 
     It may be another patient's, so only where all together make one stack.
     """
-    for key in [key for key in found if key[0] and not key[1] and "" in key[2:]]:
-        others = [other for other in found if other != key and all(own in ("", tag) for own, tag in zip(key, other))]
-        whole = found[others[0]].files | found[key].files if len(others) == 1 else {}
-        if whole and is_one_stack([frame for path, header in whole.items() for frame in frames_of(path, header)]):
-            for path, header in found.pop(key).files.items():
-                found[others[0]].add(path, header)
+    of_one_uid: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for key in found:
+        if key[0] and not key[1]:  # images
+            of_one_uid[key[0]].append(key)
+    for keys in of_one_uid.values():
+        for key in [key for key in keys if "" in key[2:]]:
+            others = [other for other in keys if other != key and all(own in ("", tag) for own, tag in zip(key, other))]
+            whole = found[others[0]].files | found[key].files if len(others) == 1 else {}
+            if whole and is_one_stack([frame for path, header in whole.items() for frame in frames_of(path, header)]):
+                keys.remove(key)
+                for path, header in found.pop(key).files.items():
+                    found[others[0]].add(path, header)
 
 
 def _told_apart(series: Series) -> list[Series]:

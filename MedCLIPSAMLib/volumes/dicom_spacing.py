@@ -43,21 +43,24 @@ def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, flo
     for name in better:
         if first.text(name):
             notes.append(f"{name} is {shown(first.get(name))}, no size of a pixel: {_format(spacing)} mm was taken.")
-    is_of_region = bool(ultrasound_spacing(first.header))
-    if is_of_region:
+    of_region = ultrasound_spacing(first.header)
+    slicer = _gdcm_spacing(Frame(first.path, first.header) if of_region else first)
+    other = "" if slicer is None or np.allclose(slicer, spacing, rtol=1e-3) else f"pixels of {_format(slicer)} mm"
+    if of_region:
+        scalar = f" A scalar volume has {other} there: masks do not fit it." if other else ""
         notes.append(
             f"Lengths and areas hold in the ultrasound region, whose pixels of {_format(spacing)} mm are used for the "
-            "image, as by 3D Slicer's reader of image sequences."
+            f"image, as where 3D Slicer loads it as an image sequence.{scalar}"
         )
-    elif first.get(REGIONS) and not known:
+        return spacing
+    if first.get(REGIONS) and not known:
         notes.append(
             "The size of a pixel is taken for unknown: 3D Slicer takes it of a single ultrasound region of tissue or "
             f"flow in cm, and the image has {counted(len(first.get(REGIONS)), 'region')}."
         )
-    slicer = None if is_of_region else _gdcm_spacing(first)
-    if slicer and not np.allclose(slicer, spacing, rtol=1e-3):
+    if other:
         notes.append(
-            f"3D Slicer reads this kind of file with pixels of {_format(slicer)} mm, not of {_format(spacing)} mm "
+            f"3D Slicer reads this kind of file with {other}, not of {_format(spacing)} mm "
             f"({first.spacing_tag or 'PixelAspectRatio'}), so that masks do not fit the image that it loads."
         )
     return spacing

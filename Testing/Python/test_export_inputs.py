@@ -21,7 +21,6 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.masks_beside import masks_among
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_segmentation
-from MedCLIPSAMLib.volumes.dicom_series import Series
 from MedCLIPSAMLib.volumes.write import write_png
 from MedCLIPSAMLib.worker.exporting import export_dataset
 from MedCLIPSAMLib.worker.protocol import Message
@@ -60,24 +59,6 @@ def test_masks_beside_several_images_of_a_case_and_maps_beside_segmentations_are
         scan(tmp_path / name, 2)
     (tmp_path / "c.seg.nrrd").write_bytes(b"x")
     assert names(tmp_path) == ["b_flair", "b_t1", "d_b_seg"]
-
-
-def test_thousands_of_series_in_a_folder_are_not_compared_with_each_other(tmp_path, monkeypatch):
-    compared = []
-
-    class Part(Series):
-        def __eq__(self, other):
-            compared.append(other)
-            return self is other
-
-        __hash__ = object.__hash__
-
-    series = [Part(f"1.{number}", files=dict.fromkeys([tmp_path / f"{number}.dcm"])) for number in range(300)]
-    monkeypatch.setattr("MedCLIPSAMLib.export.cases.find_series", lambda folder, deep: (series, []))
-    monkeypatch.setattr("MedCLIPSAMLib.export.cases.are_separate_images", lambda frames: True)
-    monkeypatch.setattr(Part, "frames", lambda part: [])
-    monkeypatch.setattr(Part, "is_localizer", False)
-    assert len(names(tmp_path)) == 300 and len(compared) < 300
 
 
 def test_thousands_of_files_are_looked_through_in_seconds(tmp_path):

@@ -339,6 +339,9 @@ def test_ultrasound_has_the_pixels_of_its_region_where_3d_slicer_takes_them(
         assert volume.geometry.spacing[:2] == pytest.approx((columns, rows))
         assert volume.known_spacing == (is_taken or bool(tags))
         assert any("ultrasound region" in note for note in volume.notes) == (is_taken or not tags)
+        scalar = sitk.ReadImage(str(tmp_path / "x")).GetSpacing()
+        said = f"A scalar volume has pixels of {scalar[0]:g} x {scalar[1]:g} mm there: masks do not fit it"
+        assert any(said in note for note in volume.notes) == is_taken
 
 
 @pytest.mark.parametrize("tags, step", [({}, 1.0), ({"SliceThickness": 0.3}, 0.3)])

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,6 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
-from MedCLIPSAMLib.export.known import Sources
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.dicom_list import list_series
 from MedCLIPSAMLib.volumes.dicom_series import find_series
@@ -113,10 +113,13 @@ def test_series_of_two_numbers_or_descriptions_are_told_apart_under_one_uid(
     assert (values(tmp_path, series=first), values(tmp_path, series=second)) == ([0, 1, 2, 3], [40, 41, 42])
 
 
-def test_one_image_of_another_description_is_of_the_series(tmp_path: Path) -> None:
-    write_series(tmp_path / "a", range(4))
-    save(slice_at((0, 0, 9), 4, SeriesDescription="other"), tmp_path / "b")
-    assert values(tmp_path) == [0, 1, 2, 3, 4]
+def test_one_image_of_another_description_is_of_the_series_by_its_uid(tmp_path: Path) -> None:
+    for uid in ("1.2.3.4", None):
+        write_series(tmp_path / f"{uid}" / "a", range(4), SeriesInstanceUID=uid)
+        save(slice_at((0, 0, 9), 4, SeriesInstanceUID=uid, SeriesDescription="other"), tmp_path / f"{uid}" / "b")
+    assert values(tmp_path / "1.2.3.4") == [0, 1, 2, 3, 4]
+    with pytest.raises(InputError, match="2 DICOM series"):
+        read_volume(tmp_path / "None")
 
 
 @pytest.mark.parametrize("uid", ["1.2.3.4", None])
@@ -143,11 +146,14 @@ def test_images_that_do_not_say_what_the_others_do_are_of_their_stack(tmp_path: 
         read_volume(tmp_path / "two")
 
 
-def test_a_description_alone_splits_stacks_that_lie_in_one_another(tmp_path: Path) -> None:
-    for name, places in (("fine", (0, 1, 2, 3)), ("coarse", (0.5, 2.5, 4.5))):
+@pytest.mark.parametrize("count, others", [(4, (0.5, 2.5, 4.5)), (10, np.arange(10) + 0.4)])
+def test_a_description_alone_splits_stacks_that_lie_in_one_another(
+    tmp_path: Path, count: int, others: Sequence[float]
+) -> None:
+    for name, places in (("fine", range(count)), ("other", others)):
         for n, place in enumerate(places):
             save(slice_at((0, 0, place), n, SeriesDescription=name), tmp_path / f"{name}{n}")
-    assert values(tmp_path, series="fine") == [0, 1, 2, 3]
+    assert values(tmp_path, series="fine") == list(range(count))
 
 
 @pytest.mark.parametrize("numbers", [(3, 3, 3, 1003, 1003), (3, 3, None, 3, 3), (1, 2, 3, 4, 5), ("3", "03", 3, 3, 3)])
@@ -178,69 +184,6 @@ def test_two_patients_under_one_uid_are_two_cases_each_of_which_can_be_chosen(tm
     assert len({case.name for case in cases}) == 2
     found = [values(case.image, **case.choice()) for case in cases]
     assert sorted(found) == [[10, 11, 12], [20, 21, 22]]
-
-
-@pytest.mark.parametrize("folders", [("DIR0", "DIR1"), ("a/DIR0", "b/c/DIR1"), ("", "more")])
-@pytest.mark.parametrize("lost", [None, 5])
-def test_a_series_cut_into_several_folders_is_one_case(
-    tmp_path: Path, caplog, folders: tuple[str, str], lost: int | None
-) -> None:
-    there = [n for n in range(8) if n != lost]
-    for n in there:
-        save(slice_at((0, 0, n), n), tmp_path / "disc" / folders[n // 4] / f"{n}")
-        save(slice_at((0, 0, n), 20 + n, SeriesInstanceUID="1.9"), tmp_path / "disc" / folders[0] / f"other {n}")
-    cases = find_cases(tmp_path, {"lungs": "lungs"})
-    assert sorted(values(case.image, **case.choice()) for case in cases) == [there, [20 + n for n in there]]
-    assert "1 DICOM series lie in several folders each" in caplog.text and "Each series is one image" in caplog.text
-    assert len(find_cases(tmp_path, {"lungs": "lungs"}, series="1.9")) == 1
-    source = Sources().describe(cases[0].image)
-    save(slice_at((0, 0, 7), 99), tmp_path / "disc" / folders[-1] / "7")
-    assert folders[0] == "" or not Sources().is_same(cases[0].image, source)
-
-
-def test_phases_cut_into_folders_amid_one_are_one_case(tmp_path: Path) -> None:
-    for n in range(18):
-        save(slice_at((0, 0, n % 6), n, AcquisitionNumber=n // 6), tmp_path / f"DIR{n // 8}" / f"{n}")
-    (case,) = find_cases(tmp_path, {"lungs": "lungs"}, phase="2")
-    assert values(case.image, **case.choice()) == list(range(6, 12))
-
-
-@pytest.mark.parametrize("others", [0, 3])
-def test_localizers_in_a_folder_of_their_own_are_left_out_beside_others(tmp_path: Path, others: int) -> None:
-    write_series(tmp_path / "scout", range(2), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    write_series(tmp_path / "thorax", range(others), SeriesInstanceUID="1.9")
-    said: list[str] = []
-    (case,) = find_cases(tmp_path, {"lungs": "lungs"}, notify=said.append)
-    assert case.image.name == ("thorax" if others else "scout")
-    assert said == (["Left out as no images: 2 DICOM (localizer)."] if others else [])
-    assert find_cases(tmp_path, {"lungs": "lungs"}, series="1.2.3.4")[0].image.name == "scout"
-
-
-def test_slices_in_a_folder_each_are_one_case(tmp_path: Path) -> None:
-    for n in range(6):
-        save(slice_at((0, 0, n), n), tmp_path / f"IMG{n}" / "I0")
-    (case,) = find_cases(tmp_path, {"lungs": "lungs"})
-    assert values(case.image, **case.choice()) == list(range(6))
-
-
-def test_a_series_beside_a_folder_of_another_one_is_read_without_that(tmp_path: Path) -> None:
-    write_series(tmp_path / "study", range(3))
-    write_series(tmp_path / "study" / "post", range(5), SeriesInstanceUID="1.9")
-    cases = find_cases(tmp_path, {"lungs": "lungs"})
-    assert [len(values(case.image, **case.choice())) for case in cases] == [3, 5]
-
-
-def test_time_points_and_copies_in_folders_of_their_own_are_cases_of_their_own(tmp_path: Path, caplog) -> None:
-    for name, add in (("a", 0), ("b", 10)):
-        for n in range(4):
-            save(slice_at((0, 0, n), add + n), tmp_path / "phases" / name / f"{n}")
-    shutil.copytree(tmp_path / "phases" / "a", tmp_path / "copied" / "a")
-    cases = find_cases(tmp_path, {"lungs": "lungs"})
-    assert [case.name for case in cases] == ["copied_a", "phases_a", "phases_b"]
-    assert values(cases[2].image, **cases[2].choice()) == [10, 11, 12, 13]
-    assert (
-        "'a' and 'a'" in caplog.text and "several folders" in caplog.text and "Each folder is one image" in caplog.text
-    )
 
 
 @pytest.mark.parametrize(
