@@ -104,6 +104,7 @@ def test_files_of_two_drives_are_segmented_and_exported_together(tmp_path, run, 
     assert run("export", table, "-o", out)[0] == 0
     records = read_records(out)
     assert {find_image(out, record) for record in records.values()} == set(images) and len(records) == 2
+    assert {record["image"] for record in records.values()} == {"scans/a.png", "a.png"}, "no folder of this machine"
 
 
 def test_the_home_folder_and_patterns_of_inputs_are_expanded_where_no_shell_does_it(tmp_path, monkeypatch):
