@@ -29,7 +29,7 @@ class PromptSection:
         ui.hideHintButton.connect("clicked(bool)", self._hideHint)
         ui.hintFrame.setVisible(not panel.machine.get("HintSeen"))
         self.status = RunStatus(ui.statusLabel, ui.progressBar)
-        self._shownReason: str | None = ""  # None while a run is not finished
+        self._shownReason: str | None = ""  # None while a run says how it is, and how it ended
         self._fillHistory()
 
     def prompts(self) -> list[str]:
@@ -62,9 +62,9 @@ class PromptSection:
         ui.warningLabel.text = warning
         ui.warningLabel.setVisible(bool(warning))
         shown = "" if reason == self._panel.installation.whyLacking() else reason
-        if busy:
+        if busy and ui.statusLabel.text != self._shownReason:
             self._shownReason = None
-        elif shown != self._shownReason:
+        elif not busy and shown != self._shownReason:
             if self._shownReason is not None or not ui.statusLabel.text:  # how a run ended is not written over at once
                 ui.statusLabel.text = shown
             self._shownReason = shown

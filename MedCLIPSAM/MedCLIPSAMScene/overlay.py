@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 
 from .removal import removeNode
-from .sliceGeometry import SceneSlices, contentNow, ijkToRAS
+from .sliceGeometry import SceneSlices, contentNow, holdsStill, ijkToRAS
 from .strings import _
 
 SALIENCY, VOTE, UNCERTAINTY = MAPS = "MedCLIPSAM.SaliencyOf", "MedCLIPSAM.VoteOf", "MedCLIPSAM.UncertaintyOf"
@@ -124,7 +124,7 @@ def mapOf(volumeNode, role: str):
 def mapShown(volumeNode, role: str):
     """Return the map of a role for the image that a volume holds now; None where there is none, or one of another."""
     node = mapOf(volumeNode, role)
-    return node if node is not None and node.GetAttribute(CONTENT) in (None, contentNow(volumeNode)) else None
+    return node if node is not None and holdsStill(volumeNode, node.GetAttribute(CONTENT) or "") else None
 
 
 def mappedVolumes() -> list:

@@ -42,7 +42,7 @@ def unsavedNotes(node) -> list[str]:
     """Return a sentence where changes of a node are lost as soon as another item of its sequence is shown."""
     for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else ():
         sequence = browser.GetSequenceNode(node)
-        if sequence is not None and not browser.GetSaveChanges(sequence):
+        if sequence is not None and browser.GetPlayback(sequence) and not browser.GetSaveChanges(sequence):
             text = _(
                 "'{name}' is an item of the sequence '{sequence}', which does not keep changes: check 'Save changes' "
                 "in the Sequences module before you show another item, or the result is lost."

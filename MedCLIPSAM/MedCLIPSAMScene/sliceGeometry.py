@@ -180,11 +180,17 @@ def contentOf(voxels: np.ndarray | None, item: Item | None) -> str:
         voxels: (K, J, I) or (K, J, I, components), of which transparency does not count; None where there are none.
     """
     if voxels is None:
-        return ""
+        return "none"
     flat = voxels.reshape(-1, *voxels.shape[3:])
     some = flat[:: len(flat) // SAMPLED | 1]  # an odd step goes through all columns
     checksum = zlib.crc32((some[:, :3] if some.ndim > 1 else some).tobytes())
-    return f"{item.value if item else ''} {voxels.shape[:3]} {checksum:08x}"
+    return f"{voxels.shape[:3]} {checksum:08x};" + (f"{item.value};" if item else "")
+
+
+def holdsStill(volumeNode, content: str) -> bool:
+    """Tell whether a volume node holds an image, by its content; to join a sequence, or leave it, changes none."""
+    now = contentNow(volumeNode)
+    return now.startswith(content) or content.startswith(now)
 
 
 class SceneSlices:
@@ -239,8 +245,8 @@ class SceneSlices:
     def notes(self) -> list[str]:
         """Sentences for the user on the volume and on the slices whose images were returned."""
         notes = self._notes.sentences()
-        if contentNow(self.volumeNode) != self.content:
-            text = _("The image of '{name}' has changed during the run: the result is of that at the start.")
+        if not holdsStill(self.volumeNode, self.content):
+            text = _("The image of '{name}' has changed during the run: the result may not fit what it shows now.")
             notes.append(text.format(name=self.volumeNode.GetName()))
         return notes
 

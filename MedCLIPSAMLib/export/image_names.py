@@ -49,10 +49,12 @@ class ImageNames:
         """
         if self.anonymous:
             return {"image": case}
+        relative = relative_path(image, root)
+        if relative.is_absolute():  # on another drive
+            root, relative = image.parent, Path(image.name)
         folder = str(root.resolve())
         if folder not in self._folders:
             self._folders.append(folder)
-        relative = relative_path(image, root)
         described: dict[str, Any] = {"image": relative.as_posix(), "folder": self._folders.index(folder)}
         return described | ({"series": series} if series is not None else {})
 

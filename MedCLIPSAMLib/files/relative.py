@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -16,14 +15,14 @@ def relative_path(path: Path, folder: Path) -> Path:
         return path.absolute()
 
 
-def spellings(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the paths that a name in a table of this folder may mean, the likeliest first.
+def spellings(folder: Path, name: str) -> list[Path]:
+    """List the paths that a name in a table of this folder may mean, the likeliest first.
 
     It may have the separators of Windows, and accents in one character or two (macOS).
     """
-    for text in dict.fromkeys((name, name.replace("\\", "/"))):
-        yield folder / text
-        yield from (folder / unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    texts = (name, name.replace("\\", "/"))
+    accents = (unicodedata.normalize(form, text) for text in texts for form in ("NFC", "NFD"))
+    return [folder / text for text in dict.fromkeys((*texts, *accents))]
 
 
 def listed_path(folder: Path, name: str) -> Path:

@@ -115,7 +115,7 @@ def _predict_case(case: Case, ensemble: Ensemble, out: Path, context: RunContext
         try:
             prediction = ensemble.predict(volume, context)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if str(ensemble.device) == "cpu" or not is_out_of_memory(error):
                 raise
             raise DeviceError(
                 f"The memory of {ensemble.device} is too small for '{case.name}'.", "Go on with --device cpu."

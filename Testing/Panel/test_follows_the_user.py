@@ -285,6 +285,16 @@ def test_why_a_run_ended_is_said_though_something_else_is_missing_then(panel, ph
     assert panel.ui.statusLabel.text.startswith("Type what to segment first")
 
 
+def test_what_is_typed_during_a_run_of_a_script_is_no_longer_asked_for(panel, phantom) -> None:
+    volume = add_volume(phantom.image)
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    assert panel.ui.statusLabel.text.startswith("Type what to segment first")
+    panel.operations.segment.start(volume, [PROMPT])
+    panel.ui.promptEdit.setPlainText(PROMPT)
+    standin.pump(lambda: idle(panel), 60)
+    assert panel.ui.statusLabel.text == "" and panel.ui.segmentButton.enabled
+
+
 def test_nothing_to_undo_is_said(panel, phantom) -> None:
     outlined(panel, add_volume(phantom.image))
     panel.ui.undoButton.click()

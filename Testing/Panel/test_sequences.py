@@ -80,11 +80,21 @@ def test_a_volume_that_does_not_follow_its_browser_is_no_item(panel, cine) -> No
     assert names(panel.parameters.segmentation) == [PROMPT]
 
 
-def test_the_saliency_is_shown_over_the_item_that_it_is_of(panel, cine) -> None:
-    def shown() -> str:
-        node = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").GetForegroundVolumeID()
-        return slicer.mrmlScene.GetNodeByID(node).GetName() if node else ""
+def shown() -> str:
+    node = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").GetForegroundVolumeID()
+    return slicer.mrmlScene.GetNodeByID(node).GetName() if node else ""
 
+
+def test_the_saliency_stays_while_its_volume_joins_a_sequence_and_leaves_it(panel, cine) -> None:
+    for followed in (False, True):
+        cine.browser.SetPlayback(cine.images, followed)
+        segment(panel, cine.volume)
+        cine.browser.SetPlayback(cine.images, not followed)
+        cine.volume.Modified()
+        assert shown().startswith("Saliency of"), followed
+
+
+def test_the_saliency_is_shown_over_the_item_that_it_is_of(panel, cine) -> None:
     segment(panel, cine.volume)
     assert shown().startswith("Saliency of")
     for item, seen in ((1, False), (0, True), (1, False)):
@@ -183,6 +193,16 @@ def test_a_result_that_the_sequence_does_not_keep_is_said(panel, cine, kept: boo
     cine.show(1)
     cine.show(0)
     assert (PROMPT in names(node)) == kept != said
+
+
+def test_a_segmentation_that_does_not_follow_its_browser_loses_nothing(panel, cine) -> None:
+    node = cine.add_masks(kept=False)
+    cine.browser.SetPlayback(cine.browser.GetSequenceNode(node), False)
+    panel.parameters.inputVolume, panel.parameters.segmentation = cine.volume, node
+    segment(panel, cine.volume)
+    assert "does not keep changes" not in panel.ui.notesLabel.text
+    cine.show(1)
+    assert names(node) == ["Segment_1", f"{PROMPT}, item 1"]
 
 
 def test_no_result_is_written_into_another_item(panel, cine) -> None:

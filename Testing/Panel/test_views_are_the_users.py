@@ -239,6 +239,12 @@ def test_a_map_is_hidden_while_its_volume_holds_another_image(panel) -> None:
     for array, seen in ((image[::-1], False), (image, True), (image[:, :6], False), (image, True)):
         slicer.util.updateVolumeFromArray(volume, array)
         assert bool(shown()[0][1]) == seen
+    overlay.removeMaps(volume)
+    overlay.writeUncertainty(volume, np.ones(image.shape, np.float32))  # of an ensemble, as Review shows it
+    panel.update()
+    overlay.showMap(volume, overlay.UNCERTAINTY, True)
+    slicer.util.updateVolumeFromArray(volume, image[::-1])
+    assert shown()[0][1] == ""
 
 
 def test_a_volume_of_another_scene_is_given_no_segmentation_of_one_before(panel) -> None:

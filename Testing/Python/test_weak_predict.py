@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from MedCLIPSAMLib.errors import InputError, OutputError, from_system
+from MedCLIPSAMLib.errors import DeviceError, InputError, OutputError, from_system
 from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.nnunet.predict import find_images
@@ -91,6 +91,22 @@ def test_the_command_says_which_images_failed_and_why(folder, tmp_path, run, mon
         (folder / f"{name}.png").write_bytes(b"no image")
     code, text, err = run(*ask)
     assert code == 1 and "0 images predicted, 2 failed.\n" in text and "failed: a: 'a.png' is of no known" in err
+
+
+def test_where_the_memory_of_a_gpu_is_full_the_run_ends_and_on_the_cpu_the_other_images_go_on(folder, tmp_path):
+    class Full(Network):
+        def predict(self, volume, context=None):
+            if volume.name == "a":
+                raise RuntimeError(self.words)
+            return super().predict(volume, context)
+
+    images, network = find_images(folder)[0], Full()
+    network.device, network.words = "mps", "MPS backend out of memory (MPS allocated: 8.00 GiB, max allowed: 9.07 GiB)."
+    with pytest.raises(DeviceError, match="memory of mps is too small for 'a'"):
+        predict_images(images, network, tmp_path / "mps")
+    network.device, network.words = "cpu", "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+    records = {record["case"]: record["status"] for record in predict_images(images, network, tmp_path / "cpu")}
+    assert records == {"a": "failed", "b": "found"}
 
 
 def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(folder, tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import unicodedata
 from contextlib import suppress
@@ -23,6 +22,7 @@ from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.files.claim import hold_lock
 from MedCLIPSAMLib.files.folder import atomic_folder, remove_folder
+from MedCLIPSAMLib.files.relative import listed_path
 from MedCLIPSAMLib.files.unfinished import hold_unfinished
 from MedCLIPSAMLib.models.feature_statistics import read_statistics
 from MedCLIPSAMLib.nnunet.process import Process
@@ -53,19 +53,33 @@ def test_a_lock_that_another_run_has_opened_meanwhile_stays_for_it(tmp_path, win
         assert os.listdir(tmp_path) == [".a.lock"]
 
 
-def test_a_file_that_a_scanner_reads_for_a_moment_is_replaced_then_and_one_that_stays_open_is_named(tmp_path, windows):
+def test_a_file_that_a_scanner_reads_for_a_moment_is_replaced_then_and_one_that_stays_open_is_named(
+    tmp_path, windows, monkeypatch
+):
     path = tmp_path / "tumor.txt"
     path.write_text("first")
     scanned = open(path)  # noqa: SIM115
-    timer = threading.Timer(0.3, scanned.close)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: scanned.close())
     with atomic_path(path) as temporary:
         temporary.write_text("second")
-        timer.start()
-    assert path.read_text() == "second"
+    assert scanned.closed and path.read_text() == "second"
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
     named = pytest.raises(OutputError, match="another program has it open")
     with path.open(), named as caught, atomic_path(path) as temporary:
         temporary.write_text("third")
     assert "tumor.txt" in str(caught.value) and path.read_text() == "second" and os.listdir(tmp_path) == ["tumor.txt"]
+    assert 2 < sum(waited) < 5
+
+
+def test_a_refusal_of_other_systems_is_told_at_once(tmp_path, monkeypatch):
+    def refuse(*_paths):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: pytest.fail("It waits."))
+    with pytest.raises(OutputError, match="Permission denied"), atomic_path(tmp_path / "tumor.txt") as temporary:
+        temporary.write_text("first")
 
 
 def test_a_model_that_is_loaded_can_be_replaced(tmp_path):
@@ -90,6 +104,7 @@ def test_files_of_two_drives_are_segmented_and_exported_together(tmp_path, run, 
     assert run("export", table, "-o", out)[0] == 0
     records = read_records(out)
     assert {find_image(out, record) for record in records.values()} == set(images) and len(records) == 2
+    assert {record["image"] for record in records.values()} == {"scans/a.png", "a.png"}, "no folder of this machine"
 
 
 def test_the_home_folder_and_patterns_of_inputs_are_expanded_where_no_shell_does_it(tmp_path, monkeypatch):
@@ -164,3 +179,14 @@ def test_tables_that_were_written_on_windows_and_on_a_mac_name_the_same_files_he
     shutil.copy(truth, scans / "mask.png")
     (tmp_path / "pairs.csv").write_text("prediction,truth\nscans\\mask.png,scans\\mask.png\n")
     assert run("evaluate", tmp_path / "pairs.csv")[0] == 0
+
+
+def test_a_file_with_a_backslash_in_its_name_is_the_one_that_a_table_names(tmp_path):
+    """Such names are allowed on Linux and macOS."""
+    (tmp_path / "a").mkdir()
+    for name in (r"a\b.png", "a/b.png", "a/c.png"):
+        (tmp_path / name).touch()
+    assert [listed_path(tmp_path, name) for name in (r"a\b.png", "a/b.png", r"a\c.png")] == [
+        tmp_path / name for name in (r"a\b.png", "a/b.png", "a/c.png")
+    ]
+    assert listed_path(tmp_path, r"\\server\scans\a.png") == tmp_path / r"\\server\scans\a.png"
