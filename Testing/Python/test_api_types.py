@@ -61,7 +61,7 @@ CALLS = {
     "one segment": (lambda s: write(Segment("tumor", MASK)), "list of segments"),
     "no path to write": (lambda s: medclipsam.write_segmentation(None, [], VOLUME), "path to write to"),
     "no path to read": (lambda s: medclipsam.read_volume(None), "path of an image"),
-    "no path of masks": (lambda s: medclipsam.read_segmentation(3), "path of an image"),
+    "no path of masks": (lambda s: medclipsam.read_segmentation(3), "path of a mask"),
     "path as volume of masks": (lambda s: medclipsam.read_segmentation(SAMPLE, "head.nii.gz"), "volume that the masks"),
     "list as voxels": (lambda s: Volume([[[0]]]), "voxels as an array"),
     "image as voxels": (lambda s: Volume(np.zeros((8, 8))), r"Expected voxels \(K, J, I\)"),

@@ -173,6 +173,6 @@ def test_what_an_image_costs_between_the_networks():
     assert "512 px, ms" in figures and "2.00" in figures and "8.00" in figures
 
 
-def test_a_gpu_that_is_not_there_is_said_to_be_skipped():
+def test_figures_of_a_gpu_that_is_not_there_are_refused():
     found = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "gpu", "--device", "cpu"])
-    assert found.exit_code == 0 and "gpu: skipped" in found.output
+    assert found.exit_code and "Expected a CUDA GPU" in str(found.exception)

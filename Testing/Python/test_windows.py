@@ -20,8 +20,8 @@ from MedCLIPSAMLib.errors import Cancelled, OutputError
 from MedCLIPSAMLib.export.image_names import find_image
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.files.atomic import atomic_path
-from MedCLIPSAMLib.files.claim import hold_lock
 from MedCLIPSAMLib.files.folder import atomic_folder, remove_folder
+from MedCLIPSAMLib.files.lock import hold_lock
 from MedCLIPSAMLib.files.relative import listed_path
 from MedCLIPSAMLib.files.unfinished import hold_unfinished
 from MedCLIPSAMLib.models.feature_statistics import read_statistics
