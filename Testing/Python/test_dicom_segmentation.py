@@ -322,3 +322,12 @@ def test_an_rt_structure_set_says_how_it_is_converted(run, tmp_path):
     path = save(image(np.zeros((2, 2), np.uint8), RTSTRUCT, "RTSTRUCT", PixelData=b""), tmp_path / "t.dcm")
     code, _, err = run("evaluate", write_map(tmp_path / "p.nii.gz", on(LIVER)), path)
     assert code == 2 and "RT Structure Set" in err and "SlicerRT" in err
+
+
+def test_a_header_of_more_pixels_than_the_file_can_hold_is_refused_before_memory_is_taken(tmp_path):
+    from pydicom.encaps import encapsulate
+
+    about = {"kind": "FRACTIONAL", "syntax": RLELossless, "Rows": 65535, "Columns": 65535}
+    path = write_seg(tmp_path / "t.dcm", {"x": [(1, 2, 3)]}, PixelData=encapsulate([bytes(400)]), **about)
+    with pytest.raises(InputError, match="bytes cannot hold 4294836225 bytes of pixels"):
+        read_segmentation(path)
