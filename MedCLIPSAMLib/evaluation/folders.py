@@ -17,6 +17,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
 from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
 from MedCLIPSAMLib.files.csv_text import write_rows
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation
 from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
 
 METRICS = ("dsc", "nsd", "hd95")
@@ -195,7 +196,16 @@ def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[Path, dict[str,
 
 
 def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
-    return [read_masks(path) for path in pair if path is not None]
+    """Read the truth, and the prediction in front of it where there is one; DICOM on the slices of the other side."""
+    pred_path, truth_path = pair
+    if pred_path is None:
+        return [read_masks(truth_path)]
+    if not is_dicom_segmentation(truth_path):
+        truth = read_masks(truth_path)
+        return [read_masks(pred_path, truth.geometry), truth]
+    like = read_masks(truth_path).geometry if is_dicom_segmentation(pred_path) else None
+    pred = read_masks(pred_path, like)
+    return [pred, read_masks(truth_path, pred.geometry)]
 
 
 def _renamed(names: Mapping[Path, set[str]], renamed: Mapping[Path, Mapping[str, str]], path: Path) -> set[str]:
@@ -268,16 +278,11 @@ def _score_case(
         known: the segments of the truth of all cases, None where there is only one.
         renamed: names for label values, by file.
     """
-    true = read_masks(truth_path)
-    pred: Masks | None = None
-    if pred_path is not None:
-        pred = read_masks(pred_path, true.geometry).with_names(renamed.get(pred_path, {}))
-        true = read_masks(truth_path, pred.geometry) if true.is_dicom else true
-    truth = true.with_names(renamed.get(truth_path, {}))
-    spacing = truth.grid.GetSpacing()[::-1]
-    if pred is not None:
-        pred, truth, spacing = common_grid(case, pred, truth)
-    in_mm = true.known_spacing and (pred is None or pred.known_spacing)
+    *preds, truth = (masks.with_names(renamed.get(masks.path, {})) for masks in _read_pair((pred_path, truth_path)))
+    pred, spacing = None, truth.grid.GetSpacing()[::-1]
+    if preds:
+        pred, truth, spacing = common_grid(case, preds[0], truth)
+    in_mm = truth.known_spacing and (pred is None or pred.known_spacing)
     ml = float(np.prod(spacing)) / 1000 if in_mm else float("nan")
     scores = []
     for name in [None] if known is None else sorted(known):

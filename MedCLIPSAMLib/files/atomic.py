@@ -9,12 +9,12 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
 from ..errors import OutputError
-from .lock import LOCK, lock_file
+from .lock import LOCK, lock_file, remove_lock
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
 """Names of temporary folders, and of the temporary files of earlier versions."""
@@ -58,8 +58,8 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
     """Make a locked folder beside `path`, always of one name while no other run writes `path`; remove it at the end."""
     usual = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.partial")
     if usual.is_dir() and not usual.is_symlink():
-        with suppress(OSError, OutputError), closing(lock_file(usual / LOCK)):  # which a living run holds
-            shutil.rmtree(usual)
+        with suppress(OSError, OutputError):  # which a living run holds
+            _remove(usual, lock_file(usual / LOCK))
     try:
         folder, lock = usual, _make_locked(usual)
     except (FileExistsError, FileNotFoundError, BlockingIOError):  # another run's, or swept by it just now
@@ -68,9 +68,7 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if lock is not None:
-            lock.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, lock)
 
 
 def move(source: Path, target: Path) -> None:
@@ -96,6 +94,30 @@ def _make_locked(folder: Path) -> TextIOWrapper | None:
         return lock_file(folder / LOCK)
     except OutputError:
         return None
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _remove(folder: Path, lock: TextIOWrapper | None) -> None:
+    """Remove a temporary folder as far as that can be, its lock last: then the name is free for another run."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != LOCK:
+                _discard(path)
+    if lock is not None:
+        remove_lock(lock, folder / LOCK)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def is_temporary(path: Path) -> bool:
@@ -111,10 +133,7 @@ def sweep(folder: Path) -> None:
     for path in [*folder.glob(".*.partial*"), *folder.glob("*/.*.partial*")]:
         if not is_temporary(path) or path.is_symlink():
             continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _discard(path)
 
 
 def check_place(path: Path, may_be_file: bool = False) -> None:

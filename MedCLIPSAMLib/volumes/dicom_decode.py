@@ -69,6 +69,8 @@ JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{ending}" for ending in (91, 203, 90, 20
 """JPEG 2000, also of high throughput; the first two are with loss."""
 READ = re.compile(r"1\.2\.840\.10008\.1\.2(\.(1|2|5|1\.9[89]|4\.([56]\d|70|8[01]|9[0-3]|20[1-3])))?")
 """Transfer syntaxes, but videos, JPIP, JPEG XL and those of no standard (PS3.6, table A-1)."""
+MOST_BY_RLE = 64
+"""Bytes that a byte of run-length encoding stands for at most: two are 128 (PS3.5 G.3.1)."""
 PALETTES = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
 
 
@@ -138,6 +140,9 @@ def _words(dataset: Dataset) -> np.ndarray:
     """Return the words of a file with all of their bits, of which pydicom cuts those that it takes for unused."""
     stored = {keyword: dataset.get(keyword) for keyword in ("BitsStored", "HighBit")}
     allocated = int(dataset.get("BitsAllocated") or 0)
+    size = frame_count(dataset) * int(dataset.Rows) * int(dataset.Columns) * allocated // 8
+    if dataset.file_meta.TransferSyntaxUID == RLELossless and size > MOST_BY_RLE * len(dataset.PixelData):
+        raise ValueError(f"{len(dataset.PixelData)} bytes cannot hold {size} bytes of pixels")
     if allocated == 12:  # without gaps, two pixels in three bytes (ACR-NEMA)
         count = frame_count(dataset) * dataset.Rows * dataset.Columns
         data = np.frombuffer(dataset.PixelData, np.uint8, -(-count * 3 // 2))

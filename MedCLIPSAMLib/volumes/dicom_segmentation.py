@@ -36,7 +36,7 @@ PARALLEL = 2e-3
 """Maximum difference of the cosines of axes that count as parallel."""
 SAME_MM = 1e-3
 """Frames that are no further apart are of one slice."""
-MAX_SLICES = 100_000
+MAX_SLICES = 10_000
 READER = "QuantitativeReporting"
 CONVERT = "Load it with its images in 3D Slicer (extension {}), and save the segmentation as .seg.nrrd."
 
@@ -115,7 +115,8 @@ def _read(path: Path, like: Geometry | None) -> tuple[list[Segment], Geometry, l
 
 def _number(header: Dataset, index: int) -> int:
     """Return the number of the segment of a frame, which its functional groups or those of all frames name."""
-    for groups in (header.PerFrameFunctionalGroupsSequence[index], header.SharedFunctionalGroupsSequence[0]):
+    shared = header.get("SharedFunctionalGroupsSequence") or []
+    for groups in (header.PerFrameFunctionalGroupsSequence[index], *shared[:1]):
         if "SegmentIdentificationSequence" in groups:
             return int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
     raise ValueError(f"frame {index + 1} names no segment")
@@ -150,13 +151,18 @@ def _grid(path: Path, frames: Sequence[Frame], like: Geometry | None) -> tuple[G
 
 
 def _step(path: Path, frame: Frame, depths: np.ndarray, axes: np.ndarray, like: Geometry | None) -> float:
-    """Return the distance between slices: of `like` if the frames fit it, else what the file states or shows."""
+    """Return the distance between slices: what the file states and shows, else that of `like` if the frames fit it.
+
+    Else what it states or shows.
+    """
     levels = np.unique(depths)
     gaps = np.diff(levels[np.diff(levels, prepend=-np.inf) > SAME_MM])
     said = {key: abs((frame.numbers(key) or [0])[0]) for key in ("SpacingBetweenSlices", "SliceThickness")}
     along = np.abs(axes[:, 2] @ like.cosines) > 1 - PARALLEL if like else []
     of_grid = [step for step, fits in zip(like.spacing, along) if fits] if like else []
-    for step in (*of_grid, said["SpacingBetweenSlices"], gaps.min(initial=np.inf), said["SliceThickness"], 1.0):
+    stated = next((step for step in said.values() if step > 0), 0.0)
+    own = [stated] if abs(gaps.min(initial=np.inf) - stated) < OFF_LATTICE * stated else []
+    for step in (*own, *of_grid, said["SpacingBetweenSlices"], gaps.min(initial=np.inf), said["SliceThickness"], 1.0):
         if not 0 < step < np.inf:
             continue
         counts = np.rint(gaps / step)

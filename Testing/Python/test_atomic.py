@@ -64,6 +64,16 @@ def test_the_next_write_of_a_file_removes_what_a_killed_one_left_and_not_what_ot
     }
 
 
+def test_a_disk_on_which_no_file_can_be_made_holds_no_empty_folder_either(tmp_path, monkeypatch):
+    def full(*_args, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(OutputError, match="No space left"), atomic_path(tmp_path / "a.txt"):
+        pytest.fail("there is no place to write to")
+    assert os.listdir(tmp_path) == []
+
+
 def test_the_next_run_of_the_folder_sweeps_it_and_nothing_else(killed):
     stamp = killed / "export.json"
     stamp.write_text("{}")

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_made import RTSTRUCT, SEG, image, item, save, sequence, slice_at
@@ -146,6 +147,38 @@ def test_a_single_slice_of_thick_slices_that_overlap_is_one_slice(run, tmp_path)
         assert code == 0 and json.loads(text)["cases"][0]["dsc"] == pytest.approx(2 / 3), err
 
 
+def test_slices_left_out_unevenly_lie_on_those_of_the_other_side(run, tmp_path):
+    size, grid = (7, 6, 9), Geometry(GRID.origin, (0.8, 1.5, 0.7), GRID.direction)
+    truth = write_seg(tmp_path / "t.dcm", {"x": [(1, 2, 0), (1, 2, 2), (1, 2, 5)]}, grid=grid, size=size)
+    made = write_map(tmp_path / "p.nii.gz", on([(1, 2, 0), (1, 2, 2)], size), grid)
+    for pair in ((made, truth), (truth, made)):
+        code, text, err = run("evaluate", *pair, "--json")
+        assert code == 0 and json.loads(text)["cases"][0]["dsc"] == pytest.approx(0.8), err
+
+
+def test_thick_slices_are_not_thin_ones_with_gaps(run, tmp_path):
+    thick = Geometry(GRID.origin, (0.8, 1.5, 5.0), GRID.direction)  # as thick as the file says
+    truth = write_seg(tmp_path / "t.dcm", {"x": [(1, 2, 0), (1, 2, 1)]}, grid=thick)
+    thin = Geometry(GRID.origin, (0.8, 1.5, 2.5), GRID.direction)
+    code, _, err = run("evaluate", write_map(tmp_path / "p.nii.gz", on([(1, 2, n) for n in range(4)]), thin), truth)
+    assert code == 2 and "different grids" in err
+    volume = Volume(np.zeros((4, 6, 7), np.int16), thin)
+    assert read_segmentation(truth, volume)[0].mask[:3, 2, 1].all()
+
+
+@pytest.mark.parametrize("shared", [None, []])
+def test_frames_may_say_all_by_themselves(tmp_path, shared):
+    made = pydicom.dcmread(write_seg(tmp_path / "t.dcm", {"x": LIVER}))
+    for groups in made.PerFrameFunctionalGroupsSequence:
+        groups.update(made.SharedFunctionalGroupsSequence[0])
+    del made.SharedFunctionalGroupsSequence
+    if shared is not None:
+        made.SharedFunctionalGroupsSequence = DicomSequence(shared)
+    made.save_as(tmp_path / "t.dcm")
+    volume = Volume(np.zeros(SIZE[::-1], np.int16), GRID)
+    assert (read_segmentation(tmp_path / "t.dcm", volume)[0].mask == on(LIVER)).all()
+
+
 @pytest.mark.parametrize("syntax", [None, RLELossless])
 def test_fractions_count_from_one_half_on_and_the_user_is_told(run, tmp_path, syntax):
     from pydicom.encaps import encapsulate
@@ -275,8 +308,6 @@ def test_what_cannot_be_placed_is_refused(run, tmp_path, fault, said):
             made.InConcatenationTotalNumber = 2
         return made
 
-    import pydicom
-
     path = write_seg(tmp_path / "t.dcm", {"x": [(1, 2, 4), (1, 2, 3), (5, 4, 1)]})
     spoil(made := pydicom.dcmread(path)).save_as(path)
     shifted = Geometry((-31.0, 12.5, 40.75), GRID.spacing, GRID.direction) if fault == "grid" else GRID
@@ -291,3 +322,12 @@ def test_an_rt_structure_set_says_how_it_is_converted(run, tmp_path):
     path = save(image(np.zeros((2, 2), np.uint8), RTSTRUCT, "RTSTRUCT", PixelData=b""), tmp_path / "t.dcm")
     code, _, err = run("evaluate", write_map(tmp_path / "p.nii.gz", on(LIVER)), path)
     assert code == 2 and "RT Structure Set" in err and "SlicerRT" in err
+
+
+def test_a_header_of_more_pixels_than_the_file_can_hold_is_refused_before_memory_is_taken(tmp_path):
+    from pydicom.encaps import encapsulate
+
+    about = {"kind": "FRACTIONAL", "syntax": RLELossless, "Rows": 65535, "Columns": 65535}
+    path = write_seg(tmp_path / "t.dcm", {"x": [(1, 2, 3)]}, PixelData=encapsulate([bytes(400)]), **about)
+    with pytest.raises(InputError, match="bytes cannot hold 4294836225 bytes of pixels"):
+        read_segmentation(path)
