@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import qt
 
-WIDTH, HEIGHT, MARGIN = 340, 160, 42
+WIDTH, HEIGHT, MARGIN = 260, 160, 42
+"""Pixels: in the narrowest panel, of 300, the section leaves 260."""
 TRAINING, VALIDATION, RETRIEVAL, FRAME = "#9aa5b1", "#d9534f", "#2a7de1", "#808080"
 SMOOTHING = 0.9
 

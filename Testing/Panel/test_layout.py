@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import standin
+from MedCLIPSAMPanel import lossPlot
 from parts import shown_volume
 from PySide6 import QtWidgets
 
@@ -23,6 +24,7 @@ def test_long_texts_are_shown_whole(panel, width: int, tmp_path: Path) -> None:
     for section in SECTIONS:
         getattr(ui, f"{section}CollapsibleButton").collapsed = False
     ui.segmentEditor.setVisible(False)  # its look is the stand-in's
+    lossPlot.draw(ui.fineTunePlot, [3.0, 2.0], [(2, 2.0, 0.5)])
     long = "Found 'brain tumor': score 0.48 (presence 0.59 x predicted mask quality 0.82), and more of it. " * 4
     for label in (ui.resultLabel, ui.notesLabel, ui.statusLabel, ui.correctStatusLabel, ui.exportLabel):
         label.text = f"<b>{long}"

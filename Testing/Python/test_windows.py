@@ -173,7 +173,8 @@ def test_tables_that_were_written_on_windows_and_on_a_mac_name_the_same_files_he
     scans.mkdir()
     for name in ("a.png", unicodedata.normalize("NFD", "b\u00e9.png")):
         shutil.copy(resource_path("samples/breast_us.png"), scans / name)
-    (tmp_path / "images.csv").write_text("image,prompt\nscans\\a.png,breast tumor\nscans\\b\u00e9.png,breast tumor\n")
+    table = "image,prompt\nscans\\a.png,breast tumor\nscans\\b\u00e9.png,breast tumor\n"
+    (tmp_path / "images.csv").write_text(table, encoding="utf-8")
     assert run("export", tmp_path / "images.csv", "-o", tmp_path / "Dataset001_Breast", "--dry-run")[0] == 0
     truth = resource_path("samples/breast_us_truth.png")
     shutil.copy(truth, scans / "mask.png")
