@@ -64,4 +64,4 @@ def authors_saliency(
         model.requires_grad_(False)
         model.zero_grad(set_to_none=True)
     found = torch.nansum(information.detach().mean(0), -1)[trunk.num_prefix_tokens :]
-    return found.reshape(trunk.grid_size)
+    return found.reshape(trunk.patch_embed.grid_size)
