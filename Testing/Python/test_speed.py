@@ -58,7 +58,8 @@ def test_the_models_are_of_full_size_and_the_prompt_as_long_as_the_papers():
     assert sum(parameter.numel() for parameter in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
     tokens = clip.tokenize([PROMPT])
     assert tokens.shape == (1, 22) and not clip.unknown_words(PROMPT)
-    assert authors_saliency(clip, torch.zeros(1, 3, 224, 224, device=clip.device), tokens, 9, 0.1, steps=1).shape == (14, 14)
+    black = torch.zeros(1, 3, 224, 224, device=clip.device)
+    assert authors_saliency(clip, black, tokens, 9, 0.1, steps=1).shape == (14, 14)
 
 
 def test_variants_take_turns_and_ratios_are_those_within_rounds():
