@@ -6,14 +6,12 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError, ModelError
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
@@ -35,20 +33,6 @@ def sam_folder(tmp_path):
 @pytest.fixture()
 def clip_folder(tmp_path):
     return shutil.copytree(resource_path("models") / "demo-clip", tmp_path / "demo-clip")
-
-
-@pytest.fixture()
-def listed(monkeypatch, capsys):
-    """What `medclipsam models list` prints of a folder of models."""
-
-    def call(folder, *options):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", "models", "list", "--models-dir", str(folder), *options])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        assert not stop.value.code
-        return capsys.readouterr().out
-
-    return call
 
 
 def change(path, before, after):
@@ -266,12 +250,13 @@ ENTRY = {"name": "mine", "title": "t", "purpose": "p", "license": "l", "base": "
     ],
     ids=["deep", "infinite size", "infinite steps", "NaN", "a list", "half a character"],
 )
-def test_an_entry_that_cannot_be_read_ends_no_list_of_models(tmp_path, content, listed):
+def test_an_entry_that_cannot_be_read_ends_no_list_of_models(run, tmp_path, content):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "medclipsam.json").write_text(content)
     with pytest.raises(ModelError, match=r"medclipsam\.json' cannot be used"):
         read_entry(tmp_path / "mine")
-    assert "damaged" in listed(tmp_path)
+    code, text, _ = run("models", "list", "--models-dir", tmp_path)
+    assert code == 0 and "damaged" in text
 
 
 @pytest.mark.parametrize(
@@ -300,12 +285,12 @@ def test_values_of_another_type_are_refused_not_converted(tmp_path, change, told
     assert entry.saliency == good["saliency"] and entry.by_word == good["by_word"]
 
 
-def test_what_an_entry_says_is_no_markup(tmp_path, listed):
+def test_what_an_entry_says_is_no_markup(run, tmp_path):
     (tmp_path / "mine").mkdir()
     entry = ENTRY | {"saliency": {}, "by_word": {}, "purpose": "[/b] [red]x[/red]", "title": "[/b]", "license": "[/]"}
     (tmp_path / "mine" / "medclipsam.json").write_text(json.dumps(entry))
-    output = listed(tmp_path)
-    assert "mine" in output and "[/b]" in output
+    code, text, _ = run("models", "list", "--models-dir", tmp_path)
+    assert code == 0 and "mine" in text and "[/b]" in text
 
 
 def test_more_words_or_places_than_embeddings_are_refused_before_a_prompt_meets_them(clip_folder):
@@ -365,7 +350,7 @@ def test_settings_of_an_entry_that_there_are_not_are_told_with_its_model(run, tm
     assert listed in models_and_devices(tmp_path)["models"]  # as the panel lists them
 
 
-def test_weights_without_a_checksum_are_loaded_by_the_check(tmp_path, listed, monkeypatch):
+def test_weights_without_a_checksum_are_loaded_by_the_check(run, tmp_path, monkeypatch):
     """The catalogue is left out: its own models are loaded in other tests."""
     monkeypatch.setattr("MedCLIPSAMLib.models.store.MODELS", ())
     weights = load_file(resource_path("models") / "demo-clip" / "open_clip_model.safetensors")
@@ -382,9 +367,12 @@ def test_weights_without_a_checksum_are_loaded_by_the_check(tmp_path, listed, mo
         folder = own_clip(tmp_path, name, content)
         if name == "pipe":
             os.mkfifo(folder / "statistics.safetensors")
-    states = lambda *options: {
-        model["name"]: (model["state"], model["detail"]) for model in json.loads(listed(tmp_path, "--json", *options))
-    }
+
+    def states(*options):
+        code, text, _ = run("models", "list", "--models-dir", tmp_path, "--json", *options)
+        assert code == 0
+        return {model["name"]: (model["state"], model["detail"]) for model in json.loads(text)}
+
     assert set(states().values()) == {("trained", "")}
     checked = states("--checksums")
     state, detail = checked.pop("good")

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ...models.clip import ClipModel
+from ...segmentation.vision_tower import VisionTower
 
 STEPS, COPIES, INITIAL = 10, 10, 5.0
 
@@ -63,5 +64,5 @@ def authors_saliency(
         hook.remove()
         model.requires_grad_(False)
         model.zero_grad(set_to_none=True)
-    found = torch.nansum(information.detach().mean(0), -1)[trunk.num_prefix_tokens :]
-    return found.reshape(trunk.patch_embed.grid_size)
+    tower = VisionTower(model.visual)
+    return torch.nansum(information.detach().mean(0), -1)[tower.prefix :].reshape(tower.grid)
