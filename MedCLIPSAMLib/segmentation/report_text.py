@@ -68,6 +68,12 @@ _BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", r
 """A box of a form, checked or not."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""
+_OR_ELSE = re.compile(
+    r"(?<=\bor)(?:,? (?:alternatively|conceivably|rarely)(?:,|\b)"
+    r"|,( (?:[a-z]+ ){0,2}(?:likely|probably|possibly|perhaps)),)",
+    re.IGNORECASE,
+)
+"""What is put in behind an "or": "a mass or, less likely, a cyst"."""
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _DENIALS = ("without", "negative", "absent", "absence", "unlikely")
 _NO_SLIPS = ("assent", "absents", "absences", "negatives")
@@ -94,6 +100,7 @@ def clean_text(text: str) -> str:
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
     kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
     kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
+    kept = _OR_ELSE.sub(r"\1", kept)
     kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
     return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
 
