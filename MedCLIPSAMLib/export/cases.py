@@ -25,6 +25,7 @@ from ..files.relative import listed_path, relative_path
 from ..volumes.dicom_header import quiet
 from ..volumes.read import is_image
 from ..volumes.suffixes import IMAGE_SUFFIXES
+from ..volumes.volume import DEVICES
 from .folder_tree import is_own, walk
 from .left_out import left_out, pictures_of_discs
 from .masks_beside import masks_among
@@ -282,7 +283,8 @@ def _ascii_name(path: str) -> str:
     """Make a file name from a relative path, without accents and letters that ASCII lacks."""
     text = "".join(sign for sign in unicodedata.normalize("NFKD", path) if not unicodedata.combining(sign))
     suffix = next((suffix for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(suffix)), "")
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")[-100:].lstrip("._-") or "case"
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")[-100:].lstrip("._-") or "case"
+    return f"_{name}" if DEVICES.fullmatch(name) else name
 
 
 def _sum(path: Path) -> str:
