@@ -17,7 +17,10 @@ from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
-WORD = r"(mask|seg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred|prediction)"
+WORD = (
+    r"(mask|msk|seg|dseg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred"
+    r"|prediction)"
+)
 AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 """Names of files that `medclipsam weak predict` and `segment` write beside a mask."""

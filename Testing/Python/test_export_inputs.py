@@ -21,6 +21,7 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.masks_beside import masks_among
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_segmentation
+from MedCLIPSAMLib.volumes.volume import clean_name
 from MedCLIPSAMLib.volumes.write import write_png
 from MedCLIPSAMLib.worker.exporting import export_dataset
 from MedCLIPSAMLib.worker.protocol import Message
@@ -103,6 +104,25 @@ LAYOUTS = {
     "nnU-Net": ("imagesTr/a_0000.nii.gz imagesTs/b_0000.nii.gz", "labelsTr/a.nii.gz"),
     "nnU-Net, small letters": ("imagestr/a_0000.nii.gz", "labelstr/a.nii.gz"),
     "a finding": ("GroundGlass/a.png Normal/a.png", "Ground/a.png"),
+    "BIDS": (
+        "sub-1/anat/sub-1_T1w.nii.gz sub-1/anat/sub-1_FLAIR.nii.gz",
+        "sub-1/anat/sub-1_label-lesion_mask.nii.gz sub-1/anat/sub-1_FLAIR_roi.nii.gz sub-1/anat/sub-1_probseg.nii.gz "
+        "derivatives/manual/sub-1/anat/sub-1_space-orig_dseg.nii.gz derivatives/prep/sub-1/anat/sub-1_T1w.nii.gz",
+    ),
+    "BIDS, its derivatives alone": (
+        "derivatives/prep/sub-1/sub-1_desc-preproc_T1w.nii.gz derivatives/prep/sub-2/sub-2_masked.nii.gz",
+        "derivatives/prep/sub-1/sub-1_desc-brain_mask.nii.gz derivatives/sub-2/sub-2_ses-1_lesion-msk.nii.gz",
+    ),
+    "TotalSegmentator": (
+        "s0/ct.nii.gz s1/ct.nii.gz",
+        "s0/segmentations/liver.nii.gz s0/segmentations/rib_left_1.nii.gz s1/segmentations/liver.nii.gz",
+    ),
+    "KiTS23": ("case_0/imaging.nii.gz", "case_0/instances/kidney_instance-1_annotation-1.nii.gz"),
+    "BTCV": ("img/img0001.nii.gz img/img0002.nii.gz", "label/label0001.nii.gz label/label0002.nii.gz"),
+    "Slicer": (
+        "CT.nrrd",
+        "Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd CT-label.nrrd",
+    ),
     "a task": ("Lung_Segmentation/1/ct.nii.gz Brain/1/ct.nii.gz", "Lung_Segmentation/1/seg/ct.nii.gz"),
 }
 
@@ -113,6 +133,13 @@ def test_masks_of_well_known_layouts_are_no_cases(tmp_path, images, masks):
         scan(tmp_path / name)
     found = find_cases(tmp_path, PROMPTS)
     assert {case.image.relative_to(tmp_path).as_posix() for case in found} == set(images.split())
+
+
+def test_no_case_has_the_name_of_a_device_of_windows(tmp_path):
+    for name in ("CON.png", "aux.1.png", "console.png"):
+        scan(tmp_path / name)
+    assert names(tmp_path) == ["_CON", "_aux.1", "console"]
+    assert clean_name("NUL") == "_NUL" and clean_name("com1.t1") == "_com1.t1" and clean_name("nulliparous") != "_nul"
 
 
 def test_masks_beside_a_dicom_series_or_in_a_folder_of_them_are_no_cases(tmp_path):
