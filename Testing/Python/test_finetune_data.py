@@ -47,6 +47,7 @@ LAYOUTS = {
         "a.json",
         f'{{"image": "image1.png", "caption": "{LONG}, left"}}\n\n{{"image": "image2.png", "caption": "short"}}\n',
     ),
+    "a number of an image": ("a.csv", f'image_id,subject_id,caption\nimage1,p7,"{LONG}, left"\n'),
     "a report of MIMIC": ("a.csv", f'dicom_id,subject_id,findings\nimage1,p7,"{LONG}, left"\n'),
     "columns of pandas": (
         "a.json",
