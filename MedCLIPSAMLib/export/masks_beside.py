@@ -24,12 +24,13 @@ from ..volumes.suffixes import RASTER_SUFFIXES
 from ..volumes.volume import stem
 
 WORDS = (
-    *("annotation", "annotations", "contour", "contours", "gt", "groundtruth", "ground-truth", "ground_truth", "truth"),
-    *("label", "labels", "labelmap", "mask", "masks", "msk", "dseg", "probseg"),
-    *("seg", "segmentation", "segmentations"),
-    *("overlay", "overlays", "pred", "prediction", "predictions", "saliency", "uncertainty"),
+    *("anno", "annotation", "annotations", "contour", "contours", "gt", "groundtruth", "ground-truth", "ground_truth"),
+    *("truth", "truths", "label", "labels", "labelmap", "mask", "masks", "msk", "dseg", "probseg"),
+    *("seg", "segm", "segmentation", "segmentations", "aseg", "pve", "synthseg", "totalseg"),
+    *("overlay", "overlays", "pred", "preds", "prediction", "predictions", "saliency", "uncertainty"),
+    *("thumb", "thumbnail", "thumbnails"),
 )
-FOLDERS = {*WORDS, "annots", "instances", "labelstr", "labelsts"} - {"msk"}
+FOLDERS = {*WORDS, "annots", "instances", "labelstr", "labelsts", "manual", "structures"} - {"msk"}
 """Words in the names of folders of masks."""
 TASKS = {"seg", "segmentation", "segmentations"}
 """Words that data sets are named after too, whose folders hold folders of images."""
@@ -39,11 +40,13 @@ SIGNS = " .-_"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
-_OF_SLICER = re.compile(r"segmentation[_-].+")
-"""What 3D Slicer calls a segment that is saved as a file of its own."""
+_OF_IMAGES = re.compile(r"segmentation[_-].+|master scene view.*|combined_labels")
+"""What 3D Slicer calls a segment that is saved as a file of its own, and the picture of a scene; and AbdomenAtlas."""
 _BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(mask|msk|dseg|probseg|roi)")
 """Names of masks in BIDS, of an earlier edition (roi), and of ISLES (lesion-msk); in small letters."""
 DERIVED = "derivatives"
+SEGMENTS = "Segment0_ID"
+"""In the header of a segmentation of 3D Slicer, whatever its name."""
 _BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
 
 
@@ -64,17 +67,19 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     derived = {folder for folder in by_folder if DERIVED in Path(inside[folder]).parts}
     images = by_folder.keys() - of_masks
     elsewhere = {_image_name(name) for folder in images for name in by_folder[folder]}
-    series = set(others)
+    above = {*others, *(top for folder in images for top in folder.parents)}  # folders that hold images, or theirs
 
     def is_mask(path: Path) -> bool:
         name, folder = stem(path).lower(), path.parent
         if (folder in derived and derived != by_folder.keys()) or _BIDS.fullmatch(name):
             return True
-        if beside[folder].have_image_of(name) or (folder in series and _ALONE.fullmatch(name)):
+        if beside[folder].have_image_of(name) or (folder in above and _ALONE.fullmatch(name)):
             return True
         if folder in of_masks and ({name, _without_word(name)} & elsewhere or (images and _ALONE.fullmatch(name))):
             return True
         if folder in of_masks and folder.parent in images and path.suffix.lower() not in RASTER_SUFFIXES:
+            return True
+        if path.suffix.lower() == ".nrrd" and is_marked(path, SEGMENTS):
             return True
         return is_marked(path) or ((folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path))
 
@@ -95,7 +100,7 @@ class _Names:
         "a_mask" is of "a", "a_0000" or "a_t1", "mask_a" of these, "mask-1" of "volume-1", and "mask" or
         "segmentation_tumor" of any image.
         """
-        if _ALONE.fullmatch(name) or _OF_SLICER.fullmatch(name):
+        if _ALONE.fullmatch(name) or _OF_IMAGES.fullmatch(name):
             return bool(self._images)
         base = _without_word(name)
         if base is None:

@@ -22,6 +22,8 @@ OFF_SLICE = 0.25
 """Maximum distance of a contour from a slice, in slices."""
 FAR = 5000
 """Maximum distance of a contour from the first voxel, in voxels."""
+MAX_VOXELS = 2**31
+"""Maximum number of voxels around all contours."""
 
 
 def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple[list[Segment], Geometry, list[str]]:
@@ -62,7 +64,7 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
         raise InputError(f"'{path}' has no region of closed contours.", "Give a file with one.")
     found = [contour for number in names for contour in contours[number]]
     places = np.concatenate([*found, np.zeros((0 if found else 1, 3))])  # (k, j, i)
-    if not np.isfinite(places).all() or np.abs(places).max() > FAR:
+    if not np.abs(places).max() <= FAR or np.prod(np.ptp(places, 0) + 1) > MAX_VOXELS:
         raise InputError(f"The contours of '{path}' lie far from the other voxels.", "Is it of the same image?")
     axis = int(np.argmin(np.max([np.ptp(contour, 0) for contour in found] or [[0, 1, 1]], 0)))
     low, high = np.floor(places.min(0)).astype(int), np.ceil(places.max(0)).astype(int)

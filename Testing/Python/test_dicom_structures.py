@@ -135,6 +135,7 @@ REFUSED = {
     "between": ({"x": [(1.5, BOX)]}, {}, "do not lie on the slices"),
     "tilted": ({"x": [(1, BOX)]}, {"grid": Geometry(GRID.origin, GRID.spacing)}, "do not lie on the slices"),
     "frames": ({"x": [(1, BOX)], "y": [(1, BOX)]}, {"frames": ("1.2.3", "1.2.4")}, "several frames of reference"),
+    "large": ({"x": [(0, BOX), (4000, [(0, 0), (900, 900), (0, 900)])]}, {}, "far from"),
     "far": ({"x": [(1e6, BOX)]}, {}, "far from"),
 }
 

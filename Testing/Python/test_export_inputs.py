@@ -21,6 +21,7 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.masks_beside import masks_among
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_segmentation
+from MedCLIPSAMLib.volumes.mark import MARK
 from MedCLIPSAMLib.volumes.volume import clean_name
 from MedCLIPSAMLib.volumes.write import write_png
 from MedCLIPSAMLib.worker.exporting import export_dataset
@@ -118,10 +119,16 @@ LAYOUTS = {
         "s0/segmentations/liver.nii.gz s0/segmentations/rib_left_1.nii.gz s1/segmentations/liver.nii.gz",
     ),
     "KiTS23": ("case_0/imaging.nii.gz", "case_0/instances/kidney_instance-1_annotation-1.nii.gz"),
+    "MRBrainS": ("1/pre/FLAIR.nii.gz 2/pre/FLAIR.nii.gz", "1/segm.nii.gz 2/segm.nii.gz"),
+    "QaTa-COV19": ("Images/c.png", "Ground-truths/mask_c.png"),
+    "FSL and SynthSeg": ("T1.nii.gz", "T1_pve_0.nii.gz T1_synthseg.nii.gz T1_seg.nii.gz"),
+    "nnU-Net, predicted": ("imagesTs/a_0000.nii.gz imagesTs/b_0000.nii.gz", "preds/a.nii.gz"),
+    "PDDCA and AbdomenAtlas": ("1/img.nii.gz", "1/structures/BrainStem.nii.gz 1/combined_labels.nii.gz"),
+    "GlaS": ("train_1.png train_2.png", "train_1_anno.png thumbnails/train_2.png"),
     "BTCV": ("img/img0001.nii.gz img/img0002.nii.gz", "label/label0001.nii.gz label/label0002.nii.gz"),
     "Slicer": (
         "CT.nrrd",
-        "Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd CT-label.nrrd",
+        "Master~Scene~View.png Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd CT-label.nrrd",
     ),
     "a task": ("Lung_Segmentation/1/ct.nii.gz Brain/1/ct.nii.gz", "Lung_Segmentation/1/seg/ct.nii.gz"),
 }
@@ -130,7 +137,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("images, masks", LAYOUTS.values(), ids=LAYOUTS)
 def test_masks_of_well_known_layouts_are_no_cases(tmp_path, images, masks):
     for name in f"{images} {masks}".split():
-        scan(tmp_path / name)
+        scan(tmp_path / name.replace("~", " "))
     found = find_cases(tmp_path, PROMPTS)
     assert {case.image.relative_to(tmp_path).as_posix() for case in found} == set(images.split())
 
@@ -150,6 +157,17 @@ def test_masks_beside_a_dicom_series_or_in_a_folder_of_them_are_no_cases(tmp_pat
     scan(tmp_path / "CT" / "1" / "mask.nii.gz")
     Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "CT" / "1" / "seg" / "liver_GT_000.png")
     assert names(tmp_path) == ["CT_1_brain_mri"]
+
+
+def test_segmentations_of_slicer_and_the_picture_of_a_scene_are_no_cases_whatever_their_names(tmp_path):
+    scan(tmp_path / "ct.nrrd")
+    volume = read_volume(tmp_path / "ct.nrrd")
+    write_segmentation(tmp_path / "x.seg.nrrd", [Segment("liver", np.ones(volume.shape, bool))], volume)
+    (tmp_path / "x.seg.nrrd").rename(tmp_path / "liver.nrrd")
+    content = (tmp_path / "liver.nrrd").read_bytes().replace(MARK.encode(), b"-" * len(MARK))
+    (tmp_path / "liver.nrrd").write_bytes(content)
+    scan(tmp_path / "Scene.png"), (tmp_path / "Scene.mrml").touch()
+    assert names(tmp_path) == ["ct"]
 
 
 def test_an_image_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):
