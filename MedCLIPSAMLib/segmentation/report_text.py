@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -78,12 +79,18 @@ _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _DENIALS = ("without", "negative", "absent", "absence", "unlikely")
 _NO_SLIPS = ("assent", "absents", "absences", "negatives")
 """Words that are one letter away from those of a denial, and are none."""
+_LINE_BREAK = re.compile(
+    r"\\(?:\.br\\|r\\n|[rn])|</?(?:br|p|div|li|ul|ol|h\d|tr|td|table|pre|html|body)\b[^<>]*>", re.IGNORECASE
+)
+"""As HL7 (\\.br\\), JSON and tables (\\n), and HTML write it."""
+_MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|font)\b[^<>]*>", re.IGNORECASE)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def clean_text(text: str) -> str:
     """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
-    text = unicodedata.normalize("NFKC", _COLOR_CODE.sub(" ", text)).replace("\u2019", "'")
+    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _COLOR_CODE.sub(" ", text))))
+    text = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
