@@ -106,6 +106,7 @@ def clean_text(text: str) -> str:
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
     kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
+    kept = re.sub(r"(?:\+/[-\u2013]|\u00b1)[^\S\n]*(?=[^\W\d])", "possible ", kept)  # "effusion +/- pneumonia"
     kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
     kept = _OR_ELSE.sub(r"\1", kept)
     kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)

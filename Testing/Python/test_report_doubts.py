@@ -56,6 +56,14 @@ def test_of_what_one_or_the_other_is_there_each_is_looked_for_in_doubt(text, pro
     assert report.prompts == prompts and all("not certain" in finding.note for finding in report.findings)
 
 
+def test_what_may_or_may_not_be_there_beside_a_finding_is_in_doubt():
+    for text in ("Effusion +/- pneumonia.", "Effusion (\u00b1pneumonia)."):
+        effusion, pneumonia = parse_report(text).findings
+        assert (effusion.prompt, effusion.note) == ("effusion", "")
+        assert pneumonia.prompt == "pneumonia" and "not certain" in pneumonia.note
+    assert not parse_report("A mass of 3 \u00b1 1 cm.").findings[0].note
+
+
 @pytest.mark.parametrize(
     "text",
     [
