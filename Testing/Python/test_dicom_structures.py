@@ -1,5 +1,6 @@
 """RT Structure Sets as masks, on the voxels of an image, against voxels worked out by hand."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,21 @@ def test_structures_are_evaluated_on_either_side(run, tmp_path):
         assert f'"dsc": {dsc:.3f}'[:10] in out.replace("\n", "")
     code, _, err = run("evaluate", path, path)
     assert code == 2 and "no voxels of their own" in err
+
+
+def test_structures_become_a_trusted_label(run, tmp_path):
+    dataset = tmp_path / "Dataset001_Made"
+    for folder, name in (("imagesTr", "a_0000"), ("labelsTr", "a")):
+        (dataset / folder).mkdir(parents=True)
+        write_map(dataset / folder / f"{name}.nii.gz", boxed())
+    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "GTV": 1}, "numTraining": 1}
+    (dataset / "dataset.json").write_text(json.dumps(about | {"file_ending": ".nii.gz"}))
+    (dataset / "export.json").write_text(json.dumps({"export": {"form": "nnunet"}}))
+    path = write_structures(tmp_path / "rt.dcm", {"GTV": [(1, BOX), (1, HOLE)]})
+    code, _, err = run("weak", "trust", dataset, "a", path)
+    assert code == 0 and "taken for holes" in err, err
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "labelsTr" / "a.nii.gz")))
+    assert (label == boxed(1, hole=True)).all()
 
 
 def test_points_are_left_out_and_gaps_between_contours_told(run, tmp_path):
