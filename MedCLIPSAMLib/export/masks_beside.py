@@ -3,8 +3,8 @@
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
 "_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
 masks" and bears the name of an image elsewhere, or is a volume below the folder of an image, or has a few values; where
-it is an image of a few values beside an image of the same name; or where BIDS has it: a mask by its suffix, or what is
-below "derivatives" while images are elsewhere.
+it has a few values and such a word, or the name of an image beside it; or where BIDS has it: a mask by its suffix, or
+what is below "derivatives" while images are elsewhere.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from SimpleITK import GetArrayFromImage
 
+from ..errors import MedCLIPSAMError
 from ..volumes.mark import is_marked
+from ..volumes.read import read_image
 from ..volumes.suffixes import RASTER_SUFFIXES
 from ..volumes.volume import stem
 
@@ -81,6 +84,8 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
             return True
         if path.suffix.lower() == ".nrrd" and is_marked(path, SEGMENTS):
             return True
+        if _without_word(name) and beside[folder].have_image_of("mask"):  # of an image of another name
+            return is_marked(path) or _has_few_values(path, even_volumes=True)
         return is_marked(path) or ((folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path))
 
     return {path for path in files if is_mask(path)}
@@ -137,12 +142,12 @@ def _image_name(name: str) -> str:
     return name.removesuffix("_0000")
 
 
-def _has_few_values(path: Path) -> bool:
-    """Tell whether an image file holds a mask."""
-    if path.suffix.lower() not in RASTER_SUFFIXES:
-        return False
+def _has_few_values(path: Path, even_volumes: bool = False) -> bool:
+    """Tell whether an image file holds a mask; of volumes, which take longer, only where it is asked."""
     try:
+        if path.suffix.lower() not in RASTER_SUFFIXES:
+            return even_volumes and np.unique(GetArrayFromImage(read_image(path))).size <= FEW_VALUES
         with Image.open(path) as image:
             return np.unique(np.asarray(image)).size <= FEW_VALUES
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MedCLIPSAMError):
         return False

@@ -142,6 +142,15 @@ def test_masks_of_well_known_layouts_are_no_cases(tmp_path, images, masks):
     assert {case.image.relative_to(tmp_path).as_posix() for case in found} == set(images.split())
 
 
+def test_a_mask_named_after_another_image_is_known_by_its_values(tmp_path):
+    """As BraTS20_Training_355 has it; an image of such a name is a case."""
+    scan(tmp_path / "BraTS_355_flair.nii.gz", 3), scan(tmp_path / "b_seg.nii.gz", 3), scan(tmp_path / "c_mask.png")
+    for name, values in (("W39_Segm", 4), ("d_mask", 2)):
+        labels = (np.arange(300).reshape(3, 10, 10) % values).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / f"{name}.nii.gz"))
+    assert names(tmp_path) == ["BraTS_355_flair", "b_seg", "c_mask"]
+
+
 def test_no_case_has_the_name_of_a_device_of_windows(tmp_path):
     for name in ("CON.png", "aux.1.png", "console.png"):
         scan(tmp_path / name)
