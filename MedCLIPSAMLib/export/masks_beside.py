@@ -31,7 +31,7 @@ WORDS = (
     *("truth", "truths", "label", "labels", "labelmap", "mask", "masks", "msk", "dseg", "probseg"),
     *("seg", "segm", "segmentation", "segmentations", "aseg", "pve", "synthseg", "totalseg"),
     *("overlay", "overlays", "pred", "preds", "prediction", "predictions", "saliency", "uncertainty"),
-    *("thumb", "thumbnail", "thumbnails"),
+    *("thumbnail", "thumbnails"),
 )
 FOLDERS = {*WORDS, "annots", "instances", "labelstr", "labelsts", "manual", "structures"} - {"msk"}
 """Words in the names of folders of masks."""
