@@ -76,9 +76,8 @@ def rest_notes(path: Path, size: int) -> list[str]:
     if skips or is_packed or not voxels.is_file() or voxels.stat().st_size <= size:
         return []
     return [
-        f"'{voxels.name}' holds {voxels.stat().st_size - size} bytes more than the header says, at its end or its "
-        "beginning: the first ones are taken for voxels, as in 3D Slicer. Where the image looks shifted, its size is "
-        "wrong, or the header lacks how much to skip."
+        f"The file of its voxels holds {voxels.stat().st_size - size} bytes more than the header says: the first ones "
+        "are taken, as in 3D Slicer. If the image looks shifted, its size is wrong, or how much to skip is missing."
     ]
 
 
