@@ -53,6 +53,9 @@ _SHORT_FORM = re.compile(
     r"(?:\.(?=\s+(?-i:[a-z])))?",
     re.IGNORECASE,
 )
+_PLACE = r"(?:left|right|(?-i:[LR])|r[uml]l|l[ul]l)"
+_BOTH = re.compile(rf"\b({_PLACE})/(?={_PLACE}\b)", re.IGNORECASE)
+"""A stroke between two sides or lobes: "left/right effusions" are on both."""
 _SIDE = re.compile(r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])")
 """A side by its letter: "L breast", not "L spine" or "2 L effusion"."""
 _SIGNED = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)[^,;:.\n]*", re.MULTILINE)
@@ -103,6 +106,7 @@ def clean_text(text: str) -> str:
     if any(box[1] or box[2] for box in _BOX.finditer(kept)):
         kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
     kept = _ANSWER.sub(": ", kept)
+    kept = _BOTH.sub(r"\1 and ", kept)
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
     kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
