@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -58,8 +57,8 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
         if any(text(contour, "ContourGeometricType").upper() != "CLOSED_PLANAR" for contour in drawn):
             notes.append(f"'{names.pop(number)}' in '{path}' is left out: it is no region of closed contours.")
             continue
-        points = (np.array(_numbers(contour.get_item("ContourData").value), float).reshape(-1, 3) for contour in drawn)
-        contours[number] = [np.round(some @ to_voxels[:3, :3].T + to_voxels[:3, 3], 6)[:, ::-1] for some in points]
+        points = [_points(contour) @ to_voxels[:3, :3].T + to_voxels[:3, 3] for contour in drawn]
+        contours[number] = [np.round(some, 6)[:, ::-1] for some in points if len(some)]
     if not names:
         raise InputError(f"'{path}' has no region of closed contours.", "Give a file with one.")
     found = [contour for number in names for contour in contours[number]]
@@ -77,9 +76,11 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
     return segments, Geometry((origin[0], origin[1], origin[2]), like.spacing, like.direction), notes
 
 
-def _numbers(value: Any) -> Any:
-    """Return numbers, or split text: as it is stored, and as more than 64 kB are, without their type."""
-    return value.decode().rstrip(" \0").split("\\") if isinstance(value, bytes) else value
+def _points(contour: Dataset) -> np.ndarray:
+    """Read the points of a contour, (N, 3) in LPS, from its text, which may lack its type where it is long."""
+    value = contour.get_item("ContourData").value if "ContourData" in contour else b""
+    numbers = value.decode().strip(" \0").split("\\") if isinstance(value, bytes) else value or []
+    return np.array([number for number in numbers if number != ""], float).reshape(-1, 3)
 
 
 def _fill(mask: np.ndarray, contours: Sequence[np.ndarray], axis: int, name: str, path: Path) -> list[str]:

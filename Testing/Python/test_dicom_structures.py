@@ -140,6 +140,8 @@ def test_points_are_left_out_and_gaps_between_contours_told(run, tmp_path):
     other.StructureSetROISequence[0].ROINumber = other.ROIContourSequence[0].ReferencedROINumber = 9
     both.StructureSetROISequence.append(other.StructureSetROISequence[0])
     both.ROIContourSequence.append(other.ROIContourSequence[0])
+    for empty in ({}, {"ContourData": ""}):
+        both.ROIContourSequence[0].ContourSequence.append(item(ContourGeometricType="CLOSED_PLANAR", **empty))
     both.save_as(path)
     (found,) = read_segmentation(path, volume_of())
     assert found.name == "x" and (found.mask == boxed(1, 3)).all()
