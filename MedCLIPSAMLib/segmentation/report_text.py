@@ -68,6 +68,12 @@ _MINUS = (
 _PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE)
 _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
+_YES = r"(?:yes|no|none|absent|present|negative|positive|(?-i:[YN]))"
+_ROW = re.compile(rf"^[ \t|]*([a-z][^\t|\n]*?) *[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE)
+_EQUALS = re.compile(rf"\s*=\s*(?={_YES}\b)", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"(?<=: )[YN](?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
+"""Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
+_WORDS_OF = str.maketrans({"[": "(", "]": ")", "Y": "yes", "N": "no"})
 _BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
 """A box of a form, checked or not."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
@@ -93,7 +99,7 @@ _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 def clean_text(text: str) -> str:
     """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
     text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _COLOR_CODE.sub(" ", text))))
-    text = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
+    text = _ROW.sub(r"\1: \2", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -103,6 +109,7 @@ def clean_text(text: str) -> str:
     lines = kept.split("\n")
     is_signed = any(_PLUS.match(line) for line in lines)
     kept = "\n".join(_MINUS_BEFORE.sub(r"\1no ", line) if is_signed or _PLUS.search(line) else line for line in lines)
+    kept = _YES_OR_NO.sub(lambda sign: sign[0].translate(_WORDS_OF), _EQUALS.sub(": ", kept))
     if any(box[1] or box[2] for box in _BOX.finditer(kept)):
         kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
     kept = _ANSWER.sub(": ", kept)
