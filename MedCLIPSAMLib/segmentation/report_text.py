@@ -68,15 +68,19 @@ _MINUS = (
 _PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE)
 _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
-_YES = r"(?:yes|no|none|absent|present|negative|positive|(?-i:[YN]))"
+_YES = r"(?:yes|no|none|absent|present|negative|positive|true|false|(?-i:[YN]))"
 _ROW = re.compile(rf"^[ \t|]*([a-z][^\t|\n]*?) *[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE)
-_EQUALS = re.compile(rf"\s*=\s*(?={_YES}\b)", re.IGNORECASE)
-_YES_OR_NO = re.compile(r"(?<=: )[YN](?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
+_EQUALS = re.compile(rf"[^\S\n]*[:=][^\S\n]*(?=(?:{_YES}|0)\b)", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
-_WORDS_OF = str.maketrans({"[": "(", "]": ")", "Y": "yes", "N": "no"})
+_WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
+_NEGATIVES = re.compile(
+    r"(^|[.;]\s+)(?:pertinent )?negatives?(?: findings)?\s*:\s*(?=[a-z])", re.IGNORECASE | re.MULTILINE
+)
+"""A heading of what is not there: "Negative: mass, cyst."."""
 _BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
 """A box of a form, checked or not."""
-_ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
+_ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes|(?-i:[YN]))\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""
 _OR_ELSE = re.compile(
     r"(?<=\bor)(?:,? (?:alternatively|conceivably|rarely)(?:,|\b)"
@@ -109,10 +113,11 @@ def clean_text(text: str) -> str:
     lines = kept.split("\n")
     is_signed = any(_PLUS.match(line) for line in lines)
     kept = "\n".join(_MINUS_BEFORE.sub(r"\1no ", line) if is_signed or _PLUS.search(line) else line for line in lines)
-    kept = _YES_OR_NO.sub(lambda sign: sign[0].translate(_WORDS_OF), _EQUALS.sub(": ", kept))
+    kept = _ANSWER.sub(": ", kept)
+    kept = _NEGATIVES.sub(r"\1No ", _EQUALS.sub(": ", kept))
+    kept = _YES_OR_NO.sub(lambda sign: _WORDS.get(sign[0]) or _WORDS[sign[0].lower()], kept)
     if any(box[1] or box[2] for box in _BOX.finditer(kept)):
         kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
-    kept = _ANSWER.sub(": ", kept)
     kept = _BOTH.sub(r"\1 and ", kept)
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
