@@ -69,8 +69,10 @@ _PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE)
 _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
 _YES = r"(?:yes|no|none|absent|present|negative|positive|true|false|(?-i:[YN]))"
-_ROW = re.compile(rf"^[ \t|]*([a-z][^\t|\n]*?) *[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE)
-_EQUALS = re.compile(rf"[^\S\n]*[:=][^\S\n]*(?=(?:{_YES}|0)\b)", re.IGNORECASE)
+_ROW = re.compile(
+    rf"^[ \t|]*([a-z](?:[^\t|\n]*[^\t|\n ])?) *[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE
+)
+_EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*[:=][^\S\n]*(?=(?:{_YES}|0)\b)", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
 _WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
