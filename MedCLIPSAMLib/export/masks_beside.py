@@ -2,9 +2,9 @@
 
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
 "_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
-masks" and bears the name of an image elsewhere, or is a volume below the folder of an image, or has a few values; where
-it has a few values and such a word, or the name of an image beside it; or where BIDS has it: a mask by its suffix, or
-what is below "derivatives" while images are elsewhere.
+masks" and bears the name of an image elsewhere, or is a volume of "masks" below the folder of an image, or has a few
+values; where it has a few values and such a word, or the name of an image beside it; or where BIDS has it: a mask by
+its suffix, or what is of a subject below "derivatives" while images are elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from SimpleITK import GetArrayFromImage
 
 from ..errors import MedCLIPSAMError
 from ..volumes.mark import is_marked
+from ..volumes.nrrd import read_fields, read_header
 from ..volumes.read import read_image
 from ..volumes.suffixes import RASTER_SUFFIXES
 from ..volumes.volume import stem
@@ -33,8 +34,10 @@ WORDS = (
     *("overlay", "overlays", "pred", "preds", "prediction", "predictions", "saliency", "uncertainty"),
     *("thumbnail", "thumbnails"),
 )
-FOLDERS = {*WORDS, "annots", "instances", "labelstr", "labelsts", "manual", "structures"} - {"msk"}
+FOLDERS = {*WORDS, "annots", "labelstr", "labelsts"} - {"anno", "msk", "pve"}
 """Words in the names of folders of masks."""
+OTHER_FOLDERS = {"instances", "manual", "structures"}
+"""Words in the names of folders of masks, or of images as well: the values tell."""
 TASKS = {"seg", "segmentation", "segmentations"}
 """Words that data sets are named after too, whose folders hold folders of images."""
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
@@ -43,13 +46,16 @@ SIGNS = " .-_"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
-_OF_IMAGES = re.compile(r"segmentation[_-].+|master scene view.*|combined_labels")
-"""What 3D Slicer calls a segment that is saved as a file of its own, and the picture of a scene; and AbdomenAtlas."""
-_BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(mask|msk|dseg|probseg|roi)")
-"""Names of masks in BIDS, of an earlier edition (roi), and of ISLES (lesion-msk); in small letters."""
-DERIVED = "derivatives"
+_OF_IMAGES = re.compile(r"segmentation-label|master scene view.*|combined_labels")
+"""What 3D Slicer calls a label map that it exports, and the picture of a scene; and AbdomenAtlas."""
+_BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(msk|dseg|probseg)")
+"""Names of masks in BIDS and of ISLES (lesion-msk); in small letters."""
+_BIDS_WORD = re.compile(r"sub-[a-z0-9]+_(.+_)?(mask|roi)")
+"""The same with words that images may have, too: the values tell."""
+_DERIVED = re.compile("(.+/)?derivatives/(.+/)?sub-.+")
 SEGMENTS = "Segment0_ID"
 """In the header of a segmentation of 3D Slicer, whatever its name."""
+BYTE = ("unsigned char", "uchar", "uint8", "uint8_t")
 _BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
 
 
@@ -66,27 +72,32 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     beside = {folder: _Names(names) for folder, names in by_folder.items()}
     root = os.path.commonpath([path.parent for path in files]) if files else ""
     inside = {folder: os.path.relpath(folder, root) for folder in by_folder}
-    of_masks = {folder for folder in by_folder if _holds_masks(inside[folder])}
-    derived = {folder for folder in by_folder if DERIVED in Path(inside[folder]).parts}
+    of_masks = {folder for folder in by_folder if _holds_masks(inside[folder], FOLDERS)}
+    perhaps = {folder for folder in by_folder.keys() - of_masks if _holds_masks(inside[folder], OTHER_FOLDERS)}
     images = by_folder.keys() - of_masks
+    is_derived = lambda path: bool(_DERIVED.fullmatch(Path(os.path.relpath(path, root)).as_posix()))
+    derived = {path for path in files if is_derived(path)}
+    originals = any(path.parent in images and path not in derived for path in (*files, *others))
     elsewhere = {_image_name(name) for folder in images for name in by_folder[folder]}
     above = {*others, *(top for folder in images for top in folder.parents)}  # folders that hold images, or theirs
 
     def is_mask(path: Path) -> bool:
         name, folder = stem(path).lower(), path.parent
-        if (folder in derived and derived != by_folder.keys()) or _BIDS.fullmatch(name):
+        if (originals and path in derived) or _BIDS.fullmatch(name):
             return True
         if beside[folder].have_image_of(name) or (folder in above and _ALONE.fullmatch(name)):
             return True
         if folder in of_masks and ({name, _without_word(name)} & elsewhere or (images and _ALONE.fullmatch(name))):
             return True
-        if folder in of_masks and folder.parent in images and path.suffix.lower() not in RASTER_SUFFIXES:
+        is_below = folder in of_masks and folder.parent in images
+        if is_below and folder.name.lower() in WORDS and path.suffix.lower() not in RASTER_SUFFIXES:
             return True
-        if path.suffix.lower() == ".nrrd" and is_marked(path, SEGMENTS):
+        if is_marked(path) or (path.suffix.lower() == ".nrrd" and _is_of_slicer(path)):
             return True
-        if _without_word(name) and beside[folder].have_image_of("mask"):  # of an image of another name
-            return is_marked(path) or _has_few_values(path, even_volumes=True)
-        return is_marked(path) or ((folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path))
+        of_another = _without_word(name) and beside[folder].have_image_of("mask")  # of an image of another name
+        if of_another or is_below or folder in perhaps or _BIDS_WORD.fullmatch(name):
+            return _has_few_values(path, even_volumes=True)
+        return (folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path)
 
     return {path for path in files if is_mask(path)}
 
@@ -102,8 +113,7 @@ class _Names:
     def have_image_of(self, name: str) -> bool:
         """Tell whether a name is that of a mask of an image here.
 
-        "a_mask" is of "a", "a_0000" or "a_t1", "mask_a" of these, "mask-1" of "volume-1", and "mask" or
-        "segmentation_tumor" of any image.
+        "a_mask" is of "a", "a_0000" or "a_t1", "mask_a" of these, "mask-1" of "volume-1", and "mask" of any image.
         """
         if _ALONE.fullmatch(name) or _OF_IMAGES.fullmatch(name):
             return bool(self._images)
@@ -125,11 +135,15 @@ def _without_word(name: str) -> str | None:
     return match[2] if match else None
 
 
-def _holds_masks(folder: str) -> bool:
-    """Tell whether the last folder of a path that says what it holds says masks: "lung masks/train", "leftMask"."""
+def _holds_masks(folder: str, of_masks: Set[str]) -> bool:
+    """Tell whether the last folder of a path that says what it holds says masks: "lung masks/train", "leftMask".
+
+    Args:
+        of_masks: words that say so.
+    """
     for above, part in enumerate(reversed(Path(folder).parts)):
         words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", part).lower()))
-        named = FOLDERS - TASKS if above and len(words) > 1 else FOLDERS
+        named = of_masks - TASKS if above and len(words) > 1 else of_masks
         if words & named or words == {"ground"}:  # of CHAOS; "ground glass" is a finding
             return True
         if words & IMAGE_FOLDERS and not re.search("[0-9]", part):  # "scan1" may lie in a folder of masks
@@ -140,6 +154,11 @@ def _holds_masks(folder: str) -> bool:
 def _image_name(name: str) -> str:
     """Return a name without nnU-Net's number of the channel."""
     return name.removesuffix("_0000")
+
+
+def _is_of_slicer(path: Path) -> bool:
+    """Tell whether an NRRD file is a segmentation of 3D Slicer, of bytes; a scan may have taken on its fields."""
+    return is_marked(path, SEGMENTS) and read_fields(read_header(path)[0]).get("type") in BYTE
 
 
 def _has_few_values(path: Path, even_volumes: bool = False) -> bool:

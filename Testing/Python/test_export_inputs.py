@@ -42,6 +42,12 @@ def scan(path, slices: int = 1):
     return path
 
 
+def labels(path: Path, values: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voxels = (np.arange(300).reshape(3, 10, 10) % values).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+
+
 def names(folder, **choice):
     return [case.name for case in find_cases(folder, PROMPTS, **choice)]
 
@@ -94,6 +100,25 @@ def test_images_that_are_named_like_masks_are_cases_where_nothing_is_beside_them
     assert len(names(tmp_path)) == 7
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        "positive_instances/1.png normal/1.png",
+        "case/a.nii.gz case/instances/b.nii.gz case/for_segmentation/c.nii.gz case/structures/d.nii.gz",
+        "manual/1.png automatic/1.png PVE/1.png",
+        "derivatives/a.nii.gz b.nii.gz",
+        "segmentation_p1.nii.gz segmentation_p2.nii.gz atlas.nii.gz",
+        "sub-01_mask.nii.gz sub-02_roi.nii.gz sub-02_T1w.nii.gz",
+    ],
+)
+def test_images_of_names_that_masks_may_have_are_cases_by_their_values(tmp_path, images):
+    for name in images.split():
+        scan(tmp_path / name, 3)
+    assert {case.image.relative_to(tmp_path).as_posix() for case in find_cases(tmp_path, PROMPTS)} == set(
+        images.split()
+    )
+
+
 LAYOUTS = {
     "KiTS": ("case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz"),
     "several images": ("1/t1.nii.gz 1/flair.nii.gz", "1/mask.nii.gz"),
@@ -107,28 +132,28 @@ LAYOUTS = {
     "a finding": ("GroundGlass/a.png Normal/a.png", "Ground/a.png"),
     "BIDS": (
         "sub-1/anat/sub-1_T1w.nii.gz sub-1/anat/sub-1_FLAIR.nii.gz",
-        "sub-1/anat/sub-1_label-lesion_mask.nii.gz sub-1/anat/sub-1_FLAIR_roi.nii.gz sub-1/anat/sub-1_probseg.nii.gz "
+        "sub-1/anat/sub-1_label-lesion_mask.nii.gz* sub-1/anat/sub-1_FLAIR_roi.nii.gz* sub-1/anat/sub-1_probseg.nii.gz "
         "derivatives/manual/sub-1/anat/sub-1_space-orig_dseg.nii.gz derivatives/prep/sub-1/anat/sub-1_T1w.nii.gz",
     ),
     "BIDS, its derivatives alone": (
         "derivatives/prep/sub-1/sub-1_desc-preproc_T1w.nii.gz derivatives/prep/sub-2/sub-2_masked.nii.gz",
-        "derivatives/prep/sub-1/sub-1_desc-brain_mask.nii.gz derivatives/sub-2/sub-2_ses-1_lesion-msk.nii.gz",
+        "derivatives/prep/sub-1/sub-1_desc-brain_mask.nii.gz* derivatives/sub-2/sub-2_ses-1_lesion-msk.nii.gz",
     ),
     "TotalSegmentator": (
         "s0/ct.nii.gz s1/ct.nii.gz",
         "s0/segmentations/liver.nii.gz s0/segmentations/rib_left_1.nii.gz s1/segmentations/liver.nii.gz",
     ),
-    "KiTS23": ("case_0/imaging.nii.gz", "case_0/instances/kidney_instance-1_annotation-1.nii.gz"),
+    "KiTS23": ("case_0/imaging.nii.gz", "case_0/instances/kidney_instance-1_annotation-1.nii.gz*"),
     "MRBrainS": ("1/pre/FLAIR.nii.gz 2/pre/FLAIR.nii.gz", "1/segm.nii.gz 2/segm.nii.gz"),
     "QaTa-COV19": ("Images/c.png", "Ground-truths/mask_c.png"),
     "FSL and SynthSeg": ("T1.nii.gz", "T1_pve_0.nii.gz T1_synthseg.nii.gz T1_seg.nii.gz"),
     "nnU-Net, predicted": ("imagesTs/a_0000.nii.gz imagesTs/b_0000.nii.gz", "preds/a.nii.gz"),
-    "PDDCA and AbdomenAtlas": ("1/img.nii.gz", "1/structures/BrainStem.nii.gz 1/combined_labels.nii.gz"),
+    "PDDCA and AbdomenAtlas": ("1/img.nii.gz", "1/structures/BrainStem.nii.gz* 1/combined_labels.nii.gz"),
     "GlaS": ("train_1.png train_2.png", "train_1_anno.png thumbnails/train_2.png"),
     "BTCV": ("img/img0001.nii.gz img/img0002.nii.gz", "label/label0001.nii.gz label/label0002.nii.gz"),
     "Slicer": (
         "CT.nrrd",
-        "Master~Scene~View.png Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd CT-label.nrrd",
+        "Master~Scene~View.png Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd* CT-label.nrrd",
     ),
     "a task": ("Lung_Segmentation/1/ct.nii.gz Brain/1/ct.nii.gz", "Lung_Segmentation/1/seg/ct.nii.gz"),
 }
@@ -137,7 +162,10 @@ LAYOUTS = {
 @pytest.mark.parametrize("images, masks", LAYOUTS.values(), ids=LAYOUTS)
 def test_masks_of_well_known_layouts_are_no_cases(tmp_path, images, masks):
     for name in f"{images} {masks}".split():
-        scan(tmp_path / name.replace("~", " "))
+        if name.endswith("*"):  # known by its values
+            labels(tmp_path / name[:-1], 2)
+        else:
+            scan(tmp_path / name.replace("~", " "))
     found = find_cases(tmp_path, PROMPTS)
     assert {case.image.relative_to(tmp_path).as_posix() for case in found} == set(images.split())
 
@@ -146,8 +174,7 @@ def test_a_mask_named_after_another_image_is_known_by_its_values(tmp_path):
     """As BraTS20_Training_355 has it; an image of such a name is a case."""
     scan(tmp_path / "BraTS_355_flair.nii.gz", 3), scan(tmp_path / "b_seg.nii.gz", 3), scan(tmp_path / "c_mask.png")
     for name, values in (("W39_Segm", 4), ("d_mask", 2)):
-        labels = (np.arange(300).reshape(3, 10, 10) % values).astype(np.uint8)
-        sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / f"{name}.nii.gz"))
+        labels(tmp_path / f"{name}.nii.gz", values)
     assert names(tmp_path) == ["BraTS_355_flair", "b_seg", "c_mask"]
 
 
@@ -176,7 +203,10 @@ def test_segmentations_of_slicer_and_the_picture_of_a_scene_are_no_cases_whateve
     content = (tmp_path / "liver.nrrd").read_bytes().replace(MARK.encode(), b"-" * len(MARK))
     (tmp_path / "liver.nrrd").write_bytes(content)
     scan(tmp_path / "Scene.png"), (tmp_path / "Scene.mrml").touch()
-    assert names(tmp_path) == ["ct"]
+    tagged = sitk.ReadImage(str(tmp_path / "ct.nrrd"), sitk.sitkInt16)
+    tagged.SetMetaData("Segment0_ID", "taken on")
+    sitk.WriteImage(tagged, str(tmp_path / "tagged.nrrd"))
+    assert names(tmp_path) == ["ct", "tagged"]
 
 
 def test_an_image_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):
