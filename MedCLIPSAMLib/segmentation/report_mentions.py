@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from .report_cues import Cue, FoundCue, find_cues
 from .report_past import OR_NOW
 from .report_phrases import WORD, Phrase, Words
+from .report_same import GENERAL
 from .report_scope import APART, between, cue_of, is_question
 from .report_sentences import VERB
 from .report_words import (
@@ -50,10 +52,12 @@ _HERE = re.compile(
 )
 """Behind a denial: that it is about this image, and no aside."""
 _ALTERNATIVE = r"(?:scar|scarring|thickening|fibrosis|inflammation|infection|contusion|vessel|arti?e?fact)s?"
-_OR_THIS = re.compile(r"(?:and )?or")
-_OR_THAT = re.compile(rf"(?:and )?or (?:[\w-]+ ){{0,2}}?{_ALTERNATIVE}\b")
-_THAT_OR = re.compile(rf"\b{_ALTERNATIVE} (?:and )?or$")
+_OR_THIS = re.compile(r"(?:and )?or|/")
+_OR_THAT = re.compile(rf"(?:(?:and )?or|/) (?:[\w-]+ ){{0,2}}?{_ALTERNATIVE}\b")
+_THAT_OR = re.compile(rf"\b{_ALTERNATIVE} (?:(?:and )?or|/)$")
 """Between findings, without articles: that it is not said which of them it is, or that it may be no finding at all."""
+_ONE_THING = (GENERAL, {"opacity", "infiltrate", "consolidation"}, {"hemorrhage", "hematoma"})
+"""Nouns between which a stroke leaves no doubt, "mass/lesion"."""
 _NEW = {"new", "newly", "developing", "development"}
 _IS_NEW = re.compile(
     r"\b(?:(?:is|are) new|(?:has|have) (?:newly )?(?:developed|appeared)"
@@ -155,6 +159,9 @@ def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:
     edges = [0, *(edge for phrase in phrases for edge in (phrase.first, phrase.stop)), len(words)]
     gaps = [words.joined(*edges[at : at + 2]) for at in range(0, len(edges), 2)]
     gaps[0], gaps[-1] = f". {gaps[0]}", f"{gaps[-1]} ."  # no finding is beyond them
+    for at, heads in enumerate(pairwise(words[phrase.head] for phrase in phrases), 1):
+        if gaps[at] == "/" and (heads[0] == heads[1] or any(map({*heads}.issubset, _ONE_THING))):
+            gaps[at] = ","
     found = set[int]()
     for number, phrase in reversed([*enumerate(phrases)]):
         before, behind = gaps[number : number + 2]

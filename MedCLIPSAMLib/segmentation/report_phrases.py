@@ -68,11 +68,11 @@ class Words:
         return self._found[at].end()
 
     def joined(self, start: int, stop: int) -> str:
-        """Join the words of a part without articles, with "or" for each stroke between two words: "mass/scar"."""
+        """Join the words of a part without articles, and the strokes between two words: "mass/scar"."""
         kept = []
         for at in range(start, stop + 1):
             is_stroke = 0 < at < len(self) and self.text[self.end(at - 1) : self.start(at)].strip() == "/"
-            kept += ["or"] if is_stroke and "or" not in (self[at], self[at - 1]) else []
+            kept += ["/"] if is_stroke and "or" not in (self[at], self[at - 1]) else []
             kept += [self[at]] if at < stop and self[at] not in ("a", "an", "the") else []
         return " ".join(kept)
 

@@ -16,7 +16,7 @@ _PARTS = frozenset(
 _JOINTS = IN | {"of", "the", "a", "an", "and"}
 
 
-_GENERAL = frozenset({"lesion", "mass", "tumor", "neoplasm", "nodule"})
+GENERAL = frozenset({"lesion", "mass", "tumor", "neoplasm", "nodule"})
 """Nouns that one finding is called by in turn."""
 
 
@@ -53,7 +53,7 @@ def is_same(known: Described, said: Described, loose: bool = False, again: bool 
     """
     if known.head != said.head:
         placed = known.organs & said.organs or known.parts & said.parts
-        if not (loose and (again or placed) and {known.head, said.head} <= _GENERAL):
+        if not (loose and (again or placed) and {known.head, said.head} <= GENERAL):
             return False
     if not (loose or _is_nested(known.looks, said.looks)) or not _is_nested(known.positions, said.positions):
         return False

@@ -6,10 +6,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_ANSWERED = "|".join(f"(?<=: {word})" for word in ("no", "yes", "none", "absent", "present", "negative", "positive"))
-_END = re.compile(rf"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))|(?i:{_ANSWERED})\n")
+from .report_words import FINDINGS
+
+_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))")
+_ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
+_ANSWERED = re.compile(
+    rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)"
+    rf"|\b((?:{'|'.join(sorted(FINDINGS))})(?:e?s)?: {_ANSWER})[^\S\n]*\n(?!\s*(?:in|on|at|of|for|within)\b)",
+    re.IGNORECASE,
+)
+"""An answer that ends its line and is whole: of a finding, or before another answer or a capital."""
 _UNFINISHED = re.compile(
-    r"(\b(?<!:\s)(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
+    r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
     re.IGNORECASE,
 )
 """The end of a line that is no end of a sentence."""
@@ -72,7 +80,7 @@ class Sentence:
 def read_sentences(text: str) -> Iterator[Sentence]:
     """Yield the sentences of a cleaned text; a heading on a line of its own holds until the next one."""
     asking = concluding = False
-    for part in _END.split(_UNFINISHED.sub(r"\1 ", text)):
+    for part in _END.split(_UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text))):
         sentence = " ".join(part.split()).strip(" .!-*•")
         if not LETTER.search(sentence):
             continue

@@ -77,7 +77,7 @@ _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
 _WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
 _NEGATIVES = re.compile(
-    r"(^|[.;]\s+)(?:pertinent )?negatives?(?: findings)?\s*:\s*(?=[a-z])", re.IGNORECASE | re.MULTILINE
+    r"(^|[.;]\s+)(?:pertinent )?negatives?(?: findings)?\s*:\s*(?:no )?(?=[a-z])", re.IGNORECASE | re.MULTILINE
 )
 """A heading of what is not there: "Negative: mass, cyst."."""
 _BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", re.IGNORECASE)

@@ -59,6 +59,11 @@ def test_a_denial_in_short_denies(text):
         ("<p>A <b>mass</b> in the left&nbsp;breast</p><p>No cyst</p>", ["mass in the left breast"]),
         ("A nodule <5 mm and a cyst >3 mm.", ["nodule", "cyst"]),
         ("Mass: no\nCyst: yes", ["cyst"]),
+        (
+            "Cyst: no\nmass in the liver\nThe lungs: no\neffusion.\nImpression: no\nnodule. Size: small.",
+            ["mass in the liver"],
+        ),
+        ("Findings: negative\nfor a mass. Cyst: no \nnodule: yes", ["nodule"]),
         ("mass: none\ncyst: present\nnodule: no", ["cyst"]),
         ("Mass: Y; cyst: N", ["mass"]),
         ("Mass [N], cyst [Y]", ["cyst"]),
