@@ -17,6 +17,9 @@ STRUCTURES = STORAGE + "481.3"
 NUMBER = "SegmentNumber"
 """Tag of a segment with its number in the file."""
 CONVERT = "Load it with its images in 3D Slicer (extension {}), and save the segmentation as .seg.nrrd."
+XOR = "CLOSEDPLANAR_XOR"
+"""Contours that go in and out of a region by turns, also where they cross."""
+CLOSED = {"CLOSED_PLANAR", XOR}
 OFF_SLICE = 0.25
 """Maximum distance of a contour from a slice, in slices."""
 FAR = 5000
@@ -50,15 +53,18 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
     names = {number: text(roi, "ROIName") or f"Segment {number}" for number, roi in rois.items()}
     to_voxels, notes = np.linalg.inv(like.affine), list[str]()
     contours: dict[int, list[np.ndarray]] = {number: [] for number in names}
+    by_turns = set[int]()
     for region in header.get("ROIContourSequence") or ():
         number, drawn = int(region.ReferencedROINumber), region.get("ContourSequence") or ()
         if number not in names:
             raise ValueError(f"it has contours of a region {number}, which it does not describe")
-        if any(text(contour, "ContourGeometricType").upper() != "CLOSED_PLANAR" for contour in drawn):
+        kinds = {text(contour, "ContourGeometricType").upper() for contour in drawn}
+        if kinds - CLOSED:
             notes.append(f"'{names.pop(number)}' in '{path}' is left out: it is no region of closed contours.")
             continue
         points = [_points(contour) @ to_voxels[:3, :3].T + to_voxels[:3, 3] for contour in drawn]
-        contours[number] = [np.round(some, 6)[:, ::-1] for some in points if len(some)]
+        contours[number] += [np.round(some, 6)[:, ::-1] for some in points if len(some)]
+        by_turns |= {number} if XOR in kinds else set()
     if not names:
         raise InputError(f"'{path}' has no region of closed contours.", "Give a file with one.")
     found = [contour for number in names for contour in contours[number]]
@@ -70,7 +76,8 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
     segments = []
     for number, name in names.items():
         mask = np.zeros(high - low + 1, bool)
-        notes += _fill(np.moveaxis(mask, axis, 0), [contour - low for contour in contours[number]], axis, name, path)
+        relative = [contour - low for contour in contours[number]]
+        notes += _fill(np.moveaxis(mask, axis, 0), relative, axis, number in by_turns, f"'{name}' in '{path}'")
         segments.append(Segment(name, mask, tags={NUMBER: f"{number}"}))
     origin = (like.affine @ [*low[::-1], 1])[:3].tolist()
     return segments, Geometry((origin[0], origin[1], origin[2]), like.spacing, like.direction), notes
@@ -83,40 +90,44 @@ def _points(contour: Dataset) -> np.ndarray:
     return np.array([number for number in numbers if number != ""], float).reshape(-1, 3)
 
 
-def _fill(mask: np.ndarray, contours: Sequence[np.ndarray], axis: int, name: str, path: Path) -> list[str]:
+def _fill(mask: np.ndarray, contours: Sequence[np.ndarray], axis: int, by_turns: bool, what: str) -> list[str]:
     """Fill the slices (N, rows, columns) of a mask, and note what may not be meant.
 
     Args:
         contours: in voxels of the mask before `axis` was moved to the front.
+        by_turns: they are `XOR`.
+        what: the region, for the notes.
     """
-    by_slice: dict[int, dict[bytes, np.ndarray]] = {}
+    by_slice: dict[int, list[np.ndarray]] = {}
     for contour in contours:
         depth = float(contour[:, axis].mean())
         if np.abs(contour[:, axis] - round(depth)).max() > OFF_SLICE:
             raise InputError(
-                f"The contours of '{name}' in '{path}' do not lie on the slices of the other voxels.",
+                f"The contours of {what} do not lie on the slices of the other voxels.",
                 f"Give the image that it was drawn on, or voxels of its grid. Else: {CONVERT.format('SlicerRT')}",
             )
-        in_plane = np.delete(contour, axis, 1)
-        key = in_plane[np.lexsort(in_plane.T)].tobytes()  # each counts once, wherever it begins and however it runs
-        by_slice.setdefault(round(depth), {})[key] = in_plane
+        by_slice.setdefault(round(depth), []).append(np.delete(contour, axis, 1))
     has_holes = False
     for number, drawn in by_slice.items():
-        for inside in sorted((_inside(points, mask.shape[1:]) for points in drawn.values()), key=np.sum, reverse=True):
-            is_hole = bool(inside.any()) and not (inside & ~mask[number]).any()
-            mask[number] = mask[number] & ~inside if is_hole else mask[number] | inside
-            has_holes |= is_hole
-    notes = [f"Contours of '{name}' in '{path}' that lie within others are taken for holes."] if has_holes else []
+        found = {inside.tobytes(): inside for inside in map(_inside, drawn)}  # what is drawn twice counts once
+        for inside in sorted(found.values(), key=len, reverse=True):
+            at = (number, *inside.T)
+            is_hole = bool(len(inside) and mask[at].all())
+            mask[at] = ~mask[at] if by_turns else not is_hole
+            has_holes |= is_hole and not by_turns
+    notes = [f"Contours of {what} that lie within others are taken for holes."] if has_holes else []
     if (gaps := np.diff(sorted(by_slice))).size and gaps.min() > 1:
-        notes.append(f"'{name}' in '{path}' has no contours on the slices between its others: it is empty there.")
+        notes.append(f"{what} has no contours on the slices between its others: it is empty there.")
     return notes
 
 
-def _inside(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Find the voxels whose centers a closed line (N, 2) encloses, by the parity of the edges before them in a row.
+def _inside(points: np.ndarray) -> np.ndarray:
+    """Find the voxels (M, 2) with centers in a closed line (N, 2), by the parity of the edges before them in a row.
 
     Of centers on the line, those on its first rows and columns count as inside.
     """
+    low = np.floor(points.min(0)).astype(int)
+    points = points - low
     ends = np.roll(points, -1, 0)
     first = np.ceil(np.minimum(points[:, 0], ends[:, 0])).astype(int)
     count = np.ceil(np.maximum(points[:, 0], ends[:, 0])).astype(int) - first
@@ -124,6 +135,6 @@ def _inside(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     rows = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
     slope = (ends[edge, 1] - points[edge, 1]) / (ends[edge, 0] - points[edge, 0])
     columns = points[edge, 1] + (rows - points[edge, 0]) * slope
-    crossed = np.zeros(tuple(shape), int)
+    crossed = np.zeros(np.ceil(points.max(0)).astype(int) + 1, int)
     np.add.at(crossed, (rows, np.ceil(columns).astype(int)), 1)
-    return np.asarray(crossed.cumsum(1) % 2 == 1)
+    return np.asarray(np.argwhere(crossed.cumsum(1) % 2 == 1) + low)

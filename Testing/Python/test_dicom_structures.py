@@ -82,6 +82,21 @@ def test_what_is_drawn_through_centers_of_voxels_has_the_area_of_the_contour(tmp
     assert square.mask.sum() == 16 and square.mask[0, 2:6, 2:6].all()
 
 
+def test_regions_that_are_drawn_twice_in_parts_or_by_turns_are_whole(tmp_path):
+    """Twice with other digits; as two items of one number; XOR is empty where contours cross."""
+    moved = lambda by: [(i + by, j) for i, j in BOX]
+    path = write_structures(tmp_path / "rt.dcm", {"x": [(1, BOX), (1, moved(1e-3))], "y": [(2, BOX)]})
+    parts = pydicom.dcmread(path)
+    parts.ROIContourSequence[1].ReferencedROINumber = parts.ROIContourSequence[0].ReferencedROINumber
+    parts.save_as(path)
+    assert (read_segmentation(path, volume_of())[0].mask == boxed(1, 2)).all()
+    path = write_structures(tmp_path / "xor.dcm", {"x": [(1, BOX), (1, moved(2)), (1, HOLE)]}, kind="CLOSEDPLANAR_XOR")
+    expected = np.zeros(SIZE[::-1], bool)
+    expected[1, 3:8, [2, 3, 7, 8]] = True
+    expected[1, 5, 4] = True
+    assert (read_segmentation(path, volume_of())[0].mask == expected).all()
+
+
 def test_what_this_program_writes_is_read_voxel_by_voxel(tmp_path):
     """Holes are joined to the contour around them there, and lines run through the centers of voxels.
 
