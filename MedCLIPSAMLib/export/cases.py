@@ -250,7 +250,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
     requested: dict[Path, tuple[Path, dict[str, str], str | None]] = {}
     for line, fields in rows:
-        row = filled(fields)
+        row = filled(fields) | {"image": fields["image"].strip()}  # a folder may be called "NA"
         image = listed_path(table.parent, row["image"])
         if not row["image"] or not image.exists():
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")

@@ -37,6 +37,9 @@ def test_what_pandas_writes_into_empty_fields_is_nothing(tmp_path):
     (tmp_path / "t.csv").write_text("image,label,prompt,negative,case\na.png,nan,mass,NaN,<NA>\n")
     (case,) = find_cases(tmp_path / "t.csv", None)
     assert (case.name, case.prompts, case.negative) == ("a", {"mass": "mass"}, None)
+    (tmp_path / "NA").mkdir()
+    (tmp_path / "t.csv").write_text("image\nNA\n")
+    assert [case.name for case in find_cases(tmp_path / "t.csv", {"x": "x"})] == ["NA"]
     with pytest.raises(InputError, match=r"spreadsheet.*Save it as CSV"):
         find_cases(tmp_path / "t.xlsx", {"x": "x"})
 
