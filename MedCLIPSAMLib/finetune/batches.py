@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError, MedCLIPSAMError, attempt
-from ..files.atomic import atomic_path
+from ..files.json_text import write_json
 from ..run_context import RunContext
 from ..signals import ending_signals
 from ..volumes import SliceStack, read_volume
@@ -118,8 +118,7 @@ def readable(
                     wrong[path] = problem
     finally:
         if record is not None:
-            with atomic_path(record) as temporary:
-                temporary.write_text(json.dumps(known), encoding="utf-8")
+            write_json(record, known)
     return [pair for pair in pairs if pair.image not in wrong], [
         (UNREADABLE, f"{path}: {problem}") for path, problem in wrong.items()
     ]

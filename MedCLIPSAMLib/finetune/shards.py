@@ -25,8 +25,7 @@ import webdataset.filters
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..errors import InputError, MedCLIPSAMError, attempt
-from ..files.atomic import atomic_path
-from ..files.json_text import parse_json
+from ..files.json_text import parse_json, write_json
 from ..files.text_file import decode_text
 from ..run_context import RunContext
 from .batches import UNREADABLE, Batch, check_batch, divide, draw_crop, read_slice, square, stamp
@@ -162,10 +161,7 @@ class ShardSource:
             count += len(usable) if self._every_caption else bool(usable)
             context.report(read, None, "reading shards")
         if record is not None:
-            with atomic_path(record) as temporary:
-                temporary.write_text(
-                    json.dumps({"made of": made_of, "pairs": count, "dropped": dropped}), encoding="utf-8"
-                )
+            write_json(record, {"made of": made_of, "pairs": count, "dropped": dropped})
         return count, dropped
 
     def _captions(self, pair: dict) -> tuple[list[str], list[str]]:

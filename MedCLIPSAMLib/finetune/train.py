@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..errors import Cancelled, DeviceError, InputError, ModelError
-from ..files.atomic import atomic_path
+from ..files.json_text import write_json
 from ..models.acceleration.memory import is_out_of_memory
 from ..models.clip import load_clip
 from ..models.weights import write_weights
@@ -323,7 +323,6 @@ class _Run:
                 "chunk": self._chunks.size,
                 "settings": asdict(self._settings.resolved()),
             }
-            with atomic_path(self._out / DONE) as temporary:
-                temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+            write_json(self._out / DONE, written)
         self._fabric.barrier()
         return result
