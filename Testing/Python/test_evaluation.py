@@ -15,12 +15,11 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 from scipy.signal import correlate
 from scipy.spatial.distance import cdist
-from skimage.segmentation import find_boundaries
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate, summarize
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
-from MedCLIPSAMLib.evaluation.overlays import _contour, contact_sheet, overlay
+from MedCLIPSAMLib.evaluation.overlays import contact_sheet, overlay
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_files, pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
@@ -318,11 +317,6 @@ def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():
     assert summary.low == pytest.approx(values.mean() - error, abs=0.002)
     assert summary.high == pytest.approx(values.mean() + error, abs=0.002)
     assert summary == summarize(values)
-
-
-def test_contours_are_those_of_scikit_image():
-    area = np.random.default_rng(0).random((20, 30)) > 0.5
-    assert np.array_equal(_contour(area), find_boundaries(area, mode="thick"))
 
 
 def test_overlay_enlarges_small_images_and_draws_contours():

@@ -188,19 +188,14 @@ def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[
         made.set_images(images)
         made.segment_each([PROMPT])
 
-    for _ in range(2):  # recorded at the second call
-        work()
-    seconds = []
-    for _ in range(max(rounds, 2)):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
+    work()  # recorded at the second call
+    whole, _ = interleaved({"": work}, max(rounds, 2))
     with time_parts(PLACES, clip.device) as times:
         work()
     kernels = 1e3 * kernel_seconds(work, clip.device) if clip.device.type == "cuda" else None
     parts = {name: 1e3 * seconds for name, seconds in times.seconds.items()}
     name = f"{count} image{'s' if count > 1 else ''} of {pixels} px"
-    yield Profile(name, 1e3 * statistics.median(seconds), parts, kernels)
+    yield Profile(name, 1e3 * whole.median(""), parts, kernels)
 
 
 def _forget_peak(device: torch.device) -> None:

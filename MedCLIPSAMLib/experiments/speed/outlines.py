@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,10 +70,4 @@ def outline_costs(rounds: int, device: torch.device, context: RunContext) -> lis
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
-    call()
-    taken = []
-    for _ in range(BOX_ROUNDS):
-        started = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - started)
-    return 1000 * float(np.median(taken))
+    return 1000 * interleaved({"box": call}, BOX_ROUNDS)[0].median("box")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,12 +81,8 @@ def matmul_peak(device: torch.device) -> PeakThroughput:
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
         layer, matrix = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
-        seconds = []
-        for _ in range(TRIES + 1):
-            started = time.perf_counter()
-            wait_for_device(layer(matrix))
-            seconds.append(time.perf_counter() - started)
-        return 2 * size**3 / min(seconds[1:]) / 1e9
+        times, _ = interleaved({"product": lambda: wait_for_device(layer(matrix))}, TRIES)
+        return 2 * size**3 / min(times.seconds["product"]) / 1e9
 
     plain, own = torch.nn.Linear(size, size), OneDnnLinear(size, size)
     return PeakThroughput(max(best(way, torch.float32) for way in (plain, own)), best(plain, torch.bfloat16))
