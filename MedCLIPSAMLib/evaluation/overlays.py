@@ -56,7 +56,7 @@ def overlay(
     return canvas.round().astype(np.uint8)
 
 
-def heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+def draw_heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     """Draw the saliency in the colors of "inferno" over an image, more opaque where it is higher.
 
     Args:
@@ -75,7 +75,7 @@ def heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     return mixed.round().astype(np.uint8)
 
 
-def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+def write_contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Write one figure (PNG, PDF or SVG by the suffix), a row for each case, from image to truth.
 
     Args:
@@ -114,7 +114,7 @@ def _cells(row: Mapping[str, Any]) -> list[np.ndarray]:
     truth = row["truth"]
     return [
         overlay(image, {}, {}),
-        overlay(heat_map(image, row["saliency"]), {}, {}),
+        overlay(draw_heat_map(image, row["saliency"]), {}, {}),
         overlay(image, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOR}, row["boxes"]),
         overlay(image, {"mask": row["mask"]}, {"mask": MASK_COLOR}),
         np.full_like(image, 255) if truth is None else overlay(image, {"truth": truth}, {"truth": TRUTH_COLOR}),

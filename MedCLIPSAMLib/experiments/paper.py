@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..evaluation.pairs import pairs_of_folders
+from ..evaluation.pairs import pair_folders
 from ..files.json_text import read_json
 from ..volumes.raster import ORIENTATION
 from ..volumes.volume import stem
@@ -172,7 +172,7 @@ def read_mask(path: Path) -> np.ndarray:
         raise InputError(f"The mask '{path}' cannot be read: {error}.", "Get the file again.") from error
 
 
-def validation_set(tests: TestSet) -> TestSet | None:
+def find_validation_set(tests: TestSet) -> TestSet | None:
     """Find the validation images beside a test set; None where there are none."""
     both = [tests.folder / f"val_{kind}" for kind in ("images", "masks")]
     return _pairs(tests.task, tests.folder, *both) if all(folder.is_dir() for folder in both) else None
@@ -187,7 +187,7 @@ def _test_set(task: PaperTask, folder: Path) -> TestSet:
 
 
 def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
-    pairs = pairs_of_folders(image_dir, mask_dir)
+    pairs = pair_folders(image_dir, mask_dir)
     files = [(image, mask) for image, mask in pairs.cases.values() if image]
     without_image = [str(mask) for image, mask in pairs.cases.values() if image is None]
     for alone, what, lacking in ((pairs.extra, "image", "mask"), (without_image, "mask", "image")):

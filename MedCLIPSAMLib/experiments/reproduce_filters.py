@@ -51,7 +51,7 @@ class FilterPlan:
     share: float = SHARE
 
 
-def filter_plan(data: Path | None = None) -> FilterPlan:
+def make_filter_plan(data: Path | None = None) -> FilterPlan:
     """Plan an experiment on phantoms of breast ultrasound, or on a set of real images, with as long a training."""
     plan = real_plan(data or Path())
     if data is None:

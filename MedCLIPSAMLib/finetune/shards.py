@@ -29,7 +29,7 @@ from ..files.json_text import parse_json, write_json
 from ..files.text_file import decode_text
 from ..run_context import RunContext
 from .batches import UNREADABLE, Batch, check_batch, divide, draw_crop, read_slice, square, stamp
-from .caption_text import MIN_CHARACTERS, usable_captions
+from .caption_text import MIN_CHARACTERS, clean_captions
 from .captions import CAPTION_FIELDS, MISSING, SUFFIXES, choose_field, count_reasons, flatten
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
@@ -178,7 +178,7 @@ class ShardSource:
                 field = fields.get(choose_field([fields], CAPTION_FIELDS) or "")
         except (ValueError, AttributeError):
             return [], ["captions cannot be read"]
-        found = list(usable_captions(field, self._min_characters))
+        found = list(clean_captions(field, self._min_characters))
         return list(dict.fromkeys(text for text, problem in found if not problem)), [why for _text, why in found if why]
 
 

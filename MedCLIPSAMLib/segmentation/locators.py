@@ -132,7 +132,7 @@ def _read_preprocessing(path: Path) -> tuple[int, Sequence[float], Sequence[floa
 LOCATORS: dict[str, Callable[[ClipModel, Path], Locator]] = {"cosine": CosineMap, "clipseg": ClipSeg}
 
 
-def locator_of(model: str, models_dir: Path | None = None) -> Callable[[ClipModel], Locator] | None:
+def find_locator(model: str, models_dir: Path | None = None) -> Callable[[ClipModel], Locator] | None:
     """Find the factory of a model's locator; None where its maps are made by M2IB.
 
     Args:

@@ -34,7 +34,7 @@ class OutlineCost:
     box_ms: float
 
 
-def outline_costs(rounds: int, device: torch.device, context: RunContext) -> list[OutlineCost]:
+def measure_outlines(rounds: int, device: torch.device, context: RunContext) -> list[OutlineCost]:
     """Measure SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where it is installed."""
     image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     costs = []

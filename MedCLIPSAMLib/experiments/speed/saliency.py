@@ -46,7 +46,7 @@ class PeakThroughput:
     bf16: float
 
 
-def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunContext) -> SaliencyCost:
+def measure_saliency(layer: int, rounds: int, device: torch.device, context: RunContext) -> SaliencyCost:
     """Measure maps at a block; the authors' loop takes minutes on a CPU."""
     clip, theirs = biomedclip(device), biomedclip(device, fast=False)
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
@@ -75,7 +75,7 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunCon
     return SaliencyCost(layer, times, gflop, apart, difference(other, maps[AUTHORS]))
 
 
-def matmul_peak(device: torch.device) -> PeakThroughput:
+def measure_matmul_peak(device: torch.device) -> PeakThroughput:
     """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
     size = 2048 if device.type == "cpu" else 8192  # a small one takes a GPU no longer than its launch
 
