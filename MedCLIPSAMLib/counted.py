@@ -1,8 +1,17 @@
-"""Numbers with their noun, for messages."""
+"""Numbers with their noun, and lists of names, for messages."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return "1 case", "2 cases"; `plural` where an s does not make it."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def list_names(names: Iterable[str], most: int = 3) -> str:
+    """List a few names in quotes, by which reports without names find them, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"'{name}'" for name in names[:most]) + more

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from ..counted import list_names
 from ..errors import ModelError, OutputError, shorten
 from ..files.atomic import atomic_path
-from ..models.layouts import some
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -69,7 +69,9 @@ def read_checkpoint(
         )
     if shapes is not None and found != shapes:
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
-        raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", start_over)
+        raise ModelError(
+            f"The checkpoint '{path}' is of another architecture: {list_names(differing)} differ.", start_over
+        )
     return state
 
 
