@@ -18,6 +18,17 @@ from ..files.regular import check_regular
 from .acceleration.memory import is_out_of_memory
 from .layouts import without_buffers
 
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+"""What torch and safetensors raise on a file that is damaged or holds more than tensors."""
 DISTRIBUTED = "module."
 """What torch's DistributedDataParallel puts before the names of all weights."""
 
@@ -56,16 +67,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         )
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+    except READ_ERRORS as error:
         if is_out_of_memory(error):
             raise
         reason = str(error).partition("\n")[0].partition(". ")[0]
