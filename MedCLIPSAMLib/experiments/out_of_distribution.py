@@ -55,7 +55,8 @@ def measure_ood_notes(
     if known is None:
         raise InputError(f"The model '{clip.name}' has no statistics of its images.", "See 'starter statistics'.")
     turned = {
-        f"{kind}, upside down": _turned(images) for kind, images in find_seen_images(data, "test", count // 2).items()
+        f"{kind}, upside down": (np.ascontiguousarray(image[::-1]) for image in images)
+        for kind, images in find_seen_images(data, "test", count // 2).items()
     }
     kinds = {
         "seen": find_seen_images(data, "test", count),
@@ -94,7 +95,3 @@ def _noise() -> Iterator[np.ndarray]:
         yield np.repeat(rng.integers(0, 256, (200, 200, 1), dtype=np.uint8), 3, axis=2)
     for level in (0, 128, 255):
         yield np.full((200, 200, 3), level, np.uint8)
-
-
-def _turned(images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    return (np.ascontiguousarray(image[::-1]) for image in images)
