@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..models.clip import ClipModel
     from .settings import Settings
 
-STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
 ENSEMBLES = ("P4", "P5")
 X_RAYS = ("CR", "DX", "RG", "RF", "XA")
 """What DICOM (0008,0060) calls the kinds of images that prompt sets call "XR"."""
