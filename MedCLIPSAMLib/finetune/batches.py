@@ -33,7 +33,7 @@ from ..run_context import RunContext
 from ..signals import ending_signals
 from ..volumes import SliceStack, read_volume
 from .captions import Pair
-from .deal import count_most_batches, deal, group_pairs
+from .deal import count_batches, deal, group_pairs
 
 Batch = tuple[torch.Tensor, list[str]]
 
@@ -171,7 +171,7 @@ class PairSource:
         if keep_rest:
             self.batch, self.steps, _ = divide(len(pairs), batch, keep_rest)
         else:
-            self.batch, self.steps = batch, count_most_batches(pairs, batch)
+            self.batch, self.steps = batch, count_batches(pairs, batch)
         self.pairs, self.size, self.crop = pairs, size, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
         self.read, self.keep_rest = read, keep_rest
