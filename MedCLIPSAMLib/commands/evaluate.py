@@ -46,7 +46,7 @@ def evaluate(
     from ..errors import InputError
     from ..evaluation.folders import evaluate as score
     from ..evaluation.folders import write_csv
-    from ..evaluation.pairs import pair_files, pair_folders, read_pairs_table
+    from ..evaluation.pairs import pairs_of_files, pairs_of_folders, pairs_of_table
     from ..files.outputs import check_outputs
     from ..volumes.dicom_header import is_dicom
     from ..volumes.suffixes import IMAGE_SUFFIXES
@@ -56,16 +56,16 @@ def evaluate(
     if absent is not None:
         raise InputError(f"There is no file or folder '{absent}'.", "Check the path.")
     if truths is not None and predictions.is_file() and truths.is_file():
-        pairs = pair_files(predictions, truths)
+        pairs = pairs_of_files(predictions, truths)
     elif truths is not None:
-        pairs = pair_folders(predictions, truths, suffix)
+        pairs = pairs_of_folders(predictions, truths, suffix)
     elif predictions.is_dir() or predictions.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom(predictions):
         raise InputError(
             f"Expected a table where one path is given, got '{predictions}'.",
             "Give the true masks behind it, or a CSV with the columns prediction,truth.",
         )
     else:
-        pairs = read_pairs_table(predictions)
+        pairs = pairs_of_table(predictions)
     with progress_bar("scoring", quiet=as_json, unit="count") as context:
         evaluation = score(pairs, tolerance, context)
     if csv is not None:

@@ -140,12 +140,12 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
 
     from ..errors import InputError
     from ..evaluation.masks import place_on_image, read_masks
-    from ..evaluation.pairs import pair_files, pair_folders
+    from ..evaluation.pairs import pairs_of_files, pairs_of_folders
     from ..experiments.search import SearchCase
     from ..volumes import SliceStack, read_volume
 
     files = images.is_file() and truth.is_file()
-    found = pair_files(images, truth) if files else pair_folders(images, truth, suffix)
+    found = pairs_of_files(images, truth) if files else pairs_of_folders(images, truth, suffix)
     pairs = [(case, image, path) for case, (image, path) in found.cases.items() if image]
     if not pairs:
         raise InputError(

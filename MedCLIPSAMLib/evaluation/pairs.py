@@ -39,7 +39,7 @@ class MaskPairs:
     extra: list[str] = field(default_factory=list)
 
 
-def pair_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
+def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
     Where no name is equal, words such as "_mask", "_gt" or "_seg" at the end do not count.
@@ -85,7 +85,7 @@ def _pairing_remedy(found: Iterable[str], true: Iterable[str]) -> str:
     return "Give them the same names, name an end of the true masks' names by --suffix, or evaluate a table of pairs."
 
 
-def pair_files(prediction: Path, truth: Path) -> MaskPairs:
+def pairs_of_files(prediction: Path, truth: Path) -> MaskPairs:
     """Pair two masks.
 
     Raises:
@@ -96,7 +96,7 @@ def pair_files(prediction: Path, truth: Path) -> MaskPairs:
     return MaskPairs({stem(truth): (prediction, truth)})
 
 
-def read_pairs_table(table: Path) -> MaskPairs:
+def pairs_of_table(table: Path) -> MaskPairs:
     """Read pairs from a CSV with the columns prediction and truth, and case where names are wanted.
 
     Commas, semicolons or tabs. Paths are relative to the table; an empty prediction is a missing one.

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..evaluation.pairs import pair_folders
+from ..evaluation.pairs import pairs_of_folders
 from ..files.json_text import read_json
 from ..volumes.raster import ORIENTATION
 from ..volumes.volume import stem
@@ -187,7 +187,7 @@ def _test_set(task: PaperTask, folder: Path) -> TestSet:
 
 
 def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
-    pairs = pair_folders(image_dir, mask_dir)
+    pairs = pairs_of_folders(image_dir, mask_dir)
     files = [(image, mask) for image, mask in pairs.cases.values() if image]
     without_image = [str(mask) for image, mask in pairs.cases.values() if image is None]
     for alone, what, lacking in ((pairs.extra, "image", "mask"), (without_image, "mask", "image")):

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate
-from MedCLIPSAMLib.evaluation.pairs import pair_folders
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.export.dicom_source import source_slices
 from MedCLIPSAMLib.volumes import Geometry, Volume, read_segmentation, read_volume
 
@@ -117,7 +117,7 @@ def test_segments_are_scored_by_name_on_the_voxels_of_the_other_side(tmp_path, p
     (tmp_path / "p" / "labels.json").write_text('{"liver": 1, "cyst": 2}')
     write_seg(tmp_path / "d" / "a", {"cyst": [(0, 5, 1), (6, 0, 0)], "liver": LIVER})  # without an ending, cropped
     for made in ("p", "d"):
-        found = evaluate(pair_folders(tmp_path / made, tmp_path / "t"))
+        found = evaluate(pairs_of_folders(tmp_path / made, tmp_path / "t"))
         assert {score.segment: score.dsc for score in found.scores} == {"liver": 1.0, "cyst": 0.5}
         assert not found.notes and found.scores[0].difference_ml == 0
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate
-from MedCLIPSAMLib.evaluation.pairs import pair_folders
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 FIRST = (slice(0, 1), slice(1, 4), slice(1, 5))
@@ -34,7 +34,7 @@ def test_values_that_both_sides_name_go_by_their_names(tmp_path, beside, truth):
     """The first box is the liver on both sides, with other values."""
     labels(tmp_path / "p" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2}, beside)
     labels(tmp_path / "t" / "a.nii.gz", 2, 1, truth, beside)
-    found = evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert {score.segment: score.dsc for score in found.scores} == {"liver": 1.0, "tumor": 1.0}
 
 
@@ -42,17 +42,17 @@ def test_equal_values_of_other_names_are_other_segments(tmp_path):
     labels(tmp_path / "p" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2})
     labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"spleen": 1, "cyst": 2})
     with pytest.raises(InputError, match="'liver', 'tumor' and 'cyst', 'spleen'"):
-        evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     labels(tmp_path / "p" / "a.nii.gz", 1, 0, {"liver": 1, "tumor": 2})
     labels(tmp_path / "t" / "a.nii.gz", 1, 0, {"tumor": 1, "liver": 2})
     with pytest.raises(InputError, match="'liver' and 'tumor'"):
-        evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
 def test_names_on_one_side_leave_common_values_as_they_are(tmp_path):
     labels(tmp_path / "p" / "a.nii.gz", 1, 2)
     labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2})
-    found = evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert {score.segment: score.dsc for score in found.scores} == {"1": 1.0, "2": 1.0}
 
 
@@ -60,7 +60,7 @@ def test_labels_that_differ_in_case_only_are_refused(tmp_path):
     labels(tmp_path / "p" / "a.nii.gz", 1, 2)
     labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"liver": 1, "Liver": 2})
     with pytest.raises(InputError, match="labels.json' differ in case only"):
-        evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
 def test_values_that_disagree_are_said_to(run, tmp_path):
@@ -88,7 +88,7 @@ def test_predictions_of_several_labels_are_said_to_be_compared_with_the_only_mas
     for case, value in (("a", 1), ("b", 2)):
         labels(tmp_path / "p" / f"{case}.nii.gz", value, value)
         labels(tmp_path / "t" / f"{case}.nii.gz", 1, 1)
-    found = evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert [score.dsc for score in found.scores] == [1.0, 1.0]
     (note,) = found.notes
     assert "'lungs', 'tumor'" in note and "whatever its label" in note
@@ -110,7 +110,7 @@ def test_segments_whose_names_differ_in_case_only_are_refused(tmp_path):
     segments(tmp_path / "p" / "a.seg.nrrd", "Lesion", "lesion")
     labels(tmp_path / "t" / "a.nii.gz", 1, 1)
     with pytest.raises(InputError, match="'Lesion' and 'lesion', which differ in case only"):
-        evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+        evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
 def test_large_and_negative_values_are_labels_in_every_file(tmp_path):
@@ -121,7 +121,7 @@ def test_large_and_negative_values_are_labels_in_every_file(tmp_path):
             voxels[FIRST], voxels[SECOND] = first, second
             (tmp_path / folder).mkdir(exist_ok=True)
             sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / folder / f"{name}.nii.gz"))
-    scores = evaluate(pair_folders(tmp_path / "p", tmp_path / "t")).scores
+    scores = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores
     drawn = {(score.case, score.segment): score.dsc for score in scores if not score.note}
     assert drawn == {("a", "-1"): 1, ("a", "1000000"): 1, ("b", "1000000"): 1, ("c", "-1"): 1}
 
@@ -148,7 +148,7 @@ def test_what_stands_beside_a_mask_is_no_prediction(tmp_path):
     for folder, name in (("p", "a"), ("t", "a"), ("t", "b")):
         labels(tmp_path / folder / f"{name}.nii.gz", 1, 1)
     (tmp_path / "p" / "b.json").write_text("{}", encoding="utf-8")
-    assert evaluate(pair_folders(tmp_path / "p", tmp_path / "t")).missing == ["b"]
+    assert evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).missing == ["b"]
 
 
 def picture(path: Path, pixels: np.ndarray) -> None:
@@ -170,7 +170,7 @@ def test_smoothed_borders_are_no_labels(tmp_path, border, gray):
     for folder in ("p", "t"):
         picture(tmp_path / folder / "a.png", square(255))
         picture(tmp_path / folder / "b.png", square(255, tuple(border) if folder == gray else ()))
-    found = evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert [(score.case, score.segment, score.dsc) for score in found.scores] == [("a", "mask", 1.0)]
     assert "gray levels. Threshold it" in found.failed["b"]
 
@@ -180,7 +180,7 @@ def test_labels_of_an_image_stay_labels(tmp_path):
     for folder in ("p", "t"):
         picture(tmp_path / folder / "a.png", square(255, (128,)))
         picture(tmp_path / folder / "b.png", square(40, tuple(range(1, 19))))
-    found = evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     drawn = [score.case for score in found.scores if not score.note]
     assert not found.failed and drawn == ["a"] * 2 + ["b"] * 19 and {score.dsc for score in found.scores} == {1.0}
 
@@ -189,4 +189,4 @@ def test_white_of_16_bits_is_white(tmp_path):
     for name, kind, white in (("a", np.uint8, 255), ("b", np.uint16, 65535)):
         picture(tmp_path / "p" / f"{name}.png", square(255))
         picture(tmp_path / "t" / f"{name}.png", square(white, kind=kind))
-    assert [score.dsc for score in evaluate(pair_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]
+    assert [score.dsc for score in evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]

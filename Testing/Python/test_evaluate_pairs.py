@@ -13,7 +13,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.evaluation import folders
 from MedCLIPSAMLib.evaluation.folders import evaluate
-from MedCLIPSAMLib.evaluation.pairs import pair_folders
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, read_volume, write_saliency, write_segmentation
 
 
@@ -44,7 +44,7 @@ def volume_of(path: Path, voxels: np.ndarray, spacing=(0.5, 1.0, 2.0), direction
 def test_words_at_the_end_of_names_do_not_count(tmp_path, prediction, truth):
     mask(tmp_path / "p" / prediction), mask(tmp_path / "t" / truth)
     mask(tmp_path / "p" / "b.png", slice(2, 4)), mask(tmp_path / "t" / "b.png")
-    found = evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert sorted(score.dsc for score in found.scores) == pytest.approx([2 / 3, 1.0]) and not found.missing
 
 
@@ -53,7 +53,7 @@ def test_masks_whose_voxels_lie_in_a_file_beside_are_compared(tmp_path, ending):
     truth = np.zeros((4, 5, 6))
     truth[1:3, 1:3, 1:5] = 1
     volume_of(tmp_path / "p" / "a.nii.gz", truth), volume_of(tmp_path / "t" / f"a{ending}", truth)
-    (score,) = evaluate(pair_folders(tmp_path / "p", tmp_path / "t")).scores
+    (score,) = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores
     assert score.dsc == 1 and score.difference_ml == 0
 
 
@@ -75,7 +75,7 @@ def test_jpeg_masks_are_their_brighter_half_whatever_their_names(tmp_path, endin
         mask(tmp_path / "p" / f"{name}.png")
         path = mask(tmp_path / "t" / f"{name}.jpg", quality=quality).rename(tmp_path / "t" / f"{name}_mask.{ending}")
         assert len(np.unique(np.asarray(Image.open(path)))) > 2  # JPEG changed them
-    assert [score.dsc for score in evaluate(pair_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]
+    assert [score.dsc for score in evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -121,7 +121,7 @@ def test_an_error_that_nobody_foresaw_is_that_of_its_case(tmp_path, monkeypatch,
     once = chain([MemoryError("too large")], repeat(DEFAULT))
     real = getattr(folders, step)
     monkeypatch.setattr(folders, step, Mock(wraps=real, side_effect=once))
-    found = evaluate(pair_folders(tmp_path / "p", tmp_path / "t"))
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert [score.case for score in found.scores] == ["b"] and "MemoryError: too large" in found.failed["a"]
 
 
@@ -146,7 +146,7 @@ def test_every_order_and_direction_of_the_axes_of_one_grid_is_scored_exactly(tmp
         sitk.WriteImage(turned, str(folder / "case.nrrd"))
         place = reference.TransformIndexToPhysicalPoint((4, 3, 2))
         assert turned[turned.TransformPhysicalPointToIndex(place)] == int(voxels[2, 3, 4])
-        (score,) = evaluate(pair_folders(folder, tmp_path / "t")).scores
+        (score,) = evaluate(pairs_of_folders(folder, tmp_path / "t")).scores
         assert score.dsc == 1.0 and score.hd95 == 0.0 and score.difference_ml == 0.0
 
 
@@ -203,7 +203,7 @@ def test_pixels_of_unknown_size_have_no_mm(run, tmp_path, form):
     (tmp_path / "raster").mkdir()
     write_segmentation(tmp_path / "raster" / "a.png", [Segment("tumor", two)], image)
     for truth in ("t", "raster"):
-        (score,) = evaluate(pair_folders(tmp_path / "p", tmp_path / truth)).scores
+        (score,) = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / truth)).scores
         assert (score.unit, score.hd95) == ("pixels", 1.0) and np.isnan(score.difference_ml)
     code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--tolerance", 1)
     assert code == 0, err
@@ -235,7 +235,7 @@ def test_maps_and_overlays_beside_masks_are_no_predictions(tmp_path):
     for name in ("a_uncertainty.nii.gz", "a_saliency.nii.gz"):
         write_saliency(tmp_path / "p" / name, lesion * 0.5, volume)
     mask(tmp_path / "p" / "a_overlay.png"), mask(tmp_path / "p" / "a_montage.png")
-    found = pair_folders(tmp_path / "p", tmp_path / "t")
+    found = pairs_of_folders(tmp_path / "p", tmp_path / "t")
     assert list(found.cases) == ["a"] and not found.extra
     assert evaluate(found).scores[0].dsc == 1.0
 
@@ -251,5 +251,5 @@ def test_labels_of_a_dataset_name_the_values_of_its_masks(tmp_path):
     described = {"labels": {"background": 0, "lesion": 1, "Vessel": 2}}
     (labels.parent / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
     write_segmentation(tmp_path / "p" / "a.seg.nrrd", [Segment("Vessel", two), Segment("lesion", one)], volume)
-    found = evaluate(pair_folders(tmp_path / "p", labels))
+    found = evaluate(pairs_of_folders(tmp_path / "p", labels))
     assert {score.segment: score.dsc for score in found.scores} == {"lesion": 1.0, "vessel": 1.0}

@@ -20,7 +20,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate, summarize
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
 from MedCLIPSAMLib.evaluation.overlays import overlay, write_contact_sheet
-from MedCLIPSAMLib.evaluation.pairs import pair_files, pair_folders
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_files, pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 
@@ -98,7 +98,7 @@ def test_a_case_of_a_single_row_is_scored_by_what_it_has(run, tmp_path):
         row = (np.arange(12) < stop).astype(np.uint8).reshape(1, 1, 12)
         write_masks(tmp_path / side, "row.nii.gz", row)
         write_masks(tmp_path / side, "whole.nii.gz", labels((20, 20)))
-    found = evaluate(pair_folders(tmp_path / "pred", tmp_path / "truth"))
+    found = evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth"))
     row, whole = found.scores
     assert row.dsc == pytest.approx(2 / 3) and row.difference_ml == pytest.approx(3 * 3 / 1000)
     assert math.isnan(row.nsd) and math.isnan(row.hd95) and row.note == "a single row of pixels"
@@ -185,7 +185,7 @@ def test_folders_are_matched_by_name_whatever_the_format(tmp_path):
     write_masks(pred, "b.nrrd", labels((5, 5)))
     write_masks(pred, "a.nii.gz", labels((20, 30)))
     write_masks(pred, "z.png", labels((20, 20)))
-    found = evaluate(pair_folders(pred, truth))
+    found = evaluate(pairs_of_folders(pred, truth))
     assert [(score.case, score.dsc) for score in found.scores] == [("a", 0.5), ("b", 1.0), ("c", 0.0)]
     assert found.scores[0].hd95 == pytest.approx(10)
     assert found.scores[2].note == "no prediction"
@@ -200,8 +200,8 @@ def test_an_image_stored_as_a_volume_scores_like_the_image(tmp_path):
     for suffix in (".png", ".nii.gz"):
         write_masks(tmp_path / f"truth{suffix}", f"a{suffix}", labels((20, 20)))
         write_masks(tmp_path / f"pred{suffix}", f"a{suffix}", labels((20, 26)))
-    flat = evaluate(pair_folders(tmp_path / "pred.png", tmp_path / "truth.png"))
-    volume = evaluate(pair_folders(tmp_path / "pred.nii.gz", tmp_path / "truth.nii.gz"))
+    flat = evaluate(pairs_of_folders(tmp_path / "pred.png", tmp_path / "truth.png"))
+    volume = evaluate(pairs_of_folders(tmp_path / "pred.nii.gz", tmp_path / "truth.nii.gz"))
     assert [replace(score, unit="pixels") for score in volume.scores] == flat.scores
     assert 0.2 < flat.scores[0].nsd < 0.8
 
@@ -209,7 +209,7 @@ def test_an_image_stored_as_a_volume_scores_like_the_image(tmp_path):
 def test_spacing_of_the_file_is_that_of_its_axes(tmp_path):
     write_masks(tmp_path / "truth", "a.nii.gz", labels((20, 20)), spacing=(1.0, 3.0, 1.0))
     write_masks(tmp_path / "pred", "a.nii.gz", labels((21, 20)), spacing=(1.0, 3.0, 1.0))
-    assert evaluate(pair_folders(tmp_path / "pred", tmp_path / "truth")).scores[0].hd95 == pytest.approx(3)
+    assert evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth")).scores[0].hd95 == pytest.approx(3)
 
 
 def test_segments_are_matched_by_label(tmp_path):
@@ -218,7 +218,7 @@ def test_segments_are_matched_by_label(tmp_path):
     write_masks(pred, "a.nii.gz", labels((30, 30), values=(2,)))
     write_masks(truth, "b.nii.gz", labels((0, 0), values=(1,)))
     write_masks(pred, "b.nii.gz", labels((0, 0), (30, 30), values=(2, 7)))
-    found = evaluate(pair_folders(pred, truth))
+    found = evaluate(pairs_of_folders(pred, truth))
     got = [(score.case, score.segment, score.dsc) for score in found.scores]
     assert got == [("a", "1", 0.0), ("a", "2", 1.0), ("b", "1", 0.0), ("b", "2", 0.0)]
     assert found.extra_segments == ["b: 7"] and found.extra == []
@@ -232,7 +232,7 @@ def test_every_case_has_a_score_for_every_label_of_the_truth(run, tmp_path, valu
     for name, predicted, true in (("a", drawn, drawn), ("healthy", none, none), ("wrong", drawn, none)):
         write_masks(pred, f"{name}.nii.gz", predicted), write_masks(truth, f"{name}.nii.gz", true)
     write_masks(truth, "gone.nii.gz", none)
-    found = evaluate(pair_folders(pred, truth))
+    found = evaluate(pairs_of_folders(pred, truth))
     assert len(found.scores) == 4 * len(values)
     for segment in found.segments:
         scores = {score.case: score for score in found.scores if score.segment == segment}
@@ -257,14 +257,14 @@ def test_over_all_segments_each_case_counts_once_by_its_mean(run, tmp_path):
     for name, predicted in (("a", labels((0, 0), (30, 30))), ("b", labels((0, 20), (30, 50)))):
         write_masks(pred, f"{name}.nii.gz", predicted)
         write_masks(truth, f"{name}.nii.gz", labels((0, 0), (30, 30)))
-    found = evaluate(pair_folders(pred, truth))
+    found = evaluate(pairs_of_folders(pred, truth))
     by_case = [np.mean([score.dsc for score in found.scores if score.case == case]) for case in "ab"]
     whole = found.summary("dsc")
     assert (whole.n, whole.mean) == (2, pytest.approx(np.mean(by_case)))
     assert whole.sd == pytest.approx(np.std(by_case, ddof=1))
     for tolerance in (np.inf, np.nan, -1.0):
         with pytest.raises(InputError, match="Expected a tolerance of 0 or more"):
-            evaluate(pair_folders(pred, truth), tolerance)
+            evaluate(pairs_of_folders(pred, truth), tolerance)
     code, _, err = run("evaluate", pred, truth, "--tolerance", "inf")
     assert code == 2 and "Expected a tolerance of 0 or more, got inf" in err
 
@@ -274,7 +274,7 @@ def test_a_map_of_probabilities_is_no_mask(tmp_path):
     shares[0, 2:4] = 0.5
     sitk.WriteImage(sitk.GetImageFromArray(shares), str(tmp_path / "a.nii.gz"))
     with pytest.raises(InputError, match=r"got 2 different values, such as 0\.5") as caught:
-        evaluate(pair_files(tmp_path / "a.nii.gz", tmp_path / "a.nii.gz"))
+        evaluate(pairs_of_files(tmp_path / "a.nii.gz", tmp_path / "a.nii.gz"))
     assert "whole numbers" in str(caught.value)
 
 
@@ -290,7 +290,7 @@ def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):
     inside = mask[1:, 15:45, 10:50]
     write_segmentation(tmp_path / "pred" / "a.seg.nrrd", [Segment("liver", inside)], Volume.from_sitk(cropped))
     for folders in (("pred", "truth"), ("truth", "pred")):
-        score = evaluate(pair_folders(*(tmp_path / name for name in folders))).scores[0]
+        score = evaluate(pairs_of_folders(*(tmp_path / name for name in folders))).scores[0]
         assert score.dsc == pytest.approx(2 * 3 / (3 + 4))
         assert score.hd95 == pytest.approx(3)
 
@@ -300,14 +300,14 @@ def test_different_grids_are_refused_by_case(tmp_path, shift):
     write_masks(tmp_path / "truth", "patient7.nii.gz", labels((20, 20), slices=2))
     write_masks(tmp_path / "pred", "patient7.nii.gz", labels((20, 20), slices=2), **shift)
     with pytest.raises(InputError, match="patient7.*different grids"):
-        evaluate(pair_folders(tmp_path / "pred", tmp_path / "truth"))
+        evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth"))
 
 
 def test_foreign_segment_names_are_refused(tmp_path):
     write_masks(tmp_path / "truth", "a.nii.gz", labels((0, 0), (30, 30)))
     write_masks(tmp_path / "pred", "a.nii.gz", labels((0, 0), (30, 30), values=(8, 9)))
     with pytest.raises(InputError, match="'8', '9' and '1', '2'"):
-        evaluate(pair_folders(tmp_path / "pred", tmp_path / "truth"))
+        evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth"))
 
 
 def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.pairs import read_pairs_table
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_table
 from MedCLIPSAMLib.evaluation.tables import read_scores
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.prompt_file import read_prompts
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
         lambda path: find_cases(path, {"x": "x"}),
         read_prompts,
         read_report,
-        read_pairs_table,
+        pairs_of_table,
         read_scores,
         read_json,
         read_sam_config,
