@@ -8,7 +8,7 @@ import pytest
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, agreement_of, choose_result
+from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, choose_result, compute_agreement
 from MedCLIPSAMLib.segmentation.answer import draft_result, finish_result
 from MedCLIPSAMLib.segmentation.mask_prediction import MaskPrediction
 from MedCLIPSAMLib.segmentation.presence import Presence
@@ -38,8 +38,10 @@ def answer(columns: int, presence: float, limits: AgreementSettings = LIMITS, th
 
 
 def test_agreement_is_intersection_over_union():
-    assert agreement_of(rectangle(3), rectangle(10)) == 0.3 and agreement_of(rectangle(20), rectangle(10)) == 0.5
-    assert agreement_of(rectangle(0), rectangle(10)) == agreement_of(rectangle(0), rectangle(0)) == 0
+    assert (
+        compute_agreement(rectangle(3), rectangle(10)) == 0.3 and compute_agreement(rectangle(20), rectangle(10)) == 0.5
+    )
+    assert compute_agreement(rectangle(0), rectangle(10)) == compute_agreement(rectangle(0), rectangle(0)) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.controls import scale_boxes, true_boxes
+from MedCLIPSAMLib.experiments.controls import make_true_boxes, scale_boxes
 from MedCLIPSAMLib.experiments.prompted import mean_interval
 from MedCLIPSAMLib.experiments.real import benchmark_real
 from MedCLIPSAMLib.experiments.real_sets import REAL_SETS, choose_cases
@@ -256,9 +256,9 @@ def test_true_boxes_and_looser_ones_worked_out_by_hand():
     truth = np.zeros((50, 100), bool)
     truth[10:20, 10:30] = truth[30:40, 60:90] = True
     truth[45, 45] = True
-    assert true_boxes(truth).boxes.tolist() == [[10, 10, 30, 20], [60, 30, 90, 40]], "without the speck"
-    assert true_boxes(truth, 0.2).boxes.tolist() == [[6, 8, 34, 22], [54, 28, 96, 42]]
-    scaled = scale_boxes(true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
+    assert make_true_boxes(truth).boxes.tolist() == [[10, 10, 30, 20], [60, 30, 90, 40]], "without the speck"
+    assert make_true_boxes(truth, 0.2).boxes.tolist() == [[6, 8, 34, 22], [54, 28, 96, 42]]
+    scaled = scale_boxes(make_true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
     assert scaled.tolist() == [[5, 20, 15, 40], [30, 60, 45, 80]]
 
 

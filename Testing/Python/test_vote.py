@@ -18,8 +18,8 @@ from MedCLIPSAMLib.segmentation.result import SliceResult
 from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
-from MedCLIPSAMLib.segmentation.vote import VoteSettings, count_votes, uncertainty_of, ways_of_asking
-from MedCLIPSAMLib.worker.fields import part_of
+from MedCLIPSAMLib.segmentation.vote import VoteSettings, compute_vote_entropy, count_votes, list_ways_of_asking
+from MedCLIPSAMLib.worker.fields import write_part
 
 MASKS = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 1, 1, 0]]], bool)
 
@@ -49,18 +49,18 @@ def test_staple_believes_those_who_agree():
 
 
 def test_the_uncertainty_is_the_entropy_in_bits():
-    found = uncertainty_of(np.array([[0, 0.25, 0.5, 1]], np.float32))
+    found = compute_vote_entropy(np.array([[0, 0.25, 0.5, 1]], np.float32))
     assert found.dtype == np.float32 and found.tolist() == [pytest.approx([0, 0.811278, 1, 0], abs=1e-5)]
 
 
 def test_an_object_is_asked_for_by_its_box_a_wider_one_and_with_points():
     prompts = SamPrompts(np.array([[10, 20, 20, 60], [0, 0, 8, 4]], np.float32))
     inside = np.full((2, 3, 2), 5.0)
-    ways = ways_of_asking(prompts, inside, VoteSettings("mean", margin=0.2), (64, 64))
+    ways = list_ways_of_asking(prompts, inside, VoteSettings("mean", margin=0.2), (64, 64))
     assert len(ways) == 3 and np.array_equal(ways[0][0], prompts.boxes) and ways[0][1] is None
     assert ways[1][0].tolist() == [[9, 16, 21, 64], [0, 0, pytest.approx(8.8), pytest.approx(4.4)]]
     assert ways[2][1].shape == (2, 3, 2) and (ways[2][2] == 1).all()
-    assert len(ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
+    assert len(list_ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
 
 
 def segment_brain_tumor(**changes):
@@ -122,10 +122,10 @@ def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path):
     segmenter.set_image(to_rgb(phantom))
     voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean")))
     results = {name: one.segment("brain tumor") for name, one in (("voted", voting), ("plain", segmenter))}
-    parts = {name: part_of(SliceResult(0, result, 1.0), False, True)[1] for name, result in results.items()}
+    parts = {name: write_part(SliceResult(0, result, 1.0), False, True)[1] for name, result in results.items()}
     assert np.array_equal(parts["voted"]["uncertainty"], results["voted"].uncertainty)
     assert "uncertainty" not in parts["plain"]
-    assert "uncertainty" not in part_of(SliceResult(0, results["voted"], 1.0), False)[1]
+    assert "uncertainty" not in write_part(SliceResult(0, results["voted"], 1.0), False)[1]
     for name, result in results.items():
         checkpoints = CheckpointFolder(tmp_path / name)
         checkpoints.open({})

@@ -21,7 +21,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.files.claim import lock_folder
 from MedCLIPSAMLib.nnunet.predict import find_images, predict
-from MedCLIPSAMLib.nnunet.process import Process, one_gpu
+from MedCLIPSAMLib.nnunet.process import Process, choose_gpu
 from MedCLIPSAMLib.nnunet.ranking import rank_records
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
 from MedCLIPSAMLib.nnunet.schedule import SEED_IN_PLANS, Schedule
@@ -377,6 +377,6 @@ def test_unfinished_and_damaged_models_are_refused(trained, tmp_path):
 
 def test_a_gpu_by_its_number_is_the_only_one_that_nnunet_sees(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert one_gpu("cpu") == ("cpu", {}) and one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
+    assert choose_gpu("cpu") == ("cpu", {}) and choose_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    assert one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})
+    assert choose_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})
