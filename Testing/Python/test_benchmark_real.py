@@ -21,7 +21,6 @@ from MedCLIPSAMLib.experiments.real import benchmark_real
 from MedCLIPSAMLib.experiments.real_sets import REAL_SETS, choose_cases
 from MedCLIPSAMLib.experiments.tumor_free import tumor_free_part
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = REPOSITORY.parent / "shared" / "real"
@@ -64,11 +63,6 @@ def phantoms(tmp_path_factory):
         truths = [phantom.lungs_mask if modality == "XR" else phantom.lesion_mask for phantom in made]
         write_set(data, name, rows, [(p.image, 255 * t.astype(np.uint8)) for p, t in zip(made, truths)])
     return data
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.fixture()

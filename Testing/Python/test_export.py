@@ -31,18 +31,12 @@ from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 PROMPTS = {"tumor": "brain tumor", "ventricles": "ventricles"}
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.fixture(scope="module")

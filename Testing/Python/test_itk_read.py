@@ -14,7 +14,6 @@ import psutil
 import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.volumes import itk_read, read_volume
@@ -102,13 +101,10 @@ def test_an_answer_to_another_request_is_not_taken_for_the_file(scan, tmp_path):
     assert itk_read.itk_image(other).GetSize() == (8, 8, 2)
 
 
-def test_a_real_crash_of_itk_is_one_case_of_an_export(scan, crash, tmp_path, monkeypatch, capsys):
+def test_a_real_crash_of_itk_is_one_case_of_an_export(scan, crash, tmp_path, run):
     out = tmp_path / "Dataset001_X"
-    monkeypatch.setattr(sys, "argv", f"medclipsam export {tmp_path} -p tumor -o {out} --propagate slices".split())
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    error = capsys.readouterr().err
-    assert stop.value.code == 1 and error.count("crashes the library") == 1, error
+    code, _, error = run("export", tmp_path, "-p", "tumor", "-o", out, "--propagate", "slices")
+    assert code == 1 and error.count("crashes the library") == 1, error
     records = read_records(out)
     assert records["scan"]["status"] != "failed"
     assert records["crash"]["status"] == "failed" and "crashes the library" in records["crash"]["problem"]
