@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from finetuning import QUICK, captions, pairs, stop_after, train
+from helpers.exhausted import full_disk
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors.torch import load_file, save_file
@@ -168,17 +168,11 @@ def test_a_run_of_a_cpu_goes_on_where_the_loss_is_scaled(pairs, tmp_path, monkey
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     path = tmp_path / CHECKPOINT
     write_checkpoint(path, {"step": 1})
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
+    with full_disk(100_000):
         with pytest.raises(OutputError, match="cannot be written: the disk took only a part of it"):
             write_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
         with pytest.raises(OutputError, match="cannot be written"):
             export_model("demo", "open-clip", tmp_path / "exported")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
     assert torch.load(path, weights_only=True) == {"step": 1} and [path.name for path in tmp_path.iterdir()] == [
         CHECKPOINT
     ]
