@@ -10,19 +10,10 @@ import sys
 from pathlib import Path
 
 import MedCLIPSAMLib
+from MedCLIPSAMLib.errors import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = (
-    "braceexpand",
-    "highdicom",
-    "lightning_fabric",
-    "nnunetv2",
-    "peft",
-    "pydensecrf",
-    "pydicom",
-    "ray",
-    "webdataset",
-)
+OPTIONAL = ("braceexpand", *(name for names in EXTRAS.values() for name in names))
 MODULES = [
     found.name
     for found in pkgutil.walk_packages(MedCLIPSAMLib.__path__, "MedCLIPSAMLib.")
@@ -37,7 +28,7 @@ def load(names):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name.partition(".")[0] not in {EXTRAS}:
+            if error.name.partition(".")[0] not in {OPTIONAL}:
                 raise
 
 ours = {MODULES}
