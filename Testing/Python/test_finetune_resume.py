@@ -32,28 +32,25 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = (captions, pairs)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path, run):
     """Killed without warning in the second epoch, and started again; crops, order and Adam go on as if nothing was."""
-
     options = "--base demo --batch 4 --epochs 3 --patience 0 --lr 1e-4 --device cpu --workers 0 --validation-share 0.3"
-
-    def command(out: str) -> list[str]:
-        start = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(captions), "--name", f"{out}-model"]
-        return [*start, "-o", str(tmp_path / out), *options.split(), "--models-dir", str(tmp_path), "--json"]
-
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(
-        command("killed"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    ask = ("finetune", captions, "--models-dir", tmp_path, *options.split(), "--name")
+    command = [sys.executable, "-m", "MedCLIPSAMLib", *map(str, ask), "killed-model", "-o", str(tmp_path / "killed")]
+    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, **output)
     log = tmp_path / "killed" / LOG
     while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 8):
         time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert (tmp_path / "killed" / CHECKPOINT).is_file() and not (tmp_path / "killed" / "medclipsam.json").exists()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as before: sums are rounded by it
     for out in ("killed", "whole"):
-        done = subprocess.run(command(out), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
-        assert done.returncode == 0, done.stderr
+        code, _, err = run(*ask, f"{out}-model", "-o", tmp_path / out)
+        assert code == 0, err
+    torch.set_num_threads(threads)
     first, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
     assert all(torch.equal(first[name], other[name]) for name in other)
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]

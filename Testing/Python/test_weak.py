@@ -31,7 +31,7 @@ from MedCLIPSAMLib.nnunet.uncertainty import entropy, entropy_share, expected_lo
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import Geometry, Volume, read_volume
 
-SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=3, keep=2, iterations=10))
+SETTINGS = replace(SHORT, batch=4, schedule=replace(SHORT.schedule, cycles=2, epochs=3, keep=2, iterations=10))
 
 
 def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():

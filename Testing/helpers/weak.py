@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
-OPTIONS = "--short --cycles 2 --epochs 3 --keep 2 --iterations 10 --device cpu"
+OPTIONS = "--short --cycles 2 --epochs 3 --keep 2 --iterations 10 --batch 4 --device cpu"
 
 
 def lungs(split, index):
