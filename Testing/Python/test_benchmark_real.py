@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command_line import run_python
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
@@ -223,9 +222,7 @@ def test_the_sheet_lies_beside_the_parent_of_the_data_by_default(tmp_path, run):
 def test_it_works_where_simpleitk_is_not_installed(phantoms, tmp_path):
     script = "import sys; sys.modules['SimpleITK'] = None; from MedCLIPSAMLib.cli import main; main()"
     options = f"benchmark real {phantoms} --device cpu --cases 1 --sets {BREAST} --sheet {tmp_path / 'sheet.png'}"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *options.split()], cwd=REPOSITORY, capture_output=True, encoding="utf-8"
-    )
+    done = run_python(script, *options.split())
     assert done.returncode == 0, done.stderr
 
 

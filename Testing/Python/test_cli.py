@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command_line import run_python
 from PIL import Image
 
 from MedCLIPSAMLib import __version__
@@ -37,7 +38,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_help_comes_without_loading_torch(run):
     probe = "import sys; import MedCLIPSAMLib.cli; print({'torch', 'matplotlib', 'SimpleITK'} & sys.modules.keys())"
-    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, encoding="utf-8", cwd=ROOT, timeout=60)
+    found = run_python(probe)
     assert found.stdout.strip() == "set()", found.stderr
     code, shown, _ = run("--help")
     assert code == 0 and all(command in shown for command in ("evaluate", "models", "segment", "demo"))
@@ -108,8 +109,7 @@ def test_a_folder_that_was_removed_under_the_terminal_is_told(tmp_path):
     script = (
         f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); from MedCLIPSAMLib.__main__ import main; main()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8")
+    ended = run_python(script)
     assert ended.returncode == 2 and ended.stderr.startswith("error: The folder that this terminal is in was removed.")
 
 
@@ -159,8 +159,7 @@ sys.argv = ["medclipsam", "segment", "absent.png", "-p", "tumor", "-o", "mask.pn
 from MedCLIPSAMLib.__main__ import main
 main()
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8")
+    ended = run_python(script)
     assert (ended.returncode, ended.stderr) == (130, "Interrupted.\n")
 
 

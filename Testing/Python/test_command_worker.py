@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from helpers.command_line import run_python
 
 from MedCLIPSAMLib.command_worker import client, place, server
 from MedCLIPSAMLib.command_worker.identity import difference, identity
@@ -244,8 +245,7 @@ def test_it_ends_after_the_idle_time(tmp_path_factory):
         "import sys, time; from pathlib import Path; from MedCLIPSAMLib.command_worker.server import CommandServer;"
         "CommandServer(Path(sys.argv[1]), lambda arguments: 0, 0.2).serve()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", script, str(folder)], check=True, timeout=60, env=environment)
+    assert run_python(script, folder).returncode == 0
     assert not (folder / place.SOCKET).exists()
 
 
@@ -267,11 +267,7 @@ def test_a_client_needs_no_package():
         "import sys; from MedCLIPSAMLib import __main__; "
         "print(*sorted({'numpy', 'torch', 'typer', 'rich', 'pydantic'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    shown = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8", check=True
-    )
-    assert shown.stdout.strip() == ""
+    assert (shown := run_python(script)).stdout == "\n", shown.stderr
 
 
 def test_a_client_that_leaves_before_the_answer_leaves_the_worker_free(tmp_path_factory):

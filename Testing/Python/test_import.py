@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import os
 import pkgutil
-import subprocess
-import sys
 from pathlib import Path
+
+from helpers.command_line import run_python
 
 import MedCLIPSAMLib
 from MedCLIPSAMLib.errors import EXTRAS
@@ -73,10 +72,7 @@ assert not changed + patched(tables), changed + patched(tables)
 
 
 def run(script: str, given: str = "") -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", IMPORT + script], input=given, env=environment, capture_output=True, encoding="utf-8"
-    )
+    ran = run_python(IMPORT + script, given=given)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

@@ -3,16 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
+from helpers.command_line import run_python
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.manifest import read_records
@@ -124,8 +122,7 @@ def test_processes_that_were_forked_have_readers_of_their_own(scan):
 def test_no_reader_outlives_its_program(scan):
     code = f"from MedCLIPSAMLib.volumes import read_volume; read_volume({str(scan)!r}); import psutil, os; "
     code += "print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=root, timeout=120)
+    done = run_python(code)
     until = time.monotonic() + 10
     while psutil.pid_exists(int(done.stdout)) and time.monotonic() < until:
         time.sleep(0.05)
