@@ -15,7 +15,6 @@ from MedCLIPSAMLib.segmentation.presence import Presence
 from MedCLIPSAMLib.segmentation.result import Localization
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 
 LIMITS = AgreementSettings(min_iou=0.25, min_iou_in_doubt=0.4, certain=0.9)
@@ -81,11 +80,6 @@ def test_the_best_agreement_is_chosen_and_the_first_of_equals():
     results = [answer(columns, 0.95, AgreementSettings()) for columns in (4, 9, 20, 9)]
     assert [result.agreement for result in results] == [0.4, 0.9, 0.5, 0.9]
     assert choose_result(results).mask is results[1].mask and choose_result(results[:1]) is results[0]
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.mark.parametrize("modality, prompt", [("US", "breast tumor"), ("CT", "lung nodule")])

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import signal
 import zipfile
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.datasets import write_breast_set
+from helpers.exhausted import full_disk
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -340,15 +340,8 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path, examples):
         _train("clip", tmp_path, examples, stop_after=1)
     path = tmp_path / "clip.checkpoint"
     before = path.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
-    try:
-        with pytest.raises(OutputError, match="cannot be written"):
-            _train("clip", tmp_path, examples, resume=True, stop_after=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    with full_disk(1_000_000), pytest.raises(OutputError, match="cannot be written"):
+        _train("clip", tmp_path, examples, resume=True, stop_after=1)
     assert path.read_bytes() == before
 
 

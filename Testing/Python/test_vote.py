@@ -17,7 +17,6 @@ from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.segmentation.result import SliceResult
 from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, SamPromptSettings
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.vote import VoteSettings, compute_vote_entropy, count_votes, list_ways_of_asking
 from MedCLIPSAMLib.worker.fields import write_part
 
@@ -63,15 +62,14 @@ def test_an_object_is_asked_for_by_its_box_a_wider_one_and_with_points():
     assert len(list_ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
 
 
-def segment_brain_tumor(**changes):
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def segment_brain_tumor(segmenter, **changes):
     segmenter.set_image(to_rgb(TASKS["mri_tumour"].phantom("validation", 3)))
     return segmenter.with_settings(replace(segmenter.settings, **changes)).segment("brain tumor")
 
 
-def test_where_all_masks_agree_nothing_is_uncertain():
+def test_where_all_masks_agree_nothing_is_uncertain(segmenter):
     """Also not along the outline, where a vote that is enlarged lies between 0 and 1: both boxes are the same one."""
-    found = segment_brain_tumor(vote=VoteSettings("mean", margin=1e-9, points=0))
+    found = segment_brain_tumor(segmenter, vote=VoteSettings("mean", margin=1e-9, points=0))
     assert found.found and not found.uncertainty.any()
 
 
@@ -82,14 +80,13 @@ def test_where_all_masks_agree_nothing_is_uncertain():
         {"vote": VoteSettings("map"), "prompts": SamPromptSettings(kind="points")},
     ],
 )
-def test_one_mask_alone_is_no_vote_and_has_no_uncertainty(changes):
-    found = segment_brain_tumor(**changes)
+def test_one_mask_alone_is_no_vote_and_has_no_uncertainty(segmenter, changes):
+    found = segment_brain_tumor(segmenter, **changes)
     assert found.found and found.uncertainty is None
 
 
-def test_where_nothing_is_found_nothing_is_uncertain():
+def test_where_nothing_is_found_nothing_is_uncertain(segmenter):
     """A program that asked for a vote gets a map from every image."""
-    segmenter = load_segmenter("demo", "demo", "cpu")
     segmenter.set_image(to_rgb(TASKS["us_tumour"].phantom("validation", 3)))
     voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean"), presence_threshold=1.0))
     for prompt in ("brain tumor", "no tumor"):
@@ -100,8 +97,7 @@ def test_where_nothing_is_found_nothing_is_uncertain():
 
 
 @pytest.mark.parametrize("method", ["mean", "staple", "map"])
-def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def test_a_vote_gives_a_mask_and_where_the_masks_disagree(segmenter, method):
     task = TASKS["mri_tumour"]
     phantom = task.phantom("validation", 3)
     segmenter.set_image(to_rgb(phantom))
@@ -116,8 +112,7 @@ def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
     assert np.array_equal(voting.segment(task.prompt).mask, found.mask), "the points are the same at every call"
 
 
-def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path):
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path, segmenter):
     phantom = TASKS["mri_tumour"].phantom("validation", 3)
     segmenter.set_image(to_rgb(phantom))
     voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean")))
@@ -148,13 +143,12 @@ def read_map(path):
     return found
 
 
-def test_segment_writes_the_uncertainty_of_a_vote_beside_the_masks(tmp_path, run, scan):
+def test_segment_writes_the_uncertainty_of_a_vote_beside_the_masks(tmp_path, run, scan, segmenter):
     """A vote has one mask of each prompt: the shipped SAM 2s were trained on one for each object."""
     ask = ("segment", scan, "-p", "breast tumor", "--device", "cpu", "--model", "demo", "--sam", "demo")
     voted = ("--vote", "mean", "--uncertainty")
     code, _, error = run(*ask, "-o", tmp_path / "mask.nii.gz", *voted, tmp_path / "unsure.nii.gz")
     assert code == 0, error
-    segmenter = load_segmenter("demo", "demo", "cpu")
     one_each = VoteSettings("mean", several=False)
     assert VoteSettings("mean") == one_each
     voting = segmenter.with_settings(replace(segmenter.settings, vote=one_each))
