@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
@@ -224,7 +225,8 @@ def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
         if made is not None:  # None of contours, where the extension for them is not there
             segment.AddRepresentation(kind, made)
             made.UnRegister(None)
-    identifier = segmentation.GenerateUniqueSegmentID(name)
+    # Slicer writes identifiers into the scene's file as they are: with "&", "<" or a quotation mark it cannot be loaded.
+    identifier = segmentation.GenerateUniqueSegmentID(re.sub(r"[^\w -]", "_", name))
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
     if item:

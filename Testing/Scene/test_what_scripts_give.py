@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on
+from helpers.scene import PROMPT, TIMEOUT, add_array, add_volume, axial, ids, mask_on
 from MedCLIPSAMScene import segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
@@ -105,3 +105,18 @@ def test_nodes_and_segments_that_are_none_are_refused_everywhere(operations, pai
     with pytest.raises(InputError, match="Expected a volume node"):
         operations.segment.run("head", PROMPT, timeout=TIMEOUT)
     assert len(ids(node)) == 1
+
+
+@pytest.mark.parametrize("name", ["gray & white matter", "mass < 3 cm", 'the "core"', "50% | rim", "ödem"])
+def test_a_scene_can_be_loaded_whatever_a_segment_is_named(scene, tmp_path, name) -> None:
+    """The identifier of a segment is in the file, with its display and as the one chosen in an editor."""
+    volume = add_array(np.zeros((3, 8, 8), np.int16), axial())
+    segmentation = segments.newSegmentation(volume)
+    editor = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetSelectedSegmentID(segments.addSegment(segmentation, name))
+    assert segmentation.GetSegmentation().GetNthSegment(0).GetName() == name
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    chosen, _saved = editor.GetSelectedSegmentID(), scene.Commit()
+    scene.Clear(False)
+    assert scene.Connect() and scene.GetFirstNodeByClass("vtkMRMLVolumeNode").GetName() == "head"
+    assert scene.GetFirstNodeByClass("vtkMRMLSegmentEditorNode").GetSelectedSegmentID() == chosen
