@@ -22,7 +22,7 @@ FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.Foreground
 A view has the attribute where this module has set its foreground.
 """
 CONTENT, CORNER = "MedCLIPSAM.Content", "MedCLIPSAM.Corner"
-"""Attributes of a map: the image that it is of, see `contentOf`; and its first voxel, i j k, in the volume."""
+"""Attributes of a map: the image that it is of, see `contentNow`; and its first voxel, i j k, in the volume."""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Initial minimum of the saliency that is shown, 0 to 1."""
