@@ -61,13 +61,17 @@ class ReviewSection:
         enable(ui.openReviewButton, "" if self._chosen() is not None else _("Choose a case in the table."))
         enable(ui.trustButton, "" if self._opened is not None else _("Open a case first."))
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
-        if self._opened is not None and slicer.mrmlScene.IsNodePresent(self._opened.volume):
+        volume = self._opened.volume if self._opened is not None else None
+        covered = volume is not None and parameters.inputVolume is volume and self._panel.results.covers
+        enable(ui.uncertaintyBox, _("A map of Result is shown in its place: hide it first.") if covered else "")
+        if volume is not None and slicer.mrmlScene.IsNodePresent(volume):
             # Only when something has changed: in between the foreground of the views is the user's.
-            chosen = parameters.inputVolume is self._opened.volume
-            state = self._opened.volume.GetID(), chosen, parameters.review.showUncertainty
+            unsure = overlay.mapShown(volume, overlay.UNCERTAINTY)
+            shown = parameters.review.showUncertainty and not covered
+            state = volume.GetID(), parameters.inputVolume is volume, unsure is not None, shown
             if state != self._shownState:
                 self._shownState = state
-                overlay.showMap(self._opened.volume, overlay.UNCERTAINTY, parameters.review.showUncertainty)
+                overlay.showMap(volume, overlay.UNCERTAINTY, shown)
 
     def forget(self) -> None:
         """Clear the opened case, which is removed with a closed scene."""
