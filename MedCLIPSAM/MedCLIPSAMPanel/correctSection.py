@@ -31,7 +31,7 @@ class CorrectSection:
             (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified), self._segmentsChanged
         )
         self._editorNode = Observed((modified,), self._editorChanged)
-        self._views = Observed((modified,), self._sliceMoved)
+        self._views = Observed((modified,), self.showLocks)
         self._scene = Observed((slicer.vtkMRMLScene.NodeAddedEvent,), self._nodeAdded)
         self._following = False
         self._shown = False
@@ -217,7 +217,8 @@ class CorrectSection:
         if node.IsA("vtkMRMLSliceNode"):
             self._views.follow(slicer.util.getNodesByClass("vtkMRMLSliceNode"))
 
-    def _sliceMoved(self, _caller=None, _event=None) -> None:
+    def showLocks(self, _caller=None, _event=None) -> None:
+        """Show the locks of the slice that the chosen view shows now."""
         if self._shown and self._panel.parameters is not None:
             self._locks.update(self._whyUnchosen())
 
