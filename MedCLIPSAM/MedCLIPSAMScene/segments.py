@@ -225,7 +225,7 @@ def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
         if made is not None:  # None of contours, where the extension for them is not there
             segment.AddRepresentation(kind, made)
             made.UnRegister(None)
-    # Slicer writes identifiers into the scene's file as they are: with "&", "<" or a quotation mark it cannot be loaded.
+    # Slicer writes identifiers into the scene's file as they are: one with "&", "<" or '"' cannot be loaded.
     identifier = segmentation.GenerateUniqueSegmentID(re.sub(r"[^\w -]", "_", name))
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
