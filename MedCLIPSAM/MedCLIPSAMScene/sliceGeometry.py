@@ -203,6 +203,7 @@ def holdsStill(volumeNode, content: str) -> bool:
     now = contentNow(volumeNode)
     return now.startswith(content) or content.startswith(now)
 
+
 class SceneSlices:
     """The slices of a volume node along one plane: images for the models, and conversion between pixels and RAS.
 

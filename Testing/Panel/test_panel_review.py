@@ -64,6 +64,12 @@ def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
     ui.openReviewButton.click()
     assert panel.parameters.inputVolume.GetName() == "head0" and "was not saved" in ui.reviewLabel.text
     assert slicer.mrmlScene.IsNodePresent(segmentation)
+    for row in (1, 1, 0, 1):  # gone back to, opened while it is open, and gone back to again
+        table.setCurrentCell(row, 0)
+        ui.openReviewButton.click()
+        assert (panel.parameters.segmentation is segmentation) == (row == 1)
+    ui.trustButton.click()
+    assert (read_segmentation(dataset / "labelsTr" / "head1.nii.gz")[0].mask == ~truths["head1"]).all()
 
 
 def test_a_dataset_that_only_the_predictions_name_is_asked_about_once(panel, tmp_path) -> None:
