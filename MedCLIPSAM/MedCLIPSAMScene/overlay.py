@@ -11,7 +11,7 @@ import slicer.util
 
 from .removal import removeNode
 from .sliceGeometry import SceneSlices, contentNow, holdsStill, ijkToRAS
-from .strings import _
+from .strings import _, nodeName
 
 SALIENCY, VOTE, UNCERTAINTY = MAPS = "MedCLIPSAM.SaliencyOf", "MedCLIPSAM.VoteOf", "MedCLIPSAM.UncertaintyOf"
 """Roles of maps: the node reference from a map to its volume. VOTE is where SAM's masks disagree, UNCERTAINTY where an
@@ -78,7 +78,8 @@ def _writeMap(
     volumeNode, role: str, name: str, block: np.ndarray, corner: Sequence[int], threshold: float, content: str
 ):
     """Make or replace the map of a role for a volume: `block` is 0 to 1, `corner` its first voxel in the volume."""
-    node = mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    node, name = mapOf(volumeNode, role), nodeName(name)
+    node = node or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     if name not in (node.GetName(), (node.GetName() or "").rpartition("_")[0]):
         node.SetName(_freeName(name))
     node.SetNodeReferenceID(role, volumeNode.GetID())

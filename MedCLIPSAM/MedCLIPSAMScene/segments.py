@@ -31,12 +31,13 @@ from .segmentTags import ITEM_TAG, MARKED_TAG, PROMPT_TAG, setTags, tags, tagTex
 from .sequences import Item
 from .sliceGeometry import SceneSlices, extentOf, ijkToRAS
 from .sliceMasks import SliceMasks, around, cut, shapeOf, within
-from .strings import _
+from .strings import _, nodeName
 
 
 def newSegmentation(volumeNode, name: str | None = None):
     """Add a segmentation with a volume's geometry, under its transform and beside it in the subject hierarchy."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
+    name = nodeName(name or _segmentationName(volumeNode))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     takeGeometry(node, volumeNode)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

@@ -18,4 +18,9 @@ def counted(count: int, one: str, more: str, **named: object) -> str:
     return (one if count == 1 else more).format(count=count, **named)
 
 
-__all__ = ["_", "counted", "translate"]
+def nodeName(text: str) -> str:
+    """Return a name for a node that gets a file of its name: with "&" Slicer cannot load a scene that has the file."""
+    return text.replace("&", "+")
+
+
+__all__ = ["_", "counted", "nodeName", "translate"]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from helpers.scene import PROMPT, TIMEOUT, add_array, add_volume, axial, ids, mask_on
-from MedCLIPSAMScene import segments, segmentTags
+from MedCLIPSAMScene import overlay, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 from MedCLIPSAMLib.errors import InputError, PromptError
@@ -108,15 +108,25 @@ def test_nodes_and_segments_that_are_none_are_refused_everywhere(operations, pai
 
 
 @pytest.mark.parametrize("name", ["gray & white matter", "mass < 3 cm", 'the "core"', "50% | rim", "ödem"])
-def test_a_scene_can_be_loaded_whatever_a_segment_is_named(scene, tmp_path, name) -> None:
-    """The identifier of a segment is in the file, with its display and as the one chosen in an editor."""
+def test_a_scene_can_be_loaded_whatever_is_asked_for(scene, tmp_path, name) -> None:
+    """The file holds the identifiers of segments, and the names of files, which are those of nodes, as they are."""
     volume = add_array(np.zeros((3, 8, 8), np.int16), axial())
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(tmp_path / "head.nrrd"))
+    volume.SetAndObserveStorageNodeID(storage.GetID())
+    volume.SetName(name)
     segmentation = segments.newSegmentation(volume)
     editor = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
     editor.SetSelectedSegmentID(segments.addSegment(segmentation, name))
     assert segmentation.GetSegmentation().GetNthSegment(0).GetName() == name
+    overlay.writeSaliency(SceneSlices(volume), name, {1: np.ones((8, 8), np.float32)})
+    (tmp_path / "saved").mkdir()
     scene.SetURL(str(tmp_path / "scene.mrml"))
-    chosen, _saved = editor.GetSelectedSegmentID(), scene.Commit()
+    chosen, kept = editor.GetSelectedSegmentID(), scene.SaveSceneToSlicerDataBundleDirectory(str(tmp_path / "saved"))
     scene.Clear(False)
-    assert scene.Connect() and scene.GetFirstNodeByClass("vtkMRMLVolumeNode").GetName() == "head"
+    (file,) = (tmp_path / "saved").glob("*.mrml")
+    scene.SetURL(str(file))
+    assert kept and scene.Connect() and scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2
     assert scene.GetFirstNodeByClass("vtkMRMLSegmentEditorNode").GetSelectedSegmentID() == chosen
+    loaded = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode").GetSegmentation()
+    assert loaded.GetSegment(chosen).GetName() == name
