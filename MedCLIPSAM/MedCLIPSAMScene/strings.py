@@ -1,5 +1,7 @@
 """Translation of texts for the user; the text itself without Slicer's translator."""
 
+import re
+
 try:
     from slicer.i18n import tr as _
     from slicer.i18n import translate
@@ -19,8 +21,12 @@ def counted(count: int, one: str, more: str, **named: object) -> str:
 
 
 def nodeName(text: str) -> str:
-    """Return a name for a node that gets a file of its name: with "&" Slicer cannot load a scene that has the file."""
-    return text.replace("&", "+")
+    """Return a name for a node that Slicer can save into a file of its name, and load again.
+
+    It encodes what names of files do not hold, but for "&", with which the scene cannot be loaded, and what Windows
+    refuses.
+    """
+    return re.sub(r"[&<>\\]", "+", text)
 
 
 __all__ = ["_", "counted", "nodeName", "translate"]
