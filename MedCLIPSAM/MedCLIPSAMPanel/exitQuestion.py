@@ -28,16 +28,13 @@ class ExitQuestion(qt.QObject):
         if event.type() != qt.QEvent.Close or not self._window.visible:
             return False
         unfinished = self._unfinished()
-        # While Slicer tests itself nobody is there to answer, and its question returns a no.
-        if (
-            not unfinished
-            or slicer.app.testingEnabled()
-            or slicer.util.confirmOkCancelDisplay(
-                _(
-                    "MedCLIPSAM has not finished: {unfinished}. Exit all the same? A segmentation is lost; what else is "
-                    "stopped goes on from there when it is started again."
-                ).format(unfinished=", ".join(unfinished))
-            )
+        if not unfinished or slicer.app.testingEnabled():  # nobody is there then, and the question returns a no
+            return False
+        if slicer.util.confirmOkCancelDisplay(
+            _(
+                "MedCLIPSAM has not finished: {unfinished}. Exit all the same? A segmentation is lost; what else is "
+                "stopped goes on from there when it is started again."
+            ).format(unfinished=", ".join(unfinished))
         ):
             return False
         event.ignore()

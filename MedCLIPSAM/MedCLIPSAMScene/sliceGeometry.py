@@ -187,7 +187,7 @@ def contentNow(volumeNode) -> str:
         if len(_sums) > REMEMBERED:
             _sums.clear()
         _sums[changed] = _sum(color)
-    text = f"{voxels.shape[:3]} {zlib.crc32(some.tobytes()):08x}{_sums[changed]:016x};"
+    text = f"{voxels.shape[:3]} {zlib.crc32(some.tobytes()):08x};{_sums[changed]:016x};"
     return text + (f"{item.value};" if item else "")
 
 

@@ -23,8 +23,8 @@ def counted(count: int, one: str, more: str, **named: object) -> str:
 def nodeName(text: str) -> str:
     """Return a name for a node that Slicer can save into a file of its name, and load again.
 
-    It encodes what names of files do not hold, but for "&", with which the scene cannot be loaded, and what Windows
-    refuses.
+    Slicer encodes what names of files may not hold, but for "&", with which the scene cannot be loaded, and for some
+    that Windows refuses.
     """
     return re.sub(r"[&<>\\]", "+", text)
 
