@@ -395,3 +395,18 @@ def test_a_locked_segment_is_said_to_stay(panel, phantom) -> None:
     segment(panel, volume)
     assert "locked" in panel.ui.resultLabel.text
     assert np.array_equal(mask_on(node, identifier, volume), before)
+
+
+def test_the_slices_of_another_grid_are_counted_and_named_at_once(panel, phantom) -> None:
+    ui, volume = panel.ui, add_volume(phantom.image, 3)
+    outlined(panel, volume, "one")
+    ui.extentBox.setCurrentIndex(1)  # a range
+    assert (ui.sliceCountLabel.text, ui.lockSliceButton.text) == ("of 0 to 2", "Lock axial 1")
+    volume.SetOrigin(*np.subtract(volume.GetOrigin(), (0, 0, 4)))
+    assert (ui.sliceCountLabel.text, ui.lockSliceButton.text) == ("of 0 to 2", "Lock axial 2")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((7, 128, 128), np.int16))
+    assert ui.sliceCountLabel.text == "of 0 to 6"
+    transform, turned = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode"), np.eye(4)[[0, 2, 1, 3]]
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
+    assert ui.sliceCountLabel.text == "of 0 to 127"
