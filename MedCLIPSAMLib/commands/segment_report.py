@@ -143,7 +143,7 @@ class SegmentReport:
             self._failed.append(failed)
             typer.echo(failed.line, err=True)
             return
-        if image.holds_several:
+        if image.holds_images:
             remedy = f"{failed.error.remedy} For all images of a folder, give -o a folder too."
             raise MedCLIPSAMError(failed.error.problem, remedy.strip())
         raise failed.error

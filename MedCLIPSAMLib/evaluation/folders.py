@@ -17,7 +17,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
 from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
 from MedCLIPSAMLib.files.csv_text import write_rows
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation
+from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation, is_structures
 from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
 
 METRICS = ("dsc", "nsd", "hd95")
@@ -203,7 +203,8 @@ def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
     if not is_dicom_segmentation(truth_path):
         truth = read_masks(truth_path)
         return [read_masks(pred_path, truth.geometry), truth]
-    like = read_masks(truth_path).geometry if is_dicom_segmentation(pred_path) else None
+    likes = is_dicom_segmentation(pred_path) and not is_structures(truth_path)
+    like = read_masks(truth_path).geometry if likes else None
     pred = read_masks(pred_path, like)
     return [pred, read_masks(truth_path, pred.geometry)]
 

@@ -13,13 +13,10 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.dicom_segmentation import (
-    CONVERT,
-    NUMBER,
-    STRUCTURES,
-    dicom_class,
     is_dicom_segmentation,
     read_dicom_segmentation,
 )
+from MedCLIPSAMLib.volumes.dicom_structures import NUMBER
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.raster import raster_format
@@ -111,7 +108,7 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
     if grid.HasMetaDataKey("Segment0_ID"):
         return _by_name(path, segments, grid, [])
     voxels = sitk.GetArrayViewFromImage(grid)
-    found = {int(voxels[segment.mask].flat[0]): segment.mask for segment in segments}
+    found = {round(float(voxels[segment.mask].flat[0])): segment.mask for segment in segments}
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if is_raster and len(found) >= MAX_LEVELS and max(found) >= BRIGHT:
         raise gray_levels(path, len(found) + 1)
@@ -135,10 +132,9 @@ def _check_format(path: Path) -> None:
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
     if path.is_dir():
         what = "a folder"
-    elif dicom_class(path) == STRUCTURES:
-        what, remedy = "an RT Structure Set", CONVERT.format("SlicerRT")
     elif path.suffix.lower() == ".dcm" or is_dicom(path):
-        what, remedy = "DICOM", "Of DICOM, Segmentations (SEG) are masks: give one, or save the mask as .seg.nrrd."
+        what = "DICOM"
+        remedy = "Of DICOM, Segmentations (SEG) and RT Structure Sets are masks: give one, or save it as .seg.nrrd."
     raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", remedy)
 
 

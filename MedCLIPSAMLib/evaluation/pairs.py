@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.files.csv_text import read_table
+from MedCLIPSAMLib.files.csv_text import filled, read_table
 from MedCLIPSAMLib.files.json_text import read_json
 from MedCLIPSAMLib.files.regular import check_file
 from MedCLIPSAMLib.files.relative import listed_path
@@ -17,8 +17,12 @@ from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import stem
 
-WORD = r"(mask|seg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred|prediction)"
+WORD = (
+    r"(mask|msk|seg|dseg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred"
+    r"|prediction|0000)"
+)
 AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
+"""Names of masks, or of predictions of nnU-Net's images, whose names end with the number of the channel."""
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 """Names of files that `medclipsam weak predict` and `segment` write beside a mask."""
 
@@ -42,7 +46,7 @@ class MaskPairs:
 def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
-    Where no name is equal, words such as "_mask", "_gt" or "_seg" at the end do not count.
+    Where no name is equal, words such as "_mask", "_gt", "_seg" or "_0000" at the end do not count.
 
     Args:
         suffix: end of the names of the truth, such as "_lesion"; other files there are left out.
@@ -57,7 +61,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         true[name.removesuffix(suffix)] = path
     for folder, masks, end in ((truths, true, suffix), (predictions, found, "")):
         if not masks:
-            remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}, and DICOM Segmentations."
+            remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}, DICOM Segmentations and RT Structure Sets."
             if any(path.is_dir() for path in folder.iterdir()):
                 remedy = "Folders in it are not looked into: name the pairs in a table, prediction,truth a line."
             which = f" with a name that ends with '{end}'" if end else ""
@@ -106,7 +110,7 @@ def pairs_of_table(table: Path) -> MaskPairs:
     """
     cases: dict[str, tuple[Path | None, Path]] = {}
     for line, fields in read_table(table):
-        row = {name: text.strip() for name, text in fields.items()}
+        row = filled(fields)
         if not row.keys() >= {"prediction", "truth"} or not row["truth"]:
             raise InputError(
                 f"Line {line} of '{table}' names no truth.",

@@ -19,14 +19,15 @@ from pathlib import Path
 
 from ..counted import counted
 from ..errors import InputError
-from ..files.csv_text import read_table
+from ..files.csv_text import filled, read_table
 from ..files.regular import check_regular
 from ..files.relative import listed_path, relative_path
 from ..volumes.dicom_header import quiet
 from ..volumes.read import is_image
 from ..volumes.suffixes import IMAGE_SUFFIXES
+from ..volumes.volume import DEVICES
 from .folder_tree import is_own, walk
-from .left_out import left_out, pictures_of_discs
+from .left_out import left_out, pictures_of_viewers
 from .masks_beside import masks_among
 from .series_below import series_below
 
@@ -40,6 +41,7 @@ PATTERNS = (
     "Change what they take and leave out: '*.JPG' does not fit 'a.jpg', nor '*/a.jpg' an image in the folder itself."
 )
 TABLES = (".csv", ".tsv")
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -157,6 +159,8 @@ def find_cases(
         raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv, .tsv) or an image.")
     if not prompts:
         raise InputError("No prompts were given.", "Say what to segment in every image, or name a file of prompts.")
+    if inputs.suffix.lower() in SPREADSHEETS and inputs.is_file():
+        raise InputError(f"Expected images or a table as text, got the spreadsheet '{inputs}'.", "Save it as CSV.")
     if inputs.is_file():
         (name,) = case_names([Path(inputs.name)])
         return [Case(name, inputs, dict(prompts), negative, series, phase)]
@@ -190,7 +194,7 @@ def images_below(
     paths = walk(folder)
     with quiet():
         series = series_below(paths, choice.series, dicom, notify)
-    pictures = pictures_of_discs(paths) if any(series.values()) and not choice.include else set()
+    pictures = pictures_of_viewers(paths, any(series.values())) if not choice.include else set()
     for path in paths:
         inside = path.relative_to(folder)
         if path.resolve() in seen:
@@ -246,7 +250,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
     requested: dict[Path, tuple[Path, dict[str, str], str | None]] = {}
     for line, fields in rows:
-        row = {name: value.strip() for name, value in fields.items()}
+        row = filled(fields)
         image = listed_path(table.parent, row["image"])
         if not row["image"] or not image.exists():
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")
@@ -282,7 +286,8 @@ def _ascii_name(path: str) -> str:
     """Make a file name from a relative path, without accents and letters that ASCII lacks."""
     text = "".join(sign for sign in unicodedata.normalize("NFKD", path) if not unicodedata.combining(sign))
     suffix = next((suffix for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(suffix)), "")
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")[-100:].lstrip("._-") or "case"
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")[-100:].lstrip("._-") or "case"
+    return f"_{name}" if DEVICES.fullmatch(name) else name
 
 
 def _sum(path: Path) -> str:

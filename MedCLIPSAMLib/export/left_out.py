@@ -13,6 +13,7 @@ from ..volumes.volume import stem
 
 RAW_SUFFIXES = (".raw", ".zraw", ".raw.gz")
 DIRECTORY = "dicomdir"
+SCENE = ".mrml"
 MAX_KINDS = 20
 
 
@@ -45,6 +46,7 @@ def left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path,
             kinds["DICOM (damaged, or a copy)"] += 1
         else:
             of_viewer = " (beside a DICOMDIR)" if name.endswith(RASTER_SUFFIXES) else ""
+            of_viewer = " (of a scene)" if path.with_suffix(SCENE).is_file() else of_viewer
             kinds[_ending(path) + of_viewer] += 1
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{count} {kind}" for kind, count in ordered[:MAX_KINDS]]
@@ -53,11 +55,17 @@ def left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path,
     return [f"Left out as no images: {', '.join(told)}."] if told else []
 
 
-def pictures_of_discs(paths: Sequence[Path]) -> set[Path]:
-    """Find the PNG, JPEG and the like below a DICOMDIR: those of a viewer, and the images once more, for browsers."""
+def pictures_of_viewers(paths: Sequence[Path], has_dicom: bool) -> set[Path]:
+    """Find the pictures of scenes of 3D Slicer, and PNG, JPEG and the like below a DICOMDIR where DICOM images are.
+
+    These are of a viewer, or the images once more, for browsers.
+    """
+    scenes = {path.with_suffix(".png") for path in paths if path.suffix.lower() == SCENE}
+    if not has_dicom:
+        return scenes
     discs = {path.parent for path in paths if path.name.lower() == DIRECTORY and is_dicom(path)}
     pictures = (path for path in paths if discs and path.name.lower().endswith(RASTER_SUFFIXES))
-    return {path for path in pictures if not discs.isdisjoint(path.parents)}
+    return scenes | {path for path in pictures if not discs.isdisjoint(path.parents)}
 
 
 def _ending(path: Path) -> str:

@@ -2,8 +2,9 @@
 
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
 "_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
-masks" and bears the name of an image elsewhere, or has a few values; or where it is an image of a few values beside an
-image of the same name.
+masks" and bears the name of an image elsewhere, or is a volume below the folder of an image, or has a few values; where
+it has a few values and such a word, or the name of an image beside it; or where BIDS has it: a mask by its suffix, or
+what is below "derivatives" while images are elsewhere.
 """
 
 from __future__ import annotations
@@ -13,22 +14,26 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from SimpleITK import GetArrayFromImage
 
+from ..errors import MedCLIPSAMError
 from ..volumes.mark import is_marked
+from ..volumes.read import read_image
 from ..volumes.suffixes import RASTER_SUFFIXES
 from ..volumes.volume import stem
 
 WORDS = (
-    *("annotation", "annotations", "contour", "contours", "gt", "groundtruth", "ground-truth", "ground_truth", "truth"),
-    *("label", "labels", "labelmap", "mask", "masks", "seg", "segmentation", "segmentations"),
-    *("overlay", "overlays", "pred", "prediction", "predictions", "saliency", "uncertainty"),
+    *("anno", "annotation", "annotations", "contour", "contours", "gt", "groundtruth", "ground-truth", "ground_truth"),
+    *("truth", "truths", "label", "labels", "labelmap", "mask", "masks", "msk", "dseg", "probseg"),
+    *("seg", "segm", "segmentation", "segmentations", "aseg", "pve", "synthseg", "totalseg"),
+    *("overlay", "overlays", "pred", "preds", "prediction", "predictions", "saliency", "uncertainty"),
+    *("thumbnail", "thumbnails"),
 )
-FOLDERS = {*WORDS, "annots", "labelstr", "labelsts"}
+FOLDERS = {*WORDS, "annots", "instances", "labelstr", "labelsts", "manual", "structures"} - {"msk"}
 """Words in the names of folders of masks."""
 TASKS = {"seg", "segmentation", "segmentations"}
 """Words that data sets are named after too, whose folders hold folders of images."""
@@ -38,6 +43,13 @@ SIGNS = " .-_"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
+_OF_IMAGES = re.compile(r"segmentation[_-].+|master scene view.*|combined_labels")
+"""What 3D Slicer calls a segment that is saved as a file of its own, and the picture of a scene; and AbdomenAtlas."""
+_BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(mask|msk|dseg|probseg|roi)")
+"""Names of masks in BIDS, of an earlier edition (roi), and of ISLES (lesion-msk); in small letters."""
+DERIVED = "derivatives"
+SEGMENTS = "Segment0_ID"
+"""In the header of a segmentation of 3D Slicer, whatever its name."""
 _BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
 
 
@@ -53,20 +65,30 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
         by_folder.setdefault(path.parent, []).append(stem(path).lower())
     beside = {folder: _Names(names) for folder, names in by_folder.items()}
     root = os.path.commonpath([path.parent for path in files]) if files else ""
-    holds_masks = cache(lambda folder: _holds_masks(os.path.relpath(folder, root)))
-    elsewhere = {_image_name(stem(path).lower()) for path in (*files, *others) if not holds_masks(path.parent)}
-    series, found = set(others), set()
-    for path in files:
-        name, names = stem(path).lower(), beside[path.parent]
-        if (
-            names.have_image_of(name)
-            or (path.parent in series and _ALONE.fullmatch(name))
-            or (holds_masks(path.parent) and ({name, _without_word(name)} & elsewhere or _has_few_values(path)))
-            or is_marked(path)
-            or (names.count[name] > 1 and _has_few_values(path))
-        ):
-            found.add(path)
-    return found
+    inside = {folder: os.path.relpath(folder, root) for folder in by_folder}
+    of_masks = {folder for folder in by_folder if _holds_masks(inside[folder])}
+    derived = {folder for folder in by_folder if DERIVED in Path(inside[folder]).parts}
+    images = by_folder.keys() - of_masks
+    elsewhere = {_image_name(name) for folder in images for name in by_folder[folder]}
+    above = {*others, *(top for folder in images for top in folder.parents)}  # folders that hold images, or theirs
+
+    def is_mask(path: Path) -> bool:
+        name, folder = stem(path).lower(), path.parent
+        if (folder in derived and derived != by_folder.keys()) or _BIDS.fullmatch(name):
+            return True
+        if beside[folder].have_image_of(name) or (folder in above and _ALONE.fullmatch(name)):
+            return True
+        if folder in of_masks and ({name, _without_word(name)} & elsewhere or (images and _ALONE.fullmatch(name))):
+            return True
+        if folder in of_masks and folder.parent in images and path.suffix.lower() not in RASTER_SUFFIXES:
+            return True
+        if path.suffix.lower() == ".nrrd" and is_marked(path, SEGMENTS):
+            return True
+        if _without_word(name) and beside[folder].have_image_of("mask"):  # of an image of another name
+            return is_marked(path) or _has_few_values(path, even_volumes=True)
+        return is_marked(path) or ((folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path))
+
+    return {path for path in files if is_mask(path)}
 
 
 class _Names:
@@ -80,9 +102,10 @@ class _Names:
     def have_image_of(self, name: str) -> bool:
         """Tell whether a name is that of a mask of an image here.
 
-        "a_mask" is of "a", "a_0000" or "a_t1", "mask_a" of these, "mask-1" of "volume-1", and "mask" of any image.
+        "a_mask" is of "a", "a_0000" or "a_t1", "mask_a" of these, "mask-1" of "volume-1", and "mask" or
+        "segmentation_tumor" of any image.
         """
-        if _ALONE.fullmatch(name):
+        if _ALONE.fullmatch(name) or _OF_IMAGES.fullmatch(name):
             return bool(self._images)
         base = _without_word(name)
         if base is None:
@@ -119,12 +142,12 @@ def _image_name(name: str) -> str:
     return name.removesuffix("_0000")
 
 
-def _has_few_values(path: Path) -> bool:
-    """Tell whether an image file holds a mask."""
-    if path.suffix.lower() not in RASTER_SUFFIXES:
-        return False
+def _has_few_values(path: Path, even_volumes: bool = False) -> bool:
+    """Tell whether an image file holds a mask; of volumes, which take longer, only where it is asked."""
     try:
+        if path.suffix.lower() not in RASTER_SUFFIXES:
+            return even_volumes and np.unique(GetArrayFromImage(read_image(path))).size <= FEW_VALUES
         with Image.open(path) as image:
             return np.unique(np.asarray(image)).size <= FEW_VALUES
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MedCLIPSAMError):
         return False

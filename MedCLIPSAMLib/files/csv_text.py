@@ -13,6 +13,15 @@ from ..errors import InputError
 from .atomic import atomic_path
 from .text_file import read_text
 
+NOTHING = frozenset(("nan", "none", "null", "<na>", "na", "n/a", "#n/a"))
+"""What other programs write into a field that is empty, in small letters."""
+
+
+def filled(row: dict[str, str]) -> dict[str, str]:
+    """Return the fields of a row without blanks around them, "" for what stands for nothing."""
+    stripped = {name: text.strip() for name, text in row.items()}
+    return {name: "" if text.lower() in NOTHING else text for name, text in stripped.items()}
+
 
 def delimiter_of(line: str) -> str:
     """Return the comma, semicolon or tab that a line has most of."""

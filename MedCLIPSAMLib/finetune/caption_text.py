@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ..errors import shorten
@@ -56,7 +58,7 @@ def clean_caption(text: str) -> str:
     Numbers and what says more or less stay: "<3 cm" is no markup, dashes and signs beyond ASCII are written in it, and
     letters keep their marks.
     """
-    text = html.unescape(html.unescape(text))  # some sources escape twice
+    text = re.sub(r"\\[rnt](?![a-z])", " ", html.unescape(html.unescape(text)))  # some sources escape twice
     for pattern, written in _BEFORE_COMPATIBLE:
         text = pattern.sub(written, text)
     text = MARKUP.sub(" ", unicodedata.normalize("NFKC", text))
@@ -86,8 +88,11 @@ def clean_captions(field: Any, min_characters: int = MIN_CHARACTERS) -> Iterator
     """Yield each caption of a field, cleaned, and why it cannot be used: "" when it can.
 
     Args:
-        field: of a table or a JSON record: a text, or a list of several.
+        field: of a table or a JSON record: a text, or a list of several, which pandas writes as "['a', 'b']".
     """
+    if isinstance(field, str) and re.fullmatch(r"""\s*\[\s*['"].*['"]\s*\]\s*""", field, re.DOTALL):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            field = ast.literal_eval(field.strip())
     for text in (field or [""]) if isinstance(field, list) else [field]:
         if isinstance(text, dict | list):
             yield shorten(repr(text), 60), "captions are no text"

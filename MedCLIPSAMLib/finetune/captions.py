@@ -26,14 +26,17 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from ..counted import counted
 from ..errors import InputError, shorten
-from ..files.csv_text import delimiter_of, first_line, read_rows
+from ..files.csv_text import NOTHING, delimiter_of, first_line, read_rows
 from ..files.json_text import parse_json
 from ..files.relative import relative_path, spellings
 from ..files.text_file import read_text
 from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
 from .caption_text import MIN_CHARACTERS, clean_captions
 
-IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "dicom_id", "id")
+IMAGE_FIELDS = (
+    *("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "dicom_id", "id"),
+    *("image_name", "image_id", "image_index"),
+)
 CAPTION_FIELDS = (
     *("caption", "title", "text", "description.caption", "captions", "description"),
     *("report", "findings", "impression"),
@@ -45,7 +48,7 @@ SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 EXAMPLE = '{"image": "a.png", "caption": "A brain MRI with a tumor"}'
 MISSING = "images are missing"
 NAMELESS = "(no name)"
-UNKNOWN_PATIENTS = frozenset(("nan", "none", "null", "<na>", "na", "n/a", "#n/a", "unknown"))
+UNKNOWN_PATIENTS = NOTHING | {"unknown"}
 """What other programs write where a patient is unknown."""
 
 

@@ -170,13 +170,15 @@ def parse_report(text: str) -> Report:
     """Read a report.
 
     Raises:
-        PromptError: it is empty, longer than `MAX_CHARACTERS`, or not in English.
+        PromptError: it is empty, longer than `MAX_CHARACTERS`, RTF, or not in English.
     """
     if len(text) > MAX_CHARACTERS:
         raise PromptError(
             f"Expected a report of at most {MAX_CHARACTERS} characters, got {len(text)}.",
             "Give the paragraph on this image alone.",
         )
+    if text.lstrip().startswith("{\\rtf"):
+        raise PromptError("Expected plain text, got a report with formatting (RTF).", "Save it as plain text.")
     clean = clean_text(text)
     if not clean.strip():
         raise PromptError("The report is empty.", "Write what is seen, such as 'There is a mass in the left breast.'")

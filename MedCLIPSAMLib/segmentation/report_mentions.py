@@ -153,8 +153,7 @@ def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int
 def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:
     """List the numbers of findings of which one or the other is there: "atelectasis or pneumonia", "cyst or scar"."""
     edges = [0, *(edge for phrase in phrases for edge in (phrase.first, phrase.stop)), len(words)]
-    parts = (words.within(*edges[at : at + 2]) for at in range(0, len(edges), 2))
-    gaps = [" ".join(word for word in part if word not in ("a", "an", "the")) for part in parts]
+    gaps = [words.joined(*edges[at : at + 2]) for at in range(0, len(edges), 2)]
     gaps[0], gaps[-1] = f". {gaps[0]}", f"{gaps[-1]} ."  # no finding is beyond them
     found = set[int]()
     for number, phrase in reversed([*enumerate(phrases)]):
@@ -165,7 +164,7 @@ def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:
             is_listed
             or any(map(_OR_THIS.fullmatch, (before, behind)))
             or _THAT_OR.search(before)
-            or _OR_THAT.match(behind)
+            or any(map(_OR_THAT.match, (behind, words.joined(phrase.head + 1, phrase.stop))))
         ):
             found.add(number)
     return found

@@ -35,7 +35,7 @@ OR_NOW = (
 
 def _study(words: str) -> str:
     """Return the pattern of a study that one of these words is said of."""
-    return rf"{words}(?: (?:(?!(?:and|or|nor|to)\b)[\w-]+ ){{0,3}}?{STUDY}|(?=\s*(?:$|[,;.()])))"
+    return rf"{words}(?: (?:(?!(?:and|or|nor|to)\b)[\w-]+ ){{0,3}}?{STUDY}|(?=\s*(?:$|[,;.()]|(?:is|are|now)\b)))"
 
 
 WHEN_BEFORE = (

@@ -67,6 +67,15 @@ class Words:
         """Return where a word ends in the clause."""
         return self._found[at].end()
 
+    def joined(self, start: int, stop: int) -> str:
+        """Join the words of a part without articles, with "or" for each stroke between two words: "mass/scar"."""
+        kept = []
+        for at in range(start, stop + 1):
+            is_stroke = 0 < at < len(self) and self.text[self.end(at - 1) : self.start(at)].strip() == "/"
+            kept += ["or"] if is_stroke and "or" not in (self[at], self[at - 1]) else []
+            kept += [self[at]] if at < stop and self[at] not in ("a", "an", "the") else []
+        return " ".join(kept)
+
     def name_place(self, start: int, stop: int) -> bool:
         """Tell whether a part names an organ or a side."""
         first = bisect_left(self._placed, start)

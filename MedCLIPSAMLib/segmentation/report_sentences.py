@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))")
+_ANSWERED = "|".join(f"(?<=: {word})" for word in ("no", "yes", "none", "absent", "present", "negative", "positive"))
+_END = re.compile(rf"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))|(?i:{_ANSWERED})\n")
 _UNFINISHED = re.compile(
-    r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
+    r"(\b(?<!:\s)(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
     re.IGNORECASE,
 )
 """The end of a line that is no end of a sentence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -52,6 +53,9 @@ _SHORT_FORM = re.compile(
     r"(?:\.(?=\s+(?-i:[a-z])))?",
     re.IGNORECASE,
 )
+_PLACE = r"(?:left|right|(?-i:[LR])|r[uml]l|l[ul]l)"
+_BOTH = re.compile(rf"\b({_PLACE})/(?={_PLACE}\b)", re.IGNORECASE)
+"""A stroke between two sides or lobes: "left/right effusions" are on both."""
 _SIDE = re.compile(r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])")
 """A side by its letter: "L breast", not "L spine" or "2 L effusion"."""
 _SIGNED = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)[^,;:.\n]*", re.MULTILINE)
@@ -64,20 +68,44 @@ _MINUS = (
 _PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE)
 _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
+_YES = r"(?:yes|no|none|absent|present|negative|positive|true|false|(?-i:[YN]))"
+_ROW = re.compile(
+    rf"^[ \t|]*([a-z](?:[^\t|\n]*[^\t|\n ])?) *[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE
+)
+_EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*[:=][^\S\n]*(?=(?:{_YES}|0)\b)", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
+"""Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
+_WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
+_NEGATIVES = re.compile(
+    r"(^|[.;]\s+)(?:pertinent )?negatives?(?: findings)?\s*:\s*(?=[a-z])", re.IGNORECASE | re.MULTILINE
+)
+"""A heading of what is not there: "Negative: mass, cyst."."""
 _BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
 """A box of a form, checked or not."""
-_ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes)\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
+_ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes|(?-i:[YN]))\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""
+_OR_ELSE = re.compile(
+    r"(?<=\bor)(?:,? (?:alternatively|conceivably|rarely)(?:,|\b)"
+    r"|,( (?:[a-z]+ ){0,2}(?:likely|probably|possibly|perhaps)),)",
+    re.IGNORECASE,
+)
+"""What is put in behind an "or": "a mass or, less likely, a cyst"."""
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _DENIALS = ("without", "negative", "absent", "absence", "unlikely")
 _NO_SLIPS = ("assent", "absents", "absences", "negatives")
 """Words that are one letter away from those of a denial, and are none."""
+_LINE_BREAK = re.compile(
+    r"\\(?:\.br\\|r\\n|[rn])|</?(?:br|p|div|li|ul|ol|h\d|tr|td|table|pre|html|body)\b[^<>]*>", re.IGNORECASE
+)
+"""As HL7 (\\.br\\), JSON and tables (\\n), and HTML write it."""
+_MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|font)\b[^<>]*>", re.IGNORECASE)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def clean_text(text: str) -> str:
     """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
-    text = unicodedata.normalize("NFKC", _COLOR_CODE.sub(" ", text)).replace("\u2019", "'")
+    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _COLOR_CODE.sub(" ", text))))
+    text = _ROW.sub(r"\1: \2", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -87,13 +115,18 @@ def clean_text(text: str) -> str:
     lines = kept.split("\n")
     is_signed = any(_PLUS.match(line) for line in lines)
     kept = "\n".join(_MINUS_BEFORE.sub(r"\1no ", line) if is_signed or _PLUS.search(line) else line for line in lines)
+    kept = _ANSWER.sub(": ", kept)
+    kept = _NEGATIVES.sub(r"\1No ", _EQUALS.sub(": ", kept))
+    kept = _YES_OR_NO.sub(lambda sign: _WORDS.get(sign[0]) or _WORDS[sign[0].lower()], kept)
     if any(box[1] or box[2] for box in _BOX.finditer(kept)):
         kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
-    kept = _ANSWER.sub(": ", kept)
+    kept = _BOTH.sub(r"\1 and ", kept)
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
     kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
+    kept = re.sub(r"(?:\+/[-\u2013]|\u00b1)[^\S\n]*(?=[^\W\d])", "possible ", kept)  # "effusion +/- pneumonia"
     kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
+    kept = _OR_ELSE.sub(r"\1", kept)
     kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
     return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
 

@@ -152,9 +152,7 @@ def prepare(
         (places,) = outputs.places([image.name], labels)
         check_outputs(paths, places.files, overwrite)
         check_unfinished(places.unfinished)
-        count = slice_count(image.path, series) if outputs.check() == MaskFormat.PNG and image.path.exists() else None
-        if count is not None and count > 1:
-            raise OutputError(f"Cannot write {count} slices to '{outputs.out}'.", "Write .nii.gz or .seg.nrrd.")
+        _check_slices([(image, places)], outputs)
         return Batch([(image, places)], [], overwrite)
     for folder in outputs.folders():
         refuse_foreign(folder, MARKER)
@@ -170,7 +168,16 @@ def prepare(
     check_outputs(
         [image.path for image in images if image.path.is_file()], [path for path in files if path.exists()], True
     )
+    _check_slices(work, outputs)
     return Batch(work, outputs.folders(), overwrite)
+
+
+def _check_slices(work: Sequence[tuple[Input, Places]], outputs: Outputs) -> None:
+    """Refuse PNG for images of several slices, by their headers."""
+    for image, places in work if outputs.check() == MaskFormat.PNG else ():
+        count = slice_count(image.path, image.series) if image.path.exists() else None
+        if count is not None and count > 1:
+            raise OutputError(f"Cannot write {count} slices to '{places.files[0]}'.", "Write .nii.gz or .seg.nrrd.")
 
 
 def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Input]:

@@ -43,13 +43,15 @@ class Input:
         return hide_names(text, self.path, self.path.parent) if self.anonymous else text
 
     @property
-    def holds_several(self) -> bool:
-        """Whether the path is a folder of several images, none of which was named."""
+    def holds_images(self) -> bool:
+        """Whether the path is a folder of several images, or of an image file, none of which was named."""
+        if not self.path.is_dir() or self.series is not None:
+            return False
         try:
-            several = lambda: len(images_below(self.path, notify=lambda note: None)) > 1
-            return self.path.is_dir() and self.series is None and several()
+            found = images_below(self.path, notify=lambda note: None)
         except InputError:
             return False
+        return len(found) > 1 or found[0][1].is_file()
 
     def read(self) -> Volume:
         """Read the image; errors as `read_volume`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError, PromptError
 from ..files.regular import check_regular
+from ..files.text_file import decode_text
 from ..segmentation.report import MAX_CHARACTERS, Report, parse_report
 
 _LIMIT = 4 * MAX_CHARACTERS
@@ -24,7 +25,7 @@ def read_report(path: Path) -> Report:
     """Read a report with at least one finding; see `parse_report`.
 
     Raises:
-        InputError: it cannot be read, or is no text in UTF-8.
+        InputError: it cannot be read, or is no text in UTF-8, nor in UTF-16 with a byte order mark.
         PromptError: it is empty or too long, or names nothing that is there.
     """
     try:
@@ -33,7 +34,7 @@ def read_report(path: Path) -> Report:
             content = file.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             raise PromptError(f"Expected a report of at most {_LIMIT} bytes, got more in '{path}'.", "Give one report.")
-        text = content.decode("utf-8-sig")
+        text = decode_text(content)
     except OSError as error:
         raise InputError(f"The report '{path}' cannot be read: {error.strerror}.", "Check the path.") from error
     except UnicodeDecodeError as error:

@@ -1,4 +1,7 @@
-"""Masks of a DICOM Segmentation, each frame at its own place: slices without a segment are not in such a file."""
+"""Masks of a DICOM Segmentation, each frame at its own place: slices without a segment are not in such a file.
+
+And of an RT Structure Set, see `dicom_structures`.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,12 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     read_header,
     text,
 )
+from MedCLIPSAMLib.volumes.dicom_structures import CONVERT, NUMBER, STRUCTURES, read_structures
 from MedCLIPSAMLib.volumes.geometry import Geometry, straight
 from MedCLIPSAMLib.volumes.read import reading
 from MedCLIPSAMLib.volumes.segment import Segment
 
 SEGMENTATIONS = (STORAGE + "66.4", STORAGE + "66.7")
-STRUCTURES = STORAGE + "481.3"
-NUMBER = "SegmentNumber"
-"""Tag of a segment with its number in the file."""
 OFF_LATTICE = 0.05
 """Maximum distance of a frame from its place on the grid, in voxels."""
 PARALLEL = 2e-3
@@ -38,7 +39,6 @@ SAME_MM = 1e-3
 """Frames that are no further apart are of one slice."""
 MAX_SLICES = 10_000
 READER = "QuantitativeReporting"
-CONVERT = "Load it with its images in 3D Slicer (extension {}), and save the segmentation as .seg.nrrd."
 
 
 def dicom_class(path: Path) -> str:
@@ -53,12 +53,19 @@ def dicom_class(path: Path) -> str:
 
 
 def is_dicom_segmentation(path: Path) -> bool:
-    """Tell whether a file is a DICOM Segmentation, whatever its name is."""
-    return dicom_class(path) in SEGMENTATIONS
+    """Tell whether a file is a DICOM Segmentation or RT Structure Set, whatever its name is."""
+    return dicom_class(path) in (*SEGMENTATIONS, STRUCTURES)
+
+
+def is_structures(path: Path) -> bool:
+    """Tell whether a file is an RT Structure Set, which is read on the grid of something else."""
+    return dicom_class(path) == STRUCTURES
 
 
 def read_dicom_segmentation(path: Path, like: Geometry | None = None) -> tuple[list[Segment], Geometry, list[str]]:
-    """Read the segments of a DICOM Segmentation by their labels, with their numbers as tag `NUMBER`.
+    """Read the segments of a DICOM Segmentation, or the regions of an RT Structure Set, by their names.
+
+    Their numbers are their tag `NUMBER`.
 
     Masks are on a grid of their own: the pixels of the frames, and the slices from the first to the last frame.
     Fractions count from half of the whole on.
@@ -71,7 +78,7 @@ def read_dicom_segmentation(path: Path, like: Geometry | None = None) -> tuple[l
         The segments, their grid, and sentences for the user on how they were read.
 
     Raises:
-        InputError: damaged, or frames that lie on no common grid.
+        InputError: damaged, frames that lie on no common grid, or see `read_structures`.
     """
     with reading(path):
         return _read(path, like)
@@ -79,6 +86,8 @@ def read_dicom_segmentation(path: Path, like: Geometry | None = None) -> tuple[l
 
 def _read(path: Path, like: Geometry | None) -> tuple[list[Segment], Geometry, list[str]]:
     header = read_header(path)
+    if object_class(header) == STRUCTURES:
+        return read_structures(path, header, like)
     if int(header.get("InConcatenationTotalNumber") or 1) > 1:
         raise InputError(f"'{path}' is one of several files of a segmentation.", CONVERT.format(READER))
     names = {

@@ -60,6 +60,27 @@ def check_header(path: Path, notes: list[str]) -> str:
     return ""
 
 
+def rest_notes(path: Path, size: int) -> list[str]:
+    """Say that a file of plain voxels holds more than its header says, as a list of one sentence or none.
+
+    Args:
+        path: of a header that was checked.
+        size: bytes of the voxels.
+    """
+    nrrd = read_fields(read_nrrd_header(path)[0])
+    meta = {key: value for key, value, _ in read_header(path)[0]}
+    skips = {"byte skip", "byteskip", "line skip", "lineskip", "HeaderSize"} & {*nrrd, *meta}
+    source = next((nrrd[key] for key in DATA_FILE if key in nrrd), meta.get("ElementDataFile", "LOCAL"))
+    voxels = path.parent / file_name(source)
+    is_packed = is_compressed(meta) or nrrd.get("encoding", "raw").lower() != "raw"
+    if skips or is_packed or not voxels.is_file() or voxels.stat().st_size <= size:
+        return []
+    return [
+        f"The file of its voxels holds {voxels.stat().st_size - size} bytes more than the header says: the first ones "
+        "are taken, as in 3D Slicer. If the image looks shifted, its size is wrong, or how much to skip is missing."
+    ]
+
+
 def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
     if "dimension" in fields:
         _check_dimension(fields["dimension"], path)

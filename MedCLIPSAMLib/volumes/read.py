@@ -16,7 +16,7 @@ from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.archive import is_zip, names_in, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
-from MedCLIPSAMLib.volumes.itk_header import check_header
+from MedCLIPSAMLib.volumes.itk_header import check_header, rest_notes
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.meta_image import unpacked
@@ -249,6 +249,7 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
         notes.append("A distance between its voxels is negative: the axis is turned round, as in 3D Slicer.")
     with unpacked(plain) as readable:
         image = itk_image(readable)
+    notes += rest_notes(path, sitk.GetArrayViewFromImage(image).nbytes)
     while image.GetDimension() > 3:
         image = image[..., 0]
     if image.GetDimension() == 2:

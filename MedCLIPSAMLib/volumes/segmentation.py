@@ -21,6 +21,8 @@ from MedCLIPSAMLib.volumes.terminology import Terminology, color_for
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 MAX_LABELS = 1000
+ROUNDING = 1e-3
+"""Maximum distance of a label from a whole number."""
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
@@ -56,7 +58,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         if image.GetSize() != volume.shape[::-1]:
             raise InputError(f"'{path}' has the size {image.GetSize()}, '{volume.name}' has {volume.shape[::-1]}.")
         volume = None
-    labels = _on_grid(image, volume)
+    labels = _whole(_on_grid(image, volume))
     values = np.unique(labels)
     fractions = values[~np.isfinite(values) | (values != np.floor(values))]
     if values.size > MAX_LABELS or fractions.size:
@@ -68,6 +70,12 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     values = values[values != 0]
     name = stem(path)
     return [Segment(name if values.size == 1 else f"{name} {int(value)}", labels == value) for value in values]
+
+
+def _whole(labels: np.ndarray) -> np.ndarray:
+    """Return labels without what a scale or a resampling has left behind the point: 0.9999998 is 1."""
+    whole = np.rint(labels)
+    return whole if labels.dtype.kind == "f" and np.allclose(labels, whole, rtol=0, atol=ROUNDING) else labels
 
 
 def brighter_half(image: sitk.Image) -> sitk.Image:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from MedCLIPSAMLib.volumes.window import Curve
 
 FILE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii.bz2", ".hdr.gz", ".img.gz")
+DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])( *\..*)?", re.IGNORECASE)
+"""Names of files that cannot be on Windows, whatever their ending."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +107,14 @@ class Volume:
 
 
 def clean_name(text: str) -> str:
-    """Shorten `text` to a printable name without path separators and control characters; "volume" if none is left."""
+    """Shorten `text` to a printable name without path separators and control characters; "volume" if none is left.
+
+    Names that Windows keeps for devices, "CON" or "aux.1", get a "_" in front.
+    """
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"[^\w .,+()=-]+", "_", text)
-    return re.sub(r"\s+", " ", text).strip(" ._")[:80] or "volume"
+    text = re.sub(r"\s+", " ", text).strip(" ._")[:80].strip(" ._") or "volume"
+    return f"_{text}" if DEVICES.fullmatch(text) else text
 
 
 def stem(path: Path) -> str:

@@ -103,12 +103,14 @@ def test_prompts_with_labels_name_the_segments(run, tmp_path):
         assert run("segment", head, *requested, "-o", tmp_path / "no.png")[0] == 2
 
 
-def test_a_folder_is_proposed_where_one_was_given_that_holds_several_images(run, tmp_path):
+def test_a_folder_is_proposed_where_one_was_given_that_holds_images_of_other_formats(run, tmp_path):
     """Not where the folder is one series, which fails for another reason."""
     phantom_png(tmp_path / "two" / "a.png"), phantom_png(tmp_path / "two" / "b.png")
+    phantom_png(tmp_path / "single" / "a.png"), (tmp_path / "single" / "a.json").touch()
     series(tmp_path / "one")
-    code, _, err = run("segment", tmp_path / "two", "-p", "tumor", "-o", tmp_path / "x.nii.gz")
-    assert code == 2 and "give -o a folder too" in err
+    for folder in ("two", "single"):
+        code, _, err = run("segment", tmp_path / folder, "-p", "tumor", "-o", tmp_path / "x.nii.gz")
+        assert code == 2 and "give -o a folder too" in err
     code, _, err = run("segment", tmp_path / "one", "-p", "tumor", "--slice", 99, "-o", tmp_path / "x.nii.gz")
     assert code == 2 and "give -o a folder" not in err
 

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from dicom_made import RTSTRUCT, SEG, image, item, save, sequence, slice_at
+from dicom_made import SEG, image, item, save, sequence, slice_at
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code
 from pydicom.uid import RLELossless
@@ -316,12 +316,6 @@ def test_what_cannot_be_placed_is_refused(run, tmp_path, fault, said):
     if fault != "grid":
         with pytest.raises(InputError, match=said):
             read_segmentation(path)
-
-
-def test_an_rt_structure_set_says_how_it_is_converted(run, tmp_path):
-    path = save(image(np.zeros((2, 2), np.uint8), RTSTRUCT, "RTSTRUCT", PixelData=b""), tmp_path / "t.dcm")
-    code, _, err = run("evaluate", write_map(tmp_path / "p.nii.gz", on(LIVER)), path)
-    assert code == 2 and "RT Structure Set" in err and "SlicerRT" in err
 
 
 def test_a_header_of_more_pixels_than_the_file_can_hold_is_refused_before_memory_is_taken(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation import folders
 from MedCLIPSAMLib.evaluation.folders import evaluate
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
@@ -39,7 +40,10 @@ def volume_of(path: Path, voxels: np.ndarray, spacing=(0.5, 1.0, 2.0), direction
 
 @pytest.mark.parametrize(
     "prediction, truth",
-    [("a.png", "a_mask.png"), ("a_seg.png", "a_gt.png"), ("a.png", "a-Truth.bmp"), ("a_pred.png", "a_label.png")],
+    [
+        *(("a.png", "a_mask.png"), ("a_seg.png", "a_gt.png"), ("a.png", "a-Truth.bmp"), ("a_pred.png", "a_label.png")),
+        ("a_0000.png", "a.png"),
+    ],
 )
 def test_words_at_the_end_of_names_do_not_count(tmp_path, prediction, truth):
     mask(tmp_path / "p" / prediction), mask(tmp_path / "t" / truth)
@@ -82,7 +86,7 @@ def test_jpeg_masks_are_their_brighter_half_whatever_their_names(tmp_path, endin
 def test_a_table_names_the_pairs(run, tmp_path, delimiter):
     mask(tmp_path / "x" / "one.png"), mask(tmp_path / "y" / "other.png", slice(2, 4)), mask(tmp_path / "z.png")
     table = tmp_path / "pairs.csv"
-    content = "case,Prediction,truth\nfirst,x/one.png,y/other.png\n,,z.png\n"
+    content = "case,Prediction,truth\nfirst,x/one.png,y/other.png\n,nan,z.png\n"
     table.write_text(content.replace(",", delimiter), encoding="utf-8")
     code, text, err = run("evaluate", table, "--json")
     assert code == 0, err
@@ -209,6 +213,23 @@ def test_pixels_of_unknown_size_have_no_mm(run, tmp_path, form):
     assert code == 0, err
     assert "HD95, pixels" in text and "tolerance of 1 (pixels)" in text and "ml" not in text
     assert not read_volume(tmp_path / "p" / f"a{form}").known_spacing
+
+
+def test_labels_that_a_scale_has_moved_a_little_are_whole_numbers(tmp_path):
+    """As of a file of 16 bits with a slope; fractions stay refused."""
+    voxels = np.zeros((3, 4, 5))
+    voxels[1, 1:3], voxels[2, 0] = 1, 2
+    truth = volume_of(tmp_path / "t" / "a.nii.gz", voxels)
+    for slope, values in ((0.9999998, ["1", "2"]), (1.0000004, ["1", "2"]), (0.7, None)):
+        image = sitk.ReadImage(str(truth), sitk.sitkFloat32) * slope
+        (tmp_path / "p").mkdir(exist_ok=True)
+        sitk.WriteImage(image, str(tmp_path / "p" / "a.nii.gz"))
+        if values is None:
+            with pytest.raises(InputError, match=r"different values, such as 0\.7"):
+                evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
+        else:
+            found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
+            assert [(score.segment, score.dsc) for score in found.scores] == [(value, 1.0) for value in values]
 
 
 def test_distances_in_mm_and_in_pixels_have_means_of_their_own(run, tmp_path):

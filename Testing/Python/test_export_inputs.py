@@ -21,6 +21,8 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.masks_beside import masks_among
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_segmentation
+from MedCLIPSAMLib.volumes.mark import MARK
+from MedCLIPSAMLib.volumes.volume import clean_name
 from MedCLIPSAMLib.volumes.write import write_png
 from MedCLIPSAMLib.worker.exporting import export_dataset
 from MedCLIPSAMLib.worker.protocol import Message
@@ -103,6 +105,31 @@ LAYOUTS = {
     "nnU-Net": ("imagesTr/a_0000.nii.gz imagesTs/b_0000.nii.gz", "labelsTr/a.nii.gz"),
     "nnU-Net, small letters": ("imagestr/a_0000.nii.gz", "labelstr/a.nii.gz"),
     "a finding": ("GroundGlass/a.png Normal/a.png", "Ground/a.png"),
+    "BIDS": (
+        "sub-1/anat/sub-1_T1w.nii.gz sub-1/anat/sub-1_FLAIR.nii.gz",
+        "sub-1/anat/sub-1_label-lesion_mask.nii.gz sub-1/anat/sub-1_FLAIR_roi.nii.gz sub-1/anat/sub-1_probseg.nii.gz "
+        "derivatives/manual/sub-1/anat/sub-1_space-orig_dseg.nii.gz derivatives/prep/sub-1/anat/sub-1_T1w.nii.gz",
+    ),
+    "BIDS, its derivatives alone": (
+        "derivatives/prep/sub-1/sub-1_desc-preproc_T1w.nii.gz derivatives/prep/sub-2/sub-2_masked.nii.gz",
+        "derivatives/prep/sub-1/sub-1_desc-brain_mask.nii.gz derivatives/sub-2/sub-2_ses-1_lesion-msk.nii.gz",
+    ),
+    "TotalSegmentator": (
+        "s0/ct.nii.gz s1/ct.nii.gz",
+        "s0/segmentations/liver.nii.gz s0/segmentations/rib_left_1.nii.gz s1/segmentations/liver.nii.gz",
+    ),
+    "KiTS23": ("case_0/imaging.nii.gz", "case_0/instances/kidney_instance-1_annotation-1.nii.gz"),
+    "MRBrainS": ("1/pre/FLAIR.nii.gz 2/pre/FLAIR.nii.gz", "1/segm.nii.gz 2/segm.nii.gz"),
+    "QaTa-COV19": ("Images/c.png", "Ground-truths/mask_c.png"),
+    "FSL and SynthSeg": ("T1.nii.gz", "T1_pve_0.nii.gz T1_synthseg.nii.gz T1_seg.nii.gz"),
+    "nnU-Net, predicted": ("imagesTs/a_0000.nii.gz imagesTs/b_0000.nii.gz", "preds/a.nii.gz"),
+    "PDDCA and AbdomenAtlas": ("1/img.nii.gz", "1/structures/BrainStem.nii.gz 1/combined_labels.nii.gz"),
+    "GlaS": ("train_1.png train_2.png", "train_1_anno.png thumbnails/train_2.png"),
+    "BTCV": ("img/img0001.nii.gz img/img0002.nii.gz", "label/label0001.nii.gz label/label0002.nii.gz"),
+    "Slicer": (
+        "CT.nrrd",
+        "Master~Scene~View.png Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd CT-label.nrrd",
+    ),
     "a task": ("Lung_Segmentation/1/ct.nii.gz Brain/1/ct.nii.gz", "Lung_Segmentation/1/seg/ct.nii.gz"),
 }
 
@@ -110,9 +137,25 @@ LAYOUTS = {
 @pytest.mark.parametrize("images, masks", LAYOUTS.values(), ids=LAYOUTS)
 def test_masks_of_well_known_layouts_are_no_cases(tmp_path, images, masks):
     for name in f"{images} {masks}".split():
-        scan(tmp_path / name)
+        scan(tmp_path / name.replace("~", " "))
     found = find_cases(tmp_path, PROMPTS)
     assert {case.image.relative_to(tmp_path).as_posix() for case in found} == set(images.split())
+
+
+def test_a_mask_named_after_another_image_is_known_by_its_values(tmp_path):
+    """As BraTS20_Training_355 has it; an image of such a name is a case."""
+    scan(tmp_path / "BraTS_355_flair.nii.gz", 3), scan(tmp_path / "b_seg.nii.gz", 3), scan(tmp_path / "c_mask.png")
+    for name, values in (("W39_Segm", 4), ("d_mask", 2)):
+        labels = (np.arange(300).reshape(3, 10, 10) % values).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / f"{name}.nii.gz"))
+    assert names(tmp_path) == ["BraTS_355_flair", "b_seg", "c_mask"]
+
+
+def test_no_case_has_the_name_of_a_device_of_windows(tmp_path):
+    for name in ("CON.png", "aux.1.png", "console.png"):
+        scan(tmp_path / name)
+    assert names(tmp_path) == ["_CON", "_aux.1", "console"]
+    assert clean_name("NUL") == "_NUL" and clean_name("com1.t1") == "_com1.t1" and clean_name("nulliparous") != "_nul"
 
 
 def test_masks_beside_a_dicom_series_or_in_a_folder_of_them_are_no_cases(tmp_path):
@@ -123,6 +166,17 @@ def test_masks_beside_a_dicom_series_or_in_a_folder_of_them_are_no_cases(tmp_pat
     scan(tmp_path / "CT" / "1" / "mask.nii.gz")
     Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "CT" / "1" / "seg" / "liver_GT_000.png")
     assert names(tmp_path) == ["CT_1_brain_mri"]
+
+
+def test_segmentations_of_slicer_and_the_picture_of_a_scene_are_no_cases_whatever_their_names(tmp_path):
+    scan(tmp_path / "ct.nrrd")
+    volume = read_volume(tmp_path / "ct.nrrd")
+    write_segmentation(tmp_path / "x.seg.nrrd", [Segment("liver", np.ones(volume.shape, bool))], volume)
+    (tmp_path / "x.seg.nrrd").rename(tmp_path / "liver.nrrd")
+    content = (tmp_path / "liver.nrrd").read_bytes().replace(MARK.encode(), b"-" * len(MARK))
+    (tmp_path / "liver.nrrd").write_bytes(content)
+    scan(tmp_path / "Scene.png"), (tmp_path / "Scene.mrml").touch()
+    assert names(tmp_path) == ["ct"]
 
 
 def test_an_image_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):

@@ -17,6 +17,7 @@ from MedCLIPSAMLib.export.strike import read_list
         ("prompt\nx\n", "no column 'image'"),
         ("image,prompt\ngone.png,x\n", "Line 2.*no image 'gone.png'"),
         ("image,prompt\na.png,\n", "Line 2.*no prompt"),
+        ("image,prompt\na.png,NaN\n", "Line 2.*no prompt"),
         ("prompt,image\nx\n", "Line 2.*no image ''"),
         ("image,prompt\na.png,x\na.png,x\n", "Line 3.*was there before"),
         ("image,prompt\n", "holds no images"),
@@ -29,6 +30,15 @@ def test_tables_that_cannot_be_used_are_refused(tmp_path, text, message):
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         find_cases(tmp_path / "table.csv", None)
+
+
+def test_what_pandas_writes_into_empty_fields_is_nothing(tmp_path):
+    (tmp_path / "a.png").touch(), (tmp_path / "t.xlsx").touch()
+    (tmp_path / "t.csv").write_text("image,label,prompt,negative,case\na.png,nan,mass,NaN,<NA>\n")
+    (case,) = find_cases(tmp_path / "t.csv", None)
+    assert (case.name, case.prompts, case.negative) == ("a", {"mass": "mass"}, None)
+    with pytest.raises(InputError, match=r"spreadsheet.*Save it as CSV"):
+        find_cases(tmp_path / "t.xlsx", {"x": "x"})
 
 
 @pytest.mark.parametrize("name, delimiter", [("t.csv", ","), ("t.csv", ";"), ("t.tsv", "\t")])

@@ -47,6 +47,7 @@ LAYOUTS = {
         "a.json",
         f'{{"image": "image1.png", "caption": "{LONG}, left"}}\n\n{{"image": "image2.png", "caption": "short"}}\n',
     ),
+    "a number of an image": ("a.csv", f'image_id,subject_id,caption\nimage1,p7,"{LONG}, left"\n'),
     "a report of MIMIC": ("a.csv", f'dicom_id,subject_id,findings\nimage1,p7,"{LONG}, left"\n'),
     "columns of pandas": (
         "a.json",
@@ -56,6 +57,7 @@ LAYOUTS = {
     "a list in an object": ("a.json", json.dumps({"data": [{"image": "image1.png", "caption": f"{LONG}, left"}]})),
     "one record": ("a.json", json.dumps({"image": "image1.png", "caption": f"{LONG}, left"})),
     "JSON by name": ("a.json", json.dumps({"image1.png": f"{LONG}, left"})),
+    "a list of pandas": ("a.csv", f"image,caption\nimage1.png,\"['{LONG}, left']\"\n"),
     "captions in a list": ("a.jsonl", json.dumps({"image": "image1.png", "captions": [f"{LONG}, left"]})),
 }
 
@@ -97,6 +99,7 @@ def test_what_cannot_be_used_is_counted_and_listed(folder):
     [
         ("  <b>MRI</b>\nof the&nbsp;brain ★ (T2) , see https://x.org/a?b=1 .", "MRI of the brain (T2), see."),
         ("Größe 3 cm – Läsion\u0007", "Größe 3 cm - Läsion"),
+        ("A mass.\\nNo cyst.\\r\\n3 cm \\times 2", "A mass. No cyst. 3 cm times 2"),
         ("★★★", ""),
         ("Cyst <3 cm. No nodule; mass >5 cm in the liver", "Cyst <3 cm. No nodule; mass >5 cm in the liver"),
         ("ADC &lt; 1.0 and &amp;gt; 50 percent", "ADC < 1.0 and > 50 percent"),

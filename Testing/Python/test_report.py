@@ -175,7 +175,7 @@ def test_what_a_terminal_obeys_is_no_part_of_a_prompt():
     assert report.prompts[0].endswith("brain tumor") and report.left_out[0].text == "No mass"
 
 
-@pytest.mark.parametrize("text", ["", " \n\t ", "\x00\x07", "a" * (MAX_CHARACTERS + 1)])
+@pytest.mark.parametrize("text", ["", " \n\t ", "\x00\x07", "{\\rtf1 A mass.}", "a" * (MAX_CHARACTERS + 1)])
 def test_no_text_and_too_much_are_refused(text):
     with pytest.raises(PromptError):
         parse_report(text)

@@ -41,6 +41,12 @@ def test_what_may_be_there_is_looked_for_in_doubt(text):
         ("A cyst, nodule or abscess in the liver.", ["cyst", "nodule", "abscess in the liver"]),
         ("Atelectasis or scarring.", ["atelectasis"]),
         ("Fibrosis or an effusion.", ["effusion"]),
+        ("Atelectasis or scarring in the left lung base.", ["atelectasis in the left lung base"]),
+        ("Infiltrate/consolidation.", ["infiltrate", "consolidation"]),
+        ("Atelectasis/pneumonia.", ["atelectasis", "pneumonia"]),
+        ("Consolidation / atelectasis / effusion.", ["consolidation", "atelectasis", "effusion"]),
+        ("Scarring/atelectasis.", ["atelectasis"]),
+        ("A mass or, alternatively, an abscess.", ["mass", "abscess"]),
     ],
 )
 def test_of_what_one_or_the_other_is_there_each_is_looked_for_in_doubt(text, prompts):
@@ -48,16 +54,35 @@ def test_of_what_one_or_the_other_is_there_each_is_looked_for_in_doubt(text, pro
     assert report.prompts == prompts and all("not certain" in finding.note for finding in report.findings)
 
 
+def test_what_may_or_may_not_be_there_beside_a_finding_is_in_doubt():
+    for text in ("Effusion +/- pneumonia.", "Effusion (\u00b1pneumonia)."):
+        effusion, pneumonia = parse_report(text).findings
+        assert (effusion.prompt, effusion.note) == ("effusion", "")
+        assert pneumonia.prompt == "pneumonia" and "not certain" in pneumonia.note
+    assert not parse_report("A mass of 3 \u00b1 1 cm.").findings[0].note
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "A mass in the left breast or axilla.",
         "A mass with or without a cyst.",
+        "A mass w/cyst.",
+        "A 2/3 cm mass.",
         "A mass in the left breast, cyst or nodule in the right breast.",
     ],
 )
 def test_an_or_that_is_of_something_else_leaves_a_finding_certain(text):
     assert parse_report(text).findings[0].note == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A mass or, less likely, a cyst.", "Either a mass or, more likely, a cyst is seen.", "Mass, less likely a cyst."],
+)
+def test_what_is_less_likely_is_what_a_finding_may_be(text):
+    report = parse_report(text)
+    assert report.prompts == ["mass"] and "not certain what it is: 'cyst'" in report.findings[0].note
 
 
 def test_advice_on_a_finding_is_no_doubt_about_it():

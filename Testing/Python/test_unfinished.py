@@ -111,6 +111,11 @@ def test_messages_count_slices_as_the_volume_does(run, head, tmp_path):
 def test_slices_go_into_no_image_and_this_is_said_at_once(run, head, tmp_path):
     code, _, output = run("segment", head[0], "-p", "x", "--model", "none", "-o", tmp_path / "o.png")
     assert code == 2 and "Cannot write 24 slices" in output
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(head[0], folder)
+    code, _, output = run("segment", folder, "-p", "x", "--model", "none", "-o", tmp_path / "o", "--format", "png")
+    assert code == 2 and "Cannot write 24 slices" in output and not (tmp_path / "o").exists()
 
 
 def test_in_a_label_map_the_surer_one_has_the_voxel_and_a_note_says_so(run, head, tmp_path):

@@ -354,3 +354,18 @@ def test_slices_are_counted_by_the_header_alone(tmp_path: Path, name: str) -> No
     with pytest.raises(InputError):
         read_volume(path)
     assert slice_count(path) == 6
+
+
+def test_a_file_of_voxels_that_holds_more_than_its_header_says_is_noted(tmp_path: Path) -> None:
+    """The first bytes are voxels, as in ITK; where the header says how many to skip, all is said."""
+    (tmp_path / "x.raw").write_bytes(bytes(6) + VOXELS.tobytes())
+    (tmp_path / "x.mhd").write_text(META.format("", "x.raw"))
+    nrrd(tmp_path / "x.nhdr", "data file: x.raw")
+    for name in ("x.mhd", "x.nhdr"):
+        found = read_volume(tmp_path / name)
+        assert found.array.max() == 17 and any("6 bytes more" in note for note in found.notes)
+    (tmp_path / "x.mhd").write_text(META.format("HeaderSize = 6\n", "x.raw"))
+    nrrd(tmp_path / "x.nhdr", "byte skip: 6\ndata file: x.raw")
+    for name in ("x.mhd", "x.nhdr"):
+        found = read_volume(tmp_path / name)
+        assert found.array.max() == 23 and not any("bytes more" in note for note in found.notes)

@@ -1,0 +1,129 @@
+"""Masks of a DICOM RT Structure Set: the voxels of an image whose centers its closed contours enclose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_header import STORAGE, text
+from MedCLIPSAMLib.volumes.geometry import Geometry
+from MedCLIPSAMLib.volumes.segment import Segment
+
+STRUCTURES = STORAGE + "481.3"
+NUMBER = "SegmentNumber"
+"""Tag of a segment with its number in the file."""
+CONVERT = "Load it with its images in 3D Slicer (extension {}), and save the segmentation as .seg.nrrd."
+OFF_SLICE = 0.25
+"""Maximum distance of a contour from a slice, in slices."""
+FAR = 5000
+"""Maximum distance of a contour from the first voxel, in voxels."""
+MAX_VOXELS = 2**31
+"""Maximum number of voxels around all contours."""
+
+
+def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple[list[Segment], Geometry, list[str]]:
+    """Read the regions of an RT Structure Set by their names, on the part of a grid that their contours reach.
+
+    A contour within another one of its region and slice is a hole. Regions of points or open lines are left out.
+
+    Args:
+        like: the grid; each contour lies on a slice of it.
+
+    Returns:
+        The regions, their grid, and sentences for the user on how they were read.
+
+    Raises:
+        InputError: no grid, several frames of reference, no region of closed contours, or contours between slices.
+    """
+    if like is None:
+        raise InputError(
+            f"'{path}' is an RT Structure Set, whose contours have no voxels of their own.",
+            "Give the image that it was drawn on, or the other masks as voxels: .seg.nrrd, .nii.gz or DICOM SEG.",
+        )
+    rois = {int(roi.ROINumber): roi for roi in header.get("StructureSetROISequence") or ()}
+    if len({text(roi, "ReferencedFrameOfReferenceUID") for roi in rois.values()} - {""}) > 1:
+        raise InputError(f"'{path}' has regions in several frames of reference.", CONVERT.format("SlicerRT"))
+    names = {number: text(roi, "ROIName") or f"Segment {number}" for number, roi in rois.items()}
+    to_voxels, notes = np.linalg.inv(like.affine), list[str]()
+    contours: dict[int, list[np.ndarray]] = {number: [] for number in names}
+    for region in header.get("ROIContourSequence") or ():
+        number, drawn = int(region.ReferencedROINumber), region.get("ContourSequence") or ()
+        if number not in names:
+            raise ValueError(f"it has contours of a region {number}, which it does not describe")
+        if any(text(contour, "ContourGeometricType").upper() != "CLOSED_PLANAR" for contour in drawn):
+            notes.append(f"'{names.pop(number)}' in '{path}' is left out: it is no region of closed contours.")
+            continue
+        points = [_points(contour) @ to_voxels[:3, :3].T + to_voxels[:3, 3] for contour in drawn]
+        contours[number] = [np.round(some, 6)[:, ::-1] for some in points if len(some)]
+    if not names:
+        raise InputError(f"'{path}' has no region of closed contours.", "Give a file with one.")
+    found = [contour for number in names for contour in contours[number]]
+    places = np.concatenate([*found, np.zeros((0 if found else 1, 3))])  # (k, j, i)
+    if not np.abs(places).max() <= FAR or np.prod(np.ptp(places, 0) + 1) > MAX_VOXELS:
+        raise InputError(f"The contours of '{path}' lie far from the other voxels.", "Is it of the same image?")
+    axis = int(np.argmin(np.max([np.ptp(contour, 0) for contour in found] or [[0, 1, 1]], 0)))
+    low, high = np.floor(places.min(0)).astype(int), np.ceil(places.max(0)).astype(int)
+    segments = []
+    for number, name in names.items():
+        mask = np.zeros(high - low + 1, bool)
+        notes += _fill(np.moveaxis(mask, axis, 0), [contour - low for contour in contours[number]], axis, name, path)
+        segments.append(Segment(name, mask, tags={NUMBER: f"{number}"}))
+    origin = (like.affine @ [*low[::-1], 1])[:3].tolist()
+    return segments, Geometry((origin[0], origin[1], origin[2]), like.spacing, like.direction), notes
+
+
+def _points(contour: Dataset) -> np.ndarray:
+    """Read the points of a contour, (N, 3) in LPS, from its text, which may lack its type where it is long."""
+    value = contour.get_item("ContourData").value if "ContourData" in contour else b""
+    numbers = value.decode().strip(" \0").split("\\") if isinstance(value, bytes) else value or []
+    return np.array([number for number in numbers if number != ""], float).reshape(-1, 3)
+
+
+def _fill(mask: np.ndarray, contours: Sequence[np.ndarray], axis: int, name: str, path: Path) -> list[str]:
+    """Fill the slices (N, rows, columns) of a mask, and note what may not be meant.
+
+    Args:
+        contours: in voxels of the mask before `axis` was moved to the front.
+    """
+    by_slice: dict[int, dict[bytes, np.ndarray]] = {}
+    for contour in contours:
+        depth = float(contour[:, axis].mean())
+        if np.abs(contour[:, axis] - round(depth)).max() > OFF_SLICE:
+            raise InputError(
+                f"The contours of '{name}' in '{path}' do not lie on the slices of the other voxels.",
+                f"Give the image that it was drawn on, or voxels of its grid. Else: {CONVERT.format('SlicerRT')}",
+            )
+        in_plane = np.delete(contour, axis, 1)
+        key = in_plane[np.lexsort(in_plane.T)].tobytes()  # each counts once, wherever it begins and however it runs
+        by_slice.setdefault(round(depth), {})[key] = in_plane
+    has_holes = False
+    for number, drawn in by_slice.items():
+        for inside in sorted((_inside(points, mask.shape[1:]) for points in drawn.values()), key=np.sum, reverse=True):
+            is_hole = bool(inside.any()) and not (inside & ~mask[number]).any()
+            mask[number] = mask[number] & ~inside if is_hole else mask[number] | inside
+            has_holes |= is_hole
+    notes = [f"Contours of '{name}' in '{path}' that lie within others are taken for holes."] if has_holes else []
+    if (gaps := np.diff(sorted(by_slice))).size and gaps.min() > 1:
+        notes.append(f"'{name}' in '{path}' has no contours on the slices between its others: it is empty there.")
+    return notes
+
+
+def _inside(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Find the voxels whose centers a closed line (N, 2) encloses, by the parity of the edges before them in a row.
+
+    Of centers on the line, those on its first rows and columns count as inside.
+    """
+    ends = np.roll(points, -1, 0)
+    first = np.ceil(np.minimum(points[:, 0], ends[:, 0])).astype(int)
+    count = np.ceil(np.maximum(points[:, 0], ends[:, 0])).astype(int) - first
+    edge = np.repeat(np.arange(len(points)), count)
+    rows = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    slope = (ends[edge, 1] - points[edge, 1]) / (ends[edge, 0] - points[edge, 0])
+    columns = points[edge, 1] + (rows - points[edge, 0]) * slope
+    crossed = np.zeros(tuple(shape), int)
+    np.add.at(crossed, (rows, np.ceil(columns).astype(int)), 1)
+    return np.asarray(crossed.cumsum(1) % 2 == 1)
