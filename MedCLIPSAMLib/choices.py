@@ -163,7 +163,7 @@ class RateDecay(StrEnum):
 
 
 class EnsembleMean(StrEnum):
-    """How the texts of a prompt ensemble are averaged; see `segmentation.prompts.ensemble_features`."""
+    """How the texts of a prompt ensemble are averaged; see `segmentation.prompts.encode_ensemble`."""
 
     UNIT = "unit"
     RELEASED = "released"

@@ -1,8 +1,20 @@
-"""Numbers with their noun, for messages."""
+"""Numbers with their noun, and lists of names, for messages."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+LISTED = 3
+"""Maximum number of names in a message."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return "1 case", "2 cases"; `plural` where an s does not make it."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def list_names(names: Iterable[str]) -> str:
+    """List a few names in quotes, by which reports without names find them, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"'{name}'" for name in names[:LISTED]) + more

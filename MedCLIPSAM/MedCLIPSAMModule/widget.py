@@ -220,8 +220,9 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Take defaults in place of values that a scene of another version has brought, and forget its paths."""
         from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
 
-        forgetPaths(node)
-        takeDefaults(node)
+        with slicer.util.NodeModify(node):  # else each of them would come back here within the one before
+            forgetPaths(node)
+            takeDefaults(node)
 
     def onParametersModified(self, _caller=None, _event=None) -> None:
         """Show the parameter node that has changed."""

@@ -19,6 +19,8 @@ from .shortcuts import Shortcuts
 
 EDITOR_NODE = "MedCLIPSAM.SegmentEditor"
 MAX_UNDO_STATES = 10
+OF_VIEWS = "vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"
+"""Classes of the nodes that say which slice of which volume a view shows."""
 
 
 class CorrectSection:
@@ -31,7 +33,7 @@ class CorrectSection:
             (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified), self._segmentsChanged
         )
         self._editorNode = Observed((modified,), self._editorChanged)
-        self._views = Observed((modified,), self._sliceMoved)
+        self._views = Observed((modified,), self.showLocks)
         self._scene = Observed((slicer.vtkMRMLScene.NodeAddedEvent,), self._nodeAdded)
         self._following = False
         self._shown = False
@@ -64,7 +66,7 @@ class CorrectSection:
         editor.setMRMLScene(slicer.mrmlScene)
         editor.updateWidgetFromMRML()
         self._editorNode.follow([node])
-        self._views.follow(slicer.util.getNodesByClass("vtkMRMLSliceNode"))
+        self._followViews()
         self._scene.follow([slicer.mrmlScene])
 
     def enter(self) -> None:
@@ -214,11 +216,15 @@ class CorrectSection:
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _nodeAdded(self, _caller, _event, node) -> None:
         """Follow the views that another layout has made."""
-        if node.IsA("vtkMRMLSliceNode"):
-            self._views.follow(slicer.util.getNodesByClass("vtkMRMLSliceNode"))
+        if any(map(node.IsA, OF_VIEWS)):
+            self._followViews()
 
-    def _sliceMoved(self, _caller=None, _event=None) -> None:
-        if self._shown and self._panel.parameters is not None:
+    def _followViews(self) -> None:
+        self._views.follow([node for name in OF_VIEWS for node in slicer.util.getNodesByClass(name)])
+
+    def showLocks(self, _caller=None, _event=None) -> None:
+        """Show the locks of the slice that the chosen view shows now."""
+        if self._shown and self._panel.parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
             self._locks.update(self._whyUnchosen())
 
     def _refineShown(self) -> None:

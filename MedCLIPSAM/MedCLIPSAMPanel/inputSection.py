@@ -6,11 +6,13 @@ from typing import Any
 
 import slicer
 import slicer.util
-from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
+import vtk
+from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS, shownSlice, voxelsOf
 from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 
+from .observed import Observed
 from .parameters import Extent
 
 DEFAULT_VIEWS = ("Red", "Green", "Yellow")
@@ -22,20 +24,25 @@ class InputSection:
     def __init__(self, panel) -> None:
         self._panel = panel
         self._volume: Any = None
+        self._grid: tuple | None = None
         self._left: dict[str, str] = {}  # by the ID of a volume, that of the segmentation that was chosen with it
+        events = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+        self._followed = Observed((vtk.vtkCommand.ModifiedEvent, *events), self._volumeModified)
         self._layoutManager = slicer.app.layoutManager()
         if self._layoutManager is not None:
             self._layoutManager.connect("layoutChanged(int)", self._offerViews)
         self._offerViews()
 
     def close(self) -> None:
-        """Stop observing the layout before the panel is removed."""
+        """Stop observing the layout and the volume before the panel is removed."""
+        self._followed.follow([])
         if self._layoutManager is not None:
             self._layoutManager.disconnect("layoutChanged(int)", self._offerViews)
 
     def forget(self) -> None:
         """Forget the nodes of a scene before it is closed; those of the next one get their IDs."""
         self._volume = None
+        self._followed.follow([])
         self._left.clear()
 
     def begin(self) -> None:
@@ -62,12 +69,28 @@ class InputSection:
             widget.setVisible(extent != Extent.SLICE)
         for widget in (ui.firstSliceBox, ui.lastSliceBox, ui.sliceCountLabel, ui.rangeLayoutLabel):
             widget.setVisible(extent == Extent.RANGE)
-        if extent == Extent.RANGE and parameters.inputVolume is not None:
+        self._followed.follow([parameters.inputVolume] if parameters.inputVolume is not None else [])
+        self._countSlices()
+
+    def _volumeModified(self, volume, _event) -> None:
+        """Show what follows from the voxel grid, if it is another one now; images of a sequence have the same."""
+        voxels, toWorld = voxelsOf(volume), vtk.vtkMatrix4x4()
+        slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volume.GetParentTransformNode(), None, toWorld)
+        matrix = slicer.util.arrayFromVTKMatrix(toWorld) @ ijkToRAS(volume)
+        grid = matrix.tobytes(), volume.GetTransformNodeID(), voxels.shape if voxels is not None else None
+        if grid != self._grid and self._panel.parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self._grid = grid
+            self._countSlices()
+            self._panel.corrections.showLocks()
+
+    def _countSlices(self) -> None:
+        parameters, label = self._panel.parameters, self._panel.ui.sliceCountLabel
+        if parameters.extent == Extent.RANGE and parameters.inputVolume is not None:
             try:
                 last = len(SceneSlices(parameters.inputVolume, parameters.plane)) - 1
-                ui.sliceCountLabel.text = _("of 0 to {last}").format(last=last)
+                label.text = _("of 0 to {last}").format(last=last)
             except MedCLIPSAMError as error:
-                ui.sliceCountLabel.text = error.problem
+                label.text = error.problem
 
     def _showVolume(self) -> None:
         """Show a volume that the user has chosen in the views, which are fitted to one that is elsewhere in space."""

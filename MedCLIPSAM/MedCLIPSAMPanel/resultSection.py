@@ -19,10 +19,14 @@ from .resultWords import describe, describeStored, listNotes
 
 
 class ResultSection:
-    """The third section of the panel."""
+    """The third section of the panel.
+
+    Attributes:
+        covers: whether it shows a map over the input volume.
+    """
 
     def __init__(self, panel) -> None:
-        self._panel, ui = panel, panel.ui
+        self._panel, ui, self.covers = panel, panel.ui, False
         self._shownState: tuple | None = None
         events = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
         self._mapped = Observed((vtk.vtkCommand.ModifiedEvent, *events), self._volumeModified)
@@ -41,7 +45,7 @@ class ResultSection:
         for button in (ui.addBoxButton, ui.removeBoxesButton, ui.segmentBoxesButton):
             enable(button, reason)
         self._mapped.follow(overlay.mappedVolumes())
-        _volume, saliency, vote = nodes = self._maps()
+        _volume, saliency, vote, _unsure = nodes = self._maps()
         noVote = _(
             "There is no map of a vote: choose a vote under Settings, and segment a slice, or a few each on its own."
         )
@@ -50,6 +54,7 @@ class ResultSection:
         enable(ui.saliencyCheckBox, _("The uncertainty is shown in its place: hide it first.") if uncertain else "")
         if saliency is not None:
             overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
+        self.covers = uncertain or (saliency is not None and parameters.showSaliency)
         # Only when something has changed: in between the foreground of the views is the user's.
         state = *map(_idOf, nodes), parameters.showSaliency, uncertain
         if state != self._shownState:
@@ -66,13 +71,13 @@ class ResultSection:
         """Let the maps of a volume go where it goes, and away while it holds another image."""
         overlay.followVolume(volume)
         overlay.hideStrayMaps()
-        if self._shownState is not None and tuple(map(_idOf, self._maps())) != self._shownState[:3]:
+        if self._shownState is not None and tuple(map(_idOf, self._maps())) != self._shownState[:4]:
             self._panel.update()
 
     def _maps(self) -> tuple:
         """Return the input volume and the maps of the image that it holds, None where there is none."""
         volume = self._panel.parameters and self._panel.parameters.inputVolume
-        return volume, *(overlay.mapShown(volume, role) for role in (overlay.SALIENCY, overlay.VOTE))
+        return volume, *(overlay.mapShown(volume, role) for role in overlay.MAPS)
 
     def show(self, result: SceneResult) -> None:
         """Show a finished run, and choose the segment that it made."""

@@ -32,7 +32,7 @@ class ReviewSection:
         self._agreed: set[tuple[Path, Path]] = set()
         self._opened: OpenCase | None = None
         self._shownState: tuple | None = None
-        self._before: dict[str, np.ndarray] = {}
+        self._inScene: dict[tuple[Path, str], tuple[OpenCase, dict[str, np.ndarray]]] = {}  # with the masks as saved
         table = ui.reviewTable
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Case"), _("Uncertainty"), _("State")])
@@ -61,16 +61,21 @@ class ReviewSection:
         enable(ui.openReviewButton, "" if self._chosen() is not None else _("Choose a case in the table."))
         enable(ui.trustButton, "" if self._opened is not None else _("Open a case first."))
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
-        if self._opened is not None and slicer.mrmlScene.IsNodePresent(self._opened.volume):
+        volume = self._opened.volume if self._opened is not None else None
+        covered = volume is not None and parameters.inputVolume is volume and self._panel.results.covers
+        enable(ui.uncertaintyBox, _("A map of Result is shown in its place: hide it first.") if covered else "")
+        if volume is not None and slicer.mrmlScene.IsNodePresent(volume):
             # Only when something has changed: in between the foreground of the views is the user's.
-            chosen = parameters.inputVolume is self._opened.volume
-            state = self._opened.volume.GetID(), chosen, parameters.review.showUncertainty
+            unsure = overlay.mapShown(volume, overlay.UNCERTAINTY)
+            shown = parameters.review.showUncertainty and not covered
+            state = volume.GetID(), parameters.inputVolume is volume, unsure is not None, shown
             if state != self._shownState:
                 self._shownState = state
-                overlay.showMap(self._opened.volume, overlay.UNCERTAINTY, parameters.review.showUncertainty)
+                overlay.showMap(volume, overlay.UNCERTAINTY, shown)
 
     def forget(self) -> None:
-        """Clear the opened case, which is removed with a closed scene."""
+        """Clear the opened cases, which are removed with a closed scene."""
+        self._inScene.clear()
         self._opened = self._shownState = None
 
     def _describeTarget(self) -> str:
@@ -141,9 +146,12 @@ class ReviewSection:
 
     def _open(self, case: str) -> None:
         panel, parameters = self._panel, self._panel.parameters
-        opened = self._review.open(self._listed, case, self._paths.local("reviewDataset"))
-        kept = self._leave()
-        self._opened, self._before, self._shownState = opened, self._review.masks(opened), None
+        opened, _masks = self._inScene.get((Path(self._listed), case), (None, {}))
+        if opened is None or not all(map(slicer.mrmlScene.IsNodePresent, (opened.volume, opened.segmentation))):
+            opened = self._review.open(self._listed, case, self._paths.local("reviewDataset"))
+            self._inScene[opened.predictions, case] = opened, self._review.masks(opened)
+        kept = self._leave() if opened is not self._opened else ""
+        self._opened, self._shownState = opened, None
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             composite.SetBackgroundVolumeID(opened.volume.GetID())
         if slicer.app.layoutManager() is not None:  # None without a main window
@@ -163,16 +171,19 @@ class ReviewSection:
         opened, self._opened = self._opened, None
         if opened is None or not slicer.mrmlScene.IsNodePresent(opened.segmentation):  # removed by hand
             return ""
+        _opened, before = self._inScene[opened.predictions, opened.case]
         try:
             now = self._review.masks(opened)
         except MedCLIPSAMError:  # it cannot be told from what it was
             now = {}
-        same = now.keys() == self._before.keys() and all((now[name] == self._before[name]).all() for name in now)
-        if same:
+        if now.keys() == before.keys() and all((now[name] == before[name]).all() for name in now):
+            del self._inScene[opened.predictions, opened.case]
             self._review.close(opened)
             return ""
         overlay.showMap(opened.volume, overlay.UNCERTAINTY, False)
-        return _("The correction of '{case}' was not saved; it is still in the scene.").format(case=opened.case)
+        return _("The correction of '{case}' was not saved; it is still in the scene: Open goes back to it.").format(
+            case=opened.case
+        )
 
     def _trust(self) -> None:
         opened = self._opened
@@ -183,7 +194,7 @@ class ReviewSection:
             self._panel.ui.reviewLabel.text = _("Nothing was written. Choose another dataset above, then press Trust.")
             return
         count = self._review.save(replace(opened, dataset=target))
-        self._before = self._review.masks(opened)
+        self._inScene[opened.predictions, opened.case] = opened, self._review.masks(opened)
         self._cases = self._review.cases(str(opened.predictions), str(target))
         self._fill()
         self._panel.ui.reviewLabel.text = _(

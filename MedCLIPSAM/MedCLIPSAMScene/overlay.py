@@ -11,7 +11,7 @@ import slicer.util
 
 from .removal import removeNode
 from .sliceGeometry import SceneSlices, contentNow, holdsStill, ijkToRAS
-from .strings import _
+from .strings import _, nodeName
 
 SALIENCY, VOTE, UNCERTAINTY = MAPS = "MedCLIPSAM.SaliencyOf", "MedCLIPSAM.VoteOf", "MedCLIPSAM.UncertaintyOf"
 """Roles of maps: the node reference from a map to its volume. VOTE is where SAM's masks disagree, UNCERTAINTY where an
@@ -22,7 +22,7 @@ FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.Foreground
 A view has the attribute where this module has set its foreground.
 """
 CONTENT, CORNER = "MedCLIPSAM.Content", "MedCLIPSAM.Corner"
-"""Attributes of a map: the image that it is of, see `contentOf`; and its first voxel, i j k, in the volume."""
+"""Attributes of a map: the image that it is of, see `contentNow`; and its first voxel, i j k, in the volume."""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Initial minimum of the saliency that is shown, 0 to 1."""
@@ -78,7 +78,8 @@ def _writeMap(
     volumeNode, role: str, name: str, block: np.ndarray, corner: Sequence[int], threshold: float, content: str
 ):
     """Make or replace the map of a role for a volume: `block` is 0 to 1, `corner` its first voxel in the volume."""
-    node = mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    node, name = mapOf(volumeNode, role), nodeName(name)
+    node = node or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     if name not in (node.GetName(), (node.GetName() or "").rpartition("_")[0]):
         node.SetName(_freeName(name))
     node.SetNodeReferenceID(role, volumeNode.GetID())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
@@ -30,12 +31,13 @@ from .segmentTags import ITEM_TAG, MARKED_TAG, PROMPT_TAG, setTags, tags, tagTex
 from .sequences import Item
 from .sliceGeometry import SceneSlices, extentOf, ijkToRAS
 from .sliceMasks import SliceMasks, around, cut, shapeOf, within
-from .strings import _
+from .strings import _, nodeName
 
 
 def newSegmentation(volumeNode, name: str | None = None):
     """Add a segmentation with a volume's geometry, under its transform and beside it in the subject hierarchy."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
+    name = nodeName(name or _segmentationName(volumeNode))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     takeGeometry(node, volumeNode)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
@@ -224,7 +226,8 @@ def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
         if made is not None:  # None of contours, where the extension for them is not there
             segment.AddRepresentation(kind, made)
             made.UnRegister(None)
-    identifier = segmentation.GenerateUniqueSegmentID(name)
+    # Slicer writes identifiers into the scene's file as they are: one with "&", "<" or '"' cannot be loaded.
+    identifier = segmentation.GenerateUniqueSegmentID(re.sub(r"[^\w -]", "_", name))
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
     if item:

@@ -1,5 +1,7 @@
 """Translation of texts for the user; the text itself without Slicer's translator."""
 
+import re
+
 try:
     from slicer.i18n import tr as _
     from slicer.i18n import translate
@@ -18,4 +20,13 @@ def counted(count: int, one: str, more: str, **named: object) -> str:
     return (one if count == 1 else more).format(count=count, **named)
 
 
-__all__ = ["_", "counted", "translate"]
+def nodeName(text: str) -> str:
+    """Return a name for a node that Slicer can save into a file of its name, and load again.
+
+    Slicer encodes what names of files may not hold, but for "&", with which the scene cannot be loaded, and for some
+    that Windows refuses.
+    """
+    return re.sub(r"[&<>\\]", "+", text)
+
+
+__all__ = ["_", "counted", "nodeName", "translate"]

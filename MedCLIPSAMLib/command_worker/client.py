@@ -74,15 +74,12 @@ def hand_over(arguments: Sequence[str]) -> int | None:
         return None
     if os.environ.get(SWITCH) == "off" or not all((sys.stdin, sys.stdout, sys.stderr)):
         return None
-    if not supported() or not os.path.lexists(folder() / SOCKET):
-        return None
     try:
-        request = _request(arguments)
         connection = connect()
         if connection is None:
             return None
         with connection:
-            refused = _send(connection, request)
+            refused = _send(connection, _request(arguments))
             if not refused:
                 return _wait(connection)
     except ConnectionRefusedError:

@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure quality, speed and cost.", no_args_is_help=True)
 
 
-@app.callback()
-def _benchmark() -> None:
-    """Measure quality, speed and cost."""
-
-
 for command in (speed, real, without_masks, options, ood, cluster, expected_dsc):
     app.command()(command)
 

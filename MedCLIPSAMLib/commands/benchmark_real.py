@@ -49,8 +49,8 @@ def real(
 
     Example: medclipsam benchmark real ~/real --split validation --cases 30 --json figures.json
     """
-    from ..evaluation.overlays import contact_sheet
-    from ..experiments.real import benchmark_real, sheet_rows
+    from ..evaluation.overlays import write_contact_sheet
+    from ..experiments.real import benchmark_real, choose_sheet_rows
 
     data = data.resolve()
     sheet = data.parent.parent / f"{data.name}-{split}.png" if sheet is None else sheet
@@ -65,7 +65,7 @@ def real(
     for kind, shares in free["by_kind"].items():
         typer.echo(f"{kind}: {shares['empty_fraction']:.3f} of {shares['cases']} come out empty.")
     write_figures(out, found.figures)
-    contact_sheet(sheet_rows(found.measured), sheet)
+    write_contact_sheet(choose_sheet_rows(found.measured), sheet)
     typer.echo(f"Worst, median and best cases: {sheet}")
 
 

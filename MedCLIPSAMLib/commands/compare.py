@@ -12,7 +12,7 @@ import typer
 from .json_output import print_json
 from .options import AsJson, Overwrite
 from .score_rows import metric_rows, segment_rows
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
     from ..evaluation.compare import PairedDifference
@@ -61,13 +61,9 @@ def compare(
 
 
 def _print_table(title: str, differences: dict[str, dict[str, PairedDifference]], scores: PairedScores) -> None:
-    from rich.table import Table
-
     titles = {key: heading for key, (heading, _, _) in metric_rows(scores.units).items()}
-    table = Table(title=title)
     headings = ("difference", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases")
-    for heading in ("segment", "metric", "first", "second", *headings):
-        table.add_column(heading, justify="left" if heading in ("segment", "metric") else "right")
+    table = figures_table(title, ("segment", "metric", "first", "second", *headings), words=2)
     for segment, row in differences.items():
         for key, found in row.items():
             table.add_row(

@@ -27,7 +27,7 @@ def demo(
 
     Example: medclipsam demo -o demo-output
     """
-    from ..evaluation.overlays import contact_sheet
+    from ..evaluation.overlays import write_contact_sheet
     from ..files.outputs import claim_outputs
     from ..phantoms.samples import SAMPLES
     from ..segmentation.segmenter import load_segmenter
@@ -35,7 +35,7 @@ def demo(
     with claim_outputs(out, "demo"):
         segmenter = load_segmenter("demo", "demo", "cpu")
         scores, rows = zip(*(_segment_sample(sample, segmenter, out) for sample in SAMPLES))
-        contact_sheet(rows, out / "contact_sheet.png")
+        write_contact_sheet(rows, out / "contact_sheet.png")
     if as_json:
         print_json({"folder": str(out), "scores": scores})
     else:
@@ -92,6 +92,6 @@ def _print_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
     columns = "image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"
     print_table(figures_table("Sample images (synthetic) against their truth", columns, rows, words=2))
     typer.echo(
-        f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. The sample images are in "
+        f"Segmentations, overlays and write_contact_sheet.png are in {out.resolve()}. The sample images are in "
         f"{resource_path('samples')}. For research, not for diagnosis."
     )

@@ -13,7 +13,7 @@ from .json_output import print_json
 from .options import AsJson, Overwrite, Suffix
 from .progress import progress_bar
 from .score_rows import metric_rows, segment_rows
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
     from ..evaluation.folders import Evaluation
@@ -87,20 +87,17 @@ def _metrics(evaluation: Evaluation) -> dict[str, tuple[str, str, str | None]]:
 
 
 def _print_table(evaluation: Evaluation) -> None:
-    from rich.table import Table
-
     from ..evaluation.folders import DIFFERENCE, EMPTY, ROW
 
-    table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g} ({' or '.join(evaluation.units)})")
-    for heading in ("segment", "metric", "mean", "95 % CI", "sd", "median", "n"):
-        table.add_column(heading, justify="left" if heading in ("segment", "metric") else "right")
-    for title, segment in segment_rows(evaluation.segments):
+    title = f"NSD at a tolerance of {evaluation.tolerance:g} ({' or '.join(evaluation.units)})"
+    table = figures_table(title, ("segment", "metric", "mean", "95 % CI", "sd", "median", "n"), words=2)
+    for heading, segment in segment_rows(evaluation.segments):
         for name, metric, unit in _metrics(evaluation).values():
             found = evaluation.summary(metric, segment, unit)
             interval = f"{_number(found.low)} to {_number(found.high)}" if math.isfinite(found.low) else "-"
             numbers = (_number(found.mean), interval, _number(found.sd), _number(found.median), str(found.n))
             if found.n or metric != DIFFERENCE:
-                table.add_row(title, name, *numbers)
+                table.add_row(heading, name, *numbers)
         table.add_section()
     print_table(table)
     scores = evaluation.scores

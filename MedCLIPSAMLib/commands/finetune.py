@@ -15,7 +15,7 @@ from .json_output import print_json
 from .option_groups import option_groups
 from .options import AsJson, DeviceName, ModelsDir, complete_model
 from .progress import progress_bar, telling
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
     from ..finetune.settings import FineTuneSettings
@@ -186,8 +186,6 @@ def retrieval(
 
     Example: medclipsam retrieval captions.csv -m biomedclip -m mine
     """
-    from rich.table import Table
-
     from ..finetune.batches import readable
     from ..finetune.captions import read_captions
     from ..finetune.evaluate import evaluate
@@ -202,12 +200,11 @@ def retrieval(
         print_json(rows)
         return
     first = next(iter(rows.values()))
-    table = Table(
-        title=f"Retrieval in batches of {first['batch']} of {first['pairs']} pairs, {first['seeds']} shuffles; "
-        f"chance {first['chance']:.3f}"
+    table = figures_table(
+        f"Retrieval in batches of {first['batch']} of {first['pairs']} pairs, {first['seeds']} shuffles; "
+        f"chance {first['chance']:.3f}",
+        ("model", "image-text top-1", "top-2", "text-image top-1", "top-2"),
     )
-    for column in ("model", "image-text top-1", "top-2", "text-image top-1", "top-2"):
-        table.add_column(column, justify="left" if column == "model" else "right")
     for name, figures in rows.items():
         values = (figures[way][top] for way in ("image_to_text", "text_to_image") for top in ("top1", "top2"))
         table.add_row(name, *(f"{value['mean']:.3f} ± {value['interval']:.3f}" for value in values))

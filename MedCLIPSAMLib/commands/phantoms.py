@@ -14,16 +14,6 @@ phantoms_app = typer.Typer(help="Make synthetic images with captions and truth."
 models_app = typer.Typer(help="Train the demo models on phantoms.", no_args_is_help=True)
 
 
-@phantoms_app.callback()
-def _phantoms() -> None:
-    """Make synthetic images with captions and truth."""
-
-
-@models_app.callback()
-def _models() -> None:
-    """Train the demo models."""
-
-
 @phantoms_app.command()
 def make(
     out: Annotated[

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Test the paper's claims.", no_args_is_help=True)
 
 
-@app.callback()
-def _reproduce() -> None:
-    """Test the paper's claims."""
-
-
 for command in (paper, weak, filters):
     app.command()(command)
 

@@ -36,12 +36,12 @@ def filters(
     Example: medclipsam reproduce filters --quick --json figures.json
     """
     from ..experiments.filters_summary import summary
-    from ..experiments.reproduce_filters import filter_plan, reproduce
+    from ..experiments.reproduce_filters import make_filter_plan, reproduce
     from ..experiments.weak_plan import quick as quick_plan
     from ..files.outputs import claim_outputs
 
     check_figures(data, (out,), overwrite, work)
-    plan = filter_plan(data and data.resolve())
+    plan = make_filter_plan(data and data.resolve())
     plan = replace(plan, weak=quick_plan(plan.weak)) if quick else plan
     if data is not None:
         check_real(data.resolve(), plan.weak)

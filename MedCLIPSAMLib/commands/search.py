@@ -139,7 +139,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     import numpy as np
 
     from ..errors import InputError
-    from ..evaluation.masks import masks_on_image, read_masks
+    from ..evaluation.masks import place_on_image, read_masks
     from ..evaluation.pairs import pairs_of_files, pairs_of_folders
     from ..experiments.search import SearchCase
     from ..volumes import SliceStack, read_volume
@@ -156,7 +156,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     for case, image, path in pairs:
         volume = read_volume(image)
         stack = SliceStack(volume)
-        masks = masks_on_image(case, read_masks(path, volume.geometry), image, volume)
+        masks = place_on_image(case, read_masks(path, volume.geometry), image, volume)
         mask = np.any([*masks.values(), np.zeros(volume.shape, bool)], axis=0)
         number = max(range(len(stack)), key=lambda number: stack.from_grid(mask, number).sum())
         cases.append(SearchCase(stack.image(number), prompt, stack.from_grid(mask, number)))
@@ -167,7 +167,7 @@ def _cases_without_masks(images: Path, prompt: str, segmenter: TextSegmenter) ->
     """Choose the slice of each image of a folder on which the prompt is most present."""
     from ..errors import InputError
     from ..experiments.search import SearchCase
-    from ..propagation.key_slices import presence_profile
+    from ..propagation.key_slices import compute_presence_profile
     from ..tasks.inputs import find_inputs
     from ..volumes import SliceStack
 
@@ -176,6 +176,6 @@ def _cases_without_masks(images: Path, prompt: str, segmenter: TextSegmenter) ->
     cases = []
     for found in find_inputs([images], notify=Notes().say):
         stack = SliceStack(found.read())
-        profile = presence_profile(segmenter, stack.image, len(stack), [prompt])
+        profile = compute_presence_profile(segmenter, stack.image, len(stack), [prompt])
         cases.append(SearchCase(stack.image(int(profile[0].argmax())), prompt, None))
     return cases

@@ -12,7 +12,7 @@ from ..errors import MedCLIPSAMError
 from .json_output import print_json
 from .notes import Notes
 from .option_groups import ModelOptions
-from .table import print_table
+from .table import figures_table, print_table
 
 if TYPE_CHECKING:
     from ..segmentation.report import LeftOut, Report
@@ -183,15 +183,8 @@ class SegmentReport:
 
 def _print_statistics(measured: list[tuple[str, SegmentStatistics]]) -> None:
     """Print the sizes of the segments as a table."""
-    from rich.table import Table
-
-    several = len({name for name, _ in measured}) > 1
-    table = Table()
-    for column in ("image", "segment", "voxels", "slices", "size")[0 if several else 1 :]:
-        table.add_column(column, justify="right" if column in ("voxels", "slices", "size") else "left")
-    for name, row in measured:
-        cells = (row.segment, str(row.voxels), str(row.slices), row.size)
-        table.add_row(*((name, *cells) if several else cells))
-    print_table(table)
+    first = 0 if len({name for name, _ in measured}) > 1 else 1  # of one image, without its name
+    rows = [(name, row.segment, str(row.voxels), str(row.slices), row.size)[first:] for name, row in measured]
+    print_table(figures_table(None, ("image", "segment", "voxels", "slices", "size")[first:], rows, words=2 - first))
     if any(row.ml is None and row.mm2 is None for _, row in measured):
         typer.echo("Where the size is unknown, the image does not say how large a pixel is.")

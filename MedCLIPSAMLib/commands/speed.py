@@ -39,26 +39,26 @@ Figures = dict[str, Any]
 
 
 def _time_saliency(plan: Plan) -> Figures:
-    from ..experiments.speed.saliency import matmul_peak, saliency_cost
+    from ..experiments.speed.saliency import measure_matmul_peak, measure_saliency
 
-    peak = matmul_peak(plan.device)
-    costs = [saliency_cost(layer, plan.rounds, plan.device, plan.context) for layer in plan.layers]
+    peak = measure_matmul_peak(plan.device)
+    costs = [measure_saliency(layer, plan.rounds, plan.device, plan.context) for layer in plan.layers]
     print_table(tables.saliency_table(costs, peak))
     return {"peak": asdict(peak), "saliency": [asdict(cost) for cost in costs]}
 
 
 def _time_outlines(plan: Plan) -> Figures:
-    from ..experiments.speed.outlines import outline_costs
+    from ..experiments.speed.outlines import measure_outlines
 
-    costs = outline_costs(plan.rounds, plan.device, plan.context)
+    costs = measure_outlines(plan.rounds, plan.device, plan.context)
     print_table(tables.outline_table(costs))
     return {"outlines": [asdict(cost) for cost in costs]}
 
 
 def _time_whole(plan: Plan) -> Figures:
-    from ..experiments.speed.whole import whole_cost
+    from ..experiments.speed.whole import measure_whole
 
-    cost = whole_cost(plan.rounds, plan.device, plan.context)
+    cost = measure_whole(plan.rounds, plan.device, plan.context)
     print_table(tables.whole_table(cost))
     return {"whole": asdict(cost)}
 
@@ -72,9 +72,9 @@ def _time_waiting(plan: Plan) -> Figures:
 
 
 def _time_between(plan: Plan) -> Figures:
-    from ..experiments.speed.between import between_cost
+    from ..experiments.speed.between import measure_between
 
-    costs = [between_cost(pixels) for pixels in (512, 1024)]
+    costs = [measure_between(pixels) for pixels in (512, 1024)]
     print_table(tables.between_table(costs))
     return {"between": [asdict(cost) for cost in costs]}
 
@@ -88,9 +88,9 @@ def _time_start(plan: Plan) -> Figures:
 
 
 def _time_gpu(plan: Plan) -> Figures:
-    from ..experiments.speed.gpu import gpu_cost
+    from ..experiments.speed.gpu import measure_gpu
 
-    cost = gpu_cost(plan.rounds, plan.device, plan.context)
+    cost = measure_gpu(plan.rounds, plan.device, plan.context)
     print_table(tables.gpu_table(cost))
     for profile in cost.profiles:
         print_table(tables.profile_table(profile))

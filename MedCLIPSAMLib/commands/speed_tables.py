@@ -76,37 +76,31 @@ def waiting_table(waits: WaitingTimes) -> Table:
     """Show the seconds that a user waits."""
     from ..experiments.speed.waiting import PROMPTS, SLICES
 
-    table = figures_table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"))
     ratio = median([second / first for first, second in zip(waits.first, waits.second)])
-    for name, seconds in (
+    rows = (
         ("a prompt on a new image", f"{median(waits.first):.2f}"),
         (f"another prompt on it ({ratio:.2f} of the first)", f"{median(waits.second):.2f}"),
         (f"{PROMPTS} prompts on a new image", f"{waits.eight:.1f}"),
         (f"{SLICES} slices, one prompt", f"{waits.slices:.1f}"),
-    ):
-        table.add_row(name, seconds)
-    return table
+    )
+    return figures_table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"), rows)
 
 
 def between_table(costs: list[BetweenCost]) -> Table:
     """Show the milliseconds between the networks."""
-    table = figures_table(
-        "An image between the networks, one thread", ("", *(f"{cost.pixels} px, ms" for cost in costs))
-    )
-    for step in costs[0].ms:
-        table.add_row(step, *(f"{cost.ms[step]:.2f}" for cost in costs))
-    table.add_row("together, but for these two", *(f"{cost.total:.2f}" for cost in costs))
-    return table
+    rows = [(step, *(f"{cost.ms[step]:.2f}" for cost in costs)) for step in costs[0].ms]
+    rows.append(("together, but for these two", *(f"{cost.total:.2f}" for cost in costs)))
+    columns = ("", *(f"{cost.pixels} px, ms" for cost in costs))
+    return figures_table("An image between the networks, one thread", columns, rows)
 
 
 def start_table(costs: list[StartCost]) -> Table:
     """Show the seconds to the first answer."""
-    table = figures_table(
-        "To the first answer (starter models, CPU), the minimum of the rounds", ("", "processor s", "s")
-    )
-    for cost in costs:
-        table.add_row(cost.name, "" if cost.processor is None else f"{cost.processor:.2f}", f"{cost.seconds:.2f}")
-    return table
+    rows = [
+        (cost.name, "" if cost.processor is None else f"{cost.processor:.2f}", f"{cost.seconds:.2f}") for cost in costs
+    ]
+    title = "To the first answer (starter models, CPU), the minimum of the rounds"
+    return figures_table(title, ("", "processor s", "s"), rows)
 
 
 def gpu_table(cost: GpuCost) -> Table:

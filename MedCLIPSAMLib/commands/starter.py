@@ -14,11 +14,6 @@ from .progress import progress_bar
 app = typer.Typer(help="Train the starter models on real public images.", no_args_is_help=True)
 
 
-@app.callback()
-def _starter() -> None:
-    """Train the starter models."""
-
-
 @app.command()
 def pack(
     data: Annotated[Path, typer.Argument(help="Folder of the data sets.", show_default=False)],

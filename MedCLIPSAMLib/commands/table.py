@@ -13,7 +13,9 @@ NARROW = 80
 """Width of a terminal, in characters, below which columns that do not fit would break most words."""
 
 
-def figures_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]] = (), words: int = 1) -> Table:
+def figures_table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]] = (), words: int = 1
+) -> Table:
     """Make a table of figures, at the right of their columns, after columns of words.
 
     Args:

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Train nnU-Net on pseudo-labels, and review what it is unsure of.")
 
 
-@app.callback()
-def _weak() -> None:
-    """Train a nnU-Net on pseudo-labels, and review what it is unsure of."""
-
-
 @dataclass(frozen=True)
 class TrainOptions:
     """Length and size of nnU-Net's training."""

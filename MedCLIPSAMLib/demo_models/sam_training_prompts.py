@@ -63,7 +63,7 @@ def draw_sam_prompt(rng: np.random.Generator, phantom: Phantom) -> SamPrompt:
     return SamPrompt(truth, points, labels)
 
 
-def one_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
+def replace_by_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
     """Replace a prompt by a single click in the structure; a prompt for nothing stays a box."""
     rows, columns = np.nonzero(prompt.truth)
     if not len(rows):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..finetune.optimizer import cosine_schedule, decay_groups, half_weights
+from ..finetune.optimizer import convert_to_half, cosine_schedule, group_by_decay
 from ..models.clip import build_clip
 from ..models.weights import write_weights
 from ..phantoms.captions import Text, all_texts, impossible_texts
@@ -194,7 +194,7 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
     context.notify(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
 
     dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))
-    groups = decay_groups([*model.parameters(), dense_scale], settings.weight_decay)
+    groups = group_by_decay([*model.parameters(), dense_scale], settings.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
     schedule = cosine_schedule(optimizer, settings.warm_up, settings.steps)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -228,4 +228,4 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
             parts = f"contrastive {contrast.item():.3f} dense {dense_part:.3f} place {place.item():.3f}"
             context.notify(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
     about = {"training": json.dumps(asdict(settings))}
-    write_weights(folder / "open_clip_model.safetensors", half_weights(model.state_dict()), about)
+    write_weights(folder / "open_clip_model.safetensors", convert_to_half(model.state_dict()), about)

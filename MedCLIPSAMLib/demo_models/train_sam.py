@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..finetune.optimizer import cosine_schedule, half_weights
+from ..finetune.optimizer import convert_to_half, cosine_schedule
 from ..models.sam import MEAN, STD, Sam2, build_sam, decode, embed
 from ..models.weights import write_weights
 from ..phantoms.dataset import make_many
@@ -27,7 +27,7 @@ from ..phantoms.phantom import SIZE
 from ..phantoms.volumes import many_volumes
 from ..resources import resource_path
 from ..run_context import RunContext
-from .sam_training_prompts import correction, draw_sam_prompt, one_click
+from .sam_training_prompts import correction, draw_sam_prompt, replace_by_click
 from .train_clip import augment
 from .train_memory import Clips, jitter_boxes, memory_loss
 
@@ -136,7 +136,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunC
     both = lambda step: lesson.image_loss(settings.balanced_steps + step) + lesson.clip_loss()
     _stage(sam, settings.memory_steps, settings.memory_rate, settings, both, context, "sam memory")
     about = {"training": json.dumps(asdict(settings))}
-    write_weights(folder / "model.safetensors", half_weights(sam.state_dict()), about)
+    write_weights(folder / "model.safetensors", convert_to_half(sam.state_dict()), about)
 
 
 def _stage(
@@ -184,7 +184,7 @@ class _Lesson:
         balanced = step < settings.balanced_steps
         single = step % settings.click_every == settings.click_every - 1
         if single:
-            prompts = [one_click(rng, prompt) for prompt in prompts]
+            prompts = [replace_by_click(rng, prompt) for prompt in prompts]
         truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
         embedding, high = embed(self.sam, images)
         repeat = lambda tensor: tensor.repeat_interleave(settings.prompts, 0)

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, attempt
-from MedCLIPSAMLib.evaluation.masks import WHITE, Masks, common_grid, gray_levels, read_masks
+from MedCLIPSAMLib.evaluation.masks import WHITE, Masks, bring_to_common_grid, gray_levels, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
 from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
 from MedCLIPSAMLib.files.csv_text import write_rows
@@ -282,7 +282,7 @@ def _score_case(
     *preds, truth = (masks.with_names(renamed.get(masks.path, {})) for masks in _read_pair((pred_path, truth_path)))
     pred, spacing = None, truth.grid.GetSpacing()[::-1]
     if preds:
-        pred, truth, spacing = common_grid(case, preds[0], truth)
+        pred, truth, spacing = bring_to_common_grid(case, preds[0], truth)
     in_mm = truth.known_spacing and (pred is None or pred.known_spacing)
     ml = float(np.prod(spacing)) / 1000 if in_mm else float("nan")
     scores = []

@@ -160,7 +160,7 @@ def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[
     return Masks(path, masks, grid, notes, segments)
 
 
-def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
+def bring_to_common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
     """Bring both masks to one grid; return its spacing too, (K, J, I) in mm, or ones where either has an unknown one.
 
     Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
@@ -192,15 +192,15 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
     )
 
 
-def masks_on_image(case: str, masks: Masks, image: Path, volume: Volume) -> dict[str, np.ndarray]:
+def place_on_image(case: str, masks: Masks, image: Path, volume: Volume) -> dict[str, np.ndarray]:
     """Return masks on the grid of an image; those of a segmentation that was cropped are padded.
 
     Raises:
-        InputError: the grids differ, see `common_grid`, or a mask has voxels outside of the image; names the case.
+        InputError: the grids differ, see `bring_to_common_grid`, or a mask leaves the image; names the case.
     """
     grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
     try:
-        placed, _, _ = common_grid(case, masks, Masks(image, {}, grid))
+        placed, _, _ = bring_to_common_grid(case, masks, Masks(image, {}, grid))
     except InputError as error:
         raise InputError(error.problem, "Draw the mask on that image, or resample it.") from error
     if placed.grid.GetSize() == grid.GetSize():

@@ -9,14 +9,16 @@ Masks are (H, W) or (K, H, W) arrays, non-zero inside, both on one grid.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 ROUNDING = 1e-6
 """Relative difference that a distance, in float32, may be above a tolerance by rounding, such as 3 pixels of 0.1 mm."""
+_quiet = partial(warnings.catch_warnings, action="ignore", category=FutureWarning)
+"""Silences MONAI 1.6's warning about one of its own calls."""
 
 
 def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
@@ -88,14 +90,6 @@ def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float
         return compute_hausdorff_distance(
             *map(_batch, _cropped(pred, truth)), include_background=True, percentile=95, spacing=list(spacing)
         ).item()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence MONAI 1.6's warning about one of its own calls."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
 
 
 def _surface_dice(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:

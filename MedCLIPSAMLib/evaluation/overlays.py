@@ -40,6 +40,8 @@ def overlay(
     Returns:
         (F H, F W, 3) uint8, F the factor.
     """
+    from skimage.segmentation import find_boundaries
+
     factor = max(1, -(-MIN_SIDE // min(image.shape[:2])))
     height, width = image.shape[:2]
     enlarged = Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
@@ -48,25 +50,13 @@ def overlay(
         area = mask.astype(bool).repeat(factor, 0).repeat(factor, 1)
         color = np.asarray(colors[name], np.float32) * 255
         canvas[area] += TINT * (color - canvas[area])
-        canvas[_contour(area)] = color
+        canvas[find_boundaries(area)] = color  # two pixels wide
     for box in () if boxes is None else boxes:
         canvas[_frame(canvas.shape[:2], np.asarray(box) * factor)] = np.asarray(BOX_COLOR) * 255
     return canvas.round().astype(np.uint8)
 
 
-def _contour(area: np.ndarray) -> np.ndarray:
-    """Find the pixels with another neighbor to the side, above or below: a contour two pixels wide, (H, W) bool."""
-    found = np.zeros_like(area)
-    for axis in (0, 1):
-        change = np.diff(area, axis=axis)
-        before, after = ([slice(None), slice(None)] for _ in range(2))
-        before[axis], after[axis] = slice(None, -1), slice(1, None)
-        found[tuple(before)] |= change
-        found[tuple(after)] |= change
-    return found
-
-
-def heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+def draw_heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     """Draw the saliency in the colors of "inferno" over an image, more opaque where it is higher.
 
     Args:
@@ -85,7 +75,7 @@ def heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     return mixed.round().astype(np.uint8)
 
 
-def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+def write_contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Write one figure (PNG, PDF or SVG by the suffix), a row for each case, from image to truth.
 
     Args:
@@ -124,7 +114,7 @@ def _cells(row: Mapping[str, Any]) -> list[np.ndarray]:
     truth = row["truth"]
     return [
         overlay(image, {}, {}),
-        overlay(heat_map(image, row["saliency"]), {}, {}),
+        overlay(draw_heat_map(image, row["saliency"]), {}, {}),
         overlay(image, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOR}, row["boxes"]),
         overlay(image, {"mask": row["mask"]}, {"mask": MASK_COLOR}),
         np.full_like(image, 255) if truth is None else overlay(image, {"truth": truth}, {"truth": TRUTH_COLOR}),

@@ -70,7 +70,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     cases: dict[str, tuple[Path | None, Path]] = {}
     used = set()
     for name, path in sorted(true.items()):
-        match = name if name in found else by_plain.get(plain_name(name))
+        match = name if name in found else by_plain.get(strip_kind_words(name))
         used.add(match)
         cases[name] = (found[match] if match is not None else None, path)
     if not any(prediction for prediction, _ in cases.values()):
@@ -127,10 +127,10 @@ def pairs_of_table(table: Path) -> MaskPairs:
     return MaskPairs(cases)
 
 
-def plain_name(name: str) -> str:
+def strip_kind_words(name: str) -> str:
     """Remove words for the kind of file: "case1_mask" is "case1"."""
     match = AFTER.fullmatch(name)
-    return (plain_name(match[1]) if match else name).lower()
+    return (strip_kind_words(match[1]) if match else name).lower()
 
 
 def label_names(path: Path) -> dict[str, str]:
@@ -170,7 +170,7 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
     """Find names by their plain names, which must differ."""
     plain: dict[str, list[str]] = {}
     for name in names:
-        plain.setdefault(plain_name(name), []).append(name)
+        plain.setdefault(strip_kind_words(name), []).append(name)
     twice = next((mask for mask in plain.values() if len(mask) > 1), None)
     if twice:
         raise InputError(f"'{twice[0]}' and '{twice[1]}' are the same case.", "Keep one, or name the pairs in a table.")

@@ -75,7 +75,7 @@ def _activations(
     return tokens.detach()[0, tower.prefix :], gradient[0, tower.prefix :]
 
 
-def located_by(method: Callable[..., torch.Tensor]) -> Callable[[TextSegmenter, str, Localization], Localization]:
+def locate_by(method: Callable[..., torch.Tensor]) -> Callable[[TextSegmenter, str, Localization], Localization]:
     """Make a function that locates a prompt by `grad_cam` or `g_score_cam` at M2IB's block; the presence stays."""
 
     def locate(segmenter: TextSegmenter, prompt: str, where: Localization) -> Localization:

@@ -24,7 +24,7 @@ def move_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator
     return SamPrompts(np.concatenate([corner, corner + size], axis=1))
 
 
-def full_box(shape: Sequence[int]) -> SamPrompts:
+def make_full_box(shape: Sequence[int]) -> SamPrompts:
     """Make one box around the whole image."""
     return SamPrompts(np.array([[0, 0, shape[1], shape[0]]], np.float32))
 
@@ -35,7 +35,7 @@ def scale_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) ->
     return SamPrompts(boxes * factor)
 
 
-def true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
+def make_true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
     """Put a box around each part of a truth, (H, W) bool, that is not a speck.
 
     Args:

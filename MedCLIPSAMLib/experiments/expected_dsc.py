@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..evaluation.metrics import dsc
 from ..models.expected_dsc import DscPredictor, Indicators, fit_predictor
 from ..run_context import RunContext
-from ..segmentation.expected_dsc import fitted_settings, indicators_of
+from ..segmentation.expected_dsc import collect_indicators, fitted_settings
 from ..segmentation.segmenter import TextSegmenter
 from .prompted import RESAMPLES, ImageSet, mean_interval
 from .real import without_target
@@ -64,7 +64,7 @@ def measure_masks(
             result = segmenter.segment(images.prompt)
             if result.found and result.predicted_iou.size:
                 score = dsc(result.mask, case.truth)
-                measured.append(MeasuredMask(name, case.name, indicators_of(result), result.score, score))
+                measured.append(MeasuredMask(name, case.name, collect_indicators(result), result.score, score))
             done += 1
             context.report(done, total, name)
     return measured

@@ -25,8 +25,8 @@ from ..segmentation.result import Localization, PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from ..segmentation.vote import VoteSettings
-from .attribution import g_score_cam, grad_cam, located_by
-from .controls import full_box
+from .attribution import g_score_cam, grad_cam, locate_by
+from .controls import make_full_box
 from .multi_scale import multi_scale
 from .phantom_benchmark import TASKS
 from .prompted import ImageSet, check_split, mean_interval
@@ -88,8 +88,8 @@ OPTIONS: Mapping[str, Option] = {
     "k-means, as released": _coarse(CoarseSettings(CoarseMethod.KMEANS)),
     "CRF, as released": _coarse(CoarseSettings(CoarseMethod.CRF)),
     "CRF of far reach": _coarse(CoarseSettings(CoarseMethod.CRF, crf=FAR)),
-    "GradCAM in place of M2IB": Option(locate=located_by(grad_cam)),
-    "gScoreCAM in place of M2IB": Option(locate=located_by(g_score_cam)),
+    "GradCAM in place of M2IB": Option(locate=locate_by(grad_cam)),
+    "gScoreCAM in place of M2IB": Option(locate=locate_by(g_score_cam)),
     "wording: tumour": _wording(r"\1 tumour"),
     "wording: lesion": _wording(r"\1 lesion"),
     "wording: mass": _wording(r"\1 mass"),
@@ -147,7 +147,7 @@ def measure_options(
         for done, case in enumerate(image_set.images, 1):
             context.raise_if_cancelled()
             segmenter.set_image(case.image)
-            segmenter.predict_mask(full_box(case.truth.shape))  # embeds the image
+            segmenter.predict_mask(make_full_box(case.truth.shape))  # embeds the image
             started = time.process_time()
             located = segmenter.locate([image_set.prompt])[0][image_set.prompt]
             map_seconds.append(time.process_time() - started)

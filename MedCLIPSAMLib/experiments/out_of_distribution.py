@@ -12,7 +12,7 @@ from PIL import Image
 from ..errors import InputError
 from ..models.clip import ClipModel
 from ..run_context import RunContext
-from ..starter.statistics import features_of, read_images, seen_images
+from ..starter.statistics import compute_features, find_seen_images, read_images
 
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -54,9 +54,12 @@ def measure_ood_notes(
     known = clip.feature_statistics
     if known is None:
         raise InputError(f"The model '{clip.name}' has no statistics of its images.", "See 'starter statistics'.")
-    turned = {f"{kind}, upside down": _turned(images) for kind, images in seen_images(data, "test", count // 2).items()}
+    turned = {
+        f"{kind}, upside down": (np.ascontiguousarray(image[::-1]) for image in images)
+        for kind, images in find_seen_images(data, "test", count // 2).items()
+    }
     kinds = {
-        "seen": seen_images(data, "test", count),
+        "seen": find_seen_images(data, "test", count),
         "unseen": {
             "fetal heads in ultrasound (HC18)": read_images(data, "fetal_head_us_hc18", "test", count),
             "photographs": photographs(),
@@ -68,7 +71,7 @@ def measure_ood_notes(
     for group, by_kind in kinds.items():
         measured[group] = {}
         for kind, images in by_kind.items():
-            values = known.ood_score(features_of(clip, images, context.titled(kind))).numpy()
+            values = known.ood_score(compute_features(clip, images, context.titled(kind))).numpy()
             measured[group][kind] = {
                 "images": len(values),
                 "warned": float((values > 1).mean()),
@@ -92,7 +95,3 @@ def _noise() -> Iterator[np.ndarray]:
         yield np.repeat(rng.integers(0, 256, (200, 200, 1), dtype=np.uint8), 3, axis=2)
     for level in (0, 128, 255):
         yield np.full((200, 200, 3), level, np.uint8)
-
-
-def _turned(images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    return (np.ascontiguousarray(image[::-1]) for image in images)

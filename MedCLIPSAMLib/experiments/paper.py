@@ -172,7 +172,7 @@ def read_mask(path: Path) -> np.ndarray:
         raise InputError(f"The mask '{path}' cannot be read: {error}.", "Get the file again.") from error
 
 
-def validation_set(tests: TestSet) -> TestSet | None:
+def find_validation_set(tests: TestSet) -> TestSet | None:
     """Find the validation images beside a test set; None where there are none."""
     both = [tests.folder / f"val_{kind}" for kind in ("images", "masks")]
     return _pairs(tests.task, tests.folder, *both) if all(folder.is_dir() for folder in both) else None

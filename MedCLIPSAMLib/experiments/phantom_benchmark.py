@@ -12,7 +12,7 @@ from ..phantoms.phantom import Phantom
 from ..phantoms.volumes import VolumePhantom
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
-from .prompted import TruthImage, check_split, empty_share, measure_prompt, set_figures
+from .prompted import TruthImage, check_split, measure_empty_share, measure_prompt, set_figures
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def benchmark_phantoms(
         for name, task in TASKS.items()
     }
     empty = {
-        name: empty_share(segmenter, task.prompt, lesion_free_images(task.modality, split, cases))
+        name: measure_empty_share(segmenter, task.prompt, make_lesion_free_images(task.modality, split, cases))
         for name, task in TASKS.items()
         if task.lesions
     }
@@ -87,7 +87,7 @@ def benchmark_phantoms(
     return {"tasks": tasks, "lesion_free": free, "seconds_per_image": seconds}
 
 
-def lesion_free_images(modality: str, split: str, cases: int) -> list[np.ndarray]:
+def make_lesion_free_images(modality: str, split: str, cases: int) -> list[np.ndarray]:
     """Make phantoms of a modality without a lesion, as the models' input."""
     numbers = range(LESION_FREE_OFFSET, LESION_FREE_OFFSET + cases)
     return [to_rgb(make_phantom(split, number, modality, 0)) for number in numbers]

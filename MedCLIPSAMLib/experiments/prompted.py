@@ -22,7 +22,7 @@ from ..evaluation.metrics import dsc, nsd
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
-from .controls import LOOSE, full_box, move_boxes, scale_boxes, true_boxes
+from .controls import LOOSE, make_full_box, make_true_boxes, move_boxes, scale_boxes
 
 NSD_TOLERANCE = 2.0
 """Pixels."""
@@ -98,10 +98,10 @@ def measure_prompt(
             "nsd": nsd(result.mask, truth, (1.0, 1.0), NSD_TOLERANCE),
             "coarse_dsc": dsc(result.coarse, truth),
             "presence": result.where.presence.probability,
-            "sam_true_box_dsc": outlined(true_boxes(truth)),
-            "sam_loose_box_dsc": outlined(true_boxes(truth, LOOSE)),
+            "sam_true_box_dsc": outlined(make_true_boxes(truth)),
+            "sam_loose_box_dsc": outlined(make_true_boxes(truth, LOOSE)),
             "random_box": outlined(move_boxes(result.sam_prompts.boxes, truth.shape, rng)),
-            "full_box": outlined(full_box(truth.shape)),
+            "full_box": outlined(make_full_box(truth.shape)),
         }
         measured.append(Measured(case, result, seconds, scores))
         context.report(done, len(cases), prompt)
@@ -145,7 +145,7 @@ def mean_interval(values: np.ndarray) -> list[float]:
     return [float(found.confidence_interval.low), float(found.confidence_interval.high)]
 
 
-def empty_share(
+def measure_empty_share(
     segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
 ) -> float:
     """Compute the share of images without the target, (H, W, 3) uint8, on which the prompt finds nothing."""

@@ -13,8 +13,8 @@ from ..errors import InputError
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
 from ..starter.data_set import UnusableImageError
-from .phantom_benchmark import lesion_free_images
-from .prompted import ImageSet, Measured, TruthImage, check_split, empty_share, measure_prompt, set_figures
+from .phantom_benchmark import make_lesion_free_images
+from .prompted import ImageSet, Measured, TruthImage, check_split, measure_empty_share, measure_prompt, set_figures
 from .real_sets import REAL_SETS, RealCase, choose_cases, evenly
 from .tumor_free import tumor_free_part
 
@@ -59,7 +59,7 @@ def benchmark_real(
         measured[name] = measure_prompt(segmenter, images.prompt, images.images, context.titled(name))
         by_set[name] = set_figures(measured[name]) | {"skipped": images.skipped}
         for kind, without in without_target(name, data, split, cases).items():
-            share = empty_share(segmenter, images.prompt, without, context.titled(name))
+            share = measure_empty_share(segmenter, images.prompt, without, context.titled(name))
             free[kind] = {"cases": len(without), "empty_fraction": share}
     return RealBenchmark({"sets": by_set, "tumor_free": _pool(free)}, measured)
 
@@ -108,7 +108,7 @@ def without_target(name: str, data: Path, split: str, cases: int) -> dict[str, l
         parts = [tumor_free_part(Path(image.name).stem, image.image, image.truth) for image in loaded]
         found[f"{name} beside the tumor"] = evenly([part for part in parts if part is not None], cases)
     if real.lesion_free:
-        found[f"{real.lesion_free} phantoms"] = lesion_free_images(real.lesion_free, split, cases)
+        found[f"{real.lesion_free} phantoms"] = make_lesion_free_images(real.lesion_free, split, cases)
     return {kind: images for kind, images in found.items() if images}
 
 
@@ -118,8 +118,8 @@ def _pool(free: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return {"cases": total, "empty_fraction": empty / total if total else None, "by_kind": dict(free)}
 
 
-def sheet_rows(measured: Mapping[str, Sequence[Measured]]) -> list[dict[str, Any]]:
-    """Pick the worst, the median and the best case of each set, for `evaluation.overlays.contact_sheet`."""
+def choose_sheet_rows(measured: Mapping[str, Sequence[Measured]]) -> list[dict[str, Any]]:
+    """Pick the worst, the median and the best case of each set, for `evaluation.overlays.write_contact_sheet`."""
     rows = []
     for name, cases in measured.items():
         ordered = sorted(cases, key=lambda case: case.scores["dsc"])

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import require_extra
 from ..evaluation.metrics import dsc
 from ..export.manifest import read_records
-from ..files.atomic import atomic_path
+from ..files.json_text import write_json
 from ..nnunet.disagreement import SHARE, lowest, measure_agreement
 from ..nnunet.train import TrainSettings
 from ..run_context import RunContext
@@ -51,7 +51,7 @@ class FilterPlan:
     share: float = SHARE
 
 
-def filter_plan(data: Path | None = None) -> FilterPlan:
+def make_filter_plan(data: Path | None = None) -> FilterPlan:
     """Plan an experiment on phantoms of breast ultrasound, or on a set of real images, with as long a training."""
     plan = real_plan(data or Path())
     if data is None:
@@ -169,8 +169,7 @@ def _run(name: str, seed: int, labeled: _Labeled, plan: FilterPlan, context: Run
     if name == "all":
         _predict_own(here, ensemble, context)
     figures["seconds"] = time.time() - started
-    with atomic_path(result) as temporary:
-        temporary.write_text(json.dumps(figures), encoding="utf-8")
+    write_json(result, figures)
     return figures
 
 

@@ -98,7 +98,7 @@ def reproduce(
     return {"plan": asdict(plan) | {"losses": LOSSES}, "search": search, "rows": rows}
 
 
-def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
+def draw_described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
     """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three true statements."""
     from ..phantoms.captions import all_texts
     from ..phantoms.dataset import make_phantom
@@ -112,7 +112,7 @@ def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
 def _make_data(plan: FineTunePlan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
     counts = {"train": plan.pairs, "validation": plan.validation, "test": plan.test}
     for number, (split, count) in enumerate(counts.items()):
-        made = list(pool.map(partial(described_phantom, split), range(count), chunksize=16))
+        made = list(pool.map(partial(draw_described_phantom, split), range(count), chunksize=16))
         np.savez(
             folder / f"{split}.npz", images=np.stack([pair[0] for pair in made]), captions=[pair[1] for pair in made]
         )

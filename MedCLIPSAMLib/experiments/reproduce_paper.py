@@ -23,7 +23,7 @@ from ..segmentation.prompts import load_prompt_sets
 from ..segmentation.sam_prompts import SamPromptSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
-from ..segmentation.tidy import largest_parts
+from ..segmentation.tidy import keep_largest_parts
 from ..segmentation.vote import VoteSettings
 from ..volumes import SliceStack, read_volume
 from .paper import (
@@ -36,9 +36,9 @@ from .paper import (
     SEED,
     PaperTask,
     TestSet,
+    find_validation_set,
     read_mask,
     read_prompts,
-    validation_set,
 )
 from .search import SearchCase, search
 
@@ -112,7 +112,7 @@ def settings_of(
     if task.layer is not None:
         return settings.with_saliency(layer=task.layer, beta=task.beta, **PAPER_SALIENCY), "published"
     settings = settings.with_saliency(layer=SCRIPT_LAYER, beta=SCRIPT_BETA, **PAPER_SALIENCY)
-    validation = validation_set(tests) if searched else None
+    validation = find_validation_set(tests) if searched else None
     if validation is None:
         return settings, f"the authors' script's: layer {SCRIPT_LAYER}, beta {SCRIPT_BETA:g}"
     chosen = np.random.default_rng(SEED).permutation(sorted(validation.images))[:SEARCHED_IMAGES]
@@ -165,7 +165,7 @@ def run(
             except InputError as error:
                 failed[case] = error.problem
                 continue
-            mask = largest_parts(result.mask, len(result.sam_prompts))
+            mask = keep_largest_parts(result.mask, len(result.sam_prompts))
             with atomic_path(path) as temporary:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
     finally:

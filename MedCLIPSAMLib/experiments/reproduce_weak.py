@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import require_extra
 from ..evaluation.metrics import dsc, nsd
-from ..files.atomic import atomic_path
+from ..files.json_text import write_json
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
 from .processes import process_pool
@@ -111,8 +111,7 @@ def _task(task: str, plan: WeakPlan, folder: Path, trainings: int) -> dict:
         everything = segmenter if split == "test" else None
         figures[split] = _measure(source.prompt, here / f"{split}-nnunet", cases[split], plan.longest, runs, everything)
     figures["seconds"] = time.time() - started
-    with atomic_path(result) as temporary:
-        temporary.write_text(json.dumps(figures), encoding="utf-8")
+    write_json(result, figures)
     return figures
 
 

@@ -46,17 +46,13 @@ def _wide(settings: Settings) -> Settings:
     return replace(_by_agreement(settings), prompts=replace(settings.prompts, margin=MARGIN))
 
 
-def _mirror(settings: Settings) -> Settings:
-    return _wide(settings).with_saliency(steps=LATEST, earliest=EARLIEST, mirror=True)
-
-
 VARIANTS: Mapping[str, Callable[[Settings], Settings]] = {
     "10 steps": plain,
     "steps by word, with masks": lambda settings: replace(plain(settings), by_word=BY_WORD),
     "steps by agreement": _by_agreement,
     "+ boxes 20 % wider": _wide,
     "+ what disagrees is doubted": lambda settings: replace(_wide(settings), agreement=AGREEMENT),
-    "+ the mirror image": lambda settings: replace(_mirror(settings), agreement=AGREEMENT),
+    "+ the mirror image": lambda settings: replace(_wide(settings).with_saliency(mirror=True), agreement=AGREEMENT),
 }
 
 

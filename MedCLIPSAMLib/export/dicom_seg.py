@@ -12,6 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from .. import __version__
+from ..counted import list_names
 from ..errors import InputError, require_extra
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
@@ -20,8 +21,6 @@ from ..volumes.terminology import NO_CODE, TISSUE
 from .cases import Case
 from .dicom_source import source_slices
 
-SHOWN = 3
-"""Maximum number of names in a message."""
 MAKER, PROGRAM = "MedCLIPSAM contributors", "MedCLIPSAM"
 UNICODE = "ISO_IR 192"
 """The character set of what is written, UTF-8: labels are in any language."""
@@ -126,11 +125,9 @@ def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
     require_extra("dicom", "DICOM SEG")
     refused = [case.image.name for case in cases if case.image.is_file() and not _can_be_referred_to(case.image)]
     if refused:
-        names = ", ".join(f"'{name}'" for name in refused[:SHOWN])
-        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
         raise InputError(
             f"{len(refused)} of {len(cases)} images are no DICOM files of a slice with its position, "
-            f"as DICOM SEG needs them: {names}{more}.",
+            f"as DICOM SEG needs them: {list_names(refused)}.",
             "Leave them out, or export all as seg.nrrd.",
         )
 

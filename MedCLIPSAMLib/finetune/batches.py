@@ -28,12 +28,12 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError, MedCLIPSAMError, attempt
-from ..files.atomic import atomic_path
+from ..files.json_text import write_json
 from ..run_context import RunContext
 from ..signals import ending_signals
 from ..volumes import SliceStack, read_volume
 from .captions import Pair
-from .deal import deal, group_pairs, most_batches
+from .deal import count_batches, deal, group_pairs
 
 Batch = tuple[torch.Tensor, list[str]]
 
@@ -118,8 +118,7 @@ def readable(
                     wrong[path] = problem
     finally:
         if record is not None:
-            with atomic_path(record) as temporary:
-                temporary.write_text(json.dumps(known), encoding="utf-8")
+            write_json(record, known)
     return [pair for pair in pairs if pair.image not in wrong], [
         (UNREADABLE, f"{path}: {problem}") for path, problem in wrong.items()
     ]
@@ -172,7 +171,7 @@ class PairSource:
         if keep_rest:
             self.batch, self.steps, _ = divide(len(pairs), batch, keep_rest)
         else:
-            self.batch, self.steps = batch, most_batches(pairs, batch)
+            self.batch, self.steps = batch, count_batches(pairs, batch)
         self.pairs, self.size, self.crop = pairs, size, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
         self.read, self.keep_rest = read, keep_rest

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from .trainable import trained_state
+from .trainable import select_trained
 
 
 class Blend:
@@ -43,4 +43,4 @@ class Blend:
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """Return what is blended: of LoRA's two matrices the one that begins as 0, as their product is what counts."""
-        return {name: weight for name, weight in trained_state(self._module).items() if ".lora_A." not in name}
+        return {name: weight for name, weight in select_trained(self._module).items() if ".lora_A." not in name}

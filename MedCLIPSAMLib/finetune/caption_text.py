@@ -78,13 +78,13 @@ def clean_caption(text: str) -> str:
     return re.sub(r"\s+([.,;:)?])", r"\1", re.sub(r"\s+", " ", "".join(kept))).strip()
 
 
-def length_of(caption: str) -> int:
+def count_characters(caption: str) -> int:
     """Count the characters of a caption, with a wide one as a word of several."""
     wide = sum(letter.isalnum() and unicodedata.east_asian_width(letter) == "W" for letter in caption)
     return len(caption) + (WIDE_CHARACTER - 1) * wide
 
 
-def usable_captions(field: Any, min_characters: int = MIN_CHARACTERS) -> Iterator[tuple[str, str]]:
+def clean_captions(field: Any, min_characters: int = MIN_CHARACTERS) -> Iterator[tuple[str, str]]:
     """Yield each caption of a field, cleaned, and why it cannot be used: "" when it can.
 
     Args:
@@ -98,5 +98,5 @@ def usable_captions(field: Any, min_characters: int = MIN_CHARACTERS) -> Iterato
             yield shorten(repr(text), 60), "captions are no text"
             continue
         caption = clean_caption("" if text is None else str(text))
-        short = length_of(caption) < min_characters
+        short = count_characters(caption) < min_characters
         yield caption, f"captions have less than {min_characters} characters" if short else ""

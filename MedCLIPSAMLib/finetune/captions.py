@@ -31,7 +31,7 @@ from ..files.json_text import parse_json
 from ..files.relative import relative_path, spellings
 from ..files.text_file import read_text
 from ..volumes.suffixes import RASTER_SUFFIXES, WHOLE_SUFFIXES
-from .caption_text import MIN_CHARACTERS, usable_captions
+from .caption_text import MIN_CHARACTERS, clean_captions
 
 IMAGE_FIELDS = (
     *("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "dicom_id", "id"),
@@ -145,7 +145,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
             found.dropped.append((problem, name or NAMELESS))
             continue
         image = files.setdefault(path.resolve(), path)
-        for caption, problem in usable_captions(row.get(caption_field), min_characters):
+        for caption, problem in clean_captions(row.get(caption_field), min_characters):
             if problem or (image, caption) in captions:
                 found.dropped.append((problem or "pairs are there twice", f"{name}: {caption}"))
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import torch
 
+from ..counted import list_names
 from ..errors import ModelError, OutputError, shorten
 from ..files.atomic import atomic_path
-from ..models.layouts import some
+from ..models.weights import READ_ERRORS
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -50,16 +50,7 @@ def read_checkpoint(
         state = torch.load(path, map_location="cpu", weights_only=True)
         parameters, written = state["model"], state["fingerprint"]
         found = {name: tensor.shape for name, tensor in parameters.items()}
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
+    except (*READ_ERRORS, LookupError, TypeError) as error:
         reason = shorten(str(error).partition("\n")[0], 200)
         raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", start_over) from error
     if written != fingerprint:
@@ -69,7 +60,9 @@ def read_checkpoint(
         )
     if shapes is not None and found != shapes:
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
-        raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", start_over)
+        raise ModelError(
+            f"The checkpoint '{path}' is of another architecture: {list_names(differing)} differ.", start_over
+        )
     return state
 
 

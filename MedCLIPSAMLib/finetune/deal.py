@@ -15,7 +15,7 @@ from ..errors import InputError
 from .captions import Pair, unite
 
 
-def most_batches(pairs: Sequence[Pair], batch: int) -> int:
+def count_batches(pairs: Sequence[Pair], batch: int) -> int:
     """Count the batches that can be made of pairs, each of so many different images.
 
     These are the most K for which the sum over the images of min(pairs of the image, K) is K * batch or more.

@@ -39,13 +39,13 @@ def dhn_nce_loss(
     Raises:
         InputError: shapes that do not match, less than two pairs (there is no negative), or settings out of range.
     """
-    logits = pair_logits("DHN-NCE", image_features, text_features, temperature)
+    logits = compute_pair_logits("DHN-NCE", image_features, text_features, temperature)
     if beta_image < 0 or beta_text < 0:
         raise InputError(f"DHN-NCE: expected betas of 0 or more, got {beta_image} and {beta_text}.")
     return (_one_direction(logits, beta_image) + _one_direction(logits.T, beta_text)).mean()
 
 
-def pair_logits(
+def compute_pair_logits(
     name: str, image_features: torch.Tensor, text_features: torch.Tensor, temperature: float
 ) -> torch.Tensor:
     """Check the inputs of a loss, and compute the cosines of all pairs over the temperature, (B, B), float32 at least.
@@ -69,7 +69,7 @@ def pair_logits(
         return images @ texts.T / temperature
 
 
-def weighted_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
+def weight_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
     """Compute log sum_{j != i} w_ij exp(z_ij) of every row of logits z (B, B): (B,)."""
     count = len(logits)
     others = ~torch.eye(count, dtype=torch.bool, device=logits.device)
@@ -79,4 +79,4 @@ def weighted_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
 
 def _one_direction(logits: torch.Tensor, beta: float) -> torch.Tensor:
     """Compute L_i of every row, (B,)."""
-    return weighted_negatives(logits, beta) - logits.diagonal()
+    return weight_negatives(logits, beta) - logits.diagonal()

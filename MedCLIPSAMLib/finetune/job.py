@@ -20,7 +20,7 @@ from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
 from .batches import PairSource, Source, readable
 from .captions import count_reasons
-from .deal import most_batches
+from .deal import count_batches
 from .owner import claim_run, is_first_process, owns
 from .publish import publish
 from .settings import FineTuneSettings
@@ -69,7 +69,7 @@ def run(
         check_folder(model)
     training, validation, dropped = open_sides(data, settings.seed, context)
     if not training.shards:
-        most_batches(training.pairs, settings.batch)
+        count_batches(training.pairs, settings.batch)
         _tell_unknown_words([pair.caption for pair in training.pairs], settings.base, tokenizer, context)
 
     def source(side: Side, size: int, crop: float = 1.0, rank: int = 0, world: int = 1) -> Source:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .dhn_nce import dhn_nce_loss, pair_logits, weighted_negatives
+from .dhn_nce import compute_pair_logits, dhn_nce_loss, weight_negatives
 
 
 def info_nce_loss(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
@@ -41,10 +41,10 @@ def hn_nce_loss(
     beta_text: float = 0.15,
 ) -> torch.Tensor:
     """Compute HN-NCE: the weights of DHN-NCE, with the positive in the denominator; see the head of this file."""
-    logits = pair_logits("HN-NCE", image_features, text_features, temperature)
+    logits = compute_pair_logits("HN-NCE", image_features, text_features, temperature)
     positives = logits.diagonal()
     denominators = [
-        torch.logaddexp(positives, weighted_negatives(scores, beta))
+        torch.logaddexp(positives, weight_negatives(scores, beta))
         for scores, beta in ((logits, beta_image), (logits.T, beta_text))
     ]
     return (sum(denominators) - 2 * positives).mean()
@@ -54,7 +54,7 @@ def siglip_loss(
     image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.1, bias: float = -10.0
 ) -> torch.Tensor:
     """Compute the pairwise sigmoid loss, with a bias that is not learned; see the head of this file."""
-    logits = pair_logits("SigLIP", image_features, text_features, temperature) + bias
+    logits = compute_pair_logits("SigLIP", image_features, text_features, temperature) + bias
     signs = 2 * torch.eye(len(logits), device=logits.device, dtype=logits.dtype) - 1
     return -F.logsigmoid(signs * logits).sum() / len(logits)
 
@@ -73,7 +73,7 @@ def dhn_nce_released_loss(
     over a B x B table; and the weights' denominators run along the wrong axis, with a beta of 1. A near negative is
     drawn nearer by it. Not stable at low temperatures.
     """
-    logits = pair_logits("DHN-NCE as released", image_features, text_features, temperature)
+    logits = compute_pair_logits("DHN-NCE as released", image_features, text_features, temperature)
     pairs = torch.eye(len(logits), device=logits.device, dtype=logits.dtype)
     total = logits.new_zeros(())
     for scores, beta in ((logits, beta_image), (logits.T, beta_text)):

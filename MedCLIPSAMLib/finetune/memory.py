@@ -93,6 +93,6 @@ class SharedMemory:
 MemoryReader = CudaMemory | SharedMemory
 
 
-def memory_of(device: torch.device) -> MemoryReader:
+def make_memory_reader(device: torch.device) -> MemoryReader:
     """Return the reader of a device's memory."""
     return CudaMemory(device) if device.type == "cuda" else SharedMemory(device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 
-def decay_groups(parameters: Iterable[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+def group_by_decay(parameters: Iterable[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Group parameters for AdamW: matrices decay, vectors and single numbers do not."""
     matrices: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
@@ -25,7 +25,7 @@ def cosine_schedule(optimizer: torch.optim.Optimizer, warm_up: int, steps: int) 
     )
 
 
-def half_weights(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def convert_to_half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Convert a model's state to what is shipped: in float16, on the CPU, without the numbers of positions."""
     return {
         name: (tensor.detach().half() if tensor.is_floating_point() else tensor).cpu().contiguous()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import InputError, OutputError
 from ..files.folder import atomic_folder
+from ..files.json_text import write_json
 from ..models.catalogue import CLIP_FILES
 from ..models.clip import build_clip, load_weights
 from ..models.clip_config import read_preprocessing
@@ -102,4 +102,4 @@ def _write_hugging_face_config(folder: Path) -> None:
         "image_mean": preprocess.mean,
         "image_std": preprocess.std,
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "preprocessor_config.json", config)

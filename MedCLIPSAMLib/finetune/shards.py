@@ -25,12 +25,11 @@ import webdataset.filters
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..errors import InputError, MedCLIPSAMError, attempt
-from ..files.atomic import atomic_path
-from ..files.json_text import parse_json
+from ..files.json_text import parse_json, write_json
 from ..files.text_file import decode_text
 from ..run_context import RunContext
 from .batches import UNREADABLE, Batch, check_batch, divide, draw_crop, read_slice, square, stamp
-from .caption_text import MIN_CHARACTERS, usable_captions
+from .caption_text import MIN_CHARACTERS, clean_captions
 from .captions import CAPTION_FIELDS, MISSING, SUFFIXES, choose_field, count_reasons, flatten
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
@@ -162,10 +161,7 @@ class ShardSource:
             count += len(usable) if self._every_caption else bool(usable)
             context.report(read, None, "reading shards")
         if record is not None:
-            with atomic_path(record) as temporary:
-                temporary.write_text(
-                    json.dumps({"made of": made_of, "pairs": count, "dropped": dropped}), encoding="utf-8"
-                )
+            write_json(record, {"made of": made_of, "pairs": count, "dropped": dropped})
         return count, dropped
 
     def _captions(self, pair: dict) -> tuple[list[str], list[str]]:
@@ -182,7 +178,7 @@ class ShardSource:
                 field = fields.get(choose_field([fields], CAPTION_FIELDS) or "")
         except (ValueError, AttributeError):
             return [], ["captions cannot be read"]
-        found = list(usable_captions(field, self._min_characters))
+        found = list(clean_captions(field, self._min_characters))
         return list(dict.fromkeys(text for text, problem in found if not problem)), [why for _text, why in found if why]
 
 

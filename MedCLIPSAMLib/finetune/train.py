@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..errors import Cancelled, DeviceError, InputError, ModelError
-from ..files.atomic import atomic_path
+from ..files.json_text import write_json
 from ..models.acceleration.memory import is_out_of_memory
 from ..models.clip import load_clip
 from ..models.weights import write_weights
@@ -31,13 +31,13 @@ from .fabric import launch_fabric
 from .gradients import contrastive_backward
 from .heads import encode_once
 from .losses import make_loss
-from .memory import memory_of
-from .optimizer import decay_groups
+from .memory import make_memory_reader
+from .optimizer import group_by_decay
 from .retrieval import top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
 from .task import TrainingTask
-from .trainable import merge_lora, prepare, trained_state
+from .trainable import merge_lora, prepare, select_trained
 from .validation import validate
 
 CHECKPOINT, BEST, LOG, DONE, FEATURES = "last.ckpt", "best.safetensors", "log.jsonl", "result.json", "features.ckpt"
@@ -117,10 +117,10 @@ class _Run:
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = task.trained
         trained = [parameter for parameter in self._plain.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(decay_groups(trained, settings.weight_decay), lr=settings.rate)
+        optimizer = torch.optim.AdamW(group_by_decay(trained, settings.weight_decay), lr=settings.rate)
         self._model, self._optimizer = fabric.setup(self._plain, optimizer)
         self._blend = Blend(self._plain, settings.learned_share)
-        self._memory = memory_of(fabric.device)
+        self._memory = make_memory_reader(fabric.device)
         self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
         self._whole = True  # the weights and AdamW's means are those after the step
@@ -283,7 +283,7 @@ class _Run:
                 "best": json.dumps(self._best),
                 "before": json.dumps(self._before),
                 "ended": json.dumps(self._ended and asdict(self._ended)),
-                "model": trained_state(self._plain),
+                "model": select_trained(self._plain),
                 "optimizer": self._optimizer.state_dict(),
                 "precision": self._fabric.strategy.precision.state_dict(),
             }
@@ -300,7 +300,7 @@ class _Run:
                 f"There is no '{self._out / BEST}', the best weights of the checkpoint beside it.",
                 "Put the file back, or choose another run folder.",
             )
-        shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
+        shapes = {name: tensor.shape for name, tensor in select_trained(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)
         self._plain.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
@@ -323,7 +323,6 @@ class _Run:
                 "chunk": self._chunks.size,
                 "settings": asdict(self._settings.resolved()),
             }
-            with atomic_path(self._out / DONE) as temporary:
-                temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+            write_json(self._out / DONE, written)
         self._fabric.barrier()
         return result

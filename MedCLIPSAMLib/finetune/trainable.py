@@ -51,7 +51,7 @@ def merge_lora(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().float().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def select_trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return the parameters that are trained, by name: what a checkpoint must hold."""
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 

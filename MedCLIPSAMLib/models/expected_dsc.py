@@ -9,7 +9,6 @@ targets that it was fitted with.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
@@ -19,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, ModelError
-from ..files.atomic import atomic_path
-from ..files.json_text import read_json
+from ..files.json_text import read_json, write_json
 from ..validated import from_json, settings_class
 
 EXPECTED_DSC = "expected_dsc.json"
@@ -78,8 +76,7 @@ class DscPredictor:
         Raises:
             OutputError: the disk is full.
         """
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_json(path, asdict(self))
 
 
 def fit_predictor(

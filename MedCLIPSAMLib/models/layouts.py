@@ -6,10 +6,11 @@ query, key and value matrices in the image tower where open_clip (timm) has one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 
+from ..counted import list_names
 from ..errors import ModelError
 
 State = Mapping[str, torch.Tensor]
@@ -79,14 +80,14 @@ def to_open_clip(state: State) -> dict[str, torch.Tensor]:
         parts = [name.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]
         if lacking := [part for part in parts if part not in state]:
             raise ModelError(
-                f"The weights lack {some(lacking)}.",
+                f"The weights lack {list_names(lacking)}.",
                 "Get the file again; it must be BiomedCLIP in the Hugging Face layout.",
             )
         state[name.replace(".q_proj.", ".qkv.")] = torch.cat([state.pop(part) for part in parts])
     names = _names(state, "vision_model.encoder.layers.", "text_model.encoder.layers.")
     if strange := [name for name in state if name not in names]:
         raise ModelError(
-            f"The weights have names of neither layout: {some(strange)}.",
+            f"The weights have names of neither layout: {list_names(strange)}.",
             "Get the file again; it must be BiomedCLIP in the Hugging Face layout.",
         )
     shaped = {_CLASS_TOKEN: (1, 1, -1), _POSITIONS: (1, *state[_POSITIONS].shape[-2:])} if _POSITIONS in state else {}
@@ -106,7 +107,7 @@ def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
     }
     if strange := [name for name in state if name not in names]:
         raise ModelError(
-            f"The Hugging Face layout has no names for {some(strange)}.",
+            f"The Hugging Face layout has no names for {list_names(strange)}.",
             "Only models of BiomedCLIP's architecture can be written in it.",
         )
     renamed = {names[name]: tensor for name, tensor in state.items()}
@@ -122,13 +123,6 @@ def set_layer_norm_epsilon(tower: torch.nn.Module) -> None:
     for module in tower.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = VISION_EPSILON
-
-
-def some(names: Iterable[str], count: int = 3) -> str:
-    """List a few names and how many more there are, for a message."""
-    names = list(names)
-    rest = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(f"'{name}'" for name in names[:count]) + rest
 
 
 def _names(state: State, vision_prefix: str, text_prefix: str) -> dict[str, str]:

@@ -18,13 +18,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
+from ..counted import list_names
 from ..errors import ModelError
 from .acceleration.bfloat16 import in_bfloat16
 from .acceleration.captures import Captures
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .device import OnCpu, scale, to_device
-from .layouts import some
 from .sam_config import read_sam_config
 from .sam_parts import Hiera, Linear, MemoryAttention, PositionEmbeddingSine, PromptEncoder, use_own
 from .store import WEIGHT_SUFFIXES, find, find_model_folder
@@ -184,7 +184,7 @@ def _find_one(folder: Path, suffixes: Sequence[str], known: Sequence[Path]) -> P
     found = next(filter(None, groups), [])
     if len(found) > 1:
         raise ModelError(
-            f"Expected one {found[0].suffix} file in '{folder}', got {some(path.name for path in found)}.",
+            f"Expected one {found[0].suffix} file in '{folder}', got {list_names(path.name for path in found)}.",
             "Keep the one to use there; parts of one model must be joined.",
         )
     return found[0] if found else None

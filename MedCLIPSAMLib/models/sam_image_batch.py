@@ -13,7 +13,7 @@ from ..run_context import RunContext
 from .device import to_device, to_host
 from .interrupt import interruptible
 from .sam import Sam2, decode, embed
-from .threads import on_threads
+from .threads import run_on_threads
 
 PIXELS = 4 * 1024**2
 """Maximum pixels, at SAM 2's image size, that a GPU embeds together."""
@@ -173,7 +173,7 @@ class SamImageBatch:
 def _change_logits(change_mask: ChangeMask, first: int, logits: torch.Tensor) -> torch.Tensor:
     """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as told."""
     (masks,) = to_host(logits[:, 0] > 0)
-    wanted = np.stack(on_threads(change_mask, range(first, first + len(masks)), masks))
+    wanted = np.stack(run_on_threads(change_mask, range(first, first + len(masks)), masks))
     if np.array_equal(wanted, masks):
         return logits
     changed, inside = (to_device(logits.device, changed)[:, None] for changed in (wanted != masks, wanted))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-def on_threads(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
+def run_on_threads(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
     """Return `work` of each row of some columns, in order; on threads where there are several rows."""
     rows = list(zip(*columns, strict=True))
     if len(rows) < 2:

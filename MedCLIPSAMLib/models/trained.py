@@ -19,7 +19,7 @@ import platformdirs
 from ..errors import ModelError
 from ..files.checksums import record, sha256_of
 from ..files.folder import atomic_folder
-from ..files.json_text import read_json
+from ..files.json_text import read_json, write_json
 from ..renamed_settings import RENAMED, with_current_names
 from .catalogue import CLIP_FILES, MODELS, find
 from .catalogue_entry import Kind, Model, ModelFile
@@ -268,5 +268,5 @@ def write_trained(
         write_model(temporary)
         for path in sorted(path for path in temporary.rglob("*") if path.is_file()):
             record(temporary, path.relative_to(temporary).as_posix(), sha256_of(path), path.stat().st_size, "")
-        (temporary / ENTRY).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+        write_json(temporary / ENTRY, entry)
     return target

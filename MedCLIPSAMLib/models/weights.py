@@ -11,12 +11,24 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..counted import list_names
 from ..errors import ModelError, OutputError
 from ..files.atomic import atomic_path
 from ..files.regular import check_regular
 from .acceleration.memory import is_out_of_memory
-from .layouts import some, without_buffers
+from .layouts import without_buffers
 
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+"""What torch and safetensors raise on a file that is damaged or holds more than tensors."""
 DISTRIBUTED = "module."
 """What torch's DistributedDataParallel puts before the names of all weights."""
 
@@ -55,16 +67,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         )
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+    except READ_ERRORS as error:
         if is_out_of_memory(error):
             raise
         reason = str(error).partition("\n")[0].partition(". ")[0]
@@ -82,7 +85,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     broken = sorted(name for name, tensor in state.items() if not is_finite(tensor))
     if broken:
         raise ModelError(
-            f"Expected finite weights in '{path}', got NaN or infinity in {some(broken)}.",
+            f"Expected finite weights in '{path}', got NaN or infinity in {list_names(broken)}.",
             "Get the file again from its source, or train the model again.",
         )
     return state
@@ -120,13 +123,13 @@ def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], pat
     ):
         if names:
             raise ModelError(
-                f"'{path}' does not fit its configuration: it {what} {some(sorted(names))}.",
+                f"'{path}' does not fit its configuration: it {what} {list_names(sorted(names))}.",
                 "Get the weights and the configuration from the same source.",
             )
     is_whole = lambda name: wanted[name].is_floating_point() and not state[name].is_floating_point()
     if whole := sorted(filter(is_whole, wanted)):
         raise ModelError(
-            f"Expected floating-point weights in '{path}', got {state[whole[0]].dtype} in {some(whole)}.",
+            f"Expected floating-point weights in '{path}', got {state[whole[0]].dtype} in {list_names(whole)}.",
             "Get the weights as they were before they were quantized.",
         )
     model.load_state_dict(state, strict=False)

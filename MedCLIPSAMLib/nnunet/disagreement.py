@@ -16,7 +16,7 @@ import numpy as np
 
 from ..counted import counted
 from ..errors import InputError
-from ..evaluation.masks import common_grid, read_masks
+from ..evaluation.masks import bring_to_common_grid, read_masks
 from ..evaluation.metrics import dsc
 from ..export.manifest import REQUEST, read_records
 from ..export.upkeep import read_struck
@@ -66,7 +66,7 @@ def measure_agreement(predictions: Path, dataset: Path, context: RunContext = Ru
     for done, case in enumerate(found.cases, 1):
         context.raise_if_cancelled()
         made, label = read_masks(predictions / mask_file(case)), read_masks(found.label(case)).with_names(names)
-        made, label, _ = common_grid(case, made, label)
+        made, label, _ = bring_to_common_grid(case, made, label)
         nothing = np.zeros(label.grid.GetSize()[::-1], bool)
         counts = ~label.masks.get(f"{found.ignored}", nothing)
         made = replace(made, masks={name: mask & counts for name, mask in made.masks.items()})

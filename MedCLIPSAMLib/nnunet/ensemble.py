@@ -22,7 +22,7 @@ from ..models.weights import read_weights
 from ..run_context import RunContext
 from ..volumes import Volume
 from .raw_dataset import read_labels
-from .schedule import BEST, schedule_of
+from .schedule import BEST, read_schedule
 from .train import FOLD, model_folder
 
 NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.\w+\.\w+")
@@ -86,7 +86,7 @@ class Ensemble:
             self.labels = read_labels(about)
             chosen = folder.name.rpartition("__")[2]
             _check_network(plans["configurations"][chosen]["architecture"], folder)
-            files = schedule_of(plans).files()
+            files = read_schedule(plans).files()
             manager = PlansManager(plans)
             configuration = manager.get_configuration(chosen)
             channels = determine_num_input_channels(manager, configuration, about)
@@ -109,9 +109,9 @@ class Ensemble:
         chosen_files = (files[-last:] if last else files) + ([BEST] if best else [])
         self._states = [_weights(network, folder / FOLD / name) for name in chosen_files]
         self._foreground = foreground
-        digest = digest_of(folder / FOLD / files[-1])
+        digest = compute_digest(folder / FOLD / files[-1])
         how = "mirrored" if mirroring else "not mirrored"
-        how += f", the best one among them, {digest_of(folder / FOLD / BEST)}" if best else ""
+        how += f", the best one among them, {compute_digest(folder / FOLD / BEST)}" if best else ""
         how += "" if foreground is None else f", foreground above {foreground:g}"
         self.name = f"{folder.parent.name} {digest} ({len(self._states)} checkpoints, {how})"
         self.device = resolve_device(device)
@@ -160,17 +160,17 @@ class Ensemble:
         )
         by_class = np.asarray(by_class, np.float32)
         if self._foreground is not None:
-            labels = foreground_labels(by_class, self._foreground)
+            labels = label_foreground(by_class, self._foreground)
         return Prediction(labels.astype(np.uint8), by_class)
 
 
-def foreground_labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+def label_foreground(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     """Label voxels whose foreground is more probable than `threshold`: (C, K, J, I) float to (K, J, I) uint8."""
     labels = probabilities[1:].argmax(0) + 1
     return np.where(1 - probabilities[0] > threshold, labels, 0).astype(np.uint8)
 
 
-def digest_of(path: Path) -> str:
+def compute_digest(path: Path) -> str:
     """Return the first eight digits of a file's SHA-256."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 

@@ -55,7 +55,7 @@ def preprocess_command(number: int, configuration: str) -> list[str]:
     return [sys.executable, "-c", _PREPROCESS, *chosen]
 
 
-def few_processes() -> dict[str, str]:
+def limit_processes() -> dict[str, str]:
     """Return variables that limit nnU-Net's augmentation processes to the cores of a small machine.
 
     Only for training: with it, nnU-Net 2.8's planner fails.
@@ -63,7 +63,7 @@ def few_processes() -> dict[str, str]:
     return {"nnUNet_n_proc_DA": "0"} if (os.cpu_count() or 1) <= 4 else {}
 
 
-def one_gpu(device: str) -> tuple[str, dict[str, str]]:
+def choose_gpu(device: str) -> tuple[str, dict[str, str]]:
     """Return nnU-Net's name of a device, and the variables that show it GPU N of "cuda:N" alone: it takes the first."""
     kind, _, index = device.partition(":")
     if not index:

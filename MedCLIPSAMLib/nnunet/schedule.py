@@ -91,7 +91,7 @@ RELEASED = Schedule(falling=0.5, decay=RateDecay.TRAINING)
 """The rate of the authors' released code; it keeps epochs 190 to 199 of a cycle, this class 191 to 200."""
 
 
-def schedule_of(plans: Mapping[str, Any]) -> Schedule:
+def read_schedule(plans: Mapping[str, Any]) -> Schedule:
     """Read the schedule in nnU-Net's plans; the paper's where they hold none.
 
     Raises:

@@ -27,7 +27,7 @@ from ..files.json_text import write_json
 from ..models.device import resolve_device
 from ..run_context import RunContext
 from ..validated import Choice, settings_class
-from .process import Process, environment, few_processes, one_gpu, preprocess_command, train_command
+from .process import Process, choose_gpu, environment, limit_processes, preprocess_command, train_command
 from .raw_dataset import RawDataset, check_voxels, read_dataset
 from .schedule import IN_PLANS, SEED_IN_PLANS, Schedule
 
@@ -84,7 +84,7 @@ def train(
             failed; its last words. Cancelled.
     """
     require_extra("weak", "nnU-Net")
-    kind, gpu = one_gpu(str(resolve_device(device)))
+    kind, gpu = choose_gpu(str(resolve_device(device)))
     there = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
     if gpus > there:
         raise DeviceError(
@@ -121,7 +121,7 @@ def train(
                 device=kind,
                 continue_training=_continues(model / FOLD),
             )
-            process.run(command, _Watch(model / FOLD / PROGRESS, context), few_processes() | gpu)
+            process.run(command, _Watch(model / FOLD / PROGRESS, context), limit_processes() | gpu)
         if not is_finished(model, settings.schedule):
             raise ModelError(f"nnU-Net left no complete ensemble in '{model}'.", f"See '{out / LOG}'.")
         return model

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from ..choices import Plane
 from ..errors import InputError, OutputError
-from ..evaluation.masks import Masks, masks_on_image, read_masks
+from ..evaluation.masks import Masks, place_on_image, read_masks
 from ..export.cases import check_case
 from ..export.dataset import by_pixel, segments_of, write_case
 from ..export.image_names import ImageNames
@@ -130,7 +130,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None, 
     How the mask was read is added to `notes`.
 
     Raises:
-        InputError: see `trust`; the mask lies on another grid than the image, see `evaluation.masks.masks_on_image`; or
+        InputError: see `trust`; the mask lies on another grid than the image, see `evaluation.masks.place_on_image`; or
             the dataset lacks the case and no image was given.
     """
     found = read_dataset(dataset)
@@ -144,7 +144,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None, 
     read = read_masks(mask, volume.geometry)
     if notes is not None:
         notes += read.notes
-    masks = masks_on_image(case, _masks_by_label(read, found), own, volume)
+    masks = place_on_image(case, _masks_by_label(read, found), own, volume)
     return trust(dataset, case, masks, volume)
 
 

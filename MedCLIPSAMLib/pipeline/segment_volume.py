@@ -22,7 +22,7 @@ from .. import __version__
 from ..checkpoints import fingerprint
 from ..choices import Plane, PropagationMethod, Strategy
 from ..errors import InputError, check_type
-from ..propagation.key_slices import presence_profile
+from ..propagation.key_slices import compute_presence_profile
 from ..propagation.propagate import PropagateSettings, propagate
 from ..propagation.propagate_masks import MaskPropagationSettings
 from ..run_context import RunContext
@@ -195,7 +195,7 @@ def _propagate_each(
         profiles = stored["profiles"]
     else:
         part = context.part(0.0, PRESENCE_SHARE, "looking for key slices", prompt=None)
-        look = lambda: presence_profile(segmenter, image, count, prompts, request.negative, part)
+        look = lambda: compute_presence_profile(segmenter, image, count, prompts, request.negative, part)
         profiles = run_within_memory(segmenter, look, part)
         if context.checkpoints:
             context.checkpoints.store("profiles", {"profiles": profiles})

@@ -102,11 +102,11 @@ class VolumeRun(Iterator[SliceResult]):
         tags = provenance(self._segmenter, self.request, self.stack.plane)
         looked: dict[int, float | None] = {}
         for by_slice in results.values():
-            looked |= ood_scores(by_slice)
+            looked |= collect_ood_scores(by_slice)
         return VolumeResult(self.stack, self.request, results, tags, notes_on(self._segmenter, looked))
 
 
-def ood_scores(results: Mapping[int, Result]) -> dict[int, float | None]:
+def collect_ood_scores(results: Mapping[int, Result]) -> dict[int, float | None]:
     """Return the OOD scores of the slices that the text-image model encoded; see `Localization`."""
     return {k: result.where.ood_score for k, result in results.items() if isinstance(result, PromptedResult)}
 

@@ -17,7 +17,7 @@ BATCH = 8
 """Slices encoded together."""
 
 
-def presence_profile(
+def compute_presence_profile(
     segmenter: TextSegmenter,
     image: Callable[[int], np.ndarray],
     count: int,

@@ -65,7 +65,7 @@ def propagate(
     Args:
         count: slices of the stack.
         image: slice number -> uint8 (H, W, 3).
-        profile: (K,) presence of the prompt on every slice, see `key_slices.presence_profile`.
+        profile: (K,) presence of the prompt on every slice, see `key_slices.compute_presence_profile`.
         context: whose checkpoints hold finished slices.
 
     Raises:

@@ -34,7 +34,7 @@ class AgreementSettings:
     certain: Share = 0.9
 
 
-def agreement_of(mask: np.ndarray, coarse: np.ndarray) -> float:
+def compute_agreement(mask: np.ndarray, coarse: np.ndarray) -> float:
     """Compute the IoU of SAM 2's mask and the coarse mask, both (H, W) bool; 0 when both are empty."""
     either = int((mask | coarse).sum())
     return int((mask & coarse).sum()) / either if either else 0.0

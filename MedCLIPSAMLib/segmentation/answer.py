@@ -9,16 +9,16 @@ from itertools import chain
 import numpy as np
 
 from ..choices import VoteMethod
-from ..models.threads import on_threads
-from .agreement import agreement_of
-from .coarse import LEVELS, coarse_mask
-from .components import components, components_of_map
+from ..models.threads import run_on_threads
+from .agreement import compute_agreement
+from .coarse import LEVELS, make_coarse_mask
+from .components import components, label_map_components
 from .mask_prediction import MaskPrediction
 from .presence import Presence
 from .result import Localization, PromptedResult
 from .sam_prompts import make_sam_prompts
 from .settings import Settings
-from .wording import absence_message, says_absent
+from .wording import explain_absence, says_absent
 
 
 def draft_results(
@@ -34,7 +34,7 @@ def draft_results(
     def draft(at: int, image: np.ndarray, seen: dict[str, list[Localization]]) -> list[tuple[int, PromptedResult]]:
         return [(at, draft_result(image, prompt, step, settings)) for prompt, steps in seen.items() for step in steps]
 
-    return list(chain.from_iterable(on_threads(draft, range(len(images)), images, where)))
+    return list(chain.from_iterable(run_on_threads(draft, range(len(images)), images, where)))
 
 
 def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
@@ -44,9 +44,9 @@ def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: 
         image: uint8 (H, W, 3).
     """
     if settings.coarse.method in LEVELS:
-        labels = components_of_map(where.map, settings.coarse, settings.components)
+        labels = label_map_components(where.map, settings.coarse, settings.components)
     else:
-        coarse = coarse_mask(where.saliency, settings.coarse, image)
+        coarse = make_coarse_mask(where.saliency, settings.coarse, image)
         labels = components(coarse, where.saliency, settings.components)
     coarse_components = labels > 0
     nothing = _why_nothing(prompt, where.presence, coarse_components, settings.presence_threshold)
@@ -60,7 +60,7 @@ def finish_result(draft: PromptedResult, found: MaskPrediction, settings: Settin
     """Complete a draft with SAM 2's answer."""
     prompt, present = draft.prompt, draft.where.presence.probability
     mask, quality, uncertainty = found
-    agreement, limits = agreement_of(mask, draft.coarse), settings.agreement
+    agreement, limits = compute_agreement(mask, draft.coarse), settings.agreement
     draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement, uncertainty=uncertainty)
     doubtful = 0 < settings.presence_threshold and present < limits.certain
     if mask.any() and doubtful and agreement < limits.min_iou_in_doubt:
@@ -98,7 +98,7 @@ def format_apart(value: float, other: float) -> tuple[str, str]:
 def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, threshold: float) -> str:
     """Return the sentence that says why nothing was found; empty when something was."""
     if says_absent(prompt):
-        return absence_message(prompt)
+        return explain_absence(prompt)
     if present.probability < threshold:
         if not present.meaningful:
             why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"

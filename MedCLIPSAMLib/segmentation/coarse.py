@@ -33,7 +33,7 @@ class CoarseSettings:
     crf: CrfSettings = CrfSettings()
 
 
-def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarray | None = None) -> np.ndarray:
+def make_coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarray | None = None) -> np.ndarray:
     """Threshold a saliency map into a coarse mask, (H, W) bool; empty for a constant map.
 
     Args:
@@ -43,7 +43,7 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarra
     if saliency.max() <= saliency.min():
         return np.zeros(saliency.shape, bool)
     if settings.method == CoarseMethod.OTSU:
-        return saliency > two_means_threshold(saliency)
+        return saliency > find_two_means_threshold(saliency)
     if settings.method == CoarseMethod.THRESHOLD:
         return saliency > settings.threshold
     if settings.method == CoarseMethod.KMEANS:
@@ -60,13 +60,13 @@ def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
         return settings.threshold
     counts = np.bincount((sample * np.float32(BINS - 0.5)).astype(np.intp).ravel(), minlength=BINS)
     if np.count_nonzero(counts) < 2:
-        return two_means_threshold(sample)
+        return find_two_means_threshold(sample)
     centers = (np.arange(BINS) + 0.5) / BINS
     lower = centers <= threshold_otsu(hist=(counts, centers))
     return float(sum(np.average(centers[part], weights=counts[part]) for part in (lower, ~lower)) / 2)
 
 
-def two_means_threshold(values: np.ndarray) -> float:
+def find_two_means_threshold(values: np.ndarray) -> float:
     """Return the largest value of the lower of two classes whose squared distances to their means have a minimal sum.
 
     Over all cuts of the sorted values this is the largest between-class variance, Otsu's criterion (IEEE Trans. SMC 9,

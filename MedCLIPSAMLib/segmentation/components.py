@@ -39,7 +39,7 @@ class ComponentSettings:
     min_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
 
 
-def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: ComponentSettings) -> np.ndarray:
+def label_map_components(saliency: SaliencyMap, cut: CoarseSettings, settings: ComponentSettings) -> np.ndarray:
     """Threshold a map and label the components to keep: (H, W) int, as `components` returns.
 
     The threshold and the components are found on a sample of the pixels, several to a patch; the outlines on all pixels

@@ -61,7 +61,7 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray | None, settings: CrfSetti
         raise InputError("The coarse mask 'crf' needs the image.")
     height, width = saliency.shape
     field = densecrf.DenseCRF2D(width, height, 2)
-    field.setUnaryEnergy(unary_energy(saliency, settings.tau).reshape(2, -1))
+    field.setUnaryEnergy(compute_unary_energy(saliency, settings.tau).reshape(2, -1))
     field.addPairwiseGaussian(sxy=settings.gaussian_sxy, compat=settings.gaussian_compat)
     field.addPairwiseBilateral(
         sxy=settings.bilateral_sxy,
@@ -72,7 +72,7 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray | None, settings: CrfSetti
     return np.array(field.inference(settings.iterations)).argmax(0).reshape(height, width).astype(bool)
 
 
-def unary_energy(saliency: np.ndarray, tau: float) -> np.ndarray:
+def compute_unary_energy(saliency: np.ndarray, tau: float) -> np.ndarray:
     """Compute the energy of background and foreground, (2, H, W) float32, of a map (H, W) from 0 to 1.
 
     Args:

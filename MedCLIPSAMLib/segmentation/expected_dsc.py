@@ -21,7 +21,7 @@ FILLERS = {"a", "an", "the", "in", "of"}
 SIDES = {"left", "right"}
 
 
-def indicators_of(result: PromptedResult) -> Indicators:
+def collect_indicators(result: PromptedResult) -> Indicators:
     """Collect the scores of the models for a mask of SAM 2."""
     quality = float(result.predicted_iou.mean())
     return Indicators(result.where.presence.probability, quality, result.agreement, result.consistency)
@@ -100,7 +100,7 @@ def choose_with_expected_dsc(
     if not holds_for(predictor, sam, settings):
         other = ", ".join(_differing(predictor, settings)) or "SAM 2"
         return replace(result, notes=(*result.notes, f"No expected DSC: it was measured with another {other}."))
-    expected = predictor.predict(indicators_of(result))
+    expected = predictor.predict(collect_indicators(result))
     return replace(result, expected_dsc=expected, message=f"{result.message} Expected DSC {expected:.2f}.")
 
 

@@ -35,7 +35,7 @@ def locate(
 
     Args:
         settings: with a precision that is in use.
-        text_features: gives (D,) of a prompt, see `prompts.prompt_features`, also for errors.
+        text_features: gives (D,) of a prompt, see `prompts.encode_prompt`, also for errors.
         batch: pairs of image and text that M2IB takes together.
     """
     context.report(0.0, stage="saliency")

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..counted import list_names
 from ..errors import ModelError
 from ..models.clip_config import read_channels, read_config, read_integer
-from ..models.layouts import some
 from ..models.store import find, find_model_folder
 from ..models.weights import is_finite
 from .vision_tower import VisionTower
@@ -91,9 +91,9 @@ class ClipSeg:
                 own, use_safetensors=True, output_loading_info=True, **local
             )
             if absent := loading["missing_keys"]:
-                raise ValueError(f"the weights lack {some(sorted(absent))}")
+                raise ValueError(f"the weights lack {list_names(sorted(absent))}")
             if broken := [name for name, tensor in self._model.state_dict().items() if not is_finite(tensor)]:
-                raise ValueError(f"weights are NaN or infinite: {some(broken)}")
+                raise ValueError(f"weights are NaN or infinite: {list_names(broken)}")
             self._tokenizer = CLIPTokenizer.from_pretrained(own, **local)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
@@ -132,7 +132,7 @@ def _read_preprocessing(path: Path) -> tuple[int, Sequence[float], Sequence[floa
 LOCATORS: dict[str, Callable[[ClipModel, Path], Locator]] = {"cosine": CosineMap, "clipseg": ClipSeg}
 
 
-def locator_of(model: str, models_dir: Path | None = None) -> Callable[[ClipModel], Locator] | None:
+def find_locator(model: str, models_dir: Path | None = None) -> Callable[[ClipModel], Locator] | None:
     """Find the factory of a model's locator; None where its maps are made by M2IB.
 
     Args:

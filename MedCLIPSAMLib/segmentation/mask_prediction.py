@@ -16,7 +16,7 @@ from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts, follows_points
 from .settings import Settings
 from .tidy import tidy
-from .vote import count_votes, uncertainty_of, ways_of_asking
+from .vote import compute_vote_entropy, count_votes, list_ways_of_asking
 
 
 class MaskPrediction(NamedTuple):
@@ -93,7 +93,7 @@ def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult
     prompts, vote = draft.sam_prompts, settings.vote
     numbers = [number] * len(prompts)
     inside = _points_in_boxes(draft.coarse, prompts.boxes, vote.points, settings.prompts.seed)
-    ways = ways_of_asking(prompts, inside, vote, images.shape)
+    ways = list_ways_of_asking(prompts, inside, vote, images.shape)
     found = [images.candidates(numbers, boxes, points, labels, vote.several) for boxes, points, labels in ways]
     masks, quality = (np.concatenate(parts, 1) for parts in zip(*found))
     saliency = SaliencyMap(draft.where.map.values, masks.shape[-2:]).pixels
@@ -106,7 +106,7 @@ def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult
         return MaskPrediction(np.asarray(mask), quality)  # one mask is no vote: nothing disagrees with it
     # Before it is enlarged: an enlarged share lies between 0 and 1 along every outline, where all agree too.
     share = masks.mean(1, dtype=np.float32).max(0, keepdims=True)  # of the masks; STAPLE's probability is sure too soon
-    uncertainty = np.clip(images.enlarge(uncertainty_of(share))[0], 0, 1)
+    uncertainty = np.clip(images.enlarge(compute_vote_entropy(share))[0], 0, 1)
     return MaskPrediction(np.asarray(mask), quality, uncertainty)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .prompts import prompt_set_of
+from .prompts import find_prompt_set
 
 if TYPE_CHECKING:
     from ..models.clip import ClipModel
@@ -57,13 +57,13 @@ class Presence:
         return self.probability > self.unrelated
 
 
-def absence_texts(prompt: str, negative: str | None = None, modality: str | None = None) -> list[str]:
+def list_absence_texts(prompt: str, negative: str | None = None, modality: str | None = None) -> list[str]:
     """List texts by which the target of `prompt` is absent: the negatives of its set, else negations; `negative`.
 
     Args:
-        modality: of the image where it is known; see `prompts.prompt_set_of`.
+        modality: of the image where it is known; see `prompts.find_prompt_set`.
     """
-    prompt_set = prompt_set_of(prompt, modality)
+    prompt_set = find_prompt_set(prompt, modality)
     if prompt_set:
         texts = [*prompt_set.negatives, f"no {prompt_set.target}"]
     else:
@@ -90,7 +90,7 @@ def presence(
         encode_text: in place of `clip.encode_text`, such as `prompts.RememberedTexts`.
         modality: of the images where it is known.
     """
-    absent = absence_texts(clip.known_part(prompt), negative, modality)
+    absent = list_absence_texts(clip.known_part(prompt), negative, modality)
     rivals = absent + list(EVERYDAY)
     features = torch.cat([text_features[None], (encode_text or clip.encode_text)(rivals)]).to(image_features)
     logits = clip.model.logit_scale.exp().to(image_features) * image_features @ features.T

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..models.clip import ClipModel
     from .settings import Settings
 
-STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
 ENSEMBLES = ("P4", "P5")
 X_RAYS = ("CR", "DX", "RG", "RF", "XA")
 """What DICOM (0008,0060) calls the kinds of images that prompt sets call "XR"."""
@@ -104,7 +103,7 @@ def load_prompt_sets() -> dict[str, PromptSet]:
     return {prompt_set.task: prompt_set for prompt_set in sets}
 
 
-def prompt_set_of(prompt: str, modality: str | None = None) -> PromptSet | None:
+def find_prompt_set(prompt: str, modality: str | None = None) -> PromptSet | None:
     """Find the set whose target or one of whose prompts is `prompt`; None where there is none.
 
     Args:
@@ -116,7 +115,7 @@ def prompt_set_of(prompt: str, modality: str | None = None) -> PromptSet | None:
     return next((prompt_set for prompt_set in fitting if prompt_set.shows(modality)), next(iter(fitting), None))
 
 
-def ensemble_features(
+def encode_ensemble(
     encode_text: Callable[..., torch.Tensor], prompts: list[str], mean: EnsembleMean = EnsembleMean.UNIT
 ) -> torch.Tensor:
     """Average the text features of `prompts` and L2-normalize the mean: (D,) float32.
@@ -151,7 +150,7 @@ class RememberedTexts:
         return torch.stack([self._features[text, normalized] for text in texts])
 
 
-def prompt_features(
+def encode_prompt(
     prompt: str, settings: Settings, clip: ClipModel, encode_text: Callable[..., torch.Tensor]
 ) -> torch.Tensor:
     """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
@@ -184,4 +183,4 @@ def prompt_features(
             f"The model '{clip.name}' knows no word of the prompt '{prompt}'.",
             f"{meant(clip, unknown)} Use other words, or a model with a larger vocabulary.".strip(),
         )
-    return ensemble_features(encode_text, prompts, settings.ensemble_mean)
+    return encode_ensemble(encode_text, prompts, settings.ensemble_mean)

@@ -11,7 +11,7 @@ from .report_cues import Cue, FoundCue, find_cues
 from .report_past import OR_NOW
 from .report_phrases import WORD, Phrase, Words
 from .report_same import GENERAL
-from .report_scope import APART, between, cue_of, is_question
+from .report_scope import APART, between, find_cue, is_question
 from .report_sentences import VERB
 from .report_words import (
     ANAPHORA,
@@ -123,12 +123,12 @@ def read_clause(clause: str) -> Clause:
     begin = 0  # of what the cues of a finding are searched in
     for number, phrase in enumerate(phrases):
         span = words.start(phrase.first), words.end(phrase.head)
-        cue = cue_of(*span, cues[begin:], clause)
+        cue = find_cue(*span, cues[begin:], clause)
         before = phrases[number - 1] if number else None
         if cue and _is_beside(words, cue, phrase, before):
             edge = words.end(before.stop - 1) if before else cue.end
             begin = bisect_left(cues, edge, key=lambda cue: cue.start)
-            cue = cue_of(*span, cues[begin:], clause)
+            cue = find_cue(*span, cues[begin:], clause)
         if cue and cue.kind == Cue.ABSENT and _is_new(words, phrase) and _is_aside(clause, span[1], cue.end):
             cue = None
         reading_of = _reading_of(clause, cue, span[0], whole)
@@ -267,7 +267,7 @@ def _others(clause: str, in_mention: bytearray, in_cue: bytearray, cues: list[Fo
             if elsewhere and any(is_place(word[0].lower()) for word in WORD.finditer(clause, start, end)):
                 others.append((elsewhere[1], Cue.PRESENT))
             elif words and not is_description(words[-1][0].lower()):
-                cue = cue_of(words[0].start(), words[-1].end(), cues, clause)
+                cue = find_cue(words[0].start(), words[-1].end(), cues, clause)
                 said = clause[words[0].start() : words[-1].end()]
                 others.append((said, Cue.PRESENT if cue is None else cue.kind))
         start = joint.end() if joint else 0

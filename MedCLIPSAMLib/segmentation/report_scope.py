@@ -70,7 +70,7 @@ def between(pattern: re.Pattern[str], clause: str, start: int, end: int) -> re.M
     return matches[at] if at < len(matches) and matches[at].end() <= end else None
 
 
-def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue | None:
+def find_cue(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue | None:
     """Find the cue that applies to a finding at these signs: the nearest one before it, else the first behind it.
 
     "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.

@@ -38,9 +38,9 @@ from .expected_dsc import choose_with_expected_dsc
 from .image_batch import ImageBatch, check_images, make_image_batch
 from .loaded_models import LoadedModels, Models
 from .locate import locate, spread_by_sam
-from .locators import Locator, locator_of
+from .locators import Locator, find_locator
 from .mask_prediction import predict_draft_masks, predict_prompted_mask
-from .prompts import RememberedTexts, check_prompts, prompt_features
+from .prompts import RememberedTexts, check_prompts, encode_prompt
 from .result import Localization, PromptedResult
 from .saliency import PAIRS
 from .sam_prompts import SamPrompts
@@ -342,7 +342,7 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
         """
-        return prompt_features(prompt, self._settings, self.clip, self.encode_text)
+        return encode_prompt(prompt, self._settings, self.clip, self.encode_text)
 
     def _require_images(self) -> ImageBatch:
         if not self._shown:
@@ -375,4 +375,4 @@ def load_segmenter(
 
     settings = settings or default_settings(model, models_dir)
     on_cpu = lambda: load(torch.device("cpu"))
-    return TextSegmenter(*load(resolve_device(device)), settings, on_cpu, locator_of(model, models_dir))
+    return TextSegmenter(*load(resolve_device(device)), settings, on_cpu, find_locator(model, models_dir))

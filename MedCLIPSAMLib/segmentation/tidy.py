@@ -30,7 +30,7 @@ def tidy(
     return tidied
 
 
-def largest_parts(mask: np.ndarray, count: int) -> np.ndarray:
+def keep_largest_parts(mask: np.ndarray, count: int) -> np.ndarray:
     """Keep the `count` largest parts of a mask, (H, W) bool, and all that are as large as the last of them.
 
     The authors' code keeps as many parts of SAM's mask as there are components; holes stay as they are.

@@ -57,7 +57,7 @@ def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> 
     return np.average(masks, axis=0, weights=weights).astype(np.float32)
 
 
-def uncertainty_of(probability: np.ndarray) -> np.ndarray:
+def compute_vote_entropy(probability: np.ndarray) -> np.ndarray:
     """Compute the entropy of a vote in bits, float32 of any shape: 0 where all agree, 1 where half of them do."""
     p = np.clip(probability.astype(np.float64), 1e-12, 1 - 1e-12)
     return np.where((probability <= 0) | (probability >= 1), 0, -p * np.log2(p) - (1 - p) * np.log2(1 - p)).astype(
@@ -65,7 +65,9 @@ def uncertainty_of(probability: np.ndarray) -> np.ndarray:
     )
 
 
-def ways_of_asking(prompts: SamPrompts, inside: np.ndarray, settings: VoteSettings, shape: tuple[int, int]) -> list:
+def list_ways_of_asking(
+    prompts: SamPrompts, inside: np.ndarray, settings: VoteSettings, shape: tuple[int, int]
+) -> list:
     """List (box, points, labels) of B objects for each way of asking for them, as arrays or None.
 
     Args:

@@ -33,7 +33,7 @@ def says_absent(prompt: str) -> bool:
     return _ABSENT.match(" ".join(prompt.split())) is not None
 
 
-def absence_message(prompt: str) -> str:
+def explain_absence(prompt: str) -> str:
     """Return why nothing was found for a prompt that says what is absent."""
     return f"Nothing found for '{prompt}': it says what is not there; {REMEDY}."
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..files.atomic import atomic_path
+from ..files.csv_text import write_rows
 from ..run_context import RunContext
 from .data_set import SPLITS, UnusableImageError, image_path, mask_path, read_index, read_pair
 
@@ -55,8 +54,7 @@ def write_captions(folder: Path, out: Path, context: RunContext = RunContext()) 
         )
     out.mkdir(parents=True, exist_ok=True)
     for split, table in tables.items():
-        with atomic_path(out / f"{split}.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *table])
+        write_rows(out / f"{split}.csv", [COLUMNS, *table])
     return {split: len(table) for split, table in tables.items()}
 
 

@@ -117,7 +117,7 @@ def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
         lesions = [(LESION, part, kind) for part in _parts(row.mask)]
         yield _example(row, "US", "busbra", lesions)
         rng = _generator(row.fields["image"])
-        free = tumor_free_boxes(row.mask)
+        free = list_tumor_free_boxes(row.mask)
         if free and rng.random() < 0.75:
             yield _example(_crop(row, free[rng.integers(len(free))]), "US", "busbra_free", [])
         if row.mask.any() and rng.random() < 0.5:
@@ -125,7 +125,7 @@ def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
             yield _example(near, "US", "busbra_near", [(LESION, part, kind) for part in _parts(near.mask)])
 
 
-def tumor_free_boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
+def list_tumor_free_boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
     """List the boxes (x0, y0, x1, y1) beside, above and below a tumor that are a good part of the image."""
     if not mask.any():
         return []

@@ -41,13 +41,13 @@ def read_images(data: Path, name: str, split: str, count: int) -> Iterator[np.nd
             continue
 
 
-def phantom_images(modality: str, split: str, count: int) -> Iterator[np.ndarray]:
+def make_phantom_images(modality: str, split: str, count: int) -> Iterator[np.ndarray]:
     """Make phantoms of a modality, (H, W, 3) uint8."""
     for index in range(count):
         yield np.repeat(make_phantom(split, index, modality).image[..., None], 3, axis=2)
 
 
-def features_of(clip: ClipModel, images: Iterable[np.ndarray], context: RunContext = RunContext()) -> torch.Tensor:
+def compute_features(clip: ClipModel, images: Iterable[np.ndarray], context: RunContext = RunContext()) -> torch.Tensor:
     """Compute the L2-normalized features of images, (N, D) float32 on the CPU."""
     features = []
     for image in images:
@@ -59,12 +59,12 @@ def features_of(clip: ClipModel, images: Iterable[np.ndarray], context: RunConte
     return torch.cat(features)
 
 
-def seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[np.ndarray]]:
+def find_seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[np.ndarray]]:
     """Find up to `count` images of every kind that the model was trained on, a quarter for each kind of phantoms."""
     return {
         kind: (image for name in names for image in read_images(data, name, split, count))
         for kind, names in KINDS.items()
-    } | {f"{PHANTOMS} {of}": phantom_images(of, split, max(1, count // 4)) for of in MODALITIES}
+    } | {f"{PHANTOMS} {of}": make_phantom_images(of, split, max(1, count // 4)) for of in MODALITIES}
 
 
 def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext = RunContext()) -> FeatureStatistics:
@@ -76,8 +76,8 @@ def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext
     for name in (name for names in KINDS.values() for name in names):
         read_index(data / name, GROUPS.get(name, "patient"))
     training, validation = (
-        {kind: features_of(clip, images, context.titled(f"{split} {kind}")) for kind, images in found.items()}
-        for split, found in ((split, seen_images(data, split, count)) for split in ("train", "validation"))
+        {kind: compute_features(clip, images, context.titled(f"{split} {kind}")) for kind, images in found.items()}
+        for split, found in ((split, find_seen_images(data, split, count)) for split in ("train", "validation"))
     )
     return fit(training, validation)
 

@@ -20,7 +20,7 @@ import torch
 
 from ..errors import InputError
 from ..finetune.checkpoint import read_checkpoint, write_checkpoint
-from ..finetune.optimizer import decay_groups, half_weights
+from ..finetune.optimizer import convert_to_half, group_by_decay
 from ..models.device import fast_bfloat16
 from ..models.weights import write_weights
 from ..run_context import RunContext
@@ -161,7 +161,7 @@ class Trainee:
         }
         write_checkpoint(self._path, state)
         about = {"training": json.dumps(self._settings), "steps": str(self.step)}
-        write_weights(self._file, half_weights(self.model.state_dict() | self._average), about)
+        write_weights(self._file, convert_to_half(self.model.state_dict() | self._average), about)
 
     def steps(self, stage: Stage) -> Iterator[tuple[int, float, Callable[[torch.Tensor], None]]]:
         """Yield (step of the stage, share of the stage's budget that is used, a function that takes the loss).
@@ -215,7 +215,7 @@ class Trainee:
     def _start(self, stage: Stage) -> None:
         """Make the optimizer of a stage over its trained parameters; matrices decay, the rest does not."""
         free = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        groups = decay_groups([*free, *self._extra], stage.weight_decay)
+        groups = group_by_decay([*free, *self._extra], stage.weight_decay)
         fused = next(self.model.parameters()).device.type == "cuda"
         self._optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98), fused=fused)
         if self._resumed is not None:

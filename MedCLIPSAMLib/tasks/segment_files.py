@@ -64,13 +64,16 @@ class Task:
     def describe(self) -> dict[str, Any]:
         """Collect what the results depend on besides the image, the models and their settings, as JSON values."""
         request = self.request
-        described: dict[str, Any] = {
+        described = {
             "prompts": self.labels,
             "negative": request.negative,
             "plane": request.plane,
             "slices": request.slices,
+            "propagate": request.strategy,
+            "window": request.window,
+            "format": self.form,
+            "marks": self.tags,
         }
-        described |= {"propagate": request.strategy, "window": request.window, "format": self.form, "marks": self.tags}
         return json.loads(json.dumps(described))
 
     @property
@@ -197,19 +200,19 @@ def segment_file(
         looked_at = region.cut(volume)
         if len(task.roi) == 6 and not marks:
             request = replace(request, slices=roi.slices(stack))
+
+    def written(found: VolumeResult) -> Segmented:
+        segmented = Segmented.from_result(name, volume, stack, found, task.labels, places, region, task.tags)
+        return write(segmented, task.form)
+
     if marks:
-        found = _outlined(segmenter, SliceStack(looked_at, request.plane, request.window), marks, task, context)
-        return write(
-            Segmented.from_result(name, volume, stack, found, task.labels, places, region, task.tags), task.form
-        )
+        part = SliceStack(looked_at, request.plane, request.window)
+        return written(_outlined(segmenter, part, marks, task, context))
     with ExitStack() as resources:
         resources.enter_context(hold_unfinished(places.unfinished))
         checkpoints = CheckpointFolder(places.unfinished)
         context = replace(context, checkpoints=checkpoints)
-        found = segment_volume(segmenter, looked_at, request, context).collect()
-        segmented = write(
-            Segmented.from_result(name, volume, stack, found, task.labels, places, region, task.tags), task.form
-        )
+        segmented = written(segment_volume(segmenter, looked_at, request, context).collect())
         checkpoints.remove()
     return segmented
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..pipeline.volume_result import VolumeResult
 from ..segmentation.report import LeftOut
 from ..segmentation.result import PromptedResult, PropagatedResult, Result
@@ -15,7 +17,9 @@ from ..volumes.statistics import SegmentStatistics, measure
 from ..volumes.terminology import distinct_colors
 from .marks import Region
 from .places import Places
-from .same_masks import notes_on_same_masks
+
+MIN_IOU = 0.9
+"""Minimum IoU of masks that are called the same."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Segmented:
             mask = segment.mask if region is None else region.paste(segment.mask, volume)
             segments[label] = replace(segment, name=label, mask=mask, color=color, tags={**segment.tags, **tags})
         results = {label: found.results[prompt] for label, prompt in labels.items()}
-        for label, note in notes_on_same_masks(segments).items():
+        for label, note in _note_same_masks(segments).items():
             by_slice = results[label].items()
             results[label] = {k: replace(one, notes=(*one.notes, note)) if one.found else one for k, one in by_slice}
             segments[label] = replace(segments[label], tags={**segments[label].tags, "MedCLIPSAM.Notes": note})
@@ -116,10 +120,15 @@ class Segmented:
         rows = []
         for label, by_slice in self.results.items():
             for number, result in by_slice.items():
-                row: dict[str, Any] = {"label": label, "prompt": result.prompt, "slice": number, "found": result.found}
-                row |= {"score": round(result.score, 4), "message": result.message, "notes": result.notes}
-                row["presence"] = None
-                row |= {
+                row: dict[str, Any] = {
+                    "label": label,
+                    "prompt": result.prompt,
+                    "slice": number,
+                    "found": result.found,
+                    "score": round(result.score, 4),
+                    "message": result.message,
+                    "notes": result.notes,
+                    "presence": None,
                     "pixels": int(result.mask.sum()),
                     "boxes": [],
                     "predicted_iou": [],
@@ -137,8 +146,10 @@ class Segmented:
                     row["seconds"] = {stage: round(value, 4) for stage, value in result.seconds.items()}
                 rows.append(row)
         files = [str(path) for label, path in self.places.masks.items() if not label or label in self.segments]
-        report_fields: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
-        report_fields |= {
+        report: dict[str, Any] = {
+            "input": str(self.volume.path),
+            "output": files[0],
+            "outputs": files,
             "plane": self.stack.plane,
             "slices": self.slice_count,
             "notes": list(self.notes),
@@ -146,8 +157,8 @@ class Segmented:
             "results": rows,
         }
         if statistics:
-            report_fields["statistics"] = [row.as_dict() for row in self.statistics]
-        return report_fields
+            report["statistics"] = [row.as_dict() for row in self.statistics]
+        return report
 
     def _in_whole(self, box: list[float]) -> list[float]:
         """Convert a box in pixels of the region's image, x0 y0 x1 y1, to one of the whole image."""
@@ -159,3 +170,25 @@ class Segmented:
                 moved += self.stack.image_at(index)[1:]
             box = moved
         return [round(value, 1) for value in box]
+
+
+def _note_same_masks(segments: Mapping[str, Segment]) -> dict[str, str]:
+    """Return by label a sentence on each segment whose mask is that of an earlier one.
+
+    These are two prompts for one thing, or words that the models cannot tell apart.
+    """
+    notes = {}
+    sizes = {label: int(np.count_nonzero(segment.mask)) for label, segment in segments.items()}
+    earlier: list[str] = []
+    for label, segment in segments.items():
+        for other in earlier:
+            small, large = sorted((sizes[label], sizes[other]))
+            if not small or small < MIN_IOU * large:
+                continue
+            shared = int(np.count_nonzero(segment.mask & segments[other].mask))
+            iou = shared / (small + large - shared)
+            if iou >= MIN_IOU:
+                notes[label] = f"'{label}' is the same mask as '{other}' (IoU {iou:.2f})."
+                break
+        earlier.append(label)
+    return notes

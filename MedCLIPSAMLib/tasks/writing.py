@@ -12,7 +12,7 @@ from ..choices import MaskFormat
 from ..export.dicom_seg import check_dicom_seg, write_dicom_seg
 from ..export.dicom_source import source_slices
 from ..segmentation.result import PromptedResult
-from ..volumes import Segment, Volume, write_saliency, write_segmentation
+from ..volumes import Segment, SliceStack, Volume, write_saliency, write_segmentation
 from ..volumes.write import check_slices, fit
 from .segmented import Segmented
 
@@ -98,5 +98,5 @@ def _to_grid(segmented: Segmented, maps: Mapping[int, np.ndarray]) -> np.ndarray
     """Place maps of slices of the segmented region on the image's grid."""
     if segmented.region is None:
         return segmented.stack.to_grid(maps)
-    part = type(segmented.stack)(segmented.region.cut(segmented.volume), segmented.stack.plane)
+    part = SliceStack(segmented.region.cut(segmented.volume), segmented.stack.plane)
     return segmented.region.paste(part.to_grid(maps), segmented.volume)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from MedCLIPSAMLib.counted import counted
+from MedCLIPSAMLib.counted import counted, list_names
 from MedCLIPSAMLib.files.regular import pointer
 from MedCLIPSAMLib.volumes.archive import is_zip
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
@@ -19,7 +19,6 @@ from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 ENDINGS = {".dcm", ".dicom", ".dic", ".ima"}
 """How the names of DICOM files end, where they say so at all."""
 NIFTI_SUFFIXES = (".nii.gz", ".nii.bz2", *PAIR_SUFFIXES, *VOXEL_SUFFIXES)
-SHOWN = 3
 
 
 @dataclass
@@ -95,12 +94,6 @@ def list_files(folder: Path, deep: bool = True) -> FolderFiles:
     found.others = len(rest)
     found.packed = [] if found.dicom else [path for path in rest if path.is_file() and _is_packed(path)]
     return found
-
-
-def list_names(names: Collection[str]) -> str:
-    """Join names to a list of a few, in quotes, by which reports without names find them."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(f"'{name}'" for name in list(names)[:SHOWN]) + more
 
 
 def _is_packed(path: Path) -> bool:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from MedCLIPSAMLib.counted import counted
+from MedCLIPSAMLib.counted import counted, list_names
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_folder import list_names
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, STORAGE, Frame, is_directory, object_class, read_header, text
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from MedCLIPSAMLib.counted import counted
+from MedCLIPSAMLib.counted import counted, list_names
 from MedCLIPSAMLib.errors import InputError, without_controls
-from MedCLIPSAMLib.volumes.dicom_folder import FolderFiles, list_files, list_names
+from MedCLIPSAMLib.volumes.dicom_folder import FolderFiles, list_files
 from MedCLIPSAMLib.volumes.dicom_geometry import ODD_SHARE, is_one_stack
 from MedCLIPSAMLib.volumes.dicom_header import (
     DAMAGED,

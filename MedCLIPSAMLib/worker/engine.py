@@ -20,7 +20,7 @@ from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings, default_settings
 from .catalogue import download_model, models_and_devices
 from .exporting import export_dataset
-from .fields import models_folder, text_of
+from .fields import read_models_folder, read_text_field
 from .images import ImageStack, ReceivedImages
 from .protocol import Message
 from .reply import Answer, Reply, run_context
@@ -42,7 +42,7 @@ class Engine:
         self._failure: MedCLIPSAMError | None = None
         self._images = ReceivedImages()
         self._handlers: dict[str, Callable[[Message, Reply], Answer]] = {
-            "models": lambda message, reply: (models_and_devices(models_folder(message)), {}),
+            "models": lambda message, reply: (models_and_devices(read_models_folder(message)), {}),
             "download": self._download,
             "load": self._load,
             "image": lambda message, reply: ({"slices": self._images.receive(message)}, {}),
@@ -85,15 +85,17 @@ class Engine:
         return segmenter, self._default_settings(), self._images.find(message)
 
     def _download(self, message: Message, reply: Reply) -> Answer:
-        name, kind = text_of(message, "name"), text_of(message, "kind", "")
+        name, kind = read_text_field(message, "name"), read_text_field(message, "kind", "")
         if kind not in ("", "clip", "sam"):
             raise InputError(f"Expected clip or sam as the kind of model, got '{kind}'.", "Choose one of them.")
         return download_model(name, cast(Kind, kind) or None, run_context(reply, "download")), {}
 
     def _load(self, message: Message, reply: Reply) -> Answer:
         started = time.perf_counter()
-        clip, sam, device = (text_of(message, name, getattr(ModelChoice, name)) for name in ("clip", "sam", "device"))
-        choice = ModelChoice(clip, sam, device, models_folder(message))
+        clip, sam, device = (
+            read_text_field(message, name, getattr(ModelChoice, name)) for name in ("clip", "sam", "device")
+        )
+        choice = ModelChoice(clip, sam, device, read_models_folder(message))
         self._segmenter, self._failure = None, None  # so that the cache can free it, and no earlier failure is told
         run_context(reply).report(0.0, stage="loading")
         try:

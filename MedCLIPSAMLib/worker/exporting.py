@@ -12,7 +12,7 @@ from ..segmentation.expected_dsc import require_predictor
 from ..segmentation.segmenter import load_segmenter
 from ..segmentation.settings import default_settings
 from ..validated import with_changes
-from .fields import models_folder, path_of, settings_of, text_of
+from .fields import read_models_folder, read_path_field, read_text_field, settings_of
 from .protocol import Message
 from .reply import Answer, Reply, run_context
 
@@ -27,7 +27,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     from ..export.manifest import read_records
     from ..export.remarks import copies, unlike
 
-    text, path = (lambda name: text_of(message, name, "")), (lambda name: path_of(message, name))
+    text, path = (lambda name: read_text_field(message, name, "")), (lambda name: read_path_field(message, name))
     if not path("inputs") or not path("out"):
         raise InputError("No inputs or no folder for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
@@ -35,7 +35,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     context = run_context(reply, "export")
     cases = find_cases(Path(path("inputs")), prompts, negative=text("negative") or None, notify=context.notify)
     wanted = sorted({prompt for case in cases for prompt in case.prompts.values()})
-    models_dir = models_folder(message)
+    models_dir = read_models_folder(message)
     clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
     settings, out = settings_of(message, default_settings(clip, models_dir)), Path(path("out"))
     key = CaseKey(Path(path("anonymous"))) if path("anonymous") else None

@@ -19,7 +19,7 @@ from .protocol import Message
 from .reply import Answer
 
 
-def text_of(message: Message, name: str, default: str | None = None) -> str:
+def read_text_field(message: Message, name: str, default: str | None = None) -> str:
     """Read a text; InputError where it is absent and there is no default."""
     value: str | None = message.fields.get(name)
     value = default if value is None else value
@@ -28,17 +28,17 @@ def text_of(message: Message, name: str, default: str | None = None) -> str:
     return value
 
 
-def path_of(message: Message, name: str) -> str:
+def read_path_field(message: Message, name: str) -> str:
     """Read a path of this machine, with the home folder in place of "~"; empty where it is absent."""
-    return os.path.expanduser(text_of(message, name, ""))
+    return os.path.expanduser(read_text_field(message, name, ""))
 
 
-def models_folder(message: Message) -> Path | None:
+def read_models_folder(message: Message) -> Path | None:
     """Read the folder of models; None where no other than the user's is named."""
-    return Path(path_of(message, "models_dir")) if message.fields.get("models_dir") else None
+    return Path(read_path_field(message, "models_dir")) if message.fields.get("models_dir") else None
 
 
-def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
+def read_sam_prompts(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
     """Read SAM prompts: boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
     return SamPrompts(**{name: arrays[name] for name in ("boxes", "points", "labels") if name in arrays})
 
@@ -48,7 +48,7 @@ def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
     prompts = message.fields.get("prompts")
     if not prompts:
         raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
-    return tuple(prompts), text_of(message, "negative", "") or None
+    return tuple(prompts), read_text_field(message, "negative", "") or None
 
 
 def settings_of(message: Message, defaults: Settings) -> Settings:
@@ -59,7 +59,7 @@ def settings_of(message: Message, defaults: Settings) -> Settings:
     return settings.with_saliency(**{name: getattr(settings.saliency, name) for name in by_hand})
 
 
-def part_of(found: SliceResult, with_saliency: bool, with_uncertainty: bool = False) -> Answer:
+def write_part(found: SliceResult, with_saliency: bool, with_uncertainty: bool = False) -> Answer:
     """Write a result of the full pipeline on a slice as a "part"; uncertainty where there was a vote."""
     result = found.result
     if not isinstance(result, PromptedResult):
@@ -77,7 +77,7 @@ def part_of(found: SliceResult, with_saliency: bool, with_uncertainty: bool = Fa
     return fields, arrays | ({"saliency": result.where.saliency} if with_saliency else {})
 
 
-def propagated_part_of(found: SliceResult) -> Answer:
+def write_propagated_part(found: SliceResult) -> Answer:
     """Write a result of a propagation on a slice as a "part"; boxes where it is a key slice."""
     result = found.result
     prompts = result.sam_prompts if isinstance(result, PromptedResult) else SamPrompts()

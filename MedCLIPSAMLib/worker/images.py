@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from .fields import text_of
+from .fields import read_text_field
 from .protocol import Message
 
 MAX_IMAGES = 4
@@ -85,7 +85,7 @@ class ReceivedImages:
         Raises:
             InputError: no images, or a slice that does not fit its stack.
         """
-        key, images = text_of(message, "key"), message.arrays.get("images")
+        key, images = read_text_field(message, "key"), message.arrays.get("images")
         array = images[None] if images is not None and images.ndim == 3 else images
         if array is None or array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or 0 in array.shape:
             got = "nothing" if images is None else f"{images.dtype} {images.shape}"
@@ -114,7 +114,7 @@ class ReceivedImages:
         Raises:
             InputError: it was never sent, or was dropped.
         """
-        key = text_of(message, "image")
+        key = read_text_field(message, "image")
         if key in self._large:
             return self._large[key]
         if key not in self._stacks:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, shorten
 from .protocol import Message
 
 
@@ -89,11 +89,6 @@ def check_request(message: Message) -> None:
         expected = REQUESTS[kind][name]
         if value is not None and not expected.holds(value):
             raise InputError(
-                f"Expected {expected.words} as '{name}' of '{kind}', got {_line(value)}.",
+                f"Expected {expected.words} as '{name}' of '{kind}', got {shorten(repr(value), 80)}.",
                 f"Send '{name}' as {expected.words}.",
             )
-
-
-def _line(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"

@@ -12,14 +12,14 @@ from ..errors import InputError
 from ..pipeline.memory_fallback import run_within_memory
 from ..pipeline.request import ResolvedRequest
 from ..pipeline.segment_volume import segment_slices
-from ..pipeline.volume_result import notes_on, ood_scores, provenance
+from ..pipeline.volume_result import collect_ood_scores, notes_on, provenance
 from ..propagation.propagate_masks import MaskPropagationSettings, propagate_masks
 from ..segmentation.mask_prompt import mask_logits
 from ..segmentation.result import SliceResult
 from ..segmentation.sam_prompts import follows_points
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
-from .fields import part_of, prompts_of, propagated_part_of, sam_prompts_of, settings_of, text_of
+from .fields import prompts_of, read_sam_prompts, read_text_field, settings_of, write_part, write_propagated_part
 from .images import ImageStack
 from .protocol import Message
 from .reply import Answer, Reply, run_context
@@ -35,7 +35,7 @@ def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, mes
     request = ResolvedRequest(*prompts_of(message), tuple(slices), Strategy.SLICES)
     with_saliency = message.fields.get("saliency") is not False
     with_uncertainty = message.fields.get("uncertainty") is True
-    part = lambda result: part_of(result, with_saliency, with_uncertainty)
+    part = lambda result: write_part(result, with_saliency, with_uncertainty)
     return _run(segmenter, defaults, stack, request, message, reply, part)
 
 
@@ -46,7 +46,7 @@ def propagate(
     method = _method_of(message)
     stack.require(range(len(stack)))
     request = ResolvedRequest(*prompts_of(message), tuple(range(len(stack))), Strategy(method))
-    return _run(segmenter, defaults, stack, request, message, reply, propagated_part_of)
+    return _run(segmenter, defaults, stack, request, message, reply, write_propagated_part)
 
 
 def _run(
@@ -63,7 +63,7 @@ def _run(
     looked: dict[int, float | None] = {}
     for result in segment_slices(segmenter, stack, request, run_context(reply)):
         reply.send("part", *part(result))
-        looked |= ood_scores({result.number: result.result})
+        looked |= collect_ood_scores({result.number: result.result})
     notes, tags = list(notes_on(segmenter, looked)), provenance(segmenter, request)
     seconds = time.perf_counter() - started
     return {"device": str(segmenter.clip.device), "tags": tags, "notes": notes, "seconds": seconds}, {}
@@ -74,7 +74,7 @@ def answer_predict_mask(segmenter: TextSegmenter, stack: ImageStack, message: Me
     started = time.perf_counter()
     number, context = message.fields.get("slice") or 0, run_context(reply)
     stack.require([number])
-    prompts, masks = sam_prompts_of(message.arrays), message.arrays.get("masks")
+    prompts, masks = read_sam_prompts(message.arrays), message.arrays.get("masks")
     if masks is not None:
         _check_masks(masks, (len(prompts), *stack.shape), "Give one for each object, as large as the image.")
     part = context.part(0.0, 1.0, slice=number)
@@ -134,4 +134,4 @@ def _check_masks(masks: np.ndarray, shape: tuple[int, ...], remedy: str) -> None
 
 
 def _method_of(message: Message) -> PropagationMethod:
-    return parse_choice(PropagationMethod, text_of(message, "method", "memory"), "propagation method")
+    return parse_choice(PropagationMethod, read_text_field(message, "method", "memory"), "propagation method")

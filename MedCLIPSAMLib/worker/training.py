@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InputError
 from ..models.trained import check_name, trained_folder
 from ..validated import with_changes
-from .fields import models_folder, path_of, text_of
+from .fields import read_models_folder, read_path_field, read_text_field
 from .protocol import Message
 from .reply import Answer, Reply, run_context
 
@@ -20,7 +20,7 @@ def fine_tune_model(message: Message, reply: Reply) -> Answer:
     from ..finetune.sides import CaptionData
 
     settings = with_changes(FineTuneSettings(), message.fields.get("settings") or {})
-    text, path = (lambda name: text_of(message, name, "")), (lambda name: path_of(message, name))
+    text, path = (lambda name: read_text_field(message, name, "")), (lambda name: read_path_field(message, name))
     name = text("name")
     check_name(name)
     if not path("captions"):
@@ -28,7 +28,7 @@ def fine_tune_model(message: Message, reply: Reply) -> Answer:
     data = CaptionData(
         path("captions"), Path(path("images")) if path("images") else None, validation=path("validation") or None
     )
-    models_dir = models_folder(message)
+    models_dir = read_models_folder(message)
     out = Path(path("out")) if path("out") else trained_folder().parent / "runs" / name
 
     replace = bool(message.fields.get("replace"))

@@ -61,6 +61,7 @@ def main() -> None:
     if look:
         draw_looks(panel, look, "all")
     panel.cleanup()
+    slicer.mrmlScene.Clear(0)  # else its nodes call observers in Python after Python's end
 
 
 def segment_sample(panel):

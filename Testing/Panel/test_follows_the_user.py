@@ -214,21 +214,29 @@ def test_a_correction_is_propagated_in_the_plane_of_the_segment(panel, phantom) 
     assert "from one corrected slice" in panel.ui.resultLabel.text, panel.ui.resultLabel.text
 
 
-def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom) -> None:
-    """On the line where the axial and the coronal view cross, the point lies in both."""
+@pytest.mark.parametrize("view", ["Green", "Red"])
+def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom, view: str) -> None:
+    """On the line where the axial and the coronal view cross, the point lies in both: 2 is the slice, 63 the row."""
     volume = add_volume(phantom.image, slices=6, at=2)
-    outlined(panel, volume, "A")
+    node = outlined(panel, volume, "A")
+    (identifier,) = node.GetSegmentation().GetSegmentIDs()
+    panel.corrections.choose(identifier)
+    before = mask_on(node, identifier, volume)
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode") or slicer.mrmlScene.AddNewNodeByClass(
         "vtkMRMLCrosshairNode"
     )
-    place = SceneSlices(volume).toWorld(2, 50.5, 64.5)
+    place = SceneSlices(volume).toWorld(2, 50.5, 63.5)
     green = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeGreen")
     slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeGreen").SetBackgroundVolumeID(volume.GetID())
     green.JumpSliceByCentering(*place)
-    crosshair.SetCursorPositionXYZ([0.0, 0.0, 0.0], green)
-    assert panel.corrections.points._sliceAt(place)[0] == "coronal"
-    crosshair.SetCursorPositionXYZ([0.0, 0.0, 0.0], slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed"))
-    assert panel.corrections.points._sliceAt(place) == ("axial", 2)
+    show(volume, 2)
+    crosshair.SetCursorPositionXYZ([0.0, 0.0, 0.0], slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{view}"))
+    panel.ui.insideButton.checked = True
+    markups.pointList(volume, markups.POSITIVE).AddControlPointWorld(place)
+    standin.pump(lambda: idle(panel), 60)
+    panel.ui.insideButton.checked = False
+    slices, rows, _columns = np.nonzero(mask_on(node, identifier, volume) != before)
+    assert set(rows if view == "Green" else slices) == {63 if view == "Green" else 2}
 
 
 def test_after_a_prompt_the_keys_are_not_those_of_the_text(panel, phantom) -> None:
@@ -387,3 +395,18 @@ def test_a_locked_segment_is_said_to_stay(panel, phantom) -> None:
     segment(panel, volume)
     assert "locked" in panel.ui.resultLabel.text
     assert np.array_equal(mask_on(node, identifier, volume), before)
+
+
+def test_the_slices_of_another_grid_are_counted_and_named_at_once(panel, phantom) -> None:
+    ui, volume = panel.ui, add_volume(phantom.image, 3)
+    outlined(panel, volume, "one")
+    ui.extentBox.setCurrentIndex(1)  # a range
+    assert (ui.sliceCountLabel.text, ui.lockSliceButton.text) == ("of 0 to 2", "Lock axial 1")
+    volume.SetOrigin(*np.subtract(volume.GetOrigin(), (0, 0, 4)))
+    assert (ui.sliceCountLabel.text, ui.lockSliceButton.text) == ("of 0 to 2", "Lock axial 2")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((7, 128, 128), np.int16))
+    assert ui.sliceCountLabel.text == "of 0 to 6"
+    transform, turned = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode"), np.eye(4)[[0, 2, 1, 3]]
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
+    assert ui.sliceCountLabel.text == "of 0 to 127"

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import slicer
 import slicer.util
 import standin
 from helpers.predictions import predicted
 from MedCLIPSAMScene import overlay, segments
-from MedCLIPSAMScene.sliceGeometry import ijkToRAS
+from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
 
 from MedCLIPSAMLib.nnunet.trust import trusted_cases
 from MedCLIPSAMLib.volumes import read_segmentation
@@ -63,6 +64,12 @@ def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
     ui.openReviewButton.click()
     assert panel.parameters.inputVolume.GetName() == "head0" and "was not saved" in ui.reviewLabel.text
     assert slicer.mrmlScene.IsNodePresent(segmentation)
+    for row in (1, 1, 0, 1):  # gone back to, opened while it is open, and gone back to again
+        table.setCurrentCell(row, 0)
+        ui.openReviewButton.click()
+        assert (panel.parameters.segmentation is segmentation) == (row == 1)
+    ui.trustButton.click()
+    assert (read_segmentation(dataset / "labelsTr" / "head1.nii.gz")[0].mask == ~truths["head1"]).all()
 
 
 def test_a_dataset_that_only_the_predictions_name_is_asked_about_once(panel, tmp_path) -> None:
@@ -139,3 +146,29 @@ def test_the_uncertainty_is_shown_again_for_a_case_of_another_scene(panel, tmp_p
         red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
         assert red.GetForegroundVolumeID() == overlay.mapOf(volume, overlay.UNCERTAINTY).GetID()
         slicer.mrmlScene.Clear(0)
+
+
+def test_the_uncertainty_is_back_when_what_hid_it_is_gone(panel, tmp_path) -> None:
+    """A prompt on the opened case lays its saliency over it; a filter writes other voxels, and is undone."""
+    ui, (_, out, _) = panel.ui, predicted(tmp_path, 1)
+    ui.reviewFolderEdit.currentPath = str(out)
+    ui.listReviewButton.click()
+    ui.nextReviewButton.click()
+    volume = panel.parameters.inputVolume
+    over = lambda: slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").GetForegroundVolumeID()
+    unsure, voxels = overlay.mapOf(volume, overlay.UNCERTAINTY).GetID(), slicer.util.arrayFromVolume(volume).copy()
+    slices = SceneSlices(volume)
+    saliency = overlay.writeSaliency(slices, "tumor", {0: np.ones(slices.stack.image_shape, np.float32)}).GetID()
+    panel.update()
+    assert over() == saliency and not ui.uncertaintyBox.enabled and "hide it" in ui.uncertaintyBox.toolTip
+    ui.saliencyCheckBox.checked = False
+    assert over() == unsure and ui.uncertaintyBox.enabled
+    ui.saliencyCheckBox.checked = True
+    assert over() == saliency
+    overlay.removeMaps(volume, (overlay.SALIENCY,))
+    panel.update()
+    assert over() == unsure
+    slicer.util.updateVolumeFromArray(volume, voxels[:, ::-1])
+    assert over() is None
+    slicer.util.updateVolumeFromArray(volume, voxels)
+    assert over() == unsure

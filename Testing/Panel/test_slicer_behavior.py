@@ -105,6 +105,11 @@ def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
     assert not panel.ui.lockSliceButton.checked
     move_to(1)
     assert panel.ui.lockSliceButton.checked
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    composite.SetBackgroundVolumeID(shown_volume("other").GetID())
+    assert not panel.ui.lockSliceButton.enabled and "shows 'other'" in panel.ui.lockSliceButton.toolTip
+    composite.SetBackgroundVolumeID(head.GetID())
+    assert panel.ui.lockSliceButton.enabled and panel.ui.lockSliceButton.checked
 
 
 def test_slices_that_are_locked_on_another_volume_are_unlocked_with_the_segment(panel) -> None:

@@ -76,7 +76,7 @@ def test_signals_are_connected_by_their_signature_and_give_as_many_arguments_as_
     button.connect("toggled(bool)", lambda on: seen.append(on))
     button.clicked.connect(lambda on, more=None: seen.append((on, more)))
     button.click()
-    assert seen == ["none", (True, None), True] or sorted(map(str, seen)) == sorted(["none", "(True, None)", "True"])
+    assert sorted(map(str, seen)) == ["(True, None)", "True", "none"]
     assert button.disconnect("clicked(bool)", none) and not button.disconnect("clicked(bool)", none)
     seen.clear()
     button.click()

@@ -247,6 +247,19 @@ def test_a_map_is_hidden_while_its_volume_holds_another_image(panel) -> None:
     assert shown()[0][1] == ""
 
 
+def test_an_edit_of_few_voxels_is_another_image(panel) -> None:
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((9, 101, 103), np.float32))
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    overlay.writeSaliency(SceneSlices(volume), "tumor", {1: np.ones((101, 103), np.float32)})
+    panel.update()
+    voxels = slicer.util.arrayFromVolume(volume)
+    for value, seen in ((0, True), (np.nan, False), (1e-3, False), (0, True)):
+        voxels[4, 50, 57:59] = value
+        slicer.util.arrayFromVolumeModified(volume)
+        assert bool(shown()[0][1]) == seen, value
+
+
 def test_a_volume_of_another_scene_is_given_no_segmentation_of_one_before(panel) -> None:
     """Nodes of the next scene have the IDs of those before."""
 

@@ -15,7 +15,7 @@ pytest.register_assert_rewrite("helpers")
 from helpers.command_line import run  # noqa: E402, F401  # a fixture
 from helpers.worker import images, segmenter, shared, worker  # noqa: E402, F401  # fixtures
 
-LONG = "weak_ended finetune_resume weak command_worker signals benchmark_real ray_engine worker worker_engine".split()
+LONG = "weak finetune_resume command_worker signals benchmark_real ray_engine worker worker_engine".split()
 """Files of few but long tests, which begin first, so that no process ends long after the other."""
 
 for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):

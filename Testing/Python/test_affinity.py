@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import medclipsam
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from PIL import Image
 
@@ -18,7 +20,6 @@ from MedCLIPSAMLib.commands.option_groups import OptionalStages
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.segmentation.affinity import AffinitySettings, affinity, finest, nearness, spread_map
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import default_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,8 +71,7 @@ def test_the_finest_features_that_fit_are_taken():
     assert finest(levels).shape[-1] == 40 and finest([torch.zeros(1, 2, 128, 128)]).shape[-1] == 128
 
 
-def test_a_segmenter_spreads_the_map_and_only_where_asked_for():
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def test_a_segmenter_spreads_the_map_and_only_where_asked_for(segmenter):
     task = TASKS["mri_tumour"]
     phantom = task.phantom("validation", 3)
     segmenter.set_image(to_rgb(phantom))
@@ -89,20 +89,25 @@ def test_a_segmenter_spreads_the_map_and_only_where_asked_for():
     assert not absent.found and absent.where.map.values.shape == (16, 16), "nothing is embedded for what is not there"
 
 
-def test_the_page_on_python_names_what_the_options_of_the_commands_turn_on():
+def test_the_page_on_python_runs_and_names_what_the_options_of_the_commands_turn_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    phantom = TASKS["mri_tumour"].phantom("validation", 3)
+    sitk.WriteImage(sitk.GetImageFromArray(np.stack([phantom.image] * 2)), "head.nii.gz")
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "# --affinity" in block)
-    segmenter = load_segmenter("demo", "demo", "cpu")
-    segmenter.set_image(to_rgb(TASKS["mri_tumour"].phantom("validation", 3)))
-    said = {"segmenter": segmenter, "replace": replace, "medclipsam": medclipsam}
-    exec(example, said)
+    script = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    script = script.replace('"biomedclip", "sam2.1-large", device="cuda"', '"demo", "demo"')
+    said = {"image": to_rgb(phantom), "stop": threading.Event()}
+    exec(script, said)
+    tumor, ventricles = medclipsam.read_segmentation("head.seg.nrrd")
+    assert tumor.mask.any() and ventricles.mask.shape == (2, 128, 128) and not Path("head.unfinished").exists()
+    assert said["mask"].any() and said["unsure"].shape == (128, 128) and said["again"][0]["brain tumor"].found
     for name, options in (
         ("spread", {"affinity": True}),
         ("mirrored", {"mirror": True}),
         ("finer", {"finer": True}),
         ("three", {"vote": "mean", "vote_masks": True}),
     ):
-        assert OptionalStages(**options).apply(segmenter.settings) == said[name] != segmenter.settings
+        assert OptionalStages(**options).apply(said["settings"]) == said[name] != said["settings"]
 
 
 def test_segment_and_export_take_the_same_options(tmp_path, run):

@@ -8,14 +8,13 @@ import pytest
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, agreement_of, choose_result
+from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, choose_result, compute_agreement
 from MedCLIPSAMLib.segmentation.answer import draft_result, finish_result
 from MedCLIPSAMLib.segmentation.mask_prediction import MaskPrediction
 from MedCLIPSAMLib.segmentation.presence import Presence
 from MedCLIPSAMLib.segmentation.result import Localization
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 
 LIMITS = AgreementSettings(min_iou=0.25, min_iou_in_doubt=0.4, certain=0.9)
@@ -38,8 +37,10 @@ def answer(columns: int, presence: float, limits: AgreementSettings = LIMITS, th
 
 
 def test_agreement_is_intersection_over_union():
-    assert agreement_of(rectangle(3), rectangle(10)) == 0.3 and agreement_of(rectangle(20), rectangle(10)) == 0.5
-    assert agreement_of(rectangle(0), rectangle(10)) == agreement_of(rectangle(0), rectangle(0)) == 0
+    assert (
+        compute_agreement(rectangle(3), rectangle(10)) == 0.3 and compute_agreement(rectangle(20), rectangle(10)) == 0.5
+    )
+    assert compute_agreement(rectangle(0), rectangle(10)) == compute_agreement(rectangle(0), rectangle(0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -79,11 +80,6 @@ def test_the_best_agreement_is_chosen_and_the_first_of_equals():
     results = [answer(columns, 0.95, AgreementSettings()) for columns in (4, 9, 20, 9)]
     assert [result.agreement for result in results] == [0.4, 0.9, 0.5, 0.9]
     assert choose_result(results).mask is results[1].mask and choose_result(results[:1]) is results[0]
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.mark.parametrize("modality, prompt", [("US", "breast tumor"), ("CT", "lung nodule")])

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from helpers.command_line import run_python
 
 import MedCLIPSAMLib
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(script: str, cwd: Path = ROOT) -> str:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "python")])
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=cwd, env=environment, capture_output=True, encoding="utf-8"
-    )
+def run(script: str) -> str:
+    ran = run_python(script)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -76,11 +70,12 @@ def test_errors_volumes_and_the_client_need_no_torch() -> None:
     assert output.strip() == "[]"
 
 
-def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands, in a folder that has the sample images where the checkout has them."""
     (tmp_path / "Resources").symlink_to(ROOT / "Resources")
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    run(example, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
     assert MedCLIPSAMLib.read_segmentation(tmp_path / "tumor.seg.nrrd")
 
 

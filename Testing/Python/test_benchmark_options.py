@@ -16,7 +16,6 @@ from MedCLIPSAMLib.experiments.options import BASE, OPTIONS, ImageSet, choose_op
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.prompted import TruthImage
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 
 def test_options_are_chosen_by_how_their_names_begin():
@@ -48,7 +47,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path, run, command, options, wor
     assert code == 2 and words in error
 
 
-def test_the_command_measures_gains_image_by_image(tmp_path, run):
+def test_the_command_measures_gains_image_by_image(tmp_path, run, segmenter):
     made = [make_phantom("validation", at, "US", 1) for at in range(2)]
     images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]
     data, out = tmp_path / "data", tmp_path / "figures.json"
@@ -61,7 +60,6 @@ def test_the_command_measures_gains_image_by_image(tmp_path, run):
     assert report(figures) in output
     rows = figures[BREAST]["options"]
     assert figures[BREAST]["cases"] == 2 and list(rows) == list(choose_options(only.split(",")))
-    segmenter = load_segmenter("demo", "demo", "cpu")
     mirrored = segmenter.with_settings(segmenter.settings.with_saliency(mirror=True))
     by_option = {BASE: [], "mirror image": []}
     for path, phantom in zip(sorted((data / BREAST / "images").iterdir()), made):
@@ -79,8 +77,7 @@ def test_the_command_measures_gains_image_by_image(tmp_path, run):
     assert all(row["seconds"] >= figures[BREAST]["map_seconds"] for name, row in rows.items() if "masks" in name)
 
 
-def test_a_wording_is_measured_as_its_prompt_alone_and_leaves_other_prompts():
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def test_a_wording_is_measured_as_its_prompt_alone_and_leaves_other_prompts(segmenter):
     phantom = make_phantom("validation", 0, "US", 1)
     image = TruthImage("0", to_rgb(phantom), phantom.lesion_mask)
     options = choose_options(["wording: tumor alone", "wording: of a report"])

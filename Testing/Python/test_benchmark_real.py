@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command_line import run_python
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.controls import scale_boxes, true_boxes
+from MedCLIPSAMLib.experiments.controls import make_true_boxes, scale_boxes
 from MedCLIPSAMLib.experiments.prompted import mean_interval
 from MedCLIPSAMLib.experiments.real import benchmark_real
 from MedCLIPSAMLib.experiments.real_sets import REAL_SETS, choose_cases
 from MedCLIPSAMLib.experiments.tumor_free import tumor_free_part
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = REPOSITORY.parent / "shared" / "real"
@@ -64,11 +62,6 @@ def phantoms(tmp_path_factory):
         truths = [phantom.lungs_mask if modality == "XR" else phantom.lesion_mask for phantom in made]
         write_set(data, name, rows, [(p.image, 255 * t.astype(np.uint8)) for p, t in zip(made, truths)])
     return data
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.fixture()
@@ -229,9 +222,7 @@ def test_the_sheet_lies_beside_the_parent_of_the_data_by_default(tmp_path, run):
 def test_it_works_where_simpleitk_is_not_installed(phantoms, tmp_path):
     script = "import sys; sys.modules['SimpleITK'] = None; from MedCLIPSAMLib.cli import main; main()"
     options = f"benchmark real {phantoms} --device cpu --cases 1 --sets {BREAST} --sheet {tmp_path / 'sheet.png'}"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *options.split()], cwd=REPOSITORY, capture_output=True, encoding="utf-8"
-    )
+    done = run_python(script, *options.split())
     assert done.returncode == 0, done.stderr
 
 
@@ -256,9 +247,9 @@ def test_true_boxes_and_looser_ones_worked_out_by_hand():
     truth = np.zeros((50, 100), bool)
     truth[10:20, 10:30] = truth[30:40, 60:90] = True
     truth[45, 45] = True
-    assert true_boxes(truth).boxes.tolist() == [[10, 10, 30, 20], [60, 30, 90, 40]], "without the speck"
-    assert true_boxes(truth, 0.2).boxes.tolist() == [[6, 8, 34, 22], [54, 28, 96, 42]]
-    scaled = scale_boxes(true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
+    assert make_true_boxes(truth).boxes.tolist() == [[10, 10, 30, 20], [60, 30, 90, 40]], "without the speck"
+    assert make_true_boxes(truth, 0.2).boxes.tolist() == [[6, 8, 34, 22], [54, 28, 96, 42]]
+    scaled = scale_boxes(make_true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
     assert scaled.tolist() == [[5, 20, 15, 40], [30, 60, 45, 80]]
 
 

@@ -14,7 +14,6 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.without_masks import VARIANTS, plain
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import default_settings
 
 
@@ -35,7 +34,7 @@ def test_the_first_variant_is_the_papers_way_and_each_later_one_adds_something()
     assert [made[name].saliency.mirror for name in names] == [False, False, False, True]
 
 
-def test_the_command_compares_the_variants_on_the_same_images(tmp_path, run):
+def test_the_command_compares_the_variants_on_the_same_images(tmp_path, run, segmenter):
     made = [make_phantom("validation", at, "US", 1) for at in range(2)]
     images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]
     data, out = tmp_path / "data", tmp_path / "figures.json"
@@ -46,7 +45,6 @@ def test_the_command_compares_the_variants_on_the_same_images(tmp_path, run):
     figures = json.loads(out.read_text(encoding="utf-8"))
     row = figures["sets"][BREAST]
     assert row["cases"] == 2 and list(row["dsc"]) == list(VARIANTS) and report(figures) in output
-    segmenter = load_segmenter("demo", "demo", "cpu")
     segmenter = segmenter.with_settings(plain(segmenter.settings))
     scores, presence = [], []
     for path, phantom in zip(sorted((data / BREAST / "images").iterdir()), made):

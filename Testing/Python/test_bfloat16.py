@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 import warnings
 from dataclasses import replace
 
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.command_line import run_python
 
 from MedCLIPSAMLib.finetune.fabric import launch_fabric
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
@@ -129,8 +127,7 @@ def test_a_library_that_is_held_to_older_instructions_computes_no_bfloat16():
     asked = (
         "import torch; from MedCLIPSAMLib.models.device import fast_bfloat16 as fast; print(fast(torch.device('cpu')))"
     )
-    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
-    ran = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, encoding="utf-8")
+    ran = run_python(asked, ONEDNN_MAX_CPU_ISA="AVX2")
     assert ran.stdout.strip() == "False", ran.stderr
 
 

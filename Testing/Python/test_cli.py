@@ -13,19 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command_line import run_python
 from PIL import Image
 
 from MedCLIPSAMLib import __version__
 
 COMMAND = [sys.executable, "-m", "MedCLIPSAMLib"]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def start(*arguments: object) -> subprocess.CompletedProcess[str]:
-    settings = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], env=settings, capture_output=True, encoding="utf-8", timeout=120
-    )
 
 
 @pytest.fixture
@@ -42,18 +36,16 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return pred, truth
 
 
-def test_help_comes_without_loading_torch():
+def test_help_comes_without_loading_torch(run):
     probe = "import sys; import MedCLIPSAMLib.cli; print({'torch', 'matplotlib', 'SimpleITK'} & sys.modules.keys())"
-    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, encoding="utf-8", cwd=ROOT, timeout=60)
+    found = run_python(probe)
     assert found.stdout.strip() == "set()", found.stderr
-    shown = start("--help")
-    assert shown.returncode == 0
-    for command in ("evaluate", "models", "segment", "demo"):
-        assert command in shown.stdout
+    code, shown, _ = run("--help")
+    assert code == 0 and all(command in shown for command in ("evaluate", "models", "segment", "demo"))
 
 
-def test_version():
-    assert start("--version").stdout.strip() == f"medclipsam {__version__}"
+def test_version(run):
+    assert run("--version")[1] == f"medclipsam {__version__}\n"
 
 
 @pytest.mark.parametrize("module", ["MedCLIPSAMLib", "MedCLIPSAMLib.cli"])
@@ -86,11 +78,10 @@ def test_evaluate_prints_json_that_any_reader_takes(folders, run):
     assert found["missing"] == ["case2"]
 
 
-def test_an_error_is_a_message_and_exit_code_2(tmp_path):
-    shown = start("evaluate", tmp_path / "absent", tmp_path)
-    assert shown.returncode == 2
-    assert shown.stderr.startswith("error: There is no file or folder") and "absent" in shown.stderr
-    assert "Traceback" not in shown.stderr and len(shown.stderr.strip().splitlines()) <= 2
+def test_an_error_is_a_message_and_exit_code_2(tmp_path, run):
+    code, _, err = run("evaluate", tmp_path / "absent", tmp_path)
+    assert code == 2 and err.startswith("error: There is no file or folder") and "absent" in err
+    assert "Traceback" not in err and len(err.strip().splitlines()) <= 2
 
 
 def test_a_value_that_reads_like_the_debug_option_is_a_value(tmp_path, run):
@@ -118,8 +109,7 @@ def test_a_folder_that_was_removed_under_the_terminal_is_told(tmp_path):
     script = (
         f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); from MedCLIPSAMLib.__main__ import main; main()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8")
+    ended = run_python(script)
     assert ended.returncode == 2 and ended.stderr.startswith("error: The folder that this terminal is in was removed.")
 
 
@@ -169,8 +159,7 @@ sys.argv = ["medclipsam", "segment", "absent.png", "-p", "tumor", "-o", "mask.pn
 from MedCLIPSAMLib.__main__ import main
 main()
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8")
+    ended = run_python(script)
     assert (ended.returncode, ended.stderr) == (130, "Interrupted.\n")
 
 

@@ -1,11 +1,8 @@
 """The command line explains itself: help, examples, completion, errors for machines, tables, digits."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -70,32 +67,31 @@ def test_names_of_values_are_those_of_other_programs(run):
     assert "Usage: medclipsam evaluate [OPTIONS] PREDICTIONS [TRUTHS]" in run("evaluate", "--help")[1]
 
 
+@pytest.fixture
+def complete(run, monkeypatch):
+    """What a shell is offered for a line that was typed so far."""
+
+    def call(shell, typed):
+        told = {"_MEDCLIPSAM_COMPLETE": f"complete_{shell}", "COMP_WORDS": typed, "COMP_CWORD": len(typed.split()) - 1}
+        told |= {"_TYPER_COMPLETE_ARGS": typed, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        with monkeypatch.context() as patch:
+            for name, value in told.items():
+                patch.setenv(name, str(value))
+            return run()[1]
+
+    return call
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shell_completes_commands_and_options(shell):
+def test_the_shell_completes_commands_and_options(complete, shell):
     shown = complete(shell, "medclipsam seg")
     assert "segment" in shown and "evaluate" not in shown
 
 
-def test_the_shell_completes_names_of_models():
+def test_the_shell_completes_names_of_models(complete):
     assert complete("bash", "medclipsam segment a.png --model bio").split() == ["biomedclip"]
     assert complete("bash", "medclipsam segment a.png --sam sam2.1-t").split() == ["sam2.1-tiny"]
     assert {"sam2.1-tiny", "sam2.1-large"} <= set(complete("bash", "medclipsam models download sam").split())
-
-
-def complete(shell, typed):
-    """What the shell is offered for a line that was typed so far."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "_MEDCLIPSAM_COMPLETE": f"complete_{shell}"}
-    environment |= {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_TYPER_COMPLETE_ARGS": typed}
-    environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    code = "from MedCLIPSAMLib.cli import main; main()"
-    ran = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.argv = ['medclipsam']; {code}"],
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    return ran.stdout
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from segmenting import TURNED, models_stay_loaded, phantom_png, series, turned_v
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation import model_choice
-from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.tasks.batch import prepare
 from MedCLIPSAMLib.tasks.inputs import find_inputs
 from MedCLIPSAMLib.tasks.mask_sources import SOURCES, add_source
@@ -149,18 +148,6 @@ def test_a_file_for_each_label(run, tmp_path):
     assert made == ["m_LESION_2.png", "m_lesion.png"]
     assert all(set(np.unique(np.asarray(Image.open(tmp_path / name)))) == {0, 255} for name in made)
     assert run(*ask, "one-file-per-label", "-o", tmp_path / "m.png")[0] == 2  # they are there
-
-
-def test_what_a_label_map_cannot_hold_of_overlaps_is_a_note(run, tmp_path, monkeypatch):
-    def outline_all(self, *_, **__):
-        return np.ones(self._shown[0].images[0].shape[:2], bool), np.array([0.9], np.float32)
-
-    monkeypatch.setattr(segmenters.TextSegmenter, "predict_mask", outline_all)
-    ask = ("segment", phantom_png(tmp_path / "head.png"), "-p", "a: brain tumor", "-p", "b: tumor", "--presence", 0)
-    for name, lost in (("masks.png", True), ("masks.seg.nrrd", False)):
-        code, text, err = run(*ask, "-o", tmp_path / name, "--json")
-        assert code == 0, err
-        assert any("overlaps" in note for note in json.loads(text)["notes"]) == lost
 
 
 def test_overlays_and_montages_say_what_they_show(run, tmp_path, monkeypatch):

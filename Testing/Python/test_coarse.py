@@ -11,8 +11,8 @@ from hypothesis import strategies as some
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_means_threshold
-from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
+from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, find_two_means_threshold, make_coarse_mask
+from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, label_map_components
 from MedCLIPSAMLib.segmentation.crf import FAR
 from MedCLIPSAMLib.segmentation.saliency import normalize, upsample
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
@@ -38,19 +38,19 @@ def test_otsu_is_the_best_of_all_cuts(values):
     values = np.array(values)
     levels = np.unique(values)
     best = min(_spread(values, (low + high) / 2) for low, high in pairwise(levels))
-    assert _spread(values, two_means_threshold(values)) <= best + 1e-9
+    assert _spread(values, find_two_means_threshold(values)) <= best + 1e-9
 
 
 def test_levels_next_to_each_other_in_float32_are_told_apart():
     low = np.nextafter(np.float32(0.5), np.float32(1))
     saliency = np.full((8, 8), low, np.float32)
     saliency[2, 3] = np.nextafter(low, np.float32(1))
-    assert np.argwhere(coarse_mask(saliency, CoarseSettings())).tolist() == [[2, 3]]
+    assert np.argwhere(make_coarse_mask(saliency, CoarseSettings())).tolist() == [[2, 3]]
 
 
 @pytest.mark.parametrize("method", ["otsu", "kmeans", "threshold"])
 def test_a_hill_is_cut_out_where_it_is(method):
-    mask = coarse_mask(_hills((20, 45)), CoarseSettings(method))
+    mask = make_coarse_mask(_hills((20, 45)), CoarseSettings(method))
     assert mask[20, 45] and not mask[50, 10] and 0.005 < mask.mean() < 0.2
     assert abs(np.argwhere(mask).mean(0) - (20, 45)).max() < 1
 
@@ -58,13 +58,13 @@ def test_a_hill_is_cut_out_where_it_is(method):
 @pytest.mark.parametrize("method", ["otsu", "kmeans", "threshold", "crf"])
 def test_a_constant_map_gives_an_empty_mask(method):
     for level in (0.0, 0.4, 1.0):
-        assert not coarse_mask(np.full((32, 32), level, np.float32), CoarseSettings(method)).any()
+        assert not make_coarse_mask(np.full((32, 32), level, np.float32), CoarseSettings(method)).any()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is not None, reason="the extra is installed")
 def test_crf_names_its_extra_when_it_is_not_there():
     with pytest.raises(InputError, match=r"medclipsam\[crf\]"):
-        coarse_mask(_hills((20, 45)), CoarseSettings("crf"), np.zeros((64, 64, 3), np.uint8))
+        make_coarse_mask(_hills((20, 45)), CoarseSettings("crf"), np.zeros((64, 64, 3), np.uint8))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
@@ -72,8 +72,8 @@ def test_crf_follows_the_edges_of_the_image():
     image = np.zeros((64, 64, 3), np.uint8)
     image[12:28, 36:54] = 200
     object_, hill = image[..., 0] > 0, _hills((20, 45))
-    assert np.array_equal(coarse_mask(hill, CoarseSettings("crf", crf=FAR), image), object_)
-    near = coarse_mask(hill, CoarseSettings("crf"), image)
+    assert np.array_equal(make_coarse_mask(hill, CoarseSettings("crf", crf=FAR), image), object_)
+    near = make_coarse_mask(hill, CoarseSettings("crf"), image)
     assert near[16:25, 41:50].all() and not (near & ~object_).any()
 
 
@@ -136,8 +136,8 @@ def test_components_from_a_sample_are_those_of_all_pixels(method, shape):
     settings, cut = ComponentSettings("confidence", confidence=0.6), CoarseSettings(method, 0.55)
     for seed in range(12):
         saliency = SaliencyMap(_values(seed), shape)
-        plain = components(coarse_mask(saliency.pixels, cut), saliency.pixels, settings)
-        found = components_of_map(saliency, cut, settings)
+        plain = components(make_coarse_mask(saliency.pixels, cut), saliency.pixels, settings)
+        found = label_map_components(saliency, cut, settings)
         assert found.shape == shape and found.max() == plain.max() > 0
         assert dsc(found > 0, plain > 0) > 0.998
         for first, second in ((found, plain), (plain, found)):
@@ -150,7 +150,7 @@ def test_parts_of_a_map_that_nearly_touch_stay_apart():
     values = np.zeros((16, 16), np.float32)
     values[4:12, 2:7] = values[4:12, 8:14] = 1
     saliency = SaliencyMap(values, (1024, 1024))
-    found = components_of_map(saliency, CoarseSettings("threshold", 0.97), ComponentSettings("area", number=1))
+    found = label_map_components(saliency, CoarseSettings("threshold", 0.97), ComponentSettings("area", number=1))
     plain = components(saliency.pixels > 0.97, saliency.pixels, ComponentSettings("area", number=1))
     assert dsc(found > 0, plain > 0) > 0.999 and not found[:, : 1024 // 2 - 20].any()
 
@@ -159,5 +159,6 @@ def test_a_map_in_which_nothing_stands_out_has_no_component():
     for values in (np.full((14, 14), 3.0, np.float32), np.zeros((64, 64), np.float32)):
         saliency = SaliencyMap(values, (64, 64))
         assert (
-            not saliency.pixels.any() and not components_of_map(saliency, CoarseSettings(), ComponentSettings()).any()
+            not saliency.pixels.any()
+            and not label_map_components(saliency, CoarseSettings(), ComponentSettings()).any()
         )

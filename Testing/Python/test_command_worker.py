@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from helpers.command_line import run_python
 
 from MedCLIPSAMLib.command_worker import client, place, server
 from MedCLIPSAMLib.command_worker.identity import difference, identity
@@ -59,7 +60,8 @@ class Shell:
         return "\n".join(line for line in err.splitlines() if line.startswith("note:"))
 
     def status(self) -> dict:
-        return json.loads(self.run("worker", "status", "--json")[1])
+        """What the worker tells of itself."""
+        return ask(self.folder / "medclipsam", {"ask": "status"})
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_a_command_gives_the_same_bytes_and_words_as_without_the_worker(shell):
     for number, (code, out, err) in enumerate(served):
         assert (shell.folder / f"served{number}.png").read_bytes() == expected
         assert (code, out.replace(f"served{number}", "plain"), err) == plain
-    status = shell.status()
+    status = json.loads(shell.run("worker", "status", "--json")[1])
     assert status["running"] and not status["busy"] and (status["model"], status["device"]) == ("demo", "cpu")
 
 
@@ -107,7 +109,7 @@ def test_permissions_and_place_of_an_output_are_those_of_the_client(shell):
     )
     made = shell.folder / "inner" / "mask.png"
     assert made.stat().st_mode & 0o777 == 0o640
-    assert shell.status()["running"]
+    assert shell.status()["pid"]
 
 
 def test_temporary_files_lie_where_the_client_wants_them(shell):
@@ -194,7 +196,7 @@ def test_what_is_no_request_is_refused_and_harms_nothing(shell):
             connection.settimeout(20)
             with suppress(ConnectionResetError):
                 assert connection.recv(100) == b""
-    assert shell.status()["running"]
+    assert shell.status()["pid"]
 
 
 def test_a_worker_that_was_killed_is_told_and_replaced_and_one_that_is_stopped_leaves_nothing(tmp_path_factory):
@@ -204,7 +206,8 @@ def test_a_worker_that_was_killed_is_told_and_replaced_and_one_that_is_stopped_l
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not exists(pid))
     assert "note: The worker has crashed" in shell.notes()
-    assert not shell.status()["running"]
+    code, out, _ = shell.run("worker", "status", "--json")
+    assert code == 1 and json.loads(out) == {"running": False}
     assert shell.run("worker", "start")[0] == 0 and (other := shell.status()["pid"]) != pid
     assert shell.run("worker", "stop")[1] == "The worker has ended.\n"
     wait_until(lambda: not exists(other))
@@ -242,8 +245,7 @@ def test_it_ends_after_the_idle_time(tmp_path_factory):
         "import sys, time; from pathlib import Path; from MedCLIPSAMLib.command_worker.server import CommandServer;"
         "CommandServer(Path(sys.argv[1]), lambda arguments: 0, 0.2).serve()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", script, str(folder)], check=True, timeout=60, env=environment)
+    assert run_python(script, folder).returncode == 0
     assert not (folder / place.SOCKET).exists()
 
 
@@ -265,11 +267,7 @@ def test_a_client_needs_no_package():
         "import sys; from MedCLIPSAMLib import __main__; "
         "print(*sorted({'numpy', 'torch', 'typer', 'rich', 'pydantic'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    shown = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8", check=True
-    )
-    assert shown.stdout.strip() == ""
+    assert (shown := run_python(script)).stdout == "\n", shown.stderr
 
 
 def test_a_client_that_leaves_before_the_answer_leaves_the_worker_free(tmp_path_factory):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.command_line import run_python
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -85,10 +83,7 @@ sample = "{(ROOT / "Resources/samples/breast_us.png").as_posix()}"
 ask("export", {{"inputs": sample, "out": "Dataset101_Breast", "prompts": {{"tumor": "breast tumor"}}}})
 assert Path("Dataset101_Breast/dataset.json").is_file()
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
-    )
+    ran = run_python(script, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -113,9 +108,5 @@ done = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "gpu", "--devic
 assert done.exit_code != 0 and "Expected a CUDA GPU" in str(done.exception), done.exception
 sys.exit(pytest.main(["-m", "gpu", "--collect-only", "-q", "-p", "no:cacheprovider", sys.argv[1]]))
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    given = [str(ROOT / "Testing/Python"), str(tmp_path / "gpu.json")]
-    ran = subprocess.run(
-        [sys.executable, "-c", script, *given], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
-    )
+    ran = run_python(script, ROOT / "Testing/Python", tmp_path / "gpu.json", cwd=tmp_path)
     assert ran.returncode == 0 and "test_a_gpu_without_memory" in ran.stdout, ran.stdout[-2000:] + ran.stderr

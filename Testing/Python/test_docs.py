@@ -18,11 +18,6 @@ from MedCLIPSAMLib.volumes.window import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Testing" / "README.md"]
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")]),
-    "OMP_NUM_THREADS": "1",
-    "PYTHONIOENCODING": "utf-8",
-}
 PUBLIC = set(MedCLIPSAMLib.__all__) - {"__version__"}
 
 
@@ -110,10 +105,7 @@ def test_the_tutorial_runs(tmp_path: Path, run: Callable, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     text = read(ROOT / "docs" / "tutorial.md")
     script = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
-    python = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, encoding="utf-8"
-    )
-    assert python.returncode == 0, python.stderr
+    exec(script, {})
     demo, tumor, nothing, lungs, _, scores = run_commands(run, text)
     written = {"demo-output", "tumor.png", "overlay.png", "nothing.png", "lungs.seg.nrrd", "brain.seg.nrrd"}
     assert written <= {path.name for path in tmp_path.iterdir()}

@@ -15,12 +15,11 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 from scipy.signal import correlate
 from scipy.spatial.distance import cdist
-from skimage.segmentation import find_boundaries
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate, summarize
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
-from MedCLIPSAMLib.evaluation.overlays import _contour, contact_sheet, overlay
+from MedCLIPSAMLib.evaluation.overlays import overlay, write_contact_sheet
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_files, pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
@@ -320,11 +319,6 @@ def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():
     assert summary == summarize(values)
 
 
-def test_contours_are_those_of_scikit_image():
-    area = np.random.default_rng(0).random((20, 30)) > 0.5
-    assert np.array_equal(_contour(area), find_boundaries(area, mode="thick"))
-
-
 def test_overlay_enlarges_small_images_and_draws_contours():
     image = np.full((60, 60, 3), 100, np.uint8)
     drawn = overlay(image, {"a": square()}, {"a": (1.0, 0.0, 0.0)}, boxes=np.array([[10, 10, 50, 50]]))
@@ -340,8 +334,8 @@ def test_contact_sheet_is_written_with_and_without_truth(tmp_path):
     image = np.full((60, 60, 3), 100, np.uint8)
     row = {"title": "a case", "caption": "DSC 1.00", "image": image, "saliency": square().astype(float)}
     row |= {"coarse": square(), "mask": square(), "truth": square(), "boxes": np.array([[20, 20, 40, 40]])}
-    contact_sheet([row, row | {"truth": None}], tmp_path / "both.png")
-    contact_sheet([row | {"truth": None}], tmp_path / "without.png")
+    write_contact_sheet([row, row | {"truth": None}], tmp_path / "both.png")
+    write_contact_sheet([row | {"truth": None}], tmp_path / "without.png")
     with Image.open(tmp_path / "both.png") as both, Image.open(tmp_path / "without.png") as without:
         assert both.width * 4 == without.width * 5
         assert (without.height, both.height) == pytest.approx((548, 1036), abs=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command_line import run_python
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -76,9 +76,8 @@ def test_an_import_that_fails_later_names_the_extra_too() -> None:
 def test_a_package_that_all_need_is_named_where_it_is_absent(tmp_path, module: str, package: str) -> None:
     """As in a checkout that is run by a Python in which not everything was installed; matplotlib is for the overlay."""
     script = f"import sys; sys.modules['{module}'] = None; from MedCLIPSAMLib.__main__ import main; main()"
-    options = "-p", "breast tumor", "-o", str(tmp_path / "out.png"), "--overlay", str(tmp_path / "overlay.png")
-    command = [sys.executable, "-c", script, "segment", str(SAMPLES / "breast_us.png"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    options = "-p", "breast tumor", "-o", tmp_path / "out.png", "--overlay", tmp_path / "overlay.png"
+    done = run_python(script, "segment", SAMPLES / "breast_us.png", *options)
     assert done.returncode == 2 and f"not installed: {module}" in done.stderr, done.stderr
     assert f": pip install {package}." in done.stderr
     assert "Traceback" not in done.stderr and "Leave it out" not in done.stderr

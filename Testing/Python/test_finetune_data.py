@@ -11,7 +11,7 @@ from finetuning import LONG, image_folder
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.finetune.caption_text import clean_caption, length_of
+from MedCLIPSAMLib.finetune.caption_text import clean_caption, count_characters
 from MedCLIPSAMLib.finetune.captions import Pair, read_captions, split_by_patient
 
 FIXTURES = (image_folder,)
@@ -126,7 +126,7 @@ def test_captions_lose_markup_and_no_number_or_sign_with_a_meaning(text, cleaned
 
 
 def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
-    assert [length_of(text) for text in ("乳腺超声", "유방 종양", "かん", "é a")] == [20, 21, 10, 3]
+    assert [count_characters(text) for text in ("乳腺超声", "유방 종양", "かん", "é a")] == [20, 21, 10, 3]
     path = table(folder, "a.csv", "image,caption\nimage0.png,乳腺超声显示恶性肿瘤\nimage1.png,肿瘤\n")
     found = read_captions(path)
     assert [pair.caption for pair in found.pairs] == ["乳腺超声显示恶性肿瘤"] and len(found.dropped) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from finetuning import QUICK, captions, pairs, stop_after, train
+from helpers.exhausted import full_disk
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors.torch import load_file, save_file
@@ -32,28 +32,25 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = (captions, pairs)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path, run):
     """Killed without warning in the second epoch, and started again; crops, order and Adam go on as if nothing was."""
-
     options = "--base demo --batch 4 --epochs 3 --patience 0 --lr 1e-4 --device cpu --workers 0 --validation-share 0.3"
-
-    def command(out: str) -> list[str]:
-        start = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(captions), "--name", f"{out}-model"]
-        return [*start, "-o", str(tmp_path / out), *options.split(), "--models-dir", str(tmp_path), "--json"]
-
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(
-        command("killed"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    ask = ("finetune", captions, "--models-dir", tmp_path, *options.split(), "--name")
+    command = [sys.executable, "-m", "MedCLIPSAMLib", *map(str, ask), "killed-model", "-o", str(tmp_path / "killed")]
+    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, **output)
     log = tmp_path / "killed" / LOG
     while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 8):
         time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert (tmp_path / "killed" / CHECKPOINT).is_file() and not (tmp_path / "killed" / "medclipsam.json").exists()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as before: sums are rounded by it
     for out in ("killed", "whole"):
-        done = subprocess.run(command(out), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
-        assert done.returncode == 0, done.stderr
+        code, _, err = run(*ask, f"{out}-model", "-o", tmp_path / out)
+        assert code == 0, err
+    torch.set_num_threads(threads)
     first, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
     assert all(torch.equal(first[name], other[name]) for name in other)
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
@@ -168,17 +165,11 @@ def test_a_run_of_a_cpu_goes_on_where_the_loss_is_scaled(pairs, tmp_path, monkey
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     path = tmp_path / CHECKPOINT
     write_checkpoint(path, {"step": 1})
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
+    with full_disk(100_000):
         with pytest.raises(OutputError, match="cannot be written: the disk took only a part of it"):
             write_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
         with pytest.raises(OutputError, match="cannot be written"):
             export_model("demo", "open-clip", tmp_path / "exported")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
     assert torch.load(path, weights_only=True) == {"step": 1} and [path.name for path in tmp_path.iterdir()] == [
         CHECKPOINT
     ]

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.finetune.batches import PairSource, read_slice
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG, fine_tune
-from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare, trained_state
+from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare, select_trained
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import Progress, RunContext
 
@@ -50,7 +50,7 @@ def test_where_gradients_are_clipped_to_nothing_matrices_decay_and_the_rest_stay
     train(pairs, tmp_path, settings, context=RunContext(seen.append))
     left = np.prod([1 - progress.details["learning_rate"] * 0.7 for progress in seen])
     assert len(seen) == 5 and left < 0.99
-    base = trained_state(prepare(load_clip("demo").model))
+    base = select_trained(prepare(load_clip("demo").model))
     trained = torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"]
     assert trained.keys() == base.keys() and {tensor.ndim > 1 for tensor in base.values()} == {True, False}
     for name, before in base.items():
@@ -109,7 +109,7 @@ def test_only_what_is_to_be_trained_changes(pairs, tmp_path, options):
     settings = replace(QUICK, epochs=1, **options)
     base = load_clip("demo").model
     model = prepare(load_clip("demo").model, settings.freeze, settings.lora_rank)
-    few = trained_state(model)
+    few = select_trained(model)
     assert sum(parameter.numel() for parameter in few.values()) < 0.75 * sum(
         parameter.numel() for parameter in base.parameters()
     )

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import ast
-import os
 import pkgutil
-import subprocess
-import sys
 from pathlib import Path
 
+from helpers.command_line import run_python
+
 import MedCLIPSAMLib
+from MedCLIPSAMLib.errors import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = (
-    "braceexpand",
-    "highdicom",
-    "lightning_fabric",
-    "nnunetv2",
-    "peft",
-    "pydensecrf",
-    "pydicom",
-    "ray",
-    "webdataset",
-)
+OPTIONAL = ("braceexpand", *(name for names in EXTRAS.values() for name in names))
 MODULES = [
     found.name
     for found in pkgutil.walk_packages(MedCLIPSAMLib.__path__, "MedCLIPSAMLib.")
@@ -37,7 +27,7 @@ def load(names):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name.partition(".")[0] not in {EXTRAS}:
+            if error.name.partition(".")[0] not in {OPTIONAL}:
                 raise
 
 ours = {MODULES}
@@ -82,10 +72,7 @@ assert not changed + patched(tables), changed + patched(tables)
 
 
 def run(script: str, given: str = "") -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", IMPORT + script], input=given, env=environment, capture_output=True, encoding="utf-8"
-    )
+    ran = run_python(IMPORT + script, given=given)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

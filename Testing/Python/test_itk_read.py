@@ -3,18 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
+from helpers.command_line import run_python
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.volumes import itk_read, read_volume
@@ -102,13 +99,10 @@ def test_an_answer_to_another_request_is_not_taken_for_the_file(scan, tmp_path):
     assert itk_read.itk_image(other).GetSize() == (8, 8, 2)
 
 
-def test_a_real_crash_of_itk_is_one_case_of_an_export(scan, crash, tmp_path, monkeypatch, capsys):
+def test_a_real_crash_of_itk_is_one_case_of_an_export(scan, crash, tmp_path, run):
     out = tmp_path / "Dataset001_X"
-    monkeypatch.setattr(sys, "argv", f"medclipsam export {tmp_path} -p tumor -o {out} --propagate slices".split())
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    error = capsys.readouterr().err
-    assert stop.value.code == 1 and error.count("crashes the library") == 1, error
+    code, _, error = run("export", tmp_path, "-p", "tumor", "-o", out, "--propagate", "slices")
+    assert code == 1 and error.count("crashes the library") == 1, error
     records = read_records(out)
     assert records["scan"]["status"] != "failed"
     assert records["crash"]["status"] == "failed" and "crashes the library" in records["crash"]["problem"]
@@ -128,8 +122,7 @@ def test_processes_that_were_forked_have_readers_of_their_own(scan):
 def test_no_reader_outlives_its_program(scan):
     code = f"from MedCLIPSAMLib.volumes import read_volume; read_volume({str(scan)!r}); import psutil, os; "
     code += "print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=root, timeout=120)
+    done = run_python(code)
     until = time.monotonic() + 10
     while psutil.pid_exists(int(done.stdout)) and time.monotonic() < until:
         time.sleep(0.05)

@@ -22,14 +22,8 @@ from MedCLIPSAMLib.experiments.label_free import (
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.search import SearchCase
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
 
 pytest.importorskip("optuna")
-
-
-@pytest.fixture(scope="module")
-def segmenter() -> TextSegmenter:
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.fixture(scope="module")

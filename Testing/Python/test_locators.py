@@ -21,7 +21,7 @@ from MedCLIPSAMLib.models.sam import build_sam, load_sam
 from MedCLIPSAMLib.models.store import find, status
 from MedCLIPSAMLib.models.trained import MAPS_BY, Training, write_trained
 from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.segmentation.locators import LOCATORS, ClipSeg, CosineMap, locator_of
+from MedCLIPSAMLib.segmentation.locators import LOCATORS, ClipSeg, CosineMap, find_locator
 from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,7 +207,7 @@ def test_the_entry_on_the_page_about_models_works(tmp_path):
 
 
 def test_every_locator_can_be_named_in_an_entry():
-    assert set(MAPS_BY) == {"m2ib", *LOCATORS} and locator_of("demo") is None
+    assert set(MAPS_BY) == {"m2ib", *LOCATORS} and find_locator("demo") is None
 
 
 def test_a_file_that_a_model_of_ones_own_lacks_is_copied_from_where_it_comes_from(tmp_path):

@@ -70,14 +70,12 @@ def test_its_settings_are_those_that_were_chosen_on_validation_images():
 
 
 @needs_weights
-def test_an_image_is_segmented_from_the_command_line(tmp_path):
+def test_an_image_is_segmented_from_the_command_line(tmp_path, run):
     phantom = make_phantom("test", 0, "US", 1)
     Image.fromarray(phantom.image).save(tmp_path / "us.png")
-    options = f"-p|breast tumor|--model|starter|--sam|starter|--models-dir|{WEIGHTS}|--device|cpu|-o|mask.png"
-    command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", "us.png", *options.split("|")]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment)
-    assert done.returncode == 0, done.stderr
+    models = ("--model", "starter", "--sam", "starter", "--models-dir", WEIGHTS, "--device", "cpu")
+    code, _, err = run("segment", tmp_path / "us.png", "-p", "breast tumor", *models, "-o", tmp_path / "mask.png")
+    assert code == 0, err
     assert dsc(np.asarray(Image.open(tmp_path / "mask.png")) > 0, phantom.lesion_mask) > 0.7
 
 

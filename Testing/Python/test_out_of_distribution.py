@@ -25,7 +25,6 @@ from MedCLIPSAMLib.models.store import find, find_model_folder
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.pipeline.request import SegmentationRequest
 from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.starter.statistics import make_statistics
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.write import write_png
@@ -96,11 +95,6 @@ def test_a_model_is_loaded_with_its_statistics_and_refused_with_wrong_ones(tmp_p
     two_kinds().write(folder / STATISTICS)
     with pytest.raises(ModelError, match="Expected finite statistics of 2 kinds"):
         load_clip("demo", models_dir=tmp_path)
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.fixture()

@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.demo_models.train import _time_training
 from MedCLIPSAMLib.demo_models.train_clip import train_clip
 from MedCLIPSAMLib.errors import OutputError
@@ -18,19 +16,9 @@ from MedCLIPSAMLib.resources import resource_path
 
 
 @pytest.fixture()
-def run(monkeypatch, capsys):
+def run(run):
     """Run the command line in this process: (exit code, error output)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, capsys.readouterr().err
-
-    return call
+    return lambda *arguments: run(*arguments)[::2]
 
 
 @pytest.fixture()

@@ -19,22 +19,13 @@ import pytest
 from packaging.requirements import Requirement
 
 from MedCLIPSAMLib import __version__
+from MedCLIPSAMLib.errors import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("MedCLIPSAMLib", "Resources", "python")
 RESOURCES = ("models/*/*", "pages/*", "prompts/*", "samples/*", "requirements.txt")
-EXTRAS = ("dicom", "finetune", "weak")
-IN_EXTRAS = (
-    "braceexpand",
-    "highdicom",
-    "lightning_fabric",
-    "nnunetv2",
-    "peft",
-    "pydensecrf",
-    "pydicom",
-    "ray",
-    "webdataset",
-)
+HERE = ("dicom", "finetune", "weak")
+IN_EXTRAS = ("braceexpand", *(name for names in EXTRAS.values() for name in names))
 
 
 def built_from() -> list[Path]:
@@ -118,7 +109,7 @@ def test_dependencies_of_the_extras_are_met(python: Path, tmp_path: Path) -> Non
     for line in run(python, "-c", script, cwd=tmp_path).splitlines():
         requirement = Requirement(line)
         marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in EXTRAS):
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in HERE):
             try:
                 version = importlib.metadata.version(requirement.name)
             except importlib.metadata.PackageNotFoundError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -11,7 +9,6 @@ import torch
 from helpers.exhausted import exhaust
 from recording_reply import RecordingReply
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.choices import Strategy
 from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW
@@ -29,11 +26,6 @@ from MedCLIPSAMLib.worker.protocol import Message
 
 PROMPTS = ("brain tumor", "brain")
 SLICES = tuple(range(8, 14))
-
-
-@pytest.fixture()
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +58,15 @@ def masks_of_worker(stack, strategy):
 
 
 @pytest.mark.parametrize("strategy", [Strategy.SLICES, Strategy.MEMORY, Strategy.BOXES])
-def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, strategy, tmp_path, monkeypatch):
+def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, strategy, tmp_path, run):
     volume = read_volume(path)
     request = SegmentationRequest(PROMPTS, slices=SLICES, strategy=strategy, window=WINDOW)
     masks = {segment.name: segment.mask for segment in segment_volume(segmenter, volume, request).collect().segments()}
     assert masks["brain tumor"].any() and masks["brain tumor"].shape == volume.shape
-    options = ["-p", PROMPTS[0], "-p", PROMPTS[1], "-o", str(tmp_path / "out.seg.nrrd"), "--device", "cpu"]
+    options = ["-p", PROMPTS[0], "-p", PROMPTS[1], "-o", tmp_path / "out.seg.nrrd", "--device", "cpu"]
     options += ["--slices", f"{SLICES[0]}:{SLICES[-1]}", "--propagate", strategy.value, "--window", "0:255"]
-    monkeypatch.setattr(sys, "argv", ["medclipsam", "segment", str(path), *options])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert not end.value.code
+    code, _, err = run("segment", path, *options)
+    assert code == 0, err
     written = {segment.name: segment.mask for segment in read_segmentation(tmp_path / "out.seg.nrrd", volume)}
     of_worker = masks_of_worker(SliceStack(volume, "axial", WINDOW), strategy)
     for prompt in PROMPTS:
@@ -144,8 +134,9 @@ def test_models_that_do_not_fit_into_memory_are_refused_with_a_remedy(run, path,
     assert code == 2 and "do not fit into this machine's memory" in error and "Choose smaller models" in error
 
 
-def test_models_that_do_not_fit_a_gpu_are_loaded_on_the_cpu(segmenter, path, monkeypatch):
+def test_models_that_do_not_fit_a_gpu_are_loaded_on_the_cpu(path, monkeypatch):
     """The text-image model says that it is on another device; in truth there is no GPU here."""
+    segmenter = load_segmenter("demo", "demo", "cpu")
     other = segmenter.with_settings(segmenter.settings)
     monkeypatch.setattr(segmenter.clip, "device", torch.device("meta"))
     assert "smaller steps" in segmenter.reduce_memory() and "on the CPU" in segmenter.reduce_memory()

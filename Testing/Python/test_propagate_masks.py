@@ -19,7 +19,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.propagation.key_slices import candidates, presence_profile, smooth
+from MedCLIPSAMLib.propagation.key_slices import candidates, compute_presence_profile, smooth
 from MedCLIPSAMLib.propagation.propagate import PropagateSettings, _limits, _parts, propagate
 from MedCLIPSAMLib.propagation.propagate_masks import MaskPropagationSettings, propagate_masks
 from MedCLIPSAMLib.run_context import RunContext
@@ -162,11 +162,11 @@ def test_following_draws_nothing_on_the_error_stream(segmenter, tumour, capfd):
 
 def test_presence_is_looked_for_on_all_slices_or_every_second(segmenter, tumour):
     shown = np.flatnonzero(tumour.lesion_mask.sum((1, 2)) > 60)
-    profile = presence_profile(segmenter, images(tumour), 24, ["brain tumor"])[0]
+    profile = compute_presence_profile(segmenter, images(tumour), 24, ["brain tumor"])[0]
     assert profile.shape == (24,) and smooth(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
     read = []
     long = lambda k: read.append(k) or images(tumour)(0)
-    presence_profile(segmenter, long, 70, ["brain tumor"])
+    compute_presence_profile(segmenter, long, 70, ["brain tumor"])
     assert len(read) == 36  # every second, and the last one
 
 
@@ -176,7 +176,7 @@ def test_a_small_object_in_a_long_stack_is_not_passed_over(segmenter, tumour):
     shown, empty = np.flatnonzero(truth.any((1, 2))), np.flatnonzero(~truth.any((1, 2)))
     order = np.resize(empty, 320)
     order[101 : 101 + len(shown)] = shown
-    profile = presence_profile(segmenter, lambda k: images(tumour)(order[k]), 320, ["brain tumor"])[0]
+    profile = compute_presence_profile(segmenter, lambda k: images(tumour)(order[k]), 320, ["brain tumor"])[0]
     assert 101 <= profile.argmax() < 101 + len(shown) and profile.max() > 0.5
 
 

@@ -11,9 +11,7 @@ from MedCLIPSAMLib.segmentation.spelling import is_one_slip, suggest
 @pytest.mark.parametrize(
     "written, read",
     [
-        ("lession", "lesion"),
         ("noduel", "nodule"),
-        ("tumuor", "tumor"),
         ("calcifcations", "calcification"),
         ("elsion", "lesion"),
     ],
@@ -60,7 +58,6 @@ def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
 @pytest.mark.parametrize(
     "text, prompt, reading",
     [
-        ("A breast mass is seen, likely a cyst.", "breast mass", "cyst"),
         ("2 cm spiculated mass at 3 o'clock, suspicious for malignancy.", "spiculated mass", "malignancy"),
         ("Extra-axial mass compatible with meningioma.", "extra-axial mass", "meningioma"),
         ("The mass is favored to represent a meningioma.", "mass", "meningioma"),
@@ -111,9 +108,7 @@ def test_a_mass_that_is_not_suspicious_is_there_and_what_it_would_be_is_not():
 
 
 AGAIN = [
-    "FINDINGS: An irregular hypoechoic mass in the left breast. IMPRESSION: Irregular hypoechoic mass, left breast.",
     "FINDINGS:\nIrregular mass in the left breast.\n\nIMPRESSION:\n1. Suspicious left breast mass, BI-RADS 5.",
-    "Nodule in the right upper lobe measuring 8 mm. Nodules are stable.",
     "Nodule in the right upper lobe. Right lung nodule.",
     "Cyst in the left kidney. CONCLUSION: Left renal cyst.",
     "There is a mass in the left breast. The lesion is irregular.",
@@ -131,16 +126,10 @@ def test_what_is_said_again_in_other_words_is_one_finding(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "FINDINGS: Cyst in the left kidney. IMPRESSION: Cyst in the right kidney.",
-        "Small mass in the breast. Large mass in the breast.",
         "A nodule in the right upper lobe. A second nodule in the right upper lobe.",
         "Nodule in the right upper lobe. Nodule in the right lower lobe.",
-        "Mass in the liver. Mass in the spleen.",
         "Nodule in the left lower lobe. Stable nodule in the lingula.",
-        "FINDINGS: Mass in the left breast, likely a cyst. Cyst in the left kidney. IMPRESSION: Renal cyst.",
         "A mass in the breast. A lesion of the skin.",
-        "Small left and moderate right pleural effusions.",
-        "Left upper and right lower lobe nodules.",
         "Cyst on the left and right effusion.",
     ],
 )
@@ -151,12 +140,9 @@ def test_what_is_elsewhere_or_looks_otherwise_is_another_finding(text):
 @pytest.mark.parametrize(
     "text, named, reason",
     [
-        ("Brain tumor with mild midline shift.", "mild midline shift", UNKNOWN),
         ("Brain tumor with edema and 4 mm of midline shift.", "midline shift", UNKNOWN),
         ("Brain tumor without midline shift or mass effect.", "mass effect", ABSENT),
-        ("A mass with skin thickening.", "skin thickening", UNKNOWN),
         ("Resected meningioma with edema.", "meningioma", BEFORE),
-        ("Lung nodule - likely granuloma.", "granuloma", UNKNOWN),
         ("Mass in the left breast and in the right breast.", "in the right breast", UNKNOWN),
         ("Masses in the left breast (2 cm) and right breast (1 cm).", "right breast", UNKNOWN),
     ],

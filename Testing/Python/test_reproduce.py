@@ -24,11 +24,11 @@ def shown(table) -> str:
 
 
 def test_captions_are_true_statements_of_new_phantoms():
-    image, caption = trial.described_phantom("test", 3)
+    image, caption = trial.draw_described_phantom("test", 3)
     assert image.shape == (128, 128, 3) and image.dtype == np.uint8 and caption.count(", ") >= 1
-    again, same = trial.described_phantom("test", 3)
+    again, same = trial.draw_described_phantom("test", 3)
     assert caption == same and np.array_equal(image, again)
-    assert trial.described_phantom("train", 3)[1] != caption
+    assert trial.draw_described_phantom("train", 3)[1] != caption
 
 
 def top1_by_hand(images: np.ndarray, captions: list[str], weights: Path) -> float:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from MedCLIPSAMLib.commands.reproduce_filters import filter_tables
 from MedCLIPSAMLib.experiments.filters_summary import summary
-from MedCLIPSAMLib.experiments.reproduce_filters import FILTERS, expected_quality, filter_plan, reproduce
+from MedCLIPSAMLib.experiments.reproduce_filters import FILTERS, expected_quality, make_filter_plan, reproduce
 from MedCLIPSAMLib.experiments.weak_plan import quick
 from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
 
@@ -36,7 +36,7 @@ def trainings(monkeypatch):
 
 
 def test_each_filter_trains_without_its_own_worst_and_the_trial_goes_on(tmp_path, trainings):
-    plan = filter_plan()
+    plan = make_filter_plan()
     plan = replace(plan, weak=replace(quick(plan.weak), train=6), share=0.3)
     first = reproduce(plan, [1], tmp_path)
     found = first["cases"]["found"]

@@ -23,7 +23,6 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.affinity import AffinitySettings
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.vote import VoteSettings
 
 US, MRI, XRAY, CT = TASKS
@@ -52,11 +51,6 @@ def data(tmp_path) -> Path:
         texts = {f"{index:06}.png": f"A malignant {kind} tumor." for index in range(3)}
         (prompts / f"{name}_testing.json").write_text(json.dumps(texts))
     return tmp_path / "data"
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter(device="cpu")
 
 
 @pytest.fixture

@@ -14,14 +14,8 @@ from MedCLIPSAMLib.errors import Cancelled, OutputError
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 PROMPTS = ["brain tumor", "brain"]
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from MedCLIPSAMLib.models.vision_transformer import VisionTransformer as OwnTran
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import saliency
-from MedCLIPSAMLib.segmentation.prompts import ensemble_features
+from MedCLIPSAMLib.segmentation.prompts import encode_ensemble
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalize, upsample
 from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
@@ -165,7 +165,7 @@ def test_texts_and_images_of_the_demo_architecture_go_through():
     torch.manual_seed(0)
     clip = ClipModel("demo", build_clip(folder).eval().requires_grad_(False), folder)
     pixels = clip.preprocess(np.random.default_rng(0).integers(0, 255, (1, 90, 120, 3), np.uint8))
-    texts = torch.stack([ensemble_features(clip.encode_text, [text]) for text in ("brain tumor", "lungs")])
+    texts = torch.stack([encode_ensemble(clip.encode_text, [text]) for text in ("brain tumor", "lungs")])
     found = m2ib(clip, pixels, texts, M2IBSettings(2, steps=3, samples=2))
     assert found.maps.shape == (1, 2, *VisionTower(clip.model.visual).grid) and found.maps.dtype == torch.float32
     assert torch.allclose(found.image_features, clip.encode_image(pixels), atol=1e-5)

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.speed import full_size, gpu, parts
 from MedCLIPSAMLib.experiments.speed.authors import COPIES, STEPS, authors_saliency
-from MedCLIPSAMLib.experiments.speed.between import BetweenCost, between_cost
+from MedCLIPSAMLib.experiments.speed.between import BetweenCost, measure_between
 from MedCLIPSAMLib.experiments.speed.full_size import PROMPT, biomedclip
 from MedCLIPSAMLib.experiments.speed.interleaved import VariantTimes, interleaved
 from MedCLIPSAMLib.experiments.speed.outlines import OutlineCost
@@ -119,7 +119,7 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
         monkeypatch.setattr(gpu, name, value)
     for module in (gpu, full_size):
         monkeypatch.setattr(module, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
-    cost = gpu.gpu_cost(1, torch.device("cpu"), RunContext())
+    cost = gpu.measure_gpu(1, torch.device("cpu"), RunContext())
     figures = {figure.name: figure for figure in cost.figures}
     for name in (
         "a saliency map, bf16, recorded",
@@ -165,7 +165,7 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
 
 def test_what_an_image_costs_between_the_networks():
     threads = torch.get_num_threads()
-    cost = between_cost(64)
+    cost = measure_between(64)
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
     assert all(ms > 0 for ms in cost.ms.values()) and torch.get_num_threads() == threads
     figures = shown(

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import signal
 import zipfile
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.datasets import write_breast_set
+from helpers.exhausted import full_disk
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -25,7 +25,7 @@ from MedCLIPSAMLib.starter.augmentation import make_generator
 from MedCLIPSAMLib.starter.clip_training import ClipTraining, train_clip
 from MedCLIPSAMLib.starter.examples import LESION, SIZE, Example, Structure, describe, from_phantom, mirror
 from MedCLIPSAMLib.starter.pack import read_pack, write_pack
-from MedCLIPSAMLib.starter.real_data import read_examples, tumor_free_boxes
+from MedCLIPSAMLib.starter.real_data import list_tumor_free_boxes, read_examples
 from MedCLIPSAMLib.starter.sam_prompts import draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
 from MedCLIPSAMLib.starter.sam_training import SamTraining, train_sam
 from MedCLIPSAMLib.starter.texts import match_texts
@@ -49,7 +49,7 @@ def test_training_images_are_read_with_their_tumors_where_they_are(tmp_path):
 def test_parts_without_the_tumor_hold_none_of_it():
     mask = np.zeros((80, 100), bool)
     mask[10:30, 60:80] = True
-    boxes = tumor_free_boxes(mask)
+    boxes = list_tumor_free_boxes(mask)
     assert boxes == [(0, 0, 57, 80), (0, 33, 100, 80)]
     assert not any(mask[y0:y1, x0:x1].any() for x0, y0, x1, y1 in boxes)
 
@@ -340,15 +340,8 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path, examples):
         _train("clip", tmp_path, examples, stop_after=1)
     path = tmp_path / "clip.checkpoint"
     before = path.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
-    try:
-        with pytest.raises(OutputError, match="cannot be written"):
-            _train("clip", tmp_path, examples, resume=True, stop_after=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    with full_disk(1_000_000), pytest.raises(OutputError, match="cannot be written"):
+        _train("clip", tmp_path, examples, resume=True, stop_after=1)
     assert path.read_bytes() == before
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import sys
 
 import pytest
 from helpers.datasets import write_breast_set
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.finetune.captions import read_captions
 from MedCLIPSAMLib.run_context import RunContext
@@ -67,17 +65,10 @@ def test_wrong_data_is_refused_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_never_writes_into_the_data_nor_over_tables(tmp_path, monkeypatch, capsys):
+def test_the_command_never_writes_into_the_data_nor_over_tables(tmp_path, run):
     made = write_set(tmp_path / "data")
-
-    def call(out):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", "starter", "captions", str(made), "-o", str(out)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, " ".join("".join(capsys.readouterr()).split())
-
-    assert call(made / "captions")[0] == 2
-    status, output = call(tmp_path / "captions")
-    assert status == 0
-    assert "1 caption in train.csv" in output
-    assert call(tmp_path / "captions")[0] == 2
+    ask = ("starter", "captions", made, "-o")
+    assert run(*ask, made / "captions")[0] == 2
+    code, out, _ = run(*ask, tmp_path / "captions")
+    assert code == 0 and "1 caption in train.csv" in out
+    assert run(*ask, tmp_path / "captions")[0] == 2

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.unfinished import discard_unfinished, hold_unfinished
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.volumes import Segment
+from MedCLIPSAMLib.volumes import Segment, read_segmentation
 from MedCLIPSAMLib.volumes.segment import without_overlap
 
 
@@ -122,11 +122,14 @@ def test_in_a_label_map_the_surer_one_has_the_voxel_and_a_note_says_so(run, head
     command = ("segment", head[0], "-p", "brain tumor", "-p", "brain", "--slice", head[1][len(head[1]) // 2])
     command += ("--window", "0:255", "--presence", "0")
     code, _, output = run(*command, "-o", tmp_path / "o.nii.gz")
-    assert code == 0, output
-    assert "note: " in output and "overlaps" in output and "surer" in output
-    assert {0, 1, 2} >= set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "o.nii.gz")))))
-    code, _, output = run(*command, "-o", tmp_path / "o.seg.nrrd")
-    assert code == 0 and "overlaps" not in output
+    assert code == 0 and "note: " in output and "overlaps" in output and "surer" in output, output
+    code, text, output = run(*command, "-o", tmp_path / "o.seg.nrrd", "--json")
+    assert code == 0 and "overlaps" not in output + text
+    tumor, brain = (segment.mask for segment in read_segmentation(tmp_path / "o.seg.nrrd"))
+    scores = [row["score"] for row in json.loads(text)["results"]]
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "o.nii.gz")))
+    assert (tumor & brain).any() and set(labels[tumor & brain]) == {1 + int(np.argmax(scores))}
+    assert np.array_equal(labels > 0, tumor | brain)
 
 
 def test_overlaps_by_hand():

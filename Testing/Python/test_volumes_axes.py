@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from helpers.remedies import follow
 from nifti_made import ARRAY, patched, save, turned
 
 from MedCLIPSAMLib.errors import InputError
@@ -52,10 +50,9 @@ def test_axes_all_of_which_lack_a_place_are_those_of_space(tmp_path: Path) -> No
     assert np.array_equal(volume.array, VOXELS) and volume.geometry.spacing == (1, 1, 1)
 
 
-def follow(remedy: str, folder: Path) -> np.ndarray:
-    """Run the command of a remedy, and read what it wrote."""
-    command = shlex.split(remedy[remedy.index("python -c") :])
-    subprocess.run([sys.executable, *command[1:]], cwd=folder, check=True)
+def followed(remedy: str, folder: Path) -> np.ndarray:
+    """What the command of a remedy writes."""
+    follow(remedy, folder)
     return read_volume(folder / "one.nii.gz").array
 
 
@@ -65,14 +62,14 @@ def test_times_of_nrrd_are_refused_with_a_remedy_that_works(tmp_path: Path) -> N
         read_volume(path)
     assert "'kinds: domain domain domain list'" in caught.value.remedy
     path.write_bytes(path.read_bytes().replace(b"domain time", b"domain list"))
-    assert np.array_equal(follow(caught.value.remedy, tmp_path), VOXELS)
+    assert np.array_equal(followed(caught.value.remedy, tmp_path), VOXELS)
 
 
 def test_a_sequence_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
     path = nrrd(tmp_path / "x.seq.nrrd", "2 3 4 7", [*SPACE, "none"], "domain domain domain list", 7)
     with pytest.raises(InputError, match="7 values per voxel") as caught:
         read_volume(path)
-    assert np.array_equal(follow(caught.value.remedy, tmp_path), VOXELS)
+    assert np.array_equal(followed(caught.value.remedy, tmp_path), VOXELS)
 
 
 @pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.nii.bz2"])
@@ -80,7 +77,7 @@ def test_times_of_nifti_are_refused_with_a_remedy_that_works(tmp_path: Path, nam
     path = save(tmp_path / name, np.eye(4), np.stack([ARRAY, ARRAY + 1], -1))
     with pytest.raises(InputError, match="4-D .* not a single volume") as caught:
         read_volume(path)
-    assert np.array_equal(follow(caught.value.remedy, tmp_path), ARRAY.T)
+    assert np.array_equal(followed(caught.value.remedy, tmp_path), ARRAY.T)
 
 
 @pytest.mark.parametrize("name", ["x.mgh", "x.mgz"])
@@ -88,7 +85,7 @@ def test_images_of_freesurfer_are_refused_with_a_remedy_that_works(tmp_path: Pat
     nibabel.save(nibabel.MGHImage(ARRAY, np.eye(4)), tmp_path / name)
     with pytest.raises(InputError, match="image of FreeSurfer") as caught:
         read_volume(tmp_path / name)
-    assert np.array_equal(follow(caught.value.remedy, tmp_path), ARRAY.T)
+    assert np.array_equal(followed(caught.value.remedy, tmp_path), ARRAY.T)
 
 
 def test_a_flat_image_in_a_space_of_three_axes_is_refused_by_name(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -305,16 +303,15 @@ def test_damaged_files_are_left_out_with_a_note(tmp_path: Path) -> None:
 # What commands make of it
 
 
-def test_the_series_command_lists_what_there_is(tmp_path: Path) -> None:
+def test_the_series_command_lists_what_there_is(tmp_path: Path, run: Callable) -> None:
     write_series(tmp_path / "a", [0, 2.5, 5], SeriesInstanceUID="1.9.1", SeriesNumber="1", SeriesDescription="thorax")
     write_series(tmp_path / "b", [0, 0, 2, 2], SeriesInstanceUID="1.9.2", SeriesNumber="2", AcquisitionNumber="1")
     save(image(PIXELS, SEG, "SEG", SeriesInstanceUID="1.9.3", SeriesNumber="3"), tmp_path / "seg.dcm")
-    command = [sys.executable, "-m", "MedCLIPSAMLib", "series", str(tmp_path)]
-    shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+    _, shown, _ = run("series", tmp_path)
     for expected in ("thorax", "CT, volume, 6 x 4 x 3 voxels, 0.5 x 0.7 x 2.5 mm, 2026-01-02", "1.9.1", "2 phases"):
         assert expected in shown
     assert "SEG, segmentation (no image)" in shown and "p1" not in shown
-    listed = json.loads(subprocess.run([*command, "--json"], capture_output=True, encoding="utf-8", check=True).stdout)
+    listed = json.loads(run("series", tmp_path, "--json")[1])
     first, second, third = listed["series"]
     assert (first["number"], first["size"], first["spacing"]) == ("1", [6, 4, 3], pytest.approx([0.5, 0.7, 2.5]))
     assert len(second["phases"]) == 2 and third["what"] == "segmentation (no image)"

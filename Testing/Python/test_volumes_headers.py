@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 import zlib
 from contextlib import suppress
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_made import write_series
+from helpers.remedies import follow
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
@@ -151,8 +150,7 @@ def test_shear_is_refused_with_a_remedy_that_works(tmp_path: Path, ending: str) 
     path = sheared(tmp_path / f"x{ending}", 0.4)
     with pytest.raises(InputError, match="degrees from right angles") as caught:
         read_volume(path)
-    command = caught.value.remedy.split("python -c ")[1].strip('"')
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    follow(caught.value.remedy, tmp_path)
     assert not any("angles" in note for note in read_volume(tmp_path / "straight.nrrd").notes)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from helpers.remedies import follow
 from nifti_made import ARRAY, LPS, patched, save, turned
 
 from MedCLIPSAMLib.errors import InputError
@@ -204,8 +203,7 @@ def test_shear_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
     path = save(tmp_path / "sheared.nii.gz", None, sform=(affine, 1))
     with pytest.raises(InputError, match="14.0 degrees from right angles") as caught:
         read_volume(path)
-    command = caught.value.remedy.split("python -c ")[1].strip('"')
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    follow(caught.value.remedy, tmp_path)
     assert read_volume(tmp_path / "straight.nii.gz").notes == []
 
 

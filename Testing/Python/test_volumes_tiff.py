@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import tifffile
+from helpers.remedies import follow
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
@@ -135,8 +134,7 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path, pixels: np.ndarray, opt
         read_volume(path)
     assert caught.value.remedy and "\n" not in str(caught.value)
     if "python -c" in caught.value.remedy:
-        command = caught.value.remedy.split("python -c ")[1].rstrip(".").strip('"')
-        subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+        follow(caught.value.remedy, tmp_path)
         (made,) = set(tmp_path.iterdir()) - {path}
         assert read_volume(made).shape == (1, 4, 4)
 
@@ -285,8 +283,7 @@ def test_times_and_channels_of_slices_are_refused_with_a_remedy_that_works(
             read(path)
         assert said in caught.value.problem
     assert slice_count(path) is None
-    command = caught.value.remedy.split("python -c ")[1].strip('"')
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    follow(caught.value.remedy, tmp_path)
     index = tuple(slice(None) if letter == "Z" else 0 for letter in axes[:-2]) if "Z" in axes else 0
     assert np.array_equal(read_volume(tmp_path / "one.tif").array, pixels[index])
 
@@ -333,8 +330,7 @@ def test_what_may_be_a_mask_in_an_alpha_channel_is_refused_with_a_remedy_that_wo
     Image.fromarray(np.dstack([*colors, alpha]), mode).save(tmp_path / f"x{ending}")
     with pytest.raises(InputError, match="not in its alpha channel") as caught:
         read_segmentation(tmp_path / f"x{ending}")
-    command = caught.value.remedy.split("python -c ")[1].strip('"')
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    follow(caught.value.remedy, tmp_path)
     (mask,) = read_segmentation(tmp_path / "mask.png")
     assert np.array_equal(mask.mask[0], alpha > 0)
     assert "alpha" in read_volume(tmp_path / f"x{ending}").notes[0]
@@ -356,8 +352,7 @@ def test_jpeg_2000_is_refused_with_a_remedy_that_works(tmp_path: Path, ending: s
     for read in (read_volume, read_segmentation):
         with pytest.raises(InputError, match="is a JPEG 2000 image") as caught:
             read(tmp_path / f"x{ending}")
-    command = caught.value.remedy.split("python -c ")[1].strip('"')
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    follow(caught.value.remedy, tmp_path)
     assert np.array_equal(read_volume(tmp_path / "image.png").array[0], values)
 
 

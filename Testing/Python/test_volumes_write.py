@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pydicom.sr.codedict
 import pytest
 import SimpleITK as sitk
+from helpers.exhausted import full_disk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, OutputError
@@ -227,24 +227,12 @@ def test_colors_are_slicers_for_organs_and_differ_for_other_names() -> None:
 @pytest.mark.parametrize("name", ["x.nii.gz", "x.nii", "x.nrrd", "x.mha", "x.seg.nrrd", "x.png"])
 @pytest.mark.parametrize(("side", "room"), [(900, 40_000), (100, 700)])
 def test_a_full_disk_leaves_the_file_of_before(tmp_path: Path, name: str, side: int, room: int) -> None:
-    script = """
-import resource, signal, sys
-import numpy as np
-from MedCLIPSAMLib.errors import OutputError
-from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
-mask = np.random.default_rng(0).random((1, int(sys.argv[2]), int(sys.argv[2]))) > 0.5
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
-try:
-    write_segmentation(sys.argv[1], [Segment("x", mask)], Volume(mask.astype(np.uint8), natural=True))
-except OutputError as error:
-    print("refused:", error)
-"""
+    mask = np.random.default_rng(0).random((1, side, side)) > 0.5
     path = tmp_path / name
     path.write_bytes(b"good")
-    command = [sys.executable, "-c", script, str(path), str(side), str(room)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("refused: Cannot write") and len(done.stdout.splitlines()) <= 2
+    with full_disk(room), pytest.raises(OutputError, match="^Cannot write") as refused:
+        write_segmentation(path, [Segment("x", mask)], Volume(mask.astype(np.uint8), natural=True))
+    assert len(str(refused.value).splitlines()) <= 2
     assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
 
 

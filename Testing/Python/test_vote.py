@@ -17,9 +17,8 @@ from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.segmentation.result import SliceResult
 from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, SamPromptSettings
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
-from MedCLIPSAMLib.segmentation.vote import VoteSettings, count_votes, uncertainty_of, ways_of_asking
-from MedCLIPSAMLib.worker.fields import part_of
+from MedCLIPSAMLib.segmentation.vote import VoteSettings, compute_vote_entropy, count_votes, list_ways_of_asking
+from MedCLIPSAMLib.worker.fields import write_part
 
 MASKS = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 1, 1, 0]]], bool)
 
@@ -49,29 +48,28 @@ def test_staple_believes_those_who_agree():
 
 
 def test_the_uncertainty_is_the_entropy_in_bits():
-    found = uncertainty_of(np.array([[0, 0.25, 0.5, 1]], np.float32))
+    found = compute_vote_entropy(np.array([[0, 0.25, 0.5, 1]], np.float32))
     assert found.dtype == np.float32 and found.tolist() == [pytest.approx([0, 0.811278, 1, 0], abs=1e-5)]
 
 
 def test_an_object_is_asked_for_by_its_box_a_wider_one_and_with_points():
     prompts = SamPrompts(np.array([[10, 20, 20, 60], [0, 0, 8, 4]], np.float32))
     inside = np.full((2, 3, 2), 5.0)
-    ways = ways_of_asking(prompts, inside, VoteSettings("mean", margin=0.2), (64, 64))
+    ways = list_ways_of_asking(prompts, inside, VoteSettings("mean", margin=0.2), (64, 64))
     assert len(ways) == 3 and np.array_equal(ways[0][0], prompts.boxes) and ways[0][1] is None
     assert ways[1][0].tolist() == [[9, 16, 21, 64], [0, 0, pytest.approx(8.8), pytest.approx(4.4)]]
     assert ways[2][1].shape == (2, 3, 2) and (ways[2][2] == 1).all()
-    assert len(ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
+    assert len(list_ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
 
 
-def segment_brain_tumor(**changes):
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def segment_brain_tumor(segmenter, **changes):
     segmenter.set_image(to_rgb(TASKS["mri_tumour"].phantom("validation", 3)))
     return segmenter.with_settings(replace(segmenter.settings, **changes)).segment("brain tumor")
 
 
-def test_where_all_masks_agree_nothing_is_uncertain():
+def test_where_all_masks_agree_nothing_is_uncertain(segmenter):
     """Also not along the outline, where a vote that is enlarged lies between 0 and 1: both boxes are the same one."""
-    found = segment_brain_tumor(vote=VoteSettings("mean", margin=1e-9, points=0))
+    found = segment_brain_tumor(segmenter, vote=VoteSettings("mean", margin=1e-9, points=0))
     assert found.found and not found.uncertainty.any()
 
 
@@ -82,14 +80,13 @@ def test_where_all_masks_agree_nothing_is_uncertain():
         {"vote": VoteSettings("map"), "prompts": SamPromptSettings(kind="points")},
     ],
 )
-def test_one_mask_alone_is_no_vote_and_has_no_uncertainty(changes):
-    found = segment_brain_tumor(**changes)
+def test_one_mask_alone_is_no_vote_and_has_no_uncertainty(segmenter, changes):
+    found = segment_brain_tumor(segmenter, **changes)
     assert found.found and found.uncertainty is None
 
 
-def test_where_nothing_is_found_nothing_is_uncertain():
+def test_where_nothing_is_found_nothing_is_uncertain(segmenter):
     """A program that asked for a vote gets a map from every image."""
-    segmenter = load_segmenter("demo", "demo", "cpu")
     segmenter.set_image(to_rgb(TASKS["us_tumour"].phantom("validation", 3)))
     voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean"), presence_threshold=1.0))
     for prompt in ("brain tumor", "no tumor"):
@@ -100,8 +97,7 @@ def test_where_nothing_is_found_nothing_is_uncertain():
 
 
 @pytest.mark.parametrize("method", ["mean", "staple", "map"])
-def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def test_a_vote_gives_a_mask_and_where_the_masks_disagree(segmenter, method):
     task = TASKS["mri_tumour"]
     phantom = task.phantom("validation", 3)
     segmenter.set_image(to_rgb(phantom))
@@ -116,16 +112,15 @@ def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
     assert np.array_equal(voting.segment(task.prompt).mask, found.mask), "the points are the same at every call"
 
 
-def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path):
-    segmenter = load_segmenter("demo", "demo", "cpu")
+def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path, segmenter):
     phantom = TASKS["mri_tumour"].phantom("validation", 3)
     segmenter.set_image(to_rgb(phantom))
     voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean")))
     results = {name: one.segment("brain tumor") for name, one in (("voted", voting), ("plain", segmenter))}
-    parts = {name: part_of(SliceResult(0, result, 1.0), False, True)[1] for name, result in results.items()}
+    parts = {name: write_part(SliceResult(0, result, 1.0), False, True)[1] for name, result in results.items()}
     assert np.array_equal(parts["voted"]["uncertainty"], results["voted"].uncertainty)
     assert "uncertainty" not in parts["plain"]
-    assert "uncertainty" not in part_of(SliceResult(0, results["voted"], 1.0), False)[1]
+    assert "uncertainty" not in write_part(SliceResult(0, results["voted"], 1.0), False)[1]
     for name, result in results.items():
         checkpoints = CheckpointFolder(tmp_path / name)
         checkpoints.open({})
@@ -148,13 +143,12 @@ def read_map(path):
     return found
 
 
-def test_segment_writes_the_uncertainty_of_a_vote_beside_the_masks(tmp_path, run, scan):
+def test_segment_writes_the_uncertainty_of_a_vote_beside_the_masks(tmp_path, run, scan, segmenter):
     """A vote has one mask of each prompt: the shipped SAM 2s were trained on one for each object."""
     ask = ("segment", scan, "-p", "breast tumor", "--device", "cpu", "--model", "demo", "--sam", "demo")
     voted = ("--vote", "mean", "--uncertainty")
     code, _, error = run(*ask, "-o", tmp_path / "mask.nii.gz", *voted, tmp_path / "unsure.nii.gz")
     assert code == 0, error
-    segmenter = load_segmenter("demo", "demo", "cpu")
     one_each = VoteSettings("mean", several=False)
     assert VoteSettings("mean") == one_each
     voting = segmenter.with_settings(replace(segmenter.settings, vote=one_each))

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
 import torch
-from helpers.weak import lungs, write_dataset
+from helpers.weak import OPTIONS, in_an_epoch, lungs, write_dataset
 from PIL import Image
 
 from MedCLIPSAMLib.commands.weak import TrainOptions
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.cases import Case
-from MedCLIPSAMLib.files.claim import lock_folder
 from MedCLIPSAMLib.nnunet.predict import find_images, predict
-from MedCLIPSAMLib.nnunet.process import Process, one_gpu
+from MedCLIPSAMLib.nnunet.process import Process, choose_gpu
 from MedCLIPSAMLib.nnunet.ranking import rank_records
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
 from MedCLIPSAMLib.nnunet.schedule import SEED_IN_PLANS, Schedule
@@ -30,8 +31,7 @@ from MedCLIPSAMLib.nnunet.uncertainty import entropy, entropy_share, expected_lo
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import Geometry, Volume, read_volume
 
-SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=3, keep=2, iterations=10))
-OPTIONS = "--short --cycles 2 --epochs 3 --keep 2 --iterations 10 --device cpu --json"
+SETTINGS = replace(SHORT, batch=4, schedule=replace(SHORT.schedule, cycles=2, epochs=3, keep=2, iterations=10))
 
 
 def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
@@ -97,17 +97,12 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
     def label(copy, array):
         sitk.WriteImage(sitk.GetImageFromArray(array), str(copy / "labelsTr" / "ct01.nii.gz"))
 
-    def channels(copy):
-        about = json.loads((copy / "dataset.json").read_text()) | {"channel_names": {"0": "T1", "1": "T2"}}
-        (copy / "dataset.json").write_text(json.dumps(about))
+    def described(**changes):
+        def change(copy):
+            about = json.loads((copy / "dataset.json").read_text()) | changes
+            (copy / "dataset.json").write_text(json.dumps(about))
 
-    def regions(copy):
-        about = json.loads((copy / "dataset.json").read_text()) | {"labels": {"background": 0, "both": [1, 2]}}
-        (copy / "dataset.json").write_text(json.dumps(about))
-
-    def gap(copy):
-        about = json.loads((copy / "dataset.json").read_text()) | {"labels": {"background": 0, "lungs": 1, "heart": 3}}
-        (copy / "dataset.json").write_text(json.dumps(about))
+        return change
 
     def nothing(copy):
         for name in ("ct00", "ct01"):
@@ -120,9 +115,9 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
             (lambda copy: label(copy, np.zeros((1, 100, 128), np.uint8)), "ct01.*128, 128, 1.*128, 100, 1"),
             (lambda copy: label(copy, np.full((1, 128, 128), 3, np.uint8)), "ct01.*value 3"),
             (lambda copy: (copy / "labelsTr" / "ct01.nii.gz").write_bytes(b"no more"), "ct01.*cannot be read"),
-            (channels, "2 channels"),
-            (regions, "regions, which are labels of several values, such as 'both'"),
-            (gap, "Expected labels 0, 1, 2 and so on .*got 0, 1, 3"),
+            (described(channel_names={"0": "T1", "1": "T2"}), "2 channels"),
+            (described(labels={"background": 0, "both": [1, 2]}), "regions, which .*such as 'both'"),
+            (described(labels={"background": 0, "lungs": 1, "heart": 3}), "labels 0, 1, 2 .*got 0, 1, 3"),
             (nothing, "All labels .* are empty"),
             (lambda copy: (copy / "dataset.json").unlink(), "dataset.json"),
         ),
@@ -136,25 +131,41 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A training that is stopped in its second cycle, and gone on with: dataset, folder, epochs of both calls."""
+    """A training that SIGTERM ends, as batch systems send it, that is killed when it goes on, and goes on to its end.
+
+    Dataset, folder, how the first one ended and what it left alive, and the epochs of the last one.
+    """
     pytest.importorskip("nnunetv2")
     folder = tmp_path_factory.mktemp("weak")
     dataset, out = write_dataset(folder / "Dataset012_Lung-CT of 2026.1"), folder / "run"
     shutil.make_archive(str(dataset), "zip", dataset)  # a file beside it is no other dataset of its number
-    first, second = [], []
-    with pytest.raises(Cancelled):
-        stop = lambda: bool(first) and first[-1].done >= 4
-        train(dataset, out, SETTINGS, context=RunContext(first.append, is_cancelled=stop))
-    lock_folder(out).close()  # nothing of the stopped run holds the folder
-    train(dataset, out, SETTINGS, context=RunContext(second.append))
-    return dataset, out, first, second
+    with in_an_epoch(dataset, out) as (running, started):
+        running.terminate()
+        _, said = running.communicate(timeout=60)
+    _, alive = psutil.wait_procs(started, 5)
+    with in_an_epoch(dataset, out) as (killed, left):
+        for process in left:
+            process.suspend()  # so that it lives on while the next run is refused
+        killed.kill()
+    with pytest.raises(OutputError, match="Another run is writing"):
+        train(dataset, out, SETTINGS)
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, 20)
+    epochs = []
+    train(dataset, out, SETTINGS, context=RunContext(epochs.append))
+    return dataset, out, (running.returncode, said, alive), epochs
+
+
+def load(model, **options):
+    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
+
+    return Ensemble(model, "cpu", **options)
 
 
 @pytest.fixture(scope="module")
 def ensemble(trained):
-    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
-
-    return Ensemble(trained[1], "cpu")
+    return load(trained[1])
 
 
 @pytest.mark.parametrize("device, gpus", [("cuda:63", 1), ("cuda:x", 1), ("gpu", 1), ("cpu", 2)])
@@ -166,22 +177,31 @@ def test_a_device_that_is_not_there_is_refused_before_the_work(tmp_path, monkeyp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_stopped_training_goes_on_from_its_checkpoint(trained, run):
-    dataset, out, first, second = trained
-    assert [progress.done for progress in first][:4] == [1, 2, 3, 4] and second[-1].done == 6 == second[-1].total
-    assert 1 < second[0].done <= first[-1].done + 1
-    assert [progress.details["rate"] for progress in second] == [
-        SETTINGS.schedule.rate(progress.done - 1) for progress in second
-    ]
+def test_a_training_that_is_ended_or_killed_goes_on_from_its_checkpoint(trained, run):
+    dataset, out, (code, said, alive), epochs = trained
+    assert code == 143 and "goes on from nnU-Net's last checkpoint" in said and "Traceback" not in said
+    assert not alive, "nnU-Net is taken with it"
+    assert 1 < epochs[0].done and epochs[-1].done == 6 == epochs[-1].total, "it did not restart"
+    assert [epoch.details["rate"] for epoch in epochs] == [SETTINGS.schedule.rate(epoch.done - 1) for epoch in epochs]
     (fold,) = out.glob(f"results/*/*/{FOLD}")
     assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
-    assert second[-1].details["dsc"] > 0.8  # it has learned lungs
+    assert epochs[-1].details["dsc"] > 0.8  # it has learned lungs
     before = (fold / PROGRESS).read_bytes()
-    assert json.loads(run("weak", "train", dataset, "-o", out, *OPTIONS.split())[1]) == {
+    assert json.loads(run("weak", "train", dataset, "-o", out, *OPTIONS.split(), "--json")[1]) == {
         "model": str(fold.parent),
         "checkpoints": SETTINGS.schedule.files(),
     }
     assert (fold / PROGRESS).read_bytes() == before  # a finished run is not done again
+
+
+def test_a_cancelled_run_takes_its_process_with_it(tmp_path):
+    started = tmp_path / "started"
+    script = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    with open(tmp_path / "lock", "w", encoding="utf-8") as lock:
+        context = RunContext(is_cancelled=lambda: started.is_file() and bool(started.read_text()))
+        with pytest.raises(Cancelled):
+            Process(tmp_path / "log", dict(os.environ), lock, context).run([sys.executable, "-c", script, str(started)])
+    assert not psutil.pid_exists(int(started.read_text()))
 
 
 @pytest.mark.parametrize(
@@ -224,12 +244,10 @@ def test_what_nnunet_says_last_reaches_the_user(tmp_path):
 
 def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(trained, ensemble, tmp_path):
     """Against a plain loop: one window covers the image, so that nnU-Net's weights of windows cancel."""
-    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
-
     image, _ = lungs("validation", 3)
     sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(tmp_path / "ct.nii.gz"))
     volume = read_volume(tmp_path / "ct.nii.gz")
-    plain = Ensemble(trained[1], "cpu", mirroring=False)
+    plain = load(trained[1], mirroring=False)
     made = plain.predict(volume)
     pixels = torch.from_numpy(image.astype(np.float32))
     # CT is clipped and normalized by the figures of the training set.
@@ -248,7 +266,7 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(trained, ensembl
     mean = total / len(SETTINGS.schedule.files())
     assert np.abs(made.probabilities[:, 0] - mean).max() < 5e-3  # nnU-Net keeps logits in half precision
     assert np.array_equal(made.labels[0] > 0, made.probabilities[1, 0] > made.probabilities[0, 0])
-    last = Ensemble(trained[1], "cpu", mirroring=False, last=1).predict(volume).probabilities[:, 0]
+    last = load(trained[1], mirroring=False, last=1).predict(volume).probabilities[:, 0]
     assert np.abs(last - torch.softmax(network(pixels[None, None])[0], 0).detach().numpy()).max() < 5e-3
     assert np.allclose(ensemble.predict(volume).probabilities.sum(0), 1, atol=1e-5)
 
@@ -305,22 +323,19 @@ def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
 
 def test_the_best_checkpoint_joins_and_a_threshold_labels_more(trained, tmp_path):
     """As the authors' code predicts: checkpoint_best among the others, foreground above 0.2."""
-    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
-
     image, _ = lungs("validation", 3)
     sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(tmp_path / "ct.nii.gz"))
     volume = read_volume(tmp_path / "ct.nii.gz")
     plain, released = (
-        Ensemble(trained[1], "cpu", False, best=best, foreground=cut) for best, cut in ((False, None), (True, 0.2))
+        load(trained[1], mirroring=False, best=best, foreground=cut) for best, cut in ((False, None), (True, 0.2))
     )
     count = len(SETTINGS.schedule.files())
-    assert (len(plain._states), len(released._states)) == (count, count + 1)
     assert "foreground above 0.2" in released.name and "best" in released.name and plain.name != released.name
     made, usual = released.predict(volume), plain.predict(volume)
     assert np.array_equal(made.labels > 0, made.probabilities[1] > 0.2)
     assert (made.labels > 0).sum() > (usual.labels > 0).sum()
-    best = Ensemble(trained[1], "cpu", False, last=1, best=True).predict(volume).probabilities
-    last = Ensemble(trained[1], "cpu", False, last=1).predict(volume).probabilities
+    best = load(trained[1], mirroring=False, last=1, best=True).predict(volume).probabilities
+    last = load(trained[1], mirroring=False, last=1).predict(volume).probabilities
     alone = 2 * best - last  # of the best one, whose mean with the last one this is
     expected = (count * usual.probabilities + alone) / (count + 1)
     assert np.abs(made.probabilities - expected).max() < 1e-2
@@ -352,31 +367,29 @@ def test_predictions_are_ranked_go_on_and_name_what_failed(trained, ensemble, tm
 
 
 def test_unfinished_and_damaged_models_are_refused(trained, tmp_path):
-    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
-
     (model,) = trained[1].glob("results/*/*")
     copy = tmp_path / model.name
     shutil.copytree(model, copy)
     first = copy / FOLD / SETTINGS.schedule.files()[0]
     first.write_bytes(first.read_bytes()[:1000])
     with pytest.raises(ModelError, match="damaged"):
-        Ensemble(copy, "cpu")
+        load(copy)
     plans = json.loads((copy / "plans.json").read_text())
     evil = json.loads(json.dumps(plans))
     evil["configurations"]["2d"]["architecture"]["network_class_name"] = "subprocess.Popen"
     (copy / "plans.json").write_text(json.dumps(evil))
     with pytest.raises(ModelError, match="subprocess.Popen.*no part of a network"):
-        Ensemble(copy, "cpu")
+        load(copy)
     (copy / "plans.json").write_text(json.dumps(plans))
     first.unlink()
     with pytest.raises(ModelError, match="1 of 4 checkpoints are lacking"):
-        Ensemble(copy, "cpu")
+        load(copy)
     with pytest.raises(ModelError, match="no trained nnU-Net"):
-        Ensemble(tmp_path, "cpu")
+        load(tmp_path)
 
 
 def test_a_gpu_by_its_number_is_the_only_one_that_nnunet_sees(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert one_gpu("cpu") == ("cpu", {}) and one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
+    assert choose_gpu("cpu") == ("cpu", {}) and choose_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    assert one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})
+    assert choose_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})

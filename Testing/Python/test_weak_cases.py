@@ -17,7 +17,6 @@ from MedCLIPSAMLib.experiments.weak_cases import OFFSET, PhantomCases, RealCases
 from MedCLIPSAMLib.experiments.weak_data import export_labels
 from MedCLIPSAMLib.experiments.weak_plan import real_plan
 from MedCLIPSAMLib.experiments.weak_summary import summary
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 
 def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_path):
@@ -30,7 +29,7 @@ def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_
     assert [case.name for case in RealCases(folder).load("test", 10)] == ["a3"]
 
 
-def test_names_are_those_that_the_files_of_a_dataset_have(tmp_path):
+def test_names_are_those_that_the_files_of_a_dataset_have(tmp_path, segmenter):
     folder = write_breast_set(tmp_path, ("1,train", "2,train", "3,train"))
     table = (folder / "index.csv").read_text(encoding="utf-8")
     for number, name in enumerate(("benign (1)", "benign 1", "tumor mask")):  # the last would be taken for a mask
@@ -40,7 +39,6 @@ def test_names_are_those_that_the_files_of_a_dataset_have(tmp_path):
     (folder / "index.csv").write_text(table, encoding="utf-8")
     cases = RealCases(folder).load("train", 3)
     assert len({case.name for case in cases}) == 3 and all(re.fullmatch(r"[\w.-]+", case.name) for case in cases)
-    segmenter = load_segmenter("demo", "demo", "cpu")
     segmenter = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
     _, labels = export_labels("breast tumor", cases, segmenter, tmp_path / "images", tmp_path / "Dataset500_Export")
     assert labels.keys() == {case.name for case in cases}

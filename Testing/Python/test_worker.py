@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def test_the_worker_gives_what_the_same_work_in_process_gives(worker, images, se
         assert tuple(part.fields["notes"]) == expected.notes
         assert len(expected.notes) == (2 if "xylophone" in part.fields["prompt"] else 0)
     assert any(part.arrays["mask"].any() for part in parts)
+
+
+def test_the_example_of_the_page_on_the_worker_runs(images, capsys):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "worker.md").read_text(encoding="utf-8")
+    said = {"image": images[0]}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], said)
+    assert said["mask"].any() and said["mask"].shape[-2:] == images[0].shape[:2]
+    assert not said["client"].running and "part {" in capsys.readouterr().out
 
 
 def test_settings_and_slices_reach_the_models(worker, images, segmenter):

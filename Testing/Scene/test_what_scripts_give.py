@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on
-from MedCLIPSAMScene import segments, segmentTags
+from helpers.scene import PROMPT, TIMEOUT, add_array, add_volume, axial, ids, mask_on
+from MedCLIPSAMScene import overlay, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 from MedCLIPSAMLib.errors import InputError, PromptError
@@ -105,3 +105,28 @@ def test_nodes_and_segments_that_are_none_are_refused_everywhere(operations, pai
     with pytest.raises(InputError, match="Expected a volume node"):
         operations.segment.run("head", PROMPT, timeout=TIMEOUT)
     assert len(ids(node)) == 1
+
+
+@pytest.mark.parametrize("name", ["gray & white matter", "mass < 3 cm", 'the "core"', "50% | rim", "ödem"])
+def test_a_scene_can_be_loaded_whatever_is_asked_for(scene, tmp_path, name) -> None:
+    """The file holds the identifiers of segments, and the names of files, which are those of nodes, as they are."""
+    volume = add_array(np.zeros((3, 8, 8), np.int16), axial())
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(tmp_path / "head.nrrd"))
+    volume.SetAndObserveStorageNodeID(storage.GetID())
+    volume.SetName(name)
+    segmentation = segments.newSegmentation(volume)
+    editor = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetSelectedSegmentID(segments.addSegment(segmentation, name))
+    assert segmentation.GetSegmentation().GetNthSegment(0).GetName() == name
+    overlay.writeSaliency(SceneSlices(volume), name, {1: np.ones((8, 8), np.float32)})
+    (tmp_path / "saved").mkdir()
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    chosen, kept = editor.GetSelectedSegmentID(), scene.SaveSceneToSlicerDataBundleDirectory(str(tmp_path / "saved"))
+    scene.Clear(False)
+    (file,) = (tmp_path / "saved").glob("*.mrml")
+    scene.SetURL(str(file))
+    assert kept and scene.Connect() and scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2
+    assert scene.GetFirstNodeByClass("vtkMRMLSegmentEditorNode").GetSelectedSegmentID() == chosen
+    loaded = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode").GetSegmentation()
+    assert loaded.GetSegment(chosen).GetName() == name

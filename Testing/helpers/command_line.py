@@ -1,11 +1,26 @@
-"""The command line, called in the process of the test."""
+"""The command line, called in the process of the test, and scripts in processes of their own."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from MedCLIPSAMLib import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_python(
+    script: str, *arguments: object, cwd: Path = ROOT, given: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in a Python of its own; `given` is its input, `more` are variables of its environment."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "python")])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | more
+    options = {"cwd": cwd, "input": given, "env": environment, "encoding": "utf-8", "timeout": 500}
+    return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, **options)
 
 
 @pytest.fixture

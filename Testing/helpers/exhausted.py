@@ -1,4 +1,7 @@
-"""Models whose memory runs out."""
+"""Models whose memory runs out, and a disk that is full."""
+
+import signal
+from contextlib import contextmanager
 
 import torch
 
@@ -13,3 +16,18 @@ def exhaust(module, times):
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     module.register_forward_pre_hook(hook)
+
+
+@contextmanager
+def full_disk(room):
+    """Let no file be larger than so many bytes, as where the disk is full then."""
+    import resource  # which Windows does not have
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...segmentation.coarse import CoarseSettings, coarse_mask
-from ...segmentation.components import ComponentSettings, components, components_of_map
+from ...segmentation.coarse import CoarseSettings, make_coarse_mask
+from ...segmentation.components import ComponentSettings, components, label_map_components
 from ...segmentation.saliency_map import SaliencyMap
 from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.tidy import tidy
@@ -39,7 +39,7 @@ class BetweenCost:
         return sum(ms for step, ms in self.ms.items() if step not in (SHOWN, PLAIN))
 
 
-def between_cost(pixels: int) -> BetweenCost:
+def measure_between(pixels: int) -> BetweenCost:
     """Measure a map of 14 x 14 patches with one object, a quarter of the image wide, and a mask of that size."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -55,7 +55,7 @@ def between_cost(pixels: int) -> BetweenCost:
 
 def _time_round(ms: dict[str, float], values: np.ndarray, pixels: int) -> None:
     fresh = SaliencyMap(values, (pixels, pixels))
-    labels = _time(ms, "cut and components", lambda: components_of_map(fresh, CoarseSettings(), ComponentSettings()))
+    labels = _time(ms, "cut and components", lambda: label_map_components(fresh, CoarseSettings(), ComponentSettings()))
     _time(ms, "prompts", lambda: make_sam_prompts(labels, SamPromptSettings()))
     mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
     _time(ms, "mask tidied", lambda: tidy(mask, 0.05))
@@ -65,7 +65,7 @@ def _time_round(ms: dict[str, float], values: np.ndarray, pixels: int) -> None:
 
 def _on_all_pixels(values: np.ndarray, pixels: int) -> np.ndarray:
     saliency = SaliencyMap(values, (pixels, pixels)).pixels
-    labels = components(coarse_mask(saliency, CoarseSettings()), saliency, ComponentSettings())
+    labels = components(make_coarse_mask(saliency, CoarseSettings()), saliency, ComponentSettings())
     make_sam_prompts(labels, SamPromptSettings())
     return tidy(labels == 1, 0.05)
 

@@ -22,7 +22,7 @@ from ...segmentation import segmenter as segmenting
 from ...segmentation.saliency import M2IBSettings, m2ib
 from .full_size import PROMPT, biomedclip, sam21, segmenter
 from .interleaved import interleaved
-from .parts import Place, kernel_seconds, time_parts
+from .parts import Place, measure_kernel_seconds, time_parts
 from .saliency import difference, wait_for_device
 
 SLICES, SLICE_BATCH_SIZES = 64, (1, 8, 16, 32)
@@ -78,7 +78,7 @@ class GpuCost:
     profiles: list[Profile] = field(default_factory=list)
 
 
-def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
+def measure_gpu(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
     """Measure all parts; a failure gets a separate line, and the rest goes on."""
     made, clip = GpuCost(), biomedclip(device)
     parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
@@ -188,19 +188,14 @@ def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[
         made.set_images(images)
         made.segment_each([PROMPT])
 
-    for _ in range(2):  # recorded at the second call
-        work()
-    seconds = []
-    for _ in range(max(rounds, 2)):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
+    work()  # recorded at the second call
+    whole, _ = interleaved({"": work}, max(rounds, 2))
     with time_parts(PLACES, clip.device) as times:
         work()
-    kernels = 1e3 * kernel_seconds(work, clip.device) if clip.device.type == "cuda" else None
+    kernels = 1e3 * measure_kernel_seconds(work, clip.device) if clip.device.type == "cuda" else None
     parts = {name: 1e3 * seconds for name, seconds in times.seconds.items()}
     name = f"{count} image{'s' if count > 1 else ''} of {pixels} px"
-    yield Profile(name, 1e3 * statistics.median(seconds), parts, kernels)
+    yield Profile(name, 1e3 * whole.median(""), parts, kernels)
 
 
 def _forget_peak(device: torch.device) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,7 +34,7 @@ class OutlineCost:
     box_ms: float
 
 
-def outline_costs(rounds: int, device: torch.device, context: RunContext) -> list[OutlineCost]:
+def measure_outlines(rounds: int, device: torch.device, context: RunContext) -> list[OutlineCost]:
     """Measure SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where it is installed."""
     image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     costs = []
@@ -71,10 +70,4 @@ def outline_costs(rounds: int, device: torch.device, context: RunContext) -> lis
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
-    call()
-    taken = []
-    for _ in range(BOX_ROUNDS):
-        started = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - started)
-    return 1000 * float(np.median(taken))
+    return 1000 * interleaved({"box": call}, BOX_ROUNDS)[0].median("box")

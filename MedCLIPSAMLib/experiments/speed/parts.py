@@ -69,7 +69,7 @@ def time_parts(places: Mapping[str, Sequence[Place]], device: torch.device) -> I
         times.end()
 
 
-def kernel_seconds(call: Callable[[], Any], device: torch.device) -> float:
+def measure_kernel_seconds(call: Callable[[], Any], device: torch.device) -> float:
     """Return the seconds that a GPU worked during a call: the union of the times of its kernels and copies."""
     from torch.profiler import ProfilerActivity, profile
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,7 +46,7 @@ class PeakThroughput:
     bf16: float
 
 
-def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunContext) -> SaliencyCost:
+def measure_saliency(layer: int, rounds: int, device: torch.device, context: RunContext) -> SaliencyCost:
     """Measure maps at a block; the authors' loop takes minutes on a CPU."""
     clip, theirs = biomedclip(device), biomedclip(device, fast=False)
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
@@ -76,18 +75,14 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunCon
     return SaliencyCost(layer, times, gflop, apart, difference(other, maps[AUTHORS]))
 
 
-def matmul_peak(device: torch.device) -> PeakThroughput:
+def measure_matmul_peak(device: torch.device) -> PeakThroughput:
     """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
     size = 2048 if device.type == "cpu" else 8192  # a small one takes a GPU no longer than its launch
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
         layer, matrix = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
-        seconds = []
-        for _ in range(TRIES + 1):
-            started = time.perf_counter()
-            wait_for_device(layer(matrix))
-            seconds.append(time.perf_counter() - started)
-        return 2 * size**3 / min(seconds[1:]) / 1e9
+        times, _ = interleaved({"product": lambda: wait_for_device(layer(matrix))}, TRIES)
+        return 2 * size**3 / min(times.seconds["product"]) / 1e9
 
     plain, own = torch.nn.Linear(size, size), OneDnnLinear(size, size)
     return PeakThroughput(max(best(way, torch.float32) for way in (plain, own)), best(plain, torch.bfloat16))

@@ -15,7 +15,7 @@ import torch
 
 from ...choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
 from ...run_context import RunContext
-from ...segmentation.coarse import CoarseSettings, coarse_mask
+from ...segmentation.coarse import CoarseSettings, make_coarse_mask
 from ...segmentation.components import ComponentSettings, components
 from ...segmentation.saliency import normalize, upsample
 from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
@@ -40,7 +40,7 @@ class WholeCost:
     mib: dict[str, float | None]
 
 
-def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeCost:
+def measure_whole(rounds: int, device: torch.device, context: RunContext) -> WholeCost:
     """Measure every pipeline, taking turns; then each once more in a separate process for its memory."""
     calls = {name: call for name in names() if (call := pipeline(name, device)) is not None}
     times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
@@ -80,7 +80,7 @@ def _authors(clip, predictor, image: np.ndarray) -> np.ndarray:
     found = authors_saliency(clip, clip.preprocess(image[None]), clip.tokenize([PROMPT]), 9, 1.0)
     saliency = normalize(upsample(found[None, None], image.shape[:2]))[0, 0].cpu().numpy()
     labels = components(
-        coarse_mask(saliency, CoarseSettings(CoarseMethod.KMEANS)), saliency, ComponentSettings(ComponentRule.AREA)
+        make_coarse_mask(saliency, CoarseSettings(CoarseMethod.KMEANS)), saliency, ComponentSettings(ComponentRule.AREA)
     )
     sam_prompts = make_sam_prompts(labels, replace(SamPromptSettings(), kind=SamPromptKind.BOXES))
     predictor.set_image(image)

@@ -17,7 +17,7 @@ from safetensors.torch import save_model
 from torch._dynamo import OptimizedModule
 
 from MedCLIPSAMLib.files.atomic import atomic_path
-from MedCLIPSAMLib.nnunet.schedule import BEST, SEED_IN_PLANS, schedule_of
+from MedCLIPSAMLib.nnunet.schedule import BEST, SEED_IN_PLANS, read_schedule
 
 PROGRESS = "progress.jsonl"
 
@@ -42,7 +42,7 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.schedule = schedule_of(self.plans_manager.plans)
+        self.schedule = read_schedule(self.plans_manager.plans)
         self.initial_lr = self.schedule.learning_rate
         self.num_epochs = self.schedule.total
         self.num_iterations_per_epoch = self.schedule.iterations
