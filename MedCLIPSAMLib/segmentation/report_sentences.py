@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .report_words import FINDINGS
 
-_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))")
+_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s))")
 _ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
 _ANSWERED = re.compile(
     rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)"

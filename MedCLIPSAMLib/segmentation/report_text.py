@@ -70,7 +70,7 @@ _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
 _YES = r"(?:yes|no|none|absent|present|negative|positive|true|false|(?-i:[YN]))"
 _ROW = re.compile(
-    rf"^[ \t|]*([a-z](?:[^\t|\n]*[^\t|\n ])?) *[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE
+    rf"^[ \t|]*([a-z](?:[^\t|\n]*[^\t|\n :])?) *(?:: *)?[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE
 )
 _EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*[:=][^\S\n]*(?=(?:{_YES}|0)\b)", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)

@@ -72,6 +72,8 @@ def test_a_denial_in_short_denies(text):
         ("Mass? N\nCyst? Y", ["cyst"]),
         ("Negative: mass, cyst. Positive: nodule.", ["nodule"]),
         ("Mass\tNo\nCyst\tYes", ["cyst"]),
+        ("Mass:\tnegative\nCyst:\tpresent", ["cyst"]),
+        ("| Organ | Finding |\n| Liver | Mass |\n| Lung | no |", ["mass in the liver"]),
         ("| Mass | no |\n| Cyst | yes |", ["cyst"]),
         ("ER: N, mass in the left breast", ["mass in the left breast"]),
         ("Mass not seen on prior is now visible.", ["mass"]),
