@@ -146,8 +146,8 @@ class ReviewSection:
 
     def _open(self, case: str) -> None:
         panel, parameters = self._panel, self._panel.parameters
-        opened, _masks = self._inScene.get((Path(self._listed), case), (None, {}))
-        if opened is None or not all(map(slicer.mrmlScene.IsNodePresent, (opened.volume, opened.segmentation))):
+        opened = self._leftInScene(case)
+        if opened is None:
             opened = self._review.open(self._listed, case, self._paths.local("reviewDataset"))
             self._inScene[opened.predictions, case] = opened, self._review.masks(opened)
         kept = self._leave() if opened is not self._opened else ""
@@ -166,12 +166,24 @@ class ReviewSection:
             "the network is unsure."
         ).format(case=case)
 
+    def _leftInScene(self, case: str) -> OpenCase | None:
+        """Return a case that is in the scene already; None where it was removed or moved by hand."""
+        present = slicer.mrmlScene.IsNodePresent
+        self._inScene = {key: one for key, one in self._inScene.items() if present(one[0].segmentation)}
+        opened, _masks = self._inScene.get((Path(self._listed), case), (None, {}))
+        try:
+            if opened is not None:
+                self._review.requireInPlace(opened)
+        except MedCLIPSAMError:
+            return None
+        return opened
+
     def _leave(self) -> str:
         """Remove the opened case from the scene; unsaved changes stay in it, and a message says so."""
         opened, self._opened = self._opened, None
         if opened is None or not slicer.mrmlScene.IsNodePresent(opened.segmentation):  # removed by hand
             return ""
-        _opened, before = self._inScene[opened.predictions, opened.case]
+        known, before = self._inScene[opened.predictions, opened.case]
         try:
             now = self._review.masks(opened)
         except MedCLIPSAMError:  # it cannot be told from what it was
@@ -181,9 +193,8 @@ class ReviewSection:
             self._review.close(opened)
             return ""
         overlay.showMap(opened.volume, overlay.UNCERTAINTY, False)
-        return _("The correction of '{case}' was not saved; it is still in the scene: Open goes back to it.").format(
-            case=opened.case
-        )
+        kept = _("The correction of '{case}' was not saved; it is still in the scene.").format(case=opened.case)
+        return f"{kept} {_('Open goes back to it.')}" if known is opened else kept
 
     def _trust(self) -> None:
         opened = self._opened

@@ -146,9 +146,7 @@ class ReviewOperation:
         Raises:
             InputError: it is no longer in the scene, was moved or transformed, or two segments have one name.
         """
-        if not all(slicer.mrmlScene.IsNodePresent(node) for node in (opened.volume, opened.segmentation)):
-            raise InputError(_("'{case}' is no longer in the scene.").format(case=opened.case), _("Open it again."))
-        requirePlacement(opened.volume, opened.placement, _("put it back, or open the case again"))
+        self.requireInPlace(opened)
         segments.requireFit(opened.segmentation, opened.volume)
         shape = slicer.util.arrayFromVolume(opened.volume).shape[:3]
         segmentation = opened.segmentation.GetSegmentation()
@@ -161,6 +159,16 @@ class ReviewOperation:
                 )
             masks[name] = segments.readMask(opened.segmentation, identifier, shape, ijkToRAS(opened.volume))
         return masks
+
+    def requireInPlace(self, opened: OpenCase) -> None:
+        """Check that an opened case is in the scene, with its volume where it was.
+
+        Raises:
+            InputError: it is not; it can only be opened again.
+        """
+        if not all(slicer.mrmlScene.IsNodePresent(node) for node in (opened.volume, opened.segmentation)):
+            raise InputError(_("'{case}' is no longer in the scene.").format(case=opened.case), _("Open it again."))
+        requirePlacement(opened.volume, opened.placement, _("put it back, or open the case again"))
 
     def close(self, opened: OpenCase) -> None:
         """Remove a case from the scene."""

@@ -200,8 +200,8 @@ def _sum(voxels: np.ndarray) -> int:
 
 def holdsStill(volumeNode, content: str) -> bool:
     """Tell whether a volume node holds an image, by its content; to join a sequence, or leave it, changes none."""
-    now = contentNow(volumeNode)
-    return now.startswith(content) or content.startswith(now)
+    now, then = (set(text.split(";")) for text in (contentNow(volumeNode), content))
+    return now <= then or then <= now  # maps of older scenes have no sum
 
 
 class SceneSlices:

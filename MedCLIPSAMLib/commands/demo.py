@@ -92,6 +92,6 @@ def _print_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
     columns = "image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"
     print_table(figures_table("Sample images (synthetic) against their truth", columns, rows, words=2))
     typer.echo(
-        f"Segmentations, overlays and write_contact_sheet.png are in {out.resolve()}. The sample images are in "
+        f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. The sample images are in "
         f"{resource_path('samples')}. For research, not for diagnosis."
     )

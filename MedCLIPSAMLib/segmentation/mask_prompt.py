@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from .components import bounds
-
 CONFIDENCE = 8.0
 """Logit of a pixel inside; outside it is minus this."""
 
@@ -30,8 +28,9 @@ def mask_box(mask: np.ndarray, points: np.ndarray | None = None, margin: float =
         points: (P, 2), x y.
         margin: pixels around it.
     """
-    rows, columns = bounds(mask)
-    low, high = np.array([(columns.start, rows.start), (columns.stop, rows.stop)], np.float32)
+    rows, columns = np.nonzero(mask)
+    low = np.array([columns.min(), rows.min()], np.float32)
+    high = np.array([columns.max() + 1, rows.max() + 1], np.float32)
     if points is not None and len(points):
         low, high = np.minimum(low, points.min(0)), np.maximum(high, points.max(0))
     size = np.array(mask.shape[::-1], np.float32)

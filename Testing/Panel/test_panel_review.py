@@ -172,3 +172,22 @@ def test_the_uncertainty_is_back_when_what_hid_it_is_gone(panel, tmp_path) -> No
     assert over() is None
     slicer.util.updateVolumeFromArray(volume, voxels)
     assert over() == unsure
+
+
+def test_a_case_that_was_moved_is_opened_anew(panel, tmp_path) -> None:
+    """As the message says that tells why its mask was not written."""
+    ui, (dataset, out, truths) = panel.ui, predicted(tmp_path, 1)
+    ui.reviewFolderEdit.currentPath = str(out)
+    ui.listReviewButton.click()
+    ui.nextReviewButton.click()
+    moved, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
+    moved.SetOrigin(50, 0, 0)
+    ui.trustButton.click()
+    assert "open the case again" in ui.reviewLabel.text and not trusted_cases(dataset)
+    ui.reviewTable.setCurrentCell(0, 0)
+    ui.openReviewButton.click()
+    assert panel.parameters.inputVolume is not moved
+    assert "still in the scene" in ui.reviewLabel.text and "goes back" not in ui.reviewLabel.text
+    assert slicer.mrmlScene.IsNodePresent(segmentation)
+    ui.trustButton.click()
+    assert (read_segmentation(dataset / "labelsTr" / "head0.nii.gz")[0].mask == truths["head0"]).all()

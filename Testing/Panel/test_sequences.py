@@ -12,7 +12,7 @@ import standin
 from effects import begin, edit
 from heads import add_volume, idle, segment
 from helpers.scene import PROMPT, mask_on
-from MedCLIPSAMScene import markups, segments
+from MedCLIPSAMScene import markups, overlay, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 
@@ -109,6 +109,17 @@ def test_the_saliency_is_shown_over_the_item_that_it_is_of(panel, cine) -> None:
     assert shown().startswith("Saliency of")
     cine.show(0)
     assert shown() == "", "also while another module is shown"
+
+
+def test_a_map_of_an_older_scene_is_shown_over_the_item_that_it_is_of(panel, cine) -> None:
+    """It has no sum of the voxels between the checksum of a sample and the item."""
+    segment(panel, cine.volume)
+    saliency = overlay.mapOf(cine.volume, overlay.SALIENCY)
+    checksum, _sum, item, _end = saliency.GetAttribute(overlay.CONTENT).split(";")
+    saliency.SetAttribute(overlay.CONTENT, f"{checksum};{item};")
+    for number, seen in ((1, False), (0, True)):
+        cine.show(number)
+        assert bool(shown()) == seen, number
 
 
 def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None:

@@ -130,7 +130,8 @@ def test_public_names_are_there_under_the_distributions_name(python: Path, tmp_p
 def test_demo_runs(python: Path, tmp_path: Path) -> None:
     output = run(python.with_name("medclipsam"), "demo", "--out", "out", cwd=tmp_path)
     assert "brain tumor" in output
-    assert (tmp_path / "out" / "contact_sheet.png").is_file()
+    sheet = re.search(r"overlays and (\S+) are in (.*?)\. The sample", output)
+    assert sheet and (Path(sheet[2]) / sheet[1]).is_file()
     samples = re.search(r"The sample images are in (.*?)\. For research", output)
     assert samples and (Path(samples[1]) / "breast_us.png").is_file()
 
