@@ -123,7 +123,8 @@ class _Reader:
         assert process.stdin is not None
         assert process.stdout is not None
         reader = "NrrdImageIO" if is_nrrd(path) else "MetaImageIO" if is_meta_image(path) else ""
-        request = {"path": os.fsencode(itk_path(path)).hex(), "reader": reader, "voxels": voxels, "number": self._asked}
+        name = os.fsencode(itk_path(path.absolute())).hex()  # the process keeps the working directory of its start
+        request = {"path": name, "reader": reader, "voxels": voxels, "number": self._asked}
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()

@@ -52,6 +52,12 @@ def test_a_file_that_ends_the_reader_is_refused_and_the_next_one_is_read(scan, m
     assert read_volume(scan).shape == (3, 40, 40) and readers()[0].pid != reader.pid
 
 
+def test_a_relative_path_is_read_from_where_the_program_is_now(scan, monkeypatch):
+    expected = read_volume(scan).array
+    monkeypatch.chdir(scan.parent)
+    assert np.array_equal(read_volume(scan.name).array, expected)
+
+
 def test_a_file_that_takes_too_long_is_refused(scan, monkeypatch):
     read_volume(scan)
     monkeypatch.setattr(itk_read, "SECONDS", 0.5)

@@ -264,10 +264,11 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(trained, ensembl
         with torch.no_grad():
             total = total + torch.softmax(network(pixels[None, None])[0], 0).numpy()
     mean = total / len(SETTINGS.schedule.files())
-    assert np.abs(made.probabilities[:, 0] - mean).max() < 5e-3  # nnU-Net keeps logits in half precision
+    assert np.abs(made.probabilities[:, 0] - mean).max() < 1e-2  # nnU-Net keeps logits in half precision
     assert np.array_equal(made.labels[0] > 0, made.probabilities[1, 0] > made.probabilities[0, 0])
     last = load(trained[1], mirroring=False, last=1).predict(volume).probabilities[:, 0]
-    assert np.abs(last - torch.softmax(network(pixels[None, None])[0], 0).detach().numpy()).max() < 5e-3
+    assert np.abs(last - torch.softmax(network(pixels[None, None])[0], 0).detach().numpy()).max() < 1e-2
+    assert np.abs(last - mean).max() > 0.1
     assert np.allclose(ensemble.predict(volume).probabilities.sum(0), 1, atol=1e-5)
 
 
