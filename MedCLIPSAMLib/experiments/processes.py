@@ -23,26 +23,40 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
     Raises:
         DeviceError: a process was ended by something else.
     """
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start) as pool:
+    with _interrupted_once(), ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start) as pool:
         try:
             yield pool
         except BaseException as error:
-            main = threading.current_thread() is threading.main_thread()
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None  # a second one must not leave them
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 while process.is_alive():  # which has one more task than it works on
                     process.terminate()
                     process.join(5)
             pool.shutdown()
-            if main:
-                signal.signal(signal.SIGINT, before)
             if isinstance(error, BrokenProcessPool):
                 raise DeviceError(
                     "A process of the run was ended by the system, perhaps for lack of memory.",
                     "Run fewer side by side; what is finished in a folder to work in is not done again.",
                 ) from error
             raise
+
+
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Let Ctrl+C interrupt the block once: a second one must not leave its processes behind."""
+    if threading.current_thread() is not threading.main_thread() or signal.SIGINT not in ending_signals():
+        yield
+        return
+
+    def interrupt(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start() -> None:
