@@ -46,6 +46,7 @@ SIGNS = " .-_"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
+_BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
 _OF_IMAGES = re.compile(r"segmentation-label|master scene view.*|combined_labels")
 """What 3D Slicer calls a label map that it exports, and the picture of a scene; and AbdomenAtlas."""
 _BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(msk|dseg|probseg)")
@@ -56,7 +57,6 @@ _DERIVED = re.compile("(.+/)?derivatives/(.+/)?sub-.+")
 SEGMENTS = "Segment0_ID"
 """In the header of a segmentation of 3D Slicer, whatever its name."""
 BYTE = ("unsigned char", "uchar", "uint8", "uint8_t")
-_BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
 
 
 def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]:

@@ -8,7 +8,9 @@ import slicer
 import slicer.util
 import standin
 from helpers.scene import PROMPT, axial
+from MedCLIPSAMScene import segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 
 def add_volume(image: np.ndarray, slices: int = 3, at: int = 1, matrix: np.ndarray | None = None):
@@ -41,3 +43,16 @@ def segment(panel, volume, prompts: str = PROMPT) -> None:
     panel.ui.segmentButton.click()
     assert panel.busy and panel.ui.cancelButton.enabled and not panel.ui.segmentButton.enabled
     standin.pump(lambda: idle(panel), 120)
+
+
+def outlined(panel, volume, *names: str):
+    """A segmentation with some voxels on slice 1 in each of its segments, chosen in the panel."""
+    node = segments.newSegmentation(volume, "by hand")
+    mask = np.zeros((128, 128), bool)
+    mask[40:60, 40:60] = True
+    for name in names:
+        identifier = segments.addSegment(node, name)
+        segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: mask}))
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    return node

@@ -7,25 +7,12 @@ import pytest
 import slicer
 import slicer.util
 import standin
-from heads import add_volume, idle, segment, show
+from heads import add_volume, idle, outlined, segment, show
 from helpers.scene import PROMPT, mask_on
 from MedCLIPSAMScene import markups, overlay, protect, segments, segmentTags
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 from PySide6 import QtGui
-
-
-def outlined(panel, volume, *names: str):
-    """A segmentation with some voxels on slice 1 in each of its segments, chosen in the panel."""
-    node = segments.newSegmentation(volume, "by hand")
-    mask = np.zeros((128, 128), bool)
-    mask[40:60, 40:60] = True
-    for name in names:
-        identifier = segments.addSegment(node, name)
-        segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: mask}))
-    panel.ui.inputVolumeSelector.setCurrentNode(volume)
-    panel.ui.segmentationSelector.setCurrentNode(node)
-    return node
 
 
 def start(panel, volume) -> None:
@@ -307,52 +294,6 @@ def test_nothing_to_undo_is_said(panel, phantom) -> None:
     outlined(panel, add_volume(phantom.image))
     panel.ui.undoButton.click()
     assert "nothing to undo" in panel.ui.correctStatusLabel.text
-
-
-def test_only_the_boxes_of_the_slice_shown_are_segmented(panel, phantom) -> None:
-    volume = add_volume(phantom.image, slices=6, at=2)
-    node = outlined(panel, volume, "A")
-    (identifier,) = node.GetSegmentation().GetSegmentIDs()
-    slices = SceneSlices(volume)
-    before = mask_on(node, identifier, volume)
-    markups.addBox(slices, 1, (30, 30, 90, 90))
-    show(volume, 2)
-    panel.ui.segmentBoxesButton.click()
-    assert "no box on the slice" in panel.ui.correctStatusLabel.text
-    rows, columns = np.nonzero(phantom.lesion_mask)
-    markups.addBox(slices, 2, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-    panel.ui.segmentBoxesButton.click()
-    standin.pump(lambda: idle(panel), 60)
-    after = mask_on(node, identifier, volume)
-    assert np.array_equal(after[1], before[1])
-    assert after[2].any()
-
-
-def test_boxes_of_one_plane_are_none_of_another(panel, phantom) -> None:
-    volume = add_volume(phantom.image, slices=6, at=2)
-    markups.addBox(SceneSlices(volume), 2, (30, 30, 90, 90))
-    assert list(markups.boxes(SceneSlices(volume, "axial"))) == [2]
-    assert markups.boxes(SceneSlices(volume, "sagittal")) == {}
-
-
-def test_the_boxes_of_one_prompt_are_not_for_another_segment(panel, phantom) -> None:
-    volume = add_volume(phantom.image)
-    segment(panel, volume)
-    node, found = panel.parameters.segmentation, panel.corrections.segment()
-    other = panel.operations.addSegment(node, "other")
-    panel.corrections.choose(other)
-    panel.ui.segmentBoxesButton.click()
-    assert idle(panel)
-    assert f"those of '{PROMPT}'" in panel.ui.correctStatusLabel.text
-    panel.corrections.choose(found)
-    panel.ui.segmentBoxesButton.click()
-    assert panel.busy
-    standin.pump(lambda: idle(panel), 60)
-    node.GetSegmentation().RemoveSegment(found)  # so does Undo
-    panel.corrections.choose(other)
-    panel.ui.segmentBoxesButton.click()
-    assert panel.busy, panel.ui.correctStatusLabel.text
-    standin.pump(lambda: idle(panel), 60)
 
 
 def test_a_prompt_in_other_letters_is_the_same_segment(panel, phantom) -> None:
