@@ -182,7 +182,8 @@ _CUES = (  # where several begin at one place, the first one counts
         "before",
         r"(?:to )?(?:rule out|exclude)"
         r"|(?:evaluate|evaluation|assess|assessment|check|screen(?:ing)?|query|look(?:ing)?|search(?:ing)?"
-        r"|surveillance) for|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
+        r"|surveillance) for|correlat(?:e|ion) (?:[a-z]+ ){0,5}?for"
+        r"|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
         r"|(?<!as )if|whether|unless|in case of|(?:may|might|could|can) (?:obscure|hide|mask)"
         r"|should(?= (?:an?|the|any|this|these|symptoms)\b)"
         r"|(?:(?:family|past|prior|previous) ){0,3}history of|status post|previously(?! \d)|prior|previous|former"
@@ -232,7 +233,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.UNCERTAIN,
         "before",
-        r"possible|probable|doubtful|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
+        r"possible|probable|doubt(?:s|ed|ful)?|low (?:probability|suspicion|likelihood) (?:for|of)"
+        r"|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
         rf"|consider(?! (?:[\w-]+ ){{0,3}}?(?:biopsy|aspiration|excision|evaluation|{STUDY})\b)"
         r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)",
     ),

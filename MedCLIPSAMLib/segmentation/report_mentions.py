@@ -64,12 +64,16 @@ _IS_NEW = re.compile(
     r"|(?<!not )now (?:seen|present|visible|evident|measures|measuring|\d+))\b",
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(r" ?#?(?:[2-9]|1\d)\s*[:(]")
+"""Behind a finding: that it is none of those before, "nodule 2: left lobe"."""
 _WAS = re.compile(r"\b(?:was|were|had)\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
 _WHERE = re.compile(r"\s*((?:in|within|(?:the )?(?:left|right|both|bilateral)) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
+    r"(?:bi-?rads (?:category )?\w+\W+)?"
     r"(?:this|these|it|they|which|that|findings?|(?:imaging )?(?:features?|appearances?)"
-    r"|(?:highly |very |most )?(?:suspicious|concerning|worrisome|suggestive|compatible|consistent|typical|in keeping))"
+    r"|(?:highly |very |most |high |low |moderate )?"
+    r"(?:suspicion|suspicious|concerning|worrisome|suggestive|compatible|consistent|typical|in keeping))"
     r"\b",
     re.IGNORECASE,
 )
@@ -149,9 +153,10 @@ def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int
     if said == Cue.BEFORE and not REMAINING.isdisjoint(before):
         said = Cue.PRESENT
     again = phrase.first > 0 and words[phrase.first - 1] in ANAPHORA
+    other = not OTHER.isdisjoint(before) or bool(_NUMBERED.match(words.text, words.end(phrase.head)))
     read = words.read[phrase.first : phrase.stop]
     corrected = tuple((word.written, word.word) for word in read if word.spelling == Spelling.MENDED)
-    return Mention(phrase.text, words[phrase.head], again, not OTHER.isdisjoint(before), said, reading_of, corrected)
+    return Mention(phrase.text, words[phrase.head], again, other, said, reading_of, corrected)
 
 
 def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:

@@ -8,12 +8,32 @@ from collections import deque
 from dataclasses import dataclass
 
 from .report_sentences import VERB
-from .report_words import FINDINGS, IN, NOT_ITSELF, PLACES, POSITIONS, SIDES, Word, is_modifier, is_place, read_word
+from .report_words import (
+    FINDINGS,
+    IN,
+    NOT_ITSELF,
+    PARTS,
+    PLACES,
+    POSITIONS,
+    SIDES,
+    Word,
+    is_modifier,
+    is_place,
+    is_size,
+    read_word,
+)
 
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _FAR = 12
 """Maximum words of a place on either side of its noun."""
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
+_SIDE = re.compile(
+    r"(?: |\s*[,(:\u2013-] *)(?:(?:on|to|at) )?(?:the )?(?P<side>left|right)(?: side)?"
+    r"(?=$|\s*[,;:.)(]| (?:and|or|with|which|that|is|are|was|were|has|measuring|small|large|moderate|tiny|trace)\b)",
+    re.IGNORECASE,
+)
+"""A side behind a finding that names no organ."""
+_SIDE_FIRST = re.compile(r"(?P<side>left|right)\s*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -99,6 +119,12 @@ class Words:
                 if not behind and subjects and subjects[0] < first:
                     place = self._place_before(subjects[0], first, free)
                     words += ["in", *([] if place[0] == "both" else ["the"]), *place]
+                elif behind and subjects and subjects[0] < first and not phrases and _is_part(behind):
+                    place = self._place_before(subjects[0], first, free)
+                    words += [] if _is_part(place) else ["of", "the", *place]
+            if SIDES.isdisjoint(words):
+                side, stop = self._side(stop)
+                words += side
             phrases += self._other_side(first, head, words, is_first=not phrases)
             phrases.append(Phrase(" ".join(words), first, head, stop))
             free[first:stop] = [False] * (stop - first)
@@ -158,10 +184,13 @@ class Words:
                 break
             if self[start] in (IN if start == head + 1 else IN - {"of"}) and (end := self._place_end(start + 1)):
                 return self.within(start, end := self._place_goes_on(end, ("of", "in"))), end
-        start = end = head + 1
+        start = head + 1
+        while start < len(self) and (is_size(self[start]) or self[start] in ("mm", "cm", "x")):
+            start += 1
+        end = start
         while end < len(self) and self[end] in SIDES | POSITIONS:
             end += 1
-        is_apart = start < len(self) and _APART.fullmatch(self.text, self.end(head), self.start(start))
+        is_apart = start < len(self) and _APART.fullmatch(self.text, self.end(start - 1), self.start(start))
         if self._ends_place(start) or self._ends_place(end) or not (end > start or is_apart) or not is_place(self[end]):
             return [], head + 1
         end = self._place_goes_on(end + 1, ("of",))
@@ -169,10 +198,23 @@ class Words:
             return [], head + 1
         return ["in", "the", *self.within(start, end)], end
 
+    def _side(self, stop: int) -> tuple[list[str], int]:
+        """Read a side alone, "mass on the left", "effusion: left" or "left: effusion", and where it ends."""
+        if stop == len(self) or self._is_cue[stop] or not (side := _SIDE.match(self.text, self.end(stop - 1))):
+            side = _SIDE_FIRST.match(self.text)
+            return ["on", "the", side["side"].lower()] if side else [], stop
+        return ["on", "the", side["side"].lower()], bisect_left(self._found, side.end(), key=re.Match.start)
+
     def _place_goes_on(self, end: int, joints: tuple[str, ...]) -> int:
         """Return where a place ends that may go on with "of the left breast"."""
         while self[end] in joints and (more := self._place_end(end + 1)):
             end = more
+        if (
+            self[end] == "and"
+            and (more := self._place_end(end + 1))
+            and not self.text[self.end(more - 1) :].strip(" ,;:.()")
+        ):
+            return more
         return end
 
     def _place_end(self, start: int, stop: int | None = None) -> int:
@@ -193,3 +235,8 @@ class Words:
         while end + 2 < last and self[end + 1] == "of" and (more := self._place_end(end + 2, last)):
             end = more - 1
         return self.within(start, end + 1)
+
+
+def _is_part(place: list[str]) -> bool:
+    """Tell whether a place is a part of an organ that is not named."""
+    return all(word.removesuffix("s") in PARTS for word in place if is_place(word)) and SIDES.isdisjoint(place)

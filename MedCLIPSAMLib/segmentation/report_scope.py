@@ -19,6 +19,9 @@ _BESIDE_PAST = re.compile(
     re.IGNORECASE,
 )
 """Between a past thing and a finding of this image, "prior lobectomy with a nodule", or a question and its answer."""
+_TREATED = re.compile(r"resection|removal|excision|lumpectomy|mastectomy|enucleation|craniotomy|surgery|status post")
+_NAMED = re.compile(r"\w:")
+"""Between what was treated and a finding of this image: "resection of a glioma: small hematoma"."""
 _CONDITIONS = ("if", "unless", "should", "in case of")
 _UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]*? )?(?:the|this|these)\b", re.IGNORECASE)
 """Between a condition and a finding that is there in any case: "if indicated, biopsy of the mass"."""
@@ -171,5 +174,7 @@ def _is_beside(past: FoundCue, start: int, clause: str) -> bool:
     said = clause[past.start : past.end].lower()
     if said in _CONDITIONS:
         return between(_UNCONDITIONAL, clause, past.end, start) is not None
+    if _TREATED.match(said) and between(_NAMED, clause, past.end, start):
+        return True
     beside = between(_BESIDE_PAST, clause, past.end, start)
     return beside is not None and (beside["answer"] is None or said.endswith(" for"))

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .report_words import FINDINGS
+from .report_words import FINDINGS, PARTS, POSITIONS, SIDES, is_place
 
-_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s))")
+_END = re.compile(r"((?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s)))")
 _ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
 _ANSWERED = re.compile(
     rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)"
@@ -27,10 +27,15 @@ _HEADING = re.compile(
 )
 _CONCLUDING = ("impression", "conclusion", "opinion", "summary", "assessment")
 _ASKING = re.compile(
-    r"^[\s\-*•]*(?:(?:clinical|chief|past|family|medical|surgical) )*(?:clinical|indication|history|technique"
-    r"|comparison|question|reason|procedure|recommendation|information|background|complaint|plan)s?(?: for \w+)?\s*:",
+    r"^[\s\-*•#]*"
+    r"(?:(?:clinical |(?:[a-z-]+ ){0,3}(?=history|indication|complaint|information|recommendation|medical ))?"
+    r"(?:clinical|indication|history|technique|comparison|question|reason|procedure|recommendation|information|background"
+    r"|complaint|plan|(?<=clinical )(?:detail|diagnosis)|medical condition)s?(?: for (?:\w+ ?){1,2})?\s*:"
+    r"|(?:clinical )?(?:indication|history|technique|comparison|procedure|recommendation|information)s?$)",
     re.IGNORECASE,
 )
+_PLACE = re.compile(r"^[\s\-*•]*((?:[\w-]+ ){0,3}[\w-]+)\s*:")
+"""A heading, perhaps of a place."""
 _TURN = re.compile(
     r"(?<!nowhere )(?<!nowhere else )"
     r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b",
@@ -78,9 +83,16 @@ class Sentence:
 
 
 def read_sentences(text: str) -> Iterator[Sentence]:
-    """Yield the sentences of a cleaned text; a heading on a line of its own holds until the next one."""
+    """Yield the sentences of a cleaned text; a heading on a line of its own holds until the next one.
+
+    One that names a place is put before the sentences under it that name none; with a side, behind it in its line too.
+    """
     asking = concluding = False
-    for part in _END.split(_UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text))):
+    place, is_line, is_read = "", False, False
+    parts = _END.split(_UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text)))
+    for before, part in zip(["", *parts[1::2]], parts[::2]):
+        if "\n" in before and is_read and not (is_line and before.count("\n") == 1):
+            place = ""
         sentence = " ".join(part.split()).strip(" .!-*•")
         if not LETTER.search(sentence):
             continue
@@ -92,8 +104,33 @@ def read_sentences(text: str) -> Iterator[Sentence]:
             asking = question.end() == len(sentence)
             if asking:
                 continue
+        if named := _PLACE.match(sentence):
+            is_line = named.end() == len(sentence)
+            place, is_read = named[1] if _is_place(named[1], is_line) else "", not is_line
+            if place and is_line:
+                continue
+        elif heading or question:
+            place = ""
+        elif place:
+            is_read = True
+            if not _names_organ(sentence):
+                sentence = f"{place}: {sentence}"
         if LETTER.search(sentence):
             yield Sentence(sentence, asking or bool(question), concluding)
+
+
+def _is_place(heading: str, is_line: bool) -> bool:
+    """Tell whether a heading is a place that holds for more than its sentence: on its own line, or with a side."""
+    words = heading.lower().split()
+    return (is_line or not SIDES.isdisjoint(words)) and all(
+        is_place(word) or word in SIDES | POSITIONS | {"and", "the", "of"} for word in words
+    )
+
+
+def _names_organ(sentence: str) -> bool:
+    """Tell whether a sentence names a side or an organ, and not only a part of one."""
+    words = re.findall(r"[\w-]+", sentence.lower())
+    return any(word in SIDES or (is_place(word) and word.removesuffix("s") not in PARTS) for word in words)
 
 
 def split_clauses(sentence: str) -> Iterator[str]:

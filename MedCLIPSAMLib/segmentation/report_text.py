@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 
+from .report_words import FINDINGS
 from .spelling import is_one_slip
 
 _SHORT_FORMS = {
@@ -56,8 +57,11 @@ _SHORT_FORM = re.compile(
 _PLACE = r"(?:left|right|(?-i:[LR])|r[uml]l|l[ul]l)"
 _BOTH = re.compile(rf"\b({_PLACE})/(?={_PLACE}\b)", re.IGNORECASE)
 """A stroke between two sides or lobes: "left/right effusions" are on both."""
-_SIDE = re.compile(r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])")
-"""A side by its letter: "L breast", not "L spine" or "2 L effusion"."""
+_SIDE = re.compile(
+    r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])|(?:(?<=: )|(?<=on )|(?<=on the ))[LR](?=\s*(?:[,;.]|$))",
+    re.MULTILINE,
+)
+"""A side by its letter: "L breast", "mass on R", not "L spine" or "2 L effusion"."""
 _SIGNED = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)[^,;:.\n]*", re.MULTILINE)
 """Where signs stand before what they are said of: "(-) mass (+) cyst"."""
 _MINUS = (
@@ -70,18 +74,49 @@ _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
 _YES = r"(?:yes|no|none|absent|present|negative|positive|true|false|(?-i:[YN]))"
 _ROW = re.compile(
-    rf"^[ \t|]*([a-z](?:[^\t|\n]*[^\t|\n :])?) *(?:: *)?[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE
+    rf"^[ \t|]*(?P<name>[a-z](?:[^\t|,;\n]*[^\t|,;\n :])?) *(?:: *)?"
+    rf"(?P<sep>[\t|]|[,;](?! ))[ \t|]*(?P<answer>{_YES}|[01])"
+    r"[ \t]*(?:(?P=sep)[ \t|]*(?P<more>[^|\t\n]*?))?[ \t|]*$",
+    re.IGNORECASE | re.MULTILINE,
 )
-_EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*[:=][^\S\n]*(?=(?:{_YES}|0)\b)", re.IGNORECASE)
+_NAMED = rf"(?:[\w/-]+ ){{0,3}}(?:{'|'.join(sorted(FINDINGS))})(?:e?s)?(?: (?:left|right) [a-z]+)?"
+_TYPED = rf"(?:[^\S\n]*[-\u2013][^\S\n]*|[^\S\n]+){_YES}"
+_LINE = re.compile(
+    rf"^([-* \t\u2022]*)({_NAMED})(?={_TYPED}[^\S\n]*(?:,.*)?"
+    rf"(?:\n[^\S\n]*(?:[-*\u2022\n]|(?-i:[A-Z])|{_NAMED}{_TYPED}\b)|$(?!\n*[^\n])))"
+    r"[-\u2013\s]+",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A finding at the begin of a line and an answer behind it: "Mass no", "Mass - yes, left breast"."""
+_WHERE = re.compile(
+    r"(?<=: )(?:yes|present|positive)(?: ?[,(\u2013-] ?| )"
+    r"(?=(?:in|on|at|within|the|both|left|right|bilateral|upper|lower|[lr]"
+    r"|[lr][ul]l|rml)\b)(?![^.;\n]*:)",
+    re.IGNORECASE,
+)
+"""An answer with a place behind it, by which it is an answer, too: "mass: yes, left breast"."""
+_EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*(?:[:=][^\S\n]*(?=(?:{_YES}|0)\b)|=[^\S\n]*(?=1\b))", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
 _WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
 _NEGATIVES = re.compile(
-    r"(^|[.;]\s+)(?:pertinent )?negatives?(?: findings)?\s*:\s*(?:no )?(?=[a-z])", re.IGNORECASE | re.MULTILINE
+    r"(^|[.;]\s+)(?:(?:pertinent )?negatives?|absent)(?: findings)?\s*:\s*(?:no )?(?=[a-z])",
+    re.IGNORECASE | re.MULTILINE,
 )
 """A heading of what is not there: "Negative: mass, cyst."."""
-_BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
+_BOX = re.compile(r"[\[(]\s*(?:([x\u2713\u2714])\s*)?[\])]|([\u2611\u2612])|\u2610", re.IGNORECASE)
 """A box of a form, checked or not."""
+_ANY_BOX = r"(?:[\[(]\s*[x\u2713\u2714]?\s*[\])]|[\u2610-\u2612])"
+_LABEL = r"(?![\w-]+:)[\w/-]+(?: +(?![\w-]+:)[\w/-]+){0,3} *"
+_OPTIONS = re.compile(rf": *(?:(?:{_ANY_BOX} *{_LABEL}){{2,}}|(?:{_LABEL}{_ANY_BOX}[ ,]*){{2,}})", re.IGNORECASE)
+_BEFORE, _BEHIND = (
+    re.compile(one, re.IGNORECASE) for one in (rf"({_ANY_BOX}) *({_LABEL})", rf"({_LABEL})({_ANY_BOX})")
+)
+"""Boxes behind a colon, of which the checked ones are the answer: "effusion: [ ] none [x] small"."""
+_NUMBER = re.compile(r"\([^()\n]*\)|[^\S\n](?=\d\d?\)\s+[A-Z])")
+"""What is in parentheses, or a blank before the number of another point of a list in one line: "1) No mass 2) Cyst"."""
+_DRIVE = re.compile(r"\b[a-z]:\\\S*", re.IGNORECASE)
+"""A path of Windows, in which \\n is no break."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes|(?-i:[YN]))\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""
 _OR_ELSE = re.compile(
@@ -104,8 +139,11 @@ _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 def clean_text(text: str) -> str:
     """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
-    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _COLOR_CODE.sub(" ", text))))
-    text = _ROW.sub(r"\1: \2", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
+    text = _DRIVE.sub(lambda path: path[0].replace("\\", "/"), _COLOR_CODE.sub(" ", text))
+    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", text)))
+    text = re.sub(r'["{}]', "", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
+    text = _NUMBER.sub(lambda part: part[0] if part[0].strip() else "\n", _ROW.sub(_as_answer, text))
+    text = _LINE.sub(r"\1\2: ", text)
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -119,7 +157,9 @@ def clean_text(text: str) -> str:
     kept = _NEGATIVES.sub(r"\1No ", _EQUALS.sub(": ", kept))
     kept = _YES_OR_NO.sub(lambda sign: _WORDS.get(sign[0]) or _WORDS[sign[0].lower()], kept)
     if any(box[1] or box[2] for box in _BOX.finditer(kept)):
+        kept = _OPTIONS.sub(_checked, kept)
         kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
+    kept = _WHERE.sub("", kept)
     kept = _BOTH.sub(r"\1 and ", kept)
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
@@ -129,6 +169,20 @@ def clean_text(text: str) -> str:
     kept = _OR_ELSE.sub(r"\1", kept)
     kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
     return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
+
+
+def _as_answer(row: re.Match[str]) -> str:
+    """Write a row of a table as a sentence of its own: "mass,yes,left" is "mass: yes, left"."""
+    more = f", {row['more']}" if row["more"] else ""
+    return f"; {row['name']}: {row['answer']}{more}"
+
+
+def _checked(options: re.Match[str]) -> str:
+    """Write options as those that are checked; none is a no."""
+    is_first = _BOX.match(options[0].lstrip(": "))
+    found = _BEFORE.findall(options[0]) if is_first else [pair[::-1] for pair in _BEHIND.findall(options[0])]
+    checked = [label.strip() for box, label in found if box.strip("[]() \u2610")]
+    return f": {', '.join(checked) or 'no'}; "
 
 
 def _boxes_as_words(line: str) -> str:

@@ -18,7 +18,8 @@ def _listed(words: str) -> frozenset[str]:
 _MORE_FINDINGS = _listed(
     "pneumonia opacity consolidation effusion fracture calcification microcalcification polyp abscess infiltrate "
     "pneumothorax atelectasis aneurysm stone calculus infarct infarction stroke stenosis ulcer adenoma fibroadenoma "
-    "lymphoma sarcoma astrocytoma glioblastoma malformation hernia lymphadenopathy hemangioma malignancy"
+    "lymphoma sarcoma astrocytoma glioblastoma malformation hernia lymphadenopathy hemangioma malignancy adenopathy "
+    "adenocarcinoma granuloma lipoma schwannoma hamartoma papilloma gallstone ascites"
 )
 _PLURALS = {
     **{plural: one for plural, one in IRREGULAR.items() if one in TERMS},
@@ -29,6 +30,7 @@ _PLURALS = {
     "thrombi": "thrombus",
     "abscesses": "abscess",
     "stenoses": "stenosis",
+    "ascites": "ascites",
     "biopsies": "biopsy",
 }
 FINDINGS = frozenset({word for word, term in TERMS.items() if term.category == ALTERED} | _MORE_FINDINGS)
@@ -55,6 +57,8 @@ _NO_SLIPS = _listed(
     "sold lager lover"
 )
 """Correct words that differ by one letter from a known one."""
+PARTS = _listed("lobe lingula hemisphere cerebellum hilum apex base cortex quadrant axilla")
+"""Parts of organs, which do not say of which one."""
 SIDES = _listed("left right bilateral both")
 POSITIONS = _listed(
     "upper lower middle mid anterior posterior superior inferior medial lateral central inner outer apical basal "
@@ -70,7 +74,7 @@ _AROUND = SIDES | POSITIONS | DESCRIPTIONS
 """Words around a finding whose misspellings are corrected."""
 
 
-NOT_ITSELF = _listed("effect effects shift shifts marker markers risk risks screening like protocol board")
+NOT_ITSELF = _listed("effect effects shift shifts marker markers risk risks screening like protocol board bed")
 """Words behind a finding or a place that make it another thing: a mass effect is no mass."""
 ANAPHORA = _listed("the this that these those same")
 OTHER = _listed("another second third further additional separate other")

@@ -151,7 +151,7 @@ def test_what_else_is_denied_leaves_the_finding(text, prompts):
     [
         ("No mass in the left breast and, in the right breast, a cyst.", ["cyst in the right breast"]),
         ("Absence of a mass in the left breast and presence of a cyst in the right.", ["cyst"]),
-        ("No mass on the left and a cyst on the right.", ["cyst"]),
+        ("No mass on the left and a cyst on the right.", ["cyst on the right"]),
     ],
 )
 def test_a_finding_elsewhere_is_not_denied_with_the_one_before(text, prompts):

@@ -25,6 +25,8 @@ from MedCLIPSAMLib.segmentation.report import BEFORE, parse_report
         "Question of mass.",
         "Suggestion of a mass.",
         "Doubtful mass.",
+        "Doubt mass.",
+        "Low probability for a mass.",
         "No displaced fracture, mass cannot be excluded.",
     ],
 )
@@ -110,6 +112,7 @@ def test_advice_on_a_finding_is_no_doubt_about_it():
         "Sister: brain tumor.",
         "Breast cancer in her mother.",
         "Chief complaint: mass.",
+        "Correlate with mammography for malignancy.",
         "Dense breasts, which may obscure small masses.",
         "Previous CT showed a mass.",
         "Mass seen only on the prior CT.",
@@ -124,6 +127,7 @@ def test_conditions_questions_and_relatives_are_no_findings(text):
     "text, prompt",
     [
         ("Status post mastectomy with a nodule in the left axilla.", "nodule in the left axilla"),
+        ("Day 3 after resection of a glioma: small hematoma.", "small hematoma"),
         ("Treated for pneumonia, now with a new effusion.", "effusion"),
         ("Screening for nodules of the lung showed a nodule in the left lung.", "nodule in the left lung"),
         ("Previously 5 mm nodule now measures 8 mm.", "nodule"),

@@ -49,6 +49,31 @@ def test_a_slip_in_a_denial_denies_all_the_same(text):
     assert not parse_report(text).findings
 
 
+@pytest.mark.parametrize(
+    "text, prompts",
+    [
+        ("There is a mass on the left and a mass on the right.", ["mass on the left", "mass on the right"]),
+        ("Pleural effusion: left, small.", ["pleural effusion on the left"]),
+        ("RIGHT: negative. LEFT: 1.5 cm mass at 3:00.", ["mass on the left"]),
+        ("Nodule 1: right lobe, 8 mm. Nodule 2: left lobe.", ["nodule in the right lobe", "nodule in the left lobe"]),
+        ("Tumor: 3 x 2 cm, left temporal lobe.", ["tumor in the left temporal lobe"]),
+        ("Left breast: mass in the upper outer quadrant.", ["mass in the upper outer quadrant of the left breast"]),
+        (
+            "LEFT BREAST:\nThere is a mass.\nThere is a cyst.\n\nRIGHT BREAST:\nNo mass.",
+            ["mass in the left breast", "cyst in the left breast"],
+        ),
+        ("Left kidney: 2 cm cyst. Stone.", ["cyst in the left kidney", "stone in the left kidney"]),
+        ("Liver: 2 cm cyst. Small effusion.", ["cyst in the liver", "small effusion"]),
+        ("Liver: normal.\nThere is a nodule.", ["nodule"]),
+        ("Left breast: normal. A cyst is in the right breast.", ["cyst in the right breast"]),
+        ("Masses in the liver and spleen.", ["mass in the liver and spleen"]),
+        ("Mass to the left of the trachea. Tumor bed is clear.", ["mass"]),
+    ],
+)
+def test_a_finding_has_its_side_and_place(text, prompts):
+    assert parse_report(text).prompts == prompts
+
+
 def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
     report = parse_report("A mass in the left breast. The mass is irregular. A mass in the left breast is seen again.")
     assert report.prompts == ["mass in the left breast"]
@@ -62,6 +87,7 @@ def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
         ("Extra-axial mass compatible with meningioma.", "extra-axial mass", "meningioma"),
         ("The mass is favored to represent a meningioma.", "mass", "meningioma"),
         ("A mass corresponds to a cyst on ultrasound.", "mass", "cyst"),
+        ("Left breast mass. BI-RADS 5 - highly suggestive of malignancy.", "left breast mass", "malignancy"),
         ("Lung opacity. This likely represents pneumonia.", "lung opacity", "pneumonia"),
     ],
 )
