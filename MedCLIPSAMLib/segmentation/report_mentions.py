@@ -248,7 +248,8 @@ def _reading_of(clause: str, cue: FoundCue | None, start: int, before: tuple[int
     if cue is None or cue.kind != Cue.READING or between(APART, clause, cue.end, start):
         return None
     if before and before[0] <= cue.start:
-        return None if between(_WITH, clause, before[0], cue.start) else before[1]
+        beside = between(_WITH, clause, before[0], cue.start)  # "with" describes what is read
+        return None if beside and beside[0].lower() == "and" else before[1]
     return -1 if not before and _OF_IT.match(clause) else None
 
 

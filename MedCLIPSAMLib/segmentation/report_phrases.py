@@ -28,7 +28,7 @@ _FAR = 12
 """Maximum words of a place on either side of its noun."""
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
 _SIDE = re.compile(
-    r"(?: |\s*[,(:\u2013-] *)(?:(?:on|to|at) )?(?:the )?(?P<side>left|right)(?: side)?"
+    r"(?: #?\d[\d. x]*(?:mm|cm)?)?(?: |\s*[,(:\u2013-] *)(?:(?:on|to|at) )?(?:the )?(?P<side>left|right)(?: side)?"
     r"(?=$|\s*[,;:.)(]| (?:and|or|with|which|that|is|are|was|were|has|measuring|small|large|moderate|tiny|trace)\b)",
     re.IGNORECASE,
 )
@@ -182,8 +182,11 @@ class Words:
         for start in range(head + 1, min(head + 8, len(self))):
             if self._ends_place(start):
                 break
-            if self[start] in (IN if start == head + 1 else IN - {"of"}) and (end := self._place_end(start + 1)):
-                return self.within(start, end := self._place_goes_on(end, ("of", "in"))), end
+            arises = self.within(start - 1, start + 1) == ["arising", "from"]
+            joins = arises or self[start] in (IN if start == head + 1 else IN - {"of"})
+            if joins and (end := self._place_end(start + 1)):
+                end = self._place_goes_on(end, ("of", "in"))
+                return ["in" if arises else self[start], *self.within(start + 1, end)], end
         start = head + 1
         while start < len(self) and (is_size(self[start]) or self[start] in ("mm", "cm", "x")):
             start += 1
@@ -219,7 +222,7 @@ class Words:
 
     def _place_end(self, start: int, stop: int | None = None) -> int:
         """Return where the place that begins at a word ends; 0 where there is none."""
-        for at in range(start, min(start + 6, len(self) if stop is None else stop)):
+        for at in range(start, min(start + 8, len(self) if stop is None else stop)):
             if self._ends_place(at) or self[at] in IN - {"of"} or (is_place(self[at]) and self[at + 1] in NOT_ITSELF):
                 return 0
             if is_place(self[at]) and not is_place(self[at + 1]):

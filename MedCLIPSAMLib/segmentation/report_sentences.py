@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .report_words import FINDINGS, PARTS, POSITIONS, SIDES, is_place
+from .report_words import FINDINGS, PARTS, POSITIONS, SIDES, is_place, read_word
 
 _END = re.compile(r"((?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s)))")
 _ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
@@ -104,12 +104,13 @@ def read_sentences(text: str) -> Iterator[Sentence]:
             asking = question.end() == len(sentence)
             if asking:
                 continue
-        if named := _PLACE.match(sentence):
-            is_line = named.end() == len(sentence)
-            place, is_read = named[1] if _is_place(named[1], is_line) else "", not is_line
-            if place and is_line:
+        named = _PLACE.match(sentence)
+        if named and _is_place(named[1], named.end() == len(sentence)):
+            place, is_line = named[1], named.end() == len(sentence)
+            is_read = not is_line
+            if is_line:
                 continue
-        elif heading or question:
+        elif heading or question or (named and not (is_line and read_word(named[1].split()[-1]).word in FINDINGS)):
             place = ""
         elif place:
             is_read = True
@@ -122,7 +123,8 @@ def read_sentences(text: str) -> Iterator[Sentence]:
 def _is_place(heading: str, is_line: bool) -> bool:
     """Tell whether a heading is a place that holds for more than its sentence: on its own line, or with a side."""
     words = heading.lower().split()
-    return (is_line or not SIDES.isdisjoint(words)) and all(
+    is_sided = not {"left", "right"}.isdisjoint(words)
+    return (is_sided or (is_line and any(map(is_place, words)))) and all(
         is_place(word) or word in SIDES | POSITIONS | {"and", "the", "of"} for word in words
     )
 
