@@ -119,7 +119,8 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|(?:(?<=, )|(?<=and ))now(?= (?:an?|one|two|three|multiple|several|many|new|small|moderate|large|with)\b)"
         # they look like other cues, and deny a change or a doubt, or name a study to compare with
         rf"|(?:no|without) {_CHANGE}(?: (?:in|of)\b(?: (?:the )?(?:prior|previous|former|old)\b)?|{_OR})"
-        rf"|no doubt|not (?:all|every|each)|not only|not necessarily|not changed|positive (?:{_TEST} )?for"
+        rf"|no doubt|without (?:a )?(?:doubt|question)|not (?:all|every|each)|not only|not necessarily"
+        rf"|not {_SURE}changed|positive (?:{_TEST} )?for"
         rf"|(?<=, )previously (?!diagnosed)(?:seen|noted|{_TOLD})"
         r"|(?:no|not) (?:more|less|fewer|larger|smaller) than"
         r"|(?:(?:compared|in (?:comparison|contrast)) (?:to|with)|since|than on|unlike(?: on)?|new from) (?:the )?"
@@ -196,9 +197,9 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"(?:has|have|had|{_BE}) {_FULLY}{_VANISHED}(?! (?:of|from)\b)"
         rf"|{_FULLY}{_VANISHED}(?:{STOP}|(?= (?:since|on|over|from|after|by|completely|fully|compared|now)\b))"
         rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING}{STOP}"
-        rf"|(?:{_BE} )?(?:unlikely|(?:not|hardly|scarcely) (?:very )?(?:likely|probable|possible))"
+        rf"|(?:{_BE} )?(?:unlikely(?!{_TO_BE})|(?:not|hardly|scarcely) (?:very )?(?:likely|probable|possible))"
         rf"|{_BE} absent|absent(?:{STOP}|(?= (?:on|from|since|today)\b))"
-        rf"|(?:{_BE} )?no (?:longer|more) (?:{SEE}|exists?|persists?)"
+        rf"|(?:{_BE} )?no (?:longer|more) (?:{SEE}|exists?|persists?)(?! (?:is|are)\b)"
         rf"|cannot be {_SURE}{SEE}"
         rf"|{_UNSEEN}{_SURE}(?:(?:able )?to )?(?:be(?:en)? )?{SEE}|(?:do|does|did) not exist"
         rf"|(?:fails?|failed) to be {SEE}|(?:{_BE}|remains?) (?!occult){_HIDDEN}|without success|in vain|to no avail",
@@ -208,7 +209,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "before",
-        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|(?:none|absence|lack|devoid|instead) of|absent"
+        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|(?:none|absence|lack|devoid|instead) of|lacks|absent"
+        rf"|unlikely{_TO_BE}|no longer {SEE} (?:is|are)"
         rf"|(?:free|clear(?:ed)?) (?:of|from)|negative (?:{_TEST} )?for|den(?:y|ies|ied|ying)|nothing|rather than"
         r"|as opposed to"
         rf"|(?:resolution|disappearance) of(?!.{{0,200}}\b{_IN_PART}\b)"

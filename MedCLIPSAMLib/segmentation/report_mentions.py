@@ -27,6 +27,7 @@ from .report_words import (
 )
 
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
+_WITH_NEW = re.compile(r",? with (?:an? |interval |development of )*new ", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
 _BESIDE = re.compile(
     r"(?:(?!\b(?:or|nor|with|without)\b).)*?(?:,|\b(?:and|plus)\b),?\s*"
@@ -200,7 +201,8 @@ def _is_beside(words: Words, cue: FoundCue, phrase: Phrase, before: Phrase | Non
     """Tell whether a finding is there beside what is denied or past before it."""
     if between(_OR, words.text, words.start(phrase.first), len(words.text)):  # the list goes on
         return False
-    if _begins_behind_comma(words, cue, phrase):
+    gap = words.text[words.end(before.stop - 1) : words.start(phrase.first)] if before else ""
+    if _begins_behind_comma(words, cue, phrase) or _WITH_NEW.fullmatch(gap):
         return True
     return cue.kind == Cue.ABSENT and before is not None and _has_own(words, before, phrase)
 

@@ -48,6 +48,12 @@ _STILL = re.compile(
 _LISTED = re.compile(r"(?=.*\band\b)(?:(?!\b(?:with|without|but|or|now)\b)[\w\s,'/-])*", re.IGNORECASE)
 _PLURAL = re.compile(r"(?:have|are|remain|persist|measure|grew|shrank|recurred|enlarged)\b", re.IGNORECASE)
 _THEIR = re.compile(r" (?:the|these|those)\b", re.IGNORECASE)
+_OF_THE = re.compile(
+    r"[^,;]*\b(?!(?:evidence|signs?|residual|remnants?|remainder|recurrence|trace|visualization|indication|suspicion|part"
+    r"|portion|presence) of\b)[a-z-]+ (?:of|in|within|inside|by|from|around|along) (?:the|this|these|those) ",
+    re.IGNORECASE,
+)
+"""Between a denial and a finding that is known, of which something is denied."""
 _SAYS = re.compile(rf"{VERB.pattern}|\b(?:suggests?|indicates?|represents?|had)\b", re.IGNORECASE)
 _IS_LEFT = re.compile(
     rf"\b(?:{SEE}|remain(?:s|ed)?|persist(?:s|ed)?|exists?|recur(?:s|red)?|reappeared|returned)\b", re.IGNORECASE
@@ -163,7 +169,9 @@ def _is_of_another_result(end: int, cue: FoundCue, clause: str) -> bool:
 
 
 def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool:
-    """Tell whether "none of the" denies what is said of its subject: "none of the masses is calcified"."""
+    """Tell whether a denial is of what is said of a finding: "none of the masses is soft", "no fat in the mass"."""
+    if denial.kind == Cue.ABSENT and _OF_THE.fullmatch(clause, max(denial.end, start - _NEAR), start):
+        return True
     if clause[denial.start : denial.end].lower() != "none of" or not _THEIR.match(clause, denial.end):
         return False
     return not between(_SAYS, clause, denial.end, start) and not between(_IS_LEFT, clause, end, len(clause))

@@ -29,7 +29,8 @@ _CONCLUDING = ("impression", "conclusion", "opinion", "summary", "assessment")
 _ASKING = re.compile(
     r"^[\s\-*•#]*"
     r"(?:(?:clinical |(?:[a-z-]+ ){0,3}(?=history|indication|complaint|information|recommendation|medical ))?"
-    r"(?:clinical|indication|history|technique|comparison|question|reason|procedure|recommendation|information|background"
+    r"(?:clinical|cc|(?<=clinical )concern|indication"
+    r"|history|technique|comparison|question|reason|procedure|recommendation|information|background"
     r"|complaint|plan|(?<=clinical )(?:detail|diagnosis)|medical condition)s?(?: for (?:\w+ ?){1,2})?\s*:"
     r"|(?:clinical )?(?:indication|history|technique|comparison|procedure|recommendation|information)s?$)",
     re.IGNORECASE,

@@ -74,7 +74,9 @@ _AROUND = SIDES | POSITIONS | DESCRIPTIONS
 """Words around a finding whose misspellings are corrected."""
 
 
-NOT_ITSELF = _listed("effect effects shift shifts marker markers risk risks screening like protocol board bed")
+NOT_ITSELF = _listed(
+    "effect effects shift shifts marker markers risk risks screening like protocol board bed resection excision removal"
+)
 """Words behind a finding or a place that make it another thing: a mass effect is no mass."""
 ANAPHORA = _listed("the this that these those same")
 OTHER = _listed("another second third further additional separate other")

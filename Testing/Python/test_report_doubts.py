@@ -112,6 +112,7 @@ def test_advice_on_a_finding_is_no_doubt_about_it():
         "Sister: brain tumor.",
         "Breast cancer in her mother.",
         "Chief complaint: mass.",
+        "Clinical concern: mass",
         "Correlate with mammography for malignancy.",
         "Dense breasts, which may obscure small masses.",
         "Previous CT showed a mass.",
