@@ -41,8 +41,10 @@ CAPTION_FIELDS = (
     *("caption", "title", "text", "description.caption", "captions", "description"),
     *("report", "findings", "impression"),
 )
-PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id")
-PATIENT_FIELDS += ("study_id", "uid")  # of an examination, where nothing names the patient
+PATIENT_FIELDS = (
+    *("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id"),
+    *("study_id", "uid"),  # of an examination, where nothing names the patient
+)
 HELD_OUT = frozenset(("test", "testing", "val", "valid", "validation", "dev"))
 SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 """Suffixes tried for a name without one."""

@@ -27,6 +27,8 @@ WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _FAR = 12
 """Maximum words of a place on either side of its noun."""
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
+_NAMED_PARTS = {"segment", "head", "neck", "body", "tail", "pole", "side"}
+"""What a place behind a comma may begin with."""
 _SIDE = re.compile(
     r"(?: #?\d[\d. x]*(?:mm|cm)?)?(?: |\s*[,(:\u2013-] *)(?:(?:on|to|at) )?(?:the )?(?P<side>left|right)(?: side)?"
     r"(?=$|\s*[,;:.)(]| (?:and|or|with|which|that|is|are|was|were|has|measuring|small|large|moderate|tiny|trace)\b)",
@@ -194,8 +196,12 @@ class Words:
         while end < len(self) and self[end] in SIDES | POSITIONS:
             end += 1
         is_apart = start < len(self) and _APART.fullmatch(self.text, self.end(start - 1), self.start(start))
+        if is_apart and (end > start or self[start] in _NAMED_PARTS) and not is_place(self[end]):
+            end = max(end, self._place_end(start) - 1)  # "lower pole of the left kidney"
         if self._ends_place(start) or self._ends_place(end) or not (end > start or is_apart) or not is_place(self[end]):
             return [], head + 1
+        while is_place(self[end + 1]) and self._adjoin(end + 1):
+            end += 1
         end = self._place_goes_on(end + 1, ("of",))
         if end < len(self) and self._adjoin(end) and (not self._ends_place(end) or self[end] in FINDINGS):
             return [], head + 1
@@ -235,6 +241,8 @@ class Words:
         while start > max(0, end - _FAR) and is_modifier(self[start - 1]) and free[start - 1]:
             start -= 1
         last = min(stop, end + _FAR)
+        while end + 1 < last and is_place(self[end + 1]) and self._adjoin(end + 1):
+            end += 1
         while end + 2 < last and self[end + 1] == "of" and (more := self._place_end(end + 2, last)):
             end = more - 1
         return self.within(start, end + 1)

@@ -41,7 +41,11 @@ PLACES = frozenset(
 """Organs that can be segmented as such."""
 _PLACES = PLACES | _listed(
     "breast lobe hemisphere cerebellum chest abdomen pelvis neck head axilla hilum apex base "
-    "pleura pleural midline cortex quadrant lingula lingular thalamus brainstem pons midbrain hippocampus mediastinum"
+    "pleura pleural midline cortex quadrant lingula lingular thalamus brainstem pons midbrain hippocampus mediastinum "
+    "adrenal retroperitoneum peritoneum mesentery omentum spine vertebra vertebrae vertebral sacrum fossa convexity "
+    "ganglia insula sella clivus orbit sinus sinuses pericardium atrium parotid mandible maxilla femur tibia fibula "
+    "humerus ilium hip knee shoulder muscle duodenum jejunum ileum cecum appendix rectum ureter urethra testis testes "
+    "cervix adnexa axillae"
 )
 _NO_MODIFIERS = _listed(
     "a an the this that these those same there is are was were be been has have and or nor with in within of at on "
@@ -54,7 +58,8 @@ _SHORT = 5
 """Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""
 _NO_SLIPS = _listed(
     "lesson lessons heard breath braid spline river stones medical median annular interior literal fecal smell stall "
-    "sold lager lover"
+    "sold lager lover pelvic tracheal lingual embolic pneumonic stony hernial livery hilus insular sellar "
+    "tibial adnexal"
 )
 """Correct words that differ by one letter from a known one."""
 PARTS = _listed("lobe lingula hemisphere cerebellum hilum apex base cortex quadrant axilla")

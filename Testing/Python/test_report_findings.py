@@ -32,7 +32,9 @@ def test_a_slip_in_a_word_beside_a_finding_is_mended_too(written, read):
     assert report.notes == [f"'{read}' is read where the report has '{written.lower()}'."]
 
 
-@pytest.mark.parametrize("word", ["medical", "median", "annular", "larger", "smaller", "rounded"])
+@pytest.mark.parametrize(
+    "word", ["medical", "median", "annular", "larger", "smaller", "rounded", "pelvic", "vertebral"]
+)
 def test_a_correct_word_beside_a_finding_stays(word):
     assert parse_report(f"A {word} mass.").prompts == [f"{word} mass"]
 
@@ -58,6 +60,9 @@ def test_a_slip_in_a_denial_denies_all_the_same(text):
         ("Nodule 1: right lobe, 8 mm. Nodule 2: left lobe.", ["nodule in the right lobe", "nodule in the left lobe"]),
         ("Nodule #1: Right, mid, 1.4 cm. Nodule #2: Left, lower.", ["nodule on the right", "nodule on the left"]),
         ("There are cysts in both the left and the right kidney.", ["cyst in both the left and the right kidney"]),
+        ("The left hepatic lobe contains a mass.", ["mass in the left hepatic lobe"]),
+        ("Mass, lower pole of the left kidney.", ["mass in the lower pole of the left kidney"]),
+        ("A mass in the posterior fossa. A left adrenal cyst.", ["mass in the posterior fossa", "left adrenal cyst"]),
         ("Mass arising from the upper pole of the left kidney.", ["mass in the upper pole of the left kidney"]),
         ("Tumor: 3 x 2 cm, left temporal lobe.", ["tumor in the left temporal lobe"]),
         ("Left breast: mass in the upper outer quadrant.", ["mass in the upper outer quadrant of the left breast"]),

@@ -43,7 +43,7 @@ def test_a_denial_in_short_denies(text):
         ("No effusion\nRUL nodule", ["right upper lobe nodule"]),
         ("Opacity RLL, no PTX.", ["opacity in the right lower lobe"]),
         ("Lt. breast mass. Rt. breast neg.", ["left breast mass"]),
-        ("L spine: mass.", ["mass"]),
+        ("L spine: mass.", ["mass in the spine"]),
         ("About 1.5 L effusion.", ["effusion"]),
         ("Nodule w/calcification.", ["nodule", "calcification"]),
         ("CT w/wo contrast: nodule.", ["nodule"]),
