@@ -124,6 +124,10 @@ class Words:
                 elif behind and subjects and subjects[0] < first and not phrases and _is_part(behind):
                     place = self._place_before(subjects[0], first, free)
                     words += [] if _is_part(place) else ["of", "the", *place]
+            elif self[head + 1] in IN:  # "lung nodule in the left lower lobe"
+                behind, end = self._place_behind(head)
+                if SIDES.isdisjoint(words) or _is_part(behind):
+                    words, stop = words + behind, end
             if SIDES.isdisjoint(words):
                 side, stop = self._side(stop)
                 words += side

@@ -84,6 +84,7 @@ def test_a_denial_in_short_denies(text):
         ('"Mass";"No"\n"Cyst";"Yes"', ["cyst"]),
         ("Pleural Effusion|Yes|Left\nPneumothorax|No|", ["pleural effusion on the left"]),
         ('{"mass": true, "cyst": false}', ["mass"]),
+        ('{"findings": "No mass.", "impression": "Left breast cyst."}', ["left breast cyst"]),
         ("Mass = 1, Cyst = 0", ["mass"]),
         ("mass,1\ncyst,0", ["mass"]),
         ("Present: mass, effusion\nAbsent: pneumothorax, cyst", ["mass", "effusion"]),
