@@ -30,8 +30,10 @@ _APART = re.compile(r"\s*[,(:\u2013-]\s*")
 _NAMED_PARTS = {"segment", "head", "neck", "body", "tail", "pole", "side"}
 """What a place behind a comma may begin with."""
 _SIDE = re.compile(
-    r"(?: #?\d[\d. x]*(?:mm|cm)?)?(?: |\s*[,(:\u2013-] *)(?:(?:on|to|at) )?(?:the )?(?P<side>left|right)(?: side)?"
-    r"(?=$|\s*[,;:.)(]| (?:and|or|with|which|that|is|are|was|were|has|measuring|small|large|moderate|tiny|trace)\b)",
+    r"(?: #?\d[\d. x]*(?:mm|cm)?)?(?:(?P<both> (?:on both sides|bilaterally)\b)"
+    r"| (?:in|on|at|within|along|over|through|involving) (?:the )?(?P<within>left|right)\b(?! (?:of|clinical)\b)"
+    r"|(?: |\s*[,(:\u2013-] *)(?:to )?(?:the )?(?P<side>left|right)(?: side| apical| basal| basilar)?"
+    r"(?=$|\s*[,;:.)(]| (?:and|or|with|which|that|is|are|was|were|has|measuring|small|large|moderate|tiny|trace)\b))",
     re.IGNORECASE,
 )
 """A side behind a finding that names no organ."""
@@ -190,9 +192,13 @@ class Words:
                 break
             arises = self.within(start - 1, start + 1) == ["arising", "from"]
             joins = arises or self[start] in (IN if start == head + 1 else IN - {"of"})
-            if joins and (end := self._place_end(start + 1)):
+            place = start + 1
+            while self[start] == "at" and (is_size(self[place]) or self[place] in ("o", "clock", "in", "the")):
+                place += 1  # "at 3:00 in the left breast"
+            if joins and (end := self._place_end(place)):
                 end = self._place_goes_on(end, ("of", "in"))
-                return ["in" if arises else self[start], *self.within(start + 1, end)], end
+                joint = ["in", "the"] if place > start + 1 else ["in" if arises else self[start]]
+                return [*joint, *self.within(place, end)], end
         start = head + 1
         while start < len(self) and (is_size(self[start]) or self[start] in ("mm", "cm", "x")):
             start += 1
@@ -216,19 +222,15 @@ class Words:
         if stop == len(self) or self._is_cue[stop] or not (side := _SIDE.match(self.text, self.end(stop - 1))):
             side = _SIDE_FIRST.match(self.text)
             return ["on", "the", side["side"].lower()] if side else [], stop
-        return ["on", "the", side["side"].lower()], bisect_left(self._found, side.end(), key=re.Match.start)
+        words = ["both", "sides"] if side["both"] else ["the", (side["within"] or side["side"]).lower()]
+        return ["on", *words], bisect_left(self._found, side.end(), key=re.Match.start)
 
     def _place_goes_on(self, end: int, joints: tuple[str, ...]) -> int:
         """Return where a place ends that may go on with "of the left breast"."""
         while self[end] in joints and (more := self._place_end(end + 1)):
             end = more
-        if (
-            self[end] == "and"
-            and (more := self._place_end(end + 1))
-            and not self.text[self.end(more - 1) :].strip(" ,;:.()")
-        ):
-            return more
-        return end
+        more = self._place_end(end + 1) if self[end] == "and" else 0
+        return more if more and not self.text[self.end(more - 1) :].strip(" ,;:.()") else end
 
     def _place_end(self, start: int, stop: int | None = None) -> int:
         """Return where the place that begins at a word ends; 0 where there is none."""

@@ -56,6 +56,8 @@ _STATE = re.compile(
 """What stands for a verb in short sentences: "mass positive, cyst negative"."""
 _LONGEST_STATE = 20
 """More letters than it has, with those before it."""
+_NAMES = re.compile(r"[^\W\d]\)?\s*:")
+"""A colon behind a name, not that of a time."""
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
 _JOINT_SUBJECT = re.compile(
@@ -158,7 +160,7 @@ def _begins_anew(before: str, says: bool, piece: str, verb: re.Match[str] | None
         says: there is a verb in the one before.
         verb: that of the piece, or what stands for it.
     """
-    if ":" in piece and (says or ":" in before):
+    if _NAMES.search(piece) and (says or _NAMES.search(before)):
         return True
     if not verb or not verb.start() or _GOES_ON.match(piece) or (not says and _WHERE.match(before)):
         return False

@@ -152,7 +152,7 @@ def test_what_else_is_denied_leaves_the_finding(text, prompts):
     "text, prompts",
     [
         ("No mass in the left breast and, in the right breast, a cyst.", ["cyst in the right breast"]),
-        ("Absence of a mass in the left breast and presence of a cyst in the right.", ["cyst"]),
+        ("Absence of a mass in the left breast and presence of a cyst in the right.", ["cyst on the right"]),
         ("The opacity is unlikely to represent a mass.", ["opacity"]),
         ("No longer evident is the mass. The liver lacks a nodule. A cyst.", ["cyst"]),
         ("Interval resolution of the effusion with new nodule.", ["nodule"]),

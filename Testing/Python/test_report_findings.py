@@ -64,6 +64,13 @@ def test_a_slip_in_a_denial_denies_all_the_same(text):
         ("Lung nodule in the left lower lobe.", ["lung nodule in the left lower lobe"]),
         ("Left breast mass in the upper outer quadrant.", ["left breast mass in the upper outer quadrant"]),
         ("Left breast mass and cyst in the liver.", ["left breast mass", "cyst in the liver"]),
+        ("Mass along the right sphenoid wing. Effusions bilaterally.", ["mass on the right", "effusion on both sides"]),
+        (
+            "Pneumothorax, right apical. Pneumonia in the right clinical setting.",
+            ["pneumothorax on the right", "pneumonia"],
+        ),
+        ("Left breast has a mass at 3:00 and a cyst at 9:00.", ["mass in the left breast", "cyst in the left breast"]),
+        ("Mass at 3:00 left breast. Cyst at 3 o'clock in the liver.", ["mass in the left breast", "cyst in the liver"]),
         ("Mass, lower pole of the left kidney.", ["mass in the lower pole of the left kidney"]),
         ("A mass in the posterior fossa. A left adrenal cyst.", ["mass in the posterior fossa", "left adrenal cyst"]),
         ("Mass arising from the upper pole of the left kidney.", ["mass in the upper pole of the left kidney"]),
