@@ -136,7 +136,8 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.UNCERTAIN,
         "behind",
         rf"(?:was|were) (?:not|never) (?:{SEE}|{_TOLD}) {LAST_TIME}"
-        rf"|{_UNSEEN}(?:well|fully|completely|entirely|optimally|adequately|easily|readily|reliably) {SEE}"
+        rf"|(?:{_BE} )?(?:poorly|suboptimally) {SEE}|{_BE} in the differential|would be difficult to exclude"
+        rf"|{_UNSEEN}(?:well|clearly|fully|completely|entirely|optimally|adequately|easily|readily|reliably) {SEE}"
         r"|(?:may|might|could|can) be (?:obscured|missed|hidden|masked|overlooked)"
         rf"|(?!(?:in|on|at|within|by|of|{_BE})\b)[a-z]+ none of the\b",
     ),
@@ -168,7 +169,8 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.UNCERTAIN,
         "before",
         rf"(?:cannot|could not|not|does not|difficult to|unable to|(?:fails?|failed) to) {_SURE}{_OUT}"
-        r"|(?:uncertain|unclear|questionable|not (?:certain|clear|sure)) (?:if|whether|that)",
+        r"|(?:uncertain|unclear|questionable|(?:not|cannot) (?:certain|clear|sure|tell|say|determine))"
+        r" (?:if|whether|that)",
     ),
     (Cue.BEFORE, "adjective", _GONE),
     (
@@ -235,7 +237,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.UNCERTAIN,
         "before",
-        r"possible|probable|doubt(?:s|ed|ful)?|low (?:probability|suspicion|likelihood) (?:for|of)"
+        r"possible|probable|potential|borderline|maybe|conceivably|tentatively|possibility of|indeterminate for"
+        r"|doubt(?:s|ed|ful)?|low (?:probability|suspicion|likelihood) (?:for|of)"
         r"|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
         rf"|consider(?! (?:[\w-]+ ){{0,3}}?(?:biopsy|aspiration|excision|evaluation|{STUDY})\b)"
         r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)",
