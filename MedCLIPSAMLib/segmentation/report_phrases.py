@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 
+from .report_same import GENERAL
 from .report_sentences import VERB
 from .report_words import (
     FINDINGS,
@@ -37,6 +38,7 @@ _SIDE = re.compile(
     re.IGNORECASE,
 )
 """A side behind a finding that names no organ."""
+_HEADING = re.compile(r" ?#?\d*\s*:(?:(?!\b(?:and|with)\b)[^,])*")
 _SIDE_FIRST = re.compile(r"(?P<side>left|right)\s*:", re.IGNORECASE)
 
 
@@ -171,7 +173,10 @@ class Words:
         """List the words that are findings: of "mass lesion" the last one, and no "mass" of a mass effect."""
         is_finding = lambda at: self[at] in FINDINGS and not self._is_cue[at]
         is_part = lambda at: at < len(self) and self._adjoin(at) and (is_finding(at) or self[at] in NOT_ITSELF)
-        return [at for at in range(len(self)) if is_finding(at) and not is_part(at + 1)]
+        heads = [at for at in range(len(self)) if is_finding(at) and not is_part(at + 1)]
+        named = len(heads) > 1 and heads[0] == 0 and {self[0], self[heads[1]]} <= GENERAL
+        is_heading = named and _HEADING.fullmatch(self.text, self.end(0), self.start(heads[1]))  # "Lesion 1: 2 cm mass"
+        return heads[1:] if is_heading and not any(self._is_cue[: heads[1]]) else heads
 
     def _adjoin(self, at: int) -> bool:
         """Tell whether a single blank is between a word and the one before."""

@@ -71,6 +71,8 @@ def test_a_slip_in_a_denial_denies_all_the_same(text):
         ),
         ("Left breast has a mass at 3:00 and a cyst at 9:00.", ["mass in the left breast", "cyst in the left breast"]),
         ("Mass at 3:00 left breast. Cyst at 3 o'clock in the liver.", ["mass in the left breast", "cyst in the liver"]),
+        ("Lesion 1: 2 cm mass in the liver.", ["mass in the liver"]),
+        ("Mass: left breast, nodule in the liver.", ["mass in the left breast", "nodule in the liver"]),
         ("Mass, lower pole of the left kidney.", ["mass in the lower pole of the left kidney"]),
         ("A mass in the posterior fossa. A left adrenal cyst.", ["mass in the posterior fossa", "left adrenal cyst"]),
         ("Mass arising from the upper pole of the left kidney.", ["mass in the upper pole of the left kidney"]),
