@@ -80,6 +80,13 @@ _ROW = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _NAMED = rf"(?:[\w/-]+ ){{0,3}}(?:{'|'.join(sorted(FINDINGS))})(?:e?s)?(?: (?:left|right) [a-z]+)?"
+_FINDING = re.compile(rf"\b(?:{'|'.join(sorted(FINDINGS))})(?:e?s)?\b", re.IGNORECASE)
+_PLACED = re.compile(
+    r"^([^\n]+)((?:\n[^\S\n]*size[^\S\n]*:[^\n]*)?)"
+    r"\n[^\S\n]*(?:location|site|side|laterality)[^\S\n]*:[^\S\n]*([^\n]+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line, perhaps of a finding, and one that says where it is."""
 _TYPED = rf"(?:[^\S\n]*[-\u2013][^\S\n]*|[^\S\n]+){_YES}"
 _LINE = re.compile(
     rf"^([-* \t\u2022]*)({_NAMED})(?={_TYPED}[^\S\n]*(?:,.*)?"
@@ -144,7 +151,7 @@ def clean_text(text: str) -> str:
     text = re.sub(r'"\s*,\s*"(?=[^"\n]*"\s*:)', ".\n\n", text)  # the next field of a JSON object
     text = re.sub(r'["{}]', "", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
     text = _NUMBER.sub(lambda part: part[0] if part[0].strip() else "\n", _ROW.sub(_as_answer, text))
-    text = _LINE.sub(r"\1\2: ", text)
+    text = _PLACED.sub(_placed, _LINE.sub(r"\1\2: ", text))
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -176,6 +183,12 @@ def _as_answer(row: re.Match[str]) -> str:
     """Write a row of a table as a sentence of its own: "mass,yes,left" is "mass: yes, left"."""
     more = f", {row['more']}" if row["more"] else ""
     return f"; {row['name']}: {row['answer']}{more}"
+
+
+def _placed(lines: re.Match[str]) -> str:
+    """Write a place behind the finding that it is of."""
+    line, size, place = lines.groups()
+    return f"{line.rstrip(' .')}, {place}{size}" if _FINDING.search(line) else lines[0]
 
 
 def _checked(options: re.Match[str]) -> str:

@@ -85,6 +85,8 @@ def test_a_denial_in_short_denies(text):
         ("Pleural Effusion|Yes|Left\nPneumothorax|No|", ["pleural effusion on the left"]),
         ('{"mass": true, "cyst": false}', ["mass"]),
         ('{"findings": "No mass.", "impression": "Left breast cyst."}', ["left breast cyst"]),
+        ("Lesion 1\nLocation: right lobe of the liver\nSize: 2 cm", ["lesion in the right lobe of the liver"]),
+        ("Finding: mass\nSize: 2 cm\nSide: left\nCyst: no\nLocation: n/a", ["mass on the left"]),
         ("Mass = 1, Cyst = 0", ["mass"]),
         ("mass,1\ncyst,0", ["mass"]),
         ("Present: mass, effusion\nAbsent: pneumothorax, cyst", ["mass", "effusion"]),
