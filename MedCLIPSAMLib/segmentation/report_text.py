@@ -87,6 +87,15 @@ _PLACED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """A line, perhaps of a finding, and one that says where it is."""
+_INDENTED = re.compile(
+    rf"({_FINDING.pattern}[^\S\n]*:)[^\S\n]*\n[^\S\n]+(?:present|seen|found|status)[^\S\n]*:(?=[^\S\n]*{_YES}\b)",
+    re.IGNORECASE,
+)
+"""A finding, and an answer of its own line: "mass:", "  present: no"."""
+_TICKS = (
+    (re.compile(r"(?<=\w)[ :]*[\u2717\u2718]"), ": no"),
+    (re.compile(r"(?<=\w)[ :]*[\u2713\u2714](?!\s*\])"), ": yes"),
+)
 _TYPED = rf"(?:[^\S\n]*[-\u2013][^\S\n]*|[^\S\n]+){_YES}"
 _LINE = re.compile(
     rf"^([-* \t\u2022]*)({_NAMED})(?={_TYPED}[^\S\n]*(?:,.*)?"
@@ -140,6 +149,7 @@ _LINE_BREAK = re.compile(
     r"\\(?:\.br\\|r\\n|[rn])|</?(?:br|p|div|li|ul|ol|h\d|tr|td|table|pre|html|body)\b[^<>]*>", re.IGNORECASE
 )
 """As HL7 (\\.br\\), JSON and tables (\\n), and HTML write it."""
+_CELL = re.compile(r"</t[dh]>\s*<t[dh]\b[^<>]*>", re.IGNORECASE)
 _MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|font)\b[^<>]*>", re.IGNORECASE)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -147,10 +157,13 @@ _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 def clean_text(text: str) -> str:
     """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
     text = _DRIVE.sub(lambda path: path[0].replace("\\", "/"), _COLOR_CODE.sub(" ", text))
-    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", text)))
+    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _CELL.sub("\t", text))))
     text = re.sub(r'"\s*,\s*"(?=[^"\n]*"\s*:)', ".\n\n", text)  # the next field of a JSON object
     text = re.sub(r'["{}]', "", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
     text = _NUMBER.sub(lambda part: part[0] if part[0].strip() else "\n", _ROW.sub(_as_answer, text))
+    for sign, word in _TICKS:
+        text = sign.sub(word, text)
+    text = _INDENTED.sub(r"\1", text)
     text = _PLACED.sub(_placed, _LINE.sub(r"\1\2: ", text))
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
