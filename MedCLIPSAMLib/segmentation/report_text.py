@@ -79,7 +79,6 @@ _ROW = re.compile(
     r"[ \t]*(?:(?P=sep)[ \t|]*(?P<more>[^|\t\n]*?))?[ \t|]*$",
     re.IGNORECASE | re.MULTILINE,
 )
-_NAMED = rf"(?:[\w/-]+ ){{0,3}}(?:{'|'.join(sorted(FINDINGS))})(?:e?s)?(?: (?:left|right) [a-z]+)?"
 _FINDING = re.compile(rf"\b(?:{'|'.join(sorted(FINDINGS))})(?:e?s)?\b", re.IGNORECASE)
 _PLACED = re.compile(
     r"^([^\n]+)((?:\n[^\S\n]*size[^\S\n]*:[^\n]*)?)"
@@ -96,14 +95,26 @@ _TICKS = (
     (re.compile(r"(?<=\w)[ :]*[\u2717\u2718]"), ": no"),
     (re.compile(r"(?<=\w)[ :]*[\u2713\u2714](?!\s*\])"), ": yes"),
 )
-_TYPED = rf"(?:[^\S\n]*[-\u2013][^\S\n]*|[^\S\n]+){_YES}"
-_LINE = re.compile(
-    rf"^([-* \t\u2022]*)({_NAMED})(?={_TYPED}[^\S\n]*(?:,.*)?"
-    rf"(?:\n[^\S\n]*(?:[-*\u2022\n]|(?-i:[A-Z])|{_NAMED}{_TYPED}\b)|$(?!\n*[^\n])))"
-    r"[-\u2013\s]+",
-    re.IGNORECASE | re.MULTILINE,
+_NAME = (
+    r"(?:(?!(?:no|not|nor|or|and|without|is|are|was|were|has|have|there|any|if|for|with|denies|an?)\b)\w[\w/-]* ){0,3}"
+    rf"{_FINDING.pattern}(?: (?:left|right) [a-z]+)?"
 )
-"""A finding at the begin of a line and an answer behind it: "Mass no", "Mass - yes, left breast"."""
+_SAYS_NO = (
+    r"(?:(?:no|none|absent|negative|neg|nil|denied|false|(?-i:N)|0"
+    r"|not (?:seen|present|identified|detected|found|visible))\b|[-\u2013\u2717\u2718])"
+)
+_SAYS_YES = (
+    r"(?:(?:yes|present|positive|pos|true|(?-i:Y)|1|seen|identified|detected|found|visible)\b(?!:)|[+\u2713\u2714])"
+)
+_TO = r"(?:[^\S\n]*(?:[:=?|,;(\[\t\u2014\u2013-]|\.{2,})[^\S\n]*|[^\S\n]+)"
+_MORE = r"(?:\d[\d.x ]*[cm]m\b)?[)\]]?(?:[ ,(]+(?:(?:in|on) )?(?:the )?(?:left|right|both|upper|lower)\b[a-z ]*\)?)?"
+_ITEM = re.compile(
+    rf"(?P<name>{_NAME}){_TO}(?:(?P<no>{_SAYS_NO})|(?P<yes>{_SAYS_YES})|(?=\d[\d.x ]*[cm]m\b))"
+    rf"(?P<more>{_MORE})[^\S\n]*[.;,/|]?[^\S\n]*",
+    re.IGNORECASE,
+)
+"""A finding and its answer, of which a line may have several: "Mass - no / cyst - yes, left kidney"."""
+_BEGINS = re.compile(rf"{_NAME}{_TO}", re.IGNORECASE)
 _WHERE = re.compile(
     r"(?<=: )(?:yes|present|positive)(?: ?[,(\u2013-] ?| )"
     r"(?=(?:in|on|at|within|the|both|left|right|bilateral|upper|lower|[lr]"
@@ -164,7 +175,8 @@ def clean_text(text: str) -> str:
     for sign, word in _TICKS:
         text = sign.sub(word, text)
     text = _INDENTED.sub(r"\1", text)
-    text = _PLACED.sub(_placed, _LINE.sub(r"\1\2: ", text))
+    lines = text.split("\n")
+    text = _PLACED.sub(_placed, "\n".join(map(_answers, lines, [*lines[1:], ""])))
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -196,6 +208,17 @@ def _as_answer(row: re.Match[str]) -> str:
     """Write a row of a table as a sentence of its own: "mass,yes,left" is "mass: yes, left"."""
     more = f", {row['more']}" if row["more"] else ""
     return f"; {row['name']}: {row['answer']}{more}"
+
+
+def _answers(line: str, following: str) -> str:
+    """Write the answers of a line of nothing else as sentences of their own, unless the next line goes on with it."""
+    text, said, at = line.lstrip("-* \t|\u2022").rstrip(" \t|"), "", 0
+    while at < len(text) and (item := _ITEM.match(text, at)):
+        answer = "no" if item["no"] else "yes" if item["yes"] else ""
+        said, at = f"{said}; {item['name']}: {answer}{item['more'].rstrip(')]')}", item.end()
+    following = following.strip("-* \t|\u2022")
+    goes_on = following[:1].islower() and not _BEGINS.match(following)
+    return said if text and at == len(text) and not goes_on else line
 
 
 def _placed(lines: re.Match[str]) -> str:

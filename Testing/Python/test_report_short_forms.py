@@ -126,3 +126,12 @@ def test_what_is_there_in_short_is_a_prompt(text, prompts):
 def test_a_doubt_in_short_is_a_doubt(text):
     report = parse_report(text)
     assert report.prompts == ["mass"] and "not certain" in report.findings[0].note
+
+
+@pytest.mark.parametrize("to", [": ", " = ", " - ", " \u2014 ", "... ", " | ", "\t", "; ", ", ", " (", "? ", " "])
+@pytest.mark.parametrize("no, yes", [("no", "yes"), ("neg", "pos"), ("not seen", "seen"), ("0", "1"), ("none", "2 cm")])
+def test_lines_of_answers_are_read_whatever_stands_between(to, no, yes):
+    end = ")" if to == " (" else ""
+    mass, cyst = f"mass{to}{no}{end}", f"cyst{to}{yes}{end}"
+    for joint in ("\n", "\n- ", ". ", " / "):
+        assert [parse_report(joint.join(pair)).prompts for pair in ((mass, cyst), (cyst, mass))] == [["cyst"]] * 2
