@@ -180,8 +180,19 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
 def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Find what has the name of a case, in a format that cannot be scored: it must not count as absent."""
     wanted = set(names)
-    others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and stem(path) in wanted]
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and stem(path) in wanted]
+    others = [path for path in paths if not (path.is_dir() and _masks_in(path))]
     return {stem(path): path for path in others if not path.name.lower().endswith((*IMAGE_SUFFIXES, *NO_MASKS))}
+
+
+def _masks_in(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".")
+        and path.is_file()
+        and (path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path))
+    ]
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
@@ -190,13 +201,11 @@ def _mask_files(folder: Path) -> dict[str, Path]:
         raise InputError(f"'{folder}' is a file, not a folder of masks.", "Give two folders, or two files.")
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'.", "Check the path.")
-    paths = [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".")
-        and path.is_file()
-        and (path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path))
-    ]
+    paths = _masks_in(folder)
+    if not paths:  # a folder of the name of each case, as MONAI writes them
+        inner = [_masks_in(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()]
+        own = [path for (path, *more) in filter(None, inner) if not more and path.name.startswith(path.parent.name)]
+        paths = own if len(own) == len(inner) else []
     names = {stem(path) for path in paths}
     files: dict[str, Path] = {}
     for path in paths:

@@ -50,6 +50,12 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
                 f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).",
                 similar_cases(unknown[0], manifest.records) or "Write the names of its cases, one a line.",
             )
+        inside = {name for name, record in manifest.records.items() if record["files"]}
+        if len(inside) > 1 and inside <= struck:
+            raise InputError(
+                f"Expected a list of bad cases, got all {len(inside)} of '{dataset}': nothing would be left.",
+                "Leave the good ones out of the list; a table such as review.csv has them all.",
+            )
         try:
             moved = [
                 name for name, record in manifest.records.items() if _move(dataset, record["files"], name in struck)

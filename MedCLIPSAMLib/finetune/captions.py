@@ -41,7 +41,11 @@ CAPTION_FIELDS = (
     *("caption", "title", "text", "description.caption", "captions", "description"),
     *("report", "findings", "impression"),
 )
-PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id")
+PATIENT_FIELDS = (
+    *("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id"),
+    *("study_id", "uid"),  # of an examination, where nothing names the patient
+)
+HELD_OUT = frozenset(("test", "testing", "val", "valid", "validation", "dev"))
 SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
 """Suffixes tried for a name without one."""
 
@@ -78,6 +82,7 @@ class Captions:
         patients: the names of patients that the table gives.
         unknown: how many of the pairs it says no patient of.
         contradicting: files of images that it gives several patients.
+        held_out: how many rows its column `split` calls test or validation.
     """
 
     pairs: list[Pair]
@@ -85,6 +90,7 @@ class Captions:
     patients: set[str] = field(default_factory=set)
     unknown: int = 0
     contradicting: list[Path] = field(default_factory=list)
+    held_out: int = 0
 
     def summary(self) -> str:
         """Return how many pairs there are, and how many were dropped for which reason."""
@@ -134,7 +140,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         raise InputError(f"'{table}' holds no rows.", remedy)
     image_field, caption_field = (_field(table, rows, names) for names in (IMAGE_FIELDS, CAPTION_FIELDS))
     patient_field = next((name for name in PATIENT_FIELDS if any(_patient(row.get(name)) for row in rows)), "")
-    found = Captions([])
+    found = Captions([], held_out=sum(_text(row.get("split")).lower() in HELD_OUT for row in rows))
     files: dict[Path, Path] = {}
     named: dict[Path, list[str]] = {}
     captions: dict[tuple[Path, str], None] = {}

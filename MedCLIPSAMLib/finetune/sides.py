@@ -120,6 +120,11 @@ def _open(name: str, source: str, data: CaptionData, dropped: list[tuple[str, st
             f"With several patients, who count as one: {counted(len(found.contradicting), 'image')}, such as "
             f"'{found.contradicting[0].name}'."
         )
+    if name == "training" and found.held_out:
+        context.notify(
+            f"The column 'split' calls {counted(found.held_out, 'row')} test or validation. It is not read: all rows "
+            "are taken. Give these rows as validation pairs in a separate table, or leave them out."
+        )
     dropped += found.dropped
     side = Side(name, source, found.pairs, found.patients)
     side.check_captions()

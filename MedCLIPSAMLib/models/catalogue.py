@@ -5,7 +5,7 @@ Code that needs a model gets its entry from `find` and reads it; no code branche
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from ..errors import ModelError, check_type
@@ -78,6 +78,11 @@ def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) ->
     )
 
 
+def _shipped(checksums: Mapping[str, str]) -> tuple[ModelFile, ...]:
+    """Describe the files of a shipped model by their SHA-256; whoever trains it anew writes those anew, too."""
+    return tuple(ModelFile(name, sha256=checksum) for name, checksum in checksums.items())
+
+
 MODELS: tuple[Model, ...] = (
     Model(
         name="demo",
@@ -92,7 +97,15 @@ MODELS: tuple[Model, ...] = (
         kinds="synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT",
         synthetic=True,
         shipped=True,
-        files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
+        files=_shipped(
+            {
+                "open_clip_config.json": "941b5e83414f6de345289ab1678a880c635999e6cee483773883ee0b508fbcae",
+                "config.json": "b8a7207ea93ac78ac6f8fe91be8f502c755f46051d8585fd6ee103443621004e",
+                "vocab.txt": "2c53cba6c715a2baaf961fc0913d539337ebeb67b71623126c50ec8632daf48a",
+                "tokenizer_config.json": "b500b2b9b627faf22b3198bfb345b132c0a6ad1411a647af621690a5abce07d2",
+                "open_clip_model.safetensors": "d758e4d643edc3f76e2e2c70c74668b1c1f4c04733cd1960985c142c41ce3bdb",
+            }
+        ),
         saliency={"layer": 3, "beta": 0.3, "steps": 15},
         by_word={word: {"steps": 10} for word in ("tumor", "tumour", "nodule", "mass", "lesion")},
     ),
@@ -113,7 +126,16 @@ MODELS: tuple[Model, ...] = (
         ),
         kinds="breast ultrasound, brain MRI with contrast, chest X-ray and lung nodules in CT",
         tested=_STARTER_TESTED,
-        files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors", "statistics.safetensors"))),
+        files=_shipped(
+            {
+                "open_clip_config.json": "3baa01cd40405155b1b8a2e5b79f64bb48fbe1ff5bc4fb1029c17cb9c8402e86",
+                "config.json": "873f7116843a7eb80255010fe97c15c667b97771b197d1665409e928c38fe0fd",
+                "vocab.txt": "5673c92fc9b2ec5b1d8173c279f88152e48a4cc6126827cc12226327ace00c6e",
+                "tokenizer_config.json": "b500b2b9b627faf22b3198bfb345b132c0a6ad1411a647af621690a5abce07d2",
+                "open_clip_model.safetensors": "b074d7a7dbddbe54845e0c9a29ab2c85a563e9c5e17111a01a5d108a7bef0c2a",
+                "statistics.safetensors": "a520ae08138ab7b9250d3e77a1c34d8e3cb974eaaf4b35b4a295f5d8b1c8a509",
+            }
+        ),
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
         answer={
             "prompts": {"margin": 0.2},
@@ -175,7 +197,12 @@ MODELS: tuple[Model, ...] = (
         seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",
         synthetic=True,
         shipped=True,
-        files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
+        files=_shipped(
+            {
+                "sam2_demo.yaml": "f7744ae9bec49074ef2015399825f62fbee0993105157604ffb7c0fa99d063d4",
+                "model.safetensors": "430d13c62f44a987d1d2b9c8842f10246546205057cd280ee099dbb6244d6a03",
+            }
+        ),
     ),
     Model(
         name="starter",
@@ -189,7 +216,12 @@ MODELS: tuple[Model, ...] = (
         image_size=320,
         seen=f"A few thousand real images with their masks: {_STARTER_DATA}; fetal heads of HC18.",
         tested=_STARTER_TESTED,
-        files=(ModelFile("sam2_starter.yaml"), ModelFile("model.safetensors")),
+        files=_shipped(
+            {
+                "sam2_starter.yaml": "0763f515e17613ef5bb765890616638d3e0b5dd24a32c6c00ca3d8ef9b56cc08",
+                "model.safetensors": "ddc900b8e55b42ef79f6ddea32d2247ea2a343edb1bc06882e93c8a6dd2eb9d0",
+            }
+        ),
     ),
     _sam2(
         "tiny",

@@ -119,7 +119,8 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|(?:(?<=, )|(?<=and ))now(?= (?:an?|one|two|three|multiple|several|many|new|small|moderate|large|with)\b)"
         # they look like other cues, and deny a change or a doubt, or name a study to compare with
         rf"|(?:no|without) {_CHANGE}(?: (?:in|of)\b(?: (?:the )?(?:prior|previous|former|old)\b)?|{_OR})"
-        rf"|no doubt|not (?:all|every|each)|not only|not necessarily|not changed|positive (?:{_TEST} )?for"
+        rf"|no doubt|without (?:a )?(?:doubt|question)|not (?:all|every|each)|not only|not necessarily"
+        rf"|not {_SURE}changed|positive (?:{_TEST} )?for"
         rf"|(?<=, )previously (?!diagnosed)(?:seen|noted|{_TOLD})"
         r"|(?:no|not) (?:more|less|fewer|larger|smaller) than"
         r"|(?:(?:compared|in (?:comparison|contrast)) (?:to|with)|since|than on|unlike(?: on)?|new from) (?:the )?"
@@ -135,7 +136,8 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.UNCERTAIN,
         "behind",
         rf"(?:was|were) (?:not|never) (?:{SEE}|{_TOLD}) {LAST_TIME}"
-        rf"|{_UNSEEN}(?:well|fully|completely|entirely|optimally|adequately|easily|readily|reliably) {SEE}"
+        rf"|(?:{_BE} )?(?:poorly|suboptimally) {SEE}|{_BE} in the differential|would be difficult to exclude"
+        rf"|{_UNSEEN}(?:well|clearly|fully|completely|entirely|optimally|adequately|easily|readily|reliably) {SEE}"
         r"|(?:may|might|could|can) be (?:obscured|missed|hidden|masked|overlooked)"
         rf"|(?!(?:in|on|at|within|by|of|{_BE})\b)[a-z]+ none of the\b",
     ),
@@ -167,7 +169,8 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.UNCERTAIN,
         "before",
         rf"(?:cannot|could not|not|does not|difficult to|unable to|(?:fails?|failed) to) {_SURE}{_OUT}"
-        r"|(?:uncertain|unclear|questionable|not (?:certain|clear|sure)) (?:if|whether|that)",
+        r"|(?:uncertain|unclear|questionable|(?:not|cannot) (?:certain|clear|sure|tell|say|determine))"
+        r" (?:if|whether|that)",
     ),
     (Cue.BEFORE, "adjective", _GONE),
     (
@@ -182,7 +185,8 @@ _CUES = (  # where several begin at one place, the first one counts
         "before",
         r"(?:to )?(?:rule out|exclude)"
         r"|(?:evaluate|evaluation|assess|assessment|check|screen(?:ing)?|query|look(?:ing)?|search(?:ing)?"
-        r"|surveillance) for|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
+        r"|surveillance) for|correlat(?:e|ion) (?:[a-z]+ ){0,5}?for"
+        r"|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
         r"|(?<!as )if|whether|unless|in case of|(?:may|might|could|can) (?:obscure|hide|mask)"
         r"|should(?= (?:an?|the|any|this|these|symptoms)\b)"
         r"|(?:(?:family|past|prior|previous) ){0,3}history of|status post|previously(?! \d)|prior|previous|former"
@@ -195,9 +199,9 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"(?:has|have|had|{_BE}) {_FULLY}{_VANISHED}(?! (?:of|from)\b)"
         rf"|{_FULLY}{_VANISHED}(?:{STOP}|(?= (?:since|on|over|from|after|by|completely|fully|compared|now)\b))"
         rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING}{STOP}"
-        rf"|(?:{_BE} )?(?:unlikely|(?:not|hardly|scarcely) (?:very )?(?:likely|probable|possible))"
+        rf"|(?:{_BE} )?(?:unlikely(?!{_TO_BE})|(?:not|hardly|scarcely) (?:very )?(?:likely|probable|possible))"
         rf"|{_BE} absent|absent(?:{STOP}|(?= (?:on|from|since|today)\b))"
-        rf"|(?:{_BE} )?no (?:longer|more) (?:{SEE}|exists?|persists?)"
+        rf"|(?:{_BE} )?no (?:longer|more) (?:{SEE}|exists?|persists?)(?! (?:is|are)\b)"
         rf"|cannot be {_SURE}{SEE}"
         rf"|{_UNSEEN}{_SURE}(?:(?:able )?to )?(?:be(?:en)? )?{SEE}|(?:do|does|did) not exist"
         rf"|(?:fails?|failed) to be {SEE}|(?:{_BE}|remains?) (?!occult){_HIDDEN}|without success|in vain|to no avail",
@@ -207,7 +211,8 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "before",
-        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|(?:none|absence|lack|devoid|instead) of|absent"
+        rf"{FOREIGN_DENIAL}|no|not|without|never|neither|nor|(?:none|absence|lack|devoid|instead) of|lacks|absent"
+        rf"|unlikely{_TO_BE}|no longer {SEE} (?:is|are)"
         rf"|(?:free|clear(?:ed)?) (?:of|from)|negative (?:{_TEST} )?for|den(?:y|ies|ied|ying)|nothing|rather than"
         r"|as opposed to"
         rf"|(?:resolution|disappearance) of(?!.{{0,200}}\b{_IN_PART}\b)"
@@ -232,7 +237,9 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.UNCERTAIN,
         "before",
-        r"possible|probable|doubtful|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
+        r"possible|probable|potential|borderline|maybe|conceivably|tentatively|possibility of|indeterminate for"
+        r"|doubt(?:s|ed|ful)?|low (?:probability|suspicion|likelihood) (?:for|of)"
+        r"|suspect(?:s|ed)?|may|might|could|questionable|question of|equivocal|query"
         rf"|consider(?! (?:[\w-]+ ){{0,3}}?(?:biopsy|aspiration|excision|evaluation|{STUDY})\b)"
         r"|(?:cannot|difficult to|unable to) (?:differentiate|distinguish)",
     ),

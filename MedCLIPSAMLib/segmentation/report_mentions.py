@@ -27,6 +27,7 @@ from .report_words import (
 )
 
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
+_WITH_NEW = re.compile(r",? with (?:an? |interval |development of )*new ", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
 _BESIDE = re.compile(
     r"(?:(?!\b(?:or|nor|with|without)\b).)*?(?:,|\b(?:and|plus)\b),?\s*"
@@ -64,12 +65,16 @@ _IS_NEW = re.compile(
     r"|(?<!not )now (?:seen|present|visible|evident|measures|measuring|\d+))\b",
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(r" ?#?(?:[2-9]|1\d)\s*[:(]")
+"""Behind a finding: that it is none of those before, "nodule 2: left lobe"."""
 _WAS = re.compile(r"\b(?:was|were|had)\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
 _WHERE = re.compile(r"\s*((?:in|within|(?:the )?(?:left|right|both|bilateral)) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
+    r"(?:bi-?rads (?:category )?\w+\W+)?"
     r"(?:this|these|it|they|which|that|findings?|(?:imaging )?(?:features?|appearances?)"
-    r"|(?:highly |very |most )?(?:suspicious|concerning|worrisome|suggestive|compatible|consistent|typical|in keeping))"
+    r"|(?:highly |very |most |high |low |moderate )?"
+    r"(?:suspicion|suspicious|concerning|worrisome|suggestive|compatible|consistent|typical|in keeping))"
     r"\b",
     re.IGNORECASE,
 )
@@ -149,9 +154,10 @@ def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int
     if said == Cue.BEFORE and not REMAINING.isdisjoint(before):
         said = Cue.PRESENT
     again = phrase.first > 0 and words[phrase.first - 1] in ANAPHORA
+    other = not OTHER.isdisjoint(before) or bool(_NUMBERED.match(words.text, words.end(phrase.head)))
     read = words.read[phrase.first : phrase.stop]
     corrected = tuple((word.written, word.word) for word in read if word.spelling == Spelling.MENDED)
-    return Mention(phrase.text, words[phrase.head], again, not OTHER.isdisjoint(before), said, reading_of, corrected)
+    return Mention(phrase.text, words[phrase.head], again, other, said, reading_of, corrected)
 
 
 def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:
@@ -195,7 +201,8 @@ def _is_beside(words: Words, cue: FoundCue, phrase: Phrase, before: Phrase | Non
     """Tell whether a finding is there beside what is denied or past before it."""
     if between(_OR, words.text, words.start(phrase.first), len(words.text)):  # the list goes on
         return False
-    if _begins_behind_comma(words, cue, phrase):
+    gap = words.text[words.end(before.stop - 1) : words.start(phrase.first)] if before else ""
+    if _begins_behind_comma(words, cue, phrase) or _WITH_NEW.fullmatch(gap):
         return True
     return cue.kind == Cue.ABSENT and before is not None and _has_own(words, before, phrase)
 
@@ -243,7 +250,8 @@ def _reading_of(clause: str, cue: FoundCue | None, start: int, before: tuple[int
     if cue is None or cue.kind != Cue.READING or between(APART, clause, cue.end, start):
         return None
     if before and before[0] <= cue.start:
-        return None if between(_WITH, clause, before[0], cue.start) else before[1]
+        beside = between(_WITH, clause, before[0], cue.start)  # "with" describes what is read
+        return None if beside and beside[0].lower() == "and" else before[1]
     return -1 if not before and _OF_IT.match(clause) else None
 
 

@@ -7,13 +7,39 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 
+from .report_same import GENERAL
 from .report_sentences import VERB
-from .report_words import FINDINGS, IN, NOT_ITSELF, PLACES, POSITIONS, SIDES, Word, is_modifier, is_place, read_word
+from .report_words import (
+    FINDINGS,
+    IN,
+    NOT_ITSELF,
+    PARTS,
+    PLACES,
+    POSITIONS,
+    SIDES,
+    Word,
+    is_modifier,
+    is_place,
+    is_size,
+    read_word,
+)
 
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _FAR = 12
 """Maximum words of a place on either side of its noun."""
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
+_NAMED_PARTS = {"segment", "head", "neck", "body", "tail", "pole", "side"}
+"""What a place behind a comma may begin with."""
+_SIDE = re.compile(
+    r"(?: #?\d[\d. x]*(?:mm|cm)?)?(?:(?P<both> (?:on both sides|bilaterally)\b)"
+    r"| (?:in|on|at|within|along|over|through|involving) (?:the )?(?P<within>left|right)\b(?! (?:of|clinical)\b)"
+    r"|(?: |\s*[,(:\u2013-] *)(?:to )?(?:the )?(?P<side>left|right)(?: side| apical| basal| basilar)?"
+    r"(?=$|\s*[,;:.)(]| (?:and|or|with|which|that|is|are|was|were|has|measuring|small|large|moderate|tiny|trace)\b))",
+    re.IGNORECASE,
+)
+"""A side behind a finding that names no organ."""
+_HEADING = re.compile(r" ?#?\d*\s*:(?:(?!\b(?:and|with)\b)[^,])*")
+_SIDE_FIRST = re.compile(r"(?P<side>left|right)\s*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -99,6 +125,16 @@ class Words:
                 if not behind and subjects and subjects[0] < first:
                     place = self._place_before(subjects[0], first, free)
                     words += ["in", *([] if place[0] == "both" else ["the"]), *place]
+                elif behind and subjects and subjects[0] < first and not phrases and _is_part(behind):
+                    place = self._place_before(subjects[0], first, free)
+                    words += [] if _is_part(place) else ["of", "the", *place]
+            elif self[head + 1] in IN:  # "lung nodule in the left lower lobe"
+                behind, end = self._place_behind(head)
+                if SIDES.isdisjoint(words) or _is_part(behind):
+                    words, stop = words + behind, end
+            if SIDES.isdisjoint(words):
+                side, stop = self._side(stop)
+                words += side
             phrases += self._other_side(first, head, words, is_first=not phrases)
             phrases.append(Phrase(" ".join(words), first, head, stop))
             free[first:stop] = [False] * (stop - first)
@@ -137,7 +173,10 @@ class Words:
         """List the words that are findings: of "mass lesion" the last one, and no "mass" of a mass effect."""
         is_finding = lambda at: self[at] in FINDINGS and not self._is_cue[at]
         is_part = lambda at: at < len(self) and self._adjoin(at) and (is_finding(at) or self[at] in NOT_ITSELF)
-        return [at for at in range(len(self)) if is_finding(at) and not is_part(at + 1)]
+        heads = [at for at in range(len(self)) if is_finding(at) and not is_part(at + 1)]
+        named = len(heads) > 1 and heads[0] == 0 and {self[0], self[heads[1]]} <= GENERAL
+        is_heading = named and _HEADING.fullmatch(self.text, self.end(0), self.start(heads[1]))  # "Lesion 1: 2 cm mass"
+        return heads[1:] if is_heading and not any(self._is_cue[: heads[1]]) else heads
 
     def _adjoin(self, at: int) -> bool:
         """Tell whether a single blank is between a word and the one before."""
@@ -156,28 +195,51 @@ class Words:
         for start in range(head + 1, min(head + 8, len(self))):
             if self._ends_place(start):
                 break
-            if self[start] in (IN if start == head + 1 else IN - {"of"}) and (end := self._place_end(start + 1)):
-                return self.within(start, end := self._place_goes_on(end, ("of", "in"))), end
-        start = end = head + 1
+            arises = self.within(start - 1, start + 1) == ["arising", "from"]
+            joins = arises or self[start] in (IN if start == head + 1 else IN - {"of"})
+            place = start + 1
+            while self[start] == "at" and (is_size(self[place]) or self[place] in ("o", "clock", "in", "the")):
+                place += 1  # "at 3:00 in the left breast"
+            if joins and (end := self._place_end(place)):
+                end = self._place_goes_on(end, ("of", "in"))
+                joint = ["in", "the"] if place > start + 1 else ["in" if arises else self[start]]
+                return [*joint, *self.within(place, end)], end
+        start = head + 1
+        while start < len(self) and (is_size(self[start]) or self[start] in ("mm", "cm", "x")):
+            start += 1
+        end = start
         while end < len(self) and self[end] in SIDES | POSITIONS:
             end += 1
-        is_apart = start < len(self) and _APART.fullmatch(self.text, self.end(head), self.start(start))
+        is_apart = start < len(self) and _APART.fullmatch(self.text, self.end(start - 1), self.start(start))
+        if is_apart and (end > start or self[start] in _NAMED_PARTS) and not is_place(self[end]):
+            end = max(end, self._place_end(start) - 1)  # "lower pole of the left kidney"
         if self._ends_place(start) or self._ends_place(end) or not (end > start or is_apart) or not is_place(self[end]):
             return [], head + 1
+        while is_place(self[end + 1]) and self._adjoin(end + 1):
+            end += 1
         end = self._place_goes_on(end + 1, ("of",))
         if end < len(self) and self._adjoin(end) and (not self._ends_place(end) or self[end] in FINDINGS):
             return [], head + 1
         return ["in", "the", *self.within(start, end)], end
 
+    def _side(self, stop: int) -> tuple[list[str], int]:
+        """Read a side alone, "mass on the left", "effusion: left" or "left: effusion", and where it ends."""
+        if stop == len(self) or self._is_cue[stop] or not (side := _SIDE.match(self.text, self.end(stop - 1))):
+            side = _SIDE_FIRST.match(self.text)
+            return ["on", "the", side["side"].lower()] if side else [], stop
+        words = ["both", "sides"] if side["both"] else ["the", (side["within"] or side["side"]).lower()]
+        return ["on", *words], bisect_left(self._found, side.end(), key=re.Match.start)
+
     def _place_goes_on(self, end: int, joints: tuple[str, ...]) -> int:
         """Return where a place ends that may go on with "of the left breast"."""
         while self[end] in joints and (more := self._place_end(end + 1)):
             end = more
-        return end
+        more = self._place_end(end + 1) if self[end] == "and" else 0
+        return more if more and not self.text[self.end(more - 1) :].strip(" ,;:.()") else end
 
     def _place_end(self, start: int, stop: int | None = None) -> int:
         """Return where the place that begins at a word ends; 0 where there is none."""
-        for at in range(start, min(start + 6, len(self) if stop is None else stop)):
+        for at in range(start, min(start + 8, len(self) if stop is None else stop)):
             if self._ends_place(at) or self[at] in IN - {"of"} or (is_place(self[at]) and self[at + 1] in NOT_ITSELF):
                 return 0
             if is_place(self[at]) and not is_place(self[at + 1]):
@@ -190,6 +252,13 @@ class Words:
         while start > max(0, end - _FAR) and is_modifier(self[start - 1]) and free[start - 1]:
             start -= 1
         last = min(stop, end + _FAR)
+        while end + 1 < last and is_place(self[end + 1]) and self._adjoin(end + 1):
+            end += 1
         while end + 2 < last and self[end + 1] == "of" and (more := self._place_end(end + 2, last)):
             end = more - 1
         return self.within(start, end + 1)
+
+
+def _is_part(place: list[str]) -> bool:
+    """Tell whether a place is a part of an organ that is not named."""
+    return all(word.removesuffix("s") in PARTS for word in place if is_place(word)) and SIDES.isdisjoint(place)

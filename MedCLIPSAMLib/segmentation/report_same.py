@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..volumes.terminology import TERMS
-from .report_words import IN, POSITIONS, SIDES, is_place
+from .report_words import IN, PARTS, POSITIONS, SIDES, is_place
 
 _REGIONS = frozenset({"chest", "abdomen", "pelvis", "neck", "head", "midline"})
 """Parts of the body that hold organs: a nodule of the chest may be one of the lung."""
-_PARTS = frozenset(
-    {"lobe", "lingula", "hemisphere", "cerebellum", "hilum", "apex", "base", "cortex", "quadrant", "axilla"}
-)
-"""Parts of organs, which do not say of which one."""
 _JOINTS = IN | {"of", "the", "a", "an", "and"}
 
 
@@ -37,10 +33,10 @@ def describe(head: str, phrase: str) -> Described:
     words = [word for word in phrase.split() if word != head and word not in _JOINTS]
     sides = {"left", "right"} if {"both", "bilateral"} & set(words) else {"left", "right"} & set(words)
     places = {word.removesuffix("s") if not word.endswith("ss") else word for word in words if is_place(word)}
-    organs = {TERMS[place].code[1] if place in TERMS else place for place in places - _REGIONS - _PARTS}
+    organs = {TERMS[place].code[1] if place in TERMS else place for place in places - _REGIONS - PARTS}
     positions = POSITIONS & set(words)
     looks = {word for word in words if word not in SIDES | POSITIONS and not is_place(word)}
-    return Described(head, frozenset(sides), frozenset(organs), frozenset(places & _PARTS), positions, frozenset(looks))
+    return Described(head, frozenset(sides), frozenset(organs), frozenset(places & PARTS), positions, frozenset(looks))
 
 
 def is_same(known: Described, said: Described, loose: bool = False, again: bool = False) -> bool:

@@ -19,6 +19,9 @@ _BESIDE_PAST = re.compile(
     re.IGNORECASE,
 )
 """Between a past thing and a finding of this image, "prior lobectomy with a nodule", or a question and its answer."""
+_TREATED = re.compile(r"resection|removal|excision|lumpectomy|mastectomy|enucleation|craniotomy|surgery|status post")
+_NAMED = re.compile(r"\w:")
+"""Between what was treated and a finding of this image: "resection of a glioma: small hematoma"."""
 _CONDITIONS = ("if", "unless", "should", "in case of")
 _UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]*? )?(?:the|this|these)\b", re.IGNORECASE)
 """Between a condition and a finding that is there in any case: "if indicated, biopsy of the mass"."""
@@ -45,6 +48,12 @@ _STILL = re.compile(
 _LISTED = re.compile(r"(?=.*\band\b)(?:(?!\b(?:with|without|but|or|now)\b)[\w\s,'/-])*", re.IGNORECASE)
 _PLURAL = re.compile(r"(?:have|are|remain|persist|measure|grew|shrank|recurred|enlarged)\b", re.IGNORECASE)
 _THEIR = re.compile(r" (?:the|these|those)\b", re.IGNORECASE)
+_OF_THE = re.compile(
+    r"[^,;]*\b(?!(?:evidence|signs?|residual|remnants?|remainder|recurrence|trace|visualization|indication|suspicion|part"
+    r"|portion|presence) of\b)[a-z-]+ (?:of|in|within|inside|by|from|around|along) (?:the|this|these|those) ",
+    re.IGNORECASE,
+)
+"""Between a denial and a finding that is known, of which something is denied."""
 _SAYS = re.compile(rf"{VERB.pattern}|\b(?:suggests?|indicates?|represents?|had)\b", re.IGNORECASE)
 _IS_LEFT = re.compile(
     rf"\b(?:{SEE}|remain(?:s|ed)?|persist(?:s|ed)?|exists?|recur(?:s|red)?|reappeared|returned)\b", re.IGNORECASE
@@ -160,7 +169,9 @@ def _is_of_another_result(end: int, cue: FoundCue, clause: str) -> bool:
 
 
 def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool:
-    """Tell whether "none of the" denies what is said of its subject: "none of the masses is calcified"."""
+    """Tell whether a denial is of what is said of a finding: "none of the masses is soft", "no fat in the mass"."""
+    if denial.kind == Cue.ABSENT and _OF_THE.fullmatch(clause, max(denial.end, start - _NEAR), start):
+        return True
     if clause[denial.start : denial.end].lower() != "none of" or not _THEIR.match(clause, denial.end):
         return False
     return not between(_SAYS, clause, denial.end, start) and not between(_IS_LEFT, clause, end, len(clause))
@@ -171,5 +182,7 @@ def _is_beside(past: FoundCue, start: int, clause: str) -> bool:
     said = clause[past.start : past.end].lower()
     if said in _CONDITIONS:
         return between(_UNCONDITIONAL, clause, past.end, start) is not None
+    if _TREATED.match(said) and between(_NAMED, clause, past.end, start):
+        return True
     beside = between(_BESIDE_PAST, clause, past.end, start)
     return beside is not None and (beside["answer"] is None or said.endswith(" for"))

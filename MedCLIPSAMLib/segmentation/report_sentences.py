@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .report_words import FINDINGS
+from .report_words import FINDINGS, PARTS, POSITIONS, SIDES, is_place, read_word
 
-_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s))")
+_END = re.compile(r"((?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s)))")
 _ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
 _ANSWERED = re.compile(
     rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)"
@@ -27,10 +27,16 @@ _HEADING = re.compile(
 )
 _CONCLUDING = ("impression", "conclusion", "opinion", "summary", "assessment")
 _ASKING = re.compile(
-    r"^[\s\-*•]*(?:(?:clinical|chief|past|family|medical|surgical) )*(?:clinical|indication|history|technique"
-    r"|comparison|question|reason|procedure|recommendation|information|background|complaint|plan)s?(?: for \w+)?\s*:",
+    r"^[\s\-*•#]*"
+    r"(?:(?:clinical |(?:[a-z-]+ ){0,3}(?=history|indication|complaint|information|recommendation|medical ))?"
+    r"(?:clinical|cc|(?<=clinical )concern|indication"
+    r"|history|technique|comparison|question|reason|procedure|recommendation|information|background"
+    r"|complaint|plan|(?<=clinical )(?:detail|diagnosis)|medical condition)s?(?: for (?:\w+ ?){1,2})?\s*:"
+    r"|(?:clinical )?(?:indication|history|technique|comparison|procedure|recommendation|information)s?$)",
     re.IGNORECASE,
 )
+_PLACE = re.compile(r"^[\s\-*•]*((?:[\w-]+ ){0,3}[\w-]+)\s*:")
+"""A heading, perhaps of a place."""
 _TURN = re.compile(
     r"(?<!nowhere )(?<!nowhere else )"
     r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b",
@@ -50,6 +56,8 @@ _STATE = re.compile(
 """What stands for a verb in short sentences: "mass positive, cyst negative"."""
 _LONGEST_STATE = 20
 """More letters than it has, with those before it."""
+_NAMES = re.compile(r"[^\W\d]\)?\s*:")
+"""A colon behind a name, not that of a time."""
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
 _JOINT_SUBJECT = re.compile(
@@ -78,9 +86,16 @@ class Sentence:
 
 
 def read_sentences(text: str) -> Iterator[Sentence]:
-    """Yield the sentences of a cleaned text; a heading on a line of its own holds until the next one."""
+    """Yield the sentences of a cleaned text; a heading on a line of its own holds until the next one.
+
+    One that names a place is put before the sentences under it that name none; with a side, behind it in its line too.
+    """
     asking = concluding = False
-    for part in _END.split(_UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text))):
+    place, is_line, is_read = "", False, False
+    parts = _END.split(_UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text)))
+    for before, part in zip(["", *parts[1::2]], parts[::2]):
+        if "\n" in before and is_read and not (is_line and before.count("\n") == 1):
+            place = ""
         sentence = " ".join(part.split()).strip(" .!-*•")
         if not LETTER.search(sentence):
             continue
@@ -92,8 +107,35 @@ def read_sentences(text: str) -> Iterator[Sentence]:
             asking = question.end() == len(sentence)
             if asking:
                 continue
+        named = _PLACE.match(sentence)
+        if named and _is_place(named[1], named.end() == len(sentence)):
+            place, is_line = named[1], named.end() == len(sentence)
+            is_read = not is_line
+            if is_line:
+                continue
+        elif heading or question or (named and not (is_line and read_word(named[1].split()[-1]).word in FINDINGS)):
+            place = ""
+        elif place:
+            is_read = True
+            if not _names_organ(sentence):
+                sentence = f"{place}: {sentence}"
         if LETTER.search(sentence):
             yield Sentence(sentence, asking or bool(question), concluding)
+
+
+def _is_place(heading: str, is_line: bool) -> bool:
+    """Tell whether a heading is a place that holds for more than its sentence: on its own line, or with a side."""
+    words = heading.lower().split()
+    is_sided = not {"left", "right"}.isdisjoint(words)
+    return (is_sided or (is_line and any(map(is_place, words)))) and all(
+        is_place(word) or word in SIDES | POSITIONS | {"and", "the", "of"} for word in words
+    )
+
+
+def _names_organ(sentence: str) -> bool:
+    """Tell whether a sentence names a side or an organ, and not only a part of one."""
+    words = re.findall(r"[\w-]+", sentence.lower())
+    return any(word in SIDES or (is_place(word) and word.removesuffix("s") not in PARTS) for word in words)
 
 
 def split_clauses(sentence: str) -> Iterator[str]:
@@ -118,7 +160,7 @@ def _begins_anew(before: str, says: bool, piece: str, verb: re.Match[str] | None
         says: there is a verb in the one before.
         verb: that of the piece, or what stands for it.
     """
-    if ":" in piece and (says or ":" in before):
+    if _NAMES.search(piece) and (says or _NAMES.search(before)):
         return True
     if not verb or not verb.start() or _GOES_ON.match(piece) or (not says and _WHERE.match(before)):
         return False

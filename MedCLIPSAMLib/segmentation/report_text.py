@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 
+from .report_words import FINDINGS
 from .spelling import is_one_slip
 
 _SHORT_FORMS = {
@@ -56,8 +57,11 @@ _SHORT_FORM = re.compile(
 _PLACE = r"(?:left|right|(?-i:[LR])|r[uml]l|l[ul]l)"
 _BOTH = re.compile(rf"\b({_PLACE})/(?={_PLACE}\b)", re.IGNORECASE)
 """A stroke between two sides or lobes: "left/right effusions" are on both."""
-_SIDE = re.compile(r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])")
-"""A side by its letter: "L breast", not "L spine" or "2 L effusion"."""
+_SIDE = re.compile(
+    r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])|(?:(?<=: )|(?<=on )|(?<=on the ))[LR](?=\s*(?:[,;.]|$))",
+    re.MULTILINE,
+)
+"""A side by its letter: "L breast", "mass on R", not "L spine" or "2 L effusion"."""
 _SIGNED = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)[^,;:.\n]*", re.MULTILINE)
 """Where signs stand before what they are said of: "(-) mass (+) cyst"."""
 _MINUS = (
@@ -70,18 +74,76 @@ _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
 """A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
 _YES = r"(?:yes|no|none|absent|present|negative|positive|true|false|(?-i:[YN]))"
 _ROW = re.compile(
-    rf"^[ \t|]*([a-z](?:[^\t|\n]*[^\t|\n :])?) *(?:: *)?[\t|][ \t|]*({_YES})[ \t|]*$", re.IGNORECASE | re.MULTILINE
+    rf"^[ \t|]*(?P<name>[a-z](?:[^\t|,;\n]*[^\t|,;\n :])?) *(?:: *)?"
+    rf"(?P<sep>[\t|]|[,;](?! ))[ \t|]*(?P<answer>{_YES}|[01])"
+    r"[ \t]*(?:(?P=sep)[ \t|]*(?P<more>[^|\t\n]*?))?[ \t|]*$",
+    re.IGNORECASE | re.MULTILINE,
 )
-_EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*[:=][^\S\n]*(?=(?:{_YES}|0)\b)", re.IGNORECASE)
+_FINDING = re.compile(rf"\b(?:{'|'.join(sorted(FINDINGS))})(?:e?s)?\b", re.IGNORECASE)
+_PLACED = re.compile(
+    r"^([^\n]+)((?:\n[^\S\n]*size[^\S\n]*:[^\n]*)?)"
+    r"\n[^\S\n]*(?:location|site|side|laterality)[^\S\n]*:[^\S\n]*([^\n]+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line, perhaps of a finding, and one that says where it is."""
+_INDENTED = re.compile(
+    rf"({_FINDING.pattern}[^\S\n]*:)[^\S\n]*\n[^\S\n]+(?:present|seen|found|status)[^\S\n]*:(?=[^\S\n]*{_YES}\b)",
+    re.IGNORECASE,
+)
+"""A finding, and an answer of its own line: "mass:", "  present: no"."""
+_TICKS = (
+    (re.compile(r"(?<=\w)[ :]*[\u2717\u2718]"), ": no"),
+    (re.compile(r"(?<=\w)[ :]*[\u2713\u2714](?!\s*\])"), ": yes"),
+)
+_NAME = (
+    r"(?:(?!(?:no|not|nor|or|and|without|is|are|was|were|has|have|there|any|if|for|with|denies|an?)\b)\w[\w/-]* ){0,3}"
+    rf"{_FINDING.pattern}(?: (?:left|right) [a-z]+)?"
+)
+_SAYS_NO = (
+    r"(?:(?:no|none|absent|negative|neg|nil|denied|false|(?-i:N)|0"
+    r"|not (?:seen|present|identified|detected|found|visible))\b|[-\u2013\u2717\u2718])"
+)
+_SAYS_YES = (
+    r"(?:(?:yes|present|positive|pos|true|(?-i:Y)|1|seen|identified|detected|found|visible)\b(?!:)|[+\u2713\u2714])"
+)
+_TO = r"(?:[^\S\n]*(?:[:=?|,;(\[\t\u2014\u2013-]|\.{2,})[^\S\n]*|[^\S\n]+)"
+_MORE = r"(?:\d[\d.x ]*[cm]m\b)?[)\]]?(?:[ ,(]+(?:(?:in|on) )?(?:the )?(?:left|right|both|upper|lower)\b[a-z ]*\)?)?"
+_ITEM = re.compile(
+    rf"(?P<name>{_NAME}){_TO}(?:(?P<no>{_SAYS_NO})|(?P<yes>{_SAYS_YES})|(?=\d[\d.x ]*[cm]m\b))"
+    rf"(?P<more>{_MORE})[^\S\n]*[.;,/|]?[^\S\n]*",
+    re.IGNORECASE,
+)
+"""A finding and its answer, of which a line may have several: "Mass - no / cyst - yes, left kidney"."""
+_BEGINS = re.compile(rf"{_NAME}{_TO}", re.IGNORECASE)
+_WHERE = re.compile(
+    r"(?<=: )(?:yes|present|positive)(?: ?[,(\u2013-] ?| )"
+    r"(?=(?:in|on|at|within|the|both|left|right|bilateral|upper|lower|[lr]"
+    r"|[lr][ul]l|rml)\b)(?![^.;\n]*:)",
+    re.IGNORECASE,
+)
+"""An answer with a place behind it, by which it is an answer, too: "mass: yes, left breast"."""
+_EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*(?:[:=][^\S\n]*(?=(?:{_YES}|0)\b)|=[^\S\n]*(?=1\b))", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
 _WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
 _NEGATIVES = re.compile(
-    r"(^|[.;]\s+)(?:pertinent )?negatives?(?: findings)?\s*:\s*(?:no )?(?=[a-z])", re.IGNORECASE | re.MULTILINE
+    r"(^|[.;]\s+)(?:(?:pertinent )?negatives?|absent)(?: findings)?\s*:\s*(?:no )?(?=[a-z])",
+    re.IGNORECASE | re.MULTILINE,
 )
 """A heading of what is not there: "Negative: mass, cyst."."""
-_BOX = re.compile(r"\[\s*(?:([x\u2713\u2714])\s*)?\]|([\u2611\u2612])|\u2610", re.IGNORECASE)
+_BOX = re.compile(r"[\[(]\s*(?:([x\u2713\u2714])\s*)?[\])]|([\u2611\u2612])|\u2610", re.IGNORECASE)
 """A box of a form, checked or not."""
+_ANY_BOX = r"(?:[\[(]\s*[x\u2713\u2714]?\s*[\])]|[\u2610-\u2612])"
+_LABEL = r"(?![\w-]+:)[\w/-]+(?: +(?![\w-]+:)[\w/-]+){0,3} *"
+_OPTIONS = re.compile(rf": *(?:(?:{_ANY_BOX} *{_LABEL}){{2,}}|(?:{_LABEL}{_ANY_BOX}[ ,]*){{2,}})", re.IGNORECASE)
+_BEFORE, _BEHIND = (
+    re.compile(one, re.IGNORECASE) for one in (rf"({_ANY_BOX}) *({_LABEL})", rf"({_LABEL})({_ANY_BOX})")
+)
+"""Boxes behind a colon, of which the checked ones are the answer: "effusion: [ ] none [x] small"."""
+_NUMBER = re.compile(r"\([^()\n]*\)|[^\S\n](?=\d\d?\)\s+[A-Z])")
+"""What is in parentheses, or a blank before the number of another point of a list in one line: "1) No mass 2) Cyst"."""
+_DRIVE = re.compile(r"\b[a-z]:\\\S*", re.IGNORECASE)
+"""A path of Windows, in which \\n is no break."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes|(?-i:[YN]))\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
 """A question that is answered: "Mass? No."."""
 _OR_ELSE = re.compile(
@@ -98,14 +160,23 @@ _LINE_BREAK = re.compile(
     r"\\(?:\.br\\|r\\n|[rn])|</?(?:br|p|div|li|ul|ol|h\d|tr|td|table|pre|html|body)\b[^<>]*>", re.IGNORECASE
 )
 """As HL7 (\\.br\\), JSON and tables (\\n), and HTML write it."""
+_CELL = re.compile(r"</t[dh]>\s*<t[dh]\b[^<>]*>", re.IGNORECASE)
 _MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|font)\b[^<>]*>", re.IGNORECASE)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def clean_text(text: str) -> str:
     """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
-    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _COLOR_CODE.sub(" ", text))))
-    text = _ROW.sub(r"\1: \2", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
+    text = _DRIVE.sub(lambda path: path[0].replace("\\", "/"), _COLOR_CODE.sub(" ", text))
+    text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _CELL.sub("\t", text))))
+    text = re.sub(r'"\s*,\s*"(?=[^"\n]*"\s*:)', ".\n\n", text)  # the next field of a JSON object
+    text = re.sub(r'["{}]', "", unicodedata.normalize("NFKC", text)).replace("\u2019", "'")
+    text = _NUMBER.sub(lambda part: part[0] if part[0].strip() else "\n", _ROW.sub(_as_answer, text))
+    for sign, word in _TICKS:
+        text = sign.sub(word, text)
+    text = _INDENTED.sub(r"\1", text)
+    lines = text.split("\n")
+    text = _PLACED.sub(_placed, "\n".join(map(_answers, lines, [*lines[1:], ""])))
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -119,7 +190,9 @@ def clean_text(text: str) -> str:
     kept = _NEGATIVES.sub(r"\1No ", _EQUALS.sub(": ", kept))
     kept = _YES_OR_NO.sub(lambda sign: _WORDS.get(sign[0]) or _WORDS[sign[0].lower()], kept)
     if any(box[1] or box[2] for box in _BOX.finditer(kept)):
+        kept = _OPTIONS.sub(_checked, kept)
         kept = "\n".join(map(_boxes_as_words, kept.split("\n")))
+    kept = _WHERE.sub("", kept)
     kept = _BOTH.sub(r"\1 and ", kept)
     kept = _SHORT_FORM.sub(lambda short: _written_out(short[0]), kept)
     kept = _SIDE.sub(lambda letter: "Left" if letter[0] == "L" else "Right", kept)
@@ -129,6 +202,37 @@ def clean_text(text: str) -> str:
     kept = _OR_ELSE.sub(r"\1", kept)
     kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
     return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
+
+
+def _as_answer(row: re.Match[str]) -> str:
+    """Write a row of a table as a sentence of its own: "mass,yes,left" is "mass: yes, left"."""
+    more = f", {row['more']}" if row["more"] else ""
+    return f"; {row['name']}: {row['answer']}{more}"
+
+
+def _answers(line: str, following: str) -> str:
+    """Write the answers of a line of nothing else as sentences of their own, unless the next line goes on with it."""
+    text, said, at = line.lstrip("-* \t|\u2022").rstrip(" \t|"), "", 0
+    while at < len(text) and (item := _ITEM.match(text, at)):
+        answer = "no" if item["no"] else "yes" if item["yes"] else ""
+        said, at = f"{said}; {item['name']}: {answer}{item['more'].rstrip(')]')}", item.end()
+    following = following.strip("-* \t|\u2022")
+    goes_on = following[:1].islower() and not _BEGINS.match(following)
+    return said if text and at == len(text) and not goes_on else line
+
+
+def _placed(lines: re.Match[str]) -> str:
+    """Write a place behind the finding that it is of."""
+    line, size, place = lines.groups()
+    return f"{line.rstrip(' .')}, {place}{size}" if _FINDING.search(line) else lines[0]
+
+
+def _checked(options: re.Match[str]) -> str:
+    """Write options as those that are checked; none is a no."""
+    is_first = _BOX.match(options[0].lstrip(": "))
+    found = _BEFORE.findall(options[0]) if is_first else [pair[::-1] for pair in _BEHIND.findall(options[0])]
+    checked = [label.strip() for box, label in found if box.strip("[]() \u2610")]
+    return f": {', '.join(checked) or 'no'}; "
 
 
 def _boxes_as_words(line: str) -> str:

@@ -18,7 +18,8 @@ def _listed(words: str) -> frozenset[str]:
 _MORE_FINDINGS = _listed(
     "pneumonia opacity consolidation effusion fracture calcification microcalcification polyp abscess infiltrate "
     "pneumothorax atelectasis aneurysm stone calculus infarct infarction stroke stenosis ulcer adenoma fibroadenoma "
-    "lymphoma sarcoma astrocytoma glioblastoma malformation hernia lymphadenopathy hemangioma malignancy"
+    "lymphoma sarcoma astrocytoma glioblastoma malformation hernia lymphadenopathy hemangioma malignancy adenopathy "
+    "adenocarcinoma granuloma lipoma schwannoma hamartoma papilloma gallstone ascites"
 )
 _PLURALS = {
     **{plural: one for plural, one in IRREGULAR.items() if one in TERMS},
@@ -29,6 +30,7 @@ _PLURALS = {
     "thrombi": "thrombus",
     "abscesses": "abscess",
     "stenoses": "stenosis",
+    "ascites": "ascites",
     "biopsies": "biopsy",
 }
 FINDINGS = frozenset({word for word, term in TERMS.items() if term.category == ALTERED} | _MORE_FINDINGS)
@@ -39,7 +41,11 @@ PLACES = frozenset(
 """Organs that can be segmented as such."""
 _PLACES = PLACES | _listed(
     "breast lobe hemisphere cerebellum chest abdomen pelvis neck head axilla hilum apex base "
-    "pleura pleural midline cortex quadrant lingula lingular thalamus brainstem pons midbrain hippocampus mediastinum"
+    "pleura pleural midline cortex quadrant lingula lingular thalamus brainstem pons midbrain hippocampus mediastinum "
+    "adrenal retroperitoneum peritoneum mesentery omentum spine vertebra vertebrae vertebral sacrum fossa convexity "
+    "ganglia insula sella clivus orbit sinus sinuses pericardium atrium parotid mandible maxilla femur tibia fibula "
+    "humerus ilium hip knee shoulder muscle duodenum jejunum ileum cecum appendix rectum ureter urethra testis testes "
+    "cervix adnexa axillae"
 )
 _NO_MODIFIERS = _listed(
     "a an the this that these those same there is are was were be been has have and or nor with in within of at on "
@@ -52,9 +58,12 @@ _SHORT = 5
 """Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""
 _NO_SLIPS = _listed(
     "lesson lessons heard breath braid spline river stones medical median annular interior literal fecal smell stall "
-    "sold lager lover"
+    "sold lager lover pelvic tracheal lingual embolic pneumonic stony hernial livery hilus insular sellar "
+    "tibial adnexal"
 )
 """Correct words that differ by one letter from a known one."""
+PARTS = _listed("lobe lingula hemisphere cerebellum hilum apex base cortex quadrant axilla")
+"""Parts of organs, which do not say of which one."""
 SIDES = _listed("left right bilateral both")
 POSITIONS = _listed(
     "upper lower middle mid anterior posterior superior inferior medial lateral central inner outer apical basal "
@@ -70,7 +79,9 @@ _AROUND = SIDES | POSITIONS | DESCRIPTIONS
 """Words around a finding whose misspellings are corrected."""
 
 
-NOT_ITSELF = _listed("effect effects shift shifts marker markers risk risks screening like protocol board")
+NOT_ITSELF = _listed(
+    "effect effects shift shifts marker markers risk risks screening like protocol board bed resection excision removal"
+)
 """Words behind a finding or a place that make it another thing: a mass effect is no mass."""
 ANAPHORA = _listed("the this that these those same")
 OTHER = _listed("another second third further additional separate other")

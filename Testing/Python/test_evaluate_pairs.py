@@ -52,6 +52,13 @@ def test_words_at_the_end_of_names_do_not_count(tmp_path, prediction, truth):
     assert sorted(score.dsc for score in found.scores) == pytest.approx([2 / 3, 1.0]) and not found.missing
 
 
+def test_a_mask_in_a_folder_of_its_name_is_that_of_the_case(tmp_path):
+    for name in ("a", "b"):
+        mask(tmp_path / "p" / name / f"{name}_seg.png"), mask(tmp_path / "t" / f"{name}.png")
+    found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
+    assert [(score.case, score.dsc) for score in found.scores] == [("a", 1.0), ("b", 1.0)] and not found.extra
+
+
 @pytest.mark.parametrize("ending", [".hdr", ".mhd", ".nhdr"])
 def test_masks_whose_voxels_lie_in_a_file_beside_are_compared(tmp_path, ending):
     truth = np.zeros((4, 5, 6))

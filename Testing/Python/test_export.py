@@ -179,6 +179,8 @@ def test_what_is_struck_out_leaves_the_dataset_and_may_come_back(segmenter, imag
     assert strike(out, ["b"]) == (0, 1) and (out / "labelsTr" / "a.nii.gz").is_file()
     with pytest.raises(InputError, match="no case 'z'.*one a line"):
         strike(out, ["z"])
+    with pytest.raises(InputError, match="nothing would be left"):
+        strike(out, read_records(out))  # a table of all cases, such as review.csv
     with pytest.raises(InputError, match="holds no export"):
         strike(tmp_path, ["a"])
 

@@ -207,15 +207,16 @@ def test_images_or_shards_that_were_changed_under_their_names_are_no_resume(capt
             run(data, replace(QUICK, epochs=50), "m", out, "cpu", tmp_path)
 
 
-def test_records_without_a_patient_are_counted(captions, tmp_path):
+def test_records_without_a_patient_and_of_another_split_are_counted(captions, tmp_path):
     rows = [{"image": f"{n}.png", "caption": "the very same caption"} for n in range(9)]
-    rows[4]["patient"] = "P7"
+    rows[4]["study_id"], rows[4]["split"], rows[5]["Split"] = "P7", "train", "Test"
     (tmp_path / "same.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     notes: list[str] = []
     data = CaptionData(str(tmp_path / "same.jsonl"), captions.parent)
     with pytest.raises(InputError, match="all say the same"):
         run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=RunContext(on_notice=notes.append))
     assert any(note.startswith("Without a patient: 8 pairs.") for note in notes), notes
+    assert any(note.startswith("The column 'split' calls 1 row test or validation.") for note in notes), notes
 
 
 def test_a_model_is_trained_on_shards(tmp_path):

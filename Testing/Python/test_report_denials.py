@@ -106,6 +106,8 @@ def test_what_is_not_there_now_is_denied_whatever_was_before(text):
         "None of the masses is seen.",
         "None of the masses remains.",
         "None of the sequences shows a mass.",
+        "No sign of recurrence of the mass.",
+        "No evidence of the mass.",
         "No evidence of change, mass, or cyst is seen.",
         "None of the previously described masses is visible today.",
         "A mass is not convincingly seen.",
@@ -150,8 +152,11 @@ def test_what_else_is_denied_leaves_the_finding(text, prompts):
     "text, prompts",
     [
         ("No mass in the left breast and, in the right breast, a cyst.", ["cyst in the right breast"]),
-        ("Absence of a mass in the left breast and presence of a cyst in the right.", ["cyst"]),
-        ("No mass on the left and a cyst on the right.", ["cyst"]),
+        ("Absence of a mass in the left breast and presence of a cyst in the right.", ["cyst on the right"]),
+        ("The opacity is unlikely to represent a mass.", ["opacity"]),
+        ("No longer evident is the mass. The liver lacks a nodule. A cyst.", ["cyst"]),
+        ("Interval resolution of the effusion with new nodule.", ["nodule"]),
+        ("No mass on the left and a cyst on the right.", ["cyst on the right"]),
     ],
 )
 def test_a_finding_elsewhere_is_not_denied_with_the_one_before(text, prompts):
@@ -224,6 +229,10 @@ def test_what_is_said_of_a_finding_is_no_denial_of_it():
     "text",
     [
         "None of the masses is calcified.",
+        "No flow within the mass.",
+        "No evidence of invasion by the mass.",
+        "Not significantly changed mass.",
+        "Without question there is a mass.",
         "There is no evidence of progression of the mass.",
         "Without signs of interval growth of the mass.",
         "There is no evidence of worsening of the mass.",

@@ -32,7 +32,9 @@ def test_a_slip_in_a_word_beside_a_finding_is_mended_too(written, read):
     assert report.notes == [f"'{read}' is read where the report has '{written.lower()}'."]
 
 
-@pytest.mark.parametrize("word", ["medical", "median", "annular", "larger", "smaller", "rounded"])
+@pytest.mark.parametrize(
+    "word", ["medical", "median", "annular", "larger", "smaller", "rounded", "pelvic", "vertebral"]
+)
 def test_a_correct_word_beside_a_finding_stays(word):
     assert parse_report(f"A {word} mass.").prompts == [f"{word} mass"]
 
@@ -49,6 +51,50 @@ def test_a_slip_in_a_denial_denies_all_the_same(text):
     assert not parse_report(text).findings
 
 
+@pytest.mark.parametrize(
+    "text, prompts",
+    [
+        ("There is a mass on the left and a mass on the right.", ["mass on the left", "mass on the right"]),
+        ("Pleural effusion: left, small.", ["pleural effusion on the left"]),
+        ("RIGHT: negative. LEFT: 1.5 cm mass at 3:00.", ["mass on the left"]),
+        ("Nodule 1: right lobe, 8 mm. Nodule 2: left lobe.", ["nodule in the right lobe", "nodule in the left lobe"]),
+        ("Nodule #1: Right, mid, 1.4 cm. Nodule #2: Left, lower.", ["nodule on the right", "nodule on the left"]),
+        ("There are cysts in both the left and the right kidney.", ["cyst in both the left and the right kidney"]),
+        ("The left hepatic lobe contains a mass.", ["mass in the left hepatic lobe"]),
+        ("Lung nodule in the left lower lobe.", ["lung nodule in the left lower lobe"]),
+        ("Left breast mass in the upper outer quadrant.", ["left breast mass in the upper outer quadrant"]),
+        ("Left breast mass and cyst in the liver.", ["left breast mass", "cyst in the liver"]),
+        ("Mass along the right sphenoid wing. Effusions bilaterally.", ["mass on the right", "effusion on both sides"]),
+        (
+            "Pneumothorax, right apical. Pneumonia in the right clinical setting.",
+            ["pneumothorax on the right", "pneumonia"],
+        ),
+        ("Left breast has a mass at 3:00 and a cyst at 9:00.", ["mass in the left breast", "cyst in the left breast"]),
+        ("Mass at 3:00 left breast. Cyst at 3 o'clock in the liver.", ["mass in the left breast", "cyst in the liver"]),
+        ("Lesion 1: 2 cm mass in the liver.", ["mass in the liver"]),
+        ("Mass: left breast, nodule in the liver.", ["mass in the left breast", "nodule in the liver"]),
+        ("Mass, lower pole of the left kidney.", ["mass in the lower pole of the left kidney"]),
+        ("A mass in the posterior fossa. A left adrenal cyst.", ["mass in the posterior fossa", "left adrenal cyst"]),
+        ("Mass arising from the upper pole of the left kidney.", ["mass in the upper pole of the left kidney"]),
+        ("Tumor: 3 x 2 cm, left temporal lobe.", ["tumor in the left temporal lobe"]),
+        ("Left breast: mass in the upper outer quadrant.", ["mass in the upper outer quadrant of the left breast"]),
+        (
+            "LEFT BREAST:\nThere is a mass.\nThere is a cyst.\n\nRIGHT BREAST:\nNo mass.",
+            ["mass in the left breast", "cyst in the left breast"],
+        ),
+        ("LEFT BREAST:\n\nMass: 2 cm at 3:00\nCyst: none\nOther: nodule", ["mass in the left breast", "nodule"]),
+        ("Left kidney: 2 cm cyst. Stone.", ["cyst in the left kidney", "stone in the left kidney"]),
+        ("Liver: 2 cm cyst. Small effusion.", ["cyst in the liver", "small effusion"]),
+        ("Liver: normal.\nThere is a nodule.", ["nodule"]),
+        ("Left breast: normal. A cyst is in the right breast.", ["cyst in the right breast"]),
+        ("Masses in the liver and spleen.", ["mass in the liver and spleen"]),
+        ("Mass to the left of the trachea. Tumor bed is clear.", ["mass"]),
+    ],
+)
+def test_a_finding_has_its_side_and_place(text, prompts):
+    assert parse_report(text).prompts == prompts
+
+
 def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
     report = parse_report("A mass in the left breast. The mass is irregular. A mass in the left breast is seen again.")
     assert report.prompts == ["mass in the left breast"]
@@ -60,8 +106,11 @@ def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
     [
         ("2 cm spiculated mass at 3 o'clock, suspicious for malignancy.", "spiculated mass", "malignancy"),
         ("Extra-axial mass compatible with meningioma.", "extra-axial mass", "meningioma"),
+        ("Oval mass with posterior enhancement consistent with a cyst.", "oval mass", "cyst"),
+        ("A mass with shadowing and skin thickening, suspicious for malignancy.", "mass", "malignancy"),
         ("The mass is favored to represent a meningioma.", "mass", "meningioma"),
         ("A mass corresponds to a cyst on ultrasound.", "mass", "cyst"),
+        ("Left breast mass. BI-RADS 5 - highly suggestive of malignancy.", "left breast mass", "malignancy"),
         ("Lung opacity. This likely represents pneumonia.", "lung opacity", "pneumonia"),
     ],
 )
