@@ -18,11 +18,14 @@ from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
 from MedCLIPSAMLib.files.csv_text import write_rows
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation, is_structures
+from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
 
 METRICS = ("dsc", "nsd", "hd95")
 DIFFERENCE = "difference_ml"
 ONLY_SEGMENT = "mask"
+VAST = Geometry(spacing=(1e7, 1e7, 1e7))
+"""A grid for contours without voxels that they could be drawn on: all are of one empty voxel, and keep their names."""
 NO_PREDICTION, EMPTY, ROW = "no prediction", "empty in both", "a single row of pixels"
 
 
@@ -199,7 +202,7 @@ def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
     """Read the truth, and the prediction in front of it where there is one; DICOM on the slices of the other side."""
     pred_path, truth_path = pair
     if pred_path is None:
-        return [read_masks(truth_path)]
+        return [read_masks(truth_path, VAST if is_structures(truth_path) else None)]
     if not is_dicom_segmentation(truth_path):
         truth = read_masks(truth_path)
         return [read_masks(pred_path, truth.geometry), truth]
@@ -284,7 +287,8 @@ def _score_case(
     if preds:
         pred, truth, spacing = bring_to_common_grid(case, preds[0], truth)
     in_mm = truth.known_spacing and (pred is None or pred.known_spacing)
-    ml = float(np.prod(spacing)) / 1000 if in_mm else float("nan")
+    has_volume = in_mm and spacing != VAST.spacing
+    ml = float(np.prod(spacing)) / 1000 if has_volume else float("nan")
     scores = []
     for name in [None] if known is None else sorted(known):
         predicted, expected = _mask(pred, name, truth.grid), _mask(truth, name, truth.grid)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.dicom_segmentation import (
     is_dicom_segmentation,
@@ -20,7 +20,7 @@ from MedCLIPSAMLib.volumes.dicom_structures import NUMBER
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.raster import raster_format
-from MedCLIPSAMLib.volumes.read import read_image
+from MedCLIPSAMLib.volumes.read import read_image, read_volume
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.segmentation import brighter_half, read_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, RASTER_SUFFIXES
@@ -41,7 +41,8 @@ class Masks:
     """The masks of one file, (K, J, I) bool by lower-case name (of a segmentation) or label value, and its grid.
 
     White (255, of 16 bits 65535) in an image of one mask is label 1. JPEG changes values: the brighter half of the
-    range is label 1. `notes` are sentences for the user on how the file was read, `segments` those of a segmentation.
+    range is label 1. `notes` are sentences for the user on how the file was read, `segments` those of a segmentation;
+    `unsized` is DICOM that does not say how large a pixel is.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Masks:
     grid: sitk.Image
     notes: list[str] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    unsized: bool = False
 
     @property
     def numbers(self) -> dict[str, str]:
@@ -74,7 +76,7 @@ class Masks:
     @property
     def known_spacing(self) -> bool:
         """Whether the spacing is that of the body: neither an image nor made from one by this program."""
-        return not self.is_raster and not is_marked(self.path, UNKNOWN_SPACING)
+        return not self.is_raster and not self.unsized and not is_marked(self.path, UNKNOWN_SPACING)
 
     def with_names(self, names: Mapping[str, str]) -> Masks:
         """Return the same masks, renamed by `names` where they are in it."""
@@ -109,12 +111,14 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
         return _by_name(path, segments, grid, [])
     voxels = sitk.GetArrayViewFromImage(grid)
     found = {round(float(voxels[segment.mask].flat[0])): segment.mask for segment in segments}
-    is_raster = path.suffix.lower() in RASTER_SUFFIXES
+    of_dicom = is_dicom(path)
+    is_raster = path.suffix.lower() in RASTER_SUFFIXES or of_dicom
     if is_raster and len(found) >= MAX_LEVELS and max(found) >= BRIGHT:
         raise gray_levels(path, len(found) + 1)
     if is_raster and len(found) == 1 and WHITE & found.keys():
         found = {1: segments[0].mask}
-    return Masks(path, {f"{value}": mask for value, mask in found.items()}, grid)
+    unsized = of_dicom and not read_volume(path).known_spacing
+    return Masks(path, {f"{value}": mask for value, mask in found.items()}, grid, unsized=unsized)
 
 
 def gray_levels(path: Path, count: int) -> InputError:
@@ -132,10 +136,23 @@ def _check_format(path: Path) -> None:
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
     if path.is_dir():
         what = "a folder"
+    elif is_dicom(path) and _has_labels(path):  # as of CBIS-DDSM
+        return
     elif path.suffix.lower() == ".dcm" or is_dicom(path):
         what = "DICOM"
-        remedy = "Of DICOM, Segmentations (SEG) and RT Structure Sets are masks: give one, or save it as .seg.nrrd."
+        remedy = (
+            "Of DICOM, Segmentations (SEG), RT Structure Sets and images of few values are masks: give one, or save it "
+            "as .seg.nrrd."
+        )
     raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", remedy)
+
+
+def _has_labels(path: Path) -> bool:
+    """Tell whether a DICOM file is an image of no more values than labels have."""
+    try:
+        return np.unique(sitk.GetArrayViewFromImage(read_image(path))).size <= MAX_LEVELS
+    except MedCLIPSAMError:
+        return False
 
 
 def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[str]) -> Masks:

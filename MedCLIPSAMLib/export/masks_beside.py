@@ -3,8 +3,9 @@
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
 "_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
 masks" and bears the name of an image elsewhere, or is a volume of "masks" below the folder of an image, or has a few
-values; where it has a few values and such a word, or the name of an image beside it; or where BIDS has it: a mask by
-its suffix, or what is of a subject below "derivatives" while images are elsewhere.
+values; where it has a few values and such a word, or the name of an image beside it, or is a small volume beside a
+large one; or where BIDS has it: a mask by its suffix, or what is of a subject below "derivatives" while images are
+elsewhere.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from SimpleITK import GetArrayFromImage
 
 from ..errors import MedCLIPSAMError
 from ..volumes.mark import is_marked
 from ..volumes.nrrd import read_fields, read_header
-from ..volumes.read import read_image
+from ..volumes.read import read_volume
 from ..volumes.suffixes import RASTER_SUFFIXES
 from ..volumes.volume import stem
 
@@ -42,6 +42,8 @@ TASKS = {"seg", "segmentation", "segmentations"}
 """Words that data sets are named after too, whose folders hold folders of images."""
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
 FEW_VALUES = 4
+SMALL = 0.25
+"""Maximum size of the file of a volume that may be a mask of a larger one beside it, whatever its name: of that one."""
 SIGNS = " .-_"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
@@ -70,7 +72,8 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     for path in (*files, *others):
         by_folder.setdefault(path.parent, []).append(stem(path).lower())
     beside = {folder: _Names(names) for folder, names in by_folder.items()}
-    root = os.path.commonpath([path.parent for path in files]) if files else ""
+    places = {path: path if path.is_dir() else path.parent for path in (*files, *others)}
+    root = os.path.commonpath(places.values()) if places else ""
     inside = {folder: os.path.relpath(folder, root) for folder in by_folder}
     of_masks = {folder for folder in by_folder if _holds_masks(inside[folder], FOLDERS)}
     perhaps = {folder for folder in by_folder.keys() - of_masks if _holds_masks(inside[folder], OTHER_FOLDERS)}
@@ -79,6 +82,10 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     derived = {path for path in files if is_derived(path)}
     originals = any(path.parent in images and path not in derived for path in (*files, *others))
     elsewhere = {_image_name(name) for folder in images for name in by_folder[folder]}
+    series = [path for path in others if not path.name.lower().endswith(".seg.nrrd")]
+    with_dicom = {places[path] for path in series}
+    sizes = {path: path.stat().st_size for path in files if path.suffix.lower() not in RASTER_SUFFIXES}
+    largest = {path.parent: size for path, size in sorted(sizes.items(), key=lambda item: item[1])}
     above = {*others, *(top for folder in images for top in folder.parents)}  # folders that hold images, or theirs
 
     def is_mask(path: Path) -> bool:
@@ -95,11 +102,16 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
         if is_marked(path) or (path.suffix.lower() == ".nrrd" and _is_of_slicer(path)):
             return True
         of_another = _without_word(name) and beside[folder].have_image_of("mask")  # of an image of another name
-        if of_another or is_below or folder in perhaps or _BIDS_WORD.fullmatch(name):
+        is_small = path in sizes and (folder in with_dicom or sizes[path] <= SMALL * largest[folder])
+        if of_another or is_below or is_small or folder in perhaps or _BIDS_WORD.fullmatch(name):
             return _has_few_values(path, even_volumes=True)
         return (folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path)
 
-    return {path for path in files if is_mask(path)}
+    of_dicom = {path for path in series if _holds_masks(os.path.relpath(places[path], root), FOLDERS)}
+    if len(of_dicom) == len(series) and not images.intersection(path.parent for path in files):
+        of_dicom = set()
+    found = {path for path in files if is_mask(path)}
+    return found | {path for path in of_dicom if _has_few_values(path, even_volumes=True)}
 
 
 class _Names:
@@ -165,7 +177,7 @@ def _has_few_values(path: Path, even_volumes: bool = False) -> bool:
     """Tell whether an image file holds a mask; of volumes, which take longer, only where it is asked."""
     try:
         if path.suffix.lower() not in RASTER_SUFFIXES:
-            return even_volumes and np.unique(GetArrayFromImage(read_image(path))).size <= FEW_VALUES
+            return even_volumes and np.unique(read_volume(path).array).size <= FEW_VALUES
         with Image.open(path) as image:
             return np.unique(np.asarray(image)).size <= FEW_VALUES
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MedCLIPSAMError):

@@ -15,7 +15,7 @@ from segmenting import series
 from MedCLIPSAMLib.choices import MaskFormat
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.tasks.writing import write_masks
-from MedCLIPSAMLib.volumes import Geometry, Segment, Volume, read_segmentation, read_volume
+from MedCLIPSAMLib.volumes import Geometry, Segment, Volume, read_segmentation, read_volume, write_segmentation
 
 OBLIQUE = Rotation.from_euler("zyx", [20, -35, 10], degrees=True).as_matrix()
 GRID = Geometry((-31.0, 12.5, 40.25), (0.8, 1.5, 3.0), tuple(OBLIQUE.ravel().tolist()))
@@ -129,6 +129,27 @@ def test_structures_are_evaluated_on_either_side(run, tmp_path):
         assert f'"dsc": {dsc:.3f}'[:10] in out.replace("\n", "")
     code, _, err = run("evaluate", path, path)
     assert code == 2 and "no voxels of their own" in err
+
+
+def test_a_region_outside_of_a_cropped_image_leaves_the_others(tmp_path):
+    path = write_structures(tmp_path / "rt.dcm", {"Couch": [(90, BOX)], "Liver": [(2, BOX)]})
+    couch, liver = read_segmentation(path, volume_of())
+    assert not couch.mask.any() and (liver.mask == boxed(2)).all()
+    with pytest.raises(InputError, match="wholly outside"):
+        read_segmentation(write_structures(tmp_path / "couch.dcm", {"Couch": [(90, BOX)]}), volume_of())
+
+
+def test_structures_without_a_prediction_are_missing_and_score_zero(run, tmp_path):
+    """Their volume is unknown, as there is no grid that they were drawn on."""
+    for case in ("a", "b"):
+        write_structures(tmp_path / "t" / f"{case}.dcm", {"Liver": [(1, BOX)], "Cord": [(1, HOLE)]})
+    volume = volume_of()
+    (tmp_path / "p").mkdir()
+    write_segmentation(tmp_path / "p" / "a.seg.nrrd", [Segment("Liver", boxed(1))], volume)
+    code, out, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json", "--csv", tmp_path / "s.csv")
+    assert code == 0 and json.loads(out)["missing"] == ["b"] and not json.loads(out)["failed"], err
+    rows = (tmp_path / "s.csv").read_text().splitlines()
+    assert "b,liver,0,0,inf,nan,mm,2,no prediction" in rows and rows[2].startswith("a,liver,1,1,0,0,mm")
 
 
 def test_structures_become_a_trusted_label(run, tmp_path):

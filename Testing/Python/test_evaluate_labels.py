@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_made import SC, image, save
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate
-from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_files, pairs_of_folders
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 FIRST = (slice(0, 1), slice(1, 4), slice(1, 5))
@@ -190,3 +191,20 @@ def test_white_of_16_bits_is_white(tmp_path):
         picture(tmp_path / "p" / f"{name}.png", square(255))
         picture(tmp_path / "t" / f"{name}.png", square(white, kind=kind))
     assert [score.dsc for score in evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]
+
+
+def test_a_dicom_image_of_few_values_is_a_mask(run, tmp_path):
+    """As the ROI masks of CBIS-DDSM, which do not say how large a pixel is; a scan is none."""
+    mask = np.zeros((20, 30), np.uint8)
+    mask[4:14, 6:16] = 255
+    truth = save(image(mask, SC, "MG"), tmp_path / "t" / "1-2.dcm")
+    half = np.where(np.arange(30) < 11, mask, 0).astype(np.uint8)
+    (tmp_path / "p").mkdir()
+    Image.fromarray(half).save(tmp_path / "p" / "1-2.png")
+    code, out, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json")
+    assert code == 0, err
+    (score,) = evaluate(pairs_of_files(save(image(half, SC, "MG"), tmp_path / "half.dcm"), truth)).scores
+    assert score.dsc == pytest.approx(2 / 3) and score.unit == "pixels"
+    scan = save(image(np.arange(600, dtype=np.int16).reshape(20, 30)), tmp_path / "ct.dcm")
+    code, _, err = run("evaluate", scan, truth)
+    assert code == 2 and "got DICOM, which cannot be scored" in err
