@@ -3,9 +3,9 @@
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
 "_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
 masks" and bears the name of an image elsewhere, or is a volume of "masks" below the folder of an image, or has a few
-values; where it has a few values and such a word, or the name of an image beside it, or is a small volume beside a
-large one; or where BIDS has it: a mask by its suffix, or what is of a subject below "derivatives" while images are
-elsewhere.
+values; where it has a few values and such a word, or the name of an image beside it, or a name that begins as that, or
+is a small volume beside a large one or of its name; or where BIDS has it: a mask by its suffix, or what is of a subject
+below "derivatives" while images are elsewhere.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ TASKS = {"seg", "segmentation", "segmentations"}
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
 FEW_VALUES = 4
 SMALL = 0.25
-"""Maximum size of the file of a volume that may be a mask of a larger one beside it, whatever its name: of that one."""
-SIGNS = " .-_"
+"""Maximum size of the file of a volume that may be a mask of a larger one beside it, or of its name: of that one."""
+SIGNS = " ._-"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
-_OF_IMAGES = re.compile(r"segmentation-label|master scene view.*|combined_labels")
-"""What 3D Slicer calls a label map that it exports, and the picture of a scene; and AbdomenAtlas."""
+_OF_IMAGES = re.compile(r"segmentation-label|master scene view.*|combined_labels|aparc[.+].*|wmparc|ribbon")
+"""What 3D Slicer calls a label map that it exports, and the picture of a scene; AbdomenAtlas; and FreeSurfer."""
 _BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(msk|dseg|probseg)")
 """Names of masks in BIDS and of ISLES (lesion-msk); in small letters."""
 _BIDS_WORD = re.compile(r"sub-[a-z0-9]+_(.+_)?(mask|roi)")
@@ -85,7 +85,8 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     series = [path for path in others if not path.name.lower().endswith(".seg.nrrd")]
     with_dicom = {places[path] for path in series}
     sizes = {path: path.stat().st_size for path in files if path.suffix.lower() not in RASTER_SUFFIXES}
-    largest = {path.parent: size for path, size in sorted(sizes.items(), key=lambda item: item[1])}
+    ordered = sorted(sizes.items(), key=lambda item: item[1])
+    largest = {of: size for path, size in ordered for of in (path.parent, _image_name(stem(path).lower()))}
     above = {*others, *(top for folder in images for top in folder.parents)}  # folders that hold images, or theirs
 
     def is_mask(path: Path) -> bool:
@@ -102,10 +103,12 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
         if is_marked(path) or (path.suffix.lower() == ".nrrd" and _is_of_slicer(path)):
             return True
         of_another = _without_word(name) and beside[folder].have_image_of("mask")  # of an image of another name
-        is_small = path in sizes and (folder in with_dicom or sizes[path] <= SMALL * largest[folder])
-        if of_another or is_below or is_small or folder in perhaps or _BIDS_WORD.fullmatch(name):
+        is_small = path in sizes and (
+            folder in with_dicom or sizes[path] <= SMALL * max(largest[folder], largest[_image_name(name)])
+        )
+        if of_another or is_small or folder in of_masks | perhaps or _BIDS_WORD.fullmatch(name):
             return _has_few_values(path, even_volumes=True)
-        return (folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path)
+        return (beside[folder].count[name] > 1 or beside[folder].have_beginning_of(name)) and _has_few_values(path)
 
     of_dicom = {path for path in series if _holds_masks(os.path.relpath(places[path], root), FOLDERS)}
     if len(of_dicom) == len(series) and not images.intersection(path.parent for path in files):
@@ -136,6 +139,11 @@ class _Names:
             return True
         beginnings = (self._images[at : at + 1] for at in (bisect_left(self._images, base + sign) for sign in SIGNS))
         return any(name and name[0].startswith(base + sign) for name, sign in zip(beginnings, SIGNS))
+
+    def have_beginning_of(self, name: str) -> bool:
+        """Tell whether another name is what this one begins with, up to a sign, or says that it is an image."""
+        beginnings = {name[: sign.start()] for sign in re.finditer(f"[{SIGNS}]", name)}
+        return any(self.count[other] for other in (beginnings | IMAGE_FOLDERS) - {name})
 
 
 def _without_word(name: str) -> str | None:

@@ -121,6 +121,13 @@ LAYOUTS = {
         "CT.nrrd",
         "Master~Scene~View.png Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd* CT-label.nrrd",
     ),
+    "PI-CAI": ("images/1/1_2_t2w.mha images/1/1_2_adc.mha", "picai_labels/csPCa/human_expert/1_2.nii.gz*"),
+    "HECKTOR": ("imagesTr/A-1__CT.nii.gz imagesTr/A-1__PT.nii.gz", "labelsTr/A-1.nii.gz*"),
+    "COVID-19-CT-Seg": ("COVID-19-CT-Seg_20cases/a.nii.gz", "Lung_Mask/a.nii.gz*"),
+    "FreeSurfer": ("mri/T1.nii.gz", "mri/aparc+aseg.nii.gz mri/aparc.a2009s+aseg.nii.gz mri/ribbon.nii.gz"),
+    "CHASE and RIM-ONE": ("Image_01L.png N-1-L.png", "Image_01L_1stHO.png* N-1-L-Disc-exp1.png*"),
+    "pictures": ("1/image.png 2/a.png", "1/tumor.png* 2/a_tumor.png*"),
+    "labels by number": ("volume-0.png volume-1.png", "labels-0.png labels-1.png"),
     "a task": ("Lung_Segmentation/1/ct.nii.gz Brain/1/ct.nii.gz", "Lung_Segmentation/1/seg/ct.nii.gz"),
 }
 
