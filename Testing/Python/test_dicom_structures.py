@@ -181,6 +181,15 @@ def test_points_are_left_out_and_gaps_between_contours_told(run, tmp_path):
     both.save_as(path)
     (found,) = read_segmentation(path, volume_of())
     assert found.name == "x" and (found.mask == boxed(1, 3)).all()
+    first = both.ROIContourSequence[0]  # a contour of one point, as some planning systems write it
+    first.ContourSequence.append(other.ROIContourSequence[0].ContourSequence[0])
+    first.ReferencedROINumber = 77  # of a region that was deleted
+    del both.StructureSetROISequence[0]
+    both.save_as(tmp_path / "both.dcm")
+    (left,) = read_segmentation(tmp_path / "both.dcm", volume_of())
+    assert left.name == "Segment 77" and (left.mask == boxed(1, 3)).all()
+    code, _, err = run("evaluate", write_map(tmp_path / "a.nii.gz", boxed(1, 3)), tmp_path / "both.dcm")
+    assert code == 0 and "Left out of 'Segment 77'" in err and "1 point or open line." in err
     with pytest.raises(InputError, match="no region of closed contours"):
         read_segmentation(points, volume_of())
 
