@@ -18,7 +18,6 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..errors import MedCLIPSAMError
 from ..volumes.mark import is_marked
@@ -106,15 +105,15 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
         is_small = path in sizes and (
             folder in with_dicom or sizes[path] <= SMALL * max(largest[folder], largest[_image_name(name)])
         )
-        if of_another or is_small or folder in of_masks | perhaps or _BIDS_WORD.fullmatch(name):
-            return _has_few_values(path, even_volumes=True)
-        return (beside[folder].count[name] > 1 or beside[folder].have_beginning_of(name)) and _has_few_values(path)
+        is_picture = path not in sizes and (beside[folder].count[name] > 1 or beside[folder].have_beginning_of(name))
+        may_be = of_another or is_small or is_picture or folder in of_masks | perhaps or _BIDS_WORD.fullmatch(name)
+        return bool(may_be) and _has_few_values(path)
 
     of_dicom = {path for path in series if _holds_masks(os.path.relpath(places[path], root), FOLDERS)}
     if len(of_dicom) == len(series) and not images.intersection(path.parent for path in files):
         of_dicom = set()
     found = {path for path in files if is_mask(path)}
-    return found | {path for path in of_dicom if _has_few_values(path, even_volumes=True)}
+    return found | {path for path in of_dicom if _has_few_values(path)}
 
 
 class _Names:
@@ -181,12 +180,9 @@ def _is_of_slicer(path: Path) -> bool:
     return is_marked(path, SEGMENTS) and read_fields(read_header(path)[0]).get("type") in BYTE
 
 
-def _has_few_values(path: Path, even_volumes: bool = False) -> bool:
-    """Tell whether an image file holds a mask; of volumes, which take longer, only where it is asked."""
+def _has_few_values(path: Path) -> bool:
+    """Tell whether an image file, or the DICOM series of a folder, holds a mask."""
     try:
-        if path.suffix.lower() not in RASTER_SUFFIXES:
-            return even_volumes and np.unique(read_volume(path).array).size <= FEW_VALUES
-        with Image.open(path) as image:
-            return np.unique(np.asarray(image)).size <= FEW_VALUES
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MedCLIPSAMError):
+        return bool(np.unique(read_volume(path).array).size <= FEW_VALUES)
+    except MedCLIPSAMError:
         return False

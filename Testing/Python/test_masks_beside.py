@@ -231,3 +231,12 @@ def test_what_images_of_bids_were_made_of_is_not_there_twice(tmp_path):
     assert len(names(tmp_path)) == 2
     scan(tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
     assert names(tmp_path) == ["sub-01_anat_sub-01_T1w"]
+
+
+def test_a_picture_in_a_language_that_is_run_is_not_opened(tmp_path, monkeypatch):
+    """Pillow hands PostScript to Ghostscript, whatever its ending."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("ran"))
+    scan(tmp_path / "a.png")
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    (tmp_path / "a_tumor.png").write_bytes(content)
+    assert names(tmp_path) == ["a", "a_tumor"]
