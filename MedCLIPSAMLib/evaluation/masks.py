@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
+from MedCLIPSAMLib.evaluation.pairs import masks_in
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.dicom_segmentation import (
     is_dicom_segmentation,
@@ -24,7 +25,7 @@ from MedCLIPSAMLib.volumes.read import read_image, read_volume
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.segmentation import brighter_half, read_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, RASTER_SUFFIXES
-from MedCLIPSAMLib.volumes.volume import Volume
+from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 WHITE = {255, 65535}
 """The value of a mask image of 8 and of 16 bits."""
@@ -38,11 +39,11 @@ OFF_LATTICE = 0.01
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of one file, (K, J, I) bool by lower-case name (of a segmentation) or label value, and its grid.
+    """The masks of a file or folder, (K, J, I) bool by lower-case name (of a segmentation) or label value; its grid.
 
     White (255, of 16 bits 65535) in an image of one mask is label 1. JPEG changes values: the brighter half of the
     range is label 1. `notes` are sentences for the user on how the file was read, `segments` those of a segmentation;
-    `unsized` is DICOM that does not say how large a pixel is.
+    `unsized` are those of images that do not say how large a pixel is.
     """
 
     path: Path
@@ -56,7 +57,7 @@ class Masks:
     def numbers(self) -> dict[str, str]:
         """The numbers of the segments of a DICOM Segmentation by their names, where these differ."""
         found = {segment.name.lower(): segment.tags.get(NUMBER, "") for segment in self.segments}
-        return found if all(found.values()) and len(found) == len(self.segments) else {}
+        return found if all(found.values()) and len(set(found.values())) == len(self.segments) else {}
 
     @property
     def is_dicom(self) -> bool:
@@ -71,12 +72,12 @@ class Masks:
     @property
     def is_raster(self) -> bool:
         """Whether the file is an image without position, such as PNG."""
-        return self.path.suffix.lower() in RASTER_SUFFIXES
+        return self.unsized or self.path.suffix.lower() in RASTER_SUFFIXES
 
     @property
     def known_spacing(self) -> bool:
         """Whether the spacing is that of the body: neither an image nor made from one by this program."""
-        return not self.is_raster and not self.unsized and not is_marked(self.path, UNKNOWN_SPACING)
+        return not self.is_raster and not is_marked(self.path, UNKNOWN_SPACING)
 
     def with_names(self, names: Mapping[str, str]) -> Masks:
         """Return the same masks, renamed by `names` where they are in it."""
@@ -85,11 +86,11 @@ class Masks:
     @property
     def may_be_cropped(self) -> bool:
         """Whether the file is a segmentation of Slicer or DICOM, which are cropped to their content."""
-        return self.path.name.lower().endswith(".seg.nrrd") or self.is_dicom
+        return self.path.name.lower().endswith(".seg.nrrd") or bool(self.segments)
 
 
 def read_masks(path: Path, like: Geometry | None = None) -> Masks:
-    """Read one file of masks.
+    """Read one file of masks, or a folder of them, each by the name of its file where it has none.
 
     Args:
         like: the grid of the image, or of the mask to compare with, for what a DICOM Segmentation leaves open.
@@ -97,6 +98,8 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
     Raises:
         InputError: the file cannot be read as a mask.
     """
+    if path.is_dir():
+        return _read_folder(path, like)
     _check_format(path)
     if is_dicom_segmentation(path):
         segments, geometry, notes = read_dicom_segmentation(path, like)
@@ -121,6 +124,31 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
     return Masks(path, {f"{value}": mask for value, mask in found.items()}, grid, unsized=unsized)
 
 
+def _read_folder(path: Path, like: Geometry | None) -> Masks:
+    """Read the masks of one image from the files of a folder, which share a grid; those of one name are one mask."""
+    files = masks_in(path)
+    if not files:
+        raise InputError(
+            f"Expected masks in '{path}', got a folder without any, which cannot be scored.",
+            "Give a file, or the folder that holds the masks of one image.",
+        )
+    whole: Masks | None = None
+    for file in files:
+        found = read_masks(file, whole.geometry if whole else like)
+        if not found.segments:
+            name, several = stem(file).lower(), len(found.masks) > 1
+            found = found.with_names({value: f"{name} {value}" if several else name for value in found.masks})
+        found = replace(found, path=path, unsized=not found.known_spacing)
+        if whole is not None:
+            whole, found, _ = bring_to_common_grid(path.name, whole, found)
+            masks = {name: found.masks[name] | whole.masks.get(name, False) for name in found.masks}
+            notes, segments = whole.notes + found.notes, whole.segments + found.segments
+            found = replace(whole, masks=whole.masks | masks, notes=notes, segments=segments)
+        whole = found
+    assert whole is not None
+    return whole
+
+
 def gray_levels(path: Path, count: int) -> InputError:
     """Make the error on a mask image with gray levels in place of labels, as blurred borders make them."""
     return InputError(
@@ -134,9 +162,7 @@ def _check_format(path: Path) -> None:
     if path.name.lower().endswith(IMAGE_SUFFIXES) or not path.exists() or is_dicom_segmentation(path):
         return
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
-    if path.is_dir():
-        what = "a folder"
-    elif is_dicom(path) and _has_labels(path):  # as of CBIS-DDSM
+    if is_dicom(path) and _has_labels(path):  # as of CBIS-DDSM
         return
     elif path.suffix.lower() == ".dcm" or is_dicom(path):
         what = "DICOM"

@@ -46,7 +46,8 @@ class MaskPairs:
 def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
-    Where no name is equal, words such as "_mask", "_gt", "_seg" or "_0000" at the end do not count.
+    Where there are folders of equal names in place of files, each holds the masks of an image. Where no name is equal,
+    words such as "_mask", "_gt", "_seg" or "_0000" at the end do not count.
 
     Args:
         suffix: end of the names of the truth, such as "_lesion"; other files there are left out.
@@ -56,6 +57,10 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     """
     found = _mask_files(predictions)
     true = {name.removesuffix(suffix): path for name, path in _mask_files(truths).items() if name.endswith(suffix)}
+    if not found and not true:
+        found, true = _folders_of_masks(predictions), _folders_of_masks(truths)
+        if not found.keys() & true.keys():
+            found, true = {}, {}
     found |= _other_formats(predictions, true.keys() - found.keys())
     for name, path in _other_formats(truths, {f"{name}{suffix}" for name in found.keys() - true.keys()}).items():
         true[name.removesuffix(suffix)] = path
@@ -90,13 +95,14 @@ def _pairing_remedy(found: Iterable[str], true: Iterable[str]) -> str:
 
 
 def pairs_of_files(prediction: Path, truth: Path) -> MaskPairs:
-    """Pair two masks.
+    """Pair two masks; a folder holds those of one image, a file each.
 
     Raises:
         InputError: there is no such file.
     """
-    check_file(prediction)
-    check_file(truth)
+    for path in (prediction, truth):
+        if not path.is_dir():
+            check_file(path)
     return MaskPairs({stem(truth): (prediction, truth)})
 
 
@@ -180,8 +186,23 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
 def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Find what has the name of a case, in a format that cannot be scored: it must not count as absent."""
     wanted = set(names)
-    others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and stem(path) in wanted]
-    return {stem(path): path for path in others if not path.name.lower().endswith((*IMAGE_SUFFIXES, *NO_MASKS))}
+    others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and _name(path) in wanted]
+    return {_name(path): path for path in others if not path.name.lower().endswith((*IMAGE_SUFFIXES, *NO_MASKS))}
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else stem(path)
+
+
+def masks_in(folder: Path) -> list[Path]:
+    """List the mask files of a folder."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    return [path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path)]
+
+
+def _folders_of_masks(folder: Path) -> dict[str, Path]:
+    paths = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return {path.name: path for path in paths if masks_in(path)}
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
@@ -190,13 +211,7 @@ def _mask_files(folder: Path) -> dict[str, Path]:
         raise InputError(f"'{folder}' is a file, not a folder of masks.", "Give two folders, or two files.")
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'.", "Check the path.")
-    paths = [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".")
-        and path.is_file()
-        and (path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path))
-    ]
+    paths = masks_in(folder)
     names = {stem(path) for path in paths}
     files: dict[str, Path] = {}
     for path in paths:

@@ -1,6 +1,7 @@
 """`medclipsam evaluate`: which values and names are the same segment, and files that are no masks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_files, pairs_of_folders
-from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
+from MedCLIPSAMLib.volumes import Geometry, Segment, Volume, write_segmentation
 
 FIRST = (slice(0, 1), slice(1, 4), slice(1, 5))
 SECOND = (slice(1, 2), slice(5, 8), slice(0, 8))
@@ -129,7 +130,7 @@ def test_large_and_negative_values_are_labels_in_every_file(tmp_path):
 
 @pytest.mark.parametrize("side", ["p", "t"])
 @pytest.mark.parametrize(
-    "name, what", [("b.dcm", "DICOM"), ("b", "DICOM"), ("b.mat", "a file '.mat'"), ("b/", "a folder")]
+    "name, what", [("b.dcm", "DICOM"), ("b", "DICOM"), ("b.mat", "a file '.mat'"), ("b/", "a folder without any")]
 )
 def test_a_file_of_another_format_is_not_absent(run, tmp_path, side, name, what):
     other = "t" if side == "p" else "p"
@@ -208,3 +209,38 @@ def test_a_dicom_image_of_few_values_is_a_mask(run, tmp_path):
     scan = save(image(np.arange(600, dtype=np.int16).reshape(20, 30)), tmp_path / "ct.dcm")
     code, _, err = run("evaluate", scan, truth)
     assert code == 2 and "got DICOM, which cannot be scored" in err
+
+
+def test_the_masks_of_an_image_may_lie_in_files_of_a_folder(run, tmp_path):
+    """As of TotalSegmentator, and of DICOM SEG with a file a segment: by the name of the segment, else of the file."""
+    voxels = {name: np.zeros((4, 8, 8), np.uint8) for name in ("liver", "spleen")}
+    voxels["liver"][1:3, 1:5, 1:5] = voxels["spleen"][2, 6, 2:6] = 1
+    grid = Volume(voxels["liver"], Geometry((1, 2, 3), (0.5, 2, 4), (0, 1, 0, 1, 0, 0, 0, 0, -1)))
+    for name, mask in voxels.items():
+        (tmp_path / "t" / "a").mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(grid.to_sitk(mask), str(tmp_path / "t" / "a" / f"{name}.nii.gz"))
+    (tmp_path / "p").mkdir()
+    half = voxels["liver"] * (np.arange(8) < 3)
+    segments = [Segment("Liver", half > 0), Segment("Spleen", voxels["spleen"] > 0)]
+    write_segmentation(tmp_path / "p" / "a.seg.nrrd", segments, grid)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "a").symlink_to(tmp_path / "t" / "a")
+    code, out, err = run("evaluate", tmp_path / "c", tmp_path / "t", "--json")  # folders on both sides
+    assert code == 0 and [row["dsc"] for row in json.loads(out)["cases"]] == [1, 1], err
+    for pair in (("p", "t"), ("p/a.seg.nrrd", "t/a"), ("t/a", "p/a.seg.nrrd")):
+        code, out, err = run("evaluate", *(tmp_path / side for side in pair), "--json")
+        assert code == 0, err
+        assert {row["segment"]: row["dsc"] for row in json.loads(out)["cases"]} == pytest.approx(
+            {"liver": 2 / 3, "spleen": 1}
+        )
+        assert {row["unit"] for row in json.loads(out)["cases"]} == {"mm"}
+    for segment in segments:  # cropped to their content, each on a grid of its own
+        low, high = (edge(np.argwhere(segment.mask), axis=0) for edge in (np.min, np.max))
+        part = tuple(slice(a, b + 1) for a, b in zip(low, high))
+        origin = tuple((grid.geometry.affine @ [*low[::-1], 1])[:3].tolist())
+        cropped = Volume(segment.mask[part].astype(np.uint8), replace(grid.geometry, origin=origin))
+        (tmp_path / "s" / "a").mkdir(parents=True, exist_ok=True)
+        path = tmp_path / "s" / "a" / f"{segment.name}.seg.nrrd"
+        write_segmentation(path, [replace(segment, mask=segment.mask[part])], cropped)
+    code, out, err = run("evaluate", tmp_path / "s" / "a", tmp_path / "p" / "a.seg.nrrd", "--json")
+    assert code == 0 and [row["dsc"] for row in json.loads(out)["cases"]] == [1, 1], err
