@@ -31,6 +31,10 @@ WHITE = {255, 65535}
 """The value of a mask image of 8 and of 16 bits."""
 MAX_LEVELS, BRIGHT = 16, 200
 """An image of more values than labels have, up to a bright one, has gray levels."""
+OF_DICOM = (
+    "Of DICOM, Segmentations (SEG), RT Structure Sets and images of few values are masks: give one, or save it as "
+    ".seg.nrrd. A folder holds the masks of one image."
+)
 PARALLEL = 1e-3
 """Maximum divergence of axes that count as parallel, in voxels per voxel."""
 OFF_LATTICE = 0.01
@@ -98,8 +102,10 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
     Raises:
         InputError: the file cannot be read as a mask.
     """
-    if path.is_dir():
-        return _read_folder(path, like)
+    if path.is_dir() and (files := masks_in(path)):
+        return _read_folder(path, files, like)
+    if path.is_dir() or (is_dicom(path) and not is_dicom_segmentation(path)):
+        return _read_dicom(path)
     _check_format(path)
     if is_dicom_segmentation(path):
         segments, geometry, notes = read_dicom_segmentation(path, like)
@@ -114,24 +120,16 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
         return _by_name(path, segments, grid, [])
     voxels = sitk.GetArrayViewFromImage(grid)
     found = {round(float(voxels[segment.mask].flat[0])): segment.mask for segment in segments}
-    of_dicom = is_dicom(path)
-    is_raster = path.suffix.lower() in RASTER_SUFFIXES or of_dicom
+    is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if is_raster and len(found) >= MAX_LEVELS and max(found) >= BRIGHT:
         raise gray_levels(path, len(found) + 1)
     if is_raster and len(found) == 1 and WHITE & found.keys():
         found = {1: segments[0].mask}
-    unsized = of_dicom and not read_volume(path).known_spacing
-    return Masks(path, {f"{value}": mask for value, mask in found.items()}, grid, unsized=unsized)
+    return Masks(path, {f"{value}": mask for value, mask in found.items()}, grid)
 
 
-def _read_folder(path: Path, like: Geometry | None) -> Masks:
+def _read_folder(path: Path, files: list[Path], like: Geometry | None) -> Masks:
     """Read the masks of one image from the files of a folder, which share a grid; those of one name are one mask."""
-    files = masks_in(path)
-    if not files:
-        raise InputError(
-            f"Expected masks in '{path}', got a folder without any, which cannot be scored.",
-            "Give a file, or the folder that holds the masks of one image.",
-        )
     whole: Masks | None = None
     for file in files:
         found = read_masks(file, whole.geometry if whole else like)
@@ -162,23 +160,24 @@ def _check_format(path: Path) -> None:
     if path.name.lower().endswith(IMAGE_SUFFIXES) or not path.exists() or is_dicom_segmentation(path):
         return
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
-    if is_dicom(path) and _has_labels(path):  # as of CBIS-DDSM
-        return
-    elif path.suffix.lower() == ".dcm" or is_dicom(path):
-        what = "DICOM"
-        remedy = (
-            "Of DICOM, Segmentations (SEG), RT Structure Sets and images of few values are masks: give one, or save it "
-            "as .seg.nrrd."
-        )
+    if path.suffix.lower() == ".dcm":
+        what, remedy = "DICOM", OF_DICOM
     raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", remedy)
 
 
-def _has_labels(path: Path) -> bool:
-    """Tell whether a DICOM file is an image of no more values than labels have."""
+def _read_dicom(path: Path) -> Masks:
+    """Read an image or a series whose few values are labels, as of CBIS-DDSM and 3D-IRCADb."""
     try:
-        return np.unique(sitk.GetArrayViewFromImage(read_image(path))).size <= MAX_LEVELS
+        volume = read_volume(path)
     except MedCLIPSAMError:
-        return False
+        volume = None
+    values = np.unique(volume.array) if volume else []
+    if volume is None or volume.array.ndim > 3 or len(values) > MAX_LEVELS:
+        what = "a folder without any" if path.is_dir() else "DICOM"
+        raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", OF_DICOM)
+    white = len(values) == 2 and values[1] in WHITE
+    masks = {"1" if white else f"{round(float(value))}": volume.array == value for value in values if value}
+    return Masks(path, masks, volume.to_sitk(), unsized=not volume.known_spacing)
 
 
 def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[str]) -> Masks:

@@ -90,30 +90,35 @@ def _look(path: Path, which: str | None, dicom: dict[Path, str]) -> _Folder:
         there = find_series(path, deep=False)[0]
     except InputError:  # none
         there = []
-    aside = {file: item.aside for item in there for file in item.files if item.aside}
+    aside = {item: item.aside for item in there}
     known = [item for item in there if item.uid and not item.what]
+    stands_aside = all(item.what or aside[item] for item in there)
     return _Folder(
         path,
-        images=_take(path, there, which, dicom),
+        images=_take(path, aside, which, dicom),
         sizes={item.key: len(item.files) for item in known},
         stacks={item.key for item in known if len(item.files) > 1 and not are_separate_images(item.frames())},
         holds_dicom=bool(there),
-        aside=aside if all(item.what or item.aside for item in there) else {},
+        aside={file: kind for item, kind in aside.items() if kind and stands_aside for file in item.files},
     )
 
 
-def _take(path: Path, there: Sequence[Series], which: str | None, dicom: dict[Path, str]) -> list[_Image]:
-    """Take the images among the series in a folder; localizers only where there are no others."""
+def _take(path: Path, there: Mapping[Series, str], which: str | None, dicom: dict[Path, str]) -> list[_Image]:
+    """Take the images among the series in a folder; those that stand aside (`Series.aside`) where there are no others.
+
+    Args:
+        there: each with what it stands aside as.
+    """
     images = [item for item in there if not item.what]
-    every = [item for item in images if not item.aside] or images
+    every = [item for item in images if not there[item]] or images
     taken = set(every)
-    for item in there:
-        dicom |= dict.fromkeys(item.files, "" if item in taken else item.what or item.aside)
+    for item, aside in there.items():
+        dicom |= dict.fromkeys(item.files, "" if item in taken else item.what or aside)
     every = without_odd(every, [])
     for item in taken.difference(every):
         dicom |= dict.fromkeys(item.files, "of another modality than its series")
     found: list[_Image] = []
-    for item in every if which is None else fitting(every, which):
+    for item in every if which is None else fitting(every, which) or fitting(images, which):
         mixed = len(every) > 1 or any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in path.iterdir())
         if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
             found += [_Image(item.key, file.name, file, None) for file in item.files]

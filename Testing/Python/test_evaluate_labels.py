@@ -206,6 +206,15 @@ def test_a_dicom_image_of_few_values_is_a_mask(run, tmp_path):
     assert code == 0, err
     (score,) = evaluate(pairs_of_files(save(image(half, SC, "MG"), tmp_path / "half.dcm"), truth)).scores
     assert score.dsc == pytest.approx(2 / 3) and score.unit == "pixels"
+    for n in range(3):  # a series, as of 3D-IRCADb
+        made = image(mask, ImagePositionPatient=[0.0, 0.0, 2.0 * n], ImageOrientationPatient=[1.0, 0, 0, 0, 1, 0])
+        made.PixelSpacing = [0.7, 0.5]
+        save(made, tmp_path / "liver" / f"image_{n}")
+    grid = Volume(np.zeros((3, 20, 30), np.uint8), Geometry((0, 0, 0), (0.5, 0.7, 2)))
+    sitk.WriteImage(grid.to_sitk(np.stack([half // 255] * 3)), str(tmp_path / "half.nii.gz"))
+    code, out, err = run("evaluate", tmp_path / "half.nii.gz", tmp_path / "liver", "--json")
+    (row,) = json.loads(out)["cases"]
+    assert code == 0 and row["dsc"] == pytest.approx(2 / 3) and row["unit"] == "mm", err
     scan = save(image(np.arange(600, dtype=np.int16).reshape(20, 30)), tmp_path / "ct.dcm")
     code, _, err = run("evaluate", scan, truth)
     assert code == 2 and "got DICOM, which cannot be scored" in err

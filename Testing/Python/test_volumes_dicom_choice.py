@@ -72,6 +72,8 @@ def test_a_dose_report_is_no_image_of_a_study(tmp_path: Path) -> None:
     assert [item.what for item in list_series(tmp_path)[0]] == ["volume", "screen capture"]
     assert [image.path for image in find_inputs([tmp_path])] == [tmp_path / "S2"]
     assert len(find_inputs([tmp_path], "501")) == 1
+    shutil.copytree(tmp_path / "S501", tmp_path / "S2", dirs_exist_ok=True)
+    assert len(find_inputs([tmp_path / "S2"])) == len(find_inputs([tmp_path / "S2"], "501")) == 1
 
 
 def test_a_dicomdir_with_several_series_is_its_folder(tmp_path: Path) -> None:
