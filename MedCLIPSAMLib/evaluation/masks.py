@@ -171,7 +171,7 @@ def _read_dicom(path: Path) -> Masks:
         volume = read_volume(path)
     except MedCLIPSAMError:
         volume = None
-    values = np.unique(volume.array) if volume else []
+    values = np.unique(volume.array if volume else [])
     if volume is None or volume.array.ndim > 3 or len(values) > MAX_LEVELS:
         what = "a folder without any" if path.is_dir() else "DICOM"
         raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", OF_DICOM)

@@ -181,8 +181,9 @@ def _is_of_slicer(path: Path) -> bool:
 
 
 def _has_few_values(path: Path) -> bool:
-    """Tell whether an image file, or the DICOM series of a folder, holds a mask."""
+    """Tell whether an image file, or the DICOM series of a folder, holds a mask: a few values, 0 among them."""
     try:
-        return bool(np.unique(read_volume(path).array).size <= FEW_VALUES)
+        values = np.unique(read_volume(path).array)
     except MedCLIPSAMError:
         return False
+    return values.size <= FEW_VALUES and 0 in values
