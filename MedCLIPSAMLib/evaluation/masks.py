@@ -132,7 +132,7 @@ def _read_folder(path: Path, files: list[Path], like: Geometry | None) -> Masks:
     """Read the masks of one image from the files of a folder, which share a grid; those of one name are one mask."""
     whole: Masks | None = None
     for file in files:
-        found = read_masks(file, whole.geometry if whole else like)
+        found = read_masks(file, like or (whole.geometry if whole else None))
         if not found.segments:
             name, several = stem(file).lower(), len(found.masks) > 1
             found = found.with_names({value: f"{name} {value}" if several else name for value in found.masks})

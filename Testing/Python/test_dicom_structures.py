@@ -127,6 +127,9 @@ def test_structures_are_evaluated_on_either_side(run, tmp_path):
         code, out, err = run("evaluate", pred, truth, "--json")
         assert code == 0, err
         assert f'"dsc": {dsc:.3f}'[:10] in out.replace("\n", "")
+    write_structures(tmp_path / "t" / "same" / "RS.1.dcm", {"Liver": [(1, BOX), (2, BOX)]})
+    code, out, err = run("evaluate", same, tmp_path / "t" / "same", "--json")  # a folder of the case
+    assert code == 0 and json.loads(out)["cases"][0]["dsc"] == 1, err
     code, _, err = run("evaluate", path, path)
     assert code == 2 and "no voxels of their own" in err
 
