@@ -55,7 +55,7 @@ def evaluate(
     absent = next((path for path in (predictions, truths) if path is not None and not path.exists()), None)
     if absent is not None:
         raise InputError(f"There is no file or folder '{absent}'.", "Check the path.")
-    if truths is not None and predictions.is_file() and truths.is_file():
+    if truths is not None and (predictions.is_file() or truths.is_file()):
         pairs = pairs_of_files(predictions, truths)
     elif truths is not None:
         pairs = pairs_of_folders(predictions, truths, suffix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,18 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, attempt
 from MedCLIPSAMLib.evaluation.masks import WHITE, Masks, bring_to_common_grid, gray_levels, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
-from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names
+from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names, masks_in
 from MedCLIPSAMLib.files.csv_text import write_rows
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes.dicom_segmentation import is_dicom_segmentation, is_structures
+from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.suffixes import RASTER_SUFFIXES
 
 METRICS = ("dsc", "nsd", "hd95")
 DIFFERENCE = "difference_ml"
 ONLY_SEGMENT = "mask"
+VAST = Geometry(spacing=(1e7, 1e7, 1e7))
+"""A grid for contours without voxels that they could be drawn on: all are of one empty voxel, and keep their names."""
 NO_PREDICTION, EMPTY, ROW = "no prediction", "empty in both", "a single row of pixels"
 
 
@@ -199,14 +202,19 @@ def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
     """Read the truth, and the prediction in front of it where there is one; DICOM on the slices of the other side."""
     pred_path, truth_path = pair
     if pred_path is None:
-        return [read_masks(truth_path)]
-    if not is_dicom_segmentation(truth_path):
+        return [read_masks(truth_path, VAST if _holds(is_structures, truth_path) else None)]
+    if not _holds(is_dicom_segmentation, truth_path):
         truth = read_masks(truth_path)
         return [read_masks(pred_path, truth.geometry), truth]
-    likes = is_dicom_segmentation(pred_path) and not is_structures(truth_path)
+    likes = _holds(is_dicom_segmentation, pred_path) and not _holds(is_structures, truth_path)
     like = read_masks(truth_path).geometry if likes else None
     pred = read_masks(pred_path, like)
     return [pred, read_masks(truth_path, pred.geometry)]
+
+
+def _holds(is_kind: Callable[[Path], bool], path: Path) -> bool:
+    """Tell whether a file is of a kind, or one of a folder of masks."""
+    return any(map(is_kind, masks_in(path) if path.is_dir() else [path]))
 
 
 def _renamed(names: Mapping[Path, set[str]], renamed: Mapping[Path, Mapping[str, str]], path: Path) -> set[str]:
@@ -284,7 +292,8 @@ def _score_case(
     if preds:
         pred, truth, spacing = bring_to_common_grid(case, preds[0], truth)
     in_mm = truth.known_spacing and (pred is None or pred.known_spacing)
-    ml = float(np.prod(spacing)) / 1000 if in_mm else float("nan")
+    has_volume = in_mm and spacing != VAST.spacing
+    ml = float(np.prod(spacing)) / 1000 if has_volume else float("nan")
     scores = []
     for name in [None] if known is None else sorted(known):
         predicted, expected = _mask(pred, name, truth.grid), _mask(truth, name, truth.grid)

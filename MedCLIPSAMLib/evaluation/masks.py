@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
+from MedCLIPSAMLib.evaluation.pairs import masks_in
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.dicom_segmentation import (
     is_dicom_segmentation,
@@ -20,16 +21,20 @@ from MedCLIPSAMLib.volumes.dicom_structures import NUMBER
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.mark import UNKNOWN_SPACING, is_marked
 from MedCLIPSAMLib.volumes.raster import raster_format
-from MedCLIPSAMLib.volumes.read import read_image
+from MedCLIPSAMLib.volumes.read import read_image, read_volume
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.segmentation import brighter_half, read_segmentation
 from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, RASTER_SUFFIXES
-from MedCLIPSAMLib.volumes.volume import Volume
+from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 WHITE = {255, 65535}
 """The value of a mask image of 8 and of 16 bits."""
 MAX_LEVELS, BRIGHT = 16, 200
 """An image of more values than labels have, up to a bright one, has gray levels."""
+OF_DICOM = (
+    "Of DICOM, Segmentations (SEG), RT Structure Sets and images of few values are masks: give one, or save it as "
+    ".seg.nrrd. A folder holds the masks of one image."
+)
 PARALLEL = 1e-3
 """Maximum divergence of axes that count as parallel, in voxels per voxel."""
 OFF_LATTICE = 0.01
@@ -38,10 +43,11 @@ OFF_LATTICE = 0.01
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of one file, (K, J, I) bool by lower-case name (of a segmentation) or label value, and its grid.
+    """The masks of a file or folder, (K, J, I) bool by lower-case name (of a segmentation) or label value; its grid.
 
     White (255, of 16 bits 65535) in an image of one mask is label 1. JPEG changes values: the brighter half of the
-    range is label 1. `notes` are sentences for the user on how the file was read, `segments` those of a segmentation.
+    range is label 1. `notes` are sentences for the user on how the file was read, `segments` those of a segmentation;
+    `unsized` are those of images that do not say how large a pixel is.
     """
 
     path: Path
@@ -49,12 +55,13 @@ class Masks:
     grid: sitk.Image
     notes: list[str] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    unsized: bool = False
 
     @property
     def numbers(self) -> dict[str, str]:
         """The numbers of the segments of a DICOM Segmentation by their names, where these differ."""
         found = {segment.name.lower(): segment.tags.get(NUMBER, "") for segment in self.segments}
-        return found if all(found.values()) and len(found) == len(self.segments) else {}
+        return found if all(found.values()) and len(set(found.values())) == len(self.segments) else {}
 
     @property
     def is_dicom(self) -> bool:
@@ -69,7 +76,7 @@ class Masks:
     @property
     def is_raster(self) -> bool:
         """Whether the file is an image without position, such as PNG."""
-        return self.path.suffix.lower() in RASTER_SUFFIXES
+        return self.unsized or self.path.suffix.lower() in RASTER_SUFFIXES
 
     @property
     def known_spacing(self) -> bool:
@@ -83,11 +90,11 @@ class Masks:
     @property
     def may_be_cropped(self) -> bool:
         """Whether the file is a segmentation of Slicer or DICOM, which are cropped to their content."""
-        return self.path.name.lower().endswith(".seg.nrrd") or self.is_dicom
+        return self.path.name.lower().endswith(".seg.nrrd") or bool(self.segments)
 
 
 def read_masks(path: Path, like: Geometry | None = None) -> Masks:
-    """Read one file of masks.
+    """Read one file of masks, or a folder of them, each by the name of its file where it has none.
 
     Args:
         like: the grid of the image, or of the mask to compare with, for what a DICOM Segmentation leaves open.
@@ -95,6 +102,10 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
     Raises:
         InputError: the file cannot be read as a mask.
     """
+    if path.is_dir() and (files := masks_in(path)):
+        return _read_folder(path, files, like)
+    if path.is_dir() or (is_dicom(path) and not is_dicom_segmentation(path)):
+        return _read_dicom(path)
     _check_format(path)
     if is_dicom_segmentation(path):
         segments, geometry, notes = read_dicom_segmentation(path, like)
@@ -117,6 +128,25 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
     return Masks(path, {f"{value}": mask for value, mask in found.items()}, grid)
 
 
+def _read_folder(path: Path, files: list[Path], like: Geometry | None) -> Masks:
+    """Read the masks of one image from the files of a folder, which share a grid; those of one name are one mask."""
+    whole: Masks | None = None
+    for file in files:
+        found = read_masks(file, like or (whole.geometry if whole else None))
+        if not found.segments:
+            name, several = stem(file).lower(), len(found.masks) > 1
+            found = found.with_names({value: f"{name} {value}" if several else name for value in found.masks})
+        found = replace(found, path=path, unsized=not found.known_spacing)
+        if whole is not None:
+            whole, found, _ = bring_to_common_grid(path.name, whole, found)
+            masks = {name: found.masks[name] | whole.masks.get(name, False) for name in found.masks}
+            notes, segments = whole.notes + found.notes, whole.segments + found.segments
+            found = replace(whole, masks=whole.masks | masks, notes=notes, segments=segments)
+        whole = found
+    assert whole is not None
+    return whole
+
+
 def gray_levels(path: Path, count: int) -> InputError:
     """Make the error on a mask image with gray levels in place of labels, as blurred borders make them."""
     return InputError(
@@ -130,12 +160,24 @@ def _check_format(path: Path) -> None:
     if path.name.lower().endswith(IMAGE_SUFFIXES) or not path.exists() or is_dicom_segmentation(path):
         return
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
-    if path.is_dir():
-        what = "a folder"
-    elif path.suffix.lower() == ".dcm" or is_dicom(path):
-        what = "DICOM"
-        remedy = "Of DICOM, Segmentations (SEG) and RT Structure Sets are masks: give one, or save it as .seg.nrrd."
+    if path.suffix.lower() == ".dcm":
+        what, remedy = "DICOM", OF_DICOM
     raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", remedy)
+
+
+def _read_dicom(path: Path) -> Masks:
+    """Read an image or a series whose few values are labels, as of CBIS-DDSM and 3D-IRCADb."""
+    try:
+        volume = read_volume(path)
+    except MedCLIPSAMError:
+        volume = None
+    values = np.unique(volume.array if volume else [])
+    if volume is None or volume.array.ndim > 3 or len(values) > MAX_LEVELS:
+        what = "a folder without any" if path.is_dir() else "DICOM"
+        raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", OF_DICOM)
+    white = len(values) == 2 and values[1] in WHITE
+    masks = {"1" if white else f"{round(float(value))}": volume.array == value for value in values if value}
+    return Masks(path, masks, volume.to_sitk(), unsized=not volume.known_spacing)
 
 
 def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[str]) -> Masks:

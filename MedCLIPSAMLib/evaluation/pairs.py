@@ -25,7 +25,10 @@ AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
 """Names of masks, or of predictions of nnU-Net's images, whose names end with the number of the channel."""
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 """Names of files that `medclipsam weak predict` and `segment` write beside a mask."""
-
+FOLDERS = (
+    "Folders in it are not looked into, except one of the name of each image: name the pairs in a table, "
+    "prediction,truth a line."
+)
 NO_MASKS = (".json", ".txt", ".csv", ".log", ".html", ".md", ".npz", ".pkl")
 """What programs write beside a mask of that name."""
 
@@ -46,7 +49,8 @@ class MaskPairs:
 def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
-    Where no name is equal, words such as "_mask", "_gt", "_seg" or "_0000" at the end do not count.
+    A folder without masks may have a folder for each image, with its masks. Where no name is equal, words such as
+    "_mask", "_gt", "_seg" or "_0000" at the end do not count.
 
     Args:
         suffix: end of the names of the truth, such as "_lesion"; other files there are left out.
@@ -63,7 +67,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         if not masks:
             remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}, DICOM Segmentations and RT Structure Sets."
             if any(path.is_dir() for path in folder.iterdir()):
-                remedy = "Folders in it are not looked into: name the pairs in a table, prediction,truth a line."
+                remedy = FOLDERS
             which = f" with a name that ends with '{end}'" if end else ""
             raise InputError(f"The folder '{folder}' holds no mask{which}.", remedy)
     by_plain = _plain([name for name in found if name not in true])
@@ -76,7 +80,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     if not any(prediction for prediction, _ in cases.values()):
         raise InputError(
             f"No file of '{predictions}' has the name of one of '{truths}': '{min(found)}' and '{min(true)}'.",
-            _pairing_remedy(found, true),
+            _pairing_remedy(found, true) if any(path.is_file() for path in found.values()) else FOLDERS,
         )
     return MaskPairs(cases, sorted(found.keys() - used))
 
@@ -90,13 +94,14 @@ def _pairing_remedy(found: Iterable[str], true: Iterable[str]) -> str:
 
 
 def pairs_of_files(prediction: Path, truth: Path) -> MaskPairs:
-    """Pair two masks.
+    """Pair two masks; a folder holds those of one image, a file each.
 
     Raises:
         InputError: there is no such file.
     """
-    check_file(prediction)
-    check_file(truth)
+    for path in (prediction, truth):
+        if not path.is_dir():
+            check_file(path)
     return MaskPairs({stem(truth): (prediction, truth)})
 
 
@@ -180,32 +185,31 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
 def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Find what has the name of a case, in a format that cannot be scored: it must not count as absent."""
     wanted = set(names)
-    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and stem(path) in wanted]
-    others = [path for path in paths if not (path.is_dir() and _masks_in(path))]
-    return {stem(path): path for path in others if not path.name.lower().endswith((*IMAGE_SUFFIXES, *NO_MASKS))}
+    others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and _name(path) in wanted]
+    return {_name(path): path for path in others if not path.name.lower().endswith((*IMAGE_SUFFIXES, *NO_MASKS))}
 
 
-def _masks_in(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".")
-        and path.is_file()
-        and (path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path))
-    ]
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else stem(path)
+
+
+def masks_in(folder: Path) -> list[Path]:
+    """List the mask files of a folder."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    return [path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path)]
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
-    """Find the mask files of a folder by their names without suffix."""
+    """Find the masks of a folder by their names without suffix: files, or where there are none, folders of masks."""
     if folder.is_file():
         raise InputError(f"'{folder}' is a file, not a folder of masks.", "Give two folders, or two files.")
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'.", "Check the path.")
-    paths = _masks_in(folder)
-    if not paths:  # a folder of the name of each case, as MONAI writes them
-        inner = [_masks_in(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()]
-        own = [path for (path, *more) in filter(None, inner) if not more and path.name.startswith(path.parent.name)]
-        paths = own if len(own) == len(inner) else []
+    paths = masks_in(folder)
+    if not paths:
+        by_name = {path.name: masks_in(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()}
+        is_whole = lambda name, files: len(files) == 1 and files[0].name.startswith(name)  # as MONAI writes it
+        return {name: files[0] if is_whole(name, files) else folder / name for name, files in by_name.items() if files}
     names = {stem(path) for path in paths}
     files: dict[str, Path] = {}
     for path in paths:

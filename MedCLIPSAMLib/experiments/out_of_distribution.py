@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..models.clip import ClipModel
 from ..run_context import RunContext
 from ..starter.statistics import compute_features, find_seen_images, read_images
+from ..volumes.raster import FORMATS
 
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -85,7 +86,7 @@ def photographs() -> Iterator[np.ndarray]:
     folder = Path(skimage.__file__).parent / "data"
     for name in PHOTOGRAPHS:
         if (folder / name).is_file():
-            with Image.open(folder / name) as image:
+            with Image.open(folder / name, formats=FORMATS) as image:
                 yield np.array(image.convert("L").convert("RGB"))
 
 

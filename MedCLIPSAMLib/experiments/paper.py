@@ -20,7 +20,7 @@ from PIL import Image
 from ..errors import InputError
 from ..evaluation.pairs import pairs_of_folders
 from ..files.json_text import read_json
-from ..volumes.raster import ORIENTATION
+from ..volumes.raster import FORMATS, ORIENTATION
 from ..volumes.volume import stem
 
 PER_IMAGE = "P3"
@@ -166,7 +166,7 @@ def read_mask(path: Path) -> np.ndarray:
         InputError: unreadable.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return np.asarray(image.convert("L")) > 0
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"The mask '{path}' cannot be read: {error}.", "Get the file again.") from error
@@ -215,7 +215,7 @@ def _size(path: Path) -> tuple[int, int] | None:
         InputError: it is to be turned upright, which would part image and mask.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.getexif().get(ORIENTATION, 1) != 1:
                 raise InputError(f"'{path}' is turned by its EXIF orientation.", "Save it and its mask upright.")
             return image.size

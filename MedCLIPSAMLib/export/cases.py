@@ -37,6 +37,8 @@ DICOM_SUFFIXES = (".dcm", ".ima")
 SEGMENTATION = ".seg.nrrd"
 OF_MACOS = "._"
 """Beginning of the names of files in which macOS keeps what other disks cannot hold of a file."""
+SOURCES = "sourcedata"
+OF_SUBJECT = re.compile("(.+/)?sub-[^/]+/")
 PATTERNS = (
     "Change what they take and leave out: '*.JPG' does not fit 'a.jpg', nor '*/a.jpg' an image in the folder itself."
 )
@@ -217,7 +219,7 @@ def images_below(
     for line in left_out([*segmentations, *others], [image for _, image, _ in found], dicom):
         notify(line)
     if not choice.include:
-        found = _without_masks(found, segmentations, notify)
+        found = _without_masks(_without_sources(found, notify), segmentations, notify)
     taken = [path for path in found if choice.takes(path[0])]
     if not taken:
         if found:
@@ -225,6 +227,17 @@ def images_below(
         which = f" of the DICOM series '{choice.series}'" if choice.series else ""
         raise InputError(f"'{folder}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
     return taken
+
+
+def _without_sources(
+    found: list[tuple[Path, Path, str | None]], notify: Callable[[str], None]
+) -> list[tuple[Path, Path, str | None]]:
+    """Leave out what lies below "sourcedata" of BIDS, where the images that were made of it are there."""
+    sources = [item for item in found if SOURCES in item[0].parts]
+    if not sources or all(SOURCES in item[0].parts or not OF_SUBJECT.match(item[0].as_posix()) for item in found):
+        return found
+    notify(f"Left out as sources of other images (sourcedata of BIDS): {counted(len(sources), 'image')}.")
+    return [item for item in found if item not in sources]
 
 
 def _without_masks(

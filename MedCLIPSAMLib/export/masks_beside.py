@@ -3,8 +3,9 @@
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
 "_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
 masks" and bears the name of an image elsewhere, or is a volume of "masks" below the folder of an image, or has a few
-values; where it has a few values and such a word, or the name of an image beside it; or where BIDS has it: a mask by
-its suffix, or what is of a subject below "derivatives" while images are elsewhere.
+values; where it has a few values and such a word, or the name of an image beside it, or a name that begins as that, or
+is a small volume beside a large one or of its name; or where BIDS has it: a mask by its suffix, or what is of a subject
+below "derivatives" while images are elsewhere.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from SimpleITK import GetArrayFromImage
 
 from ..errors import MedCLIPSAMError
 from ..volumes.mark import is_marked
 from ..volumes.nrrd import read_fields, read_header
-from ..volumes.read import read_image
+from ..volumes.read import read_volume
 from ..volumes.suffixes import RASTER_SUFFIXES
 from ..volumes.volume import stem
 
@@ -42,13 +41,15 @@ TASKS = {"seg", "segmentation", "segmentations"}
 """Words that data sets are named after too, whose folders hold folders of images."""
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
 FEW_VALUES = 4
-SIGNS = " .-_"
+SMALL = 0.25
+"""Maximum size of the file of a volume that may be a mask of a larger one beside it, or of its name: of that one."""
+SIGNS = " ._-"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
-_OF_IMAGES = re.compile(r"segmentation-label|master scene view.*|combined_labels")
-"""What 3D Slicer calls a label map that it exports, and the picture of a scene; and AbdomenAtlas."""
+_OF_IMAGES = re.compile(r"segmentation-label|master scene view.*|combined_labels|aparc[.+].*|wmparc|ribbon")
+"""What 3D Slicer calls a label map that it exports, and the picture of a scene; AbdomenAtlas; and FreeSurfer."""
 _BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(msk|dseg|probseg)")
 """Names of masks in BIDS and of ISLES (lesion-msk); in small letters."""
 _BIDS_WORD = re.compile(r"sub-[a-z0-9]+_(.+_)?(mask|roi)")
@@ -70,7 +71,8 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     for path in (*files, *others):
         by_folder.setdefault(path.parent, []).append(stem(path).lower())
     beside = {folder: _Names(names) for folder, names in by_folder.items()}
-    root = os.path.commonpath([path.parent for path in files]) if files else ""
+    places = {path: path if path.is_dir() else path.parent for path in (*files, *others)}
+    root = os.path.commonpath(places.values()) if places else ""
     inside = {folder: os.path.relpath(folder, root) for folder in by_folder}
     of_masks = {folder for folder in by_folder if _holds_masks(inside[folder], FOLDERS)}
     perhaps = {folder for folder in by_folder.keys() - of_masks if _holds_masks(inside[folder], OTHER_FOLDERS)}
@@ -79,6 +81,11 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     derived = {path for path in files if is_derived(path)}
     originals = any(path.parent in images and path not in derived for path in (*files, *others))
     elsewhere = {_image_name(name) for folder in images for name in by_folder[folder]}
+    series = [path for path in others if not path.name.lower().endswith(".seg.nrrd")]
+    with_dicom = {places[path] for path in series}
+    sizes = {path: path.stat().st_size for path in files if path.suffix.lower() not in RASTER_SUFFIXES}
+    ordered = sorted(sizes.items(), key=lambda item: item[1])
+    largest = {of: size for path, size in ordered for of in (path.parent, _image_name(stem(path).lower()))}
     above = {*others, *(top for folder in images for top in folder.parents)}  # folders that hold images, or theirs
 
     def is_mask(path: Path) -> bool:
@@ -95,11 +102,18 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
         if is_marked(path) or (path.suffix.lower() == ".nrrd" and _is_of_slicer(path)):
             return True
         of_another = _without_word(name) and beside[folder].have_image_of("mask")  # of an image of another name
-        if of_another or is_below or folder in perhaps or _BIDS_WORD.fullmatch(name):
-            return _has_few_values(path, even_volumes=True)
-        return (folder in of_masks or beside[folder].count[name] > 1) and _has_few_values(path)
+        is_small = path in sizes and (
+            folder in with_dicom or sizes[path] <= SMALL * max(largest[folder], largest[_image_name(name)])
+        )
+        is_picture = path not in sizes and (beside[folder].count[name] > 1 or beside[folder].have_beginning_of(name))
+        may_be = of_another or is_small or is_picture or folder in of_masks | perhaps or _BIDS_WORD.fullmatch(name)
+        return bool(may_be) and _has_few_values(path)
 
-    return {path for path in files if is_mask(path)}
+    of_dicom = {path for path in series if _holds_masks(os.path.relpath(places[path], root), FOLDERS)}
+    if len(of_dicom) == len(series) and not images.intersection(path.parent for path in files):
+        of_dicom = set()
+    found = {path for path in files if is_mask(path)}
+    return found | {path for path in of_dicom if _has_few_values(path)}
 
 
 class _Names:
@@ -124,6 +138,11 @@ class _Names:
             return True
         beginnings = (self._images[at : at + 1] for at in (bisect_left(self._images, base + sign) for sign in SIGNS))
         return any(name and name[0].startswith(base + sign) for name, sign in zip(beginnings, SIGNS))
+
+    def have_beginning_of(self, name: str) -> bool:
+        """Tell whether another name is what this one begins with, up to a sign, or says that it is an image."""
+        beginnings = {name[: sign.start()] for sign in re.finditer(f"[{SIGNS}]", name)}
+        return any(self.count[other] for other in (beginnings | IMAGE_FOLDERS) - {name})
 
 
 def _without_word(name: str) -> str | None:
@@ -161,12 +180,10 @@ def _is_of_slicer(path: Path) -> bool:
     return is_marked(path, SEGMENTS) and read_fields(read_header(path)[0]).get("type") in BYTE
 
 
-def _has_few_values(path: Path, even_volumes: bool = False) -> bool:
-    """Tell whether an image file holds a mask; of volumes, which take longer, only where it is asked."""
+def _has_few_values(path: Path) -> bool:
+    """Tell whether an image file, or the DICOM series of a folder, holds a mask: a few values, 0 among them."""
     try:
-        if path.suffix.lower() not in RASTER_SUFFIXES:
-            return even_volumes and np.unique(GetArrayFromImage(read_image(path))).size <= FEW_VALUES
-        with Image.open(path) as image:
-            return np.unique(np.asarray(image)).size <= FEW_VALUES
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MedCLIPSAMError):
+        values = np.unique(read_volume(path).array)
+    except MedCLIPSAMError:
         return False
+    return values.size <= FEW_VALUES and 0 in values

@@ -39,7 +39,7 @@ class _Folder:
         sizes: the number of files of each series of images that has a UID.
         stacks: those of several images of a body.
         holds_dicom: there is DICOM in it, of any kind.
-        is_scout: there is nothing but localizers and objects that are no images.
+        aside: file -> `Series.aside`, where there is nothing else but objects that are no images.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class _Folder:
     sizes: dict[Key, int]
     stacks: set[Key]
     holds_dicom: bool
-    is_scout: bool
+    aside: dict[Path, str]
 
 
 def series_below(
@@ -90,29 +90,35 @@ def _look(path: Path, which: str | None, dicom: dict[Path, str]) -> _Folder:
         there = find_series(path, deep=False)[0]
     except InputError:  # none
         there = []
+    aside = {item: item.aside for item in there}
     known = [item for item in there if item.uid and not item.what]
+    stands_aside = all(item.what or aside[item] for item in there)
     return _Folder(
         path,
-        images=_take(path, there, which, dicom),
+        images=_take(path, aside, which, dicom),
         sizes={item.key: len(item.files) for item in known},
         stacks={item.key for item in known if len(item.files) > 1 and not are_separate_images(item.frames())},
         holds_dicom=bool(there),
-        is_scout=all(item.what or item.is_localizer for item in there),
+        aside={file: kind for item, kind in aside.items() if kind and stands_aside for file in item.files},
     )
 
 
-def _take(path: Path, there: Sequence[Series], which: str | None, dicom: dict[Path, str]) -> list[_Image]:
-    """Take the images among the series in a folder; localizers only where there are no others."""
+def _take(path: Path, there: Mapping[Series, str], which: str | None, dicom: dict[Path, str]) -> list[_Image]:
+    """Take the images among the series in a folder; those that stand aside (`Series.aside`) where there are no others.
+
+    Args:
+        there: each with what it stands aside as.
+    """
     images = [item for item in there if not item.what]
-    every = [item for item in images if not item.is_localizer] or images
+    every = [item for item in images if not there[item]] or images
     taken = set(every)
-    for item in there:
-        dicom |= dict.fromkeys(item.files, "" if item in taken else item.what or "localizer")
+    for item, aside in there.items():
+        dicom |= dict.fromkeys(item.files, "" if item in taken else item.what or aside)
     every = without_odd(every, [])
     for item in taken.difference(every):
         dicom |= dict.fromkeys(item.files, "of another modality than its series")
     found: list[_Image] = []
-    for item in every if which is None else fitting(every, which):
+    for item in every if which is None else fitting(every, which) or fitting(images, which):
         mixed = len(every) > 1 or any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in path.iterdir())
         if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
             found += [_Image(item.key, file.name, file, None) for file in item.files]
@@ -126,14 +132,13 @@ def _name(item: Series) -> str:
 
 
 def _leave_out_scouts(folders: Sequence[_Folder], dicom: dict[Path, str]) -> None:
-    """Leave out localizers in folders of their own, where other images are there."""
-    if not any(folder.images for folder in folders if not folder.is_scout):
+    """Leave out localizers and screen captures in folders of their own, where other images are there."""
+    if not any(folder.images for folder in folders if not folder.aside):
         return
-    scouts = {folder.path for folder in folders if folder.is_scout}
     for folder in folders:
-        if folder.is_scout:
+        if folder.aside:
             folder.images.clear()
-    dicom |= {file: "localizer" for file, why in dicom.items() if not why and file.parent in scouts}
+            dicom |= folder.aside
 
 
 def _join(apart: Mapping[Key, Mapping[Path, int]], which: str | None) -> dict[Key, _Image | None]:
@@ -157,7 +162,7 @@ def _join(apart: Mapping[Key, Mapping[Path, int]], which: str | None) -> dict[Ke
 
 def _is_one_image(item: Series, sizes: Mapping[Path, int]) -> bool:
     """Tell whether a series was cut into these folders; not where one of them has copies alone, or all of its files."""
-    if item.is_localizer:
+    if item.aside:
         return False
     parts = group_by(item.frames(), lambda frame: frame.path.parent)
     return parts.keys() == sizes.keys() and max(sizes.values()) < len(item.files) and is_cut(list(parts.values()))

@@ -18,6 +18,7 @@ from ..files.json_text import read_json, write_json
 from ..files.outputs import MARKER, check_outputs
 from ..files.unfinished import STEPS, check_unfinished, discard_unfinished, hold_unfinished
 from ..volumes.archive import is_zip
+from ..volumes.dicom_header import is_directory
 from ..volumes.slice_count import slice_count
 from ..volumes.volume import clean_name, stem
 from .inputs import Input, find_inputs
@@ -150,7 +151,8 @@ def prepare(
             )
         image = Input(clean_name(stem(paths[0])), paths[0], series, phase)
         (places,) = outputs.places([image.name], labels)
-        check_outputs(paths, places.files, overwrite)
+        of_disc = [path.parent for path in paths if path.is_file() and is_directory(path)]
+        check_outputs([*paths, *of_disc], places.files, overwrite)
         check_unfinished(places.unfinished)
         _check_slices([(image, places)], outputs)
         return Batch([(image, places)], [], overwrite)

@@ -98,8 +98,8 @@ def _list_part(series: Series) -> SeriesSummary:
     rows, columns, _ = ordered[0].size
     if len(parts) > 1:
         what = f"{len(parts)} phases"
-    elif series.is_localizer:
-        what = "localizer"
+    elif aside := series.aside:
+        what = aside
     elif ordered[0].position is None:
         what = "image" if len(ordered) == 1 else f"{len(ordered)} frames"
     else:

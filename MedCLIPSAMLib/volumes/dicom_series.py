@@ -17,6 +17,7 @@ from MedCLIPSAMLib.volumes.dicom_geometry import ODD_SHARE, is_one_stack
 from MedCLIPSAMLib.volumes.dicom_header import (
     DAMAGED,
     DIRECTORY,
+    STORAGE,
     Frame,
     frames_of,
     is_cut_short,
@@ -27,6 +28,7 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     text,
 )
 from MedCLIPSAMLib.volumes.dicom_missing import directories_of, missing_files
+from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY
 from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 KEYS = ("PatientID", "StudyInstanceUID", "Modality")
@@ -34,6 +36,8 @@ KEYS = ("PatientID", "StudyInstanceUID", "Modality")
 NUMBER = "SeriesNumber"
 """The tag that does, too, where there is no UID."""
 DATES = ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate")
+SECONDARY_CAPTURE = STORAGE + "7"
+"""How its classes begin: of one frame, and of several by their bits."""
 MAX_LISTED = 40
 
 
@@ -111,9 +115,16 @@ class Series:
         return ""
 
     @property
-    def is_localizer(self) -> bool:
-        """Whether all images are localizers."""
-        return not self.what and all(frame.is_localizer for frame in self.frames())
+    def aside(self) -> str:
+        """What all images are where others come first: "localizer", or "screen capture", as of a dose; else ""."""
+        frames = [] if self.what else self.frames()
+        is_capture = lambda frame: (
+            object_class(frame.header).startswith(SECONDARY_CAPTURE)
+            and frame.position is None
+            and frame.text("Modality") in TOMOGRAPHY
+        )
+        kinds = {"localizer": lambda frame: frame.is_localizer, "screen capture": is_capture}
+        return next((kind for kind, fits in kinds.items() if frames and all(map(fits, frames))), "")
 
     def frames(self) -> list[Frame]:
         """List all image planes, by files."""
@@ -262,7 +273,8 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
         )
     for what, count in Counter(item.what for item in series if item.what).items():
         notes.append(f"Left out: {count} series that hold{'s' if count == 1 else ''} no image ({what}).")
-    chosen = [item for item in images if not item.is_localizer] or images
+    aside = {id(item): item.aside for item in images}
+    chosen = [item for item in images if not aside[id(item)]] or images
     chosen = without_odd(chosen, notes)
     if len(chosen) > 1:
         raise InputError(
@@ -270,8 +282,8 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
             "Choose one with --series: its UID, its number, or words of its description.",
         )
     for item in images:
-        if item.is_localizer and item is not chosen[0]:
-            notes.append(f"Left out: the localizer series {item.number or item.uid}; --series chooses it.")
+        if aside[id(item)] and item is not chosen[0]:
+            notes.append(f"Left out: the {aside[id(item)]} series {item.number or item.uid}; --series chooses it.")
     return chosen[0]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
 
+from MedCLIPSAMLib.counted import counted
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import STORAGE, text
 from MedCLIPSAMLib.volumes.geometry import Geometry
@@ -31,7 +33,7 @@ MAX_VOXELS = 2**31
 def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple[list[Segment], Geometry, list[str]]:
     """Read the regions of an RT Structure Set by their names, on the part of a grid that their contours reach.
 
-    A contour within another one of its region and slice is a hole. Regions of points or open lines are left out.
+    A contour within another one of its region and slice is a hole. Points and open lines are left out.
 
     Args:
         like: the grid; each contour lies on a slice of it.
@@ -52,19 +54,24 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
         raise InputError(f"'{path}' has regions in several frames of reference.", CONVERT.format("SlicerRT"))
     names = {number: text(roi, "ROIName") or f"Segment {number}" for number, roi in rois.items()}
     to_voxels, notes = np.linalg.inv(like.affine), list[str]()
-    contours: dict[int, list[np.ndarray]] = {number: [] for number in names}
+    contours: dict[int, list[np.ndarray]] = defaultdict(list)
+    left_out = Counter[int]()
     by_turns = set[int]()
     for region in header.get("ROIContourSequence") or ():
         number, drawn = int(region.ReferencedROINumber), region.get("ContourSequence") or ()
-        if number not in names:
-            raise ValueError(f"it has contours of a region {number}, which it does not describe")
-        kinds = {text(contour, "ContourGeometricType").upper() for contour in drawn}
-        if kinds - CLOSED:
-            notes.append(f"'{names.pop(number)}' in '{path}' is left out: it is no region of closed contours.")
-            continue
-        points = [_points(contour) @ to_voxels[:3, :3].T + to_voxels[:3, 3] for contour in drawn]
+        names.setdefault(number, f"Segment {number}")  # of contours that were left behind by a region
+        kinds = [text(contour, "ContourGeometricType").upper() for contour in drawn]
+        closed = [contour for contour, kind in zip(drawn, kinds) if kind in CLOSED]
+        left_out[number] += len(drawn) - len(closed)
+        points = [_points(contour) @ to_voxels[:3, :3].T + to_voxels[:3, 3] for contour in closed]
         contours[number] += [np.round(some, 6)[:, ::-1] for some in points if len(some)]
         by_turns |= {number} if XOR in kinds else set()
+    for number, count in (+left_out).items():
+        if contours[number]:
+            what = counted(count, "point or open line", "points or open lines")
+            notes.append(f"Left out of '{names[number]}' in '{path}': {what}.")
+        else:
+            notes.append(f"'{names.pop(number)}' in '{path}' is left out: it is no region of closed contours.")
     if not names:
         raise InputError(f"'{path}' has no region of closed contours.", "Give a file with one.")
     found = [contour for number in names for contour in contours[number]]

@@ -71,6 +71,8 @@ def rest_notes(path: Path, size: int) -> list[str]:
     meta = {key: value for key, value, _ in read_header(path)[0]}
     skips = {"byte skip", "byteskip", "line skip", "lineskip", "HeaderSize"} & {*nrrd, *meta}
     source = next((nrrd[key] for key in DATA_FILE if key in nrrd), meta.get("ElementDataFile", "LOCAL"))
+    if source.upper() == "LOCAL":  # in the file itself
+        return []
     voxels = path.parent / file_name(source)
     is_packed = is_compressed(meta) or nrrd.get("encoding", "raw").lower() != "raw"
     if skips or is_packed or not voxels.is_file() or voxels.stat().st_size <= size:

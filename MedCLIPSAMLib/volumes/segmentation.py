@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import NoneType
@@ -44,8 +45,10 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     path = Path(path)
     if is_dicom_segmentation(path):
         segments, grid, _ = read_dicom_segmentation(path, volume.geometry if volume else None)
-        on_volume = lambda mask: _on_grid(Volume(mask.astype(np.uint8), grid).to_sitk(), volume) != 0
-        return [replace(segment, mask=on_volume(segment.mask)) for segment in segments] if volume else segments
+        if volume is None:
+            return segments
+        grids = _on_grids([Volume(segment.mask.astype(np.uint8), grid).to_sitk() for segment in segments], volume)
+        return [replace(segment, mask=placed != 0) for segment, placed in zip(segments, grids)]
     image = read_image(path)
     if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
         try:
@@ -58,7 +61,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         if image.GetSize() != volume.shape[::-1]:
             raise InputError(f"'{path}' has the size {image.GetSize()}, '{volume.name}' has {volume.shape[::-1]}.")
         volume = None
-    labels = _whole(_on_grid(image, volume))
+    labels = _whole(*_on_grids([image], volume))
     values = np.unique(labels)
     fractions = values[~np.isfinite(values) | (values != np.floor(values))]
     if values.size > MAX_LABELS or fractions.size:
@@ -110,7 +113,7 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None, path: Path) -> li
         )
     layer_count = image.GetNumberOfComponentsPerPixel()
     layers = [image] if layer_count == 1 else [sitk.VectorIndexSelectionCast(image, n) for n in range(layer_count)]
-    grids = [_on_grid(layer, volume) for layer in layers]
+    grids = _on_grids(layers, volume)
     numbers = sorted(
         int(match[1]) for key in image.GetMetaDataKeys() if (match := re.fullmatch(r"Segment(\d+)_ID", key))
     )
@@ -145,8 +148,19 @@ def _field(image: sitk.Image, key: str) -> str:
     return image.GetMetaData(key) if image.HasMetaDataKey(key) else ""
 
 
+def _on_grids(layers: Sequence[sitk.Image], volume: Volume | None) -> list[np.ndarray]:
+    """Place label values on the grid of `volume`, each (K, J, I), 0 outside of the file's extent.
+
+    Raises:
+        InputError: all that is not 0 lies outside of it; a part that does is left out.
+    """
+    grids = [_on_grid(layer, volume) for layer in layers]
+    if volume and not any(map(np.any, grids)) and any(sitk.GetArrayViewFromImage(layer).any() for layer in layers):
+        raise InputError(f"The mask lies wholly outside of '{volume.name}'.", "Is it of the same patient and series?")
+    return grids
+
+
 def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
-    """Place label values on the grid of `volume`, (K, J, I), 0 outside of the file's extent."""
     array = sitk.GetArrayFromImage(labels)
     if volume is None:
         return array
@@ -156,7 +170,4 @@ def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
     if array.shape == volume.shape and own.is_close(volume.geometry):
         return array
     grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
-    moved = sitk.GetArrayFromImage(sitk.Resample(labels, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0))
-    if array.any() and not moved.any():
-        raise InputError(f"The mask lies wholly outside of '{volume.name}'.", "Is it of the same patient and series?")
-    return moved
+    return sitk.GetArrayFromImage(sitk.Resample(labels, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0))

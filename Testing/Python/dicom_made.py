@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from MedCLIPSAMLib.volumes import read_volume
 
-CT, MR, CR, PET, US = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128", "6.1"))
+CT, MR, CR, PET, US, SC = (f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("2", "4", "1", "128", "6.1", "7"))
 SEG, RTDOSE, SR, PDF, PR, KO, RTSTRUCT = (
     f"1.2.840.10008.5.1.4.1.1.{ending}" for ending in ("66.4", "481.2", "88.11", "104.1", "11.1", "88.59", "481.3")
 )

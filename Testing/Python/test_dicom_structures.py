@@ -15,7 +15,7 @@ from segmenting import series
 from MedCLIPSAMLib.choices import MaskFormat
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.tasks.writing import write_masks
-from MedCLIPSAMLib.volumes import Geometry, Segment, Volume, read_segmentation, read_volume
+from MedCLIPSAMLib.volumes import Geometry, Segment, Volume, read_segmentation, read_volume, write_segmentation
 
 OBLIQUE = Rotation.from_euler("zyx", [20, -35, 10], degrees=True).as_matrix()
 GRID = Geometry((-31.0, 12.5, 40.25), (0.8, 1.5, 3.0), tuple(OBLIQUE.ravel().tolist()))
@@ -127,8 +127,32 @@ def test_structures_are_evaluated_on_either_side(run, tmp_path):
         code, out, err = run("evaluate", pred, truth, "--json")
         assert code == 0, err
         assert f'"dsc": {dsc:.3f}'[:10] in out.replace("\n", "")
+    write_structures(tmp_path / "t" / "same" / "RS.1.dcm", {"Liver": [(1, BOX), (2, BOX)]})
+    code, out, err = run("evaluate", same, tmp_path / "t" / "same", "--json")  # a folder of the case
+    assert code == 0 and json.loads(out)["cases"][0]["dsc"] == 1, err
     code, _, err = run("evaluate", path, path)
     assert code == 2 and "no voxels of their own" in err
+
+
+def test_a_region_outside_of_a_cropped_image_leaves_the_others(tmp_path):
+    path = write_structures(tmp_path / "rt.dcm", {"Couch": [(90, BOX)], "Liver": [(2, BOX)]})
+    couch, liver = read_segmentation(path, volume_of())
+    assert not couch.mask.any() and (liver.mask == boxed(2)).all()
+    with pytest.raises(InputError, match="wholly outside"):
+        read_segmentation(write_structures(tmp_path / "couch.dcm", {"Couch": [(90, BOX)]}), volume_of())
+
+
+def test_structures_without_a_prediction_are_missing_and_score_zero(run, tmp_path):
+    """Their volume is unknown, as there is no grid that they were drawn on."""
+    for case in ("a", "b"):
+        write_structures(tmp_path / "t" / f"{case}.dcm", {"Liver": [(1, BOX)], "Cord": [(1, HOLE)]})
+    volume = volume_of()
+    (tmp_path / "p").mkdir()
+    write_segmentation(tmp_path / "p" / "a.seg.nrrd", [Segment("Liver", boxed(1))], volume)
+    code, out, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json", "--csv", tmp_path / "s.csv")
+    assert code == 0 and json.loads(out)["missing"] == ["b"] and not json.loads(out)["failed"], err
+    rows = (tmp_path / "s.csv").read_text().splitlines()
+    assert "b,liver,0,0,inf,nan,mm,2,no prediction" in rows and rows[2].startswith("a,liver,1,1,0,0,mm")
 
 
 def test_structures_become_a_trusted_label(run, tmp_path):
@@ -160,6 +184,15 @@ def test_points_are_left_out_and_gaps_between_contours_told(run, tmp_path):
     both.save_as(path)
     (found,) = read_segmentation(path, volume_of())
     assert found.name == "x" and (found.mask == boxed(1, 3)).all()
+    first = both.ROIContourSequence[0]  # a contour of one point, as some planning systems write it
+    first.ContourSequence.append(other.ROIContourSequence[0].ContourSequence[0])
+    first.ReferencedROINumber = 77  # of a region that was deleted
+    del both.StructureSetROISequence[0]
+    both.save_as(tmp_path / "both.dcm")
+    (left,) = read_segmentation(tmp_path / "both.dcm", volume_of())
+    assert left.name == "Segment 77" and (left.mask == boxed(1, 3)).all()
+    code, _, err = run("evaluate", write_map(tmp_path / "a.nii.gz", boxed(1, 3)), tmp_path / "both.dcm")
+    assert code == 0 and "Left out of 'Segment 77'" in err and "1 point or open line." in err
     with pytest.raises(InputError, match="no region of closed contours"):
         read_segmentation(points, volume_of())
 

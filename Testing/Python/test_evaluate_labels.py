@@ -1,17 +1,19 @@
 """`medclipsam evaluate`: which values and names are the same segment, and files that are no masks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_made import SC, image, save
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate
-from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders
-from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_files, pairs_of_folders
+from MedCLIPSAMLib.volumes import Geometry, Segment, Volume, write_segmentation
 
 FIRST = (slice(0, 1), slice(1, 4), slice(1, 5))
 SECOND = (slice(1, 2), slice(5, 8), slice(0, 8))
@@ -128,7 +130,7 @@ def test_large_and_negative_values_are_labels_in_every_file(tmp_path):
 
 @pytest.mark.parametrize("side", ["p", "t"])
 @pytest.mark.parametrize(
-    "name, what", [("b.dcm", "DICOM"), ("b", "DICOM"), ("b.mat", "a file '.mat'"), ("b/", "a folder")]
+    "name, what", [("b.dcm", "DICOM"), ("b", "DICOM"), ("b.mat", "a file '.mat'"), ("b/", "a folder without any")]
 )
 def test_a_file_of_another_format_is_not_absent(run, tmp_path, side, name, what):
     other = "t" if side == "p" else "p"
@@ -190,3 +192,64 @@ def test_white_of_16_bits_is_white(tmp_path):
         picture(tmp_path / "p" / f"{name}.png", square(255))
         picture(tmp_path / "t" / f"{name}.png", square(white, kind=kind))
     assert [score.dsc for score in evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t")).scores] == [1.0, 1.0]
+
+
+def test_a_dicom_image_of_few_values_is_a_mask(run, tmp_path):
+    """As the ROI masks of CBIS-DDSM, which do not say how large a pixel is; a scan is none."""
+    mask = np.zeros((20, 30), np.uint8)
+    mask[4:14, 6:16] = 255
+    truth = save(image(mask, SC, "MG"), tmp_path / "t" / "1-2.dcm")
+    half = np.where(np.arange(30) < 11, mask, 0).astype(np.uint8)
+    (tmp_path / "p").mkdir()
+    Image.fromarray(half).save(tmp_path / "p" / "1-2.png")
+    code, out, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json")
+    assert code == 0, err
+    (score,) = evaluate(pairs_of_files(save(image(half, SC, "MG"), tmp_path / "half.dcm"), truth)).scores
+    assert score.dsc == pytest.approx(2 / 3) and score.unit == "pixels"
+    for n in range(3):  # a series, as of 3D-IRCADb
+        made = image(mask, ImagePositionPatient=[0.0, 0.0, 2.0 * n], ImageOrientationPatient=[1.0, 0, 0, 0, 1, 0])
+        made.PixelSpacing = [0.7, 0.5]
+        save(made, tmp_path / "liver" / f"image_{n}")
+    grid = Volume(np.zeros((3, 20, 30), np.uint8), Geometry((0, 0, 0), (0.5, 0.7, 2)))
+    sitk.WriteImage(grid.to_sitk(np.stack([half // 255] * 3)), str(tmp_path / "half.nii.gz"))
+    code, out, err = run("evaluate", tmp_path / "half.nii.gz", tmp_path / "liver", "--json")
+    (row,) = json.loads(out)["cases"]
+    assert code == 0 and row["dsc"] == pytest.approx(2 / 3) and row["unit"] == "mm", err
+    scan = save(image(np.arange(600, dtype=np.int16).reshape(20, 30)), tmp_path / "ct.dcm")
+    code, _, err = run("evaluate", scan, truth)
+    assert code == 2 and "got DICOM, which cannot be scored" in err
+
+
+def test_the_masks_of_an_image_may_lie_in_files_of_a_folder(run, tmp_path):
+    """As of TotalSegmentator, and of DICOM SEG with a file a segment: by the name of the segment, else of the file."""
+    voxels = {name: np.zeros((4, 8, 8), np.uint8) for name in ("liver", "spleen")}
+    voxels["liver"][1:3, 1:5, 1:5] = voxels["spleen"][2, 6, 2:6] = 1
+    grid = Volume(voxels["liver"], Geometry((1, 2, 3), (0.5, 2, 4), (0, 1, 0, 1, 0, 0, 0, 0, -1)))
+    for name, mask in voxels.items():
+        (tmp_path / "t" / "a").mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(grid.to_sitk(mask), str(tmp_path / "t" / "a" / f"{name}.nii.gz"))
+    (tmp_path / "p").mkdir()
+    half = voxels["liver"] * (np.arange(8) < 3)
+    segments = [Segment("Liver", half > 0), Segment("Spleen", voxels["spleen"] > 0)]
+    write_segmentation(tmp_path / "p" / "a.seg.nrrd", segments, grid)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "a").symlink_to(tmp_path / "t" / "a")
+    code, out, err = run("evaluate", tmp_path / "c", tmp_path / "t", "--json")  # folders on both sides
+    assert code == 0 and [row["dsc"] for row in json.loads(out)["cases"]] == [1, 1], err
+    for pair in (("p", "t"), ("p/a.seg.nrrd", "t/a"), ("t/a", "p/a.seg.nrrd")):
+        code, out, err = run("evaluate", *(tmp_path / side for side in pair), "--json")
+        assert code == 0, err
+        assert {row["segment"]: row["dsc"] for row in json.loads(out)["cases"]} == pytest.approx(
+            {"liver": 2 / 3, "spleen": 1}
+        )
+        assert {row["unit"] for row in json.loads(out)["cases"]} == {"mm"}
+    for segment in segments:  # cropped to their content, each on a grid of its own
+        low, high = (edge(np.argwhere(segment.mask), axis=0) for edge in (np.min, np.max))
+        part = tuple(slice(a, b + 1) for a, b in zip(low, high))
+        origin = tuple((grid.geometry.affine @ [*low[::-1], 1])[:3].tolist())
+        cropped = Volume(segment.mask[part].astype(np.uint8), replace(grid.geometry, origin=origin))
+        (tmp_path / "s" / "a").mkdir(parents=True, exist_ok=True)
+        path = tmp_path / "s" / "a" / f"{segment.name}.seg.nrrd"
+        write_segmentation(path, [replace(segment, mask=segment.mask[part])], cropped)
+    code, out, err = run("evaluate", tmp_path / "s" / "a", tmp_path / "p" / "a.seg.nrrd", "--json")
+    assert code == 0 and [row["dsc"] for row in json.loads(out)["cases"]] == [1, 1], err

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_made import SC, image, save, slice_at
 from PIL import Image
 from scans_made import PROMPTS, names, scan
 
@@ -120,6 +121,13 @@ LAYOUTS = {
         "CT.nrrd",
         "Master~Scene~View.png Segmentation.seg.nrrd Segmentation-label.nrrd Segmentation_tumor.nrrd* CT-label.nrrd",
     ),
+    "PI-CAI": ("images/1/1_2_t2w.mha images/1/1_2_adc.mha", "picai_labels/csPCa/human_expert/1_2.nii.gz*"),
+    "HECKTOR": ("imagesTr/A-1__CT.nii.gz imagesTr/A-1__PT.nii.gz", "labelsTr/A-1.nii.gz*"),
+    "COVID-19-CT-Seg": ("COVID-19-CT-Seg_20cases/a.nii.gz", "Lung_Mask/a.nii.gz*"),
+    "FreeSurfer": ("mri/T1.nii.gz", "mri/aparc+aseg.nii.gz mri/aparc.a2009s+aseg.nii.gz mri/ribbon.nii.gz"),
+    "CHASE and RIM-ONE": ("Image_01L.png N-1-L.png", "Image_01L_1stHO.png* N-1-L-Disc-exp1.png*"),
+    "pictures": ("1/image.png 2/a.png", "1/tumor.png* 2/a_tumor.png*"),
+    "labels by number": ("volume-0.png volume-1.png", "labels-0.png labels-1.png"),
     "a task": ("Lung_Segmentation/1/ct.nii.gz Brain/1/ct.nii.gz", "Lung_Segmentation/1/seg/ct.nii.gz"),
 }
 
@@ -183,3 +191,52 @@ def test_what_the_program_wrote_is_no_case_whatever_it_is_called(tmp_path, endin
         write_saliency(tmp_path / f"where{ending}", volume.array / 255, volume)
     write_png(tmp_path / "image.png", np.stack([volume.array[0]] * 3, -1), marked=True)
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("of", ["ct.nii.gz", "ct/1.dcm", "1.dcm"])
+def test_a_mask_beside_its_image_is_known_whatever_it_is_called(tmp_path, of):
+    """A small volume of few values beside a large one or a DICOM series; a small one of many values is an image."""
+    scanned = tmp_path / of
+    scanned.parent.mkdir(exist_ok=True)
+    if scanned.suffix == ".dcm":
+        shutil.copy(ROOT / "Resources" / "samples" / "brain_mri.dcm", scanned)
+    else:
+        noise = np.random.default_rng(0).integers(0, 999, (9, 40, 40), np.int16)
+        sitk.WriteImage(sitk.GetImageFromArray(noise), str(scanned))
+    for name in ("liver.nii.gz", "kidney_left.nii.gz"):
+        labels(scanned.parent / name, 2)
+    labels(scanned.parent / "scout.nii.gz", 200)
+    assert sorted(case.image.name for case in find_cases(tmp_path, PROMPTS))[:2] == [scanned.name, "scout.nii.gz"]
+
+
+def test_masks_that_are_dicom_images_in_folders_of_masks_are_no_cases(tmp_path):
+    """As of 3D-IRCADb, and of CBIS-DDSM, where a cropped image lies beside the mask; alone they are what is there."""
+    noise = np.random.default_rng(0).integers(0, 999, (20, 30), np.int16)
+    save(slice_at((0, 0, 0), 1, SeriesInstanceUID="1.1"), tmp_path / "PATIENT_DICOM" / "image_0")
+    mask = np.eye(20, 30, dtype=np.uint8) * 255
+    for number, (folder, pixels) in enumerate({"MASKS_DICOM/liver": mask, "MASKS_DICOM/noise": noise}.items()):
+        place = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [1.0, 0, 0, 0, 1, 0]}
+        made = image(pixels, SeriesInstanceUID=f"1.2.{number}", SeriesNumber=f"{number}", **place)
+        save(made, tmp_path / folder / "image_0")
+    cropped = tmp_path / "Mass_P_1_CC" / "ROI mask images"
+    for name, pixels in {"1-1.dcm": noise, "1-2.dcm": mask}.items():
+        save(image(pixels, SC, "MG", SeriesInstanceUID="1.3"), cropped / name)
+    assert names(tmp_path) == ["MASKS_DICOM_noise", "Mass_P_1_CC_ROI_mask_images_1-1", "PATIENT_DICOM"]
+    assert names(tmp_path / "MASKS_DICOM" / "liver") == ["case"]
+
+
+def test_what_images_of_bids_were_made_of_is_not_there_twice(tmp_path):
+    save(slice_at((0, 0, 0), 1), tmp_path / "sourcedata" / "sub-01" / "T1" / "1")
+    scan(tmp_path / "sourcedata" / "sub-01" / "anat" / "faced.nii.gz")
+    assert len(names(tmp_path)) == 2
+    scan(tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    assert names(tmp_path) == ["sub-01_anat_sub-01_T1w"]
+
+
+def test_a_picture_in_a_language_that_is_run_is_not_opened(tmp_path, monkeypatch):
+    """Pillow hands PostScript to Ghostscript, whatever its ending."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("ran"))
+    scan(tmp_path / "a.png")
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    (tmp_path / "a_tumor.png").write_bytes(content)
+    assert names(tmp_path) == ["a", "a_tumor"]

@@ -6,7 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_made import save, slice_at
 from PIL import Image
+from pydicom.fileset import FileSet
 
 from MedCLIPSAMLib.demo_models.train import _time_training
 from MedCLIPSAMLib.demo_models.train_clip import train_clip
@@ -70,6 +72,20 @@ def test_segment_never_writes_to_an_image_that_it_reads_or_to_a_slice_of_its_ser
         assert code == 2 and "never written to" in message
     code, message = run("segment", tmp_path, "-p", "x", "--model", "none", "--overwrite", "-o", tmp_path / "a.png")
     assert code == 2 and "never written to" in message
+    assert contents(tmp_path) == before
+
+
+def test_segment_never_writes_to_an_image_of_a_dicomdir(run, tmp_path):
+    made = FileSet()
+    for n in range(2):
+        made.add(save(slice_at((0, 0, n), n, PatientName="x", StudyID="1", StudyTime="12"), tmp_path / f"{n}.dcm"))
+    made.write(tmp_path / "disc")
+    slices = [path for path in (tmp_path / "disc").rglob("*") if path.is_file() and path.name != "DICOMDIR"]
+    slices[0].rename(slices[0].with_suffix(".dcm"))
+    before = contents(tmp_path)
+    asked = ("-p", "x", "-o", slices[0].with_suffix(".dcm"), "--overwrite")
+    code, err = run("segment", tmp_path / "disc" / "DICOMDIR", *asked)
+    assert code == 2 and "belongs to the input" in err, err
     assert contents(tmp_path) == before
 
 

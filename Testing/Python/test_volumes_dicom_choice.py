@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_made import PET, enhanced, save, sequence, slice_at, values, write_series
+from dicom_made import PET, SC, enhanced, image, save, sequence, slice_at, values, write_series
 from PIL import Image
 from pydicom.fileset import FileSet
 
@@ -58,6 +58,22 @@ def test_underscores_end_words(tmp_path: Path) -> None:
         assert read_volume(tmp_path, series=which).shape[0] == count
     with pytest.raises(InputError, match="no DICOM series"):
         read_volume(tmp_path, series="ep2")
+
+
+def test_a_dose_report_is_no_image_of_a_study(tmp_path: Path) -> None:
+    """It is a secondary capture without a position; where nothing else is there, it is taken."""
+    page = {"SeriesInstanceUID": "1.9.9", "SeriesNumber": "501", "SeriesDescription": "Patient Protocol"}
+    for number in range(2):
+        save(image(np.eye(8, dtype=np.uint8), SC, **page), tmp_path / "S501" / f"{number}.dcm")
+    assert len(find_inputs([tmp_path / "S501"])) == 1
+    write_series(tmp_path / "S2", range(4))
+    found = read_volume(tmp_path)
+    assert found.shape[0] == 4 and any("screen capture series 501" in note for note in found.notes)
+    assert [item.what for item in list_series(tmp_path)[0]] == ["volume", "screen capture"]
+    assert [image.path for image in find_inputs([tmp_path])] == [tmp_path / "S2"]
+    assert len(find_inputs([tmp_path], "501")) == 1
+    shutil.copytree(tmp_path / "S501", tmp_path / "S2", dirs_exist_ok=True)
+    assert len(find_inputs([tmp_path / "S2"])) == len(find_inputs([tmp_path / "S2"], "501")) == 1
 
 
 def test_a_dicomdir_with_several_series_is_its_folder(tmp_path: Path) -> None:

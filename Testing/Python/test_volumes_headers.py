@@ -369,3 +369,6 @@ def test_a_file_of_voxels_that_holds_more_than_its_header_says_is_noted(tmp_path
     for name in ("x.mhd", "x.nhdr"):
         found = read_volume(tmp_path / name)
         assert found.array.max() == 23 and not any("bytes more" in note for note in found.notes)
+    (tmp_path / "LOCAL").write_bytes(bytes(9999))  # the word for voxels in the file itself
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS.reshape(2, 3, 4)), str(tmp_path / "own.mha"))
+    assert not read_volume(tmp_path / "own.mha").notes
