@@ -10,8 +10,8 @@ A control near the pipeline's figure shows that the text did not contribute to i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,11 +45,18 @@ class TruthImage:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with truth for one prompt, and the names of the files that cannot be used."""
+    """Images for one prompt.
+
+    Args:
+        images: that show its target, with truth.
+        skipped: names of the files that cannot be used.
+        without: images without its target, (H, W, 3) uint8, by kind.
+    """
 
     prompt: str
     images: Sequence[TruthImage]
     skipped: Sequence[str] = ()
+    without: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
