@@ -84,7 +84,7 @@ class SamImageBatch:
             numbers: the image of each object.
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
-            logits: (B, h, w) to start from, see `TextSegmenter.predict_mask`.
+            logits: (B, h, w) float32 to start from, see `TextSegmenter.predict_mask`.
             change_mask: changes each mask before it is enlarged to the size of the image, which is much larger.
         """
         self.embed(numbers)
@@ -158,7 +158,7 @@ class SamImageBatch:
             to_device(device, self._scaled(np.concatenate(places, 1))),
             to_device(device, np.concatenate(kinds, 1, dtype=np.int32, casting="unsafe")),
         )
-        start = None if logits is None else to_device(device, np.asarray(logits[:, None], np.float32))
+        start = None if logits is None else to_device(device, logits[:, None])
         levels = [self._features[number] for number in numbers]
         *fine, coarse = levels[0] if len(levels) == 1 else map(torch.cat, zip(*levels))
         found, quality, _ = decode(self._sam, coarse, fine, prompts, start, several)

@@ -11,7 +11,7 @@ from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Localization:
     """What the text-image model sees in an image for a prompt.
 
@@ -32,7 +32,7 @@ class Localization:
         return self.map.pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The mask of one prompt on one slice.
 
@@ -61,7 +61,7 @@ class Result:
         return bool(self.mask.any())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptedResult(Result):
     """The result of the full pipeline, with its intermediate results.
 
@@ -95,7 +95,7 @@ class PromptedResult(Result):
     uncertainty: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PropagatedResult(Result):
     """A mask that was propagated from another slice, whose score it has.
 
@@ -106,7 +106,7 @@ class PropagatedResult(Result):
     source: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SliceResult:
     """The result of one prompt on one slice of a stack.
 
