@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -93,6 +93,12 @@ class PromptedResult(Result):
     consistency: float = 1.0
     expected_dsc: float | None = None
     uncertainty: np.ndarray | None = None
+
+    def as_nothing(self, message: str) -> PromptedResult:
+        """Return the result with nothing found in place of its mask, and the message that says why."""
+        certain = None if self.uncertainty is None else np.zeros_like(self.uncertainty)
+        empty = np.zeros_like(self.mask)
+        return replace(self, mask=empty, score=0.0, message=message, expected_dsc=None, uncertainty=certain)
 
 
 @dataclass(frozen=True, eq=False)
