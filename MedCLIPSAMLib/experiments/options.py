@@ -32,7 +32,7 @@ from .controls import make_full_box
 from .multi_scale import multi_scale
 from .phantom_benchmark import TASKS, make_lesion_free_images
 from .prompted import ImageSet, check_split, mean_interval
-from .real import load_sets, without_target
+from .real import load_sets
 
 BASE = "as it is"
 STEPS_BY_WORD = {"brain": {"steps": 7}, "lungs": {"steps": 15}}
@@ -140,13 +140,9 @@ OPTIONS: Mapping[str, Option] = {
 def image_sets(
     data: Path | None, split: str, cases: int, names: Sequence[str] = (), context: RunContext = RunContext()
 ) -> dict[str, ImageSet]:
-    """Load sets of real images as `load_sets` does, or without a folder make phantoms of every benchmark task.
-
-    Each has images without the target too, where there are some.
-    """
+    """Load sets of real images as `load_sets` does, or without a folder make phantoms of every benchmark task."""
     if data is not None:
-        loaded = load_sets(data, split, cases, names, context).items()
-        return {name: replace(one, without=without_target(name, data, split, cases)) for name, one in loaded}
+        return load_sets(data, split, cases, names, context)
     check_split(split)
     sets = {}
     for name, task in TASKS.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -69,6 +68,7 @@ class SamImageBatch:
             for row, number in enumerate(some):
                 self._features[number] = [level[row : row + 1] for level in (*fine, embedding)]
 
+    @torch.no_grad()
     def masks(
         self,
         numbers: Sequence[int],
@@ -92,9 +92,12 @@ class SamImageBatch:
         found = []
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
-            given = [None if array is None else array[some] for array in (boxes, points, labels, logits)]
-            change = partial(_change_logits, change_mask, start) if change_mask else None
-            found.append(self._masks(numbers[some], change, *given))
+            given = (None if array is None else array[some] for array in (boxes, points, labels, logits))
+            predicted, iou = self._logits(numbers[some], *given)
+            if change_mask:
+                predicted = _change_logits(change_mask, start, predicted)
+            enlarged = F.interpolate(predicted.float(), self.shape, mode="bilinear", align_corners=False) > 0
+            found.append(to_host(enlarged[:, 0], iou[:, 0].float()))
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
 
@@ -121,8 +124,8 @@ class SamImageBatch:
         found = []
         for row in range(len(numbers)):
             some = np.s_[row : row + 1]
-            box, near, kinds = (None if array is None else array[some] for array in (boxes, points, labels))
-            logits, predicted = self._logits(numbers[some], box, near, kinds, None, several)
+            given = (None if array is None else array[some] for array in (boxes, points, labels))
+            logits, predicted = self._logits(numbers[some], *given, several=several)
             found.append(to_host(logits[0] > 0, predicted[0].float()))
         masks, quality = map(np.stack, zip(*found))
         return masks, quality
@@ -133,17 +136,15 @@ class SamImageBatch:
         return F.interpolate(torch.from_numpy(maps)[None], self.shape, mode="bilinear", align_corners=False)[0].numpy()
 
     @torch.no_grad()
-    def _masks(self, numbers, change, boxes, points, labels, logits) -> tuple[np.ndarray, np.ndarray]:
-        found, quality = self._logits(numbers, boxes, points, labels, logits)
-        if change:
-            found = change(found)
-        enlarged = F.interpolate(found.float(), self.shape, mode="bilinear", align_corners=False) > 0
-        masks, iou = to_host(enlarged[:, 0], quality[:, 0].float())
-        return masks, iou
-
-    @torch.no_grad()
     def _logits(
-        self, numbers, boxes, points, labels, logits, several: bool = False
+        self,
+        numbers: Sequence[int],
+        boxes: np.ndarray | None,
+        points: np.ndarray | None,
+        labels: np.ndarray | None,
+        logits: np.ndarray | None = None,
+        *,
+        several: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict mask logits (B, M, h, w) and IoU (B, M)."""
         device = self._sam.device
@@ -151,7 +152,7 @@ class SamImageBatch:
         if boxes is not None:  # a box is its two corners, with labels 2 and 3
             places.append(boxes.reshape(-1, 2, 2))
             kinds.append(np.broadcast_to([2, 3], (len(boxes), 2)))
-        if points is not None:
+        if points is not None and labels is not None:
             places.append(points)
             kinds.append(labels)
         prompts = (
