@@ -315,7 +315,7 @@ class TextSegmenter:
         if not len(sam_prompts):
             raise InputError("No box and no point was given.", "Give boxes or points of at least one object.")
         if logits is not None:
-            logits, side = np.asarray(logits, np.float32), self.sam.image_size // 4
+            logits, side = np.asarray(logits, np.float32).copy(), self.sam.image_size // 4
             if logits.shape != (len(sam_prompts), side, side):
                 raise InputError(
                     f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
