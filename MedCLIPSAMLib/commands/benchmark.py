@@ -13,7 +13,6 @@ from .benchmark_expected_dsc import expected_dsc
 from .benchmark_ood import ood
 from .benchmark_options import options
 from .benchmark_real import real
-from .benchmark_without_masks import without_masks
 from .figures import FiguresFile, SplitName, check_figures, write_figures
 from .option_groups import DemoModels, option_groups
 from .options import Overwrite
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure quality, speed and cost.", no_args_is_help=True)
 
 
-for command in (speed, real, without_masks, options, ood, cluster, expected_dsc):
+for command in (speed, real, options, ood, cluster, expected_dsc):
     app.command()(command)
+app.command("without-masks", hidden=True, deprecated=True)(options)
 
 
 @app.command()

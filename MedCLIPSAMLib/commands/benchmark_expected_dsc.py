@@ -60,7 +60,7 @@ def expected_dsc(
             expected = trial.predict(masks, require_fitted(segmenter))
             figures = trial.judge(masks, expected)
             if data is not None:
-                figures["without_target"] = trial.measure_without_target(segmenter, data, split, cases, context)
+                figures["without_target"] = trial.measure_without_target(segmenter, sets, context)
         else:
             found = list(dict.fromkeys(sets[mask.set].prompt for mask in masks))
             predictor, expected = trial.fit(masks, segmenter, found), trial.predict_out_of_fold(masks, segmenter)

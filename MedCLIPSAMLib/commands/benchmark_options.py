@@ -27,9 +27,9 @@ def options(
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment images with and without each option: of votes, of the map, and of its threshold.
+    """Segment images with and without each option: of votes, of the map, of its threshold, of the paper's way.
 
-    Example: medclipsam benchmark options ~/real --cases 36 --only affinity,"3 prompts"
+    Example: medclipsam benchmark options ~/real --cases 36 --only paper,affinity,"3 prompts"
     """
     from ..experiments.options import choose_options, image_sets, measure_options
 
@@ -43,7 +43,7 @@ def options(
 
 
 def report(figures: dict) -> str:
-    """Write the figures as two tables in Markdown: of the final and of the coarse mask."""
+    """Write the figures as tables in Markdown: of the final mask, of the coarse mask, and of what is found."""
     names = list(next(iter(figures.values()))["options"])
     heads = [f"{name} ({row['cases']})" for name, row in figures.items()]
     lines = []
@@ -57,7 +57,18 @@ def report(figures: dict) -> str:
             cells = [f"{row[mean]:.3f}" + _gain(row[gain], row[interval], name == names[0]) for row in rows]
             table.append((name, *cells, f"{sum(row['seconds'] for row in rows) / len(rows):.2f}"))
         lines += [title, "", *markdown_table(("", *heads, "CPU seconds"), table), ""]
-    return "\n".join(lines)
+    free = {kind: row for figure in figures.values() for kind, row in figure["without_target"].items()}
+    kinds = [f"{kind} ({row['cases']})" for kind, row in free.items()]
+    shares = [
+        (
+            name,
+            *(f"{row['options'][name]['found']:.2f}" for row in figures.values()),
+            *(f"{row['found'][name]:.2f}" for row in free.values()),
+        )
+        for name in names
+    ]
+    title = "Share of images in which something is found: with the target, and without it."
+    return "\n".join([*lines, title, "", *markdown_table(("", *heads, *kinds), shares), ""])
 
 
 def _gain(gain: float, interval: list[float] | None, is_base: bool) -> str:

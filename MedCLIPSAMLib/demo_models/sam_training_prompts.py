@@ -73,7 +73,7 @@ def replace_by_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
 
 
 def correction(rng: np.random.Generator, logits: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """Place a click in the middle of the largest wrong region: (x, y) in pixels, and 1 where foreground is missing."""
+    """Click into the middle of the largest wrong region: (1, 2) x y in pixels, and 1 where foreground is missing."""
     predicted = ndimage.zoom(logits, SIZE / logits.shape[0], order=1) > 0
     wrong = predicted != truth
     depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]

@@ -77,7 +77,7 @@ class _Batches:
         self.lesions = np.array([text.lesion is not None for text in self.texts])
         self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
 
-    def draw(self):
+    def draw(self) -> tuple[np.ndarray, np.ndarray, torch.Tensor, np.ndarray, torch.Tensor]:
         """Draw a batch.
 
         Returns:

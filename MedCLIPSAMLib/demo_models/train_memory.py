@@ -7,6 +7,7 @@ sometimes a mask on the last one as after a correction; the slices between are o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +119,9 @@ class _PresenceGiven:
     def remove(self) -> None:
         self._hook.remove()
 
-    def _tell(self, _decoder, _inputs, output):
+    def _tell(
+        self, _decoder: torch.nn.Module, _inputs: Any, output: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...]:
         masks, ious, tokens, self.score = output
         return masks, ious, tokens, torch.where(self.there[:, None], 10.0, -10.0)
 

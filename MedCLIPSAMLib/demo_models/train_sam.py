@@ -23,11 +23,11 @@ from ..finetune.optimizer import convert_to_half, cosine_schedule
 from ..models.sam import MEAN, STD, Sam2, build_sam, decode, embed
 from ..models.weights import write_weights
 from ..phantoms.dataset import make_many
-from ..phantoms.phantom import SIZE
+from ..phantoms.phantom import SIZE, Phantom
 from ..phantoms.volumes import many_volumes
 from ..resources import resource_path
 from ..run_context import RunContext
-from .sam_training_prompts import correction, draw_sam_prompt, replace_by_click
+from .sam_training_prompts import SamPrompt, correction, draw_sam_prompt, replace_by_click
 from .train_clip import augment
 from .train_memory import Clips, jitter_boxes, memory_loss
 
@@ -170,7 +170,15 @@ def _stage(
 class _Lesson:
     """Random images with prompts, and random clips, and the loss on them."""
 
-    def __init__(self, sam, phantoms, clips: Clips, settings: SamTraining, rng, generator) -> None:
+    def __init__(
+        self,
+        sam: Sam2,
+        phantoms: list[Phantom],
+        clips: Clips,
+        settings: SamTraining,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> None:
         self.sam, self.phantoms, self.settings = sam, phantoms, settings
         self.rng, self.generator, self._clips = rng, generator, clips
         self._mean, self._std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -190,11 +198,32 @@ class _Lesson:
         repeat = lambda tensor: tensor.repeat_interleave(settings.prompts, 0)
         embedding, high = repeat(embedding), [repeat(level) for level in high]
         points = pack([(prompt.coords, prompt.labels) for prompt in prompts])
-        logits, ious, score = decode(self.sam, embedding, high, points, multimask=single)
-        loss = mask_loss(logits, ious, score, truth, balanced)
+        answer = decode(self.sam, embedding, high, points, multimask=single)
+        loss = mask_loss(*answer, truth, balanced)
         if step % settings.correct_every == 1:
-            loss = loss + _correction_loss(rng, self.sam, embedding, high, prompts, logits, ious, truth, balanced)
+            loss = loss + self._correction_loss((embedding, high), prompts, answer, truth, balanced)
         return loss
+
+    def _correction_loss(
+        self,
+        features: tuple[torch.Tensor, list[torch.Tensor]],
+        prompts: list[SamPrompt],
+        answer: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        truth: torch.Tensor,
+        balanced: bool,
+    ) -> torch.Tensor:
+        """Compute the loss after a correction click on the best masks, every other time with them as mask prompts."""
+        logits, ious, _ = answer
+        best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
+        second = []
+        for prompt, guess in zip(prompts, best.numpy()):
+            click = correction(self.rng, guess, prompt.truth)
+            if click is None:
+                second.append((prompt.coords, prompt.labels))
+            else:
+                second.append((np.concatenate([prompt.coords, click[0]]), np.append(prompt.labels, click[1])))
+        previous = best[:, None].clamp(-32, 32) if self.rng.random() < 0.5 else None
+        return mask_loss(*decode(self.sam, *features, pack(second), masks=previous), truth, balanced)
 
     def clip_loss(self) -> torch.Tensor:
         """Compute the loss of objects that are followed through clips."""
@@ -207,17 +236,3 @@ class _Lesson:
         images = augment(torch.from_numpy(gray), self.generator)
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
         return (images - self._mean) / self._std
-
-
-def _correction_loss(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
-    """Compute the loss after a correction click on the best masks, every other time with them as mask prompts."""
-    best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
-    second = []
-    for prompt, guess in zip(prompts, best.numpy()):
-        click = correction(rng, guess, prompt.truth)
-        if click is None:
-            second.append((prompt.coords, prompt.labels))
-        else:
-            second.append((np.concatenate([prompt.coords, click[0]]), np.append(prompt.labels, click[1])))
-    previous = best[:, None].clamp(-32, 32) if rng.random() < 0.5 else None
-    return mask_loss(*decode(sam, embedding, high, pack(second), masks=previous), truth, balanced)

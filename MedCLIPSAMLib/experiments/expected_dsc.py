@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,6 @@ from ..run_context import RunContext
 from ..segmentation.expected_dsc import collect_indicators, fitted_settings
 from ..segmentation.segmenter import TextSegmenter
 from .prompted import RESAMPLES, ImageSet, mean_interval
-from .real import without_target
-from .real_sets import REAL_SETS
 
 COVERAGE = (1.0, 0.9, 0.8, 0.7, 0.5)
 """Shares of the masks that are kept, the surest first."""
@@ -71,16 +68,15 @@ def measure_masks(
 
 
 def measure_without_target(
-    segmenter: TextSegmenter, data: Path, split: str, cases: int, context: RunContext = RunContext()
+    segmenter: TextSegmenter, sets: Mapping[str, ImageSet], context: RunContext = RunContext()
 ) -> dict[str, Any]:
-    """Segment images that do not show what the prompts of the sets of `data` name.
+    """Segment the images of sets that do not show what their prompts name.
 
     Returns:
         {"images", "found": number of false finds, "expected": their DSC, None where none is given, "above": those of
         which a DSC of .7 or more is expected}.
     """
-    parts = ((real.prompt, without_target(name, data, split, cases)) for name, real in REAL_SETS.items())
-    images = [(prompt, image) for prompt, by_kind in parts for some in by_kind.values() for image in some]
+    images = [(one.prompt, image) for one in sets.values() for some in one.without.values() for image in some]
     expected: list[float | None] = []
     for done, (prompt, image) in enumerate(images, 1):
         context.raise_if_cancelled()

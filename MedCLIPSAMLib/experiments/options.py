@@ -1,5 +1,6 @@
 """The gain and cost of each option of the method: the pipeline with and without it, on the same images.
 
+Options whose names begin with "paper" build up from the paper's way, a choice that needs no masks at a time.
 Figures belong on the split "validation" while something is chosen, and once on "test" for what was chosen.
 """
 
@@ -19,6 +20,7 @@ from ..errors import InputError
 from ..evaluation.metrics import dsc
 from ..run_context import RunContext
 from ..segmentation.affinity import SHARP, AffinitySettings
+from ..segmentation.agreement import AgreementSettings
 from ..segmentation.coarse import CoarseSettings
 from ..segmentation.crf import FAR
 from ..segmentation.result import Localization, PromptedResult
@@ -28,11 +30,16 @@ from ..segmentation.vote import VoteSettings
 from .attribution import g_score_cam, grad_cam, locate_by
 from .controls import make_full_box
 from .multi_scale import multi_scale
-from .phantom_benchmark import TASKS
+from .phantom_benchmark import TASKS, make_lesion_free_images
 from .prompted import ImageSet, check_split, mean_interval
 from .real import load_sets
 
 BASE = "as it is"
+STEPS_BY_WORD = {"brain": {"steps": 7}, "lungs": {"steps": 15}}
+"""The best steps by masks on the validation split, with the first starter models."""
+DOUBT = AgreementSettings(min_iou=0.15, min_iou_in_doubt=0.4, certain=0.9)
+THRESHOLDS = (0.3, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Of presence, tried in place of the model's own."""
 Locate = Callable[[TextSegmenter, str, Localization], Localization]
 
 
@@ -61,6 +68,29 @@ def _vote(method: VoteMethod, several: bool) -> Option:
 
 def _coarse(cut: CoarseSettings) -> Option:
     return Option(lambda settings: replace(settings, coarse=cut))
+
+
+def plain(settings: Settings) -> Settings:
+    """Return the paper's settings with the model's own layer: ten steps, tight boxes, SAM 2's mask as the answer."""
+    tight = replace(settings.prompts, margin=0.0)
+    settings = replace(settings, by_word={}, prompts=tight, agreement=AgreementSettings(), presence_threshold=0.5)
+    settings = replace(settings, affinity=AffinitySettings(), vote=VoteSettings())
+    return settings.with_saliency(steps=10, mirror=False, finer=False)
+
+
+def _from_paper(margin: float = 0.0, doubt: bool = False, mirror: bool = False) -> Option:
+    """Add to the paper's way: steps 8 to 12 by agreement, wider boxes, doubt of what disagrees, the mirror image."""
+
+    def change(settings: Settings) -> Settings:
+        settings = plain(settings).with_saliency(steps=12, earliest=8, mirror=mirror)
+        settings = replace(settings, prompts=replace(settings.prompts, margin=margin))
+        return replace(settings, agreement=DOUBT) if doubt else settings
+
+    return Option(change)
+
+
+def _presence(threshold: float) -> Option:
+    return Option(lambda settings: replace(settings, presence_threshold=threshold))
 
 
 def _wording(template: str) -> Option:
@@ -97,6 +127,13 @@ OPTIONS: Mapping[str, Option] = {
     "wording: cancer": _wording(r"\1 cancer"),
     "wording: tumor alone": _wording(r"tumor"),
     "wording: of a report": _wording(r"irregular mass in the \1"),
+    "paper": Option(plain),
+    "paper, steps by word, with masks": Option(lambda settings: replace(plain(settings), by_word=STEPS_BY_WORD)),
+    "paper, steps by agreement": _from_paper(),
+    "paper, + boxes 20 % wider": _from_paper(margin=0.2),
+    "paper, + what disagrees is doubted": _from_paper(margin=0.2, doubt=True),
+    "paper, + the mirror image": _from_paper(margin=0.2, doubt=True, mirror=True),
+    **{f"presence {threshold:g}": _presence(threshold) for threshold in THRESHOLDS},
 }
 
 
@@ -107,7 +144,11 @@ def image_sets(
     if data is not None:
         return load_sets(data, split, cases, names, context)
     check_split(split)
-    return {name: ImageSet(task.prompt, task.images(split, range(cases))) for name, task in TASKS.items()}
+    sets = {}
+    for name, task in TASKS.items():
+        free = {f"{name}, none": make_lesion_free_images(task.modality, split, cases)} if task.lesions else {}
+        sets[name] = ImageSet(task.prompt, task.images(split, range(cases)), without=free)
+    return sets
 
 
 def choose_options(names: Sequence[str]) -> dict[str, Option]:
@@ -136,30 +177,54 @@ def measure_options(
 
     Returns:
         {set: {"cases", "map_seconds", "options": {option: {"dsc", "coarse_dsc", "found", "seconds", "gain", "interval",
-        "coarse_gain", "coarse_interval"}}}}: means, 0 to 1; gains are differences to the base image by image, with the
-        95 % bootstrap interval of their mean, None of one image; seconds are CPU seconds from the text to the mask,
-        without SAM 2's embedding of the image, which all share.
+        "coarse_gain", "coarse_interval"}}, "without_target": {kind: {"cases", "found": {option: share}}}}}: means, 0 to
+        1; gains are differences to the base image by image, with the 95 % bootstrap interval of their mean, None of one
+        image; seconds are CPU seconds from the text to the mask, without SAM 2's embedding of the image, which all
+        share.
     """
     figures: dict[str, Any] = {}
     for name, image_set in sets.items():
+        prompt, part = image_set.prompt, context.titled(name)
         rows: dict[str, list[tuple[float, float, bool, float]]] = {option: [] for option in options}
         map_seconds = []
         for done, case in enumerate(image_set.images, 1):
-            context.raise_if_cancelled()
             segmenter.set_image(case.image)
             segmenter.predict_mask(make_full_box(case.truth.shape))  # embeds the image
-            started = time.process_time()
-            located = segmenter.locate([image_set.prompt])[0][image_set.prompt]
-            map_seconds.append(time.process_time() - started)
-            for option in options:
-                result, seconds = _segment(segmenter, options[option], image_set.prompt, located, map_seconds[-1])
+            found, seconds_of_map = _segment_by_each(segmenter, prompt, options, part)
+            map_seconds.append(seconds_of_map)
+            for option, (result, seconds) in found.items():
                 rows[option].append(
                     (dsc(result.mask, case.truth), dsc(result.coarse, case.truth), result.found, seconds)
                 )
-            context.report(done, len(image_set.images), name)
-        figures[name] = {"cases": len(image_set.images), "map_seconds": float(np.mean(map_seconds))}
-        figures[name]["options"] = {option: _figures(found, rows[BASE]) for option, found in rows.items()}
+            part.report(done, len(image_set.images), prompt)
+        without = {}
+        for kind, images in image_set.without.items():
+            counts = dict.fromkeys(options, 0)
+            for done, image in enumerate(images, 1):
+                segmenter.set_image(image)
+                for option, (result, _) in _segment_by_each(segmenter, prompt, options, part)[0].items():
+                    counts[option] += result.found
+                part.report(done, len(images), f"{prompt}, none there")
+            shares = {option: count / len(images) for option, count in counts.items()}
+            without[kind] = {"cases": len(images), "found": shares}
+        figures[name] = {
+            "cases": len(image_set.images),
+            "map_seconds": float(np.mean(map_seconds)),
+            "options": {option: _figures(found, rows[BASE]) for option, found in rows.items()},
+            "without_target": without,
+        }
     return figures
+
+
+def _segment_by_each(
+    segmenter: TextSegmenter, prompt: str, options: Mapping[str, Option], context: RunContext
+) -> tuple[dict[str, tuple[PromptedResult, float]], float]:
+    """Segment the image by each option: the results with their CPU seconds, and those of the base's map."""
+    context.raise_if_cancelled()
+    started = time.process_time()
+    located = segmenter.locate([prompt])[0][prompt]
+    seconds = time.process_time() - started
+    return {name: _segment(segmenter, one, prompt, located, seconds) for name, one in options.items()}, seconds
 
 
 def _segment(

@@ -10,8 +10,9 @@ A control near the pipeline's figure shows that the text did not contribute to i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..errors import InputError
 from ..evaluation.metrics import dsc, nsd
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
+from ..segmentation.sam_prompts import SamPrompts
 from ..segmentation.segmenter import TextSegmenter
 from .controls import LOOSE, make_full_box, make_true_boxes, move_boxes, scale_boxes
 
@@ -45,11 +47,18 @@ class TruthImage:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with truth for one prompt, and the names of the files that cannot be used."""
+    """Images for one prompt.
+
+    Args:
+        images: that show its target, with truth.
+        skipped: names of the files that cannot be used.
+        without: images without its target, (H, W, 3) uint8, by kind.
+    """
 
     prompt: str
     images: Sequence[TruthImage]
     skipped: Sequence[str] = ()
+    without: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,7 @@ def measure_prompt(
         segmenter.set_image(case.image)
         result = segmenter.segment(prompt)
         seconds = time.perf_counter() - started
-        truth = case.truth
-        outlined = lambda boxes, truth=truth: dsc(segmenter.predict_mask(boxes)[0], truth) if len(boxes) else 0.0
+        truth, outlined = case.truth, partial(_outline, segmenter, case.truth)
         scores = {
             "dsc": dsc(result.mask, truth),
             "nsd": nsd(result.mask, truth, (1.0, 1.0), NSD_TOLERANCE),
@@ -109,8 +117,13 @@ def measure_prompt(
         truth = own.case.truth
         segmenter.set_image(own.case.image)
         boxes = scale_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
-        own.scores["other_saliency"] = dsc(segmenter.predict_mask(boxes)[0], truth) if len(boxes) else 0.0
+        own.scores["other_saliency"] = _outline(segmenter, truth, boxes)
     return measured
+
+
+def _outline(segmenter: TextSegmenter, truth: np.ndarray, boxes: SamPrompts) -> float:
+    """Compute the DSC of SAM 2's mask for boxes on the image; 0 without a box."""
+    return dsc(segmenter.predict_mask(boxes)[0], truth) if len(boxes) else 0.0
 
 
 def set_figures(measured: Sequence[Measured]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def benchmark_real(
     for name, images in load_sets(data, split, cases, sets, context).items():
         measured[name] = measure_prompt(segmenter, images.prompt, images.images, context.titled(name))
         by_set[name] = set_figures(measured[name]) | {"skipped": images.skipped}
-        for kind, without in without_target(name, data, split, cases).items():
+        for kind, without in images.without.items():
             share = measure_empty_share(segmenter, images.prompt, without, context.titled(name))
             free[kind] = {"cases": len(without), "empty_fraction": share}
     return RealBenchmark({"sets": by_set, "tumor_free": _pool(free)}, measured)
@@ -84,7 +84,7 @@ def load_sets(
             raise InputError(f"Expected images of '{name}' that can be used, got none of {len(some)}.")
         for file in skipped:
             context.notify(f"Left out: '{file}' of {name} cannot be decoded, or its mask is black or of another size.")
-        sets[name] = ImageSet(REAL_SETS[name].prompt, images, skipped)
+        sets[name] = ImageSet(REAL_SETS[name].prompt, images, skipped, _without_target(name, data, split, cases))
     return sets
 
 
@@ -99,7 +99,7 @@ def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]
     return images, skipped
 
 
-def without_target(name: str, data: Path, split: str, cases: int) -> dict[str, list[np.ndarray]]:
+def _without_target(name: str, data: Path, split: str, cases: int) -> dict[str, list[np.ndarray]]:
     """Collect images by kind without the target of a set's prompt: parts of its images, and lesion-free phantoms."""
     real = REAL_SETS[name]
     found = {}

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from ..finetune.captions import Pair
 from ..finetune.settings import FineTuneSettings
 from ..run_context import RunContext
 from .processes import process_pool
+
+if TYPE_CHECKING:
+    from ..finetune.batches import PairSource
 
 LOSSES = ("info-nce", "dcl", "hn-nce", "dhn-nce")
 TEMPERATURES = (0.03, 0.07, 0.2, 0.6)
@@ -119,7 +123,7 @@ def _make_data(plan: FineTunePlan, folder: Path, pool: ProcessPoolExecutor, cont
         context.report(number + 1, len(counts), "phantoms")
 
 
-def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, seed: int = 12):
+def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, seed: int = 12) -> PairSource:
     from ..finetune.batches import PairSource
 
     with np.load(folder / f"{split}.npz", allow_pickle=False) as data:

@@ -81,7 +81,9 @@ def benchmark_volumes(
     return {"tasks": tasks, "lesion_free": free, "correction": _corrections(segmenter, bad)}
 
 
-def _segment(segmenter, phantom: VolumePhantom, prompt: str, strategy: Strategy) -> tuple[np.ndarray, float]:
+def _segment(
+    segmenter: TextSegmenter, phantom: VolumePhantom, prompt: str, strategy: Strategy
+) -> tuple[np.ndarray, float]:
     volume = volume_of(phantom)
     started = time.perf_counter()
     request = SegmentationRequest((prompt,), slices="all", strategy=strategy, window=WINDOW)
@@ -89,7 +91,7 @@ def _segment(segmenter, phantom: VolumePhantom, prompt: str, strategy: Strategy)
     return result.segments()[0].mask, time.perf_counter() - started
 
 
-def _lesion_free(segmenter, cases: int, split: str, strategy: Strategy) -> dict:
+def _lesion_free(segmenter: TextSegmenter, cases: int, split: str, strategy: Strategy) -> dict:
     empty = [
         not _segment(segmenter, make_volume(split, index, task.modality, 0), task.prompt, strategy)[0].any()
         for task in VOLUME_TASKS.values()
@@ -98,7 +100,7 @@ def _lesion_free(segmenter, cases: int, split: str, strategy: Strategy) -> dict:
     return {"cases": len(empty), "empty_fraction": float(np.mean(empty))}
 
 
-def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
+def _corrections(segmenter: TextSegmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
     """Correct the slice with the largest error by hand and propagate it from there, as "Propagate correction" does.
 
     On slices that the object is propagated to, its mask replaces the old one; beyond its end, what was joined to it is

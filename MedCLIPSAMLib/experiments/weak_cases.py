@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -20,46 +20,27 @@ OFFSET = 300_000
 """Index of the first phantom of each split, far from those of any training, choice or benchmark."""
 
 
-class WeakCases(Protocol):
-    """Images with truth, a prompt, and shipped models.
+class PhantomCases:
+    """Phantoms of a task of the benchmark.
 
     Attributes:
-        models: name of both the text-image model and of SAM 2 in the catalogue.
+        models: name in the catalogue of both the text-image model and the SAM 2 for them; so of `RealCases`.
+        prompt: of the text pipeline.
     """
 
-    models: ClassVar[str]
-
-    @property
-    def prompt(self) -> str:
-        """Prompt of the text pipeline."""
-        ...
-
-    def load(self, split: str, count: int) -> list[TruthImage]:
-        """Return up to `count` images of "train", "validation" or "test" with their truth, the same at every call."""
-        ...
-
-
-class PhantomCases:
-    """Phantoms of a task of the benchmark, for the demo models."""
-
-    models: ClassVar[str] = "demo"
+    models = "demo"
 
     def __init__(self, task: str) -> None:
-        self._task = TASKS[task]
-
-    @property
-    def prompt(self) -> str:
-        """Prompt of the task."""
-        return self._task.prompt
+        self._task, self.prompt = TASKS[task], TASKS[task].prompt
 
     def load(self, split: str, count: int) -> list[TruthImage]:
-        """See `WeakCases`."""
+        """Return `count` images of "train", "validation" or "test" with their truth, the same at every call."""
         return self._task.images(split, range(OFFSET, OFFSET + count))
 
 
 @dataclass(frozen=True)
 class RealCases:
-    """Patients of a real set, for the starter models.
+    """Patients of a real set; see `PhantomCases`.
 
     Args:
         folder: of the set, of a name in `REAL_SETS`.
@@ -86,7 +67,7 @@ class RealCases:
         choose_cases(self.folder.parent, self.folder.name, split, count)
 
     def load(self, split: str, count: int) -> list[TruthImage]:
-        """See `WeakCases`; unusable images are left out.
+        """Return up to `count` images of a split with their truth, without those that cannot be used.
 
         Raises:
             InputError: an invalid set, or nothing of it can be used.
@@ -96,6 +77,9 @@ class RealCases:
             raise InputError(f"Expected images of '{self.folder}' that can be used, got none of {len(skipped)}.")
         names = case_names([Path(case.name) for case in cases])  # which files of an export and of nnU-Net can have
         return [TruthImage(name, case.image, case.truth) for name, case in zip(names, cases)]
+
+
+WeakCases = PhantomCases | RealCases
 
 
 def shrink(case: TruthImage, longest: int | None) -> TruthImage:

@@ -1,15 +1,4 @@
-"""Batches of pairs that depend only on a seed and the number of the step, so that a stopped run can be resumed.
-
-A source is any object with these members; `PairSource` reads files, `shards.ShardSource` tar files:
-
-    steps           batches an epoch
-    batch           pairs a batch, over all processes
-    batches(epoch, start)
-                    the batches of an epoch from number `start` on: images uint8 (b, S, S, 3) and b captions, of which
-                    each process gets its own part
-    image_names(epoch)
-                    what tells the images of the pairs of an epoch apart, in the order of all its batches
-"""
+"""Batches of pairs that depend only on a seed and the number of the step, so that a stopped run can be resumed."""
 
 from __future__ import annotations
 
@@ -41,16 +30,21 @@ UNREADABLE = "images cannot be read"
 
 
 class Source(Protocol):
-    """See the head of this file."""
+    """Anything with batches of pairs: `PairSource` reads files, `shards.ShardSource` tar files.
+
+    Attributes:
+        steps: batches an epoch.
+        batch: pairs a batch, over all processes.
+    """
 
     steps: int
     batch: int
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from number `start` on."""
+        """Yield this process's part of the batches of an epoch from number `start` on: uint8 (b, S, S, 3), captions."""
 
     def image_names(self, epoch: int) -> list[str]:
-        """Name the image of each pair of an epoch."""
+        """Return what tells the images of the pairs of an epoch apart, in the order of all its batches."""
 
 
 def read_slice(path: Path) -> np.ndarray:
@@ -178,7 +172,7 @@ class PairSource:
         self._groups = group_pairs(pairs)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """See the head of this file."""
+        """See `Source`."""
         yield from self.load([numbers[self.rank :: self.world] for numbers in self.order(epoch)[start:]], epoch)
 
     def load(self, batches: list[list[int]], epoch: int = 0) -> Iterator[Batch]:
@@ -197,7 +191,7 @@ class PairSource:
             del batch_iterator  # ends its processes: a traceback would keep it, and Python's exit wait for them
 
     def image_names(self, epoch: int) -> list[str]:
-        """See the head of this file."""
+        """See `Source`."""
         return [str(self.pairs[number].image) for batch in self.order(epoch) for number in batch]
 
     def order(self, epoch: int) -> list[list[int]]:

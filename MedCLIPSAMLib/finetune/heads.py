@@ -61,13 +61,13 @@ class EncodedSource:
         self.steps, self.batch = source.steps, source.batch
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """See the head of `batches`."""
+        """See `batches.Source`."""
         for numbers in self._source.order(epoch)[start:]:
             pairs = [self._source.pairs[number] for number in numbers]
             yield self._images[[self._rows[pair.image] for pair in pairs]], [pair.caption for pair in pairs]
 
     def image_names(self, epoch: int) -> list[str]:
-        """See the head of `batches`."""
+        """See `batches.Source`."""
         return self._source.image_names(epoch)
 
 

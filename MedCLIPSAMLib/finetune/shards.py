@@ -53,7 +53,7 @@ def expand_shards(pattern: str) -> list[Path]:
 
 
 class ShardSource:
-    """Batches of pairs in tar files; see `batches` for what a source is.
+    """Batches of pairs in tar files; see `batches.Source`.
 
     Args:
         paths: the tar files.
@@ -94,7 +94,7 @@ class ShardSource:
         self.batch, self.steps, self._used = divide(self.count, batch, keep_rest)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """See `batches`."""
+        """See `batches.Source`."""
         batch_of = lambda number: min(number // self.batch, self.steps - 1)
         images, captions = [], []
         for number, (pair, caption) in enumerate(self._draw(epoch)):
@@ -109,7 +109,7 @@ class ShardSource:
                 images, captions = [], []
 
     def image_names(self, epoch: int) -> list[str]:
-        """See `batches`."""
+        """See `batches.Source`."""
         return [_name(pair) for pair, _caption in self._draw(epoch)]
 
     def _draw(self, epoch: int) -> Iterator[tuple[dict, str]]:

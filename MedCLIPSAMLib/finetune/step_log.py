@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
@@ -41,7 +42,7 @@ class StepLog:
         context: reports every step, with `StepFigures` as details.
     """
 
-    def __init__(self, fabric, path: Path, context: RunContext) -> None:
+    def __init__(self, fabric: Any, path: Path, context: RunContext) -> None:
         self._fabric, self._path, self._context = fabric, path, context
 
     def report(self, figures: StepFigures) -> None:

@@ -108,7 +108,13 @@ def fine_tune(
 
 class _Run:
     def __init__(
-        self, fabric, task: TrainingTask, settings: FineTuneSettings, out: Path, fingerprint: dict[str, Any], context
+        self,
+        fabric: Any,
+        task: TrainingTask,
+        settings: FineTuneSettings,
+        out: Path,
+        fingerprint: dict[str, Any],
+        context: RunContext,
     ) -> None:
         self._fabric, self._task, self._settings, self._out = fabric, task, settings, out
         self._context = context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -56,7 +57,7 @@ def select_trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _with_lora(model: TextImageModel, rank: int, frozen) -> torch.nn.Module:
+def _with_lora(model: TextImageModel, rank: int, frozen: Callable[[str], bool]) -> torch.nn.Module:
     require_extra("finetune", "LoRA")
     from peft import LoraConfig, get_peft_model
 
@@ -72,7 +73,7 @@ def _with_lora(model: TextImageModel, rank: int, frozen) -> torch.nn.Module:
     )
 
 
-def _is_frozen(model: TextImageModel, freeze: Freeze):
+def _is_frozen(model: TextImageModel, freeze: Freeze) -> Callable[[str], bool]:
     """Return a function that tells whether the parameter of a name is frozen."""
     layers = {
         "visual.trunk.blocks.": len(model.visual.trunk.blocks),

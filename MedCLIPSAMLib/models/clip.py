@@ -254,12 +254,12 @@ def build_clip(folder: Path) -> TextImageModel:
     bert = read_config(folder / "config.json")
     read_preprocessing(folder)
     try:
-        with torch.device("cpu"):  # whatever the program's default is
+        with torch.device("cpu"):  # and float32, whatever the program's defaults are
             if is_own(config):
-                return build(config, bert)
+                return build(config, bert).float()
             from .open_clip_model import build_open_clip
 
-            return build_open_clip(config, folder)
+            return build_open_clip(config, folder).float()
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:
         if is_out_of_memory(error):
             raise

@@ -62,11 +62,12 @@ OWN_TOWERS: dict[str, Callable[..., VisionTransformer]] = {
 
 
 def register_image_towers() -> None:
-    """Register the towers with timm, so that open_clip can load exported models that have them."""
-    from timm.models import register_model
+    """Register the towers with timm, so that open_clip can load exported models that have them; once is enough."""
+    from timm.models import is_model, register_model
 
     for name, build in OWN_TOWERS.items():
-        register_model(_entry(name, build))
+        if not is_model(name):
+            register_model(_entry(name, build))
 
 
 def _entry(name: str, build: Callable[..., VisionTransformer]) -> Callable[..., VisionTransformer]:

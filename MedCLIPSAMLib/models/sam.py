@@ -53,7 +53,7 @@ class Sam2(SAM2VideoPredictor):
         super().__init__(*args, **options)
         self._captures: weakref.ref[Captures] | None = None
         for name, values in (("_mean", MEAN), ("_std", STD)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(3, 1, 1), persistent=False)
         encoder = self.image_encoder
         use_own(encoder.trunk, Hiera)
         use_own(encoder.neck.position_encoding, PositionEmbeddingSine)
@@ -132,7 +132,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         model: Any = OmegaConf.merge(read_sam_config(config), dict(options or {}))
         model["_target_"] = _PREDICTOR
         with OnCpu(), torch.device("cpu"):
-            sam = instantiate(model, _recursive_=True).eval()
+            sam = instantiate(model, _recursive_=True).float().eval()  # whatever the program's default type is
         check_sam_size(sam.image_size)
         return sam
     except (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -69,6 +68,7 @@ class SamImageBatch:
             for row, number in enumerate(some):
                 self._features[number] = [level[row : row + 1] for level in (*fine, embedding)]
 
+    @torch.no_grad()
     def masks(
         self,
         numbers: Sequence[int],
@@ -84,7 +84,7 @@ class SamImageBatch:
             numbers: the image of each object.
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
-            logits: (B, h, w) to start from, see `TextSegmenter.predict_mask`.
+            logits: (B, h, w) float32 to start from, see `TextSegmenter.predict_mask`.
             change_mask: changes each mask before it is enlarged to the size of the image, which is much larger.
         """
         self.embed(numbers)
@@ -92,9 +92,12 @@ class SamImageBatch:
         found = []
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
-            given = [None if array is None else array[some] for array in (boxes, points, labels, logits)]
-            change = partial(_change_logits, change_mask, start) if change_mask else None
-            found.append(self._masks(numbers[some], change, *given))
+            given = (None if array is None else array[some] for array in (boxes, points, labels, logits))
+            predicted, iou = self._logits(numbers[some], *given)
+            if change_mask:
+                predicted = _change_logits(change_mask, start, predicted)
+            enlarged = F.interpolate(predicted.float(), self.shape, mode="bilinear", align_corners=False) > 0
+            found.append(to_host(enlarged[:, 0], iou[:, 0].float()))
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
 
@@ -121,8 +124,8 @@ class SamImageBatch:
         found = []
         for row in range(len(numbers)):
             some = np.s_[row : row + 1]
-            box, near, kinds = (None if array is None else array[some] for array in (boxes, points, labels))
-            logits, predicted = self._logits(numbers[some], box, near, kinds, None, several)
+            given = (None if array is None else array[some] for array in (boxes, points, labels))
+            logits, predicted = self._logits(numbers[some], *given, several=several)
             found.append(to_host(logits[0] > 0, predicted[0].float()))
         masks, quality = map(np.stack, zip(*found))
         return masks, quality
@@ -133,17 +136,15 @@ class SamImageBatch:
         return F.interpolate(torch.from_numpy(maps)[None], self.shape, mode="bilinear", align_corners=False)[0].numpy()
 
     @torch.no_grad()
-    def _masks(self, numbers, change, boxes, points, labels, logits) -> tuple[np.ndarray, np.ndarray]:
-        found, quality = self._logits(numbers, boxes, points, labels, logits)
-        if change:
-            found = change(found)
-        enlarged = F.interpolate(found.float(), self.shape, mode="bilinear", align_corners=False) > 0
-        masks, iou = to_host(enlarged[:, 0], quality[:, 0].float())
-        return masks, iou
-
-    @torch.no_grad()
     def _logits(
-        self, numbers, boxes, points, labels, logits, several: bool = False
+        self,
+        numbers: Sequence[int],
+        boxes: np.ndarray | None,
+        points: np.ndarray | None,
+        labels: np.ndarray | None,
+        logits: np.ndarray | None = None,
+        *,
+        several: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict mask logits (B, M, h, w) and IoU (B, M)."""
         device = self._sam.device
@@ -151,14 +152,14 @@ class SamImageBatch:
         if boxes is not None:  # a box is its two corners, with labels 2 and 3
             places.append(boxes.reshape(-1, 2, 2))
             kinds.append(np.broadcast_to([2, 3], (len(boxes), 2)))
-        if points is not None:
+        if points is not None and labels is not None:
             places.append(points)
             kinds.append(labels)
         prompts = (
             to_device(device, self._scaled(np.concatenate(places, 1))),
             to_device(device, np.concatenate(kinds, 1, dtype=np.int32, casting="unsafe")),
         )
-        start = None if logits is None else to_device(device, np.asarray(logits[:, None], np.float32))
+        start = None if logits is None else to_device(device, logits[:, None])
         levels = [self._features[number] for number in numbers]
         *fine, coarse = levels[0] if len(levels) == 1 else map(torch.cat, zip(*levels))
         found, quality, _ = decode(self._sam, coarse, fine, prompts, start, several)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -65,11 +66,11 @@ class _DriftingGenerator(np.random.Generator):
         super().__init__(np.random.PCG64(seed))
         self._angle = angle
 
-    def standard_normal(self, size=None, **more):
-        first = super().standard_normal(size, **more)
+    def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
+        first = super().standard_normal(size, dtype, out)
         if size != (SIZE, SIZE):
             return first
-        return np.cos(self._angle) * first + np.sin(self._angle) * super().standard_normal(size, **more)
+        return np.cos(self._angle) * first + np.sin(self._angle) * super().standard_normal(size, dtype)
 
 
 def make_volume(split: str, index: int, modality: str, lesions: int | None = None, count: int = 24) -> VolumePhantom:
@@ -117,12 +118,12 @@ def _sections(split: str, index: int, modality: str, lesions: int | None, count:
     spans = [_span(rng, count) for _ in range(2)][:lesions]
     top, drift = rng.uniform(0.62, 0.8), rng.uniform(-3, 3, 2)
     return [
-        _section(seed, modality, k, count, [span(k) for span in spans], top, drift, rng.integers(2**31))
+        _section(seed, modality, k, count, [span(k) for span in spans], top, drift, int(rng.integers(2**31)))
         for k in range(count)
     ], lesions
 
 
-def _span(rng: np.random.Generator, count: int):
+def _span(rng: np.random.Generator, count: int) -> Callable[[int], Cut]:
     """Return a lesion's extent along the slices: slice number -> `Cut`."""
     middle, half = rng.uniform(0.3, 0.7) * count, rng.uniform(0.12, 0.28) * count
     splits = rng.random() < 0.2
@@ -135,7 +136,9 @@ def _span(rng: np.random.Generator, count: int):
     return at
 
 
-def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
+def _section(
+    seed: int, modality: str, k: int, count: int, cuts: list[Cut], top: float, drift: np.ndarray, noise_seed: int
+) -> Phantom:
     """Draw slice k: the head or chest becomes smaller towards the top, and is slightly tilted."""
     height = k / (count - 1)
     generator = _DriftingGenerator(seed, TURN * k)

@@ -114,7 +114,7 @@ def _segment_each(
 ) -> Iterator[SliceResult]:
     """Run the full pipeline on every slice by itself, on several slices at once where that is faster.
 
-    The images of the next slices are read while a device other than the CPU is busy with these.
+    Of several slices at once the images of the next ones are read on another thread, while the device is busy.
     """
     prompts, left = list(request.prompts), []
     for number in request.slices:
@@ -125,11 +125,13 @@ def _segment_each(
             yield from (_slice_result(number, result) for result in stored.values())
     count = len(request.slices) * len(prompts)
     done = (len(request.slices) - len(left)) * len(prompts)
-    images_of = _ReadAhead(stack)
+    read = lambda numbers: [stack.image(number) for number in numbers]
+    reader, ahead = ThreadPoolExecutor(1), dict[tuple[int, ...], Future[list[np.ndarray]]]()
     while left:
         size = segmenter.batch_size  # smaller when memory has run out meanwhile
         batch, left = left[:size], left[size:]
-        images = images_of(batch, left[:size] if size > 1 else [])
+        images = ahead[key].result() if (key := tuple(batch)) in ahead else read(batch)
+        ahead = {tuple(left[:size]): reader.submit(read, left[:size])} if left and size > 1 else {}
         by_slice: list[dict[str, PromptedResult]] = [{} for _ in batch]
         for group in [prompts] if size > 1 else [[prompt] for prompt in prompts]:
             end = done + len(batch) * len(group)
@@ -143,26 +145,6 @@ def _segment_each(
             done = end
         for number, results in zip(batch, by_slice):
             store_results(context.checkpoints, f"slice-{number}", results)
-
-
-class _ReadAhead:
-    """The images of slices; the next ones are read on another thread."""
-
-    def __init__(self, stack: Slices) -> None:
-        self._stack = stack
-        self._ahead: tuple[list[int], Future[list[np.ndarray]]] | None = None
-        self._thread = ThreadPoolExecutor(1)
-
-    def __call__(self, numbers: list[int], following: list[int]) -> list[np.ndarray]:
-        """Return the images of some slices, and begin to read the following ones, if any."""
-        ahead, self._ahead = self._ahead, None
-        images = ahead[1].result() if ahead and ahead[0] == numbers else self._read(numbers)
-        if following:
-            self._ahead = following, self._thread.submit(self._read, following)
-        return images
-
-    def _read(self, numbers: list[int]) -> list[np.ndarray]:
-        return [self._stack.image(number) for number in numbers]
 
 
 def _segment_batch(

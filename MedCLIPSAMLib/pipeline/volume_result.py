@@ -19,7 +19,7 @@ from .request import ResolvedRequest
 from .unlike import UNLIKE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VolumeResult:
     """The results of several prompts on several slices of a volume.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..run_context import RunContext
 from ..segmentation.presence import presence
-from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.segmenter import TextSegmenter, in_own_precision
 
 LONG = 64
 """Slices of a stack of which every second is encoded first: no object on two slices lies between these."""
@@ -17,6 +17,7 @@ BATCH = 8
 """Slices encoded together."""
 
 
+@in_own_precision
 def compute_presence_profile(
     segmenter: TextSegmenter,
     image: Callable[[int], np.ndarray],

@@ -110,10 +110,8 @@ def propagate(
         alone = look([k])[k]
         if alone.found:
             where = f"it is present on slice {settings.first + k} alone and not on the neighboring slices"
-            message = f"Nothing found for '{prompt}': {where}."
-            nothing = np.zeros_like(alone.mask)
-            alone = replace(alone, mask=nothing, score=0.0, expected_dsc=None, message=message, seconds={})
-            alone = replace(alone, sam_prompts=SamPrompts(), predicted_iou=np.zeros(0, np.float32))
+            alone = alone.as_nothing(f"Nothing found for '{prompt}': {where}.")
+            alone = replace(alone, seconds={}, sam_prompts=SamPrompts(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone
     if unfollowed and count > 1:
         note = _describe_unfollowed([settings.first + k for k in sorted(unfollowed)], settings.masks.growth)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import Field
 
 from ..choices import PropagationMethod
@@ -154,12 +155,14 @@ class _Memory:
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
         self._segmenter = segmenter
         segmenter.set_up_sam()
+        self._own_precision = torch.autocast(segmenter.sam.device.type, enabled=False)  # not that of the caller
         first = next(iter(next(iter(objects.values())).values()))
         self._memory = SliceMemory(segmenter.sam, count, image, first.shape)
         for name, masks in objects.items():
             # SAM 2 needs a slice with the object first.
             for k, mask in sorted(masks.items(), key=lambda item: not item[1].any()):
-                self._memory.give(name, k, mask)
+                with self._own_precision:
+                    self._memory.give(name, k, mask)
 
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[PropagatedMasks]:
         slices = _slices_between(start, beyond)
@@ -172,7 +175,7 @@ class _Memory:
     def _next(self, followed: Iterator[PropagatedMasks], context: RunContext) -> PropagatedMasks | None:
         """Follow to the next slice, if there is one; between two slices the model is free for other work."""
         self._segmenter.set_up_sam()
-        with interruptible(self._segmenter.sam.image_encoder.trunk.blocks, context):
+        with self._own_precision, interruptible(self._segmenter.sam.image_encoder.trunk.blocks, context):
             return next(followed, None)
 
 

@@ -68,7 +68,7 @@ def finish_result(draft: PromptedResult, found: MaskPrediction, settings: Settin
             f"Nothing found for '{prompt}': presence {present:.2f}, below {limits.certain:.2f}, and SAM 2 sees another "
             f"object than the saliency shows (IoU {agreement:.2f}, below {limits.min_iou_in_doubt:.2f})."
         )
-        return replace(draft, mask=np.zeros_like(mask), message=message)
+        return draft.as_nothing(message)
     if mask.any() and agreement < limits.min_iou:
         score = present * agreement
         message = (
@@ -84,7 +84,7 @@ def finish_result(draft: PromptedResult, found: MaskPrediction, settings: Settin
         )
         return replace(draft, score=score, message=message)
     if settings.presence_threshold > 0:
-        return replace(draft, message=f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is.")
+        return draft.as_nothing(f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is.")
     message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask, where the saliency is."
     return replace(draft, mask=draft.coarse, message=message)
 

@@ -55,6 +55,7 @@ def label_map_components(saliency: SaliencyMap, cut: CoarseSettings, settings: C
     level = cut_level(sample, cut)
     salient = sample > level
     found = components(salient, sample, settings)
+    number = 0
     for index in range(1, int(found.max()) + 1):
         own = found == index
         window, nearest = zip(*map(_window_around, bounds(own), sample.shape, saliency.shape))
@@ -62,7 +63,8 @@ def label_map_components(saliency: SaliencyMap, cut: CoarseSettings, settings: C
         if (salient & ~own)[nearest[0][0] : nearest[0][-1] + 1, nearest[1][0] : nearest[1][-1] + 1].any():
             own = ndimage.binary_dilation(own, np.ones((3, 3))) & (own | ~salient)
             inside &= own[nearest[0]][:, nearest[1]]
-        np.copyto(labels[window], index, where=inside)
+        number += bool(inside.any())  # none where a peak lies between pixels
+        np.copyto(labels[window], number, where=inside)
     return labels
 
 

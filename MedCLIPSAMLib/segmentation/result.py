@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Localization:
     """What the text-image model sees in an image for a prompt.
 
@@ -32,7 +32,7 @@ class Localization:
         return self.map.pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The mask of one prompt on one slice.
 
@@ -61,7 +61,7 @@ class Result:
         return bool(self.mask.any())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptedResult(Result):
     """The result of the full pipeline, with its intermediate results.
 
@@ -94,8 +94,14 @@ class PromptedResult(Result):
     expected_dsc: float | None = None
     uncertainty: np.ndarray | None = None
 
+    def as_nothing(self, message: str) -> PromptedResult:
+        """Return the result with nothing found in place of its mask, and the message that says why."""
+        certain = None if self.uncertainty is None else np.zeros_like(self.uncertainty)
+        empty = np.zeros_like(self.mask)
+        return replace(self, mask=empty, score=0.0, message=message, expected_dsc=None, uncertainty=certain)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class PropagatedResult(Result):
     """A mask that was propagated from another slice, whose score it has.
 
@@ -106,7 +112,7 @@ class PropagatedResult(Result):
     source: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SliceResult:
     """The result of one prompt on one slice of a stack.
 

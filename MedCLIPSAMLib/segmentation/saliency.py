@@ -43,7 +43,7 @@ MAX_NOISES = 20
 """Maximum updates whose noise is cached for the next image."""
 
 
-Early = dict[tuple[int, bool, bool], tuple[torch.Tensor, torch.Tensor]]
+Early = dict[tuple[int, Views], tuple[torch.Tensor, torch.Tensor]]
 """By layer and views: tokens of all views of N images, (views * N, T, C), and features of the images, (N, D)."""
 
 
@@ -138,7 +138,7 @@ def m2ib(
     text_features = text_features.to(pixels.device).float()
     early = {} if early is None else early
     views = Views(settings.mirror, settings.finer, pixels.shape[-1] // tower.grid[1])
-    key = settings.layer, settings.mirror, settings.finer
+    key = settings.layer, views
     if key not in early:
         encode = partial(_before_bottleneck, tower, views, settings.layer)
         recorder = captures if views.count * len(pixels) <= MAX_RECORDED_VIEWS else None
@@ -171,7 +171,7 @@ def _before_bottleneck(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the tokens of all views of N images at a block, (N, views, T, C), and the images' features, (N, D)."""
     tokens = tower.tokens_at(views.make(pixels), layer).unflatten(0, (views.count, -1)).transpose(0, 1)
-    plain = tokens[:, 0] if views.plain_first else tower.tokens_at(pixels, layer)
+    plain = tokens[:, 0] if not views.finer else tower.tokens_at(pixels, layer)
     return tokens, tower.features_from(plain, layer)
 
 
@@ -209,19 +209,17 @@ def _bottleneck(
     return (torch.stack([*maps, by_patch()], 1),)
 
 
-def _adam(
-    alpha: torch.Tensor, rate: float, mean_decay: float = 0.9, square_decay: float = 0.999
-) -> Callable[[torch.Tensor], None]:
+def _adam(alpha: torch.Tensor, rate: float) -> Callable[[torch.Tensor], None]:
     """Return an Adam update of `alpha` (Kingma and Ba, ICLR 2015, algorithm 1), to be called with each gradient.
 
     It rounds as torch.optim.Adam does, which reads its step number from a tensor and so cannot be recorded.
     """
     mean, square = torch.zeros_like(alpha), torch.zeros_like(alpha)
-    taken = itertools.count(1)
+    mean_decay, square_decay, numbers = 0.9, 0.999, itertools.count(1)
 
     @torch.no_grad()
     def step(gradient: torch.Tensor) -> None:
-        number = next(taken)
+        number = next(numbers)
         mean.lerp_(gradient, 1 - mean_decay)
         square.mul_(square_decay).addcmul_(gradient, gradient, value=1 - square_decay)
         spread = (square.sqrt() / (1 - square_decay**number) ** 0.5).add_(1e-8)

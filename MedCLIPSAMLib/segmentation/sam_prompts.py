@@ -37,7 +37,7 @@ class SamPromptSettings:
 _UNUSED: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SamPrompts:
     """Prompts of B objects, in pixels of the image; pixel (row, column) covers [column, column + 1] x [row, row + 1].
 

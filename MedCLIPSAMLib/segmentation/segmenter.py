@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import wraps
 from itertools import groupby
 from pathlib import Path
 from types import NoneType
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -53,6 +55,18 @@ STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """The stages of the work on a prompt, and roughly the share of it that is done when each begins."""
 LARGE = 50_000_000
 """Minimum parameters of both models together for which the precision "auto" may be bfloat16."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def in_own_precision(function: Function) -> Function:
+    """Let a function of a segmenter multiply as its settings say, also where the caller's own code has autocast."""
+
+    @wraps(function)
+    def run(segmenter: TextSegmenter, *values: Any, **named: Any) -> Any:
+        with torch.autocast(segmenter.clip.device.type, enabled=False):
+            return function(segmenter, *values, **named)
+
+    return cast(Function, run)
 
 
 class TextSegmenter:
@@ -215,6 +229,7 @@ class TextSegmenter:
         """Segment what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
         return self.segment_each([prompt], negative, context)[0][prompt]
 
+    @in_own_precision
     def segment_each(
         self,
         prompts: Sequence[str],
@@ -280,6 +295,7 @@ class TextSegmenter:
         results = [(at, finish(draft)) for at, draft in drafts]
         return results, {stage: elapsed / len(waiting) for stage, elapsed in seconds.items()}
 
+    @in_own_precision
     def predict_mask(
         self, sam_prompts: SamPrompts, logits: np.ndarray | None = None, context: RunContext = RunContext()
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -298,19 +314,21 @@ class TextSegmenter:
         sam_prompts.require_within(self._require_images().sam.shape)
         if not len(sam_prompts):
             raise InputError("No box and no point was given.", "Give boxes or points of at least one object.")
-        side = self.sam.image_size // 4
-        if logits is not None and logits.shape != (len(sam_prompts), side, side):
-            raise InputError(
-                f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
-                "Give one array for each object.",
-            )
-        if logits is not None and not np.isfinite(logits).all():
-            raise InputError("Expected finite mask logits, got NaN or infinity.", "Give numbers, positive inside.")
+        if logits is not None:
+            logits, side = np.asarray(logits, np.float32).copy(), self.sam.image_size // 4
+            if logits.shape != (len(sam_prompts), side, side):
+                raise InputError(
+                    f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
+                    "Give one array for each object.",
+                )
+            if not np.isfinite(logits).all():
+                raise InputError("Expected finite mask logits, got NaN or infinity.", "Give numbers, positive inside.")
         images = self._embed([0], context)
         context.report(STAGE_STARTS["mask"], stage="mask")
         found = predict_prompted_mask(images, sam_prompts, logits, self._settings)
         return found.mask, found.quality
 
+    @in_own_precision
     def locate(
         self, prompts: Sequence[str], negative: str | None = None, context: RunContext = RunContext()
     ) -> list[dict[str, list[Localization]]]:

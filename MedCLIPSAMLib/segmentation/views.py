@@ -28,13 +28,11 @@ class Views:
         """Number of views."""
         return (4 if self.finer else 1) * (2 if self.mirror else 1)
 
-    @property
-    def plain_first(self) -> bool:
-        """Whether the first view is the image as it is."""
-        return not self.finer
-
     def make(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Make all views of N images, (N, 3, S, S) to (count * N, 3, S, S), view by view; the border is repeated."""
+        """Make all views of N images, (N, 3, S, S) to (count * N, 3, S, S), view by view; the border is repeated.
+
+        Unless `finer`, the first view is the image as it is.
+        """
         quarter = self.patch // 4
         views = [pixels]
         if self.finer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ class _Lesson:
     def __len__(self) -> int:
         return len(self._images)
 
-    def loss(self, model, scale: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def loss(self, model: Any, scale: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Compute the loss of a random batch."""
         settings, device = self._settings, self._device
         chosen = torch.multinomial(self._weight, settings.batch_size, replacement=True, generator=generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,13 @@ def _rows(folder: Path, table: list[dict[str, str]], context: RunContext) -> Ite
         yield _Row(row, Image.fromarray(pixels), mask)
 
 
-def _example(row: _Row, modality: str, source: str, structures: list[tuple[str, np.ndarray, set[str]]], facts=()):
+def _example(
+    row: _Row,
+    modality: str,
+    source: str,
+    structures: list[tuple[str, np.ndarray, set[str]]],
+    facts: Iterable[str] = (),
+) -> Example:
     """Make an example at `SIZE` x `SIZE`, without structures that vanish there."""
     resized = [Structure(name, _resize(mask), frozenset(attributes)) for name, mask, attributes in structures]
     return Example(

@@ -14,7 +14,7 @@ SCORE = "MedCLIPSAM.Score"
 """Tag of a segment with the score of its mask."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segment:
     """A mask with its name, color and terminology.
 

@@ -29,8 +29,8 @@ class Volume:
     """One 3-D image.
 
     Attributes:
-        array: (K, J, I) voxels of any type, or (K, J, I, 3) of uint8 (RGB); a view that cannot be written to. High
-            values are bright.
+        array: (K, J, I) voxels, integers or floats of any type, or (K, J, I, 3) of uint8 (RGB); a view that cannot be
+            written to. High values are bright; bool becomes 0 and 1.
         geometry: where the voxels lie in the patient.
         name: short, printable, fit for a file name.
         modality: the DICOM tag (0008,0060), such as "CT"; None where unknown.
@@ -46,7 +46,7 @@ class Volume:
         magnification: how many times larger than in the body things are at the spacing of a radiograph, the detector's.
 
     Raises:
-        InputError: voxels of another shape.
+        InputError: voxels of another shape or type.
     """
 
     array: np.ndarray
@@ -71,7 +71,10 @@ class Volume:
                 f"Expected voxels (K, J, I), or (K, J, I, 3) of uint8, got the shape {self.array.shape}.",
                 "Give a 2-D image one slice: image[None].",
             )
-        view = self.array.view()
+        if self.array.dtype.kind not in "biuf" or (self.is_rgb and self.array.dtype != np.uint8):
+            expected = "RGB voxels of uint8" if self.is_rgb else "voxels of real numbers"
+            raise InputError(f"Expected {expected}, got {self.array.dtype}.", "Convert them by array.astype.")
+        view = self.array.view(np.uint8 if self.array.dtype == bool else self.array.dtype)
         view.flags.writeable = False
         object.__setattr__(self, "array", view)
 

@@ -64,6 +64,8 @@ CALLS = {
     "no path of masks": (lambda s: medclipsam.read_segmentation(3), "path of a mask"),
     "path as volume of masks": (lambda s: medclipsam.read_segmentation(SAMPLE, "head.nii.gz"), "volume that the masks"),
     "list as voxels": (lambda s: Volume([[[0]]]), "voxels as an array"),
+    "complex voxels": (lambda s: Volume(np.zeros((2, 8, 8), np.complex64)), "voxels of real numbers, got complex64"),
+    "float colors": (lambda s: Volume(np.zeros((2, 8, 8, 3), np.float32)), "RGB voxels of uint8, got float32"),
     "image as voxels": (lambda s: Volume(np.zeros((8, 8))), r"Expected voxels \(K, J, I\)"),
     "number as progress": (lambda s: RunContext(on_progress=3), "a function as on_progress"),
     "folder as checkpoints": (lambda s: RunContext(checkpoints="folder"), "a CheckpointFolder"),
@@ -102,6 +104,13 @@ def test_slices_may_be_one_number_or_any_integers() -> None:
     for slices, numbers in ((70, (70,)), (np.int64(3), (3,)), (np.arange(2), (0, 1)), (range(4, 6), (4, 5))):
         assert SegmentationRequest(("tumor",), slices=slices).slices == numbers
     assert SegmentationRequest(("tumor",), slices="all").slices == "all"
+
+
+def test_a_mask_may_be_a_volume() -> None:
+    mask = np.zeros((2, 8, 8), bool)
+    mask[1, 2:4] = True
+    shown = medclipsam.SliceStack(Volume(mask)).image(1)
+    assert np.array_equal(shown[..., 0], 255 * mask[1])
 
 
 def test_an_image_of_pillow_is_an_image(loaded) -> None:

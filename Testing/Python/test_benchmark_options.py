@@ -12,10 +12,12 @@ from test_benchmark_real import BREAST, rows_of, write_set
 from MedCLIPSAMLib.commands.benchmark_options import report
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.options import BASE, OPTIONS, ImageSet, choose_options, measure_options
+from MedCLIPSAMLib.experiments.options import BASE, OPTIONS, ImageSet, choose_options, measure_options, plain
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.prompted import TruthImage
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
+from MedCLIPSAMLib.segmentation.settings import default_settings
 
 
 def test_options_are_chosen_by_how_their_names_begin():
@@ -27,6 +29,21 @@ def test_options_are_chosen_by_how_their_names_begin():
     assert choose_options([]) == dict(OPTIONS)
     with pytest.raises(InputError, match="got 'magic'"):
         choose_options(["magic"])
+
+
+def test_the_papers_way_is_the_first_of_its_options_and_each_later_one_adds_something():
+    settings = default_settings("starter")
+    made = {name: option.settings(settings) for name, option in choose_options(["paper"]).items() if name != BASE}
+    first, tuned, *added = made.values()
+    assert first == plain(settings) and first.saliency.layer == settings.saliency.layer == 7
+    for prompt in ("brain tumor", "lungs", "breast tumor"):
+        assert first.saliency_for(prompt).candidates == range(10, 11)
+    assert first.prompts.margin == 0 and first.agreement == AgreementSettings() and not first.saliency.mirror
+    assert [tuned.saliency_for(prompt).steps for prompt in ("brain tumor", "lungs", "lung nodule")] == [7, 15, 10]
+    assert [one.saliency.candidates for one in added] == [range(8, 13)] * 4
+    assert [one.prompts.margin for one in added] == [0, 0.2, 0.2, 0.2]
+    assert [one.agreement.min_iou for one in added] == [0, 0, 0.15, 0.15]
+    assert [one.saliency.mirror for one in added] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("command", ["real", "options", "without-masks"])
@@ -75,6 +92,23 @@ def test_the_command_measures_gains_image_by_image(tmp_path, run, segmenter):
     votes = rows["3 prompts x 3 masks, mean"]
     assert votes["coarse_dsc"] == rows[BASE]["coarse_dsc"] and votes["dsc"] != rows[BASE]["dsc"]
     assert all(row["seconds"] >= figures[BREAST]["map_seconds"] for name, row in rows.items() if "masks" in name)
+    assert figures[BREAST]["without_target"]["US phantoms"]["cases"] == 2
+
+
+def test_what_is_found_with_and_without_the_target_depends_on_the_threshold_of_presence(segmenter):
+    there, free = (to_rgb(make_phantom("validation", 0, "US", lesions)) for lesions in (1, 0))
+    image = TruthImage("0", there, make_phantom("validation", 0, "US", 1).lesion_mask)
+    sets = {"breast": ImageSet("breast tumor", [image], without={"none": [free, there]})}
+    names = [f"presence {threshold}" for threshold in (0.3, 0.95)]
+    figures = measure_options(segmenter, sets, choose_options(names))["breast"]
+    presence = []
+    for shown in (there, free):
+        segmenter.set_image(shown)
+        presence.append(segmenter.saliency("breast tumor").presence.probability)
+    assert presence[0] > 0.95 and presence[1] < 0.3
+    for name in names:
+        assert figures["options"][name]["found"] == 1
+        assert figures["without_target"]["none"] == {"cases": 2, "found": dict.fromkeys((BASE, *names), 0.5)}
 
 
 def test_a_wording_is_measured_as_its_prompt_alone_and_leaves_other_prompts(segmenter):

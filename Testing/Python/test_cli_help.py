@@ -17,11 +17,11 @@ GROUP = typer.main.get_command(cli.app)
 
 
 def commands(group=GROUP, path=()):
-    """Every command with the words that call it."""
+    """Every command with the words that call it; without former names, whose examples have the present ones."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
-        else:
+        elif not command.deprecated:
             yield (*path, name), command
 
 

@@ -155,6 +155,16 @@ def test_parts_of_a_map_that_nearly_touch_stay_apart():
     assert dsc(found > 0, plain > 0) > 0.999 and not found[:, : 1024 // 2 - 20].any()
 
 
+def test_a_peak_between_pixels_is_no_component():
+    """The middle of a patch lies between pixels here: there the second peak reaches .94, on no pixel more than .9."""
+    values = np.zeros((14, 14), np.float32)
+    values[2, 2], values[8, 8], values[10:13, 2:5] = 1, 0.9, 0.88
+    saliency, settings = SaliencyMap(values, (280, 280)), ComponentSettings(min_area=0.0)
+    found = label_map_components(saliency, CoarseSettings("threshold", 0.92), settings)
+    assert np.array_equal(found > 0, saliency.pixels > 0.92) and np.unique(found).tolist() == [0, 1, 2]
+    assert len(make_sam_prompts(found, SamPromptSettings())) == 2
+
+
 def test_a_map_in_which_nothing_stands_out_has_no_component():
     for values in (np.full((14, 14), 3.0, np.float32), np.zeros((64, 64), np.float32)):
         saliency = SaliencyMap(values, (64, 64))

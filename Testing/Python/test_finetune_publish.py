@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -45,6 +46,8 @@ def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, mon
     import open_clip
 
     register_image_towers()
+    with warnings.catch_warnings(action="error"):  # a program may do so again
+        register_image_towers()
     folder = export_model("demo", "open-clip", tmp_path / "exported")
     clip = load_clip("demo")
     monkeypatch.chdir(folder)  # the demo model's configuration names its BERT by "."

@@ -1,5 +1,6 @@
 """The main job with the shipped demo models: a prompt becomes a mask at the right place, or "nothing found"."""
 
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -62,15 +63,25 @@ def test_an_image_without_a_tumour_comes_out_empty(segmenter):
 
 
 @contextmanager
-def in_float64():
-    torch.set_default_dtype(torch.float64)
+def default_type(dtype):
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
         torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, in_float64, lambda: torch.device("meta")])
+MODES = {
+    "no gradients": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "float64": lambda: default_type(torch.float64),
+    "bfloat16": lambda: default_type(torch.bfloat16),
+    "another device": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_a_program_with_settings_of_its_own_for_torch_gets_the_same_result(segmenter, mode):
     image = to_rgb(make_phantom("validation", 2, "US", 1))
     segmenter.set_image(image)
@@ -210,6 +221,25 @@ def test_what_marks_nothing_of_the_image_is_refused(segmenter):
     ):
         with pytest.raises(InputError, match=words):
             segmenter.predict_mask(given, logits=logits)
+
+
+def test_a_mask_to_start_from_may_be_of_any_numbers(segmenter):
+    phantom = make_phantom("validation", 40, "MR", 1)
+    segmenter.set_image(to_rgb(phantom))
+    box = SamPrompts(mask_box(phantom.lesion_mask)[None])
+    logits = mask_logits(phantom.lesion_mask, segmenter.sam.image_size // 4)[None]
+    expected, _ = segmenter.predict_mask(box, logits)
+    as_received = np.frombuffer(logits.tobytes(), np.float32).reshape(logits.shape)  # not to be written to
+    for given in (logits.tolist(), logits.astype(np.float64), torch.from_numpy(logits), as_received):
+        with warnings.catch_warnings(action="error"):
+            assert np.array_equal(segmenter.predict_mask(box, given)[0], expected)
+
+
+def test_results_can_be_found_in_lists_and_sets(segmenter):
+    segmenter.set_image(to_rgb(make_phantom("validation", 2, "US", 1)))
+    first, second = segmenter.segment("breast tumor"), segmenter.segment("breast tumor")
+    for a, b in ((first, second), (first.where, second.where), (first.sam_prompts, second.sam_prompts)):
+        assert [b, a].index(a) == 1 and len({a, b}) == 2
 
 
 def test_settings_of_m2ib_by_word_and_what_is_set_by_hand(segmenter):

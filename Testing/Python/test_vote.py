@@ -14,6 +14,7 @@ from MedCLIPSAMLib.checkpoints import CheckpointFolder
 from MedCLIPSAMLib.choices import VoteMethod
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
+from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
 from MedCLIPSAMLib.segmentation.result import SliceResult
 from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, SamPromptSettings
@@ -94,6 +95,10 @@ def test_where_nothing_is_found_nothing_is_uncertain(segmenter):
         assert not found.found
         assert found.uncertainty.shape == found.mask.shape and found.uncertainty.dtype == np.float32
         assert not found.uncertainty.any()
+    doubting = AgreementSettings(min_iou_in_doubt=1.0, certain=1.0)
+    doubted = segment_brain_tumor(segmenter, vote=VoteSettings("mean"), agreement=doubting)
+    assert "SAM 2 sees another object" in doubted.message and not doubted.found and doubted.expected_dsc is None
+    assert not doubted.uncertainty.any(), "though the masks that are not believed differ"
 
 
 @pytest.mark.parametrize("method", ["mean", "staple", "map"])

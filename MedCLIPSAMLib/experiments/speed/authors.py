@@ -9,6 +9,7 @@ new).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ def authors_saliency(
     information = torch.empty(0)
     step = 0
 
-    def bottleneck(block, inputs, output: torch.Tensor) -> torch.Tensor:
+    def bottleneck(block: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         nonlocal information
         gate = torch.sigmoid(alpha).expand_as(output)
         mean, variance = gate * output, (1 - gate) ** 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ...segmentation.tidy import tidy
 MASK = 256
 """Pixels along a side of SAM 2's masks for images of 1024 px."""
 ROUNDS = 50
+Made = TypeVar("Made")
 SHOWN, PLAIN = "map by pixel, on access", "all of it on all pixels"
 
 
@@ -76,7 +78,7 @@ def _values() -> np.ndarray:
     return (torch.exp(-8 * (grid[:, None] + grid[None])) + 0.1 * noise).numpy()
 
 
-def _time(ms: dict[str, float], step: str, call: Callable):
+def _time(ms: dict[str, float], step: str, call: Callable[[], Made]) -> Made:
     started = time.perf_counter()
     made = call()
     ms[step] = min(ms.get(step, np.inf), 1e3 * (time.perf_counter() - started))

@@ -89,7 +89,7 @@ def segmenter(clip: ClipModel, sam: Sam2, **settings: Any) -> TextSegmenter:
     return TextSegmenter(clip, sam, Settings(M2IBSettings(), components=largest, presence_threshold=0.0, **settings))
 
 
-def sam_vit_h(device: torch.device | str = "cpu"):
+def sam_vit_h(device: torch.device | str = "cpu") -> Any:
     """Build the authors' SAM as a `SamPredictor`; None where segment_anything is not installed."""
     try:
         from segment_anything import SamPredictor, sam_model_registry

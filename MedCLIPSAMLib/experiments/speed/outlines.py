@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ...models.sam import Sam2
 from ...models.sam_image_batch import SamImageBatch
 from ...run_context import RunContext
 from .full_size import sam21, sam_vit_h
@@ -43,7 +44,7 @@ def measure_outlines(rounds: int, device: torch.device, context: RunContext) -> 
             sam = sam21(size, pixels, device)
             images = SamImageBatch(sam)
 
-            def embed(bfloat16: bool, sam=sam, images=images) -> None:
+            def embed(bfloat16: bool, sam: Sam2 = sam, images: SamImageBatch = images) -> None:
                 sam.bfloat16 = bfloat16
                 images.set(image[None])
                 images.embed([0])

@@ -9,11 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ...choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
+from ...models.clip import ClipModel
 from ...run_context import RunContext
 from ...segmentation.coarse import CoarseSettings, make_coarse_mask
 from ...segmentation.components import ComponentSettings, components
@@ -75,7 +77,7 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
     return ours
 
 
-def _authors(clip, predictor, image: np.ndarray) -> np.ndarray:
+def _authors(clip: ClipModel, predictor: Any, image: np.ndarray) -> np.ndarray:
     """Run the authors' pipeline: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
     found = authors_saliency(clip, clip.preprocess(image[None]), clip.tokenize([PROMPT]), 9, 1.0)
     saliency = normalize(upsample(found[None, None], image.shape[:2]))[0, 0].cpu().numpy()
