@@ -36,7 +36,7 @@ for command in (speed, real, without_masks, options, ood, cluster, expected_dsc)
 @option_groups
 def phantoms(
     *,
-    cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
+    cases: Annotated[int, typer.Option(min=1, help="Phantoms per task.")] = 50,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: SplitName = "test",
@@ -63,7 +63,7 @@ def phantoms(
 @option_groups
 def volumes(
     *,
-    cases: Annotated[int, typer.Option(min=1, help="Phantom volumes a task.")] = 20,
+    cases: Annotated[int, typer.Option(min=1, help="Phantom volumes per task.")] = 20,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: SplitName = "test",

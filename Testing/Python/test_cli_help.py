@@ -54,7 +54,7 @@ def test_options_are_listed_by_what_they_are_about(run):
         ("Arguments", "INPUT"),
         ("Options", "--out"),
         ("The models and their device", "--sam"),
-        ("How a map becomes a mask, and when there is none", "--presence"),
+        ("How the saliency map becomes a mask, and when nothing is found", "--presence"),
     ]:
         assert option in sections[heading], heading
 
