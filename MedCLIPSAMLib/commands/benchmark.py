@@ -55,7 +55,7 @@ def phantoms(
     print_table(phantom_table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free images that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
-    typer.echo(f"{figures['seconds_per_image']:.2f} s an image.")
+    typer.echo(f"{figures['seconds_per_image']:.2f} s per image.")
     write_figures(out, figures)
 
 

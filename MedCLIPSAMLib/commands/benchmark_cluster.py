@@ -33,5 +33,5 @@ def cluster(
         run = simulate_cluster(workers, cases, seconds, deaths=deaths, seed=seed, context=context)
     typer.echo(f"{run.done} of {cases} cases recorded, {run.failed} of them failed, in {run.wall:.1f} s.")
     at_work = f"{run.busy:.0%} of the time {counted(workers, 'worker')} worked"
-    typer.echo(f"{run.cases_a_second:.1f} cases a second; {at_work}.")
+    typer.echo(f"{run.cases_a_second:.1f} cases per second; {at_work}.")
     write_figures(out, asdict(run))

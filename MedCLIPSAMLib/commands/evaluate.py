@@ -62,7 +62,7 @@ def evaluate(
     elif predictions.is_dir() or predictions.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom(predictions):
         raise InputError(
             f"Expected a table where one path is given, got '{predictions}'.",
-            "Give the true masks behind it, or a CSV with the columns prediction,truth.",
+            "Give the true masks after it, or a CSV with the columns prediction,truth.",
         )
     else:
         pairs = pairs_of_table(predictions)

@@ -148,7 +148,7 @@ class EngineOptions:
             for option, value in (("--workers", self.workers), ("--ray-address", self.address)):
                 if value is not None:
                     raise InputError(
-                        f"{option} is of a Ray cluster, and the engine is this machine.", "Add --engine ray."
+                        f"{option} is for a Ray cluster, but the engine is this machine.", "Add --engine ray."
                     )
             from ..export.engines import LocalEngine
 
@@ -220,7 +220,7 @@ def export(
             context = telling(context, lambda at: done.append(at.message) if "status" in at.details else None)
             counts = run(cases, running, out, settings, notes.of_run(context), retry, key)
     except KeyboardInterrupt:
-        typer.echo("Stopped; the same command goes on with the next case.", err=True)
+        typer.echo("Stopped; the same command continues with the next case.", err=True)
         raise
     _say_outcome(out, len(cases), len(done), counts, settings.keep_empty, notes, as_json)
 
@@ -288,7 +288,7 @@ def _say_outcome(
         print_json(counts | {"notes": notes.said})
     if counts.keys() == {"failed"}:
         typer.echo(
-            f"All failed ({counted(counts['failed'], 'case')}); mend that, and do them again by --retry.", err=True
+            f"All failed ({counted(counts['failed'], 'case')}); mend that, and run them again with --retry.", err=True
         )
         raise typer.Exit(1)
     if as_json:

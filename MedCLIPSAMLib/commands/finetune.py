@@ -223,7 +223,7 @@ def _say_result(result: FineTuned, name: str, model: Path) -> None:
     if result.step == 0:
         typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
     typer.echo(f"Memory at most: {result.peak_memory / 2**30:.1f} GiB.")
-    typer.echo(f"Best at step {result.step} of {result.steps}. Use it by --model {name} ({model}).")
+    typer.echo(f"Best at step {result.step} of {result.steps}. Use it with --model {name} ({model}).")
     typer.echo("Captions of one kind can make prompts absent: compare its masks with the base's before you rely on it.")
 
 

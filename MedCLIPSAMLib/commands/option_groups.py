@@ -215,7 +215,7 @@ class MaskOptions:
         from ..errors import InputError
 
         if self.kind is not None and (self.style or settings.style) is None:
-            raise InputError("--class is that of a prompt style, and none was given.", "Add --style, such as P3.")
+            raise InputError("--class needs a prompt style, but none was given.", "Add --style, such as P3.")
         saliency = _given(layer=self.layer, beta=self.beta, steps=self.steps, samples=self.samples, seed=self.seed)
         return replace(
             settings.with_saliency(**saliency),

@@ -153,7 +153,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     if not pairs:
         raise InputError(
             f"No image in '{images}' has a mask of the same name in '{truth}'.",
-            "Names are compared without suffixes; --suffix gives the end of the masks' names.",
+            "Names are compared without suffixes; --suffix names the ending of the masks.",
         )
     cases = []
     for case, image, path in pairs:

@@ -52,7 +52,7 @@ def _out(text: str) -> Path:
 
     path = Path(text)
     if text.endswith(("/", os.sep)) and path.suffix and not path.is_dir():
-        raise OutputError(f"'{text}' is no folder, and ends as a file does.", "Create it first, or leave out the dot.")
+        raise OutputError(f"'{text}' is not a folder, but ends like a file.", "Create it first, or leave out the dot.")
     return path
 
 
@@ -213,10 +213,10 @@ def check_vote(settings: Settings, output: OutputOptions, task: Task) -> None:
 
     votes = settings.vote.method != VoteMethod.NONE
     if output.uncertainty is not None and not votes:
-        raise InputError("--uncertainty is that of a vote, and there is none.", "Add --vote mean.")
+        raise InputError("--uncertainty needs a vote, but there is none.", "Add --vote mean.")
     if votes and not has_vote(settings.vote.method, settings.prompts.kind, settings.vote.several):
         raise InputError(
-            "By points alone SAM 2 gives one mask, so that there is nothing to vote on.",
+            "With points alone SAM 2 gives one mask, so there is nothing to vote on.",
             "Choose --prompts boxes, or add --vote-masks.",
         )
     if votes and task.marks:

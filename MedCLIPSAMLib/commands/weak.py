@@ -159,7 +159,7 @@ def predict(
         with progress_bar("predicting", quiet=as_json, unit="count") as context:
             records = run(found, ensemble, out, dataset or own, context, key)
     except KeyboardInterrupt:
-        typer.echo("Stopped; the same command goes on with the next image.", err=True)
+        typer.echo("Stopped; the same command continues with the next image.", err=True)
         raise
     failed = failures(records)
     for line in failed:
@@ -253,4 +253,4 @@ def trust(
     count = trust_file(dataset, case, mask, image, notes)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"'{case}' is trusted now: {count} of the dataset's cases {'is' if count == 1 else 'are'}.")
+    typer.echo(f"'{case}' is now trusted: {count} of the dataset's cases {'is' if count == 1 else 'are'}.")

@@ -160,7 +160,7 @@ def own_folder(name: str, models_dir: Path | str | None = None) -> Path:
         own = [*(model.name for model in trained_models(folders)[0])]
         raise ModelError(
             f"There is no model of your own '{name}' in {places}.",
-            f"There are: {', '.join(own)}." if own else "Name the folder that its folder is in by --models-dir.",
+            f"There are: {', '.join(own)}." if own else "Give the folder that contains its folder by --models-dir.",
         )
     return found[0]
 
