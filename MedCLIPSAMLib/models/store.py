@@ -140,7 +140,9 @@ def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = No
         for entry in unusable:
             if entry.name == name:
                 raise entry.error from None
-        elsewhere = "" if models_dir else " One of your own may need --models-dir, the folder that its folder is in."
+        elsewhere = (
+            "" if models_dir else " A model of your own may need --models-dir, the folder that contains its folder."
+        )
         raise ModelError(error.problem, f"{error.remedy}{elsewhere}") from None
 
 

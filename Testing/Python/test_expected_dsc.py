@@ -158,7 +158,7 @@ def test_a_find_that_was_not_measured_is_told(segmenter, brain, prompt, told):
     everything = replace(segmenter.settings, presence_threshold=0.0)
     result = segmenter.with_settings(everything).segment(prompt)
     assert result.found
-    assert any("measured on brain tumor alone" in note for note in result.notes) == told
+    assert any("measured on brain tumor only" in note for note in result.notes) == told
 
 
 def test_precision_and_modality_do_not_matter(segmenter):
