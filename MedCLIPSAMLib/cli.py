@@ -143,7 +143,9 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `medclipsam ... | head`
+    except (BrokenPipeError, SystemExit) as error:  # `medclipsam ... | head`, which Typer makes an exit
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())
         os.close(nothing)

@@ -109,7 +109,7 @@ def statistics(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="File to write, such as starter-clip/statistics.safetensors.")
     ],
-    images: Annotated[int, typer.Option(min=40, help="Max images of a set and split.")] = 200,
+    images: Annotated[int, typer.Option(min=40, help="Maximum number of images per set and split.")] = 200,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     overwrite: Overwrite = False,
