@@ -117,8 +117,8 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 def run(arguments: Sequence[str], session: Session) -> int:
     """Run a command line and return its exit code.
 
-    Exit codes: 0 done, 1 some or all images failed, 2 refused with a message, 130 interrupted, 143 ended by SIGTERM,
-    129 by a closed terminal.
+    Exit codes: 0 done, 1 some or all images failed, 2 refused with a message, 130 interrupted or no longer read,
+    143 ended by SIGTERM, 129 by a closed terminal.
     With --json the message is also on the output, as an object with "error" and "remedy".
     """
     try:
@@ -143,7 +143,9 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `medclipsam ... | head`
+    except (BrokenPipeError, SystemExit) as error:  # `medclipsam ... | head`, which Typer makes an exit
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())
         os.close(nothing)

@@ -19,7 +19,7 @@ class ExportSection(LongRunSection):
     def __init__(self, panel) -> None:
         ui = panel.ui
         stopped = _(
-            "Stopped; the worker may still finish the case under way. Pressing Export again goes on with the next one."
+            "Stopped; the worker may still finish the current case. Press Export again to continue with the next one."
         )
         super().__init__(panel, panel.operations.export, ui.exportLabel, ui.exportBar, "UnfinishedExport", stopped)
         self._report = ""

@@ -36,7 +36,7 @@ app.command("without-masks", hidden=True, deprecated=True)(options)
 @option_groups
 def phantoms(
     *,
-    cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
+    cases: Annotated[int, typer.Option(min=1, help="Phantoms per task.")] = 50,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: SplitName = "test",
@@ -55,7 +55,7 @@ def phantoms(
     print_table(phantom_table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free images that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
-    typer.echo(f"{figures['seconds_per_image']:.2f} s an image.")
+    typer.echo(f"{figures['seconds_per_image']:.2f} s per image.")
     write_figures(out, figures)
 
 
@@ -63,7 +63,7 @@ def phantoms(
 @option_groups
 def volumes(
     *,
-    cases: Annotated[int, typer.Option(min=1, help="Phantom volumes a task.")] = 20,
+    cases: Annotated[int, typer.Option(min=1, help="Phantom volumes per task.")] = 20,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: SplitName = "test",

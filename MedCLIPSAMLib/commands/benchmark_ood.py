@@ -17,7 +17,7 @@ from .table import markdown_table
 def ood(
     data: SetsFolder,
     *,
-    images: Annotated[int, typer.Option(min=2, help="Max images of a set.")] = 60,
+    images: Annotated[int, typer.Option(min=2, help="Maximum number of images per set.")] = 60,
     clip: ClipOptions,
     out: FiguresFile = None,
     overwrite: Overwrite = False,

@@ -22,7 +22,7 @@ def options(
     cases: MaxCases = 24,
     sets: SetNames = "",
     only: Annotated[
-        str, typer.Option(help="Options, by how their names begin, separated by commas; all when empty.")
+        str, typer.Option(help="Options by the start of their names, separated by commas; all if empty.")
     ] = "",
     out: FiguresFile = None,
     overwrite: Overwrite = False,

@@ -28,7 +28,7 @@ def compare(
 ) -> None:
     """Compare two runs case by case: is the second better than the first, and how sure is that?
 
-    Of several segments each is compared, and over all of them the mean of each case.
+    With several segments, each is compared, and also the mean over each case.
 
     Example: medclipsam compare first.csv second.csv --plot pairs.png
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made when absent.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; created if missing.")] = Path(
         "demo-output"
     ),
     as_json: AsJson = False,

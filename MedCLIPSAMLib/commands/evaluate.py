@@ -26,12 +26,12 @@ def evaluate(
     truths: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of true masks of the same names, or one; '_mask', '_gt', '_seg' at their ends do not count."
+            help="Folder of true masks with the same names, or one mask; endings such as '_mask', '_gt' are ignored."
         ),
     ] = None,
     suffix: Suffix = "",
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Of the NSD: mm, or pixels where a spacing is unknown, as of PNG.")
+        float, typer.Option(min=0, help="Tolerance of the NSD in mm, or in pixels if a spacing is unknown, as for PNG.")
     ] = 2.0,
     csv: Annotated[Path | None, typer.Option(help="Write the score of each case to this file.")] = None,
     overwrite: Overwrite = False,
@@ -39,7 +39,7 @@ def evaluate(
 ) -> None:
     """Score predicted masks against true ones: DSC, NSD, HD95 and volumes, with 95 % confidence intervals.
 
-    The formats may differ. A missing prediction scores 0; a case that cannot be scored is a line, and the exit code 1.
+    The formats may differ. A missing prediction scores 0; a case that cannot be scored is reported (exit code 1).
 
     Example: medclipsam evaluate predictions truth --csv scores.csv
     """
@@ -62,7 +62,7 @@ def evaluate(
     elif predictions.is_dir() or predictions.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom(predictions):
         raise InputError(
             f"Expected a table where one path is given, got '{predictions}'.",
-            "Give the true masks behind it, or a CSV with the columns prediction,truth.",
+            "Give the true masks after it, or a CSV with the columns prediction,truth.",
         )
     else:
         pairs = pairs_of_table(predictions)

@@ -39,7 +39,7 @@ class CaseOptions:
 
     prompts: Annotated[
         Path | None,
-        typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, a CSV, or "label: prompt" a line.'),
+        typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, a CSV, or lines of "label: prompt".'),
     ] = None
     include: Annotated[
         list[str],
@@ -82,27 +82,29 @@ class DatasetOptions:
     form: Annotated[ExportFormat, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")] = (
         ExportFormat.NNUNET
     )
-    propagate: Annotated[Strategy, typer.Option(help="Over many slices, as in `medclipsam segment`.")] = Strategy.MEMORY
+    propagate: Annotated[
+        Strategy, typer.Option(help="How masks of many slices are made, as in `medclipsam segment`.")
+    ] = Strategy.MEMORY
     plane: SlicePlane = Plane.AXIAL
     window: WindowRange = None
     min_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0
     min_expected_dsc: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Leave out finds whose expected DSC is lower; for flat images, by shipped models."
+            min=0, max=1, help="Leave out finds whose expected DSC is lower; for 2-D images and the shipped models."
         ),
     ] = 0.0
     min_ml: Annotated[
-        float, typer.Option(help="Leave out finds that are smaller; in ml, for 2-D images in thousands of pixels.")
+        float, typer.Option(help="Leave out smaller finds; in ml, or for 2-D images in thousands of pixels.")
     ] = 0.0
     max_ml: Annotated[
-        float | None, typer.Option(help="Leave out finds that are larger; in the same units.", show_default=False)
+        float | None, typer.Option(help="Leave out larger finds; in the same units.", show_default=False)
     ] = None
     keep_empty: Annotated[
         bool,
         typer.Option(
             "--keep-empty",
-            help="Keep images in which nothing was found, with an empty mask; not those whose finds are left out.",
+            help="Keep images in which nothing was found, with an empty mask, but not those whose finds are left out.",
         ),
     ] = False
 
@@ -146,7 +148,7 @@ class EngineOptions:
             for option, value in (("--workers", self.workers), ("--ray-address", self.address)):
                 if value is not None:
                     raise InputError(
-                        f"{option} is of a Ray cluster, and the engine is this machine.", "Add --engine ray."
+                        f"{option} is for a Ray cluster, but the engine is this machine.", "Add --engine ray."
                     )
             from ..export.engines import LocalEngine
 
@@ -186,7 +188,7 @@ def export(
     retry: Annotated[bool, typer.Option("--retry", help="Process failed cases again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Segment a whole collection and write the masks as a dataset; the same command goes on with a stopped run.
+    """Segment a whole collection and write the masks as a dataset; the same command resumes a stopped run.
 
     Example: medclipsam export scans -p "tumor: brain tumor" -o Dataset101_BrainTumor
     """
@@ -218,7 +220,7 @@ def export(
             context = telling(context, lambda at: done.append(at.message) if "status" in at.details else None)
             counts = run(cases, running, out, settings, notes.of_run(context), retry, key)
     except KeyboardInterrupt:
-        typer.echo("Stopped; the same command goes on with the next case.", err=True)
+        typer.echo("Stopped; the same command continues with the next case.", err=True)
         raise
     _say_outcome(out, len(cases), len(done), counts, settings.keep_empty, notes, as_json)
 
@@ -286,7 +288,7 @@ def _say_outcome(
         print_json(counts | {"notes": notes.said})
     if counts.keys() == {"failed"}:
         typer.echo(
-            f"All failed ({counted(counts['failed'], 'case')}); mend that, and do them again by --retry.", err=True
+            f"All failed ({counted(counts['failed'], 'case')}); mend that, and run them again with --retry.", err=True
         )
         raise typer.Exit(1)
     if as_json:
@@ -310,7 +312,7 @@ def strike(
     names: Annotated[
         Path,
         typer.Argument(
-            help="The list that the report saved, a case a line, or a CSV with a column case.", show_default=False
+            help="The list that the report saved, one case per line, or a CSV with a column case.", show_default=False
         ),
     ],
 ) -> None:

@@ -16,8 +16,8 @@ SetsOrPhantoms = Annotated[
     Path | None,
     typer.Argument(help="Folder of the sets, as for 'benchmark real'; phantoms without it.", show_default=False),
 ]
-SetNames = Annotated[str, typer.Option("--sets", help="Sets of DATA, separated by commas; all four when empty.")]
-MaxCases = Annotated[int, typer.Option("--cases", min=1, help="Max images of a set.")]
+SetNames = Annotated[str, typer.Option("--sets", help="Sets of DATA, separated by commas; all four if empty.")]
+MaxCases = Annotated[int, typer.Option("--cases", min=1, help="Maximum number of images per set.")]
 SplitName = Annotated[
     str, typer.Option("--split", help="'validation' while something is chosen; 'test' once, at the end.")
 ]

@@ -32,7 +32,7 @@ CaptionsArgument = Annotated[
         show_default=False,
     ),
 ]
-ImagesOption = Annotated[Path | None, typer.Option(help="Folder of the images; the table's own by default.")]
+ImagesOption = Annotated[Path | None, typer.Option(help="Folder of the images; by default that of the table.")]
 MinCharacters = Annotated[int, typer.Option(min=1, help="Drop captions with fewer characters.")]
 
 
@@ -56,35 +56,39 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """Settings of the training."""
+    """Training settings."""
 
-    base: Annotated[str, typer.Option(help="Model to begin from.", autocompletion=complete_model("clip"))] = (
+    base: Annotated[str, typer.Option(help="Model to start from.", autocompletion=complete_model("clip"))] = (
         "biomedclip"
     )
-    loss: Annotated[Loss, typer.Option(help="What is learned by.")] = Loss.DHN_NCE
+    loss: Annotated[Loss, typer.Option(help="Loss that is minimized.")] = Loss.DHN_NCE
     temperature: Annotated[
         float | None, typer.Option(help="Temperature of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
     ] = None
     beta: Annotated[float, typer.Option(help="Hardness of the negatives, both ways, for DHN-NCE and HN-NCE.")] = 0.15
-    batch: Annotated[int, typer.Option(help="Pairs a step.")] = 64
+    batch: Annotated[int, typer.Option(help="Pairs per step.")] = 64
     chunk: Annotated[
         int,
         typer.Option(
             min=0, help="Pairs in memory at once, with the same result; 0: all that fit.", show_default="what fits"
         ),
     ] = 0
-    epochs: Annotated[int, typer.Option(help="At most.")] = 32
+    epochs: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 32
     patience: Annotated[int, typer.Option(help="End after this many epochs without a gain; 0: never.")] = 5
     learning_rate: Annotated[
         float | None,
-        typer.Option("--lr", help="Max; 1e-6, LoRA 1e-4, heads alone 3e-4.", show_default="by what is trained"),
+        typer.Option(
+            "--lr",
+            help="Peak learning rate: 1e-6, with LoRA 1e-4, for the heads alone 3e-4.",
+            show_default="by what is trained",
+        ),
     ] = None
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which the learning rate rises.")] = 0.1
-    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1
+    weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.1
     crop: Annotated[
         float | None,
         typer.Option(
-            help="Min share of an image that random crops keep; 1: no crops.", show_default="0.9; 1 for heads alone"
+            help="Minimum share of an image that random crops keep; 1: no crops.", show_default="0.9; 1 for heads alone"
         ),
     ] = None
     freeze: Annotated[
@@ -94,7 +98,7 @@ class FineTuneOptions:
     blend: Annotated[
         float | None,
         typer.Option(
-            help="Share of what was learned in the result, above 0 to 1; the rest is the base's.",
+            help="Share of what was learned in the result, above 0 and up to 1; the rest is the base's.",
             show_default="1; 0.5 for heads alone",
         ),
     ] = None
@@ -115,12 +119,14 @@ class FineTuneOptions:
 @option_groups
 def finetune(
     captions: CaptionsArgument,
-    name: Annotated[str, typer.Option(help="Name of the new model in the catalogue.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name of the new model.", show_default=False)],
     data: DataOptions,
     training: FineTuneOptions,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Folder of the run, to resume; NAME-run by default.", show_default=False),
+        typer.Option(
+            "-o", "--out", help="Folder of the run, new or to be resumed; NAME-run by default.", show_default=False
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images; up to 4 by default.")] = None,
     overwrite: Annotated[
@@ -132,7 +138,7 @@ def finetune(
 ) -> None:
     """Fine-tune a text-image model on image-caption pairs, by DHN-NCE as in the paper.
 
-    The same command goes on with a run that was stopped. Several GPUs: torchrun --nproc-per-node 4 -m MedCLIPSAMLib
+    The same command resumes a stopped run. Several GPUs: torchrun --nproc-per-node 4 -m MedCLIPSAMLib
     finetune ...
 
     Example: medclipsam finetune captions.csv --name mine --base biomedclip
@@ -176,8 +182,8 @@ def retrieval(
     model: Annotated[list[str], typer.Option("-m", "--model", help="Text-image model; repeat it to compare.")],
     images: ImagesOption = None,
     min_characters: MinCharacters = 20,
-    batch: Annotated[int, typer.Option(min=2, help="Pairs in a batch, among which the right one is retrieved.")] = 50,
-    seeds: Annotated[int, typer.Option(min=1, help="Shuffles.")] = 5,
+    batch: Annotated[int, typer.Option(min=2, help="Pairs per batch, among which the right one is retrieved.")] = 50,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of shuffles.")] = 5,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
@@ -217,7 +223,7 @@ def _say_result(result: FineTuned, name: str, model: Path) -> None:
     if result.step == 0:
         typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
     typer.echo(f"Memory at most: {result.peak_memory / 2**30:.1f} GiB.")
-    typer.echo(f"Best at step {result.step} of {result.steps}. Use it by --model {name} ({model}).")
+    typer.echo(f"Best at step {result.step} of {result.steps}. Use it with --model {name} ({model}).")
     typer.echo("Captions of one kind can make prompts absent: compare its masks with the base's before you rely on it.")
 
 

@@ -15,7 +15,9 @@ from .table import print_table
 
 app = typer.Typer(help="List, find, download and remove models.", no_args_is_help=True)
 
-Checksums = Annotated[bool, typer.Option("--checksums", help="Compare the SHA-256 of all files; load models without.")]
+Checksums = Annotated[
+    bool, typer.Option("--checksums", help="Compare the SHA-256 of all files; load models that have none.")
+]
 AnyModel = Annotated[
     str,
     typer.Argument(
@@ -24,7 +26,7 @@ AnyModel = Annotated[
 ]
 KindOption = Annotated[
     Literal["clip", "sam"] | None,
-    typer.Option(help="Of two models of one name, that for text and images (clip) or SAM 2 (sam)."),
+    typer.Option(help="Of two models with the same name, the one for text and images (clip) or SAM 2 (sam)."),
 ]
 
 
@@ -64,7 +66,7 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
 
 @app.command()
 def where(name: AnyModel, kind: KindOption = None, models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
-    """Print the folder of a model; an error where it cannot be used.
+    """Print the folder of a model; an error if it cannot be used.
 
     Example: medclipsam models where biomedclip
     """
@@ -93,7 +95,9 @@ def download(name: AnyModel, kind: KindOption = None) -> None:
 def remove(
     name: AnyModel,
     models_dir: ModelsDir = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only said what would be.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove it; without this, only say what would be removed.")
+    ] = False,
 ) -> None:
     """Remove a model of your own: its folder, not the run that trained it, and never one of the catalogue.
 

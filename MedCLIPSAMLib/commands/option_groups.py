@@ -139,7 +139,7 @@ class DemoModels:
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """Which text-image model, where no outline is needed, and where it computes."""
+    """The text-image model and its device."""
 
     model: ModelName = DEFAULT_MODEL
     models_dir: ModelsDir = None
@@ -155,7 +155,7 @@ class ClipOptions:
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """How the models compute; the masks are the same but for rounding."""
+    """How the models compute; the masks are the same except for rounding."""
 
     precision: PrecisionName = Precision.AUTO
     at_once: AtOnce = 0
@@ -169,17 +169,17 @@ class ComputeOptions:
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """How a map becomes a mask, and when there is none."""
+    """How the saliency map becomes a mask, and when nothing is found."""
 
     layer: Annotated[
         int | None,
         typer.Option(
-            help="M2IB: transformer block, counted from 0. It and the next four are the model's own by default."
+            help="M2IB: transformer block, counted from 0. This and the next four default to the model's own."
         ),
     ] = None
     beta: Annotated[float | None, typer.Option(help="M2IB: weight of compression.")] = None
     steps: Annotated[int | None, typer.Option(help="M2IB: optimization steps.")] = None
-    samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None
+    samples: Annotated[int | None, typer.Option(help="M2IB: noise samples per step.")] = None
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None
     coarse: Annotated[
         CoarseMethod | None,
@@ -203,7 +203,7 @@ class MaskOptions:
     ] = None
     kind: Annotated[
         str | None,
-        typer.Option("--class", help="With --style P1, P3 or P5 the class, such as 'malignant'; '*' takes all."),
+        typer.Option("--class", help="With --style P1, P3 or P5: the class, such as 'malignant'; '*' means all."),
     ] = None
 
     def apply(self, settings: Settings) -> Settings:
@@ -215,7 +215,7 @@ class MaskOptions:
         from ..errors import InputError
 
         if self.kind is not None and (self.style or settings.style) is None:
-            raise InputError("--class is that of a prompt style, and none was given.", "Add --style, such as P3.")
+            raise InputError("--class needs a prompt style, but none was given.", "Add --style, such as P3.")
         saliency = _given(layer=self.layer, beta=self.beta, steps=self.steps, samples=self.samples, seed=self.seed)
         return replace(
             settings.with_saliency(**saliency),
@@ -239,15 +239,15 @@ class OptionalStages:
     vote: Annotated[
         VoteMethod,
         typer.Option(
-            help="Prompt SAM 2 for each object in three ways and count the masks: mean, staple, or map (weighed by the "
-            "saliency). It gives the uncertainty; 'mean' changed the DSC by -.040 to +.001, for a quarter more time."
+            help="Prompt SAM 2 for each object in three ways and combine the masks: mean, staple, or map (weighted by "
+            "the saliency). Gives an uncertainty; 'mean' changed the DSC by -.040 to +.001, for a quarter more time."
         ),
     ] = VoteMethod.NONE
     vote_masks: Annotated[
         bool,
         typer.Option(
             "--vote-masks",
-            help="Count all three masks of each prompt. Not with the shipped SAM 2s, trained on one mask an object: "
+            help="Combine all three masks of each prompt. Not for the shipped SAM 2s, which give one mask per object: "
             "'mean' then changed the DSC by -.372 to +.011.",
         ),
     ] = False
@@ -260,10 +260,13 @@ class OptionalStages:
         ),
     ] = False
     mirror: Annotated[
-        bool, typer.Option("--mirror", help="Average the map with the mirror image's: twice the work, hardly a gain.")
+        bool,
+        typer.Option(
+            "--mirror", help="Average the map with that of the mirror image: twice the work, hardly any gain."
+        ),
     ] = False
     finer: Annotated[
-        bool, typer.Option("--finer", help="A map of twice the rows and columns: four times the work, no gain shown.")
+        bool, typer.Option("--finer", help="A map with twice the rows and columns: four times the work, no gain shown.")
     ] = False
 
     def apply(self, settings: Settings) -> Settings:
@@ -313,9 +316,9 @@ class SliceOptions:
     propagate: Annotated[
         Strategy | None,
         typer.Option(
-            help="Over many slices: 'memory' segments key slices and propagates their masks by SAM 2's memory, 'boxes' "
-            "by boxes, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
-            "'memory' where --all or --slices is given; alone it takes all slices.",
+            help="'memory' segments key slices and propagates their masks by SAM 2's memory, 'boxes' by boxes, "
+            "'planes' lets three planes vote, 'slices' segments each slice on its own (as in the paper). Default "
+            "with --all or --slices: 'memory'. Without these two, takes all slices.",
             show_default=False,
         ),
     ] = None

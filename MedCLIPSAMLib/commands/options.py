@@ -14,7 +14,7 @@ SeriesName = Annotated[
     str | None,
     typer.Option(
         "--series",
-        help="Series of a DICOM folder with several: UID, number or words of its description (medclipsam series DIR).",
+        help="Which of several DICOM series: UID, number or words of its description (see medclipsam series DIR).",
         show_default=False,
     ),
 ]
@@ -22,8 +22,8 @@ Phase = Annotated[
     str | None,
     typer.Option(
         "--phase",
-        help="Phase of a DICOM series with several images at one position: its number in the list shown without it, "
-        "or words of its label there, such as 'echo time 4.9'.",
+        help="Which phase of a DICOM series with several images at one position: its number in the list shown without "
+        "it, or words of its label there, such as 'echo time 4.9'.",
         show_default=False,
     ),
 ]
@@ -37,7 +37,7 @@ Prompts = Annotated[
     ),
 ]
 Negative = Annotated[
-    str | None, typer.Option("--negative", help="What not to take for it, such as 'vessel'.", show_default=False)
+    str | None, typer.Option("--negative", help="What must not be taken for it, such as 'vessel'.", show_default=False)
 ]
 
 
@@ -71,7 +71,7 @@ DeviceName = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cu
 PrecisionName = Annotated[
     Precision,
     typer.Option(
-        "--precision", help="Precision of matrix products; 'auto' is the model's own, else bf16 where it is fast."
+        "--precision", help="Precision of matrix products; 'auto' is the model's own, or else bf16 where it is fast."
     ),
 ]
 SlicePlane = Annotated[Plane, typer.Option("--plane", help="Plane of the slices.")]
@@ -85,14 +85,14 @@ Presence = Annotated[
         "--presence",
         min=0,
         max=1,
-        help="Min presence for a find; 0 always outlines something. 0.5 unless the model has its own.",
+        help="Minimum presence for a find; 0 always outlines something. 0.5 unless the model has its own.",
         show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as JSON.")]
 AtOnce = Annotated[int, typer.Option(min=0, help="Batch size of slices; 0 is one on a CPU and several on a GPU.")]
 Capture = Annotated[
-    bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, networks recorded as CUDA graphs.")
+    bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, run networks as recorded CUDA graphs.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Anonymous = Annotated[
@@ -100,16 +100,14 @@ Anonymous = Annotated[
     typer.Option(
         "--anonymous",
         metavar="KEY.csv",
-        help="Name the cases by numbers; this file, to be kept apart, says which image is which.",
+        help="Name cases by numbers; this file, to be kept elsewhere, says which image is which.",
         show_default=False,
     ),
 ]
 UseWorker = Annotated[
-    bool, typer.Option("--worker/--no-worker", help="Run in the worker, where one runs (medclipsam worker start).")
+    bool, typer.Option("--worker/--no-worker", help="Use the worker, if one runs (medclipsam worker start).")
 ]
 Suffix = Annotated[
     str,
-    typer.Option(
-        "--suffix", help="End of the names of true masks, such as '_lesion', where there are several an image."
-    ),
+    typer.Option("--suffix", help="Ending of the names of true masks, such as '_lesion', if an image has several."),
 ]

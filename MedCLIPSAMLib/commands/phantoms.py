@@ -19,7 +19,7 @@ def make(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for images/, truth/ and captions.jsonl.", show_default=False)
     ],
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
+    count: Annotated[int, typer.Option(min=1, help="Number of phantoms.")] = 200,
     split: Annotated[str, typer.Option(help="train, validation, test or samples.")] = "train",
 ) -> None:
     """Write phantoms as PNG files with truth masks and captions.

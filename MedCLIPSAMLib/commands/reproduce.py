@@ -31,7 +31,7 @@ def finetune(
     overwrite: Overwrite = False,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each loss.")] = 3,
     processes: Annotated[int, typer.Option(min=1, help="Trainings side by side, a core each.")] = 2,
-    quick: Annotated[bool, typer.Option("--quick", help="A minute's trial whose figures mean nothing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A trial of a minute whose figures mean nothing.")] = False,
 ) -> None:
     """Fine-tune the demo CLIP on phantoms by DHN-NCE and by other losses (an hour or two on two cores).
 

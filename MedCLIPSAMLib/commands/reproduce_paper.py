@@ -40,7 +40,7 @@ def paper(
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for masks and scores.", show_default=False)],
     prompts: Annotated[
-        Path | None, typer.Option(help="Folder with breast_tumors_testing.json and the like: a sentence an image.")
+        Path | None, typer.Option(help="Folder with breast_tumors_testing.json and the like: a sentence per image.")
     ] = None,
     tasks: Annotated[str, typer.Option(help="Only these, such as US,MRI; all existing ones by default.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images of each, to try it.")] = None,

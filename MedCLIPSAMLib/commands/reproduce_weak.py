@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 RealData = Annotated[
     Path | None,
-    typer.Option(help="Folder of a set of real images, such as breast_us_busbra, in place of phantoms."),
+    typer.Option(help="Folder of a set of real images, such as breast_us_busbra, instead of phantoms."),
 ]
-WorkFolder = Annotated[Path | None, typer.Option(help="Folder to work and go on in; else a temporary one.")]
+WorkFolder = Annotated[Path | None, typer.Option(help="Working folder, to be resumed; by default a temporary one.")]
 
 
 def weak(
@@ -35,7 +35,7 @@ def weak(
     processes: Annotated[int, typer.Option(min=1, help="Tasks side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A trial of minutes whose figures mean nothing.")] = False,
 ) -> None:
-    """Train a nnU-Net on pseudo-labels of phantoms by text, and review it (under 90 minutes on two cores).
+    """Train an nnU-Net on pseudo-labels of phantoms by text, and review it (under 90 minutes on two cores).
 
     With --data those of a real set's training patients by the starter models, measured on its test patients.
 

@@ -36,9 +36,12 @@ def search(
         typer.Argument(help="Folder of masks with the same names; without it the models judge.", show_default=False),
     ] = None,
     suffix: Suffix = "",
-    layers: Annotated[str, typer.Option(help="Blocks to try, such as 7,8,9; all of the model by default.")] = "",
+    layers: Annotated[str, typer.Option(help="Blocks to try, such as 7,8,9; by default all of the model.")] = "",
     betas: Annotated[
-        str, typer.Option(help="Weights of compression to try; without masks all between the smallest and the largest.")
+        str,
+        typer.Option(
+            help="Weights of compression to try; without masks, the range between the smallest and the largest."
+        ),
     ] = "0.1,1,2",
     steps: Annotated[
         str,
@@ -150,7 +153,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     if not pairs:
         raise InputError(
             f"No image in '{images}' has a mask of the same name in '{truth}'.",
-            "Names are compared without suffixes; --suffix gives the end of the masks' names.",
+            "Names are compared without suffixes; --suffix names the ending of the masks.",
         )
     cases = []
     for case, image, path in pairs:

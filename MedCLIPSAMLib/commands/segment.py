@@ -40,7 +40,7 @@ Images = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT",
-        help="NIfTI, NRRD, MHA, PNG, JPEG, or DICOM: files, folders, zip files. All images of a folder, if -o is one.",
+        help="NIfTI, NRRD, MHA, PNG, JPEG, or DICOM: files, folders, zip files. With a folder as -o, all their images.",
         show_default=False,
     ),
 ]
@@ -52,7 +52,7 @@ def _out(text: str) -> Path:
 
     path = Path(text)
     if text.endswith(("/", os.sep)) and path.suffix and not path.is_dir():
-        raise OutputError(f"'{text}' is no folder, and ends as a file does.", "Create it first, or leave out the dot.")
+        raise OutputError(f"'{text}' is not a folder, but ends like a file.", "Create it first, or leave out the dot.")
     return path
 
 
@@ -63,7 +63,7 @@ Out = Annotated[
         "--out",
         parser=_out,
         metavar="PATH",
-        help="A file (.seg.nrrd, .nii.gz, .nii, .nrrd, .mha, .png; .dcm is DICOM SEG), or a folder: a file an image.",
+        help="A file (.seg.nrrd, .nii.gz, .nii, .nrrd, .mha, .png; .dcm is DICOM SEG), or a folder: a file per image.",
         show_default=False,
     ),
 ]
@@ -71,14 +71,14 @@ Out = Annotated[
 
 @dataclass(frozen=True)
 class MarkOptions:
-    """Boxes and points to outline, in place of a text prompt."""
+    """Boxes and points to outline, instead of a text prompt."""
 
     box: Annotated[
         list[str],
         typer.Option(
             "--box",
-            help="x0,y0,x1,y1: outline what is in this box, with the prompt as its label only; repeat it for "
-            "several objects. Indices of the file from 0, the last included; in volumes i0,j0,k0,i1,j1,k1, or four "
+            help="x0,y0,x1,y1: outline what is in this box; the prompt is then only its label; repeat it for several "
+            "objects. Indices of the file from 0, the last included; in volumes i0,j0,k0,i1,j1,k1, or four numbers "
             "with --slice.",
             show_default=False,
         ),
@@ -87,7 +87,7 @@ class MarkOptions:
         list[str],
         typer.Option(
             "--point",
-            help="x,y or i,j,k: outline what is there, alone or with one --box; ',-' behind it: not that.",
+            help="x,y or i,j,k: outline what is there, alone or with one --box; ',-' after it means 'not this'.",
             show_default=False,
         ),
     ] = field(default_factory=list)
@@ -95,7 +95,7 @@ class MarkOptions:
         str | None,
         typer.Option(
             "--roi",
-            help="Look only in x0,y0,x1,y1 or i0,j0,k0,i1,j1,k1, as if it were all; alone it is a box.",
+            help="Look only at x0,y0,x1,y1 or i0,j0,k0,i1,j1,k1, as if it were the whole image; alone it is a box.",
             show_default=False,
         ),
     ] = None
@@ -136,12 +136,12 @@ def _refuse_stray_words(images: Sequence[Path], prompts: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """A report whose findings are segmented, in place of prompts."""
+    """A report whose findings are segmented, instead of prompts."""
 
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Text file with the paragraph of a report, in English: each finding that is present in it is "
+            help="Text file with a paragraph of a report, in English: each finding that it says is present is "
             "segmented; a note says what was left out, and why.",
             show_default=False,
         ),
@@ -167,7 +167,7 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """The outputs besides the masks, and the formats."""
+    """Formats, and outputs besides the masks."""
 
     form: Annotated[
         MaskFormat | None,
@@ -178,20 +178,21 @@ class OutputOptions:
     ] = OutputLayout.ONE_FILE
     saliency: Annotated[
         Path | None,
-        typer.Option(help="Also the saliency map of the first prompt, .nii.gz or .nrrd; a folder beside one."),
+        typer.Option(help="Also write the saliency map of the first prompt, .nii.gz or .nrrd; a folder if -o is one."),
     ] = None
     uncertainty: Annotated[
         Path | None,
         typer.Option(
-            help="Also, with --vote, where the masks disagree, the largest of all labels, .nii.gz or .nrrd; a folder "
-            "beside one."
+            help="With --vote, also write where the masks disagree (the largest over all labels), .nii.gz or .nrrd; a "
+            "folder if -o is one."
         ),
     ] = None
     overlay: Annotated[
-        Path | None, typer.Option(help="Also an image of the best slice with the masks, .png; a folder beside one.")
+        Path | None, typer.Option(help="Also write the best slice with the masks, .png; a folder if -o is one.")
     ] = None
     montage: Annotated[
-        Path | None, typer.Option(help="Also the slices with the masks side by side, .png; a folder beside one.")
+        Path | None,
+        typer.Option(help="Also write the slices with the masks side by side, .png; a folder if -o is one."),
     ] = None
 
     def outputs(self, out: Path) -> Outputs:
@@ -212,10 +213,10 @@ def check_vote(settings: Settings, output: OutputOptions, task: Task) -> None:
 
     votes = settings.vote.method != VoteMethod.NONE
     if output.uncertainty is not None and not votes:
-        raise InputError("--uncertainty is that of a vote, and there is none.", "Add --vote mean.")
+        raise InputError("--uncertainty needs a vote, but there is none.", "Add --vote mean.")
     if votes and not has_vote(settings.vote.method, settings.prompts.kind, settings.vote.several):
         raise InputError(
-            "By points alone SAM 2 gives one mask, so that there is nothing to vote on.",
+            "With points alone SAM 2 gives one mask, so there is nothing to vote on.",
             "Choose --prompts boxes, or add --vote-masks.",
         )
     if votes and task.marks:

@@ -108,7 +108,7 @@ class SegmentReport:
         if steps:
             typer.echo(f"Stopped after {counted(steps, 'step')}; the same command goes on from there.", err=True)
         elif self._outputs.is_folder:
-            typer.echo("Stopped; the same command goes on with the next image.", err=True)
+            typer.echo("Stopped; the same command continues with the next image.", err=True)
         else:
             typer.echo("Stopped; nothing was written.", err=True)
 
@@ -167,7 +167,7 @@ class SegmentReport:
         used = find(self._models.model, "clip", self._models.models_dir)
         if self._reports and used.shipped:
             typer.echo(
-                f"note: '{self._models.model}' knows {used.kinds} only: elsewhere it is worse or wrong.", err=True
+                f"note: '{self._models.model}' knows only {used.kinds}: on other images it is worse or wrong.", err=True
             )
         if self._statistics:
             _print_statistics(self._measured)

@@ -39,7 +39,7 @@ def captions(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables.", show_default=False)],
     overwrite: Overwrite = False,
 ) -> None:
-    """Write captions from the columns of a set: train.csv, validation.csv and test.csv, for 'finetune'.
+    """Make captions from the table of a data set: train.csv, validation.csv and test.csv, for 'finetune'.
 
     Example: medclipsam starter captions ~/real/breast_us_busbra -o captions
     """
@@ -68,7 +68,7 @@ def train(
     device: DeviceName = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoints in the output folder.")] = False,
     only: Annotated[Literal["clip", "sam"] | None, typer.Option(help="Train one of the models.")] = None,
-    trial: Annotated[bool, typer.Option("--trial", help="With few images and small batches, to try it.")] = False,
+    trial: Annotated[bool, typer.Option("--trial", help="Use few images and small batches, to try it.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train the starter models from random weights: minutes on a GPU, days on a CPU.
@@ -109,12 +109,12 @@ def statistics(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="File to write, such as starter-clip/statistics.safetensors.")
     ],
-    images: Annotated[int, typer.Option(min=40, help="Max images of a set and split.")] = 200,
+    images: Annotated[int, typer.Option(min=40, help="Maximum number of images per set and split.")] = 200,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write statistics of the starter CLIP's training images, by which unlike images are detected, beside its weights.
+    """Write statistics of the starter CLIP's training images, which serve to detect images unlike these.
 
     Example: medclipsam starter statistics ~/real -o runs/starter/starter-clip/statistics.safetensors
     """

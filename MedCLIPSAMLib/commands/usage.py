@@ -28,7 +28,7 @@ def usage_error(error: Any) -> MedCLIPSAMError:
     if option in BEFORE_THE_COMMAND and message.startswith("No such option"):
         value = " ..." if option.startswith("--log") else ""
         remedy = f"Put it before the command: medclipsam {option}{value} {command.partition(' ')[2]} ..."
-        return MedCLIPSAMError(f"'{option}' is no option of '{command}', but of all commands.", remedy)
+        return MedCLIPSAMError(f"'{option}' is an option of medclipsam itself, not of '{command}'.", remedy)
     where = _INVALID.match(message)
     found: list[Any] = getattr(error.__cause__, "errors", list)()  # pydantic's
     if where and found:

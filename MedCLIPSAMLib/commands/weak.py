@@ -30,20 +30,22 @@ app = typer.Typer(help="Train nnU-Net on pseudo-labels, and review what it is un
 class TrainOptions:
     """Length and size of nnU-Net's training."""
 
-    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.FLAT
-    short: Annotated[bool, typer.Option("--short", help="A small network for minutes on two cores, to try things.")] = (
-        False
-    )
-    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of the rate; 3 by default.")] = None
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a cycle; 200 by default.")] = None
-    keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept of each cycle; 10 by default.")] = None
-    iterations: Annotated[int | None, typer.Option(min=1, help="Batches an epoch; 250 by default.")] = None
-    lr: Annotated[float | None, typer.Option(help="Rate at the start of a cycle; 0.01 by default.")] = None
+    configuration: Annotated[Configuration, typer.Option(help="Configuration of nnU-Net.")] = Configuration.FLAT
+    short: Annotated[
+        bool, typer.Option("--short", help="A small network that trains in minutes on two cores, to try things.")
+    ] = False
+    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of the learning rate; 3 by default.")] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs per cycle; 200 by default.")] = None
+    keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept per cycle; 10 by default.")] = None
+    iterations: Annotated[int | None, typer.Option(min=1, help="Batches per epoch; 250 by default.")] = None
+    lr: Annotated[float | None, typer.Option(help="Learning rate at the start of a cycle; 0.01 by default.")] = None
     decay: Annotated[
         RateDecay,
-        typer.Option(help="The rate falls over a 'cycle', to .0024; or over the 'training', to .0085, as released."),
+        typer.Option(
+            help="The rate falls over each 'cycle', to .0024, or over the 'training', to .0085, as in the paper's code."
+        ),
     ] = RateDecay.CYCLE
-    batch: Annotated[int | None, typer.Option(help="Images a step; by default as nnU-Net plans.")] = None
+    batch: Annotated[int | None, typer.Option(help="Images per step; by default as nnU-Net plans.")] = None
     width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None
 
     def settings(self) -> TrainSettings:
@@ -70,14 +72,18 @@ class TrainOptions:
 @app.command()
 @option_groups
 def train(
-    dataset: Annotated[Path, typer.Argument(help="DatasetNNN_Name, by medclipsam export.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, to resume.", show_default=False)],
+    dataset: Annotated[
+        Path, typer.Argument(help="DatasetNNN_Name, as written by medclipsam export.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the run, new or to be resumed.", show_default=False)
+    ],
     options: TrainOptions,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of this machine.")] = 1,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Train nnU-Net v2 on a dataset by the paper's cyclical rate; the same command goes on with a stopped run.
+    """Train nnU-Net v2 on a dataset with the paper's cyclic rate; the same command resumes a stopped run.
 
     Example: medclipsam weak train Dataset101_BrainTumor -o run
     """
@@ -111,26 +117,30 @@ def _epoch(progress: Progress) -> str | None:
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of the run that trained it.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="Folder of the run that trained the network.", show_default=False)],
     images: Annotated[
         Path, typer.Argument(help="Folder tree of images, an image, or a dataset of nnU-Net.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results, to resume.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the results, new or to be resumed.", show_default=False)
+    ],
     dataset: Annotated[
-        Path | None, typer.Option(help="Dataset that corrections go into; IMAGES where that is one.")
+        Path | None, typer.Option(help="Dataset that corrections go into; by default IMAGES, if that is one.")
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Predict mirrored images too, as nnU-Net does.")] = True,
     anonymous: Anonymous = None,
-    best: Annotated[bool, typer.Option("--best", help="Also the best checkpoint by nnU-Net's curve.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Also use the checkpoint that is best by nnU-Net's progress curve.")
+    ] = False,
     foreground: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Min probability of the foreground, such as 0.2, the authors'.")
+        float | None, typer.Option(min=0, max=1, help="Minimum foreground probability, such as the authors' 0.2.")
     ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review.
 
-    An image that cannot be predicted is a line, and the exit code 1.
+    An image that cannot be predicted is reported (exit code 1).
 
     Example: medclipsam weak predict run scans -o predictions
     """
@@ -149,7 +159,7 @@ def predict(
         with progress_bar("predicting", quiet=as_json, unit="count") as context:
             records = run(found, ensemble, out, dataset or own, context, key)
     except KeyboardInterrupt:
-        typer.echo("Stopped; the same command goes on with the next image.", err=True)
+        typer.echo("Stopped; the same command continues with the next image.", err=True)
         raise
     failed = failures(records)
     for line in failed:
@@ -168,15 +178,17 @@ def predict(
 @app.command()
 def disagree(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder that weak predict wrote of the dataset.", show_default=False)
+        Path, typer.Argument(help="Folder that weak predict wrote for the dataset.", show_default=False)
     ],
     dataset: Annotated[Path, typer.Argument(help="The dataset that is trained on.", show_default=False)],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="List for medclipsam strike, a case a line.", show_default=False)
+        Path, typer.Option("-o", "--out", help="List for medclipsam strike, one case per line.", show_default=False)
     ],
     share: Annotated[
         float | None,
-        typer.Option(help="List this share of the cases, those of the lowest DSC; 0.2 by default.", show_default=False),
+        typer.Option(
+            help="List this share of the cases, those with the lowest DSC; 0.2 by default.", show_default=False
+        ),
     ] = None,
     below: Annotated[
         float | None, typer.Option(help="List the cases with a DSC below this instead.", show_default=False)
@@ -229,9 +241,9 @@ def trust(
     mask: Annotated[
         Path, typer.Argument(help="The corrected mask (.seg.nrrd, .nii.gz, DICOM SEG).", show_default=False)
     ],
-    image: Annotated[Path | None, typer.Option(help="Its image, where the dataset lacks the case.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Its image, if the dataset lacks the case.")] = None,
 ) -> None:
-    """Put a corrected mask into a dataset as a trusted label; the one before is kept in replaced/.
+    """Put a corrected mask into a dataset as a trusted label; the previous one is kept in replaced/.
 
     Example: medclipsam weak trust Dataset101_BrainTumor case_7 corrected.seg.nrrd
     """
@@ -241,4 +253,4 @@ def trust(
     count = trust_file(dataset, case, mask, image, notes)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"'{case}' is trusted now: {count} of the dataset's cases {'is' if count == 1 else 'are'}.")
+    typer.echo(f"'{case}' is now trusted: {count} of the dataset's cases {'is' if count == 1 else 'are'}.")

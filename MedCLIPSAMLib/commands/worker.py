@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 
 @app.command("start")
 def start(idle_minutes: IdleMinutes = 30.0) -> None:
-    """Start the worker, which runs 'medclipsam segment' with the models loaded, for this user alone.
+    """Start the worker, which keeps the models loaded for this user's 'medclipsam segment'.
 
     Example: medclipsam worker start --idle-minutes 60
     """
@@ -52,7 +52,7 @@ def start(idle_minutes: IdleMinutes = 30.0) -> None:
 
 @app.command("stop")
 def stop() -> None:
-    """End the worker, and the command that it runs.
+    """End the worker, and the command that it is running.
 
     Example: medclipsam worker stop
     """
@@ -63,7 +63,7 @@ def stop() -> None:
 
 @app.command("status")
 def status(as_json: AsJson = False) -> None:
-    """Print whether the worker runs, and its loaded models; the exit code is 1 where none runs.
+    """Print whether the worker runs, and its loaded models; the exit code is 1 if none runs.
 
     Example: medclipsam worker status --json
     """

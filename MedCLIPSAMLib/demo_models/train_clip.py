@@ -63,7 +63,7 @@ class ClipTraining:
 
 
 class _Batches:
-    """Random batches: images, texts, which describes which, and the regions of a few texts an image."""
+    """Random batches: images, texts, which describes which, and the regions of a few texts per image."""
 
     def __init__(
         self, phantoms: list[Phantom], texts: list[Text], impossible: list[Text], settings: ClipTraining

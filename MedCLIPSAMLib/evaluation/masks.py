@@ -189,7 +189,7 @@ def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[
         key = segment.name.lower()
         if names.setdefault(key, segment.name) != segment.name:
             raise InputError(
-                f"'{path}' has the segments '{names[key]}' and '{segment.name}', which differ in case only.",
+                f"'{path}' has the segments '{names[key]}' and '{segment.name}', which differ only in case.",
                 "Give them different names, or the same name to score them as one.",
             )
         masks[key] = masks[key] | segment.mask if key in masks else segment.mask

@@ -79,7 +79,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         cases[name] = (found[match] if match is not None else None, path)
     if not any(prediction for prediction, _ in cases.values()):
         raise InputError(
-            f"No file of '{predictions}' has the name of one of '{truths}': '{min(found)}' and '{min(true)}'.",
+            f"No file in '{predictions}' has the name of one in '{truths}', such as '{min(found)}' and '{min(true)}'.",
             _pairing_remedy(found, true) if any(path.is_file() for path in found.values()) else FOLDERS,
         )
     return MaskPairs(cases, sorted(found.keys() - used))
@@ -89,8 +89,8 @@ def _pairing_remedy(found: Iterable[str], true: Iterable[str]) -> str:
     """Say how names can be made to agree: by the ends of the true masks' names, where these are all that differs."""
     ends = {name.removeprefix(case) for case in found for name in true if name.startswith(case)}
     if ends:
-        return f"Name the end of the true masks' names by --suffix: {' or '.join(sorted(ends)[:4])}."
-    return "Give them the same names, name an end of the true masks' names by --suffix, or evaluate a table of pairs."
+        return f"Name the ending of the true masks with --suffix: {' or '.join(sorted(ends)[:4])}."
+    return "Give them the same names, name the ending of the true masks with --suffix, or evaluate a table of pairs."
 
 
 def pairs_of_files(prediction: Path, truth: Path) -> MaskPairs:
@@ -124,11 +124,11 @@ def pairs_of_table(table: Path) -> MaskPairs:
         truth = listed_path(table.parent, row["truth"])
         name = row.get("case") or stem(truth)
         if name in cases:
-            raise InputError(f"Line {line} of '{table}': '{name}' was there before.", "Add a column case, with names.")
+            raise InputError(f"Line {line} of '{table}': '{name}' occurs twice.", "Add a column case, with names.")
         predicted = listed_path(table.parent, row["prediction"]) if row["prediction"] else None
         cases[name] = (predicted, truth)
     if not cases:
-        raise InputError(f"'{table}' holds no cases.", "Write the columns prediction,truth, and a line a case.")
+        raise InputError(f"'{table}' holds no cases.", "Write the columns prediction,truth, and one line per case.")
     return MaskPairs(cases)
 
 
@@ -144,7 +144,7 @@ def label_names(path: Path) -> dict[str, str]:
     Both {"tumor": 1} and {"1": "tumor"} are read.
 
     Raises:
-        InputError: two names differ in case only.
+        InputError: two names differ only in case.
     """
     for place in (path.parent / "labels.json", path.parent / "dataset.json", path.parent.parent / "dataset.json"):
         try:
@@ -157,7 +157,7 @@ def label_names(path: Path) -> dict[str, str]:
         if not labels or len(names) < len(labels):  # a class of each file, for example
             continue
         if len(set(names.values())) < len(names):
-            raise InputError(f"Labels of '{place}' differ in case only.", "Give each label a name of its own.")
+            raise InputError(f"Labels of '{place}' differ only in case.", "Give each label a name of its own.")
         return names
     return {}
 

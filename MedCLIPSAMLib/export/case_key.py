@@ -90,7 +90,7 @@ class CaseKey:
         names = {(row[1], row[2]): row[0] for row in rows if len(row) == 3 and _CASE.fullmatch(row[0])}
         if tuple(header) != COLUMNS or len(names) < len(rows) or len(set(names.values())) < len(names):
             raise InputError(
-                f"'{self.path}' is no key of cases: expected the columns {', '.join(COLUMNS)}, and each case once.",
+                f"'{self.path}' is not a key of cases: expected the columns {', '.join(COLUMNS)}, and each case once.",
                 "Name the file that an earlier run wrote, or a new one.",
             )
         return names

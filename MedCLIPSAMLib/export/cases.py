@@ -88,7 +88,8 @@ def check_case(name: str) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
         raise InputError(
-            f"'{name}' is no name for a case.", "Use letters, digits, dots, dashes and underscores, no dot first."
+            f"'{name}' cannot be the name of a case.",
+            "Use letters, digits, dots, dashes and underscores, no dot first.",
         )
 
 
@@ -273,7 +274,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         key, excluded = Path(row.get("case") or row["image"]), row.get("negative")
         _, known, before = requested.setdefault(key, (image, {}, excluded))
         if requested[key][0] != image or known.keys() & own.keys():
-            raise InputError(f"Line {line} of '{table}': '{key}' was there before.", "Give each label of a case once.")
+            raise InputError(f"Line {line} of '{table}': '{key}' occurs twice.", "Give each label of a case once.")
         if before and excluded and before != excluded:
             raise InputError(
                 f"Line {line} of '{table}' has another negative prompt than '{key}' before.",

@@ -53,7 +53,7 @@ def check_folder(folder: Path, form: str) -> None:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse labels with a special meaning in nnU-Net, that no file can hold, or that differ in case only.
+    """Refuse labels with a special meaning in nnU-Net, that no file can hold, or that differ only in case.
 
     Raises:
         InputError: naming the label.
@@ -62,7 +62,7 @@ def check_labels(labels: Sequence[str]) -> None:
     for label in labels:
         if seen.setdefault(label.casefold(), label) != label:
             raise InputError(
-                f"The labels '{seen[label.casefold()]}' and '{label}' differ in case only.",
+                f"The labels '{seen[label.casefold()]}' and '{label}' differ only in case.",
                 "Write the label of a structure in the same way everywhere.",
             )
         if label.strip().casefold() in RESERVED:
@@ -81,7 +81,7 @@ def check_slices(form: str, cases: Sequence[Case], min_expected_dsc: float = 0.0
         count = slice_count(case.image, case.series) or 1
         if count > 1 and min_expected_dsc:
             raise InputError(
-                f"'{case.name}' has {count} slices, and a DSC is expected of flat images alone.",
+                f"'{case.name}' has {count} slices, but a DSC can be predicted only for 2-D images.",
                 "Leave out the minimum of the expected DSC (that of the score is for every image), or the volumes.",
             )
         if count > 1:

@@ -44,7 +44,7 @@ def source_slices(volume: Volume) -> list[Dataset]:
     """
     if not volume.files:
         raise InputError(
-            f"'{volume.path}' is no DICOM series with a file a slice, as DICOM objects need it.",
+            f"'{volume.path}' is not a DICOM series with one file per slice, as DICOM objects need.",
             "Unpack zip files; for multi-frame files and others, use another format.",
         )
     with quiet():
@@ -80,7 +80,7 @@ def _check(frames: Sequence[Frame], volume: Volume) -> None:
         keyword not in frame.header for frame in frames for keyword in placed
     ):
         raise InputError(
-            f"'{volume.path}' is no DICOM series with positions and orientation.", "Choose another format."
+            f"'{volume.path}' is not a DICOM series with positions and orientation.", "Choose another format."
         )
     lacks = [name for name in REFERENCES[1:] if not all(text(frame.header, name) for frame in frames)]
     lacks += [] if all(object_class(frame.header) for frame in frames) else REFERENCES[:1]

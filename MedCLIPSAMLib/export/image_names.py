@@ -124,5 +124,5 @@ def _read_folders(path: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"'{path}' cannot be read: {error}.", "Remove it.") from error
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-        raise InputError(f"'{path}' is no list of folders.", "Remove it.")
+        raise InputError(f"'{path}' is not a list of folders.", "Remove it.")
     return folders

@@ -26,7 +26,7 @@ def read_prompts(path: Path) -> dict[str, str]:
     except ValueError as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
-        raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
+        raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write one prompt per line.")
     if len({label for label, _ in pairs}) < len(pairs):
         raise InputError(f"'{path}' has the same label twice.", "Give each structure once.")
     return dict(pairs)
@@ -66,7 +66,7 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
         except ValueError as error:
             raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
         if not isinstance(found, dict) or not all(isinstance(prompt, str) for prompt in found.values()):
-            raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
+            raise InputError(f"'{path}' is not a JSON object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
         return list(found.items())
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     cut = [line.partition(":") for line in lines]

@@ -35,7 +35,7 @@ def check_record(record: Any) -> dict[str, Any]:
             raise ValueError(f"'{name}' is absent or of another type")
     case = record["case"]
     if not case or len(case) > 250 or case.startswith(".") or re.search(r"[/\\\0\n]", case):
-        raise ValueError(f"'{case[:50]}' is no name for a case")
+        raise ValueError(f"'{case[:50]}' cannot be the name of a case")
     for file in record["files"]:
         found = _FILE.fullmatch(file) if isinstance(file, str) else None
         if not found or case not in _names(found):

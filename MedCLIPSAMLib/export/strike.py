@@ -48,7 +48,7 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         if unknown:
             raise InputError(
                 f"'{dataset}' has no case '{unknown[0]}' (unknown: {counted(len(unknown), 'name')}).",
-                similar_cases(unknown[0], manifest.records) or "Write the names of its cases, one a line.",
+                similar_cases(unknown[0], manifest.records) or "Write the names of its cases, one per line.",
             )
         inside = {name for name, record in manifest.records.items() if record["files"]}
         if len(inside) > 1 and inside <= struck:

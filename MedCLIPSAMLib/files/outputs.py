@@ -49,7 +49,7 @@ def check_outputs(inputs: Iterable[Path | None], outputs: Iterable[Path | None],
             if _same(other, path):
                 raise OutputError(f"Two outputs are the same file '{path}'.", "Give each a different file.")
         if not overwrite and os.path.lexists(path):
-            raise OutputError(f"'{path}' is there already.", "Choose another output, or replace it by --overwrite.")
+            raise OutputError(f"'{path}' already exists.", "Choose another output, or replace it with --overwrite.")
         written.append(path)
 
 
@@ -61,7 +61,7 @@ def check_folders(folders: Iterable[Path], overwrite: bool = False) -> None:
     """
     for folder in folders:
         if os.path.lexists(folder) and not overwrite:
-            raise OutputError(f"'{folder}' is there already.", "Choose another folder, or replace it by --overwrite.")
+            raise OutputError(f"'{folder}' already exists.", "Choose another folder, or replace it with --overwrite.")
 
 
 def claim_outputs(folder: Path, command: str, **request: Any) -> TextIOWrapper:

@@ -64,7 +64,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
     if layout not in LAYOUTS:
         raise InputError(f"Expected a layout of {', '.join(LAYOUTS)}, got '{layout}'.", "Choose one of them.")
     if out.exists():
-        raise OutputError(f"'{out}' is there already.", "Give the name of a new folder.")
+        raise OutputError(f"'{out}' already exists.", "Give the name of a new folder.")
     entry = find(name, "clip", models_dir)
     folder = find_model_folder(entry, models_dir)
     model = build_clip(folder)

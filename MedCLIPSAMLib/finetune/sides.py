@@ -135,7 +135,7 @@ def _compare(training: Side, validation: Side, context: RunContext) -> None:
     """Notify of what validation and training share; InputError where that is all images or shards."""
     trained = _parts(training)
     if training.shards or validation.shards:
-        context.notify("Of shards only the files are compared: images of the training data in others are not found.")
+        context.notify("Of shards, only the files are compared: the same images in other shards are not noticed.")
     for what, held_out in _parts(validation).items():
         shared = len(trained[what] & held_out)
         if shared and shared == len(held_out) and what != "patients":
@@ -145,8 +145,8 @@ def _compare(training: Side, validation: Side, context: RunContext) -> None:
             )
         if shared:
             context.notify(
-                f"{shared} of {len(held_out)} {what} of the validation data are in the training data too: figures of "
-                "the validation are too high."
+                f"{shared} of {len(held_out)} {what} of the validation data are in the training data too: the "
+                "validation figures are too high."
             )
 
 

@@ -39,8 +39,8 @@ _PAPER_BY_WORD = {"brain": {"beta": 2.0}}
 """And for brain MRI."""
 
 _STARTER_LICENSE = (
-    "Apache-2.0; the training images come under their own terms (CC BY 3.0 and 4.0, BUS-BRA's), which ask to name "
-    "the sources"
+    "Apache-2.0; the training images come under their own terms (CC BY 3.0 and 4.0, BUS-BRA's), which ask that "
+    "their sources be named"
 )
 _STARTER_DATA = (
     "BUS-BRA breast ultrasound (Gomez-Flores et al. 2023), T1-weighted brain MR with contrast (Cheng et al. 2015, and "
@@ -121,7 +121,7 @@ MODELS: tuple[Model, ...] = (
         image_size=224,
         seen=(
             f"A few thousand real images, with outlines of what its texts name: {_STARTER_DATA}; 389 chest X-rays of "
-            "the Shenzhen set without outlines. It learned places from outlines, so its masks are no evidence of "
+            "the Shenzhen set without outlines. It learned from these outlines, so its masks are no evidence of "
             "segmentation from texts alone."
         ),
         kinds="breast ultrasound, brain MRI with contrast, chest X-ray and lung nodules in CT",

@@ -140,7 +140,9 @@ def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = No
         for entry in unusable:
             if entry.name == name:
                 raise entry.error from None
-        elsewhere = "" if models_dir else " One of your own may need --models-dir, the folder that its folder is in."
+        elsewhere = (
+            "" if models_dir else " A model of your own may need --models-dir, the folder that contains its folder."
+        )
         raise ModelError(error.problem, f"{error.remedy}{elsewhere}") from None
 
 
@@ -160,7 +162,7 @@ def own_folder(name: str, models_dir: Path | str | None = None) -> Path:
         own = [*(model.name for model in trained_models(folders)[0])]
         raise ModelError(
             f"There is no model of your own '{name}' in {places}.",
-            f"There are: {', '.join(own)}." if own else "Name the folder that its folder is in by --models-dir.",
+            f"There are: {', '.join(own)}." if own else "Give the folder that contains its folder by --models-dir.",
         )
     return found[0]
 

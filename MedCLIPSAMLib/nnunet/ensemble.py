@@ -138,7 +138,7 @@ class Ensemble:
         manager, configuration = predictor.plans_manager, predictor.configuration_manager
         image = gray(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
-            raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
+            raise InputError(f"'{volume.name}' has voxels that are not numbers.", "Replace them first.")
         spacing = list(volume.geometry.spacing[::-1])
         if volume.natural and not volume.known_spacing:  # pixel by pixel: the resolution is that of a print or a screen
             target = [1.0, *configuration.spacing][-3:]

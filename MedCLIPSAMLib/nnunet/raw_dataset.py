@@ -64,7 +64,7 @@ def read_dataset(folder: Path) -> RawDataset:
     folder = folder.resolve()
     named = DATASET.fullmatch(folder.name)
     if not named:
-        raise InputError(f"'{folder}' is no dataset of nnU-Net.", "Its name must be such as Dataset101_BrainTumor.")
+        raise InputError(f"'{folder}' is not a dataset of nnU-Net.", "Its name must be such as Dataset101_BrainTumor.")
     check_file(folder / "dataset.json", "Write the dataset by medclipsam export, or as nnU-Net v2 describes it.")
     try:
         about = read_json(folder / "dataset.json")
@@ -85,7 +85,7 @@ def read_dataset(folder: Path) -> RawDataset:
             "Give each label one value.",
         )
     if channels != 1:
-        raise InputError(f"'{folder}' has {channels} channels.", "Images of one channel are trained on.")
+        raise InputError(f"'{folder}' has {channels} channels.", "Training needs images of one channel.")
     if not labels:
         raise InputError(f"'{folder / 'dataset.json'}' knows no label but the background.", "Add what is segmented.")
     images = _names(folder / "imagesTr", f"_0000{ending}")

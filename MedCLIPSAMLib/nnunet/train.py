@@ -196,7 +196,7 @@ def _change_plans(path: Path, settings: TrainSettings) -> None:
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if settings.configuration not in plans["configurations"]:
         raise InputError(
-            f"nnU-Net planned no '{settings.configuration}' for these images.", "Flat images are trained in 2d."
+            f"nnU-Net planned no '{settings.configuration}' for these images.", "2-D images are trained in 2d."
         )
     plans[IN_PLANS] = asdict(settings.schedule)
     if settings.seed is not None:

@@ -93,7 +93,7 @@ def choose_with_expected_dsc(
         return result
     if not _may_be_target(predictor, result.prompt):
         targets = ", ".join(predictor.prompts)
-        note = f"The models were measured on {targets} alone: check whether this mask shows '{result.prompt}'."
+        note = f"The models were measured on {targets} only: check whether this mask shows '{result.prompt}'."
         return replace(result, notes=(*result.notes, note))
     if not knows_target(predictor, result.prompt):
         return result

@@ -152,7 +152,9 @@ def _numbers(given: np.ndarray | None, default_shape: tuple[int, ...]) -> np.nda
     try:
         return np.zeros(default_shape) if given is None else np.asarray(given, float)
     except (TypeError, ValueError) as error:
-        raise InputError("Expected boxes, points and labels as arrays of numbers.", "Give a row an object.") from error
+        raise InputError(
+            "Expected boxes, points and labels as arrays of numbers.", "Give one row per object."
+        ) from error
 
 
 def _shown(numbers: np.ndarray) -> str:

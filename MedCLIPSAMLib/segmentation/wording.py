@@ -50,7 +50,7 @@ def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> tuple[st
     sentences = []
     unknown = list(dict.fromkeys(clip.unknown_words(f"{prompt} {negative or ''}")))
     if unknown:
-        left_out = f"The model '{clip.name}' does not know, and leaves out: {', '.join(unknown)}."
+        left_out = f"Words that the model '{clip.name}' does not know were left out: {', '.join(unknown)}."
         sentences.append(f"{left_out} {meant(clip, unknown)}".strip())
     negation = _WITHIN.search(prompt)
     if negation and not says_absent(prompt):

@@ -100,7 +100,7 @@ def decode(path: Path, mode: str) -> np.ndarray:
     try:
         with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
             if image.mode.startswith("I"):  # which Pillow would cut off at 255
-                raise ValueError("expected 8 bits a pixel, got 16")
+                raise ValueError("expected 8 bits per pixel, got 16")
             return np.asarray(image.convert(mode))
     except _UNREADABLE as error:
         raise UnusableImageError(f"'{path}' cannot be decoded: {error}.", "Copy it again.") from error

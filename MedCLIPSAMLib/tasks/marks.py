@@ -172,7 +172,7 @@ def parse_point(text: str) -> tuple[Numbers, bool]:
     numbers = _numbers(place if comma and sign.strip() in ("+", "-") else text)
     if numbers is None or len(numbers) not in (2, 3):
         raise InputError(
-            f"Expected a --point, got '{text}'.", "Write x,y or, in a volume, i,j,k; ,- behind it is outside."
+            f"Expected a --point, got '{text}'.", "Write x,y or, in a volume, i,j,k; ,- after it is outside."
         )
     return numbers, inside
 

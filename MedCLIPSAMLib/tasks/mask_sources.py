@@ -33,7 +33,7 @@ def add_source(folder: Path, image: str, source: Mapping[str, Any]) -> None:
     except OSError as error:
         raise OutputError(
             f"'{folder / SOURCES}' cannot be written: {error.strerror or error}.",
-            "Check the permissions and the free space, and give the same command; it goes on with the next image.",
+            "Check the permissions and the free space, and give the same command; it continues with the next image.",
         ) from error
 
 

@@ -46,7 +46,7 @@ def write(segmented: Segmented, form: MaskFormat) -> Segmented:
         path = places.masks[label]
         if path in places.kept:
             notes.append(
-                f"'{path.name}' was there before and stays as it is; --overwrite replaces it. Scores, sizes, maps and "
+                f"'{path.name}' already existed and stays as it is; --overwrite replaces it. Scores, sizes, maps and "
                 "pictures are those of a new mask, which is not in that file."
             )
         else:

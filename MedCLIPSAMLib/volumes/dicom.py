@@ -42,7 +42,7 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
     chosen = choose_series(found, series, folder, choice_notes)
     notes = files.notes({path.parent for path in chosen.files} if series is not None else None) + choice_notes
     if chosen.copies:
-        notes.append(f"Left out: {counted(chosen.copies, 'file')}, of images that were there twice.")
+        notes.append(f"Left out: {counted(chosen.copies, 'file')}, of images that occur twice.")
     notes += directory_notes(chosen.missing, chosen.outside)
     name = chosen.description or folder.name
     where = f"The DICOM series '{chosen.description or chosen.uid}' in '{folder}'"

@@ -103,7 +103,7 @@ def decode(path: Path, notes: list[str] | None = None, as_stored: bool = False) 
     gray = samples == 1
     if not gray and (samples != 3 or kind not in COLORS):
         raise InputError(
-            f"'{path}' has colors of the kind {kind}, which are not read with {samples} samples a pixel.",
+            f"'{path}' has colors of the kind {kind}, which are not read with {samples} samples per pixel.",
             "Save it as RGB.",
         )
     as_words = (not syntax.is_encapsulated or syntax == RLELossless) and not str(kind).startswith("YBR")

@@ -208,7 +208,7 @@ def _check_tiles(frames: Sequence[Frame]) -> None:
     tiles = [frame for frame in frames if not frame.single and is_tiled(frame)]
     if tiles:
         raise InputError(
-            f"'{tiles[0].path}' holds tiles of a whole-slide image, which are no slices.",
+            f"'{tiles[0].path}' holds tiles of a whole-slide image, which are not slices.",
             "Save a region or an overview as PNG or TIFF, for example in QuPath.",
         )
 
@@ -333,7 +333,7 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
     sideways = float(np.linalg.norm(shifts - np.outer(shifts @ normal, normal), axis=1).max())
     if sideways > 0.5:
         notes.append(
-            f"Slices are shifted sideways by {sideways:.1f} mm over the stack (gantry tilt): shown as straight."
+            f"Slices are shifted sideways by {sideways:.1f} mm over the stack (gantry tilt): stacked as if straight."
         )
     return float(np.linalg.norm(positions[-1] - positions[0])) / (len(frames) - 1)
 

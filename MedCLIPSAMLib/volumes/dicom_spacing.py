@@ -38,7 +38,7 @@ def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, flo
         aspect = first.numbers("PixelAspectRatio")
         spacing = (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
         if first.text("Modality") in TOMOGRAPHY:
-            notes.append("The DICOM images do not say how large a pixel is: 1 mm was taken.")
+            notes.append("The DICOM images do not say how large a pixel is: 1 mm was assumed.")
     better = SPACINGS[: SPACINGS.index(first.spacing_tag)] if first.spacing_tag else SPACINGS
     for name in better:
         if first.text(name):

@@ -164,7 +164,7 @@ def _check_files(source: str, compressed: bool, extents: list[str], path: Path) 
     if (numbers and len(numbers) != 3) or (is_list and not re.fullmatch(slices, first)):
         raise InputError(
             f"'{path}' names its files of voxels by '{first}', which is not read.",
-            "Write 'LIST' and a name a line, or a name with %d, first, last and step, such as 's%d.raw 0 3 1'.",
+            "Write 'LIST' and one name per line, or a name with %d, first, last and step, such as 's%d.raw 0 3 1'.",
         )
 
 

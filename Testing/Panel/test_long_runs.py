@@ -57,7 +57,7 @@ def test_a_run_that_ended_with_slicer_is_said_at_the_next_start(panel, fresh, tm
         begin_export(third, tmp_path, 6)
         third.ui.stopExportButton.click()
         standin.pump(lambda: finished(third.operations.export.task), 60)
-        assert "the worker may still finish the case under way" in third.ui.exportLabel.text
+        assert "the worker may still finish the current case" in third.ui.exportLabel.text
     finally:
         third.cleanup()
     fourth = fresh.createNewWidgetRepresentation().self()

@@ -179,7 +179,7 @@ def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel
         standin.pump(lambda: not export.running, 60)
         assert said in ui.exportLabel.text
         assert out.exists() == key.exists() == (key.parent != out)
-    assert "does not know, and leaves out: xyzzy" in ui.exportLabel.text
+    assert "does not know were left out: xyzzy" in ui.exportLabel.text
     (record,) = map(json.loads, (out / "manifest.jsonl").read_text().splitlines())
     assert (record["case"], record["negative"]) == ("case_0001", "ventricles")
     assert "Mary" in (tmp_path / "key.csv").read_text()

@@ -103,6 +103,16 @@ def test_an_output_that_cannot_be_written_is_no_traceback(arguments, tmp_path):
     assert ended.returncode == 2 and ended.stderr.startswith("error: ") and "Traceback" not in ended.stderr
 
 
+def test_a_reader_that_stops_early_is_no_failure_of_images(folders):
+    """As `medclipsam evaluate ... | head -1` with pipefail: 1 would say that some cases failed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*COMMAND, "evaluate", *map(str, folders)]
+    ended = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, encoding="utf-8")
+    os.close(writing)
+    assert ended.returncode == 130 and ended.stderr == ""
+
+
 def test_a_folder_that_was_removed_under_the_terminal_is_told(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()

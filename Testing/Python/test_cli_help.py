@@ -54,7 +54,7 @@ def test_options_are_listed_by_what_they_are_about(run):
         ("Arguments", "INPUT"),
         ("Options", "--out"),
         ("The models and their device", "--sam"),
-        ("How a map becomes a mask, and when there is none", "--presence"),
+        ("How the saliency map becomes a mask, and when nothing is found", "--presence"),
     ]:
         assert option in sections[heading], heading
 
@@ -121,8 +121,18 @@ def test_errors_are_json_where_json_was_asked_for(run, tmp_path, monkeypatch, ar
         ("--beta", "abc", "Expected a number for --beta, got 'abc'.", "'medclipsam segment -h'"),
         ("--slice", "1.5", "Expected an integer for --slice, got '1.5'.", "'medclipsam segment -h'"),
         ("--at-once", "-1", "Expected a value greater than or equal to 0 for --at-once, got '-1'.", "-h"),
-        ("--log-level", "info", "'--log-level' is no option of 'medclipsam segment'", "--log-level ... segment"),
-        ("--debug", "", "'--debug' is no option of 'medclipsam segment'", "before the command: medclipsam --debug seg"),
+        (
+            "--log-level",
+            "info",
+            "'--log-level' is an option of medclipsam itself, not of 'medclipsam segment'",
+            "--log-level ... segment",
+        ),
+        (
+            "--debug",
+            "",
+            "'--debug' is an option of medclipsam itself, not of 'medclipsam segment'",
+            "before the command: medclipsam --debug seg",
+        ),
     ],
 )
 def test_a_wrong_option_is_told_with_its_value_and_what_to_do(run, option, value, problem, remedy):

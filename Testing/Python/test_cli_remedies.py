@@ -23,7 +23,7 @@ REFUSED = {
     f"{SEGMENT} -o plainfile/x.png": ["'plainfile' is a file"],
     "export images -p tumor -o plainfile/Dataset001_X": ["'plainfile' is a file"],
     "models export demo -o plainfile/model": ["'plainfile' is a file"],
-    f"{SEGMENT} -o folder.png/": ["'folder.png/' is no folder"],
+    f"{SEGMENT} -o folder.png/": ["'folder.png/' is not a folder"],
     f"{SEGMENT} -o -": ["'-' names no file"],
     "evaluate images truth --csv -": ["'-' names no file"],
     f"{SEGMENT} -o x.png --presence 50": ["for --presence, got '50'"],
@@ -36,8 +36,8 @@ REFUSED = {
     "demo-models train -o trained --clip-steps 0": ["--clip-steps", "'0'"],
     "help": ["No such command 'help'", "'medclipsam -h' lists the commands"],
     "models remove x": ["'x'", "--models-dir"],
-    "evaluate images": ["got 'images'", "the true masks behind it"],
-    "evaluate breast_us.png": ["got 'breast_us.png'", "the true masks behind it"],
+    "evaluate images": ["got 'images'", "the true masks after it"],
+    "evaluate breast_us.png": ["got 'breast_us.png'", "the true masks after it"],
     "evaluate absent.csv": ["There is no file or folder 'absent.csv'"],
     "evaluate breast_us.png absent.png": ["There is no file or folder 'absent.png'"],
     "evaluate breast_us.png images": ["'breast_us.png' is a file"],
@@ -96,7 +96,7 @@ def test_all_that_was_written_is_listed_and_what_the_model_knows_is_told(run, fo
     beside = ("--saliency", "map.nii.gz", "--overlay", "over.png", "--montage", "montage.png")
     code, out, err = run("segment", "breast_us.png", "-p", "breast tumor", "-o", "mask.png", *beside)
     assert code == 0 and "Written: mask.png, map.nii.gz, over.png, montage.png." in out
-    assert "'demo' knows synthetic phantoms of breast ultrasound" in err and "docs/" not in err
+    assert "'demo' knows only synthetic phantoms of breast ultrasound" in err and "docs/" not in err
 
 
 def test_an_output_beside_which_nothing_can_be_created_is_named_itself(run, folder: Path, monkeypatch) -> None:

@@ -208,7 +208,7 @@ def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path,
             time.sleep(0.02)
         running.terminate()
         _, err = running.communicate(timeout=60)
-    assert running.returncode == 143 and "goes on with the next image" in err and "Traceback" not in err
+    assert running.returncode == 143 and "continues with the next image" in err and "Traceback" not in err
     done = {path: path.stat().st_mtime_ns for path in out.glob("*.seg.nrrd")}
     code, text, _ = run(*command[3:])
     report = json.loads(text)

@@ -79,7 +79,7 @@ def test_masks_are_not_written_again_where_a_finding_was_left_out(run, head, tmp
     code, text, err = run(*command)
     assert code == 0, err
     assert skull.exists() and tumor.read_bytes() == corrected
-    note = "'head_brain_tumor.nii.gz' was there before and stays as it is; --overwrite replaces it."
+    note = "'head_brain_tumor.nii.gz' already existed and stays as it is; --overwrite replaces it."
     (said,) = (text for text in json.loads(text)["images"][0]["notes"] if text.startswith(note))
     assert "sizes, maps and pictures are those of a new mask" in said
     code, _, err = run(*command, "--overwrite")
@@ -96,7 +96,7 @@ def test_a_corrected_mask_stays_where_only_its_saliency_is_missing(run, head, tm
     (out / "head.seg.nrrd").write_bytes(b"corrected")
     (maps / "head_saliency.nii.gz").unlink()
     code, _, err = run(*command)
-    assert code == 0 and "'head.seg.nrrd' was there before and stays as it is" in err
+    assert code == 0 and "'head.seg.nrrd' already existed and stays as it is" in err
     assert (out / "head.seg.nrrd").read_bytes() == b"corrected" and (maps / "head_saliency.nii.gz").exists()
 
 

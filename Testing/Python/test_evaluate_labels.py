@@ -61,7 +61,7 @@ def test_names_on_one_side_leave_common_values_as_they_are(tmp_path):
 def test_labels_that_differ_in_case_only_are_refused(tmp_path):
     labels(tmp_path / "p" / "a.nii.gz", 1, 2)
     labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"liver": 1, "Liver": 2})
-    with pytest.raises(InputError, match="labels.json' differ in case only"):
+    with pytest.raises(InputError, match="labels.json' differ only in case"):
         evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 
@@ -111,7 +111,7 @@ def test_segments_of_one_name_are_one_mask(run, tmp_path):
 def test_segments_whose_names_differ_in_case_only_are_refused(tmp_path):
     segments(tmp_path / "p" / "a.seg.nrrd", "Lesion", "lesion")
     labels(tmp_path / "t" / "a.nii.gz", 1, 1)
-    with pytest.raises(InputError, match="'Lesion' and 'lesion', which differ in case only"):
+    with pytest.raises(InputError, match="'Lesion' and 'lesion', which differ only in case"):
         evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
 
 

@@ -158,7 +158,7 @@ def test_a_find_that_was_not_measured_is_told(segmenter, brain, prompt, told):
     everything = replace(segmenter.settings, presence_threshold=0.0)
     result = segmenter.with_settings(everything).segment(prompt)
     assert result.found
-    assert any("measured on brain tumor alone" in note for note in result.notes) == told
+    assert any("measured on brain tumor only" in note for note in result.notes) == told
 
 
 def test_precision_and_modality_do_not_matter(segmenter):
@@ -209,7 +209,7 @@ def test_what_has_no_expected_dsc_is_a_failure_with_a_reason_and_not_filtered(se
 def test_volumes_are_refused_before_the_work(segmenter, tmp_path):
     write_array(tmp_path / "stack.nii.gz", volume_of(STACK).array, volume_of(STACK))
     stack = find_cases(tmp_path / "stack.nii.gz", {"tumor": "brain tumor"})
-    with pytest.raises(InputError, match="has 24 slices, and a DSC is expected of flat images"):
+    with pytest.raises(InputError, match="has 24 slices, but a DSC can be predicted only for 2-D images"):
         export(stack, LocalEngine(segmenter), tmp_path / "out", ExportSettings("nii.gz", min_expected_dsc=0.1))
     assert not (tmp_path / "out").exists()
 

@@ -177,7 +177,7 @@ def test_what_is_struck_out_leaves_the_dataset_and_may_come_back(segmenter, imag
     export(find_cases(images, PROMPTS), LocalEngine(segmenter), out)
     assert count() == counts["found"] - 2, "a run that goes on leaves it struck out"
     assert strike(out, ["b"]) == (0, 1) and (out / "labelsTr" / "a.nii.gz").is_file()
-    with pytest.raises(InputError, match="no case 'z'.*one a line"):
+    with pytest.raises(InputError, match="no case 'z'.*one per line"):
         strike(out, ["z"])
     with pytest.raises(InputError, match="nothing would be left"):
         strike(out, read_records(out))  # a table of all cases, such as review.csv

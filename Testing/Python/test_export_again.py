@@ -193,7 +193,7 @@ def test_a_dry_run_refuses_what_the_run_would(folder, run):
     code, _, err = run(*ask[:2], "-p", "tumor", *ask[4:], "--exclude", "*")
     assert code == 2 and "None of the 2 images" in err
     code, _, err = run(*ask[:2], "-p", "tumor", *ask[4:-1], "--workers", "2")
-    assert code == 2 and "--workers is of a Ray cluster" in err
+    assert code == 2 and "--workers is for a Ray cluster" in err
 
 
 def test_an_export_that_finds_nothing_says_what_to_try(folder, run, monkeypatch):

@@ -145,7 +145,8 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
     code, _, err = run(*ask, "-o", tmp_path / "out", "-p", "brest tumor")
     assert (
         code == 0
-        and err.count("note: The model 'demo' does not know, and leaves out: brest. Did you mean 'breast'?") == 1
+        and err.count("note: Words that the model 'demo' does not know were left out: brest. Did you mean 'breast'?")
+        == 1
     )
     code, _, err = run(*ask, "-o", tmp_path / "none", "-p", "zorblax")
     assert code == 2 and "knows no word of the prompt 'zorblax'" in err and not (tmp_path / "none").exists()
@@ -155,7 +156,9 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
         with pytest.raises(PromptError, match="knows no word") if prompt == "zorblax" else nullcontext():
             export_dataset(Message("export", 1, fields), reply)
             (notice,) = reply.of("notice")
-            assert notice.fields["message"].startswith("The model 'demo' does not know, and leaves out: brest.")
+            assert notice.fields["message"].startswith(
+                "Words that the model 'demo' does not know were left out: brest."
+            )
     assert not (tmp_path / "by worker, none").exists()
 
 

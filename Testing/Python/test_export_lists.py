@@ -19,7 +19,7 @@ from MedCLIPSAMLib.export.strike import read_list
         ("image,prompt\na.png,\n", "Line 2.*no prompt"),
         ("image,prompt\na.png,NaN\n", "Line 2.*no prompt"),
         ("prompt,image\nx\n", "Line 2.*no image ''"),
-        ("image,prompt\na.png,x\na.png,x\n", "Line 3.*was there before"),
+        ("image,prompt\na.png,x\na.png,x\n", "Line 3.*occurs twice"),
         ("image,prompt\n", "holds no images"),
         ("image,prompt,label\na.png,brain tumor, left lobe,tumor\n", "Line 2.*4 fields for 3 columns"),
         ('image,prompt\na.png,"x\n', "Line 2.*cannot be read"),
@@ -63,7 +63,7 @@ def test_labels_that_differ_in_case_only_are_refused_before_the_work(run, tmp_pa
     (tmp_path / "a.png").touch(), (tmp_path / "b.png").touch()
     (tmp_path / "t.csv").write_text("image,label,prompt\na.png,Tumor,brain tumor\nb.png,tumor,brain tumor\n")
     code, _, err = run("export", tmp_path / "t.csv", "-o", tmp_path / "out", "--format", "png", "--dry-run")
-    assert code == 2 and "'Tumor' and 'tumor' differ in case only" in err
+    assert code == 2 and "'Tumor' and 'tumor' differ only in case" in err
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_prompts_come_from_a_text_json_or_a_table(tmp_path, name, text, prompts)
         ("p.txt", "tumor:\n", "or an empty one"),
         ("p.txt", "a: x\na: y\n", "same label twice"),
         ("p.tsv", "image\tprompt\na\tb\n", "label and prompt in .*got image, prompt.*in place of the folder"),
-        ("p.json", '["brain tumor"]', "no object"),
+        ("p.json", '["brain tumor"]', "not a JSON object"),
         ("p.json", '{"tumor": "x", "tumor": "y"}', "stands there twice"),
         ("p.json", '{"tumor": "\\ud800"}', "cannot be read"),
         ("p.json", '{"\\udfff": "x"}', "cannot be read"),

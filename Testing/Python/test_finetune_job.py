@@ -238,6 +238,6 @@ def test_a_model_is_trained_on_shards(tmp_path):
     assert [report.details["step"] for report in reported] == [1, 2, 3]
     assert result.steps == 3 and result.after["pairs"] == 6 and (folder / "medclipsam.json").is_file()
     assert any("12 pairs" in line for line in progress)
-    assert any("Of shards only the files are compared" in line for line in progress)
+    assert any("Of shards, only the files are compared" in line for line in progress)
     dropped = (tmp_path / "run" / "dropped.csv").read_text().splitlines()[1:]
     assert [line.split("/")[-1] for line in dropped] == [f"part-{shard}.tar: case{shard}6" for shard in range(3)]

@@ -102,7 +102,7 @@ def test_a_file_that_is_there_is_replaced_with_overwrite_only(run, scan, option)
     there.write_bytes(b"somebody's")
     options = ["-o", there] if option == "-o" else ["-o", scan.parent / "new.nii.gz", option, there]
     code, message = run("segment", scan, "-p", "x", "--model", "none", *options)
-    assert code == 2 and "there already" in message and "--overwrite" in message
+    assert code == 2 and "already exists" in message and "--overwrite" in message
     code, message = run("segment", scan, "-p", "x", "--model", "none", *options, "--overwrite")
     assert code == 2 and "'none'" in message  # it came as far as the model
     assert there.read_bytes() == b"somebody's"
@@ -138,7 +138,7 @@ def test_every_command_leaves_a_file_that_is_there(run, tmp_path, command):
     there = tmp_path / "there.png"
     there.write_bytes(b"somebody's")
     code, message = run(*(part.format(tmp_path / "in") for part in command), there)
-    assert code == 2 and "there already" in message and there.read_bytes() == b"somebody's"
+    assert code == 2 and "already exists" in message and there.read_bytes() == b"somebody's"
 
 
 def test_scores_are_not_written_among_the_masks_that_they_are_of(run, tmp_path):
@@ -163,13 +163,13 @@ def test_folders_of_outputs_are_new_or_made_by_the_same_command(run, tmp_path, c
     (tmp_path / "demo-clip" / "precious.txt").write_text("somebody's")
     before = contents(tmp_path)
     code, message = run(*command, tmp_path)
-    assert code == 2 and ("not empty" in message or "there already" in message)
+    assert code == 2 and ("not empty" in message or "already exists" in message)
     assert contents(tmp_path) == before
 
 
 def test_a_training_that_fails_leaves_the_demo_model_as_it_was(run, tmp_path, monkeypatch):
     code, message = run("demo-models", "train", "--no-sam")
-    assert code == 2 and "demo-clip' is there already" in message
+    assert code == 2 and "demo-clip' already exists" in message
     shutil.copytree(resource_path("models") / "demo-clip", tmp_path / "demo-clip")
     before = contents(tmp_path)
     monkeypatch.setattr("MedCLIPSAMLib.demo_models.train_clip.make_many", lambda *_: 1 / 0)  # after the vocabulary

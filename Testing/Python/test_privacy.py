@@ -148,7 +148,7 @@ def test_the_worker_numbers_cases_and_refuses_what_the_command_does_before_any_w
     for refused, form, said in (
         (out / "key.csv", "nii.gz", "is passed on to others"),
         (tmp_path / "absent" / "key.csv", "nii.gz", "does not exist"),
-        (scans / f"{PATIENT} broken.png", "nii.gz", "no key of cases"),
+        (scans / f"{PATIENT} broken.png", "nii.gz", "not a key of cases"),
     ):
         with pytest.raises((InputError, OutputError), match=said):
             ask(reply, refused, form)
@@ -175,7 +175,7 @@ def test_dicom_objects_cannot_be_anonymous(run, scans, tmp_path, form):
 def test_a_key_is_not_taken_from_elsewhere_nor_put_into_the_dataset(tmp_path):
     foreign = tmp_path / "table.csv"
     foreign.write_text("name,age\nMary,54\n", encoding="utf-8")
-    with pytest.raises(InputError, match="no key of cases"):
+    with pytest.raises(InputError, match="not a key of cases"):
         CaseKey(foreign)
     assert foreign.read_text(encoding="utf-8") == "name,age\nMary,54\n"
     twice = tmp_path / "twice.csv"
@@ -184,7 +184,7 @@ def test_a_key_is_not_taken_from_elsewhere_nor_put_into_the_dataset(tmp_path):
         CaseKey(twice)
     huge = tmp_path / "huge.csv"
     huge.write_text(f"case,image,series\ncase_{'9' * 5000},/a,\n", encoding="utf-8")
-    with pytest.raises(InputError, match="no key of cases"):
+    with pytest.raises(InputError, match="not a key of cases"):
         CaseKey(huge)
     (tmp_path / "out").mkdir()
     with pytest.raises(OutputError, match="is passed on to others"):

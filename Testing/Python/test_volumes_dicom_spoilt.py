@@ -181,7 +181,9 @@ def test_fewer_frames_than_declared_are_refused(tmp_path: Path) -> None:
 def test_colors_that_are_not_read_are_named(tmp_path: Path, kind: str, samples: int) -> None:
     made = image(np.zeros((4, 6), np.uint8), US, "US", SamplesPerPixel=samples, PlanarConfiguration=0)
     made.PhotometricInterpretation, made.PixelData = kind, bytes(24 * samples)
-    with pytest.raises(InputError, match=f"kind {kind}, which are not read with {samples} samples a pixel. Save it as"):
+    with pytest.raises(
+        InputError, match=f"kind {kind}, which are not read with {samples} samples per pixel. Save it as"
+    ):
         read_volume(save(made, tmp_path / "x.dcm"))
 
 

@@ -95,7 +95,7 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
     sitk.WriteImage(moved, str(tmp_path / "moved.nii.gz"))
     with pytest.raises(InputError, match="another grid"):
         trust(out, "0", {"tumor": mask}, read_volume(tmp_path / "moved.nii.gz"))
-    with pytest.raises(InputError, match="no name for a case"):
+    with pytest.raises(InputError, match="cannot be the name of a case"):
         trust(out, "../outside", {"tumor": mask}, volume)
     with pytest.raises(InputError, match="--image"):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")

@@ -27,7 +27,7 @@ def test_words_that_the_model_does_not_know_are_named(segmenter: TextSegmenter) 
     result = segmenter.segment("breast tumor xylophone", negative="zeppelin lung")
     assert result.found
     assert result.message.startswith("Found 'breast tumor xylophone'")
-    assert result.notes == ("The model 'demo' does not know, and leaves out: xylophone, zeppelin.",)
+    assert result.notes == ("Words that the model 'demo' does not know were left out: xylophone, zeppelin.",)
     assert result.text == f"{result.message} {result.notes[0]}"
 
 
@@ -41,9 +41,9 @@ def test_a_known_word_one_slip_away_is_suggested_and_the_prompt_stays(segmenter:
     result = segmenter.segment("brest tumor")
     assert result.prompt == "brest tumor"
     assert result.notes == (
-        "The models were measured on breast tumor, brain tumor, lungs, lung nodule alone: "
+        "The models were measured on breast tumor, brain tumor, lungs, lung nodule only: "
         "check whether this mask shows 'brest tumor'.",
-        "The model 'demo' does not know, and leaves out: brest. Did you mean 'breast'?",
+        "Words that the model 'demo' does not know were left out: brest. Did you mean 'breast'?",
     )
     with pytest.raises(PromptError, match="knows no word") as refused:
         segmenter.segment("brest")

@@ -14,7 +14,7 @@ from .scenes import Scene
 from .table import Row
 from .trees import check_done, check_left, files, snapshot
 
-THERE = "is there already"
+THERE = "already exists"
 BLOCK = 4096
 """Bytes that a file system gives at once."""
 MESSAGE = 1000
