@@ -94,7 +94,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.exitQuestion.close()
         self.corrections.close()
         self.results.close()
-        self._setParameters(None)
+        self.parameters = None
         self.gui.connect(None)
         self.removeObservers()
         self.inputs.close()
@@ -155,7 +155,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.results.close()
         self.corrections.forget()
         self.review.forget()
-        self._setParameters(None)
+        self.parameters = None
 
     def onSceneEndClose(self, _caller, _event) -> None:
         """Begin with an empty scene and the choices of the one before."""
@@ -198,23 +198,20 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._wrapper is None or self._wrapper.parameterNode is not node:
             forgetPaths(node)
             takeDefaults(node)
-            # Before the wrapper's own observers: the scenes that are loaded later write into the same node.
+            # Of observers of one priority VTK calls the first one last: after those by which the wrapper reads the node
+            # and shows it in the widgets.
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            # Before them: the scenes that are loaded later write into the same node.
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onValuesModified, priority=1.0)
             # One wrapper a node: the observers that connect it to widgets live as long as the node.
             self._wrapper = MedCLIPSAMParameters(node)
             self.gui.connect(self._wrapper)
-        self._setParameters(self._wrapper)
+        else:
+            node.Modified()  # the nodes of a scene that it refers to may have been loaded after it
+        self.parameters = self._wrapper
         self.inputs.begin()
         self.corrections.sceneOpened()
         self.update()
-
-    def _setParameters(self, parameters) -> None:
-        modified = vtk.vtkCommand.ModifiedEvent
-        if self.parameters is not None:
-            self.removeObserver(self.parameters.parameterNode, modified, self.onParametersModified)
-        self.parameters = parameters
-        if parameters is not None:
-            self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
 
     def onValuesModified(self, node, _event) -> None:
         """Take defaults in place of values that a scene of another version has brought, and forget its paths."""

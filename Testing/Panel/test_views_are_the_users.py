@@ -79,6 +79,17 @@ def test_a_volume_that_is_chosen_elsewhere_in_space_is_brought_into_view(panel) 
     assert 499 < x < 516 and 499 < y < 512 and 498 < z < 508
 
 
+def test_a_volume_that_a_view_shows_over_another_one_is_chosen_and_the_views_stay(panel) -> None:
+    ct, pet = shown_volume("CT"), add_twin("PET", 0)
+    panel.ui.inputVolumeSelector.setCurrentNode(ct)
+    composite("Red").SetForegroundVolumeID(pet.GetID())
+    for opacity, background in ((0.5, "CT"), (0, "PET")):
+        panel.ui.inputVolumeSelector.setCurrentNode(ct)
+        composite("Red").SetForegroundOpacity(opacity)
+        panel.ui.inputVolumeSelector.setCurrentNode(pet)
+        assert shown()[0] == (background, "PET", "")
+
+
 def add_twin(name: str, at: float):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, np.zeros((4, 12, 16), np.int16))
