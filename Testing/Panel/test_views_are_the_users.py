@@ -128,6 +128,16 @@ def test_a_scene_that_is_loaded_shows_what_it_showed(panel, tmp_path) -> None:
         assert panel.parameters.inputVolume.GetName() == "A"
 
 
+def test_the_selector_shows_the_volume_of_a_scene_that_was_loaded(panel, tmp_path) -> None:
+    shown_volume("of the scene")
+    panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.getNode("of the scene"))
+    slicer.mrmlScene.SetURL(stored(tmp_path))
+    for load in (slicer.mrmlScene.Import, slicer.mrmlScene.Connect):  # beside the present one, and in its place
+        slicer.util.getNode("of the scene").SetName("of before")
+        assert load() == 1
+        assert panel.ui.inputVolumeSelector.currentNode() is slicer.util.getNode("of the scene")
+
+
 def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_another(panel, tmp_path) -> None:
     head, pet = shown_volume("head"), add_twin("pet", 0)
     composite("Red").SetForegroundVolumeID(pet.GetID())
