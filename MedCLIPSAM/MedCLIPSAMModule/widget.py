@@ -81,8 +81,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-        self.addObserver(scene, scene.EndBatchProcessEvent, self.onSceneEndBatchProcess)
+        ended = scene.EndBatchProcessEvent
+        self.addObserver(scene, ended, self.onSceneEndBatchProcess, priority=-1.0)  # after the editor's own
         self.initializeParameterNode()
         # Reload builds a second panel while the module is shown, and does not enter it.
         if self.isShown:
@@ -164,6 +166,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             node.SetParameter(name, value)
         self._beginScene()
 
+    def onSceneStartImport(self, _caller, _event) -> None:
+        """Keep what is chosen: when an import ends the selectors list all nodes anew, and choose none meanwhile."""
+        self._blockSelectors(True)
+
     def onSceneEndImport(self, _caller, _event) -> None:
         """Connect to a scene that was loaded; while another module is shown, with the next entry."""
         if self.isShown:
@@ -173,8 +179,13 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndBatchProcess(self, _caller, _event) -> None:
         """Show what was not shown meanwhile; the editor may have released its segmentation, too."""
+        self._blockSelectors(False)
         if not self._importedUnseen:
             self.update()
+
+    def _blockSelectors(self, blocked: bool) -> None:
+        for widget in (self.ui.inputVolumeSelector, self.ui.segmentationSelector, self.ui.segmentEditor):
+            widget.blockSignals(blocked)
 
     def _beginHistory(self) -> None:
         from MedCLIPSAMPanel.editorHistory import EditorHistory
@@ -194,6 +205,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
+        self.parameters = None  # nothing is shown, nor taken for a choice of the user, before all is connected
         node = self.logic.getParameterNode()
         if self._wrapper is None or self._wrapper.parameterNode is not node:
             forgetPaths(node)
@@ -207,7 +219,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._wrapper = MedCLIPSAMParameters(node)
             self.gui.connect(self._wrapper)
         else:
-            node.Modified()  # the nodes of a scene that it refers to may have been loaded after it
+            node.Modified()  # the nodes that it refers to may have been loaded after it, and the selectors listed anew
         self.parameters = self._wrapper
         self.inputs.begin()
         self.corrections.sceneOpened()

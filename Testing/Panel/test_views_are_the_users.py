@@ -138,6 +138,20 @@ def test_the_selector_shows_the_volume_of_a_scene_that_was_loaded(panel, tmp_pat
         assert panel.ui.inputVolumeSelector.currentNode() is slicer.util.getNode("of the scene")
 
 
+def test_what_is_chosen_stays_when_a_scene_is_added(panel, tmp_path) -> None:
+    ui, volume, node = panel.ui, shown_volume(), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    ui.inputVolumeSelector.setCurrentNode(volume)
+    ui.segmentationSelector.setCurrentNode(node)
+    (tmp_path / "other.mrml").write_text('<MRML version="Slicer4.4.0" userTags=""></MRML>')
+    slicer.mrmlScene.SetURL(str(tmp_path / "other.mrml"))
+    for module in ("MedCLIPSAM", "Data"):
+        slicer.util.selectModule(module)
+        assert slicer.mrmlScene.Import() == 1
+        slicer.util.selectModule("MedCLIPSAM")
+        assert (panel.parameters.inputVolume, panel.parameters.segmentation) == (volume, node), module
+        assert (ui.inputVolumeSelector.currentNode(), ui.segmentationSelector.currentNode()) == (volume, node), module
+
+
 def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_another(panel, tmp_path) -> None:
     head, pet = shown_volume("head"), add_twin("pet", 0)
     composite("Red").SetForegroundVolumeID(pet.GetID())
