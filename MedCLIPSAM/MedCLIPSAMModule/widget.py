@@ -81,8 +81,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-        self.addObserver(scene, scene.EndBatchProcessEvent, self.onSceneEndBatchProcess)
+        ended = scene.EndBatchProcessEvent
+        self.addObserver(scene, ended, self.onSceneEndBatchProcess, priority=-1.0)  # after the editor's own
         self.initializeParameterNode()
         # Reload builds a second panel while the module is shown, and does not enter it.
         if self.isShown:
@@ -94,7 +96,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.exitQuestion.close()
         self.corrections.close()
         self.results.close()
-        self._setParameters(None)
+        self.parameters = None
         self.gui.connect(None)
         self.removeObservers()
         self.inputs.close()
@@ -155,7 +157,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.results.close()
         self.corrections.forget()
         self.review.forget()
-        self._setParameters(None)
+        self.parameters = None
 
     def onSceneEndClose(self, _caller, _event) -> None:
         """Begin with an empty scene and the choices of the one before."""
@@ -163,6 +165,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name, value in self._storedChoices.items():
             node.SetParameter(name, value)
         self._beginScene()
+
+    def onSceneStartImport(self, _caller, _event) -> None:
+        """Keep what is chosen: when an import ends the selectors list all nodes anew, and choose none meanwhile."""
+        self._blockSelectors(True)
 
     def onSceneEndImport(self, _caller, _event) -> None:
         """Connect to a scene that was loaded; while another module is shown, with the next entry."""
@@ -173,8 +179,13 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndBatchProcess(self, _caller, _event) -> None:
         """Show what was not shown meanwhile; the editor may have released its segmentation, too."""
+        self._blockSelectors(False)
         if not self._importedUnseen:
             self.update()
+
+    def _blockSelectors(self, blocked: bool) -> None:
+        for widget in (self.ui.inputVolumeSelector, self.ui.segmentationSelector, self.ui.segmentEditor):
+            widget.blockSignals(blocked)
 
     def _beginHistory(self) -> None:
         from MedCLIPSAMPanel.editorHistory import EditorHistory
@@ -194,27 +205,25 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
+        self.parameters = None  # nothing is shown, nor taken for a choice of the user, before all is connected
         node = self.logic.getParameterNode()
         if self._wrapper is None or self._wrapper.parameterNode is not node:
             forgetPaths(node)
             takeDefaults(node)
-            # Before the wrapper's own observers: the scenes that are loaded later write into the same node.
+            # Of observers of one priority VTK calls the first one last: after those by which the wrapper reads the node
+            # and shows it in the widgets.
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            # Before them: the scenes that are loaded later write into the same node.
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onValuesModified, priority=1.0)
             # One wrapper a node: the observers that connect it to widgets live as long as the node.
             self._wrapper = MedCLIPSAMParameters(node)
             self.gui.connect(self._wrapper)
-        self._setParameters(self._wrapper)
+        else:
+            node.Modified()  # the nodes that it refers to may have been loaded after it, and the selectors listed anew
+        self.parameters = self._wrapper
         self.inputs.begin()
         self.corrections.sceneOpened()
         self.update()
-
-    def _setParameters(self, parameters) -> None:
-        modified = vtk.vtkCommand.ModifiedEvent
-        if self.parameters is not None:
-            self.removeObserver(self.parameters.parameterNode, modified, self.onParametersModified)
-        self.parameters = parameters
-        if parameters is not None:
-            self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
 
     def onValuesModified(self, node, _event) -> None:
         """Take defaults in place of values that a scene of another version has brought, and forget its paths."""

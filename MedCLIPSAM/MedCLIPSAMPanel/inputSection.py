@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 import slicer.util
 import vtk
-from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS, shownSlice, voxelsOf
+from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS, shownSlice, transformToWorld, voxelsOf
 from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
@@ -70,14 +70,17 @@ class InputSection:
         for widget in (ui.firstSliceBox, ui.lastSliceBox, ui.sliceCountLabel, ui.rangeLayoutLabel):
             widget.setVisible(extent == Extent.RANGE)
         self._followed.follow([parameters.inputVolume] if parameters.inputVolume is not None else [])
+        self._grid = None  # it may be another volume now, or have changed while another one was followed
         self._countSlices()
 
     def _volumeModified(self, volume, _event) -> None:
         """Show what follows from the voxel grid, if it is another one now; images of a sequence have the same."""
-        voxels, toWorld = voxelsOf(volume), vtk.vtkMatrix4x4()
-        slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volume.GetParentTransformNode(), None, toWorld)
-        matrix = slicer.util.arrayFromVTKMatrix(toWorld) @ ijkToRAS(volume)
-        grid = matrix.tobytes(), volume.GetTransformNodeID(), voxels.shape if voxels is not None else None
+        voxels = voxelsOf(volume)
+        try:
+            matrix = (transformToWorld(volume) @ ijkToRAS(volume)).tobytes()
+        except InputError:  # not linear
+            matrix = b""
+        grid = matrix, volume.GetTransformNodeID(), voxels.shape if voxels is not None else None
         if grid != self._grid and self._panel.parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
             self._grid = grid
             self._countSlices()
@@ -93,9 +96,12 @@ class InputSection:
                 label.text = error.problem
 
     def _showVolume(self) -> None:
-        """Show a volume that the user has chosen in the views, which are fitted to one that is elsewhere in space."""
+        """Show a volume that the user has chosen in the views, which are fitted to one that is elsewhere in space.
+
+        A view that shows it over another one, as of PET and CT, stays as it is, and so do the others.
+        """
         volume, view = self._volume, self._panel.parameters.view
-        if volumeShownIn(view) is volume:
+        if volume in _layersOf(view):
             return
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             composite.SetBackgroundVolumeID(volume.GetID())

@@ -27,7 +27,8 @@ CONVERTER = slicer.vtkSegmentationConverter
 GEOMETRY = CONVERTER.GetReferenceImageGeometryParameterName()
 """Name of the conversion parameter of the grid that Slicer edits and saves segments on."""
 CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
-ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
+ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MASK
+"""With the value of the segment, which is not 1 where others have left the label map that it shared with them."""
 REPLACE = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
 
 

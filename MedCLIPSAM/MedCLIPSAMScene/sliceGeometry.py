@@ -287,7 +287,8 @@ class SceneSlices:
 def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     """Return the plane and the number of the volume's slice that a slice view shows.
 
-    Where the view is oblique to the volume, it is the nearest slice.
+    Where the view is oblique to the volume, it is the slice in the middle of the view, where the user looks; where that
+    is outside of the volume, beside it.
 
     Raises:
         InputError: the view shows no slice of the volume. See also `sceneVolume`.
@@ -295,17 +296,14 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(sliceNode.GetSliceToRAS())
     toWorld = slicer.util.arrayFromVTKMatrix(matrix)
-    normal, origin = toWorld[:3, 2], toWorld[:3, 3]
+    normal, origin = toWorld[:3, 2], (toWorld @ (*sliceNode.GetXYZOrigin()[:2], 0, 1))[:3]
     volume = sceneVolume(volumeNode)
     affine = transformToWorld(volumeNode) @ ijkToRAS(volumeNode)
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     axis = int(np.argmax(np.abs(normal @ axes)))
     slices = SceneSlices(volumeNode, PLANE_OF_AXIS[nearest_axes(volume.geometry.cosines).index(axis)])
-    middle = (np.array(volume.shape[::-1]) - 1) / 2
-    center = (affine @ (*middle, 1))[:3]
-    steps = normal @ (origin - center) / (normal @ affine[:3, axis])
-    index = middle.copy()
-    index[axis] += steps
+    index = (np.linalg.inv(affine) @ (*origin, 1))[:3].clip(0, np.array(volume.shape[::-1]) - 1)
+    index[axis] += normal @ (origin - (affine @ (*index, 1))[:3]) / (normal @ affine[:3, axis])
     number = round(slices.stack.image_at(index.tolist())[0])
     if not 0 <= number < len(slices):
         raise InputError(

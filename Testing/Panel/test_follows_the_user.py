@@ -351,3 +351,20 @@ def test_the_slices_of_another_grid_are_counted_and_named_at_once(panel, phantom
     volume.SetAndObserveTransformNodeID(transform.GetID())
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
     assert ui.sliceCountLabel.text == "of 0 to 127"
+
+
+def test_a_volume_that_gets_the_grid_of_the_one_before_is_counted(panel, phantom, capfd) -> None:
+    ui, three, five = panel.ui, add_volume(phantom.image, 3), add_volume(phantom.image, 5)
+    ui.extentBox.setCurrentIndex(1)  # a range
+    ui.inputVolumeSelector.setCurrentNode(three)
+    three.SetSpacing(1, 1, 3)
+    ui.inputVolumeSelector.setCurrentNode(five)
+    assert ui.sliceCountLabel.text == "of 0 to 4"
+    five.SetSpacing(1, 1, 3)
+    five.SetAndObserveImageData(three.GetImageData())
+    assert ui.sliceCountLabel.text == "of 0 to 2"
+    warp = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "warp")
+    capfd.readouterr()
+    five.SetAndObserveTransformNodeID(warp.GetID())
+    assert "non-linear transform 'warp'" in ui.sliceCountLabel.text
+    assert "linear" not in capfd.readouterr().err, "Slicer's log of errors stays empty"

@@ -79,6 +79,17 @@ def test_a_volume_that_is_chosen_elsewhere_in_space_is_brought_into_view(panel) 
     assert 499 < x < 516 and 499 < y < 512 and 498 < z < 508
 
 
+def test_a_volume_that_a_view_shows_over_another_one_is_chosen_and_the_views_stay(panel) -> None:
+    ct, pet = shown_volume("CT"), add_twin("PET", 0)
+    panel.ui.inputVolumeSelector.setCurrentNode(ct)
+    composite("Red").SetForegroundVolumeID(pet.GetID())
+    for opacity, background in ((0.5, "CT"), (0, "PET")):
+        panel.ui.inputVolumeSelector.setCurrentNode(ct)
+        composite("Red").SetForegroundOpacity(opacity)
+        panel.ui.inputVolumeSelector.setCurrentNode(pet)
+        assert shown()[0] == (background, "PET", "")
+
+
 def add_twin(name: str, at: float):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, np.zeros((4, 12, 16), np.int16))
@@ -115,6 +126,30 @@ def test_a_scene_that_is_loaded_shows_what_it_showed(panel, tmp_path) -> None:
         slicer.util.selectModule("MedCLIPSAM")
         assert shown() == views, module
         assert panel.parameters.inputVolume.GetName() == "A"
+
+
+def test_the_selector_shows_the_volume_of_a_scene_that_was_loaded(panel, tmp_path) -> None:
+    shown_volume("of the scene")
+    panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.getNode("of the scene"))
+    slicer.mrmlScene.SetURL(stored(tmp_path))
+    for load in (slicer.mrmlScene.Import, slicer.mrmlScene.Connect):  # beside the present one, and in its place
+        slicer.util.getNode("of the scene").SetName("of before")
+        assert load() == 1
+        assert panel.ui.inputVolumeSelector.currentNode() is slicer.util.getNode("of the scene")
+
+
+def test_what_is_chosen_stays_when_a_scene_is_added(panel, tmp_path) -> None:
+    ui, volume, node = panel.ui, shown_volume(), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    ui.inputVolumeSelector.setCurrentNode(volume)
+    ui.segmentationSelector.setCurrentNode(node)
+    (tmp_path / "other.mrml").write_text('<MRML version="Slicer4.4.0" userTags=""></MRML>')
+    slicer.mrmlScene.SetURL(str(tmp_path / "other.mrml"))
+    for module in ("MedCLIPSAM", "Data"):
+        slicer.util.selectModule(module)
+        assert slicer.mrmlScene.Import() == 1
+        slicer.util.selectModule("MedCLIPSAM")
+        assert (panel.parameters.inputVolume, panel.parameters.segmentation) == (volume, node), module
+        assert (ui.inputVolumeSelector.currentNode(), ui.segmentationSelector.currentNode()) == (volume, node), module
 
 
 def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_another(panel, tmp_path) -> None:

@@ -133,6 +133,23 @@ def test_what_is_added_to_a_segment_does_not_go_to_one_that_shares_its_label_map
     assert segments.readSlice(node, second, slices, 1).any() == painted
 
 
+def test_the_last_segment_in_a_label_map_that_others_have_left_is_added_to(scene, phantom) -> None:
+    """As Slicer loads them: labels 1, 2 and 3 of one label map, where 3 is alone once the others were edited."""
+    volume = add_volume(phantom.image, axial())
+    slices, node = SceneSlices(volume), segments.newSegmentation(volume)
+    masks = np.zeros((3, *phantom.image.shape), bool)
+    names = ["first", "second", "third"]
+    for number, name in enumerate(names):
+        masks[number, 40:60, 30 * number : 30 * number + 20] = True
+        segments.writeSlices(node, segments.addSegment(node, name), SliceMasks.of(slices, {0: masks[number]}))
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    for name, mask in zip(names, masks):
+        segments.writeSlices(node, name, SliceMasks.of(slices, {1: mask}))
+    for name, mask in zip(names, masks):
+        read = mask_on(node, name, volume)
+        assert np.array_equal(read[0], mask) and np.array_equal(read[1], mask) and not read[2].any()
+
+
 @pytest.mark.parametrize("plane", ("axial", "coronal", "sagittal"))
 def test_masks_of_scattered_slices_replace_these_slices_only(operations, plane) -> None:
     volume = add_volume(np.zeros((20, 16), np.int16), axial(), slices=12)

@@ -315,6 +315,19 @@ def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
         shownSlice(volume, view)
 
 
+@pytest.mark.parametrize("pan", [(0, 0), (30, -25)])
+def test_of_slices_that_a_view_crosses_it_is_the_one_in_its_middle(scene, phantom, pan) -> None:
+    """An axial view of an oblique scan, whose middle is voxel (20, 100, 6)."""
+    volume = add_volume(phantom.image, oblique(), slices=14)
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
+    view.SetOrientationToAxial()
+    toRAS = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, :3]
+    for row, value in enumerate((oblique() @ (20, 100, 6, 1))[:3] - toRAS @ (*pan, 0)):
+        view.GetSliceToRAS().SetElement(row, 3, value)
+    view.SetXYZOrigin(*pan, 0)
+    assert shownSlice(volume, view) == ("axial", 6)
+
+
 def test_an_rgb_image_is_segmented_in_color(operations) -> None:
     phantom = next(made for made in (make_phantom("validation", index, "US", 1) for index in range(9)))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "ultrasound")

@@ -91,7 +91,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene = scene
         self._refill()
         if scene is not None:
-            events = [(event, self._scene_modified) for event in (scene.NodeAddedEvent, scene.EndCloseEvent)]
+            events = [(event, self._scene_replaced) for event in (scene.EndImportEvent, scene.EndCloseEvent)]
+            events += [(scene.NodeAddedEvent, self._scene_modified, 10.0)]
             self._observed.set("scene", scene, *events, (scene.NodeAboutToBeRemovedEvent, self._node_leaves, -10.0))
             if self._requested is not None:
                 self.setCurrentNode(self._requested)
@@ -101,8 +102,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setEnabled(scene is not None)
 
     def _scene_modified(self, _caller, _event) -> None:
-        if not self._scene.IsClosing():
+        if not self._scene.IsClosing() and not self._scene.IsImporting():
             self._follow()
+
+    def _scene_replaced(self, _caller, _event) -> None:
+        """All rows of nodes go, so that none is chosen, and come again."""
+        self._listed.clear()
+        self._model.removeRows(self._first(), self.nodeCount())
+        self.setCurrentNode(None)
+        self._follow()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_leaves(self, _caller, _event, node) -> None:

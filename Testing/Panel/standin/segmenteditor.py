@@ -127,7 +127,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             if self._logic.GetSegmentationNode() is not self._look.segmentationSelector.currentNode():
                 self.setSegmentationNode(self._look.segmentationSelector.currentNode())
             if self.sourceVolumeNode() is not self._look.sourceSelector.currentNode():
-                self.setSourceVolumeNode(self._look.sourceSelector.currentNode())
+                self._logic.SetSourceVolumeNode(self._look.sourceSelector.currentNode())  # without a segmentation, too
         self.updateWidgetFromMRML()
 
     def segmentationNode(self):
