@@ -149,8 +149,8 @@ def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
         texts = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Get the file again.") from error
-    form = isinstance(texts, dict) and all(isinstance(text, str) and text.strip() for text in texts.values())
-    if not form:
+    valid = isinstance(texts, dict) and all(isinstance(text, str) and text.strip() for text in texts.values())
+    if not valid:
         raise InputError(f"The prompts '{path}' have another format.", 'Expected {"000001.png": "A sentence.", ...}.')
     by_case = {stem(Path(name)): text for name, text in texts.items()}
     lacking = [path.name for case, path in tests.images.items() if case not in by_case]
