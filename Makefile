@@ -1,10 +1,10 @@
 # make demo      install what is needed into .venv and segment four sample images (demo-output/)
-# make test      the same, and run every test
-# make check     the same, and check style, spelling, imports and types
+# make test      install and run every test
+# make check     install and check style, spelling, imports and types
 # make gpu-bundle REAL=FOLDER  collect in build/gpu-bundle what tools/gpu.sh needs on a GPU machine without a network
-# make docs      build the documents as a site in build/docs
-# make samples   draw the sample images of Resources/samples again: the same pixels, a new date in the DICOM file
-# make coverage  the tests of the engine, and which lines they run
+# make docs      build the documentation site in build/docs
+# make samples   redraw the sample images of Resources/samples: the same pixels, a new date in the DICOM file
+# make coverage  run the tests of the engine and report the coverage of lines
 # make clean     remove .venv, demo-output and test-output
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 QT_LIBRARIES := libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 fonts-dejavu-core
 GL_LIBRARIES := libegl1 libgl1-mesa-dri
 SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel Testing/Views)
-# Packages of Debian, and what to say where they cannot be installed.
+# Install Debian packages; $(2) is the message if they cannot be installed.
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy $(1); \
     else echo "$(2). On Debian: apt-get install $(1)" >&2; fi
 
@@ -21,8 +21,8 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
 
-# Each suite in processes of its own: slicer-core and a stand-in of Slicer's widgets do not go together. File by file in
-# two processes of a thread each, which is faster than one after the other on two cores.
+# Each suite runs in processes of its own, as slicer-core and the stand-in for Slicer's widgets cannot share one. Its
+# files are distributed to two single-threaded processes, which is faster on two cores than one process.
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.installed-test
 	@failed=; for suite in $(SUITES); do \
@@ -30,7 +30,7 @@ test: .venv/.installed-test
 	    OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -rs $(TWO_PROCESSES) $$suite || failed="$$failed $$suite"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
-# All of them, also after one has failed.
+# Run all checks, even after one has failed.
 check: .venv/.installed-dev
 	@failed=; for tool in "ruff check" "ruff format --check" codespell lint-imports mypy; do \
 	    echo "== $$tool"; .venv/bin/$$tool || failed="$$failed [$$tool]"; \
@@ -59,7 +59,7 @@ clean:
 	    else echo "'$(PYTHON)' cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; fi; }
 	$(PYTHON) -m venv .venv
 
-# The build of sam2 wants torch; without isolation it takes the one that is there in place of fetching a second one.
+# Building sam2 needs torch; without build isolation it uses the installed one instead of downloading a second one.
 .venv/.installed: pyproject.toml setup.py | .venv/bin/python
 	$(PIP) install -q "setuptools>=77" wheel "torch>=2.6,<3" "torchvision>=0.21,<1"
 	SAM2_BUILD_CUDA=0 $(PIP) install -q --no-build-isolation "sam2>=1.1,<2"

@@ -1,7 +1,7 @@
-"""Hooks of MkDocs: pages outside docs/ become part of the site; options of commands and docstrings are written out.
+"""MkDocs hooks that add pages outside docs/ to the site and write out the commands' options and the docstrings.
 
-A link is written as GitHub needs it, relative to its file. In the site it leads to the page or the image of that
-file; to any other file of the checkout it leads to the file on GitHub.
+Links are written as GitHub needs them, relative to their file. In the site they lead to the page or image made from the
+target; links to any other file of the checkout lead to that file on GitHub.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUTSIDE = (
     "Resources/screenshots/panel.png",
     "Resources/screenshots/views.png",
 )
-"""Files of the checkout that are pages or images of the site; they keep their paths."""
+"""Files outside docs/ that are pages or images of the site; they keep their paths."""
 COMMANDS = "<!-- In the site the options of every command follow here. -->"
 DOCSTRINGS = "<!-- In the site the docstrings of these names follow here. -->"
 _NAME = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
@@ -38,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links into the site, and write the options of the commands and the docstrings where they belong."""
+    """Point links into the site, and insert the commands' options and the docstrings at their places."""
     here = page.file.src_uri if page.file.src_uri in OUTSIDE else f"docs/{page.file.src_uri}"
 
     def point(link: re.Match[str]) -> str:
@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         elif uri is None and (ROOT / target).exists():
             path = f"{config.extra['repository']}/blob/main/{target}"
         else:
-            return link[0]  # leads nowhere, which a strict build refuses
+            return link[0]  # a broken link, which fails a strict build
         return f"{link['before']}{path}{link['after']}"
 
     *tables, end = _LINK.sub(point, markdown).split(DOCSTRINGS)
@@ -58,7 +58,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _docstrings(table: str) -> str:
-    """Return what mkdocstrings replaces by the docstrings of the names in a table."""
+    """Return directives that mkdocstrings replaces by the docstrings of the names in a table."""
     return "\n".join(f"::: MedCLIPSAMLib.{name}" for name in _NAME.findall(table))
 
 

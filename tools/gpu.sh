@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Tests, figures and a training on a machine with an NVIDIA GPU, without a network and within a time limit.
+# Run tests, benchmarks and a training on a machine with an NVIDIA GPU, without a network and within a time limit.
 #
-#   tools/gpu_bundle.sh ../real                 # before, where there is a network: build/gpu-bundle
-#   OUT=results tools/gpu.sh                    # there, in a copy of the repository with build/gpu-bundle
+#   tools/gpu_bundle.sh ../real                 # first, on a machine with a network: makes build/gpu-bundle
+#   OUT=results tools/gpu.sh                    # on the GPU machine, in a copy of the repository with build/gpu-bundle
 #
 # Environment:
 #   OUT     folder for the results, at most 8 files of 16 MiB
-#   LIMIT   seconds for everything (570); the training takes what is left
-#   PARTS   of speed,tests,train (all)
-#   DEVICE  cuda; cpu for a trial
-#   SPEED_LIMIT  seconds for the figures (150)
+#   LIMIT   seconds for everything (570); the training gets the time that is left
+#   PARTS   parts to run, of speed,tests,train (all)
+#   DEVICE  device (cuda); cpu for a trial
+#   SPEED_LIMIT  seconds for the benchmarks (150)
 #   TRIAL   1 trains with few images and steps
-#   BUNDLE  build/gpu-bundle
+#   BUNDLE  folder made by gpu_bundle.sh (build/gpu-bundle)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 : "${OUT:?name the folder for the results}" "${LIMIT:=570}" "${PARTS:=speed,tests,train}" "${DEVICE:=cuda}" "${TRIAL:=}" "${BUNDLE:=build/gpu-bundle}"
@@ -24,7 +24,7 @@ say() { echo "[${SECONDS}s] $*"; }
 if [ -d "$BUNDLE/wheels" ]; then
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$work/site" "$BUNDLE"/wheels/*.whl || exit 1
 fi
-unset PYTHONDONTWRITEBYTECODE  # compiled once, not in every process
+unset PYTHONDONTWRITEBYTECODE  # compile once, not in every process
 export PYTHONPYCACHEPREFIX="$work/cache"
 export PYTHONPATH="$PWD:$PWD/python:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 {
@@ -47,7 +47,7 @@ if wants tests; then
 fi
 if wants train; then
     say train
-    # Reading the images and drawing phantoms takes about half a minute, the results a few seconds.
+    # Reading the images and drawing phantoms takes about half a minute, saving the results a few seconds.
     budget=(--seconds $(($(left) > 100 ? $(left) - 52 : 30)))
     [ -z "$TRIAL" ] || budget=(--steps 2 --trial)
     timeout -k 8 $(($(left) > 60 ? $(left) - 15 : 60)) python3 -m MedCLIPSAMLib starter train "$BUNDLE/real.pack" -o "$work/starter" \

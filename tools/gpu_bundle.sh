@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Collect in build/gpu-bundle what a GPU machine without a network lacks: wheels, and the training images in one file.
 #
-#   tools/gpu_bundle.sh REAL [PYTHON_VERSION]     REAL: folder of the data sets; 3.12 by default
+#   tools/gpu_bundle.sh REAL [PYTHON_VERSION]     REAL: folder of the data sets; PYTHON_VERSION: 3.12 by default
 #
-# The machine has torch, torchvision, timm, transformers, scipy, scikit-image, scikit-learn, pillow, pytest and typer of
-# its own. SimpleITK, pydicom and nibabel stay away: neither training nor the GPU's figures import them.
+# The machine must have torch, torchvision, timm, transformers, scipy, scikit-image, scikit-learn, pillow, pytest and
+# typer. SimpleITK, pydicom and nibabel are not needed: neither the training nor the GPU benchmarks import them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 real=${1:?name the folder of the data sets}
@@ -20,7 +20,7 @@ for name in open_clip_torch hydra-core omegaconf ftfy wcwidth monai pydantic ann
 done
 $pip download --no-deps --only-binary=:all: --python-version "$version" --implementation cp --platform manylinux_2_17_x86_64 \
     --platform manylinux2014_x86_64 -d $bundle/wheels "$(release pydantic_core)"
-for name in sam2 iopath antlr4-python3-runtime; do  # there as source only
+for name in sam2 iopath antlr4-python3-runtime; do  # available only as source
     SAM2_BUILD_CUDA=0 $pip wheel --no-deps --no-build-isolation -w $bundle/wheels "$(release $name)"
 done
 [ -f $bundle/real.pack ] || $python -m MedCLIPSAMLib starter pack "$real" -o $bundle/real.pack

@@ -1,4 +1,4 @@
-"""The folder of a small CLIP that is trained here: its configurations, its vocabulary, and the token ids of texts."""
+"""The folder of a small CLIP to train: its configuration files, its vocabulary, and the token ids of texts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ClipLayout:
     """The shape of a small CLIP.
 
     Args:
-        tower: name of its image tower, see `models.own_towers.OWN_TOWERS`.
-        image_size: edge of the image that it takes, in pixels.
-        width: of its text tower and of the features.
-        layers, heads: of its text tower.
+        tower: name of the image tower; see `models.own_towers.OWN_TOWERS`.
+        image_size: side of the input image in pixels.
+        width: width of the text tower and of the features.
+        layers, heads: number of layers and attention heads of the text tower.
     """
 
     tower: str
@@ -34,7 +34,7 @@ class ClipLayout:
 
 
 def write_layout(folder: Path, texts: list[Text], layout: ClipLayout) -> None:
-    """Write the folder of a model without its weights: its configurations and the words of all texts."""
+    """Write the folder of a model without its weights: the configuration files and the vocabulary of all texts."""
     folder.mkdir(parents=True, exist_ok=True)
     words = sorted({word for text in texts for word in _words(text.text)})
     vocabulary = [*SPECIAL, *words]
@@ -76,7 +76,7 @@ def write_layout(folder: Path, texts: list[Text], layout: ClipLayout) -> None:
 
 
 def tokenize(folder: Path, texts: list[Text]) -> torch.Tensor:
-    """Tokenize texts: ids (N, L) int64, padded with 0 to the longest."""
+    """Tokenize texts with a folder's vocabulary; return ids (N, L) int64, padded with 0 to the longest text."""
     words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     number = {word: index for index, word in enumerate(words)}
     begin, end = SPECIAL.index("[CLS]"), SPECIAL.index("[SEP]")

@@ -1,6 +1,6 @@
-"""Prompts on which the demo SAM 2 is trained.
+"""Prompts to train the demo SAM 2 on.
 
-Boxes from tight to very loose, clicks, corrections, and boxes around nothing.
+They are boxes from tight to very loose, clicks, correction clicks, and boxes around nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from ..phantoms.phantom import SIZE, Phantom
 
 @dataclass(frozen=True)
 class SamPrompt:
-    """One prompt of a training image: its truth (SIZE, SIZE) bool and either a box or points, in pixels of SIZE."""
+    """One prompt on a training image, with its truth mask, (SIZE, SIZE) bool.
+
+    Args:
+        coords: (P, 2) x y of the two corners of a box or of points, in pixels of SIZE.
+        labels: (P,) kinds of the coordinates as in SAM: 2 and 3 for the corners, else 1 foreground, 0 background.
+    """
 
     truth: np.ndarray
     coords: np.ndarray
@@ -23,10 +28,10 @@ class SamPrompt:
 
 
 def draw_sam_prompt(rng: np.random.Generator, phantom: Phantom) -> SamPrompt:
-    """Draw a random prompt for a random structure of `phantom`, lesions first.
+    """Draw a random prompt for a random structure of `phantom`, preferably a lesion.
 
-    One in six is a box around nothing, one in twelve a box around the whole image: no structure fills it, so the
-    right answer is none.
+    One in six is a box around nothing. One in twelve is a box around the whole image: as no structure fills it, the
+    right answer is an empty mask.
     """
     if rng.random() < 1 / 12:
         corner, opposite = rng.uniform(0, 6, 2), rng.uniform(SIZE - 6, SIZE, 2)
@@ -64,7 +69,7 @@ def draw_sam_prompt(rng: np.random.Generator, phantom: Phantom) -> SamPrompt:
 
 
 def replace_by_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
-    """Replace a prompt by a single click in the structure; a prompt for nothing stays a box."""
+    """Replace a prompt by a single click inside the structure; a box around nothing stays a box."""
     rows, columns = np.nonzero(prompt.truth)
     if not len(rows):
         return prompt
@@ -73,7 +78,15 @@ def replace_by_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
 
 
 def correction(rng: np.random.Generator, logits: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """Click into the middle of the largest wrong region: (1, 2) x y in pixels, and 1 where foreground is missing."""
+    """Click near the middle of the thickest wrong region; None if all regions are thin.
+
+    Args:
+        logits: mask logits (h, w).
+        truth: (SIZE, SIZE) bool.
+
+    Returns:
+        The click, (1, 2) x y in pixels of SIZE; and its label, 1 if foreground is missing, else 0.
+    """
     predicted = ndimage.zoom(logits, SIZE / logits.shape[0], order=1) > 0
     wrong = predicted != truth
     depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]

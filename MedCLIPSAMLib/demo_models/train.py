@@ -1,6 +1,6 @@
-"""Training of both demo models side by side, a core each.
+"""Training of both demo models in parallel, on one core each.
 
-Two models this small gain little from a second thread; two processes do a third more on the same two cores.
+Models this small gain little from a second thread: on the same two cores, two processes get a third more done.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .train_sam import SamTraining, train_sam
 
 
 def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining | None) -> float:
-    """Train the demo models from random weights, printing their progress.
+    """Train the demo models from random weights and print the progress.
 
     Args:
-        folder: where demo-clip/ and demo-sam/ are written, each whole at the end of its training.
-        clip, sam: settings; None leaves that model alone.
+        folder: where demo-clip/ and demo-sam/ are written, each atomically at the end of its training.
+        clip, sam: settings; None skips that model.
 
     Returns:
-        Seconds taken, by the wall clock.
+        Elapsed seconds.
     """
     started = time.time()
     with ProcessPoolExecutor(
@@ -46,10 +46,10 @@ def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining 
 
 
 def _time_training(name: str, train: Callable[..., None], folder: Path) -> None:
-    """Run one training and print its processor time: the wall clock of a core that does nothing else."""
+    """Run one training and print its processor time, which is the elapsed time on an otherwise idle core."""
     with atomic_folder(folder / f"demo-{name}") as temporary:
         train(temporary, context=RunContext(on_notice=_print))
-    _print(f"{name}: {sum(os.times()[:4]) / 60:.1f} min of processor time, the making of phantoms included")
+    _print(f"{name}: {sum(os.times()[:4]) / 60:.1f} min of processor time, including making the phantoms")
 
 
 def _print(line: str) -> None:

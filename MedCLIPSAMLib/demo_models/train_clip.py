@@ -1,11 +1,12 @@
 """Training of the demo CLIP on phantoms.
 
-Multi-positive InfoNCE over image and text, and patches aligned with the target of a text. The facts behind each text
-tell exactly which texts of a batch describe which images, so that no true pair serves as a negative.
+The losses are multi-positive InfoNCE over images and texts, and an alignment of patches with the target of a text. The
+facts behind each text tell exactly which texts of a batch describe which images, so no true pair serves as a negative.
 
-A small transformer tends to store information on the whole image in patches of empty background, as large ones do
-(Darcet et al., ICLR 2024), and M2IB then finds the background. So the target of a text must be encoded by the tokens
-inside its region alone, and not by those outside: each part is pooled with noise in place of the other, as M2IB does.
+A small transformer, like large ones (Darcet et al., ICLR 2024), tends to store information on the whole image in
+patches of empty background, and M2IB then finds the background. So the target of a text must be encoded by the tokens
+inside its region, and not by those outside: each of the two sets is pooled with the other replaced by noise, as M2IB
+does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .clip_layout import ClipLayout, tokenize, write_layout
 
 LAYOUT = ClipLayout("medclipsam_demo_vit", image_size=SIZE, width=128, layers=2, heads=4)
 GRID = 16
-"""Edge of the patch grid: SIZE / patch size of `medclipsam_demo_vit`."""
+"""Side of the patch grid: SIZE divided by the patch size of `medclipsam_demo_vit`."""
 
 
 ALWAYS = {f"{no}{name}" for no in ("", "no ") for name in ("breast tumor", "brain tumor", "lung nodule")}
@@ -43,10 +44,10 @@ class ClipTraining:
     """Settings of the demo CLIP's training; the defaults made the shipped weights.
 
     Args:
-        phantoms, volumes: images, and volumes whose slices are further images.
-        steps, batch, texts: optimizer steps, images a step, and texts drawn for it besides those of every step.
+        phantoms, volumes: number of phantom images, and of phantom volumes whose slices are further images.
+        steps, batch, texts: optimizer steps, images per step, and texts drawn per step in addition to `ALWAYS`.
         impossible: number of these texts that describe no phantom.
-        dense_texts: texts an image whose region is aligned patch by patch.
+        dense_texts: texts per image whose region is aligned patch by patch.
     """
 
     phantoms: int = 6000
@@ -63,7 +64,7 @@ class ClipTraining:
 
 
 class _Batches:
-    """Random batches: images, texts, which describes which, and the regions of a few texts per image."""
+    """Random batches of images and texts, with their matches and the regions of a few texts per image."""
 
     def __init__(
         self, phantoms: list[Phantom], texts: list[Text], impossible: list[Text], settings: ClipTraining
@@ -81,7 +82,7 @@ class _Batches:
         """Draw a batch.
 
         Returns:
-            Indices of B images and T texts, match (B, T) bool, K dense texts an image (B, K), and their regions
+            Indices of B images and of T texts; match (B, T) bool; K dense texts per image (B, K), and their regions
             (B, K, GRID, GRID) float32.
         """
         settings, rng = self.settings, self.rng
@@ -95,7 +96,7 @@ class _Batches:
         return indices, texts, torch.from_numpy(self.match[np.ix_(indices, texts)]), dense, torch.from_numpy(regions)
 
     def _dense_texts(self, image: int) -> np.ndarray:
-        """Draw texts with a region in the image for all but one place; the target of the last one is absent."""
+        """Draw texts with a region in the image, and a last one whose target is absent."""
         there = np.flatnonzero(self.match[image] & self.targets)
         lesions = there[self.lesions[there]]
         there = lesions if len(lesions) and self.rng.random() < 0.7 else there
@@ -110,14 +111,14 @@ class _Batches:
 
 
 def _shares(mask: np.ndarray) -> np.ndarray:
-    """Compute the share of each patch that a mask covers, (GRID, GRID) float32."""
+    """Compute the fraction of each patch that a mask covers, (GRID, GRID) float32."""
     return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
 
 
 def augment(gray: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Change display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32, 0 to 1.
+    """Vary display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32, 0 to 1.
 
-    Half of the windows cut off the darkest and the brightest values, as a window of percentiles does.
+    Half of the windows clip the darkest and brightest values, as a percentile window does.
     """
     count = len(gray)
     draw = lambda low, high: low + (high - low) * torch.rand(count, 1, 1, generator=generator)
@@ -130,11 +131,11 @@ def augment(gray: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
-    """Compute multi-positive InfoNCE: minus the mean log-probability of the texts that match an image, and the reverse.
+    """Compute multi-positive InfoNCE: the negative mean log-probability of an image's matching texts, and the reverse.
 
     Args:
         logits: (B, T) scaled cosine similarities.
-        match: (B, T) bool; texts that match no image serve as negatives of the images only.
+        match: (B, T) bool; texts that match no image are only used as negatives of the images.
     """
     total = logits.new_zeros(())
     for scores, truth in ((logits, match), (logits.T, match.T)):
@@ -145,7 +146,7 @@ def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
 
 
 def dense_loss(logits: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
-    """Compute binary cross-entropy, and Dice where the region is not empty. Both arguments (B, K, patches)."""
+    """Compute binary cross-entropy, plus Dice for regions that are not empty; both arguments are (B, K, patches)."""
     entropy = F.binary_cross_entropy_with_logits(logits, regions, pos_weight=logits.new_tensor(3.0))
     there = regions.sum(-1) > 0
     probability, truth = logits.sigmoid()[there], regions[there]
@@ -154,10 +155,14 @@ def dense_loss(logits: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
 
 
 def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
-    """Pool tokens (B, P, C) inside of regions (B, K, P) bool and outside of them, with noise ~ N(0, 1) elsewhere.
+    """Pool tokens inside regions and outside them, with N(0, 1) noise in the other places.
+
+    Args:
+        patches: (B, P, C).
+        regions: (B, K, P) bool.
 
     Returns:
-        Two means over all P places, each (B, K, C).
+        Two means over all P places, inside and outside, each (B, K, C).
     """
     noise = torch.randn(patches.shape, generator=generator, device=patches.device)
     weights = regions.to(patches.dtype)
@@ -166,10 +171,11 @@ def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Ge
 
 
 def place_loss(inside: torch.Tensor, outside: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-    """Compute the squared shortfall of the similarity inside a text's region below 0.6, and excess outside above 0.
+    """Penalize similarities below 0.6 inside a text's region and above 0 outside it, squared.
 
     Args:
-        inside, outside: (B, K) cosine similarities; there: (B, K) bool, whether the text has a region in the image.
+        inside, outside: (B, K) cosine similarities.
+        there: (B, K) bool, whether the text has a region in the image.
     """
     wanted = (0.6 - inside).clamp(min=0)[there].square()
     leaked = outside.clamp(min=0)[there].square()
@@ -180,7 +186,7 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
     """Train the demo CLIP from random weights and write its folder (see `models.clip` for the layout).
 
     Args:
-        folder: where the model is written, its weights at the end.
+        folder: where the model is written; the weights are written at the end.
         context: notified every 20 steps.
     """
     torch.manual_seed(settings.seed)

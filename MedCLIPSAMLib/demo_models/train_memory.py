@@ -1,7 +1,7 @@
 """Training of the demo SAM 2's memory: an object is shown on one slice of a phantom volume and followed through others.
 
-As SAM 2 was trained on clips of videos (Ravi et al. 2024, section D): a prompt on the first slice, a mask or a box, and
-sometimes a mask on the last one as after a correction; the slices between are outlined from memory.
+The training follows that of SAM 2 on video clips (Ravi et al. 2024, section D). The first slice is prompted with a mask
+or a box, and sometimes the last one with a mask, as after a correction; the other slices are outlined from memory.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ..phantoms.volumes import VolumePhantom
 from .sam_training_prompts import jitter
 
 LENGTH = 6
-"""Slices of a clip: the first, and those that the demo SAM 2 remembers (num_maskmem of its configuration)."""
+"""Number of slices in a clip: the first, and those that fit the demo SAM 2's memory (num_maskmem in its config)."""
 FRAMES = 64
-"""Number of slices given to the model; it scales distances by this only where it is less than it remembers."""
+"""Number of slices told to the model, which scales distances by it only if it is less than the memory holds."""
 MIN_AREA = 12
-"""Minimum pixels of an object on its first slice."""
+"""Minimum area in pixels of an object on its first slice."""
 
 Boxes = Callable[[torch.Tensor], torch.Tensor]
-"""Boxes around masks (N, H, W) bool as a coarse mask would give them: (N, 2, 2) corners x y in pixels of the masks."""
+"""Function from masks (N, H, W) bool to boxes as from coarse masks: (N, 2, 2) corners x y in pixels of the masks."""
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Loss of mask logits (N, M, h, w), predicted IoU (N, M) and object score (N, 1) against truth (N, 1, SIZE, SIZE)."""
+"""Loss of mask logits (N, M, h, w), predicted IoU (N, M) and object score (N, 1) for a truth (N, 1, SIZE, SIZE)."""
 
 
 class Clips:
@@ -44,7 +44,7 @@ class Clips:
         ]
 
     def draw(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw slices (count, LENGTH, SIZE, SIZE) uint8 and the object on them, bool; it is on the first one."""
+        """Draw slices (count, LENGTH, SIZE, SIZE) uint8 and the object's masks, bool; the first slice shows it."""
         clips = [self._clip() for _ in range(count)]
         return np.stack([slices for slices, _ in clips]), np.stack([truth for _, truth in clips])
 
@@ -66,10 +66,10 @@ class Clips:
 def memory_loss(
     sam: Sam2, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, draw_boxes: Boxes, loss: Loss
 ) -> torch.Tensor:
-    """Compute the mean loss over the slices of clips whose object is outlined from a prompt or from memory.
+    """Compute the mean loss over the slices of clips on which `sam` outlines the object from a box or from memory.
 
     Args:
-        images: (N, LENGTH, 3, S, S), normalized for `sam`, S its image size.
+        images: (N, LENGTH, 3, S, S), normalized for `sam`, where S is its image size.
         truth: (N, LENGTH, H, W) bool.
     """
     count, length = truth.shape[:2]
@@ -103,13 +103,14 @@ def memory_loss(
 
 
 class _PresenceGiven:
-    """Tells `sam` whether the object is present during training.
+    """A hook that tells `sam` during training whether the object is present.
 
-    It blanks the mask of an object that it predicts absent, and a mask that is blank from the start gives no gradient.
+    SAM 2 blanks the mask of an object that it predicts to be absent, and a mask that is blank from the start gives no
+    gradient.
 
     Attributes:
-        there: (N,) bool, the truth for the next slice.
-        score: (N, 1), the decoder's own prediction for the last one.
+        there: (N,) bool, whether the next slice shows the object.
+        score: (N, 1), the decoder's own prediction for the last slice.
     """
 
     def __init__(self, sam: Sam2) -> None:
@@ -127,5 +128,5 @@ class _PresenceGiven:
 
 
 def jitter_boxes(rng: np.random.Generator, masks: torch.Tensor) -> torch.Tensor:
-    """Draw a loose box around each mask (N, SIZE, SIZE) bool, (N, 2, 2) corners x y."""
+    """Draw a random loose box around each mask (N, SIZE, SIZE) bool: (N, 2, 2) corners x y."""
     return torch.from_numpy(np.stack([jitter(rng, mask).reshape(2, 2) for mask in masks.numpy()])).float()

@@ -1,8 +1,8 @@
 """Training of the demo SAM 2 on phantoms: boxes (tight, loose, empty), clicks, coarse masks, and correction clicks.
 
-Every image is prompted for several of the structures that it shows, and for none, so that the answer depends on the
-prompt and not on the image alone. The training follows SAM (Kirillov et al. 2023, section 3): a first prompt, then a
-click where the first mask is wrong.
+Each image gets prompts for several of its structures and for nothing, so that the answer depends on the prompt and not
+on the image alone. The training follows SAM (Kirillov et al. 2023, section 3): a first prompt, then a click where the
+first mask is wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .train_clip import augment
 from .train_memory import Clips, jitter_boxes, memory_loss
 
 IMAGE_SIZE = 192
-"""Edge of the image that the demo SAM 2 sees; its mask logits have a quarter of it."""
+"""Side of the demo SAM 2's input image in pixels; the side of its mask logits is a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,13 @@ class SamTraining:
     """Settings of the demo SAM 2's training; the defaults made the shipped weights.
 
     Args:
-        steps, batch, prompts: optimizer steps, images a step, and prompts an image.
-        balanced_steps: the first steps weigh the foreground up, to avoid the empty mask; without it outlines are
-            sharper.
-        click_every, correct_every: steps between those with single clicks, and those with a correction click.
-        volumes, clips, memory_steps, memory_rate: phantom volumes, clips of them a step, and the steps and the learning
-            rate of the second stage; see `train_memory`.
+        phantoms: number of phantom images.
+        steps, batch, prompts: optimizer steps, images per step, and prompts per image.
+        balanced_steps: number of first steps that give more weight to the foreground, to avoid empty masks; later steps
+            do not, which makes outlines sharper.
+        click_every, correct_every: every how many steps all prompts are single clicks, or a correction click is added.
+        volumes, clips, memory_steps, memory_rate: phantom volumes, clips per step, and the steps and learning rate of
+            the second stage; see `train_memory`.
     """
 
     phantoms: int = 6000
@@ -66,9 +67,13 @@ class SamTraining:
 
 
 def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad (coords (P, 2) in pixels of SIZE, labels (P,)) to (N, P, 2) float32 in pixels of IMAGE_SIZE and (N, P) int32.
+    """Pad prompts to the same number of points.
 
-    Points that pad have the label -1.
+    Args:
+        prompts: coords (P, 2) in pixels of SIZE and labels (P,) each.
+
+    Returns:
+        Coords (N, P, 2) float32 in pixels of IMAGE_SIZE; and labels (N, P) int32, -1 for padding.
     """
     longest = max(len(labels) for _, labels in prompts)
     coords, labels = torch.zeros(len(prompts), longest, 2), -torch.ones(len(prompts), longest, dtype=torch.int32)
@@ -81,13 +86,17 @@ def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, to
 def mask_loss(
     logits: torch.Tensor, ious: torch.Tensor, score: torch.Tensor, truth: torch.Tensor, balanced: bool
 ) -> torch.Tensor:
-    """Compute cross-entropy and Dice of the best of M masks, L1 of the predicted IoU, and loss of the object score.
+    """Sum cross-entropy and Dice loss of the best of M masks, L1 loss of the predicted IoU, and loss of the score.
 
-    The logits are resized to the image as in SAM2ImagePredictor, so that they learn to cross zero at the
-    outline, between their own cells: a nodule covers but a few of these.
+    The logits are resized to the image as in SAM2ImagePredictor, so that they learn to cross zero at the outline even
+    between their own cells: a nodule covers only a few cells.
 
     Args:
-        logits: (N, M, h, w); ious: (N, M); score: (N, 1); truth: (N, 1, SIZE, SIZE) float, 0 or 1.
+        logits: mask logits (N, M, h, w).
+        ious: predicted IoU (N, M).
+        score: object score (N, 1).
+        truth: (N, 1, SIZE, SIZE) float, 0 or 1.
+        balanced: whether to give more weight to the foreground.
     """
     logits = F.interpolate(logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
     target = truth.expand_as(logits)
@@ -114,11 +123,11 @@ def mask_loss(
 def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunContext = RunContext()) -> None:
     """Train the demo SAM 2 from random weights and write its folder (sam2_demo.yaml, model.safetensors).
 
-    First the image path, on single images. Then the memory, on clips of volumes, with the image encoder as it is and
-    the decoder learning from both, so that the image path does not suffer.
+    The image path is trained first, on single images. Then the memory is trained on clips of volumes; the image encoder
+    is frozen, and the decoder trains on both, so that the image path does not get worse.
 
     Args:
-        folder: where the model is written, its weights at the end.
+        folder: where the model is written; the weights are written at the end.
         context: notified every 50 steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +157,7 @@ def _stage(
     context: RunContext,
     name: str,
 ) -> None:
-    """Optimize the trainable parameters; the learning rate is warmed up and falls to 0 along a cosine."""
+    """Optimize the trainable parameters with a learning rate that warms up and then decays to 0 along a cosine."""
     started = time.time()
     parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
@@ -168,7 +177,7 @@ def _stage(
 
 
 class _Lesson:
-    """Random images with prompts, and random clips, and the loss on them."""
+    """Random images with prompts and random clips, and the losses on them."""
 
     def __init__(
         self,
@@ -184,7 +193,7 @@ class _Lesson:
         self._mean, self._std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
 
     def image_loss(self, step: int) -> torch.Tensor:
-        """Compute the loss of several prompts an image, and sometimes of a correction click."""
+        """Compute the loss of several prompts per image, and sometimes of a correction click."""
         settings, rng = self.settings, self.rng
         chosen = [self.phantoms[index] for index in rng.choice(len(self.phantoms), settings.batch, replace=False)]
         images = self._augment(np.stack([phantom.image for phantom in chosen]))
@@ -212,7 +221,7 @@ class _Lesson:
         truth: torch.Tensor,
         balanced: bool,
     ) -> torch.Tensor:
-        """Compute the loss after a correction click on the best masks, every other time with them as mask prompts."""
+        """Compute the loss after a correction click on the best masks, half of the time with them as mask prompts."""
         logits, ious, _ = answer
         best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
         second = []
@@ -226,7 +235,7 @@ class _Lesson:
         return mask_loss(*decode(self.sam, *features, pack(second), masks=previous), truth, balanced)
 
     def clip_loss(self) -> torch.Tensor:
-        """Compute the loss of objects that are followed through clips."""
+        """Compute the loss of following objects through clips."""
         slices, followed = self._clips.draw(self.settings.clips)
         shown = self._augment(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
         boxes, loss = partial(jitter_boxes, self.rng), partial(mask_loss, balanced=False)

@@ -1,9 +1,9 @@
-"""Alternatives to M2IB on the same model, which the paper's table of attributions compares.
+"""Alternatives to M2IB on the same model, as compared in the paper's table of attribution methods.
 
-GradCAM (Selvaraju et al., ICCV 2017) weighs each channel of a block's patch tokens by the mean gradient of the
-similarity with the text. gScoreCAM (Chen et al., ACCV 2022) takes the channels with the largest mean gradient, shows
-the model the image through each of them as a mask, and weighs them by the softmax of the similarities. Both keep the
-positive part.
+GradCAM (Selvaraju et al., ICCV 2017) weights each channel of a block's patch tokens by the mean gradient of the
+similarity to the text. gScoreCAM (Chen et al., ACCV 2022) takes the channels with the largest mean gradient, masks the
+image with each of them, and weights them by the softmax of the masked images' similarities to the text. Both keep only
+the positive part.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.vision_tower import VisionTower
 
 CHANNELS = 300 / 768
-"""Share of the channels that gScoreCAM takes: its authors' 300 of a ViT-B/16."""
+"""Fraction of the channels that gScoreCAM uses: its authors take 300 of a ViT-B/16's 768."""
 MASKS_AT_ONCE = 16
-"""Number of masked images that the model encodes at once."""
+"""Number of masked images per batch."""
 
 
 def grad_cam(tower: VisionTower, pixels: torch.Tensor, text: torch.Tensor, layer: int) -> torch.Tensor:
-    """Compute GradCAM of one image for a text at the output of a block: (h, w) float32, not normalized.
+    """Compute the GradCAM map of one image for a text at the output of a block.
 
     Args:
-        pixels: (1, 3, S, S), as `clip.preprocess` gives them.
+        pixels: (1, 3, S, S), as returned by `clip.preprocess`.
         text: (D,), L2-normalized.
-        layer: counted from 0.
+        layer: index of the block, counted from 0.
+
+    Returns:
+        (h, w) float32, not normalized.
     """
     activations, gradient = _activations(tower, pixels, text, layer)
     return (activations * gradient.mean(0)).sum(-1).clamp(min=0).reshape(tower.grid)
@@ -45,11 +48,11 @@ def g_score_cam(
     scale: float,
     channels: float = CHANNELS,
 ) -> torch.Tensor:
-    """Compute gScoreCAM of one image for a text, see `grad_cam`.
+    """Compute the gScoreCAM map of one image for a text; see `grad_cam`.
 
     Args:
-        scale: factor of the similarities before their softmax, the model's logit scale.
-        channels: share of the channels that are taken.
+        scale: factor applied to the similarities before their softmax: the model's logit scale.
+        channels: fraction of the channels to use.
     """
     activations, gradient = _activations(tower, pixels, text, layer)
     count = max(1, round(channels * activations.shape[1]))
@@ -69,14 +72,14 @@ def _similarity(tower: VisionTower, pixels: torch.Tensor, text: torch.Tensor, la
 def _activations(
     tower: VisionTower, pixels: torch.Tensor, text: torch.Tensor, layer: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the patch tokens that leave a block, and the gradient of the similarity by them, (h * w, C) each."""
+    """Return a block's output patch tokens and the gradient of the similarity with respect to them, (h * w, C) each."""
     tokens = tower.tokens_at(pixels, layer).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad((tower.features_from(tokens, layer) @ text).sum(), tokens)
     return tokens.detach()[0, tower.prefix :], gradient[0, tower.prefix :]
 
 
 def locate_by(method: Callable[..., torch.Tensor]) -> Callable[[TextSegmenter, str, Localization], Localization]:
-    """Make a function that locates a prompt by `grad_cam` or `g_score_cam` at M2IB's block; the presence stays."""
+    """Make a function that locates a prompt by `grad_cam` or `g_score_cam` at M2IB's block and keeps the presence."""
 
     def locate(segmenter: TextSegmenter, prompt: str, where: Localization) -> Localization:
         clip, text = segmenter.clip, segmenter.text_features(prompt)

@@ -1,4 +1,4 @@
-"""The overhead of the export's engine for clusters: a run on workers that sleep in place of computing."""
+"""The overhead of the cluster export engine, measured with workers that sleep instead of computing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ class ClusterRun:
     """A simulated export.
 
     Attributes:
-        workers, cases, seconds, deaths: the simulation; see `simulate_cluster`.
+        workers, cases, seconds, deaths: settings of the simulation; see `simulate_cluster`.
         wall: seconds from the first case to the last.
-        slept: seconds that all workers slept together.
-        busy: share of their time, each from its first case on, in which workers work: 1 where the engine costs nothing.
-        done: cases in the manifest at the end, each once.
-        failed: number of them recorded as failed, since their workers died.
-        cases_a_second: that the engine schedules and records.
+        slept: seconds slept, summed over all workers.
+        busy: fraction of the workers' time, each counted from its first case, spent working; 1 if the engine has no
+            overhead.
+        done: number of distinct cases in the manifest at the end.
+        failed: number of cases recorded as failed because their workers died.
+        cases_a_second: cases scheduled and recorded by the engine per second.
     """
 
     workers: int
@@ -46,7 +47,7 @@ class ClusterRun:
 
 
 class _SleepingEngine(RayEngine):
-    """The engine of a real cluster, with workers that sleep."""
+    """The engine used on real clusters, with sleeping workers."""
 
     def __init__(self, workers: int, seconds: float, deaths: float, seed: int) -> None:
         super().__init__(ModelChoice(device="cpu"), workers)
@@ -70,11 +71,13 @@ def simulate_cluster(
     seed: int = 0,
     context: RunContext = RunContext(),
 ) -> ClusterRun:
-    """Export imaginary cases by workers that sleep, through the real engine, manifest and report.
+    """Export imaginary cases with sleeping workers, through the real engine, manifest and report.
 
     Args:
-        workers: processes of a Ray of their own on this machine, which need no core each, as they sleep.
-        seconds: median time of a case; see `SleepingWorker` for `deaths`.
+        workers: number of worker processes, in a local Ray instance of their own. As they sleep, they may outnumber
+            the cores.
+        seconds: median time of a case.
+        deaths: see `SleepingWorker`.
     """
     require_extra("cluster", "A simulated export")
     import ray
@@ -92,7 +95,7 @@ def simulate_cluster(
     finally:
         ray.shutdown()
     began = sorted(engine.began.values())
-    wall, available = end - began[0], sum(end - moment for moment in began[:workers])  # others came for the dead
+    wall, available = end - began[0], sum(end - moment for moment in began[:workers])  # later workers replace dead ones
     slept = sum(record["seconds"].get("segment", 0.0) for record in records)
     failed = sum(record["status"] == "failed" for record in records)
     busy, rate = slept / available, len(records) / wall

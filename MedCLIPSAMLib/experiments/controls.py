@@ -1,4 +1,4 @@
-"""Boxes that do not depend on the text, to measure SAM 2 without it and with the truth."""
+"""Boxes that do not depend on the text: controls that measure SAM 2 without the text, or with boxes from the truth."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from skimage.measure import label
 from ..segmentation.sam_prompts import SamPrompts, SamPromptSettings, make_sam_prompts
 
 MIN_PART = 0.02
-"""Parts of a truth below this share of it get no box."""
+"""Components of a truth mask smaller than this fraction of its area get no box."""
 LOOSE = 0.2
-"""Share of its side by which a loose box is wider at either end."""
+"""Fraction of its side by which a loose box is extended at either end."""
 
 
 def move_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> SamPrompts:
@@ -30,16 +30,17 @@ def make_full_box(shape: Sequence[int]) -> SamPrompts:
 
 
 def scale_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
-    """Scale boxes from an image of `shape` (rows, columns) to one of the shape `onto`."""
+    """Scale boxes from an image of `shape` to one of shape `onto`, both (rows, columns)."""
     factor = np.array([onto[1] / shape[1], onto[0] / shape[0]] * 2, np.float32)
     return SamPrompts(boxes * factor)
 
 
 def make_true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
-    """Put a box around each part of a truth, (H, W) bool, that is not a speck.
+    """Make a box around each component of a truth mask, except for specks (see `MIN_PART`).
 
     Args:
-        looseness: share of its side by which a box is wider at either end, within the image.
+        truth: (H, W) bool.
+        looseness: fraction of its side by which a box is extended at either end; boxes are clipped to the image.
     """
     parts = label(truth, connectivity=2)
     areas = ndimage.sum_labels(truth, parts, range(1, parts.max() + 1))

@@ -1,7 +1,7 @@
-"""How well the DSC of masks is predicted without truth masks, and the predictor that is fitted for it.
+"""Fitting and evaluation of a predictor of the DSC of masks that needs no truth masks.
 
-A predictor is fitted on the split "validation", where it is judged on folds that it was not fitted to and on sets that
-were left out, and measured on "test".
+The predictor is fitted on the split "validation", where it is judged by cross-validation and by leaving out whole
+sets, and is measured on the split "test".
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ..segmentation.segmenter import TextSegmenter
 from .prompted import RESAMPLES, ImageSet, mean_interval
 
 COVERAGE = (1.0, 0.9, 0.8, 0.7, 0.5)
-"""Shares of the masks that are kept, the surest first."""
+"""Fractions of the masks that are kept, the most certain first."""
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Bounds of the expected DSC between which masks are averaged."""
+"""Edges of the bins of expected DSC for the calibration."""
 MIN_FITTED = 15
-"""Masks below which nothing is fitted."""
+"""Minimum number of masks to fit a predictor to."""
 FOLDS = 5
 SEED = 12
 
@@ -37,8 +37,8 @@ class MeasuredMask:
     """A mask that was found, the models' scores for it, and its DSC.
 
     Args:
-        set: of the image.
-        score: of the result, presence times predicted quality.
+        set: name of the image's set.
+        score: score of the result, presence times predicted quality.
     """
 
     set: str
@@ -51,7 +51,7 @@ class MeasuredMask:
 def measure_masks(
     segmenter: TextSegmenter, sets: Mapping[str, ImageSet], context: RunContext = RunContext()
 ) -> list[MeasuredMask]:
-    """Segment images with truth; those in which nothing was found are left out."""
+    """Segment images with truth masks; leave out images in which nothing was found."""
     measured = []
     total, done = sum(len(one.images) for one in sets.values()), 0
     for name, images in sets.items():
@@ -70,11 +70,11 @@ def measure_masks(
 def measure_without_target(
     segmenter: TextSegmenter, sets: Mapping[str, ImageSet], context: RunContext = RunContext()
 ) -> dict[str, Any]:
-    """Segment the images of sets that do not show what their prompts name.
+    """Segment the images of each set that do not show the target of its prompt.
 
     Returns:
-        {"images", "found": number of false finds, "expected": their DSC, None where none is given, "above": those of
-        which a DSC of .7 or more is expected}.
+        {"images", "found": number of false positives, "expected": the expected DSC of each, or None if there is none,
+        "above": number of those with an expected DSC of .7 or more}.
     """
     images = [(one.prompt, image) for one in sets.values() for some in one.without.values() for image in some]
     expected: list[float | None] = []
@@ -83,19 +83,19 @@ def measure_without_target(
         segmenter.set_image(image)
         result = segmenter.segment(prompt)
         expected += [result.expected_dsc] if result.found else []
-        context.report(done, len(images), f"{prompt}, none there")
+        context.report(done, len(images), f"{prompt}, without target")
     above = sum((value or 0) >= 0.7 for value in expected)
     return {"images": len(images), "found": len(expected), "expected": expected, "above": above}
 
 
 def fit(masks: Sequence[MeasuredMask], segmenter: TextSegmenter, prompts: Sequence[str] = ()) -> DscPredictor:
-    """Fit a predictor to measured masks, for the SAM 2 and the settings of the segmenter.
+    """Fit a predictor to measured masks, for the segmenter's SAM 2 and settings.
 
     Args:
-        prompts: of the masks.
+        prompts: the prompts of the masks.
 
     Raises:
-        InputError: too few masks.
+        InputError: there are fewer than `MIN_FITTED` masks.
     """
     if len(masks) < MIN_FITTED:
         raise InputError(f"Expected at least {MIN_FITTED} masks to fit to, got {len(masks)}.", "Raise --cases.")
@@ -109,12 +109,13 @@ def predict(masks: Sequence[MeasuredMask], predictor: DscPredictor) -> np.ndarra
 
 
 def predict_out_of_fold(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> np.ndarray:
-    """Predict the DSC of each mask by a predictor that was fitted to the other folds, (N,) float64.
+    """Predict the DSC of each mask with a predictor that was fitted to the other folds, (N,) float64.
 
-    The folds are of cases, at random; images of one patient are one case each in the sets of `benchmark real`.
+    Cases are assigned to folds at random. Each image is a case of its own in the sets of `benchmark real`, so images of
+    one patient may be in different folds.
 
     Raises:
-        InputError: too few masks.
+        InputError: there are too few masks to fit.
     """
     fold = np.random.default_rng(SEED).permutation(len(masks)) % FOLDS
     expected = np.zeros(len(masks))
@@ -125,10 +126,10 @@ def predict_out_of_fold(masks: Sequence[MeasuredMask], segmenter: TextSegmenter)
 
 
 def leave_one_set_out(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> dict[str, dict[str, float]]:
-    """Judge each set by a predictor that was fitted to the other sets alone; {} where they are too few.
+    """Judge each set with a predictor that was fitted to the other sets only.
 
     Returns:
-        {set: the figures of `judge`'s "sets"}.
+        {set: its figures, as in "sets" of `judge`}, without sets for which the others have too few masks.
     """
     found = {}
     for name in dict.fromkeys(mask.set for mask in masks):
@@ -149,12 +150,12 @@ def judge(masks: Sequence[MeasuredMask], expected: np.ndarray) -> dict[str, Any]
         JSON values: {"cases", "sets": {set: {"cases", "dsc", "expected", "mae", "spearman", "ranking"}}, "mae",
         "mae_interval", "mae_of_mean", "spearman", "ranking", "ranking_of_score", "ranking_gain", "coverage": {share:
         {"expected_dsc", "score", "random", "truth"}}, "calibration": [{"from", "to", "cases", "expected", "dsc"}]}.
-        "mae" is the mean absolute error, "mae_of_mean" that of the mean DSC as the prediction for all, "ranking" see
-        `ranking_quality`, "ranking_gain" its 95 % bootstrap interval above that of the score (images resampled),
-        "coverage" the mean DSC of the share that is kept by each order.
+        "mae" is the mean absolute error; "mae_of_mean" is that of predicting the mean DSC for every mask. For "ranking"
+        see `ranking_quality`; "ranking_gain" is the 95 % bootstrap interval of its gain over the ranking by score
+        (images resampled). "coverage" is the mean DSC of the masks kept when ordered by each criterion.
 
     Raises:
-        InputError: no mask.
+        InputError: there are no masks.
     """
     if not masks:
         raise InputError("Expected masks to judge, got none: nothing was found in any image.")
@@ -195,10 +196,14 @@ def judge(masks: Sequence[MeasuredMask], expected: np.ndarray) -> dict[str, Any]
 
 
 def ranking_quality(order: np.ndarray, truth: np.ndarray) -> float:
-    """Return how far a ranking brings masks from a random order (0) to that by their true DSC (1).
+    """Return the quality of a ranking of masks: 0 for a random order, 1 for the order by true DSC.
 
-    Compared are areas under the curve of the mean DSC of the first n masks by n (the risk-coverage curve of selective
-    prediction, with 1 - DSC as the risk).
+    Orders are compared by the area under the curve of the mean DSC of the first n masks over n. This is the
+    risk-coverage curve of selective prediction, with 1 - DSC as the risk.
+
+    Args:
+        order: (N,), the values to rank by, the best highest.
+        truth: (N,), the true DSC.
     """
     area = lambda values: float((np.cumsum(values) / np.arange(1, len(values) + 1)).mean())
     random, best = float(truth.mean()), area(np.sort(truth)[::-1])

@@ -1,4 +1,4 @@
-"""What the trial of filters comes to: means, differences to training on all labels, and how well each filter orders."""
+"""Summary of the filter experiment: means, differences to training on all labels, and ranking quality per filter."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .prompted import mean_interval
 
 MEASURED = ("ensemble", "last")
 BASES = ("all", "random")
-"""What filters are compared with: all labels, and as many of them as a filter leaves."""
+"""Baselines of the filters: all labels, and a random subset as large as the one that a filter keeps."""
 
 
 def summary(figures: dict) -> dict[str, Any]:
-    """Summarize each filter; values of a test image are first averaged over the seeds.
+    """Summarize each filter; the values of a test image are first averaged over the seeds.
 
     Returns:
-        {filter: {"kept": number, "labels_dsc": mean of the kept pseudo-labels, "rank_correlation": Spearman's, of what
-        the filter orders by with the true DSC, or None, "ensemble" and "last": {"dsc", "interval", "by_seed": means,
-        "less": {of `BASES`: PairedDifference as dict and its means "by_seed"}}}}.
+        {filter: {"kept": number, "labels_dsc": mean of the kept pseudo-labels, "rank_correlation": Spearman's
+        correlation of the filter's criterion with the true DSC, or None, "ensemble" and "last": {"dsc", "interval",
+        "by_seed": means, "less": {base of `BASES`: PairedDifference as dict, and its means "by_seed"}}}}.
     """
     runs, quality = figures["runs"], figures["dsc"]
     rows: dict[str, Any] = {}
@@ -47,13 +47,13 @@ def summary(figures: dict) -> dict[str, Any]:
 
 
 def _difference(base: np.ndarray, own: np.ndarray) -> dict[str, Any]:
-    """Compare values, (seeds, images), image by image."""
+    """Compare two arrays of values (seeds, images) image by image."""
     by_seed = (own.mean(axis=1) - base.mean(axis=1)).tolist()
     return asdict(compare_paired(base.mean(axis=0), own.mean(axis=0))) | {"by_seed": by_seed}
 
 
 def _rank_correlation(orders: list[dict[str, float]], quality: dict[str, float]) -> float | None:
-    """Compute the mean over seeds of Spearman's correlation of an order with the true DSC; None where there is none."""
+    """Return the mean over seeds of Spearman's correlation of an order with the true DSC; None if it is undefined."""
     from scipy.stats import spearmanr
 
     found = []

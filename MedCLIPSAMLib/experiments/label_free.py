@@ -1,14 +1,14 @@
-"""Search for M2IB settings without masks: a Bayesian search by the models' judgment of their own answer.
+"""Search for M2IB settings without masks: a Bayesian search scored by the models' judgment of their own answers.
 
-Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) proposes the settings; the settings of the
-model are its first trial. A trial is scored on each image by the geometric mean of
+Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) proposes settings; the model's own settings
+are the first trial. A trial is scored on each image by the geometric mean of
 
 - agreement: IoU of SAM 2's mask with the coarse mask (`segmentation.agreement`),
-- stability: DSC of the mask with the one from the mirror image and another seed of the noise,
-- quality: the IoU that SAM 2 predicts for its masks,
+- stability: DSC of the mask with the one from the mirror image and another noise seed,
+- quality: the IoU that SAM 2 predicts for its masks.
 
-and the mean over the images is weighted by their presence, which no setting changes. None of it uses the truth: a mask
-of another object that is outlined well scores high too.
+The mean over the images is weighted by their presence, which no setting changes. The score does not use the truth, so
+a good outline of the wrong object also scores high.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ SEED = 12
 
 @dataclass(frozen=True)
 class Space:
-    """The search space: layers, and betas (on a logarithmic scale) and steps between their bounds, both included.
+    """The search space: layers, and inclusive ranges of betas (on a logarithmic scale) and steps.
 
     Raises:
-        InputError: no layer, or bounds that are none.
+        InputError: there is no layer, or a range is invalid.
     """
 
     layers: tuple[int, ...]
@@ -49,11 +49,11 @@ class Space:
 
     def __post_init__(self) -> None:
         if not self.layers:
-            raise InputError("Expected at least one block to try, got none.", "Name blocks of the model.")
+            raise InputError("Expected at least one block to try, got none.", "Name one or more blocks of the model.")
         if not 0 < self.betas[0] <= self.betas[1]:
-            raise InputError(f"Expected weights of compression above 0, got {self.betas[0]:g} to {self.betas[1]:g}.")
+            raise InputError(f"Expected ascending betas above 0, got {self.betas[0]:g} to {self.betas[1]:g}.")
         if not 1 <= self.steps[0] <= self.steps[1]:
-            raise InputError(f"Expected numbers of steps from 1 on, got {self.steps[0]} to {self.steps[1]}.")
+            raise InputError(f"Expected ascending numbers of steps from 1, got {self.steps[0]} to {self.steps[1]}.")
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class LabelFreeTrial:
     """Settings and the scores of their answers, means over the images, 0 to 1.
 
     Args:
-        score: what the search maximizes.
-        dsc: the mean Dice of the final mask, where there are truth masks; the search does not use them.
-        default: whether these are the settings of the model, which may differ by prompt and image.
-        earliest: the first step whose map may be taken, the agreement of the models chooses; `steps` where there is no
-            choice.
-        by_image: the part of each image in the score, which is their mean.
+        score: the quantity that the search maximizes.
+        dsc: mean Dice of the final mask, or None without truth masks; the search does not use it.
+        default: whether these are the model's own settings, which may differ by prompt and image.
+        earliest: the first step whose map may be used; the models' agreement selects one of the steps from it to
+            `steps`. Equal to `steps` if there is no choice.
+        by_image: contribution of each image; `score` is their mean.
     """
 
     layer: int
@@ -83,7 +83,7 @@ class LabelFreeTrial:
 
     @property
     def step(self) -> str:
-        """The step whose map is taken, for people."""
+        """The step whose map is used, as text to display."""
         return f"{self.earliest}-{self.steps}, by agreement" if 0 < self.earliest < self.steps else str(self.steps)
 
 
@@ -94,15 +94,16 @@ def search_without_masks(
     trials: int = 20,
     context: RunContext = RunContext(),
 ) -> list[LabelFreeTrial]:
-    """Try the model's settings and the search's proposals; the choice comes first, the others by `score`.
+    """Try the model's own settings and the search's proposals; return the chosen trial first, then the others by score.
 
-    The choice is the best by score where it is better than the model's own settings beyond doubt, else these.
+    The trial with the best score is chosen if it is significantly better than the model's own settings; otherwise the
+    latter are.
 
     Args:
-        trials: their number, including the model's own settings.
+        trials: number of trials, including the model's own settings.
 
     Raises:
-        InputError: no case, or optuna is not installed.
+        InputError: there is no case, or optuna is not installed.
     """
     require_extra("search", "A search without masks")
     if not cases:
@@ -117,7 +118,7 @@ def search_without_masks(
     for number in range(2, trials + 1):
         proposal = study.ask(distributions)
         chosen = proposal.params
-        trial = _measure(settings.with_saliency(**chosen), views)  # one step, as `--steps` gives it
+        trial = _measure(settings.with_saliency(**chosen), views)  # a single step, as with `--steps`
         study.tell(proposal, trial.score)
         done.append(trial)
         context.report(number, trials, f"layer {trial.layer}, beta {trial.beta:.3g}, {trial.steps} steps")
@@ -125,10 +126,13 @@ def search_without_masks(
 
 
 def _choice_first(trials: Sequence[LabelFreeTrial]) -> list[LabelFreeTrial]:
-    """Order trials, of which the first are the model's own settings: the choice, then by score, the best first.
+    """Order trials with the chosen one first and the others by descending score.
 
-    The best by score is the choice where its gain, image by image, has a 95 % bootstrap interval above 0: the best of
-    many trials scores higher by chance.
+    The best trial by score is chosen only if the 95 % bootstrap interval of its gain, image by image, lies above 0: the
+    best of many trials scores higher by chance.
+
+    Args:
+        trials: the model's own settings come first.
     """
     default = trials[0]
     ordered = sorted(trials, key=lambda trial: trial.score, reverse=True)
@@ -139,9 +143,10 @@ def _choice_first(trials: Sequence[LabelFreeTrial]) -> list[LabelFreeTrial]:
 
 
 def share_of_gap_closed(trials: Sequence[LabelFreeTrial]) -> float | None:
-    """Return the share of the Dice gain from the default to the best by masks that the choice, the first trial, has.
+    """Return the fraction of the possible Dice gain that the chosen trial achieves.
 
-    None without masks, or where no trial is better than the default by .005.
+    The possible gain is that of the trial with the best Dice over the model's own settings; the first trial is the
+    chosen one. None without truth masks, or if no trial is better than the model's own settings by .005.
     """
     default = next(trial.dsc for trial in trials if trial.default)
     scores = [trial.dsc for trial in trials if trial.dsc is not None]
@@ -152,7 +157,7 @@ def share_of_gap_closed(trials: Sequence[LabelFreeTrial]) -> float | None:
 
 
 class _Views:
-    """An image of a case and its mirror image, each embedded once for all trials."""
+    """The image of a case and its mirror image, each embedded once for all trials."""
 
     def __init__(self, segmenter: TextSegmenter, case: SearchCase) -> None:
         self.case = case
@@ -164,7 +169,7 @@ class _Views:
             one.set_image(image)
 
     def segment(self, settings: Settings) -> tuple[PromptedResult, float]:
-        """Return the answer, and its Dice with the answer on the other view under other noise."""
+        """Return the answer, and its Dice with the answer on the other view with other noise."""
         other = settings.with_saliency(seed=settings.saliency.seed + 1)
         pairs = zip(self._segmenters, (settings, other))
         first, second = (one.with_settings(wanted).segment(self.case.prompt) for one, wanted in pairs)
@@ -216,12 +221,12 @@ def _distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribut
 def _tell_default(
     study: optuna.Study, trial: LabelFreeTrial, distributions: dict[str, optuna.distributions.BaseDistribution]
 ) -> None:
-    """Enqueue the model's own settings, where they lie in the space."""
+    """Add the model's own settings to the study as a finished trial, if they lie in the search space."""
     from optuna.trial import create_trial
 
     values = {"layer": trial.layer, "beta": trial.beta, "steps": trial.steps}
     try:
         known = create_trial(params=values, distributions=distributions, value=trial.score)
-    except ValueError:  # outside
+    except ValueError:  # outside the search space
         return
     study.add_trial(known)

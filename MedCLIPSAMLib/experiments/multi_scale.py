@@ -1,4 +1,4 @@
-"""The mean of the maps of an image and of four crops of it, which are larger at the model's input."""
+"""The mean of the saliency maps of an image and of four crops of it, which the model sees enlarged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..segmentation.saliency_map import SaliencyMap
 from ..segmentation.segmenter import TextSegmenter
 
 QUARTERS = 3
-"""Share of the sides of an image that a crop has."""
+"""Side of a crop in quarters of the image's side."""
 
 
 def multi_scale(segmenter: TextSegmenter, prompt: str, where: Localization) -> Localization:
-    """Average M2IB's maps of the whole image and of the four crops in its corners, where they overlap.
+    """Average M2IB's maps of the whole image and of the four crops in its corners.
 
-    The step is the last one that the settings allow.
+    The last step that the settings allow is used.
     """
     image, clip = segmenter.images[0], segmenter.clip
     height, width = (side * QUARTERS // 4 for side in image.shape[:2])

@@ -1,7 +1,7 @@
 """The gain and cost of each option of the method: the pipeline with and without it, on the same images.
 
-Options whose names begin with "paper" build up from the paper's way, a choice that needs no masks at a time.
-Figures belong on the split "validation" while something is chosen, and once on "test" for what was chosen.
+Options whose names begin with "paper" start from the paper's method and add one choice at a time, none of which needs
+masks. Measure on the split "validation" while choosing, and once on "test" with what was chosen.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STEPS_BY_WORD = {"brain": {"steps": 7}, "lungs": {"steps": 15}}
 """The best steps by masks on the validation split, with the first starter models."""
 DOUBT = AgreementSettings(min_iou=0.15, min_iou_in_doubt=0.4, certain=0.9)
 THRESHOLDS = (0.3, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""Of presence, tried in place of the model's own."""
+"""Presence thresholds tried instead of the model's own."""
 Locate = Callable[[TextSegmenter, str, Localization], Localization]
 
 
@@ -49,8 +49,8 @@ class Option:
 
     Args:
         settings: changes the settings.
-        locate: makes another map, from the segmenter, the prompt and M2IB's result; None leaves M2IB's.
-        wording: changes the words of the prompt.
+        locate: computes another map from the segmenter, the prompt and M2IB's result; None keeps M2IB's map.
+        wording: rewords the prompt.
     """
 
     settings: Callable[[Settings], Settings] = lambda settings: settings
@@ -79,7 +79,11 @@ def plain(settings: Settings) -> Settings:
 
 
 def _from_paper(margin: float = 0.0, doubt: bool = False, mirror: bool = False) -> Option:
-    """Add to the paper's way: steps 8 to 12 by agreement, wider boxes, doubt of what disagrees, the mirror image."""
+    """Extend the paper's method.
+
+    Steps 8 to 12 by agreement are always added; wider boxes, doubt of masks that disagree with the map, and the mirror
+    image are optional.
+    """
 
     def change(settings: Settings) -> Settings:
         settings = plain(settings).with_saliency(steps=12, earliest=8, mirror=mirror)
@@ -94,7 +98,7 @@ def _presence(threshold: float) -> Option:
 
 
 def _wording(template: str) -> Option:
-    """Rephrase the tumor of an organ; other prompts stay."""
+    """Reword prompts of the form "brain tumor"; other prompts stay the same."""
     return Option(wording=lambda prompt: re.sub(r"^(\w+) tumor$", template, prompt))
 
 
@@ -140,7 +144,7 @@ OPTIONS: Mapping[str, Option] = {
 def image_sets(
     data: Path | None, split: str, cases: int, names: Sequence[str] = (), context: RunContext = RunContext()
 ) -> dict[str, ImageSet]:
-    """Load sets of real images as `load_sets` does, or without a folder make phantoms of every benchmark task."""
+    """Load sets of real images as `load_sets` does, or make phantoms of every benchmark task if `data` is None."""
     if data is not None:
         return load_sets(data, split, cases, names, context)
     check_split(split)
@@ -152,14 +156,14 @@ def image_sets(
 
 
 def choose_options(names: Sequence[str]) -> dict[str, Option]:
-    """Choose options by the beginning of their names, and the base; all where none is named.
+    """Choose the base and all options whose names begin with one of `names`; all options if there are no names.
 
     Raises:
-        InputError: no option with that beginning.
+        InputError: no option's name begins with one of the names.
     """
     for wanted in names:
         if not any(name.startswith(wanted) for name in OPTIONS):
-            raise InputError(f"Expected options of {'; '.join(OPTIONS)}, got '{wanted}'.", "Choose some of them.")
+            raise InputError(f"Expected options among {'; '.join(OPTIONS)}, got '{wanted}'.", "Choose from these.")
     return {
         name: option
         for name, option in OPTIONS.items()
@@ -177,10 +181,10 @@ def measure_options(
 
     Returns:
         {set: {"cases", "map_seconds", "options": {option: {"dsc", "coarse_dsc", "found", "seconds", "gain", "interval",
-        "coarse_gain", "coarse_interval"}}, "without_target": {kind: {"cases", "found": {option: share}}}}}: means, 0 to
-        1; gains are differences to the base image by image, with the 95 % bootstrap interval of their mean, None of one
-        image; seconds are CPU seconds from the text to the mask, without SAM 2's embedding of the image, which all
-        share.
+        "coarse_gain", "coarse_interval"}}, "without_target": {kind: {"cases", "found": {option: share}}}}}. Values are
+        means, 0 to 1. Gains are differences to the base image by image; intervals are 95 % bootstrap intervals of their
+        mean, None for a single image. Seconds are CPU seconds from the text to the mask, without SAM 2's embedding of
+        the image, which all options share.
     """
     figures: dict[str, Any] = {}
     for name, image_set in sets.items():
@@ -204,7 +208,7 @@ def measure_options(
                 segmenter.set_image(image)
                 for option, (result, _) in _segment_by_each(segmenter, prompt, options, part)[0].items():
                     counts[option] += result.found
-                part.report(done, len(images), f"{prompt}, none there")
+                part.report(done, len(images), f"{prompt}, without target")
             shares = {option: count / len(images) for option, count in counts.items()}
             without[kind] = {"cases": len(images), "found": shares}
         figures[name] = {
@@ -219,7 +223,7 @@ def measure_options(
 def _segment_by_each(
     segmenter: TextSegmenter, prompt: str, options: Mapping[str, Option], context: RunContext
 ) -> tuple[dict[str, tuple[PromptedResult, float]], float]:
-    """Segment the image by each option: the results with their CPU seconds, and those of the base's map."""
+    """Segment the image with each option; return the results with their CPU seconds, and those of the base map."""
     context.raise_if_cancelled()
     started = time.process_time()
     located = segmenter.locate([prompt])[0][prompt]
@@ -230,7 +234,7 @@ def _segment_by_each(
 def _segment(
     segmenter: TextSegmenter, option: Option, prompt: str, located: Sequence[Localization], map_seconds: float
 ) -> tuple[PromptedResult, float]:
-    """Segment with an option, from the base's map where it is the same; also return the CPU seconds."""
+    """Segment with an option, reusing the base map if it is the same; also return the CPU seconds."""
     changed = segmenter.with_settings(option.settings(segmenter.settings))
     asked = option.wording(prompt)
     same = asked == prompt and changed.settings.saliency_for(prompt) == segmenter.settings.saliency_for(prompt)

@@ -1,4 +1,4 @@
-"""Count how often a model warns of images like its training images, falsely, and of others, rightly."""
+"""Count how often a model warns about images: falsely on ones like its training images, rightly on others."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ PHOTOGRAPHS = (
     "rocket.jpg",
     "text.png",
 )
-"""Photographs of scikit-image, as gray images."""
+"""Photographs shipped with scikit-image, used as gray images."""
 SEED = 12
 
 
 def measure_ood_notes(
     clip: ClipModel, data: Path, count: int = 60, context: RunContext = RunContext()
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Measure the share of images that a model warns of.
+    """Measure the fraction of images of the test split that a model warns about.
 
     Args:
         data: folder of the sets; the starter CLIP was not trained on fetal_head_us_hc18.
-        count: images of each set, at most.
+        count: maximum number of images of each set.
 
     Returns:
-        {"seen" and "unseen": {kind: {"images", "warned": share, "median": ood_score}}}; of the test split.
+        {"seen" and "unseen": {kind: {"images", "warned": fraction, "median": ood_score}}}.
 
     Raises:
-        InputError: the model has no statistics, or a set is missing.
+        InputError: the model has no feature statistics, or a set is missing.
     """
     known = clip.feature_statistics
     if known is None:
@@ -82,7 +82,7 @@ def measure_ood_notes(
 
 
 def photographs() -> Iterator[np.ndarray]:
-    """Read photographs of scikit-image, (H, W, 3) uint8."""
+    """Read the photographs of scikit-image as gray images, (H, W, 3) uint8."""
     folder = Path(skimage.__file__).parent / "data"
     for name in PHOTOGRAPHS:
         if (folder / name).is_file():

@@ -1,4 +1,4 @@
-"""The paper's four test sets in the authors' folders, its settings for each, and the figures that it published.
+"""The paper's four test sets in the authors' folder layout, its settings for each, and its published figures.
 
     DATA_DIR/breast_tumors/test_images/000001.png    test_masks/000001.png    (val_images/, val_masks/)
     DATA_DIR/brain_tumors/...  lung_xray/...  lung_ct/...
@@ -32,15 +32,15 @@ class PaperTask:
 
     Args:
         folder: its folder's name in the authors' layout; not published for the lungs, so chosen here.
-        title: for tables.
-        also: other accepted spellings of the folder.
-        prompt_set: the shipped prompts, see `segmentation.prompts`.
-        styles: the prompts to run; "P3" are the sentences for each image, which know the diagnosis.
-        best: the style of the published figure.
+        title: its name in tables.
+        also: other accepted spellings of the folder's name.
+        prompt_set: the set of shipped prompts; see `segmentation.prompts`.
+        styles: the prompt styles to run; those of "P3" are sentences on each image that tell the diagnosis.
+        best: the prompt style of the published figure.
         published_cases: size of the published test set.
-        layer, beta: of M2IB; None where they are not published.
+        layer, beta: settings of M2IB; None if not published.
         objects: number of components to keep, the largest first.
-        sam_prompts: "boxes", or "points" (10 random ones).
+        sam_prompts: "boxes", or "points" (10 random points).
     """
 
     folder: str
@@ -73,9 +73,12 @@ TASKS = (
     PaperTask("lung_ct", "CT", ("lungs_ct", "chest_ct"), "ct_lungs", ("P2",), "P2", 1800, objects=2),
 )
 SEARCHED_LAYERS, SEARCHED_BETAS, SEARCHED_IMAGES = (7, 8, 9), (0.1, 1.0, 2.0), 3
-"""The authors' grid where no setting is published, without `var`, which has no effect; on three validation images."""
+"""The authors' search grid where no setting is published, and its number of validation images.
+
+Their `var` is left out, as it has no effect.
+"""
 SCRIPT_LAYER, SCRIPT_BETA, SEED = 7, 0.1, 12
-"""Defaults of the authors' script, and the seed of their published commands."""
+"""Defaults of the authors' script, and the seed in their published commands."""
 
 PUBLISHED: dict[str, tuple[tuple[float, float], ...]] = {
     "SaLIP": ((44.33, 48.62), (47.96, 50.24), (63.14, 66.44), (76.32, 78.46), (57.94, 60.94)),
@@ -85,12 +88,12 @@ PUBLISHED: dict[str, tuple[tuple[float, float], ...]] = {
     "MedCLIP-SAMv2, weak": ((78.87, 84.58), (80.03, 88.25), (80.77, 84.53), (88.78, 91.95), (82.11, 87.33)),
     "nnU-Net, full supervision": ((82.47, 88.32), (87.74, 95.10), (98.72, 99.51), (97.10, 99.18)),
 }
-"""Row -> (DSC, NSD as published) in per cent of US, MRI, X-ray, CT, and all four where it is given."""
+"""Row -> (DSC, NSD as published) in percent for US, MRI, X-ray, CT and, if published, the mean of all four."""
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Images and masks of a task by case, which is the name without suffix; the same cases in both, in order."""
+    """Image and mask files of a task by case, the file name without suffix; both have the same cases in order."""
 
     __test__ = False
     task: PaperTask
@@ -106,8 +109,8 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
         titles: the requested tasks, such as "US"; all existing ones when empty.
 
     Raises:
-        InputError: no such folder, no task in it or not the requested one, two folders for one task, an image
-            without a mask or the other way round, or sizes that differ.
+        InputError: the folder does not exist, holds no task or not a requested one, or has two folders for one task;
+            an image has no mask or vice versa; or their sizes differ.
     """
     if not data_dir.is_dir():
         raise InputError(f"There is no folder '{data_dir}'.", "Check the path.")
@@ -115,7 +118,7 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
     unknown = wanted - {task.title.lower() for task in TASKS}
     if unknown:
         titles_known = ", ".join(task.title for task in TASKS)
-        raise InputError(f"Expected tasks of {titles_known}, got '{min(unknown)}'.", "Choose some of them.")
+        raise InputError(f"Expected tasks among {titles_known}, got '{min(unknown)}'.", "Choose from these.")
     found = []
     for task in TASKS:
         if wanted and task.title.lower() not in wanted:
@@ -124,7 +127,7 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
         folders = [path for path in sorted(data_dir.iterdir()) if path.is_dir() and _plain(path.name) in known]
         if len(folders) > 1:
             raise InputError(
-                f"'{folders[0].name}' and '{folders[1].name}' in '{data_dir}' are both {task.title}.", "Keep one."
+                f"'{folders[0].name}' and '{folders[1].name}' in '{data_dir}' are both {task.title}.", "Keep only one."
             )
         if folders:
             found.append(_test_set(task, folders[0]))
@@ -132,7 +135,7 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
             raise InputError(f"'{data_dir}' has no folder '{task.folder}'.", "See docs/weak.md for the folders.")
     if not found:
         names = ", ".join(task.folder for task in TASKS)
-        raise InputError(f"'{data_dir}' holds none of the paper's test sets.", f"Its folders are called: {names}.")
+        raise InputError(f"'{data_dir}' holds none of the paper's test sets.", f"Expected folders are: {names}.")
     return found
 
 
@@ -140,30 +143,30 @@ def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
     """Read the sentence for each case from a JSON file {file name: sentence}, the authors' format.
 
     Raises:
-        InputError: unreadable, another format, or an image without a sentence.
+        InputError: the file cannot be read or has another format, or an image has no sentence.
     """
     try:
         texts = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Get the file again.") from error
-    form = isinstance(texts, dict) and all(isinstance(text, str) and text.strip() for text in texts.values())
-    if not form:
-        raise InputError(f"The prompts '{path}' are of another form.", 'They are {"000001.png": "A sentence.", ...}.')
+    valid = isinstance(texts, dict) and all(isinstance(text, str) and text.strip() for text in texts.values())
+    if not valid:
+        raise InputError(f"The prompts '{path}' have another format.", 'Expected {"000001.png": "A sentence.", ...}.')
     by_case = {stem(Path(name)): text for name, text in texts.items()}
     lacking = [path.name for case, path in tests.images.items() if case not in by_case]
     if lacking:
         raise InputError(
             f"'{path}' has no prompt for {len(lacking)} of {len(tests.images)} images, such as '{lacking[0]}'.",
-            "Add them: an image that is left out would change the mean.",
+            "Add them: leaving out images would change the mean.",
         )
     return {case: by_case[case] for case in tests.images}
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a mask as the authors do, all that is not black: (H, W) bool.
+    """Read a mask as the authors do: all pixels that are not black, (H, W) bool.
 
     Raises:
-        InputError: unreadable.
+        InputError: the file cannot be read.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -173,7 +176,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def find_validation_set(tests: TestSet) -> TestSet | None:
-    """Find the validation images beside a test set; None where there are none."""
+    """Find the validation images beside a test set; None if there are none."""
     both = [tests.folder / f"val_{kind}" for kind in ("images", "masks")]
     return _pairs(tests.task, tests.folder, *both) if all(folder.is_dir() for folder in both) else None
 
@@ -182,7 +185,9 @@ def _test_set(task: PaperTask, folder: Path) -> TestSet:
     both = [folder / f"test_{kind}" for kind in ("images", "masks")]
     for part in both:
         if not part.is_dir():
-            raise InputError(f"'{folder}' has no folder '{part.name}'.", "The authors' layout has both.")
+            raise InputError(
+                f"'{folder}' has no folder '{part.name}'.", "Add it: the authors' layout has images and masks."
+            )
     return _pairs(task, folder, *both)
 
 
@@ -193,15 +198,15 @@ def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> Te
     for alone, what, lacking in ((pairs.extra, "image", "mask"), (without_image, "mask", "image")):
         if alone:
             raise InputError(
-                f"{len(alone)} of the {what}s in '{folder}' have no {lacking} of their name, such as '{alone[0]}'.",
-                "Files are paired by name.",
+                f"{len(alone)} of the {what}s in '{folder}' have no {lacking} of the same name, such as '{alone[0]}'.",
+                "Images and masks are paired by file name.",
             )
     for path, mask in files:
         image_size, mask_size = _size(path), _size(mask)
         if image_size and mask_size and image_size != mask_size:
             raise InputError(
                 f"'{path}' has {image_size[0]} x {image_size[1]} pixels and its mask {mask_size[0]} x {mask_size[1]}.",
-                "Get the files again, or bring the mask to the size of the image.",
+                "Get the files again, or resize the mask to the size of the image.",
             )
     return TestSet(
         task, folder, {stem(image): image for image, _ in files}, {stem(image): mask for image, mask in files}
@@ -209,15 +214,15 @@ def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> Te
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Read width and height from the header; None where it cannot be read, which counts as a failure later.
+    """Read the width and height from the header; None if it cannot be read, which counts as a failure later.
 
     Raises:
-        InputError: it is to be turned upright, which would part image and mask.
+        InputError: the file has an EXIF orientation; turning it upright would misalign image and mask.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.getexif().get(ORIENTATION, 1) != 1:
-                raise InputError(f"'{path}' is turned by its EXIF orientation.", "Save it and its mask upright.")
+                raise InputError(f"'{path}' is rotated by its EXIF orientation.", "Save it and its mask upright.")
             return image.size
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

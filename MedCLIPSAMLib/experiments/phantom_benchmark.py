@@ -1,4 +1,4 @@
-"""The text pipeline on phantoms that no choice was made on, with the controls of `experiments.prompted`."""
+"""The text pipeline on phantoms that were not used for any choice, with the controls of `experiments.prompted`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .prompted import TruthImage, check_split, measure_empty_share, measure_prom
 
 @dataclass(frozen=True)
 class PhantomTask:
-    """A task of the benchmark: its phantoms, flat or volumes, their prompt and truth."""
+    """A task of the benchmark: its phantoms (images or volumes), their prompt and truth."""
 
     modality: str
     prompt: str
@@ -28,15 +28,15 @@ class PhantomTask:
         return phantom.lesion_mask if self.lesions else phantom.lungs_mask
 
     def lesion_count(self, index: int) -> int | None:
-        """Return the number of lesions: two in every third phantom, one in the others; None where they do not count."""
+        """Return the number of lesions: two in every third phantom, else one; None if the target is not a lesion."""
         return (2 if index % 3 == 2 else 1) if self.lesions else None
 
     def phantom(self, split: str, index: int) -> Phantom:
-        """Make a flat phantom of the task."""
+        """Make a phantom image of the task."""
         return make_phantom(split, index, self.modality, self.lesion_count(index))
 
     def images(self, split: str, indices: Iterable[int]) -> list[TruthImage]:
-        """Make flat phantoms as images with truth."""
+        """Make phantom images with truth masks."""
         made = ((index, self.phantom(split, index)) for index in indices)
         return [TruthImage(f"case_{index}", to_rgb(phantom), self.truth(phantom)) for index, phantom in made]
 
@@ -54,7 +54,7 @@ LESION_FREE_OFFSET = 100_000
 
 
 def to_rgb(phantom: Phantom) -> np.ndarray:
-    """Convert the phantom to the models' input, (SIZE, SIZE, 3) uint8."""
+    """Convert a phantom to the models' input, (SIZE, SIZE, 3) uint8."""
     return np.repeat(phantom.image[..., None], 3, axis=2)
 
 
@@ -88,6 +88,6 @@ def benchmark_phantoms(
 
 
 def make_lesion_free_images(modality: str, split: str, cases: int) -> list[np.ndarray]:
-    """Make phantoms of a modality without a lesion, as the models' input."""
+    """Make lesion-free phantoms of a modality, as the models' input."""
     numbers = range(LESION_FREE_OFFSET, LESION_FREE_OFFSET + cases)
     return [to_rgb(make_phantom(split, number, modality, 0)) for number in numbers]

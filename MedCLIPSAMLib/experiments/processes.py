@@ -1,4 +1,4 @@
-"""Processes side by side, which end with the run that started them."""
+"""Parallel processes that end with the run that started them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..signals import ending_signals
 
 @contextmanager
 def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of processes of one thread each; when the block fails or is interrupted, their tasks are stopped.
+    """Yield a pool of single-threaded processes, which are terminated if the block fails or is interrupted.
 
     Raises:
-        DeviceError: a process was ended by something else.
+        DeviceError: a process died unexpectedly.
     """
     with _interrupted_once(), ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start) as pool:
         try:
@@ -29,21 +29,21 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
-                while process.is_alive():  # which has one more task than it works on
+                while process.is_alive():  # it has one more task queued
                     process.terminate()
                     process.join(5)
             pool.shutdown()
             if isinstance(error, BrokenProcessPool):
                 raise DeviceError(
                     "A process of the run was ended by the system, perhaps for lack of memory.",
-                    "Run fewer side by side; what is finished in a folder to work in is not done again.",
+                    "Run fewer processes at once. Finished parts in a work folder are not computed again.",
                 ) from error
             raise
 
 
 @contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Let Ctrl+C interrupt the block once: a second one must not leave its processes behind."""
+    """Let Ctrl+C interrupt the block only once, as a second one could leave its processes behind."""
     if threading.current_thread() is not threading.main_thread() or signal.SIGINT not in ending_signals():
         yield
         return
@@ -60,7 +60,7 @@ def _interrupted_once() -> Iterator[None]:
 
 
 def _start() -> None:
-    """Leave the other signals to the process that started this one, end by SIGTERM as by an error; use one thread."""
+    """Initialize a process: exit on SIGTERM, leave other signals to the parent process, and use one thread."""
     for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

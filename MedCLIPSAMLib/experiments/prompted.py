@@ -1,4 +1,4 @@
-"""One prompt on images with truth, through the whole pipeline and with controls that could prove it wrong.
+"""One prompt on images with truth masks: the whole pipeline, and controls that test whether the text matters.
 
 Controls, each with the same SAM 2 on the same images:
     random_box       the pipeline's boxes, moved to random places;
@@ -31,14 +31,14 @@ NSD_TOLERANCE = 2.0
 CONTROLS = ("random_box", "full_box", "other_saliency")
 FIGURES = ("dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc")
 RESAMPLES, SEED = 2000, 12
-"""Resamples of the bootstrap."""
+"""Number and seed of the bootstrap resamples."""
 SPLITS = ("validation", "test")
-"""Those that figures belong on: nothing was trained on them."""
+"""Splits to report figures on: nothing was trained on them."""
 
 
 @dataclass(frozen=True)
 class TruthImage:
-    """An image, (H, W, 3) uint8, and its truth, (H, W) bool."""
+    """An image, (H, W, 3) uint8, and its truth mask, (H, W) bool."""
 
     name: str
     image: np.ndarray
@@ -50,9 +50,9 @@ class ImageSet:
     """Images for one prompt.
 
     Args:
-        images: that show its target, with truth.
+        images: images that show the target of the prompt, with truth masks.
         skipped: names of the files that cannot be used.
-        without: images without its target, (H, W, 3) uint8, by kind.
+        without: images without the target, (H, W, 3) uint8, by kind.
     """
 
     prompt: str
@@ -66,10 +66,10 @@ class Measured:
     """The result on one image.
 
     Args:
-        result: of the pipeline.
-        seconds: from image to mask.
-        scores: by name, 0 to 1: "dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc" and
-            `CONTROLS`; 0 where nothing was found.
+        result: result of the pipeline.
+        seconds: time from image to mask.
+        scores: scores by name, 0 to 1: "dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc"
+            and `CONTROLS`; 0 if nothing was found.
     """
 
     case: TruthImage
@@ -79,13 +79,13 @@ class Measured:
 
 
 def check_split(split: str) -> None:
-    """Refuse a split that is none of `SPLITS`.
+    """Check that a split is one of `SPLITS`.
 
     Raises:
-        InputError: naming it.
+        InputError: it is not.
     """
     if split not in SPLITS:
-        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
+        raise InputError(f"Expected the split {' or '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
 
 
 def measure_prompt(
@@ -122,7 +122,7 @@ def measure_prompt(
 
 
 def _outline(segmenter: TextSegmenter, truth: np.ndarray, boxes: SamPrompts) -> float:
-    """Compute the DSC of SAM 2's mask for boxes on the image; 0 without a box."""
+    """Compute the DSC of SAM 2's mask for boxes on the segmenter's image; 0 without boxes."""
     return dsc(segmenter.predict_mask(boxes)[0], truth) if len(boxes) else 0.0
 
 
@@ -130,8 +130,8 @@ def set_figures(measured: Sequence[Measured]) -> dict[str, Any]:
     """Average the figures of a set, as JSON values.
 
     Returns:
-        {"cases", `FIGURES`: means, 0 to 1, where nothing found counts as 0, "intervals": of 95 % of the means, "empty":
-        cases in which nothing was found, "seconds": an image, "controls": {...}}.
+        {"cases", `FIGURES`: means, 0 to 1, in which an image without a find counts as 0, "intervals": 95 % intervals of
+        the means, "empty": number of cases in which nothing was found, "seconds": per image, "controls": {...}}.
     """
     values = {name: np.array([case.scores[name] for case in measured]) for name in (*FIGURES, *CONTROLS)}
     means = {name: float(scores.mean()) for name, scores in values.items()}
@@ -146,9 +146,9 @@ def set_figures(measured: Sequence[Measured]) -> dict[str, Any]:
 
 
 def mean_interval(values: np.ndarray) -> list[float]:
-    """Compute the 95 % interval of a mean by the bootstrap (percentiles of 2000 resamples).
+    """Compute the 95 % bootstrap interval of a mean (percentiles of 2000 resamples).
 
-    Where all values are equal there is nothing to resample, and both ends are the mean.
+    If all values are equal, both ends are the mean.
     """
     if np.ptp(values) == 0:
         return [float(values[0])] * 2
@@ -161,11 +161,11 @@ def mean_interval(values: np.ndarray) -> list[float]:
 def measure_empty_share(
     segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
 ) -> float:
-    """Compute the share of images without the target, (H, W, 3) uint8, on which the prompt finds nothing."""
+    """Compute the fraction of images without the target, (H, W, 3) uint8, on which the prompt finds nothing."""
     empty = 0
     for done, image in enumerate(images, 1):
         context.raise_if_cancelled()
         segmenter.set_image(image)
         empty += not segmenter.segment(prompt).found
-        context.report(done, len(images), f"{prompt}, none there")
+        context.report(done, len(images), f"{prompt}, without target")
     return empty / len(images)

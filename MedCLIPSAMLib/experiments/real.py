@@ -1,4 +1,4 @@
-"""The text pipeline on sets of real images, with controls and intervals; and on images without a target."""
+"""The text pipeline on sets of real images, with controls and intervals, and on images without a target."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .tumor_free import tumor_free_part
 
 @dataclass(frozen=True)
 class RealBenchmark:
-    """The measurements.
+    """The measurements of `benchmark_real`.
 
     Args:
-        figures: as JSON values, see `benchmark_real`.
-        measured: every image, by set.
+        figures: JSON values; see `benchmark_real`.
+        measured: the result of every image, by set.
     """
 
     figures: dict[str, Any]
@@ -42,14 +42,13 @@ def benchmark_real(
 ) -> RealBenchmark:
     """Measure the sets of a folder, and images without a target.
 
-    Its figures are {"sets": {name: those of `set_figures`, and "skipped"}, "tumor_free": {"cases", "empty_fraction",
-    "by_kind": {...}}}; "skipped" names the images that cannot be decoded, and those whose mask is black or of another
-    size.
+    The figures are {"sets": {name: those of `set_figures`, and "skipped"}, "tumor_free": {"cases", "empty_fraction",
+    "by_kind": {...}}}. "skipped" names the images that cannot be decoded or whose mask is black or of another size.
 
     Args:
         data: holds a folder for each set; see `real_sets`.
         cases: maximum number of images of each set.
-        sets: their names; all four where there is none.
+        sets: names of the sets; all four if empty.
 
     Raises:
         InputError: see `load_sets`.
@@ -67,29 +66,29 @@ def benchmark_real(
 def load_sets(
     data: Path, split: str, cases: int, names: Sequence[str] = (), context: RunContext = RunContext()
 ) -> dict[str, ImageSet]:
-    """Load sets of real images, all four where none is named, and tell of the images that cannot be used.
+    """Load sets of real images, all four if no names are given, and note the images that cannot be used.
 
     Raises:
-        InputError: an unknown set or split, invalid data, or a set without usable images.
+        InputError: a set or the split is unknown, the data are invalid, or a set has no usable images.
     """
     check_split(split)
     unknown = [name for name in names if name not in REAL_SETS]
     if unknown:
-        raise InputError(f"Expected sets of {', '.join(REAL_SETS)}, got {', '.join(unknown)}.", "Choose some of them.")
+        raise InputError(f"Expected sets among {', '.join(REAL_SETS)}, got {', '.join(unknown)}.", "Choose from these.")
     chosen = {name: choose_cases(data, name, split, cases) for name in dict.fromkeys(names or REAL_SETS)}
     sets = {}
     for name, some in chosen.items():
         images, skipped = load_images(some)
         if not images:
-            raise InputError(f"Expected images of '{name}' that can be used, got none of {len(some)}.")
+            raise InputError(f"Expected usable images in '{name}', but none of {len(some)} can be used.")
         for file in skipped:
-            context.notify(f"Left out: '{file}' of {name} cannot be decoded, or its mask is black or of another size.")
+            context.notify(f"Left out '{file}' of {name}: cannot be decoded, or its mask is black or of another size.")
         sets[name] = ImageSet(REAL_SETS[name].prompt, images, skipped, _without_target(name, data, split, cases))
     return sets
 
 
 def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]:
-    """Load some cases; also return the names of the unusable ones, see `RealCase.load`."""
+    """Load cases; also return the names of the unusable ones (see `RealCase.load`)."""
     images, skipped = [], []
     for case in cases:
         try:
@@ -100,7 +99,7 @@ def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]
 
 
 def _without_target(name: str, data: Path, split: str, cases: int) -> dict[str, list[np.ndarray]]:
-    """Collect images by kind without the target of a set's prompt: parts of its images, and lesion-free phantoms."""
+    """Collect images without the target of a set's prompt, by kind: parts of its images, and lesion-free phantoms."""
     real = REAL_SETS[name]
     found = {}
     if real.crops:

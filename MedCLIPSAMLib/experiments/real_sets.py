@@ -1,4 +1,4 @@
-"""The sets of real images to measure, and the choice of their cases; their layout: `starter.data_set`."""
+"""The sets of real images to measure, and the choice of their cases; see `starter.data_set` for their layout."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class RealSet:
 
     Args:
         prompt: what to segment.
-        group: the column of the patient, or a substitute: no two splits share one.
-        unit: a column by whose value several images are slices of one object: the middle one is taken among those whose
-            mask is not empty.
+        group: the column of the patient, or a substitute; no group is in two splits.
+        unit: a column of an object that several images show in slices; of those with a mask that is not empty, the
+            middle one is used.
         lesion_free: modality of the lesion-free phantoms for the prompt.
-        crops: whether parts of its images beside the truth do not show the target.
+        crops: whether parts of its images outside the truth can serve as images without the target.
     """
 
     prompt: str
@@ -47,8 +47,9 @@ class RealCase:
     """An image with a mask.
 
     Args:
-        name: of the image file.
+        name: name of the image file.
         group: its patient, or a substitute.
+        image, mask: paths of the files.
     """
 
     name: str
@@ -60,21 +61,22 @@ class RealCase:
         """Return the image, (H, W, 3) uint8, and the truth, (H, W) bool.
 
         Raises:
-            UnusableImageError: either cannot be decoded, they differ in size, or the mask is empty.
+            UnusableImageError: one of them cannot be decoded, they differ in size, or the mask is empty.
         """
         image, truth = read_pair(self.image, self.mask)
         if not truth.any():
-            raise UnusableImageError(f"Expected a mask that marks something, got '{self.mask}', which is black.")
+            raise UnusableImageError(f"Expected a mask with marked pixels, got '{self.mask}', which is all black.")
         return image, truth
 
 
 def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase]:
     """Choose up to `count` cases of a split, the same at every call.
 
-    One image of every patient first, the patients spread evenly over the set; then a second one, and so on.
+    One random image of every patient is taken first, then a second one, and so on; in the last round the patients are
+    spread evenly over the set.
 
     Raises:
-        InputError: a missing or invalid index, a patient in two splits, or a missing file.
+        InputError: the index is missing or invalid, a patient is in two splits, or a file is missing.
     """
     real, folder = REAL_SETS[name], data / name
     more = [real.unit, "slice"] if real.unit else []
@@ -90,7 +92,7 @@ def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase
 
 
 def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
-    """Take the middle slice of each object, the upper one of two."""
+    """Take the middle slice of each object, the later one of two."""
     slices: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         slices.setdefault(row[unit], []).append(row)
@@ -98,7 +100,7 @@ def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
 
 
 def _marks_something(mask: Path) -> bool:
-    """Tell whether a mask is not empty; one that cannot be decoded counts, and fails when its case is loaded."""
+    """Tell whether a mask is not empty; one that cannot be decoded counts and fails when its case is loaded."""
     _require_file(mask)
     try:
         return bool((decode(mask, "L") > 127).any())
@@ -108,11 +110,11 @@ def _marks_something(mask: Path) -> bool:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise InputError(f"Expected the file '{path}', got none.", "Complete the set.")
+        raise InputError(f"Expected the file '{path}', got none.", "Add the missing file to the set.")
 
 
 def _spread(rows: list[dict[str, str]], group: str, count: int) -> list[dict[str, str]]:
-    """Take `count` rows in rounds: in each, a random row of every group that has one left.
+    """Take `count` rows in rounds, each with a random row of every group that has one left.
 
     In the last round the groups are taken at even distances.
     """
@@ -129,7 +131,7 @@ def _spread(rows: list[dict[str, str]], group: str, count: int) -> list[dict[str
 
 
 def evenly(items: Sequence, count: int) -> list:
-    """Take `count` of the items at even distances, or all."""
+    """Take `count` of the items at even distances, or all if there are fewer."""
     if count >= len(items):
         return list(items)
     return [items[int((at + 0.5) * len(items) / count)] for at in range(count)]

@@ -1,7 +1,7 @@
-"""Which pseudo-labels a nnU-Net is better trained without: one round of filtering, tried beside controls.
+"""Which pseudo-labels to leave out of an nnU-Net's training: one round of filtering, compared with controls.
 
-On the same pseudo-labels, networks of one setting and one seed are trained on all of them, and without the same share
-of them chosen in four ways, see `FILTERS`. Each is measured on test images. "random" says what fewer labels cost,
+With the same settings and seed, networks are trained on all pseudo-labels, and without the same fraction of them,
+chosen in four ways (see `FILTERS`). Each is measured on test images. "random" shows what having fewer labels costs,
 "truth" what the best choice by DSC could gain.
 """
 
@@ -43,8 +43,8 @@ class FilterPlan:
     """Size of the experiment.
 
     Args:
-        weak: images, their number and the training of every network; its validation images are not used.
-        share: of the pseudo-labels that is left out.
+        weak: the images, their number, and the training of every network; its validation images are not used.
+        share: fraction of the pseudo-labels to leave out.
     """
 
     weak: WeakPlan
@@ -52,7 +52,7 @@ class FilterPlan:
 
 
 def make_filter_plan(data: Path | None = None) -> FilterPlan:
-    """Plan an experiment on phantoms of breast ultrasound, or on a set of real images, with as long a training."""
+    """Plan an experiment on breast ultrasound phantoms, or on a set of real images, with the same training length."""
     plan = real_plan(data or Path())
     if data is None:
         plan = replace(plan, tasks=("us_tumour",), longest=None)
@@ -60,22 +60,24 @@ def make_filter_plan(data: Path | None = None) -> FilterPlan:
 
 
 def expected_quality(record: Mapping[str, Any]) -> float:
-    """Score a pseudo-label by what the export's manifest says of it, the higher the better: the mean over its labels.
+    """Score a pseudo-label by its record in the export's manifest; higher is better.
 
-    The score of a label is its presence times the IoU that SAM predicts for its mask.
+    It is the mean over the labels of presence times the IoU that SAM predicts for the mask.
     """
     return float(np.mean([label["score"] for label in record["labels"].values()]))
 
 
 @dataclass(frozen=True)
 class _Labeled:
-    """The training images with their pseudo-labels, and what is known of these.
+    """The training images with their pseudo-labels and the quality of these, and the test images.
 
     Args:
-        folder: of all files of the experiment.
-        cases: those in which something was found, with the pseudo-label as the truth.
-        score: expected quality by case; `dsc`: with the truth.
-        test: images of test patients, and `volumes` as nnU-Net gets them.
+        folder: folder of all files of the experiment.
+        cases: the cases in which something was found, with the pseudo-label as their truth.
+        score: expected quality by case.
+        dsc: DSC with the real truth by case.
+        test: images of test patients.
+        volumes: the test images as nnU-Net reads them.
     """
 
     folder: Path
@@ -92,16 +94,16 @@ def reproduce(
     work: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the experiment: a training for each filter and seed, all of one seed before the next.
+    """Run the experiment: one training per filter and seed, all of one seed before the next.
 
     Args:
-        seeds: of the trainings; more of them can be added later in the same folder.
-        work: folder of the datasets and trainings, to go on from; a temporary one by default.
+        seeds: seeds of the trainings; a later run in the same folder can add more.
+        work: folder of the datasets and trainings, from which a run resumes; a temporary folder by default.
         context: notified of every training.
 
     Returns:
         {"plan", "set", "cases": {"train", "found", "test"}, "score", "dsc": by pseudo-label, "runs": {filter: [{"seed",
-        "kept": names, "order": what they were chosen by, by name, "ensemble", "last": DSC by test image, "seconds"}]}}.
+        "kept": names, "order": the filter's criterion by name, "ensemble", "last": DSC by test image, "seconds"}]}}.
 
     Raises:
         Cancelled. ModelError: nnU-Net failed.
@@ -123,7 +125,7 @@ def reproduce(
 
 
 def _label(plan: FilterPlan, folder: Path) -> tuple[_Labeled, dict]:
-    """Have the training images labeled by text, and load what is measured on; also return the first figures."""
+    """Label the training images by text and load the test images; also return the first figures."""
     from ..segmentation.segmenter import load_segmenter
 
     weak = plan.weak
@@ -145,7 +147,7 @@ def _label(plan: FilterPlan, folder: Path) -> tuple[_Labeled, dict]:
 
 
 def _run(name: str, seed: int, labeled: _Labeled, plan: FilterPlan, context: RunContext) -> dict:
-    """Train and measure the network of a filter; read its file if that was done before."""
+    """Train and measure the network of a filter; read its file if it was done before."""
     here = _folder(labeled, name, seed)
     result = here / "figures.json"
     if result.is_file():
@@ -174,7 +176,7 @@ def _run(name: str, seed: int, labeled: _Labeled, plan: FilterPlan, context: Run
 
 
 def _order(name: str, seed: int, labeled: _Labeled) -> dict[str, float]:
-    """Order the pseudo-labels as a filter does, those that are left out last: a value by case; none for "all"."""
+    """Return the filter's criterion by case, lowest for those to leave out; empty for "all"."""
     if name == "all":
         return {}
     if name == "score":
@@ -189,7 +191,7 @@ def _order(name: str, seed: int, labeled: _Labeled) -> dict[str, float]:
 
 
 def _predict_own(here: Path, ensemble: Any, context: RunContext) -> None:
-    """Predict the images that a network was trained on, as a user would for `weak disagree`."""
+    """Predict a network's own training images, as a user would for `weak disagree`."""
     from ..nnunet.predict import find_images, predict
 
     images, dataset = find_images(_dataset(here))

@@ -1,9 +1,10 @@
-"""The paper's claim for DHN-NCE on phantoms: fine-tuned with it, does the demo CLIP retrieve and segment better?
+"""The paper's claim for DHN-NCE, on phantoms: does fine-tuning with it make the demo CLIP retrieve and segment better?
 
-Each loss fine-tunes the shipped demo CLIP on the same new phantoms with captions of several statements, for the same
-number of steps in the same batches, at the temperature that retrieved best on validation pairs in a small search with
-the first seed. Measured on the test split, on which nothing was chosen: retrieval of pairs, and zero-shot DSC. A seed
-sets the order and the crops, the same for every loss, so that losses are compared seed by seed.
+Each loss fine-tunes the shipped demo CLIP on the same new phantoms, whose captions have several statements, for the
+same number of steps with the same batches. The temperature of each is the one with the best retrieval on validation
+pairs in a small search with the first seed. Retrieval of pairs and zero-shot DSC are measured on the test split, on
+which nothing was chosen. A seed sets the order and the crops, the same for every loss, so that losses can be compared
+seed by seed.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ class FineTunePlan:
     """The size of the experiment.
 
     Args:
-        pairs, validation, test: of images and captions.
-        epochs: over the training pairs, in batches of 64.
-        learning_rate: of every loss.
-        cases: phantoms a task for DSC.
-        seeds: of the training.
-        temperatures: those that are searched.
+        pairs, validation, test: number of image-caption pairs for training, validation and test.
+        epochs: passes over the training pairs, in batches of 64.
+        learning_rate: the same for every loss.
+        cases: phantoms per task to measure DSC on.
+        seeds: seeds of the training.
+        temperatures: the temperatures to search.
     """
 
     pairs: int = 1536
@@ -63,12 +64,12 @@ def reproduce(
     processes: int = 2,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the experiment; every training on one core, `processes` of them side by side.
+    """Run the experiment with one core per training and `processes` trainings in parallel.
 
     Returns:
         {"plan", "search": {loss: {temperature: validation top-1}}, "rows": {loss or BASE: {"temperature", "seeds":
-        [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task", "step"}]}}}, shares from 0 to 1;
-        step is that of the weights with the best retrieval on validation pairs.
+        [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task", "step"}]}}}. Values are from 0 to 1;
+        "step" is the step of the weights with the best retrieval on validation pairs.
     """
     require_extra("finetune", "Fine-tuning")
     with (
@@ -103,7 +104,7 @@ def reproduce(
 
 
 def draw_described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
-    """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three true statements."""
+    """Draw a new phantom, (SIZE, SIZE, 3) uint8, with a caption of three true statements."""
     from ..phantoms.captions import all_texts
     from ..phantoms.dataset import make_phantom
     from .phantom_benchmark import to_rgb
@@ -133,7 +134,7 @@ def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, 
 
 
 def _train(plan: FineTunePlan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
-    """Train, and return the file of the weights and their top-1 retrieval on validation pairs."""
+    """Train a model; return its weights file and top-1 retrieval on validation pairs."""
     from ..finetune.retrieval import top1
     from ..finetune.train import fine_tune
 
@@ -154,7 +155,7 @@ def _train(plan: FineTunePlan, loss: str, temperature: float, seed: int, folder:
 
 
 def _measure(plan: FineTunePlan, weights: Path | None, folder: Path) -> dict:
-    """Measure retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
+    """Measure retrieval and zero-shot DSC on the test split; `weights` None measures the shipped model."""
     import torch
     from safetensors.torch import load_file
 
@@ -191,6 +192,6 @@ def _measure(plan: FineTunePlan, weights: Path | None, folder: Path) -> dict:
 
 
 def quick(plan: FineTunePlan = FineTunePlan()) -> FineTunePlan:
-    """Return settings for a trial run: seconds, with meaningless figures."""
+    """Return a plan for a trial run that takes seconds; its figures mean nothing."""
     small = {"pairs": 64, "validation": 50, "test": 50, "epochs": 1, "cases": 1}
     return replace(plan, **small, seeds=plan.seeds[:2], temperatures=plan.temperatures[:2])

@@ -1,4 +1,4 @@
-"""The paper's zero-shot experiment on its test sets with this engine: masks in a folder, and their scores."""
+"""The paper's zero-shot experiment on its test sets with this engine: masks written to a folder, and their scores."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from .search import SearchCase, search
 
 TOLERANCE = 2.0
 PAPER_DEPTH = 12
-"""Number of blocks of the vision tower that the authors' layers refer to."""
+"""Number of blocks of the vision tower to which the authors' layer numbers refer."""
 PAPER_SALIENCY = {"steps": 10, "samples": 10, "seed": SEED, "mirror": False, "finer": False}
-"""The authors' M2IB for all tasks."""
+"""The authors' M2IB settings for all tasks."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class StyleRun:
     """One test set with one style of prompts.
 
     Args:
-        scores: of every case; lengths in pixels, `note` says why a case has no prediction.
-        inflated: the NSD as published of every case, in the same order; see `metrics.nsd_as_published`.
-        settings: where those of M2IB come from, in words.
+        scores: scores of every case, with lengths in pixels; their `note` tells why a case has no prediction.
+        inflated: the NSD as published for every case, in the same order; see `metrics.nsd_as_published`.
+        settings: description of where the M2IB settings come from.
     """
 
     task: PaperTask
@@ -67,10 +67,10 @@ class StyleRun:
 
 
 def prompts_of(tests: TestSet, style: str, prompt_dir: Path | None) -> dict[str, str] | None:
-    """Return the prompt of each case; None for P3 where there is no file of prompts.
+    """Return the prompt of each case; None for P3 without a file of prompts.
 
-    A file FOLDER_testing.json in `prompt_dir` has P3, and FOLDER_P2.json and the like another style; else P0 and P2 are
-    the shipped ones.
+    In `prompt_dir`, FOLDER_testing.json has the prompts of P3, and FOLDER_P2.json and the like those of other styles.
+    Without a file, the shipped prompts of P0 and P2 are used.
     """
     names = [tests.folder.name, tests.task.folder]
     kinds = ["testing", style] if style == PER_IMAGE else [style]
@@ -86,13 +86,15 @@ def prompts_of(tests: TestSet, style: str, prompt_dir: Path | None) -> dict[str,
 def settings_of(
     segmenter: TextSegmenter, tests: TestSet, prompt: str, searched: bool, context: RunContext = RunContext()
 ) -> tuple[Settings, str]:
-    """Return the authors' settings for a task, and where those of M2IB come from.
+    """Return the authors' settings for a task, and a description of where those of M2IB come from.
 
-    Published ones where there are; else a search on three validation images with masks, as the authors do, or the
-    defaults of their script. Models of another depth than BiomedCLIP keep their own.
+    Published settings are used if there are any. Otherwise they come from a search on three validation images with
+    masks, as the authors do, or are the defaults of their script. Models of another depth than BiomedCLIP keep their
+    own settings.
 
     Args:
-        prompt: for the search.
+        prompt: the prompt to search with.
+        searched: whether to search if the authors published no settings.
     """
     task, own = tests.task, segmenter.settings
     settings = replace(
@@ -135,10 +137,10 @@ def run(
     limit: int | None = None,
     context: RunContext = RunContext(),
 ) -> StyleRun:
-    """Segment a test set into `out`/TASK_STYLE and score it. Existing masks are not made again.
+    """Segment a test set into `out`/TASK_STYLE and score it. Existing masks are not computed again.
 
     Args:
-        limit: only the first cases.
+        limit: segment only this many of the first cases.
 
     Raises:
         OutputError: the folder holds masks of other models, settings or prompts, or cannot be written.
@@ -178,7 +180,7 @@ def run(
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Read an image file, uint8 (H, W, 3); raises InputError on any failure."""
+    """Read an image file as (H, W, 3) uint8; raise InputError on any failure."""
     try:
         return SliceStack(read_volume(path)).image(0)
     except MedCLIPSAMError as error:
@@ -186,7 +188,7 @@ def _read_image(path: Path) -> np.ndarray:
 
 
 def _score(case: str, prediction: Path, truth: Path, why: str) -> tuple[Score, float]:
-    """Score a case, also by the NSD as published; 0 without a prediction."""
+    """Score a case, also by the NSD as published; scores are 0 without a prediction."""
     if not prediction.is_file():
         return Score(case, ONLY_SEGMENT, 0.0, 0.0, float("inf"), why, unit="pixels"), 0.0
     pair = read_mask(prediction), read_mask(truth)

@@ -1,10 +1,10 @@
-"""The paper's weakly supervised stage: pseudo-labels by text, a nnU-Net trained on them, its review.
+"""The paper's weakly supervised stage: pseudo-labels by text, an nnU-Net trained on them, and its review.
 
-For each task of phantoms, or for a set of real images (`weak_cases`): the zero-shot masks of the training images become
-a dataset, by the same export that users have. nnU-Net is trained on it, and on the true masks of the same images (full
-supervision). Compared on test images: zero-shot, the last checkpoint of the training on pseudo-labels (a plain
-nnU-Net), the ensemble of its checkpoints (weak), and the ensemble of full supervision. Then a review is simulated:
-of the least sure cases, of random ones, and of the worst ones.
+For each phantom task, or for a set of real images (`weak_cases`), the zero-shot masks of the training images become a
+dataset, by the same export that users run. nnU-Net is trained on it, and on the true masks of the same images (full
+supervision). Compared on test images are: zero-shot, the last checkpoint of the training on pseudo-labels (a plain
+nnU-Net), the ensemble of its checkpoints (weak), and the ensemble of full supervision. Then a review is simulated of
+the least certain cases, of random ones, and of the worst ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .weak_data import export_labels, mask_of, read_images, with_labels, write_d
 from .weak_plan import WeakPlan
 
 ORDERS = ("expected_loss", "entropy_share")
-"""Of review, tried."""
+"""Orders of review to compare."""
 
 
 def reproduce(
@@ -42,11 +42,13 @@ def reproduce(
     work: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the experiment, a core for each task, `processes` at a time; a single task trains its networks side by side.
+    """Run the experiment with one core per task.
 
     Args:
-        work: folder of the datasets and trainings, to go on from; a temporary one by default.
-        context: notified as tasks are done.
+        processes: number of tasks to run in parallel; with more processes than tasks, a task trains its networks in
+            parallel.
+        work: folder of the datasets and trainings, from which a run resumes; a temporary folder by default.
+        context: notified when a task is done.
 
     Returns:
         {"plan", "tasks": {task: {"cases": {split: number}, "pseudo_labels": {...}, "validation", "test": {row: {"dsc",
@@ -73,7 +75,7 @@ def _name(task: str) -> str:
 
 
 def _task(task: str, plan: WeakPlan, folder: Path, trainings: int) -> dict:
-    """Run a task from the images to the figures, `trainings` at once; read its file if it was done before."""
+    """Run a task from the images to the figures, with `trainings` in parallel; read its file if it was done before."""
     name = _name(task)
     result = folder / f"{name}.json"
     if result.is_file():
@@ -123,10 +125,11 @@ def _measure(
     runs: dict[str, Path],
     segmenter: TextSegmenter | None,
 ) -> dict:
-    """Compute DSC and NSD by case of each row (the weak one alone without a segmenter), and the orders of review.
+    """Compute the DSC and NSD by case of each row, and the orders of review.
 
     Args:
-        images: folder for the files that nnU-Net gets.
+        images: folder for nnU-Net's input files.
+        segmenter: None computes only the weak row.
     """
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.uncertainty import entropy_share, expected_loss

@@ -1,7 +1,7 @@
-"""Search for M2IB settings on a few images with truth masks, as the paper does (a grid scored by Dice).
+"""Search for M2IB settings on a few images with truth masks, as in the paper (a grid scored by Dice).
 
-The search needs truth masks, so its result is no longer zero-shot: it is tuned on those images, and figures
-belong on others.
+As the search needs truth masks, its result is no longer zero-shot. It is tuned on those images, so measure it on
+others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..segmentation.segmenter import TextSegmenter
 
 @dataclass(frozen=True)
 class Trial:
-    """One combination and its mean Dice of the coarse mask and of the final mask, 0 to 1."""
+    """One combination of settings, with the mean Dice of its coarse and final masks, 0 to 1."""
 
     layer: int
     beta: float
@@ -31,7 +31,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchCase:
-    """An image, uint8 (H, W, 3), the prompt, and the truth, (H, W) bool; None for `label_free.search_without_masks`."""
+    """An image, (H, W, 3) uint8, its prompt, and its truth mask, (H, W) bool.
+
+    `label_free.search_without_masks` needs no truth: it may be None.
+    """
 
     image: np.ndarray
     prompt: str
@@ -46,10 +49,9 @@ def search(
     steps: Sequence[int] = (10,),
     context: RunContext = RunContext(),
 ) -> list[Trial]:
-    """Try every combination on every case; the best (by final Dice, then coarse Dice) comes first.
+    """Try every combination on every case; return trials with the best (by final Dice, then coarse Dice) first.
 
-    The presence check is off: the search is for where, not whether. A value that cannot be is refused before the first
-    trial.
+    The presence check is off, as the search is about location only. Invalid values are rejected before the first trial.
     """
     settings = replace(segmenter.settings, presence_threshold=0.0)
     grid = [

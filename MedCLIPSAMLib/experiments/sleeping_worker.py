@@ -1,31 +1,31 @@
-"""A worker of a simulated cluster. It imports nothing, so that many of them fit on one machine."""
+"""The worker of a simulated cluster; it imports no models or libraries, so that many fit on one machine."""
 
 import os
 import random
 import time
 
 SPREAD = 0.3
-"""Standard deviation of the logarithm of the times."""
+"""Standard deviation of the logarithm of the sleeping times."""
 
 
 class SleepingWorker:
-    """Stands in for a worker with models: it sleeps for the time of the computation, and may die.
+    """A stand-in for a worker with models, which sleeps instead of computing and may die.
 
     Args:
         seconds: median time of a case; times are log-normal.
-        deaths: share of cases at which the process ends, as when memory runs out.
-        seed: of times and deaths, together with each case's name and the process.
+        deaths: fraction of cases in which the process ends, as if out of memory.
+        seed: seed of times and deaths, combined with the case's name and the process id.
     """
 
     def __init__(self, seconds: float, deaths: float, seed: int) -> None:
         self._seconds, self._deaths, self._seed = seconds, deaths, seed
 
     def ready(self) -> int:
-        """Return the process."""
+        """Return the process id."""
         return os.getpid()
 
     def do(self, case: str) -> dict:
-        """Sleep for a case; return its line of the manifest, and the seconds that it slept."""
+        """Sleep for a case; return its manifest record with the seconds slept."""
         chance = random.Random(f"{self._seed} {case} {os.getpid()}")
         seconds = self._seconds * chance.lognormvariate(0, SPREAD)
         time.sleep(seconds)

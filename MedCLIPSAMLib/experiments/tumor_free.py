@@ -1,4 +1,4 @@
-"""Parts of breast ultrasound images beside the tumor, made the same way at every call."""
+"""Parts of breast ultrasound images outside the tumor, the same at every call."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import hashlib
 import numpy as np
 
 MIN_SHARE = 0.35
-"""Minimum share of the image's width and height of a part."""
+"""Minimum width and height of a part as a fraction of the image's."""
 GAP = 3
-"""Pixels between the part and the tumor's box."""
+"""Distance between the part and the tumor's box, in pixels."""
 
 
 def tumor_free_part(name: str, image: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
-    """Cut a part out of an image, over its whole width or height, outside the box around the truth.
+    """Crop a part of an image outside the box around the truth; it spans the whole width or height.
 
-    Among several it is drawn by the image's name.
+    If there are several, one is drawn at random, seeded by the image's name.
 
     Args:
+        name: name of the image.
         image: (H, W, 3) uint8.
         truth: (H, W) bool, not empty.
 
     Returns:
-        (h, w, 3) uint8; None where no part is large enough.
+        (h, w, 3) uint8; None if no part is large enough.
     """
     (rows, columns), (height, width) = np.nonzero(truth), truth.shape
     x0, x1, y0, y1 = columns.min() - GAP, columns.max() + GAP, rows.min() - GAP, rows.max() + GAP

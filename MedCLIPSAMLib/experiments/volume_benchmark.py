@@ -1,7 +1,7 @@
-"""Strategies for whole volumes on phantom volumes, and the gain of one corrected slice.
+"""Benchmark of the strategies for whole volumes on phantom volumes, and of the gain from correcting one slice.
 
-Everything is as with a user's volume: a SimpleITK image, `segment_volume` with one prompt and no click, and masks
-on the voxel grid.
+Phantoms are treated like a user's volume: as a SimpleITK image, segmented by `segment_volume` with one prompt and no
+click, with masks on the voxel grid.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VOLUME_TASKS = {name: TASKS[name] for name in ("ct_lungs", "ct_nodule", "mri_tum
 
 
 def volume_of(phantom: VolumePhantom) -> Volume:
-    """Convert the phantom to a volume: slice 0 is the lowest, rows run to posterior, columns to the patient's left."""
+    """Convert a phantom to a volume: slice 0 is the lowest, rows run to posterior, columns to the patient's left."""
     k, j, i = phantom.spacing
     return Volume(phantom.slices, Geometry(spacing=(i, j, k)), "phantom", phantom.modality)
 
@@ -43,12 +43,12 @@ def benchmark_volumes(
     strategies: Sequence[Strategy] = (Strategy.SLICES, Strategy.BOXES, Strategy.MEMORY),
     context: RunContext = RunContext(),
 ) -> dict:
-    """Measure every strategy on every task, on lesion-free volumes, and corrections of the bad cases.
+    """Measure every strategy on every task and on lesion-free volumes, and the correction of bad cases.
 
     Returns:
         {"tasks": {task: {"cases", "strategies": {strategy: {"dsc", "dsc_sd", "seconds", "by_case"}}}},
-        "lesion_free": {strategy: {"cases", "empty_fraction"}},
-        "correction": {"cases", "before", "after"} (medians, None without a bad case)}: means over cases, DSC in 3-D.
+        "lesion_free": {strategy: {"cases", "empty_fraction"}}, "correction": {"cases", "before", "after"}}.
+        Values are means over cases, those of "correction" medians (None without a bad case); DSC is in 3-D.
     """
     check_split(split)
     tasks = {}
@@ -101,10 +101,10 @@ def _lesion_free(segmenter: TextSegmenter, cases: int, split: str, strategy: Str
 
 
 def _corrections(segmenter: TextSegmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
-    """Correct the slice with the largest error by hand and propagate it from there, as "Propagate correction" does.
+    """Replace the slice with the largest error by the truth and propagate from it, like "Propagate correction".
 
-    On slices that the object is propagated to, its mask replaces the old one; beyond its end, what was joined to it is
-    removed; other masks stay.
+    On the slices that the object is propagated to, its mask replaces the old one. Beyond its end, masks that were
+    connected to it are removed. Other masks stay.
     """
     before, after = [], []
     for phantom, mask, truth in bad:

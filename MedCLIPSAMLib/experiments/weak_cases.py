@@ -1,4 +1,4 @@
-"""Images for the weakly supervised stage: phantoms, or the patients of a set of real images."""
+"""Images for the weakly supervised stage: phantoms, or patients of a set of real images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class PhantomCases:
     """Phantoms of a task of the benchmark.
 
     Attributes:
-        models: name in the catalogue of both the text-image model and the SAM 2 for them; so of `RealCases`.
-        prompt: of the text pipeline.
+        models: catalogue name of both the text-image model and the SAM 2 to use; the same in `RealCases`.
+        prompt: prompt of the text pipeline.
     """
 
     models = "demo"
@@ -43,7 +43,7 @@ class RealCases:
     """Patients of a real set; see `PhantomCases`.
 
     Args:
-        folder: of the set, of a name in `REAL_SETS`.
+        folder: folder of the set; its name is one of `REAL_SETS`.
     """
 
     folder: Path
@@ -51,31 +51,33 @@ class RealCases:
 
     def __post_init__(self) -> None:
         if self.folder.name not in REAL_SETS:
-            raise InputError(f"Expected a folder named {', '.join(REAL_SETS)}, got '{self.folder}'.", "Name a set.")
+            raise InputError(
+                f"Expected a folder named {', '.join(REAL_SETS)}, got '{self.folder}'.", "Give the folder of a set."
+            )
 
     @property
     def prompt(self) -> str:
-        """Prompt of the set."""
+        """The prompt of the set."""
         return REAL_SETS[self.folder.name].prompt
 
     def check(self, split: str, count: int) -> None:
-        """Refuse a split that `load` would refuse, without decoding its images.
+        """Check that `load` accepts a split, without decoding its images.
 
         Raises:
-            InputError: an invalid set.
+            InputError: the set is invalid.
         """
         choose_cases(self.folder.parent, self.folder.name, split, count)
 
     def load(self, split: str, count: int) -> list[TruthImage]:
-        """Return up to `count` images of a split with their truth, without those that cannot be used.
+        """Return up to `count` images of a split with their truth, leaving out unusable ones.
 
         Raises:
-            InputError: an invalid set, or nothing of it can be used.
+            InputError: the set is invalid, or none of its images can be used.
         """
         cases, skipped = load_images(choose_cases(self.folder.parent, self.folder.name, split, count))
         if not cases:
-            raise InputError(f"Expected images of '{self.folder}' that can be used, got none of {len(skipped)}.")
-        names = case_names([Path(case.name) for case in cases])  # which files of an export and of nnU-Net can have
+            raise InputError(f"Expected usable images in '{self.folder}', but none of {len(skipped)} can be used.")
+        names = case_names([Path(case.name) for case in cases])  # valid names for files of an export and of nnU-Net
         return [TruthImage(name, case.image, case.truth) for name, case in zip(names, cases)]
 
 
@@ -83,7 +85,7 @@ WeakCases = PhantomCases | RealCases
 
 
 def shrink(case: TruthImage, longest: int | None) -> TruthImage:
-    """Shrink an image and its truth until the longer side has `longest` pixels; smaller ones stay as they are."""
+    """Shrink an image and its truth so that the longer side has `longest` pixels; smaller ones stay the same."""
     height, width = case.truth.shape
     if longest is None or longest >= max(height, width):
         return case

@@ -1,4 +1,4 @@
-"""Images, pseudo-labels and predictions, converted between the cases of the experiment and nnU-Net's files."""
+"""Conversion of images, pseudo-labels and predictions between the experiment's cases and nnU-Net's files."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .weak_cases import shrink
 def export_labels(
     prompt: str, cases: Sequence[TruthImage], segmenter: TextSegmenter, images: Path, dataset: Path
 ) -> tuple[dict[str, int], dict[str, np.ndarray]]:
-    """Label images by text, by the same export that users have.
+    """Label images by text, with the same export that users run.
 
     Args:
-        images: folder for the files that the export reads.
-        dataset: the one that it writes.
+        images: folder for the export's input files.
+        dataset: folder that the export writes.
 
     Returns:
-        Number of cases by status; the masks, (H, W) bool by name, without those in which nothing was found.
+        Number of cases by status; and the masks, (H, W) bool by name, of the cases in which something was found.
 
     Raises:
-        InputError: nothing was found in any of them.
+        InputError: nothing was found in any image.
     """
     from ..export.cases import Case
     from ..export.engines import LocalEngine
@@ -48,16 +48,17 @@ def export_labels(
 
 
 def with_labels(cases: Sequence[TruthImage], labels: dict[str, np.ndarray]) -> list[TruthImage]:
-    """Return the cases that have a pseudo-label, with it in place of the truth."""
+    """Return the cases that have a pseudo-label, with it as their truth."""
     return [replace(case, truth=labels[case.name]) for case in cases if case.name in labels]
 
 
 def write_dataset(out: Path, cases: Sequence[TruthImage], images: Path, longest: int | None) -> None:
-    """Write images with their masks as nnU-Net reads them, unless that was done before.
+    """Write images with their masks as an nnU-Net dataset, unless it was written before.
 
     Args:
-        images: folder for the files that the images go by.
-        longest: pixels, see `shrink`.
+        out: folder of the dataset.
+        images: folder for the intermediate image files.
+        longest: longer side in pixels; see `shrink`.
     """
     from ..export.dataset import write_case, write_description
 
@@ -70,20 +71,20 @@ def write_dataset(out: Path, cases: Sequence[TruthImage], images: Path, longest:
 
 
 def read_images(folder: Path, cases: Sequence[TruthImage], longest: int | None) -> list[Volume]:
-    """Return images as nnU-Net reads them, written as gray files and read back."""
+    """Return images as nnU-Net reads them, by writing them as gray files and reading those."""
     _write_images(folder, [shrink(case, longest) for case in cases])
     return [read_volume(_file(folder, case)) for case in cases]
 
 
 def mask_of(made: Prediction, case: TruthImage) -> np.ndarray:
-    """Resize the probability of the target to the size of a case, and threshold it at one half."""
+    """Resize the probability map of the target to the size of a case and threshold it at one half."""
     height, width = case.truth.shape
     probability = Image.fromarray(made.probabilities[1, 0])
     return np.asarray(probability.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
 
 
 def _write_images(folder: Path, cases: Sequence[TruthImage]) -> None:
-    """Write images as gray files, whole or not at all: those that are there are not written again."""
+    """Write images as gray files, each atomically; existing files are not written again."""
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         if not _file(folder, case).is_file():

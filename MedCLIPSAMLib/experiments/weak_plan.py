@@ -1,4 +1,4 @@
-"""Size of the experiment on the weakly supervised stage."""
+"""The size of the experiment on the weakly supervised stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..nnunet.train import SHORT, TrainSettings
 from .weak_cases import PhantomCases, RealCases, WeakCases
 
 COLUMNS = {"us_tumour": "US", "mri_tumour": "MRI", "xray_lungs": "X-ray", "ct_lungs": "CT"}
-"""Phantom tasks that stand in for the paper's four data sets, with the names of those."""
+"""Phantom tasks that stand in for the paper's four data sets, and the names of these."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class WeakPlan:
     """Size of the experiment.
 
     Args:
-        train, validation, test: images a task, at most; the order of review is chosen on validation.
-        training: of every network.
-        tasks: of `COLUMNS`, or the folder of a set of real images.
-        longest: pixels of the longer side to which images are shrunk for nnU-Net. Everything else, including the
-            measures, uses their original size.
+        train, validation, test: maximum number of images per task; the order of review is chosen on validation.
+        training: settings for every network.
+        tasks: names in `COLUMNS`, or the folder of a set of real images.
+        longest: longer side in pixels to which images are shrunk for nnU-Net. Everything else, including the metrics,
+            uses the original size.
     """
 
     train: int = 120
@@ -40,13 +40,13 @@ class WeakPlan:
 
 
 def real_plan(folder: Path) -> WeakPlan:
-    """Plan an experiment on a set of real images: under an hour on two cores."""
+    """Plan an experiment on a set of real images that takes less than an hour on two cores."""
     training = replace(SHORT, schedule=replace(SHORT.schedule, iterations=25))
     return WeakPlan(training=training, tasks=(str(folder),), longest=128)
 
 
 def quick(plan: WeakPlan = WeakPlan()) -> WeakPlan:
-    """Return settings for a trial run: a minute or two, with meaningless figures."""
+    """Return a plan for a trial run that takes a minute or two; its figures mean nothing."""
     schedule = Schedule(cycles=2, epochs=2, keep=1, iterations=4, validations=1)
     training = replace(plan.training, schedule=schedule, batch=4, width=4)
     return replace(plan, train=8, validation=2, test=3, training=training, tasks=plan.tasks[-1:])

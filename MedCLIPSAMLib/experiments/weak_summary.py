@@ -16,16 +16,16 @@ ROWS = {
     "full": "full supervision: ensemble",
 }
 SHARES = (0.05, 0.10, 0.20)
-"""Share of the cases that a person reviews."""
+"""Fractions of the cases that a person reviews."""
 
 
 def summary(figures: dict) -> dict:
-    """Summarize what is printed: means a row and task, the pooled differences, and the error left after review.
+    """Summarize the figures to print: means by row and task, pooled differences, and the error left after review.
 
     Returns:
         {"rows": {row: {metric: {task: mean, "all": mean}}}, "intervals": {row: {metric: {task: [low, high]}}},
         "differences": {"weak - zero_shot": PairedDifference as dict, ...}, "validation_review", "review": {order:
-        {share: mean error}}}, the orders, "random" and "worst first" among them.
+        {share: mean error}}}. The orders include "random" and "worst first".
     """
     tasks = figures["tasks"]
     rows: dict[str, dict[str, dict[str, float]]] = {}
@@ -56,7 +56,7 @@ def summary(figures: dict) -> dict:
 
 
 def _review(tasks: dict, split: str) -> dict:
-    """Compute the mean 1 - DSC over all tasks' cases after review of a share of them, by order."""
+    """Compute, by order, the mean 1 - DSC over the cases of all tasks after a fraction of them is reviewed."""
     errors = 1 - np.concatenate([task[split]["weak"]["dsc"] for task in tasks.values()])
     orders = {
         name: np.concatenate([task[split]["orders"][name] for task in tasks.values()])

@@ -1,1 +1,1 @@
-"""Synthetic images of four modalities with captions and truth; the demo models are trained and measured on them."""
+"""Synthetic images of four modalities with captions and truth masks, to train and measure the demo models."""

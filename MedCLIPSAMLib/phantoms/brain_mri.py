@@ -1,6 +1,6 @@
 """Axial contrast-enhanced T1 brain phantoms.
 
-Scalp, skull, folded cortex, ventricles and vessels; gliomas, meningiomas, pituitary tumours.
+They show scalp, skull, folded cortex, ventricles and vessels, and gliomas, meningiomas or pituitary tumors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _lesion(
     taken: np.ndarray,
     at: Cut,
 ) -> tuple[np.ndarray, Lesion, np.ndarray]:
-    """Draw one tumor; return the image, the `Lesion`, and the place of its largest slice."""
+    """Draw one tumor; return the image, the `Lesion`, and the mask of its largest slice."""
     kind = KINDS[rng.choice(3, p=(0.45, 0.35, 0.20))]
     inside = ndimage.distance_transform_edt(brain)
     free = ndimage.distance_transform_edt(~taken) if taken.any() else np.full(brain.shape, 99.0)
@@ -66,10 +66,10 @@ def _lesion(
 
 
 def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) -> Phantom:
-    """Draw an axial brain MRI with `lesions` tumours (0, 1 or 2).
+    """Draw an axial brain MRI with `lesions` tumors (0, 1 or 2).
 
     Args:
-        cuts: where the slice cuts each tumour; through its middle when not given.
+        cuts: where the slice cuts each tumor; through its middle by default.
     """
     middle = (SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-4, 4))
     radii = (rng.uniform(50, 57), rng.uniform(41, 48))

@@ -1,6 +1,6 @@
 """Breast ultrasound phantoms.
 
-Skin, fat, gland, muscle and speckle; benign and malignant tumours; fat lobules and shadows.
+They show skin, fat, gland, muscle and speckle, benign or malignant tumors, fat lobules and shadows.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _add_lesion(rng: np.random.Generator, echo: np.ndarray, taken: np.ndarray) -
 
 
 def breast_us(rng: np.random.Generator, lesions: int) -> Phantom:
-    """Draw a breast ultrasound with `lesions` tumours (0, 1 or 2)."""
+    """Draw a breast ultrasound with `lesions` tumors (0, 1 or 2)."""
     echo = _layers(rng)
     organs: dict[str, np.ndarray] = {}
     for index in range(rng.integers(0, 4)):

@@ -1,4 +1,4 @@
-"""Texts about phantoms, with the facts that an image must have for each to describe it, and its region."""
+"""Texts about phantoms, with their regions and the facts that an image must have to be described by them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EVERYDAY = (
     *("happy birthday", "hello world", "the weather is nice today", "a photo of a mountain", "a chair"),
     "blue sky and green grass",
 )
-"""Texts that describe no medical image; "sitting on a chair" is left out for the tests."""
+"""Texts that describe no medical image; "sitting on a chair" is reserved for tests."""
 ELSEWHERE = (
     *("liver", "kidney", "bladder", "femur", "prostate", "spleen", "pancreas", "knee", "tooth", "hand", "fetal head"),
     *("colon polyp", "skin lesion", "thyroid nodule", "retina", "liver tumor", "kidney stone", "bone fracture"),
@@ -57,9 +57,9 @@ class Text:
     Args:
         text: the words.
         facts: facts that an image must have.
-        lesion: facts that at least one lesion must have; None when the text names no lesion.
-        organ: the end of the names of its organs, such as "lung" or "left lung"; None without.
-        impossible: describes no phantom at all.
+        lesion: facts that at least one lesion must have; None if the text names no lesion.
+        organ: the last words of its organs' names, such as "lung" or "left lung"; None if it names no organ.
+        impossible: whether it describes no phantom at all.
     """
 
     text: str
@@ -69,7 +69,7 @@ class Text:
     impossible: bool = False
 
     def region(self, phantom: Phantom) -> np.ndarray | None:
-        """Return the mask of the text's target, (SIZE, SIZE) bool; None when the text does not describe `phantom`."""
+        """Return the mask of the text's target, (SIZE, SIZE) bool; None if the text does not describe `phantom`."""
         if self.impossible or not self.facts <= phantom.facts:
             return None
         masks: list[np.ndarray] = []
@@ -163,7 +163,7 @@ def _organ_texts() -> list[Text]:
 
 
 def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
-    """Return the shipped prompt sets as captions: a class of the set is a fact of the lesion or of the image."""
+    """Return the prompts of a shipped set as captions; a class of the set is a fact of the lesion or of the image."""
     facts = frozenset({f"modality:{prompts.modality}"})
     lungs = prompts.target == "lungs"
     made = []
@@ -178,7 +178,7 @@ def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
 
 
 def all_texts() -> list[Text]:
-    """List every text about what phantoms show, or about what is absent; the same list at every call."""
+    """List every text about what phantoms show or about its absence; the same list at every call."""
     made = [text for modality in LESIONS for text in _lesion_texts(modality)] + _organ_texts()
     for prompts in load_prompt_sets().values():
         made += _prompt_set_texts(prompts)

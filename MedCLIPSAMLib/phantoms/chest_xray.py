@@ -1,6 +1,6 @@
 """Frontal chest X-ray phantoms.
 
-Lungs, heart, mediastinum, diaphragm, ribs and clavicles; normal, with pneumonia, with COVID-19.
+They show lungs, heart, mediastinum, diaphragm, ribs and clavicles; normal, with pneumonia or with COVID-19.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Phantoms by split and index: the same index gives the same phantom on every machine; splits never share one."""
+"""Phantoms by split and index: an index gives the same phantom on every machine, and splits never share one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .lung_ct import lung_ct
 from .phantom import Phantom
 
 SPLITS = {"train": 1, "validation": 2, "test": 3, "samples": 4}
-"""Seeds of the splits: nothing was ever chosen on `test`; `samples` are the shipped images."""
+"""Seeds of the splits. Nothing was ever chosen on `test`; `samples` are the shipped images."""
 
 MODALITIES = ("US", "MR", "XR", "CT")
 _TURNS = ("US", "CT", "MR", "CT", "XR", "CT", "MR", "US")  # nodules are the hardest to learn, lungs the easiest
@@ -29,9 +29,9 @@ _LESION_COUNTS = (0.35, 0.45, 0.20)
 
 
 def split_number(split: str) -> int:
-    """Return the number of a split, with which its phantoms are drawn."""
+    """Return the number of a split, which seeds its phantoms."""
     if split not in SPLITS:
-        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
+        raise InputError(f"Expected one of the splits {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
     return SPLITS[split]
 
 
@@ -40,7 +40,7 @@ def make_phantom(split: str, index: int, modality: str | None = None, lesions: i
 
     Args:
         modality: one of `MODALITIES`; None takes them in turn.
-        lesions: 0, 1 or 2; None draws the number. Chest X-rays have no lesions.
+        lesions: 0, 1 or 2; None draws the number at random. Chest X-rays have no lesions.
     """
     modality = modality or _TURNS[index % len(_TURNS)]
     rng = np.random.default_rng([split_number(split), MODALITIES.index(modality), index])

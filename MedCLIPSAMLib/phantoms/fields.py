@@ -26,13 +26,13 @@ def blob(
     roughness: float = 0.05,
     spikes: float = 0.0,
 ) -> np.ndarray:
-    """Draw the signed depth of a star-shaped region, (SIZE, SIZE) float32: 1 at its center, 0 on its outline.
+    """Draw a random star-shaped region as its signed depth, (SIZE, SIZE) float32: 1 at the center, 0 on the outline.
 
     Args:
         center: (row, column) in pixels.
         radii: (along rows, along columns) in pixels before the rotation by `angle` (radians).
         roughness: standard deviation of the low harmonics of the outline, relative to the radius.
-        spikes: the same for the high harmonics, as of spiculated margins.
+        spikes: the same for the high harmonics, for spiculated margins.
     """
     rows, columns = ROWS - np.float32(center[0]), COLUMNS - np.float32(center[1])
     v = (np.cos(angle) * rows + np.sin(angle) * columns) / radii[0]
@@ -49,11 +49,11 @@ def blob(
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a slice cuts a region of a volume.
+    """The place where a slice cuts a region of a volume.
 
     Args:
-        size: radius there, as a share of the largest; 0 where the region is not.
-        apart: pixels by which the region has split into two, to the left and to the right.
+        size: radius in the slice, as a fraction of the largest; 0 if the slice does not cut the region.
+        apart: for a region that has split into two, shift in pixels of the parts to the left and to the right.
     """
 
     size: float = 1.0
@@ -77,7 +77,12 @@ def cut(depth: np.ndarray, at: Cut) -> np.ndarray:
 
 
 def edge(depth: np.ndarray, radius: float, width: float = 1.0) -> np.ndarray:
-    """Compute the soft membership, 0 to 1, of a region by `depth` (see `blob`), its edge about `width` pixels wide."""
+    """Compute the soft membership of a region, 0 to 1, from `depth` (see `blob`).
+
+    Args:
+        radius: radius of the region in pixels.
+        width: approximate width of the soft edge in pixels.
+    """
     return 1.0 / (1.0 + np.exp(np.clip(-depth * radius / (0.5 * width), -30, 30)))
 
 

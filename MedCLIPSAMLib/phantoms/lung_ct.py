@@ -1,6 +1,6 @@
 """Axial chest CT phantoms in the lung window.
 
-Lungs with vessels, heart, spine and ribs; nodules, and cross-sections of vessels that look like them.
+They show lungs with vessels, heart, spine and ribs, and nodules and vessel cross-sections that look like nodules.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from .phantom import SIZE, Lesion, Phantom
 def _vessels(
     rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, hilum: tuple[float, float], place: np.ndarray
 ) -> np.ndarray:
-    """Draw vessels from the hilum outwards, thinner as they go, and their cross-sections as small dots.
+    """Draw vessels that run from the hilum outwards and get thinner, and cross-sections of vessels as small dots.
 
     Args:
-        lung: where they are seen; place: the lung at its largest, in which they run.
+        lung: mask of the lung in this slice, in which the vessels are visible.
+        place: mask of the lung at its largest, in which the vessels run.
     """
     track = np.zeros_like(image)
     for _ in range(rng.integers(4, 8)):
@@ -45,7 +46,7 @@ def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lu
     """Draw an axial chest CT slice with `lesions` nodules (0, 1 or 2).
 
     Args:
-        cuts, lung_cut: where the slice cuts each nodule, and the lungs; through their middle when not given.
+        cuts, lung_cut: where the slice cuts each nodule, and the lungs; through their middle by default.
     """
     center = (SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-4, 4))
     body = blob(rng, center, (rng.uniform(40, 48), rng.uniform(54, 60)), 0, 0.015)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SIZE = 128
-"""Edge of a phantom image, in pixels."""
+"""Side of a phantom image, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Lesion:
 
     Args:
         mask: (SIZE, SIZE) bool.
-        facts: such as "kind:malignant", "side:left", "size:large", "shape:irregular".
+        facts: facts such as "kind:malignant", "side:left", "size:large", "shape:irregular".
     """
 
     mask: np.ndarray
@@ -25,15 +25,15 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic image with its truth. Images are radiological: patient right at the left of the image.
+    """A synthetic image with its truth masks, in radiological orientation: the patient's right is at the left.
 
     Args:
         image: (SIZE, SIZE) uint8.
         modality: "US", "MR", "XR" or "CT".
-        facts: of the whole image, such as "modality:MR", "lesions:0" or "kind:pneumonia".
-        lesions: the lesions, empty for a lesion-free image.
+        facts: facts of the whole image, such as "modality:MR", "lesions:0" or "kind:pneumonia".
+        lesions: the lesions; empty for a lesion-free image.
         organs: masks by name, each (SIZE, SIZE) bool: "left lung", "right lung", "heart", "ventricles", ...
-            They are the prompts' targets for lungs and the distractors for everything else.
+            They are the targets of prompts for lungs, and distractors for all other prompts.
     """
 
     image: np.ndarray
@@ -49,10 +49,10 @@ class Phantom:
 
     @property
     def lungs_mask(self) -> np.ndarray:
-        """Both lungs, (SIZE, SIZE) bool; empty where the modality shows none."""
+        """Both lungs, (SIZE, SIZE) bool; empty if the modality shows none."""
         return union([mask for name, mask in self.organs.items() if name.endswith("lung")])
 
 
 def union(masks: list[np.ndarray]) -> np.ndarray:
-    """Unite (SIZE, SIZE) bool masks; empty for an empty list."""
+    """Return the union of (SIZE, SIZE) bool masks; an empty mask for an empty list."""
     return np.any(masks, axis=0) if masks else np.zeros((SIZE, SIZE), bool)

@@ -1,4 +1,4 @@
-"""The shipped sample images: one of each modality, in the file formats that users have, with truth."""
+"""The shipped sample images with truth masks: one of each modality, in common file formats."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sample:
 
     @property
     def truth(self) -> Path:
-        """Path of its true masks."""
+        """Path of its truth mask."""
         return resource_path("samples") / f"{self.name}_truth{'.nii.gz' if self.suffix == '.dcm' else self.suffix}"
 
 
@@ -72,7 +72,7 @@ def _write(path: Path, pixels: np.ndarray, sample: Sample) -> None:
 
 
 def _set_dicom_tags(image: sitk.Image, sample: Sample) -> None:
-    """Set the modality, the position in the patient, and the whole range as display window."""
+    """Set the modality, the position in the patient, and a display window of the whole range."""
     direction = image.GetDirection()
     axes = [direction[index] for index in (0, 3, 6, 1, 4, 7)]
     tags = {

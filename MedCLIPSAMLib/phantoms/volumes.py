@@ -1,7 +1,7 @@
-"""Phantom volumes: stacks of axial slices whose anatomy, lesions and texture change from slice to slice, with truth.
+"""Phantom volumes with truth masks: stacks of axial slices with gradually changing anatomy, lesions and texture.
 
-A volume is one patient of `brain_mri` or `lung_ct`, cut at many heights: every slice draws the same random numbers, and
-the height is a parameter. Lesions appear, grow, shrink and vanish; some split into two.
+A volume is one patient of `brain_mri` or `lung_ct`, cut at many heights: every slice uses the same random numbers, with
+its height as a parameter. Lesions appear, grow, shrink and vanish; some split into two.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from .lung_ct import lung_ct
 from .phantom import SIZE, Phantom
 
 THICKNESS = {"MR": 3.0, "CT": 2.5}
-"""mm between slices; a pixel is 1 mm."""
+"""Slice spacing in mm; a pixel is 1 mm."""
 TRAINING_SLICES = 20
 TRACE = 14
-"""Minimum pixels of a lesion on a slice that clearly shows it."""
+"""Minimum area in pixels of a lesion on a slice that clearly shows it."""
 TURN = 0.22
-"""Radians by which texture changes from slice to slice: after seven slices it is a different one."""
+"""Angle in radians by which texture drifts from slice to slice: after seven slices it is a different one."""
 
 
 @dataclass(frozen=True)
 class VolumePhantom:
-    """A synthetic volume with its truth; slice 0 is the lowest, slices are radiological images.
+    """A synthetic volume with its truth masks; slice 0 is the lowest, and slices are in radiological orientation.
 
     Args:
         slices: (K, SIZE, SIZE) uint8.
         modality: "MR" or "CT".
-        lesions: (K, SIZE, SIZE) bool, one a lesion.
-        organs: by name, (K, SIZE, SIZE) bool.
+        lesions: one mask per lesion, (K, SIZE, SIZE) bool.
+        organs: masks by name, (K, SIZE, SIZE) bool.
         spacing: mm along (slices, rows, columns).
     """
 
@@ -60,7 +60,7 @@ class VolumePhantom:
 
 
 class _DriftingGenerator(np.random.Generator):
-    """The same random numbers for every slice of a volume, but for texture, which drifts from slice to slice."""
+    """A generator of the same random numbers for every slice, except for texture, which drifts from slice to slice."""
 
     def __init__(self, seed: int, angle: float) -> None:
         super().__init__(np.random.PCG64(seed))
@@ -78,8 +78,8 @@ def make_volume(split: str, index: int, modality: str, lesions: int | None = Non
 
     Args:
         modality: "MR" or "CT".
-        lesions: 0, 1 or 2; None draws the number.
-        count: slices.
+        lesions: 0, 1 or 2; None draws the number at random.
+        count: number of slices.
     """
     made, lesions = _sections(split, index, modality, lesions, count)
     names = made[0].organs
@@ -95,7 +95,7 @@ def make_volume(split: str, index: int, modality: str, lesions: int | None = Non
 def make_sections(split: str, index: int, modality: str, count: int = 24) -> list[Phantom]:
     """Draw the slices of volume number `index` as separate images, each with its facts.
 
-    Slices on which a lesion is only a trace are left out: whether they show it is a matter of opinion.
+    Slices with only a trace of a lesion (see `TRACE`) are left out: whether they show it is a matter of opinion.
     """
     placed = []
     for section in _sections(split, index, modality, None, count)[0]:
@@ -111,7 +111,7 @@ def make_sections(split: str, index: int, modality: str, count: int = 24) -> lis
 
 
 def _sections(split: str, index: int, modality: str, lesions: int | None, count: int) -> tuple[list[Phantom], int]:
-    """Draw all slices of a volume, each with all lesions, empty where they are absent; also return their number."""
+    """Draw all slices of a volume, each with the (possibly empty) masks of all lesions; also return their number."""
     rng = np.random.default_rng([split_number(split), len(MODALITIES) + MODALITIES.index(modality), index])
     drawn, seed = int(rng.choice(3, p=(0.2, 0.5, 0.3))), int(rng.integers(2**31))
     lesions = drawn if lesions is None else lesions
@@ -124,7 +124,7 @@ def _sections(split: str, index: int, modality: str, lesions: int | None, count:
 
 
 def _span(rng: np.random.Generator, count: int) -> Callable[[int], Cut]:
-    """Return a lesion's extent along the slices: slice number -> `Cut`."""
+    """Draw a lesion's extent along the slices, as a function from slice number to `Cut`."""
     middle, half = rng.uniform(0.3, 0.7) * count, rng.uniform(0.12, 0.28) * count
     splits = rng.random() < 0.2
     speed, turn = rng.uniform(0.8, 1.6), middle + rng.uniform(-0.3, 0.3) * half
@@ -139,7 +139,7 @@ def _span(rng: np.random.Generator, count: int) -> Callable[[int], Cut]:
 def _section(
     seed: int, modality: str, k: int, count: int, cuts: list[Cut], top: float, drift: np.ndarray, noise_seed: int
 ) -> Phantom:
-    """Draw slice k: the head or chest becomes smaller towards the top, and is slightly tilted."""
+    """Draw slice k of a head or chest, which gets smaller towards the top and is slightly tilted."""
     height = k / (count - 1)
     generator = _DriftingGenerator(seed, TURN * k)
     if modality == "MR":
@@ -160,7 +160,7 @@ def _section(
 
 
 def _move(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np.ndarray:
-    """Make a slice smaller about its middle and move it by pixels (rows, columns)."""
+    """Shrink a slice about its middle and shift it by an offset in pixels (rows, columns)."""
     middle = (SIZE - 1) / 2
     return ndimage.affine_transform(
         array, np.full(2, 1 / scale), middle - (middle + offset) / scale, order=order, mode="nearest"
@@ -168,12 +168,12 @@ def _move(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np
 
 
 def many_volumes(split: str, count: int, workers: int = 2) -> list[VolumePhantom]:
-    """Make the first volumes of a split for training, half MR and half CT, in `workers` processes."""
+    """Make the first `count` volumes of a split for training, half MR and half CT, in `workers` processes."""
     return _many(make_volume, split, count, workers)
 
 
 def many_sections(split: str, count: int) -> list[Phantom]:
-    """Return the slices of the same volumes, see `make_sections`, made in two processes."""
+    """Return the slices of the same volumes (see `make_sections`), made in two processes."""
     return [section for sections in _many(make_sections, split, count, 2) for section in sections]
 
 

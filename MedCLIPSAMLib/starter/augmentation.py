@@ -1,4 +1,4 @@
-"""Random changes of training images, drawn on their device by a generator that the step alone seeds."""
+"""Random augmentation of training images, computed on their device with a generator seeded per step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 
 def make_generator(device: torch.device, *numbers: int) -> torch.Generator:
-    """Make a generator on `device` whose seed depends on all numbers, such as the run's seed and the step."""
+    """Make a generator on `device` whose seed depends on all `numbers`, such as the run's seed and the step."""
     seed = 0
     for number in numbers:
         seed = (seed * 1_000_003 + number + 1) % (2**63 - 1)
@@ -15,16 +15,17 @@ def make_generator(device: torch.device, *numbers: int) -> torch.Generator:
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    """Draw float32 numbers between `low` and `high` on the generator's device."""
+    """Draw uniform float32 numbers between `low` and `high` on the generator's device."""
     return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
 
 
 def change_gradation(images: torch.Tensor, generator: torch.Generator, groups: int | None = None) -> torch.Tensor:
-    """Change display window, gamma, contrast, brightness, sharpness and shading at random, and add noise.
+    """Randomly vary display window, gamma, contrast, brightness, sharpness and shading, and add noise.
 
     Args:
         images: (N, H, W) float32, 0 to 1.
-        groups: N / groups consecutive images share their change; None changes each by itself.
+        groups: number of groups of N / groups consecutive images, which are changed alike; None changes each image
+            independently.
 
     Returns:
         (N, H, W) float32, 0 to 1.
@@ -47,7 +48,7 @@ def change_gradation(images: torch.Tensor, generator: torch.Generator, groups: i
 
 
 def draw_affine(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw `count` affine maps from output to input for `F.affine_grid`, (count, 2, 3): rotation, scale and shift."""
+    """Draw rotations, scales and shifts: affine maps (count, 2, 3) from output to input, for `F.affine_grid`."""
     angle = uniform((count,), -0.25, 0.25, generator)
     scale = torch.exp(uniform((count, 2), -0.17, 0.17, generator) + uniform((count, 1), -0.2, 0.2, generator))
     cosine, sine = angle.cos(), angle.sin()
@@ -56,6 +57,6 @@ def draw_affine(count: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def warp(images: torch.Tensor, affine: torch.Tensor, size: int) -> torch.Tensor:
-    """Resample (N, C, H, W) float32 to (N, C, size, size) by maps of `draw_affine`; outside of the image it is 0."""
+    """Resample (N, C, H, W) float32 to (N, C, size, size) by maps of `draw_affine`, with 0 outside the image."""
     grid = F.affine_grid(affine, [len(images), 1, size, size], align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)

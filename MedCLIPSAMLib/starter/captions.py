@@ -1,4 +1,4 @@
-"""Captions from the columns of index.csv, to fine-tune a text-image model on: a table for each split."""
+"""Captions for fine-tuning a text-image model, from the columns of index.csv: one table per split."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from ..run_context import RunContext
 from .data_set import SPLITS, UnusableImageError, image_path, mask_path, read_index, read_pair
 
 SMALL, LARGE = 0.04, 0.10
-"""Share of an ultrasound image below which a tumor is called small, and above which large."""
+"""Area of a tumor, as a fraction of an ultrasound image, below which it is called small and above which large."""
 COLUMNS = ("image", "caption", "patient")
 
 
 def write_captions(folder: Path, out: Path, context: RunContext = RunContext()) -> dict[str, int]:
     """Write `out`/train.csv, validation.csv and test.csv with the columns image, caption and patient.
 
-    An image that cannot be decoded, or whose mask is missing or of another size, is left out with a notice.
+    An image is left out with a notice if it cannot be decoded, or if its mask is missing or of another size.
 
     Args:
-        folder: of a set: breast_us_busbra or brain_mr_cheng.
+        folder: folder of a set, breast_us_busbra or brain_mr_cheng.
 
     Returns:
         The number of captions in each table.
 
     Raises:
-        InputError: another set, or an invalid one; see `read_index`. OutputError: the disk is full.
+        InputError: the set is another one or invalid; see `read_index`.
+        OutputError: the disk is full.
     """
     if folder.name not in _SETS:
         raise InputError(f"Expected a folder named {' or '.join(_SETS)}, got '{folder}'.", "Name one of these sets.")
@@ -50,7 +51,7 @@ def write_captions(folder: Path, out: Path, context: RunContext = RunContext()) 
     tables = {split: table for split, table in tables.items() if table}
     if not tables:
         raise InputError(
-            f"Expected images of '{folder}' that can be read, got none of {len(rows)}.", "Complete the set."
+            f"Expected readable images in '{folder}', but none of {len(rows)} can be read.", "Complete the set."
         )
     out.mkdir(parents=True, exist_ok=True)
     for split, table in tables.items():

@@ -1,8 +1,8 @@
-"""Training of the starter CLIP: texts and images in one space, and the target of a text in its patches.
+"""Training of the starter CLIP: aligns images with texts, and patches with the targets of texts.
 
-Three losses, as for the demo CLIP (`demo_models.train_clip`): multi-positive InfoNCE over image and text, without pairs
-that may or may not match; cross-entropy and Dice of each patch against the region of a text; and the
-similarity of the text to its region alone and to all but its region, pooled with noise as M2IB does.
+There are three losses, as for the demo CLIP (`demo_models.train_clip`): multi-positive InfoNCE over images and texts,
+without pairs that may or may not match; cross-entropy and Dice of the patches against the region of a text; and the
+similarity of the text to its region only, and to everything else, pooled with noise as in M2IB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMAGE_SIZE, PATCH = 224, 8
 LAYOUT = ClipLayout("medclipsam_starter_vit", IMAGE_SIZE, width=192, layers=3, heads=6)
 GRID = IMAGE_SIZE // PATCH
 REGION_SIZE = 64
-"""Edge of the mask of a region, in cells."""
+"""Side of the mask of a region, in cells."""
 SHARES = {
     "busbra": 0.20,
     "busbra_free": 0.08,
@@ -43,7 +43,7 @@ SHARES = {
     "phantom_xr": 0.05,
     "phantom_ct": 0.07,
 }
-"""Share of the draws by source; none are drawn from other sources."""
+"""Proportions in which examples are drawn, by source; other sources are not used."""
 _ALWAYS = ALWAYS | {"lungs", "heart", "left lung", "right lung"}
 
 
@@ -52,10 +52,10 @@ class ClipTraining:
     """Settings of the training.
 
     Args:
-        batch_size: images a step.
-        texts, nowhere: texts drawn for a step besides those of its images: texts that may describe one, and texts
+        batch_size: images per step.
+        texts, nowhere: numbers of additional texts drawn per step: of texts that describe some example, and of texts
             that describe none.
-        dense_texts: texts an image whose region is aligned patch by patch; the target of the last one is absent.
+        dense_texts: texts per image whose region is aligned patch by patch; the target of the last one is absent.
     """
 
     batch_size: int = 256
@@ -74,7 +74,7 @@ def train_clip(
     """Train the starter CLIP from random weights and write its folder.
 
     Args:
-        folder: where the model is written (see `models.clip` for the layout), with every checkpoint.
+        folder: where the model is written with every checkpoint; see `models.clip` for the layout.
     """
     possible, nowhere = training_texts()
     texts = possible + nowhere
@@ -163,7 +163,7 @@ class _Lesson:
         return contrast + 1.5 * dense_loss(similarity, regions) + place_loss(within, without, inside.any(-1))
 
     def _draw_texts(self, match: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Draw the texts of a batch: one of each image, any others, some that describe nothing, and the usual ones."""
+        """Draw the texts of a batch: one per image, random others, some that describe no example, and `_ALWAYS`."""
         own = torch.multinomial(match * self._rarity + 1e-12, 1, generator=generator)[:, 0]
         between = lambda low, high, count: torch.randint(low, high, (count,), generator=generator, device=match.device)
         others = between(0, self._possible, self._settings.texts)
@@ -171,7 +171,7 @@ class _Lesson:
         return torch.unique(torch.cat([own, others, nowhere, self._always]))
 
     def _draw_dense_texts(self, match: torch.Tensor, unknown: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Draw texts with a region in the image, lesions first, and one whose target is absent; (B, K)."""
+        """Draw texts with a region in the image, preferably lesions, and one whose target is absent: (B, K)."""
         count = self._settings.dense_texts - 1
         there = match & self._target
         lesion = there & self._lesion
@@ -184,7 +184,7 @@ class _Lesson:
 
 
 def _region_masks(examples: list[Example], matches: TextMatches, device: torch.device) -> torch.Tensor:
-    """Return the regions of examples and of their mirror images after them.
+    """Return the regions of the examples, followed by those of their mirror images.
 
     Returns:
         (2 N, MAX_REGIONS + 1, REGION_SIZE, REGION_SIZE) uint8, 255 where a cell is covered; the last region is empty.

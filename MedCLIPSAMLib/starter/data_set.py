@@ -1,10 +1,10 @@
-"""A set of real images: a folder of images/, masks/ and index.csv, for training and for measuring.
+"""A set of real images for training and measurement: a folder with images/, masks/ and index.csv.
 
     DATA/breast_us_busbra/index.csv         image,patient,split,...
     DATA/breast_us_busbra/images/NAME.jpg   gray, upright
-    DATA/breast_us_busbra/masks/NAME.png    over 127 inside, of the same size
+    DATA/breast_us_busbra/masks/NAME.png    above 127 inside, of the same size
 
-Read with Pillow and NumPy alone.
+Reading needs only Pillow and NumPy.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from ..errors import InputError
 from ..files.csv_text import read_table
 
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "gap": "gap"}
-"""Splits by their names in index.csv; "gap" lies between two splits and is used by none."""
+"""Splits by their names in index.csv; images in "gap" lie between two splits and are not used."""
 _UNREADABLE = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
 
 
 class UnusableImageError(InputError):
-    """An image or a mask that cannot be decoded, or that do not fit together: left out and listed."""
+    """An image or mask that cannot be decoded, or a pair that does not match; callers leave it out and list it."""
 
 
 def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Read the rows of a set's index.csv, with the name of the split in `SPLITS` in place of the table's.
+    """Read the rows of a set's index.csv, with splits renamed by `SPLITS`.
 
     Args:
-        group: the column of the patient, or a substitute: no two splits share one.
+        group: the column of the patient, or a substitute; no group may be in two splits.
         more: columns that are needed besides image, `group` and split.
 
     Raises:
-        InputError: see `csv_text.read_table`; or one without rows or a column that is needed, an unknown split, an
-            image that is no file name or has the name of another, which would share its mask, or a group in two splits.
+        InputError: see `csv_text.read_table`; or the table has no rows or lacks a column; or a split is unknown, an
+            image is not a file name or would share its mask with another, or a group is in two splits.
     """
     path = folder / "index.csv"
     needed = ["image", group, "split", *more]
@@ -57,7 +57,7 @@ def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -
         if mask in seen:
             raise InputError(
                 f"Expected every image once, got '{row['image']}' again {where}.",
-                "Images whose names differ in the ending alone would share a mask: rename one.",
+                "Images whose names differ only in the extension would share a mask: rename one.",
             )
         seen.add(mask)
         row["split"] = split = SPLITS[row["split"]]
@@ -65,7 +65,7 @@ def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -
             raise InputError(
                 f"Expected every {group} in one split, got {group} '{row[group]}' in '{split_of[row[group]]}' and "
                 f"in '{split}' of '{path}'.",
-                "Figures on such a split would be too good; split again.",
+                "Split again: results on such splits would be too optimistic.",
             )
     return [row for _, row in rows]
 
@@ -74,7 +74,7 @@ def slice_number(row: dict[str, str]) -> int:
     """Return the number of a row's slice.
 
     Raises:
-        InputError: it is no whole number.
+        InputError: it is not a whole number.
     """
     if not re.fullmatch(r"-?[0-9]{1,9}", row["slice"]):
         raise InputError(f"Expected a whole number as slice of '{row['image']}', got '{row['slice']}'.")
@@ -99,7 +99,7 @@ def decode(path: Path, mode: str) -> np.ndarray:
     """
     try:
         with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
-            if image.mode.startswith("I"):  # which Pillow would cut off at 255
+            if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255
                 raise ValueError("expected 8 bits per pixel, got 16")
             return np.asarray(image.convert(mode))
     except _UNREADABLE as error:
@@ -110,17 +110,18 @@ def read_pair(image: Path, mask: Path, mode: str = "RGB") -> tuple[np.ndarray, n
     """Read an image as `decode` does and its mask, (H, W) bool.
 
     Raises:
-        UnusableImageError: either is missing or cannot be decoded, they differ in size, or the mask is 0 and 1.
+        UnusableImageError: one of them is missing or cannot be decoded, they differ in size, or the mask has no value
+            above 127 but is not all 0.
     """
     pixels, marked = decode(image, mode), decode(mask, "L")
     if marked.shape != pixels.shape[:2]:
         raise UnusableImageError(
-            f"Expected {_size(pixels)} pixels, as '{image}' has, got {_size(marked)} in '{mask}'.",
-            "Give the mask that belongs to the image.",
+            f"Expected {_size(pixels)} pixels, the size of '{image}', got {_size(marked)} in '{mask}'.",
+            "Use the mask that belongs to the image.",
         )
     if 0 < marked.max() <= 127:
         raise UnusableImageError(
-            f"Expected 0 and 255 in the mask '{mask}', got values of at most {marked.max()}.", "Write 255 inside."
+            f"Expected values 0 and 255 in the mask '{mask}', got at most {marked.max()}.", "Write 255 inside."
         )
     return pixels, marked > 127
 

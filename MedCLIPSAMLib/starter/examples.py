@@ -1,4 +1,4 @@
-"""Training examples: an image, its structures with their facts, and what is not known."""
+"""Training examples: an image, its structures with their facts, and which facts are unknown."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from skimage.measure import regionprops
 from ..phantoms.phantom import Phantom
 
 SIZE = 256
-"""Edge of a training image, in pixels."""
+"""Side of a training image, in pixels."""
 LESION = "lesion"
-"""Name of a structure that is a lesion; every other name is an organ's."""
+"""Name of a structure that is a lesion; structures with other names are organs."""
 STACKS = "lidc_stacks"
-"""Source of the examples that are slices of one nodule, in order."""
+"""Source of the examples that are consecutive slices of one nodule."""
 
 _SIZES = {"US": (0.04, 0.10), "MR": (0.015, 0.05), "CT": (0.004, 0.02)}
-"""Share of the image below which a lesion is small, and above which it is large."""
+"""Area of a lesion, as a fraction of the image, below which it is small and above which it is large."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Structure:
     Args:
         name: "lesion", or an organ such as "left lung"; `fits` compares it with the organ of a text.
         mask: (SIZE, SIZE) bool.
-        facts: of a lesion, such as "kind:malignant" or "size:small".
+        facts: facts of a lesion, such as "kind:malignant" or "size:small".
     """
 
     name: str
@@ -43,11 +43,11 @@ class Example:
 
     Args:
         image: (SIZE, SIZE) uint8.
-        source: the data set, or "phantom_us" and the like; examples are drawn by it.
-        group: patient, block or nodule, as the split was made.
+        source: the data set, or "phantom_us" and the like; examples are drawn by source.
+        group: the patient, block or nodule by which the data were split.
         position: number of the slice within the group; 0 for single images.
         unknown_facts: kinds of facts ("kind", "side") that are not known.
-        unknown_organs: ends of the names of organs that may be in the image without a mask.
+        unknown_organs: last words of the names of organs that may be in the image without a mask.
     """
 
     image: np.ndarray
@@ -72,9 +72,9 @@ class Example:
 
 
 def describe(example: Example) -> Example:
-    """Add the facts that follow from the masks of a real image, and mark what is not known.
+    """Add the facts that follow from the masks of a real image, and mark what is unknown.
 
-    Facts of shape are estimates from the outline, so that a text about another shape is no negative.
+    The shape is only estimated from the outline, so a text about another shape is not a negative.
     """
     cropped = example.source.startswith("lidc")
     structures = tuple(
@@ -105,12 +105,12 @@ def describe(example: Example) -> Example:
 
 
 def fits(name: str, organ: str) -> bool:
-    """Tell whether a structure of this name belongs to the organ of a text: "left lung" and "lungs" to "lung"."""
+    """Tell whether a structure's name belongs to the organ of a text: "left lung" and "lungs" belong to "lung"."""
     return name.endswith(organ) or (organ == "lung" and name == "lungs")
 
 
 def from_phantom(phantom: Phantom) -> Example:
-    """Make an example of a phantom, with all facts known."""
+    """Make an example from a phantom; all its facts are known."""
     lesions = [Structure(LESION, enlarge_mask(lesion.mask), lesion.facts) for lesion in phantom.lesions]
     organs = [Structure(name, enlarge_mask(mask)) for name, mask in phantom.organs.items()]
     shown = tuple(structure for structure in (*lesions, *organs) if structure.mask.any())
@@ -120,7 +120,7 @@ def from_phantom(phantom: Phantom) -> Example:
 
 
 def mirror(example: Example) -> Example:
-    """Mirror an example left to right, and swap the names of sides. The arrays are views of the example's."""
+    """Mirror an example left to right and swap the names of the sides. Its arrays are views of the originals."""
     structures = tuple(
         Structure(
             _swap(structure.name),
@@ -133,7 +133,7 @@ def mirror(example: Example) -> Example:
 
 
 def stack(examples: Iterable[Example]) -> tuple[np.ndarray, np.ndarray]:
-    """Stack the slices of a group in order: images (K, SIZE, SIZE) uint8 and the lesion (K, SIZE, SIZE) bool."""
+    """Stack the slices of a group in order: images (K, SIZE, SIZE) uint8 and lesion masks (K, SIZE, SIZE) bool."""
     ordered = sorted(examples, key=lambda example: example.position)
     empty = np.zeros((SIZE, SIZE), bool)
     masks = [np.any([empty, *(lesion.mask for lesion in example.lesions)], axis=0) for example in ordered]
@@ -160,7 +160,7 @@ def _has_kind(facts: frozenset[str]) -> bool:
 
 
 def _outline_facts(mask: np.ndarray, modality: str, cropped: bool) -> set[str]:
-    """Estimate size, depth and shape of a lesion from its mask; of a crop, only the shape."""
+    """Estimate the size, depth and shape of a lesion from its mask; in a cropped image only the shape."""
     facts = set()
     solidity = regionprops(mask.astype(np.uint8))[0].solidity
     if solidity >= 0.94:

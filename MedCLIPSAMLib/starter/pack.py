@@ -1,6 +1,6 @@
-"""The training part of real data in one small file, for a machine without the data or without a network.
+"""The training examples of real data in one small file, for a machine without the data or without a network.
 
-A zip archive of index.json, images as WebP and masks as 1-bit PNG, all `SIZE` x `SIZE`.
+The file is a zip archive of index.json, images as WebP and masks as 1-bit PNG, all `SIZE` x `SIZE`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_INDEX = 64 * 2**20
 
 @dataclass(frozen=True)
 class _Entry:
-    """An example in index.json: all but its image, with the names and facts of its structures."""
+    """An example in index.json: everything but its image, with the names and facts of its structures."""
 
     modality: str
     source: str
@@ -44,11 +44,7 @@ _INDEX = TypeAdapter(list[_Entry])
 
 
 def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> int:
-    """Write the training examples under `data` into the file `path`.
-
-    Returns:
-        Their number.
-    """
+    """Write the training examples under `data` to the file `path`; return their number."""
     index: list[_Entry] = []
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for number, example in enumerate(read_examples(data, context)):
@@ -64,7 +60,7 @@ def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> in
 
 
 def read_pack(path: Path) -> list[Example]:
-    """Read the examples of a file that `write_pack` made."""
+    """Read the examples from a file written by `write_pack`."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo("index.json").file_size > _MAX_INDEX:
@@ -78,7 +74,8 @@ def read_pack(path: Path) -> list[Example]:
             return list(pool.map(_decode, entries, files))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, ValidationError, SyntaxError) as error:
         raise InputError(
-            f"Expected a file of 'starter pack', got '{path}': {error}.", "Make it again, or name the data's folder."
+            f"Expected a file of 'starter pack', got '{path}': {error}.",
+            "Make it again, or give the folder of the data.",
         ) from error
 
 

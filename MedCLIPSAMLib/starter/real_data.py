@@ -1,4 +1,4 @@
-"""The training split of a folder of data sets (see `data_set`), as training examples."""
+"""Training examples from the training splits of a folder of data sets; see `data_set`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .data_set import UnusableImageError, decode, image_path, mask_path, read_in
 from .examples import LESION, SIZE, STACKS, Example, Structure, describe
 
 MIN_STACK = 8
-"""Minimum slices of a nodule for a stack, to train the memory."""
+"""Minimum number of slices of a nodule for a stack to train the memory on."""
 _MIN_PART = 12
-"""Minimum pixels of a part of a mask in the full image; smaller ones are specks."""
+"""Minimum area in pixels of a component of a mask in the full image; smaller ones are specks."""
 _MIN_SIDE = 0.35
-"""Minimum share of the image's width, and of its height, of a box without tumor."""
+"""Minimum width and height of a box without tumor, as fractions of the image's."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _Row:
 def read_examples(data: Path, context: RunContext = RunContext()) -> Iterator[Example]:
     """Read the training examples of every known data set under `data`, at `SIZE` x `SIZE`.
 
-    Images that cannot be read, or whose mask is missing or of another size, are left out with a notice.
+    An image is left out with a notice if it cannot be read, or if its mask is missing or of another size.
     """
     for name, table in check_sets(data).items():
         rows = [row for row in table if row["split"] == "train"]
@@ -52,11 +52,13 @@ def check_sets(data: Path) -> dict[str, list[dict[str, str]]]:
     """Read the tables of every known data set under `data`, by name.
 
     Raises:
-        InputError: no known data set, or a table that is missing or invalid; see `read_index`.
+        InputError: there is no known data set, or a table is missing or invalid; see `read_index`.
     """
     present = [name for name in _SETS if (data / name).is_dir()]
     if not present:
-        raise InputError(f"Expected folders such as {next(iter(_SETS))} in '{data}', got none.", "Name their parent.")
+        raise InputError(
+            f"Expected folders such as {next(iter(_SETS))} in '{data}', got none.", "Give their parent folder."
+        )
     return {name: read_index(data / name, _SETS[name].group, _SETS[name].more) for name in present}
 
 
@@ -83,7 +85,7 @@ def _example(
     structures: list[tuple[str, np.ndarray, set[str]]],
     facts: Iterable[str] = (),
 ) -> Example:
-    """Make an example at `SIZE` x `SIZE`, without structures that vanish there."""
+    """Make an example at `SIZE` x `SIZE`, without structures that vanish at this size."""
     resized = [Structure(name, _resize(mask), frozenset(attributes)) for name, mask, attributes in structures]
     return Example(
         _shrink(row.image),
@@ -106,7 +108,7 @@ def _resize(mask: np.ndarray) -> np.ndarray:
 
 
 def _parts(mask: np.ndarray, min_share: float = 0.02) -> list[np.ndarray]:
-    """Split a mask into its connected parts, without specks."""
+    """Split a mask into its connected components, without specks."""
     labels, count = ndimage.label(mask)
     areas = ndimage.sum_labels(mask, labels, range(1, count + 1))
     return [labels == i + 1 for i in range(count) if areas[i] >= max(min_share * mask.sum(), _MIN_PART)]
@@ -117,7 +119,7 @@ def _generator(name: str) -> np.random.Generator:
 
 
 def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
-    """Read whole images, a part without the tumor, and a part with it, so that scale is no cue."""
+    """Read the whole image, a part without the tumor, and a part with it, so that the scale does not give it away."""
     for row in rows:
         kind = {f"kind:{row.fields['pathology']}"}
         lesions = [(LESION, part, kind) for part in _parts(row.mask)]
@@ -132,7 +134,7 @@ def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
 
 
 def list_tumor_free_boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """List the boxes (x0, y0, x1, y1) beside, above and below a tumor that are a good part of the image."""
+    """List the boxes (x0, y0, x1, y1) beside, above and below a tumor that are large enough (see `_MIN_SIDE`)."""
     if not mask.any():
         return []
     height, width = mask.shape
@@ -147,7 +149,7 @@ def _extent(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _box_around(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Draw a box of 40 to 90 % of the image that holds the whole tumor."""
+    """Draw a random box of 40 to 90 % of the image's sides that holds the whole tumor."""
     x0, y0, x1, y1 = _extent(mask)
     starts, ends = [], []
     for low, high, length in ((x0, x1, mask.shape[1]), (y0, y1, mask.shape[0])):
@@ -174,7 +176,7 @@ def _read_brain_without_tumor(rows: Iterator[_Row]) -> Iterator[Example]:
 
 
 def _read_lungs(rows: Iterator[_Row]) -> Iterator[Example]:
-    """Read both lungs by side, the patient's right at the left; as one structure where they are not two parts."""
+    """Read the two lungs, the patient's right one at the left; as one structure if the mask does not have two parts."""
     for row in rows:
         parts = sorted(_parts(row.mask, 0.1), key=lambda part: -part.sum())[:2]
         parts.sort(key=lambda part: np.nonzero(part)[1].mean())

@@ -1,8 +1,8 @@
-"""Prompts on which the starter SAM 2 is trained, drawn for a whole batch on its device.
+"""Prompts to train the starter SAM 2 on, drawn for a whole batch on its device.
 
-Boxes from tight to very loose, clicks inside and beside, boxes around nothing, and a click where the first mask is
-wrong (SAM, Kirillov et al. 2023, section 3). All prompts of a step are of one kind, so that none is padded to another's
-length: the model sees as many points as at inference.
+They are boxes from tight to very loose, clicks inside and outside, boxes around nothing, and a click where the first
+mask is wrong (SAM, Kirillov et al. 2023, section 3). All prompts of a step are of one kind, so that none is padded: the
+model sees as many points as at inference.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .augmentation import uniform
 BOX_LABELS = (2, 3)
 PAD_LABEL = -1
 _CANDIDATES = 8
-"""Number of boxes tried to find one around nothing."""
+"""Number of random boxes tried to find one around nothing."""
 
 
 class Prompts(NamedTuple):
@@ -25,8 +25,8 @@ class Prompts(NamedTuple):
 
     Args:
         coords: (N, P, 2) float32, x y in pixels of the masks.
-        labels: (N, P) int32: 1 inside, 0 outside, 2 and 3 a box's corners, -1 none.
-        truth: (N, S, S) bool, the right answer; empty where the prompt marks nothing.
+        labels: (N, P) int32: 1 inside, 0 outside, 2 and 3 corners of a box, -1 none.
+        truth: (N, S, S) bool, the right answer; empty if the prompt marks nothing.
     """
 
     coords: torch.Tensor
@@ -35,10 +35,10 @@ class Prompts(NamedTuple):
 
 
 def draw_boxes(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Draw a box around each mask as a coarse mask would give it, half of them near and half of them loose.
+    """Draw a random box around each mask as from a coarse mask; half of the boxes are tight, half are loose.
 
     Args:
-        masks: (N, S, S) bool; an empty one gives the whole image.
+        masks: (N, S, S) bool; an empty mask gives a box around the whole image.
 
     Returns:
         (N, 2, 2) float32 corners, x y.
@@ -63,7 +63,7 @@ def draw_boxes(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: torch.Generator) -> Prompts:
-    """Draw boxes; one in seven around nothing, one in twenty around the whole image, whose right answer is empty.
+    """Draw boxes: one in seven around nothing, one in twenty around the whole image; both have an empty truth.
 
     Args:
         truth: (N, S, S) bool.
@@ -85,7 +85,7 @@ def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: tor
 
 
 def draw_point_prompts(truth: torch.Tensor, max_clicks: int, generator: torch.Generator) -> Prompts:
-    """Draw 1 to `max_clicks` clicks inside, sometimes with one outside; empty masks get a click outside.
+    """Draw 1 to `max_clicks` clicks inside, sometimes with one outside; empty masks get clicks outside.
 
     Args:
         truth: (N, S, S) bool.
@@ -108,10 +108,10 @@ def draw_point_prompts(truth: torch.Tensor, max_clicks: int, generator: torch.Ge
 
 
 def draw_corrections(logits: torch.Tensor, truth: torch.Tensor, generator: torch.Generator) -> Prompts:
-    """Click into the middle of a wrong region of each mask; without one the label is -1.
+    """Click in the middle of a wrong region of each mask; the label is -1 if there is none.
 
     Args:
-        logits: (N, h, w) of the mask so far.
+        logits: (N, h, w), the mask logits so far.
         truth: (N, S, S) bool.
     """
     size = truth.shape[-1]
@@ -126,7 +126,7 @@ def draw_corrections(logits: torch.Tensor, truth: torch.Tensor, generator: torch
 
 
 def _free_boxes(occupied: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw a box that structures cover by less than a twentieth, (N, 2, 2), and whether there is one, (N,)."""
+    """Draw boxes (N, 2, 2) that structures cover by less than 5 %, and return whether one was found, (N,)."""
     count, size = len(occupied), occupied.shape[-1]
     extent = uniform((count, _CANDIDATES, 2), 16, 80, generator).round()
     corner = (uniform((count, _CANDIDATES, 2), 0, 1, generator) * (size - extent)).round()

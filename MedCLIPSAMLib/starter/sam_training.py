@@ -43,7 +43,7 @@ SHARES = {
     "phantom_xr": 0.04,
     "phantom_ct": 0.06,
 }
-"""Share of the draws by source."""
+"""Proportions in which examples are drawn, by source."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class SamTraining:
     """Settings of the training.
 
     Args:
-        batch_size, prompts: images a step, and prompts an image.
-        balanced: share of the first stage in which the foreground weighs more, to avoid the empty mask.
-        memory: share of the budget for the memory.
-        clips: stacks of slices a step of the memory's training.
+        batch_size, prompts: images per step, and prompts per image.
+        balanced: fraction of the first stage, from its start, in which the foreground has more weight, to avoid empty
+            masks.
+        memory: fraction of the budget for training the memory.
+        clips: stacks of slices per step of training the memory.
     """
 
     batch_size: int = 48
@@ -78,8 +79,8 @@ def train_sam(
 ) -> None:
     """Train the starter SAM 2 from random weights and write its folder (sam2_starter.yaml, model.safetensors).
 
-    The second stage trains the memory with the image encoder as it is; the decoder learns from images and stacks, so
-    that neither suffers.
+    The second stage trains the memory with a frozen image encoder; the decoder trains on both images and stacks, so
+    that it gets worse on neither.
 
     Args:
         folder: where the model is written, with every checkpoint.
@@ -116,7 +117,7 @@ class _Lesson:
         by_example = [_structures(example) for example in examples]
         masks = [structure.mask for structures in by_example for structure in structures]
         if not masks:
-            raise InputError("Expected images with structures to outline, got none.", "Name a folder with masks.")
+            raise InputError("Expected images with structures to outline, got none.", "Give a folder with masks.")
         self._images = torch.from_numpy(np.stack([example.image for example in examples])).to(device)
         self._masks = torch.from_numpy(np.stack([np.zeros_like(masks[0]), *masks])).to(device)
         slots = np.zeros((len(examples), MAX_STRUCTURES), np.int64)  # 0 is the empty mask
@@ -135,7 +136,7 @@ class _Lesson:
         return len(self._images)
 
     def loss(self, step: int, balanced: bool) -> torch.Tensor:
-        """Compute the loss of several prompts an image, in every third step of a correction click too."""
+        """Compute the loss of several prompts per image; every third step adds a correction click."""
         settings, sam = self._settings, self._sam
         generator = make_generator(self._device, settings.seed, step)
         chosen = torch.multinomial(self._weight, settings.batch_size, replacement=True, generator=generator)
@@ -168,7 +169,7 @@ class _Lesson:
     def _batch(
         self, chosen: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return images (B, S, S), and the structure of each prompt and all structures, (B * prompts, S, S) each."""
+        """Return images (B, S, S); and the prompt's structure and all structures, (B * prompts, S, S) each."""
         settings = self._settings
         slots, lesion = self._slots[chosen], self._lesion[chosen]
         weight = (slots > 0).float()
@@ -190,7 +191,7 @@ _MIRROR = torch.tensor([[-1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
 
 
 def _structures(example: Example) -> list[Structure]:
-    """List the structures of an image that are prompted: lesions, then both lungs as one, then organs."""
+    """List the structures of an image to prompt for: lesions, then both lungs as one, then organs."""
     lungs = [organ.mask for organ in example.organs if organ.name in ("left lung", "right lung")]
     both = [Structure("lungs", lungs[0] | lungs[1])] if len(lungs) == 2 else []
     found = [*example.lesions, *both, *example.organs]
@@ -220,7 +221,7 @@ class _Stacks:
         stacks = [stack(group) for group in nodules.values() if len(group) >= MIN_STACK]
         stacks += [objects for volume in volumes for objects in _volume_stacks(volume)]
         if not stacks:
-            raise InputError("Expected stacks of slices for the memory, got none.", "Leave no data set out.")
+            raise InputError("Expected stacks of slices for the memory, got none.", "Do not leave out data sets.")
         slices, objects = zip(*stacks)
         self._starts = np.cumsum([0, *map(len, slices)])
         self._areas = [mask.sum((1, 2)) for mask in objects]
@@ -231,7 +232,7 @@ class _Stacks:
         return len(self._areas)
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw clips, (count, LENGTH, S, S) float32 and the object, bool; it is on the first slice."""
+        """Draw clips (count, LENGTH, S, S) float32 and the object's masks, bool; the first slice shows the object."""
         places = np.stack([self._clip(rng) for _ in range(count)])
         return self._slices[places].float() / 255, self._objects[places]
 
@@ -248,7 +249,7 @@ class _Stacks:
 
 
 def _volume_stacks(volume: VolumePhantom) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the slices of a volume at `SIZE` with each object that can be followed."""
+    """Return the slices of a volume at `SIZE` with the masks of each object that can be followed."""
     lungs = [mask for name, mask in volume.organs.items() if name in ("left lung", "right lung")]
     images = np.stack([enlarge(image) for image in volume.slices])
     return [(images, np.stack([enlarge_mask(part) for part in mask])) for mask in (*volume.lesions, *lungs)]
@@ -257,7 +258,7 @@ def _volume_stacks(volume: VolumePhantom) -> list[tuple[np.ndarray, np.ndarray]]
 def _stack_loss(
     sam: Sam2, stacks: _Stacks, settings: SamTraining, generator: torch.Generator, seed: int
 ) -> torch.Tensor:
-    """Compute the loss of objects that are followed through clips."""
+    """Compute the loss of following objects through clips."""
     rng = np.random.default_rng([settings.seed, seed])
     slices, truth = stacks.draw(settings.clips, rng)
     affine = draw_affine(settings.clips, generator)

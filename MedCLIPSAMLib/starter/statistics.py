@@ -1,4 +1,4 @@
-"""Statistics of the starter CLIP's training images, with limits from validation images."""
+"""Feature statistics of the starter CLIP's training images, with limits from validation images."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "chest X-rays": ("chest_xray_covid",),
     "nodules cut from lung CT": ("lung_ct_lidc_crops",),
 }
-"""Kinds of real images that the CLIP was trained on, for people, and their sets."""
+"""Kinds of real images that the CLIP was trained on, by names for display, and their sets."""
 GROUPS = {"brain_mr_cheng": "block"}
 PHANTOMS, MODALITIES = "phantoms", ("US", "MR", "XR", "CT")
 FALSE_WARNINGS = 0.03
-"""Share of the validation images beyond the limit of their kind."""
+"""Fraction of the validation images beyond the limit of their kind."""
 SHRINKAGE = 0.1
-"""Share of the mean variance that is added to the variance in every direction."""
+"""Fraction of the mean variance that is added to the variance in every direction."""
 SEED = 0
 
 
 def read_images(data: Path, name: str, split: str, count: int) -> Iterator[np.ndarray]:
-    """Read up to `count` images of a split of a set, (H, W, 3) uint8, by seed `SEED`; broken ones are left out."""
+    """Read up to `count` random images of a set's split, (H, W, 3) uint8, without unreadable ones."""
     rows = [row for row in read_index(data / name, GROUPS.get(name, "patient")) if row["split"] == split]
     for number in np.random.default_rng(SEED).permutation(len(rows))[:count]:
         try:
@@ -55,12 +55,16 @@ def compute_features(clip: ClipModel, images: Iterable[np.ndarray], context: Run
         features.append(clip.encode_image(clip.preprocess(image[None])).cpu())
         context.report(len(features), None)
     if not features:
-        raise InputError("Expected images that can be read, got none.", "Complete the data.")
+        raise InputError("Expected readable images, got none.", "Complete the data.")
     return torch.cat(features)
 
 
 def find_seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[np.ndarray]]:
-    """Find up to `count` images of every kind that the model was trained on, a quarter for each kind of phantoms."""
+    """Find images of every kind that the model was trained on, by kind.
+
+    Args:
+        count: maximum number of images per real set; a quarter of it per kind of phantoms.
+    """
     return {
         kind: (image for name in names for image in read_images(data, name, split, count))
         for kind, names in KINDS.items()
@@ -68,10 +72,10 @@ def find_seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[n
 
 
 def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext = RunContext()) -> FeatureStatistics:
-    """Make the statistics of a model from the training and validation images of a folder of sets.
+    """Compute the statistics of a model from the training and validation images of a folder of sets.
 
     Args:
-        count: images of each set and split, at most.
+        count: maximum number of images of each set and split.
     """
     for name in (name for names in KINDS.values() for name in names):
         read_index(data / name, GROUPS.get(name, "patient"))
@@ -83,7 +87,7 @@ def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext
 
 
 def fit(training: Mapping[str, torch.Tensor], validation: Mapping[str, torch.Tensor]) -> FeatureStatistics:
-    """Fit a mean for each kind, one covariance of all about their means, and the limits.
+    """Fit a mean per kind, one covariance of all features about their means, and the limits.
 
     Args:
         training, validation: features by kind, (N, D) float32.

@@ -1,7 +1,7 @@
-"""The texts of the starter CLIP's training, and which of them describe an example.
+"""The training texts of the starter CLIP, and which of them describe an example.
 
-A text describes an example, or does not, or it is not known: whether an image shows a benign tumor is unknown where
-it was not recorded. Unknown pairs are no negatives.
+A text describes an example, does not describe it, or this is unknown. For instance, it is unknown whether an image
+shows a benign tumor if that was not recorded. Unknown pairs are not used as negatives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..phantoms.captions import Text, all_texts, impossible_texts
 from .examples import LESION, Example, fits
 
 MAX_REGIONS = 12
-"""Maximum regions of an example for texts; further ones are not aligned patch by patch."""
+"""Maximum number of regions of an example for texts; further ones are not aligned patch by patch."""
 
 _LESION_NAMES = {
     "US": ("breast tumor", "breast lesion", "breast mass", "breast cancer", "breast nodule", "tumor"),
@@ -49,14 +49,14 @@ _ORGANS = {
 
 
 def training_texts() -> tuple[list[Text], list[Text]]:
-    """Return the texts that describe some example, and those that describe none; the same lists at every call."""
+    """Return the texts that may describe an example, and those that describe none; the same lists at every call."""
     possible = {text.text: text for text in (*_real_texts(), *all_texts())}
     nowhere = {text.text: text for text in impossible_texts() if text.text not in possible}
     return list(possible.values()), list(nowhere.values())
 
 
 def _real_texts() -> list[Text]:
-    """List texts in which people ask for what the real images show."""
+    """List texts as people may phrase prompts for what the real images show."""
     made = []
     for modality, names in _LESION_NAMES.items():
         here = frozenset({f"modality:{modality}"})
@@ -84,9 +84,9 @@ class TextMatches:
     """Which of T texts describe which of N examples.
 
     Args:
-        match, unknown: (N, T) bool; where neither holds the text does not describe the example.
-        region: (N, T) int8, number of the text's region; -1 where it has none.
-        regions: of each example, the numbers of the structures that make up its regions, in order.
+        match, unknown: (N, T) bool; if neither is set, the text does not describe the example.
+        region: (N, T) int8, number of the text's region, or -1 if it has none.
+        regions: for each example, the numbers of the structures that make up each of its regions.
     """
 
     match: np.ndarray
@@ -96,7 +96,7 @@ class TextMatches:
 
 
 def match_texts(examples: list[Example], texts: list[Text]) -> TextMatches:
-    """Compare every text with every example; examples of the same facts are compared once."""
+    """Compare every text with every example; examples with the same facts are compared once."""
     shape = (len(examples), len(texts))
     match, unknown, region = np.zeros(shape, bool), np.zeros(shape, bool), np.full(shape, -1, np.int8)
     regions: list[list[tuple[int, ...]]] = []
@@ -116,7 +116,7 @@ def match_texts(examples: list[Example], texts: list[Text]) -> TextMatches:
 
 
 def _compare(text: Text, example: Example) -> tuple[bool, bool, tuple[int, ...]]:
-    """Tell whether a text is true of an example, whether that is unknown, and the numbers of its structures."""
+    """Tell whether a text describes an example, whether that is unknown, and the numbers of its structures."""
     stated = _holds(text.facts, example.facts, example)
     if text.impossible or stated is False:
         return False, False, ()
@@ -128,7 +128,7 @@ def _compare(text: Text, example: Example) -> tuple[bool, bool, tuple[int, ...]]
 
 
 def _holds(wanted: frozenset[str], facts: frozenset[str], example: Example) -> bool | None:
-    """Tell whether the wanted facts are among those of an example or its lesion; None where that is unknown."""
+    """Tell whether the wanted facts are among those of an example or its lesion; None if that is unknown."""
     missing = wanted - facts
     if any(fact.split(":")[0] not in example.unknown_facts for fact in missing):
         return False

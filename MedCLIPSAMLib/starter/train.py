@@ -1,7 +1,7 @@
-"""Training of both starter models side by side, each in its own process.
+"""Training of both starter models in parallel, each in its own process.
 
-Models this small leave a GPU idle between their launches, and gain little from a second thread on a CPU: two processes
-use either better than one after the other.
+Models this small leave a GPU idle between kernel launches and gain little from a second thread on a CPU, so two
+processes in parallel use either better than one after the other.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class StarterTraining:
     """A training of the starter models.
 
     Args:
-        data: a folder of data sets, see `real_data`, or a file of `starter pack`.
+        data: a folder of data sets (see `real_data`), or a file made by `starter pack`.
         folder: where starter-clip/, starter-sam/ and the checkpoints are written.
-        phantoms, volumes: synthetic images for each model, and volumes for the memory.
-        limit: maximum number of real images, for a trial.
-        models: of `MODELS`.
+        phantoms, volumes: number of synthetic images for each model, and of synthetic volumes for the memory.
+        limit: maximum number of real images, for a trial run.
+        models: names in `MODELS` of the models to train.
     """
 
     data: Path
@@ -60,14 +60,17 @@ class StarterTraining:
 
 
 def train_starter(training: StarterTraining) -> None:
-    """Train the starter models, printing their progress; KeyboardInterrupt ends it after a checkpoint.
+    """Train the starter models and print the progress; KeyboardInterrupt stops the training after a checkpoint.
 
-    The data is prepared once. No GPU is touched before the processes are forked, since its state does not survive that.
+    The data is prepared once. The GPU is not used before the processes are forked, as its state does not survive a
+    fork.
 
     Raises:
-        Cancelled: it was interrupted.
-        InputError: the data cannot be used. ModelError: a checkpoint is of other settings, or damaged. OutputError: the
-            disk is full. DeviceError: there is no such device.
+        Cancelled: the training was interrupted.
+        InputError: the data cannot be used.
+        ModelError: a checkpoint is damaged or has other settings.
+        OutputError: the disk is full.
+        DeviceError: the device does not exist.
     """
     examples = read_training_examples(training, RunContext(on_notice=_print))
     volumes = many_volumes("train", training.volumes, _workers()) if "sam" in training.models else []
@@ -79,8 +82,8 @@ def train_starter(training: StarterTraining) -> None:
             wait(running)
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():
-                process.terminate()  # each writes its checkpoint first
-    for done in running:  # one that failed has not stopped the other
+                process.terminate()  # it writes its checkpoint before it ends
+    for done in running:  # a failure of one has not stopped the other
         done.result()
 
 
@@ -104,9 +107,9 @@ def read_training_examples(training: StarterTraining, context: RunContext = RunC
     elif training.data.is_dir():
         examples = list(read_examples(training.data, context))
     else:
-        raise InputError(f"Expected a folder or a pack at '{training.data}', got nothing.", "See 'starter pack'.")
+        raise InputError(f"Expected a folder or a pack at '{training.data}', but there is none.", "See 'starter pack'.")
     if not examples:
-        raise InputError(f"Expected training images in '{training.data}' that can be read, got none.", "Complete it.")
+        raise InputError(f"Expected readable training images in '{training.data}', got none.", "Complete the data.")
     if training.limit is not None:
         examples = _spread(examples, training.limit)
     with ProcessPoolExecutor(_workers()) as pool:
@@ -118,7 +121,7 @@ def _phantom(index: int) -> Example:
 
 
 def _spread(examples: list[Example], limit: int) -> list[Example]:
-    """Take about `limit` examples, of every source, whole stacks where they are stacks."""
+    """Take about `limit` examples from all sources, without splitting stacks."""
     by_source: dict[str, list[Example]] = {}
     for example in examples:
         by_source.setdefault(example.source, []).append(example)
@@ -152,5 +155,5 @@ def _workers() -> int:
 
 
 def _print(line: str) -> None:
-    with suppress(OSError):  # a closed terminal or pipe costs lines, not the checkpoint
+    with suppress(OSError):  # a closed terminal or pipe must not prevent the checkpoint
         print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)

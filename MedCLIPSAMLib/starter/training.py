@@ -1,8 +1,8 @@
-"""Parts that both trainings share: the budget, the schedule, averaged weights, and checkpoints that resume exactly.
+"""Parts shared by both trainings: the budget, the schedule, averaged weights, and checkpoints that resume exactly.
 
-Every step draws its random numbers from a generator that is seeded by the step alone, so that a stopped run resumes
-as if it had not been stopped. Under a budget in seconds the learning rate follows the clock, which differs between
-runs; there a resumed run continues from the same weights and the same share of its time.
+Every step draws its random numbers from a generator that is seeded only by the run's seed and the step, so a stopped
+run resumes as if it had not been stopped. With a budget in seconds the learning rate follows the clock, which differs
+between runs; a resumed run then continues from the same weights and the same fraction of its time.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _LOG_EVERY = 50
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a training lasts, in steps or in seconds.
+    """The length of a training, in steps or in seconds.
 
     Args:
-        steps: optimizer steps; None for all that the seconds allow.
-        seconds: of the steps alone, without the preparation of the data.
+        steps: number of optimizer steps; None for as many as fit in `seconds`.
+        seconds: duration of the steps only, without the preparation of the data.
     """
 
     steps: int | None = None
@@ -45,17 +45,17 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.seconds is None) or not (self.steps or self.seconds or 0) > 0:
             raise InputError(
-                f"Expected a number of steps or of seconds, got {self.steps} and {self.seconds}.", "Give one."
+                f"Expected a number of steps or of seconds, got {self.steps} and {self.seconds}.", "Give exactly one."
             )
 
     def share(self, part: float) -> Budget:
-        """Return a part of the budget, of at least one step."""
+        """Return a fraction of the budget; at least one step."""
         if self.steps is not None:
             return Budget(steps=max(1, round(self.steps * part)))
         return Budget(seconds=(self.seconds or 0) * part)
 
     def progress(self, step: int, seconds: float) -> float:
-        """Return the share that is used after `step` steps and `seconds` seconds, 0 to 1."""
+        """Return the fraction of the budget used after `step` steps and `seconds` seconds, 0 to 1."""
         return min(1.0, step / self.steps if self.steps is not None else seconds / (self.seconds or 1))
 
 
@@ -64,7 +64,8 @@ class TrainingRun:
     """Settings of a training run.
 
     Args:
-        checkpoint: a file from which `resume` continues.
+        checkpoint: the checkpoint file.
+        resume: whether to continue from the checkpoint.
     """
 
     budget: Budget
@@ -79,9 +80,9 @@ class Stage:
     """A part of a training with its own optimizer and schedule.
 
     Args:
-        number: counted from 0, in order.
-        learning_rate: the maximum.
-        warm_up: steps until then.
+        number: index of the stage, counted from 0.
+        learning_rate: maximum learning rate.
+        warm_up: number of steps until it is reached.
     """
 
     number: int
@@ -93,12 +94,12 @@ class Stage:
 
 
 def learning_rate(peak: float, step: int, progress: float, warm_up: int) -> float:
-    """Warm up linearly, then fall to 0 along half a cosine over the budget."""
+    """Return the learning rate of a step: a linear warm-up, then half a cosine down to 0 over the budget."""
     return peak * min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * progress))
 
 
 def autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Compute matrix products in bfloat16 where the device has instructions for it, else in float32."""
+    """Compute matrix products in bfloat16 if the device has instructions for it, else in float32."""
     return torch.autocast(device.type, torch.bfloat16) if fast_bfloat16(device) else nullcontext()
 
 
@@ -107,9 +108,9 @@ class Trainee:
 
     Args:
         model: on its device, in training mode.
-        extra: parameters that are trained besides the model's and not shipped.
-        weights: the file of the averaged weights, written with every checkpoint.
-        settings: what the checkpoint belongs to; another run's is refused.
+        extra: further parameters that are trained but not shipped.
+        weights: file of the averaged weights, written with every checkpoint.
+        settings: settings of the run; a checkpoint with other settings is rejected.
     """
 
     def __init__(
@@ -129,12 +130,12 @@ class Trainee:
         self._optimizer: torch.optim.AdamW | None = None
         self._resumed: dict[str, Any] | None = None
         if not run.resume:
-            self._path.unlink(missing_ok=True)  # else it would be resumed if this run ends before its first
+            self._path.unlink(missing_ok=True)  # so that it is not resumed if this run ends before its first checkpoint
         elif self._path.is_file():
             self._resume()
 
     def _resume(self) -> None:
-        """Load the checkpoint; ModelError where it is of a run with other settings, or damaged."""
+        """Load the checkpoint; raise ModelError if it is damaged or from a run with other settings."""
         state = read_checkpoint(self._path, self._settings)
         self.model.load_state_dict(state["model"])
         for parameter, value in zip(self._extra, state["extra"], strict=True):
@@ -144,10 +145,10 @@ class Trainee:
         self.step, self.seconds, self.stage = state["step"], state["seconds"], state["stage"]
         self._begun = state["begun"]
         self._resumed = state["optimizer"]
-        self._context.notify(f"{self._path.stem} goes on at step {self.step}.")
+        self._context.notify(f"{self._path.stem} resumes at step {self.step}.")
 
     def save(self) -> None:
-        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are complete."""
+        """Write the checkpoint and the averaged weights (float16); the previous files stay until these are complete."""
         state = {
             "fingerprint": self._settings,
             "model": self.model.state_dict(),
@@ -164,14 +165,15 @@ class Trainee:
         write_weights(self._file, convert_to_half(self.model.state_dict() | self._average), about)
 
     def steps(self, stage: Stage) -> Iterator[tuple[int, float, Callable[[torch.Tensor], None]]]:
-        """Yield (step of the stage, share of the stage's budget that is used, a function that takes the loss).
+        """Yield (step of the stage, used fraction of the stage's budget, function that takes the loss) for each step.
 
-        The loop calls the function once with the loss of each step; a checkpoint is written at intervals and at the
+        The loop must call the function once per step with its loss. Checkpoints are written at intervals and at the
         end. A stage that was finished before the checkpoint yields nothing.
 
         Raises:
-            Cancelled: after a checkpoint. OutputError: the checkpoint cannot be written. InputError: a loss is no
-                number; the last checkpoint stays.
+            Cancelled: the run was cancelled; a checkpoint was written.
+            OutputError: the checkpoint cannot be written.
+            InputError: a loss is not a finite number; the last checkpoint stays.
         """
         if stage.number < self.stage:
             return
@@ -213,7 +215,7 @@ class Trainee:
         self.save()
 
     def _start(self, stage: Stage) -> None:
-        """Make the optimizer of a stage over its trained parameters; matrices decay, the rest does not."""
+        """Make the optimizer of a stage for its trainable parameters, with weight decay only on matrices."""
         free = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         groups = group_by_decay([*free, *self._extra], stage.weight_decay)
         fused = next(self.model.parameters()).device.type == "cuda"
@@ -236,4 +238,6 @@ class Trainee:
 
 def _check_losses(stage: Stage, losses: list[torch.Tensor]) -> None:
     if losses and not torch.stack(losses).isfinite().all():
-        raise InputError(f"A loss of '{stage.name}' is no number.", "Give a lower learning rate, or a checkpoint.")
+        raise InputError(
+            f"A loss of '{stage.name}' is not a finite number.", "Lower the learning rate, or resume from a checkpoint."
+        )

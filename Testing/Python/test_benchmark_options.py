@@ -50,9 +50,9 @@ def test_the_papers_way_is_the_first_of_its_options_and_each_later_one_adds_some
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--sets", "livers"], "Expected sets of breast_us_busbra, "),
-        (["--split", "train"], "Expected a split of validation, test, got 'train'"),
-        ([], "Expected images of 'breast_us_busbra' that can be used, got none of 2"),
+        (["--sets", "livers"], "Expected sets among breast_us_busbra, "),
+        (["--split", "train"], "Expected the split validation or test, got 'train'"),
+        ([], "Expected usable images in 'breast_us_busbra', but none of 2"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(tmp_path, run, command, options, words):

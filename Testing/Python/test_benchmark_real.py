@@ -149,9 +149,9 @@ def test_a_split_or_a_set_that_is_not_there_is_refused(tmp_path):
     write_set(tmp_path, BREAST, rows_of("a", "train"))
     with pytest.raises(InputError, match="Expected images of the split 'test' with masks"):
         benchmark_real(None, tmp_path, sets=[BREAST])
-    with pytest.raises(InputError, match="Expected a split of validation, test, got 'train'"):
+    with pytest.raises(InputError, match="Expected the split validation or test, got 'train'"):
         benchmark_real(None, tmp_path, "train", sets=[BREAST])
-    with pytest.raises(InputError, match="Expected sets of breast_us_busbra, .*, got livers"):
+    with pytest.raises(InputError, match="Expected sets among breast_us_busbra, .*, got livers"):
         benchmark_real(None, tmp_path, sets=[BREAST, "livers"])
     with pytest.raises(InputError, match="no file '.*brain_mr_cheng.*index.csv'"):
         benchmark_real(None, tmp_path, sets=[BRAIN])
@@ -168,7 +168,7 @@ def test_images_that_cannot_be_used_are_left_out_and_listed(tmp_path, segmenter)
     figures = benchmark_real(segmenter, tmp_path, cases=4, sets=[BREAST]).figures["sets"][BREAST]
     assert figures["cases"] == 1 and figures["skipped"] == ["a000.jpg", "b001.jpg", "d003.jpg"]
     (folder / "images" / "c002.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match="Expected images of 'breast_us_busbra' .*, got none of 4"):
+    with pytest.raises(InputError, match="Expected usable images in 'breast_us_busbra', but none of 4"):
         benchmark_real(segmenter, tmp_path, sets=[BREAST])
 
 

@@ -149,10 +149,10 @@ def test_names_and_sizes_that_do_not_fit_are_named(data):
     with pytest.raises(InputError, match=r"000000.png' has 128 x 128 pixels and its mask 5 x 5"):
         find_test_sets(data)
     (masks / "000000.png").rename(masks / "other.png")
-    with pytest.raises(InputError, match="1 of the images in .* have no mask of their name, such as '000000'"):
+    with pytest.raises(InputError, match="1 of the images in .* have no mask of the same name, such as '000000'"):
         find_test_sets(data)
     (data / "breast_tumors" / "test_images" / "000000.png").unlink()
-    with pytest.raises(InputError, match="1 of the masks in .* have no image of their name, such as .*other.png"):
+    with pytest.raises(InputError, match="1 of the masks in .* have no image of the same name, such as .*other.png"):
         find_test_sets(data)
 
 
@@ -161,7 +161,7 @@ def test_an_image_that_would_be_turned_away_from_its_mask_is_refused(data):
     turned = Image.Exif()
     turned[0x0112] = 3  # by half a turn: the size is that of the mask
     Image.open(path).save(path, exif=turned)
-    with pytest.raises(InputError, match="000001.png' is turned by its EXIF orientation"):
+    with pytest.raises(InputError, match="000001.png' is rotated by its EXIF orientation"):
         find_test_sets(data)
 
 

@@ -356,7 +356,7 @@ def test_weights_that_are_no_numbers_replace_no_checkpoint(tmp_path, stops):
     trainee = Trainee(
         model, [], tmp_path / "weights.safetensors", {}, run if stops else replace(run, context=RunContext())
     )
-    with pytest.raises(InputError, match="loss of 'first' is no number"):
+    with pytest.raises(InputError, match="loss of 'first' is not a finite number"):
         for step, _, take in trainee.steps(Stage(0, "first", run.budget, 1e-3, 0.0, 1)):
             steps.append(step)
             take(model(torch.ones(1, 2)).sum() * (float("nan") if step == 3 else 1))

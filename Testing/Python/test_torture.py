@@ -56,13 +56,13 @@ def test_half_and_foreign_and_lost_files_are_seen(tmp_path):
     (out / "manifest.jsonl").write_text('{"case": "a", "time": "3"}\n{"case": "b", "ti', encoding="utf-8")
     assert check_left(out, right, None) is None
     (out / "a.nii.gz").write_bytes(b"who")
-    assert "half" in (check_left(out, right, None) or "")
+    assert "incomplete" in (check_left(out, right, None) or "")
     (out / "a.nii.gz").write_bytes(b"whole")
     assert check_left(out, right, None) is None and "other files" in (check_done(out, right) or "")
     (before / "old.png").write_bytes(b"mine")
     assert "lost 'old.png'" in (check_left(out, right, before) or "")
     (out / "core").write_bytes(b"")
-    assert "no run makes" in (check_left(out, right, None) or "")
+    assert "no undisturbed run makes" in (check_left(out, right, None) or "")
 
 
 def test_an_answer_that_is_no_error_of_two_lines_is_seen():
@@ -70,7 +70,7 @@ def test_an_answer_that_is_no_error_of_two_lines_is_seen():
     from torture.headers import is_plain
 
     assert Ended(2, "", "error: it is so.\n  Do that.\n", 1).fault((0, 2)) is None
-    assert "two lines" in (Ended(2, "", "error: it is so.\n", 1).fault((0, 2)) or "")
+    assert "two-line" in (Ended(2, "", "error: it is so.\n", 1).fault((0, 2)) or "")
     assert "traceback" in (Ended(1, "", "Traceback (most recent call last):\nE: x\n", 1).fault((0, 1)) or "")
     assert "signal 11" in (Ended(-11, "", "", 1).fault((0, 2)) or "")
     assert is_plain("It holds:\n  a list\n") and not is_plain("\x1b[31m") and not is_plain("a\nb")

@@ -1,9 +1,9 @@
-"""Memory and time of a training step at BiomedCLIP's size, with random weights: all weights and LoRA, by chunk.
+"""Measure memory and time of a training step at BiomedCLIP's size, for all weights and for LoRA, by chunk size.
 
     python Testing/benchmarks/finetune_memory.py --chunks 8,16
 
-Prints the most memory that each way takes beside what Python and its packages take, in float32 on the CPU, each in a
-process of its own. On a GPU in bf16 the activations take half of that.
+The weights are random. Prints the peak memory of each variant beyond that of Python and its packages, in float32 on the
+CPU, each in a process of its own. On a GPU in bf16 the activations take half of that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from MedCLIPSAMLib.finetune.trainable import prepare
 
 
 def measure(lora: int, chunk: int, batch: int, tokens: int) -> tuple[float, float, int]:
-    """GiB and seconds of one step of a batch with cached gradients and AdamW, and the number of trained weights."""
+    """Return GiB and seconds of a step with cached gradients and AdamW, and the number of trained weights."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = prepare(biomedclip(fast=False).model.requires_grad_(True), lora_rank=lora).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -41,10 +41,10 @@ def measure(lora: int, chunk: int, batch: int, tokens: int) -> tuple[float, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chunks", default="8,16", help="pairs in memory at once")
-    parser.add_argument("--batch", type=int, default=16, help="pairs a step")
-    parser.add_argument("--tokens", type=int, default=64, help="of a caption")
+    parser.add_argument("--batch", type=int, default=16, help="pairs per step")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens per caption")
     options = parser.parse_args()
-    print(f"{'trained':>22}  {'chunk':>5}  {'GiB':>5}  {'s a pair':>8}")
+    print(f"{'trained':>22}  {'chunk':>5}  {'GiB':>5}  {'s/pair':>8}")
     for lora in (0, 8):
         for chunk in map(int, options.chunks.split(",")):
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

@@ -1,8 +1,8 @@
-"""What the panel costs: a second prompt beside the first, how long the interface is blocked, memory of Slicer's side.
+"""Measure what the panel costs: a second prompt compared to the first, blocking of the interface, and Slicer's memory.
 
     python Testing/benchmarks/panel_cost.py [--slices 400] [--size 512]
 
-The module is the real one on the stand-in of Slicer's widgets (Testing/Panel/standin), with the demo models on the CPU.
+The real module runs on the stand-in for Slicer's widgets (Testing/Panel/standin), with the demo models on the CPU.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TICK_MS = 2
 
 
 class Watch:
-    """The longest time between two ticks of a timer: how long the interface did not answer."""
+    """Times between the ticks of a timer: the longest is how long the interface did not respond."""
 
     def __init__(self) -> None:
         self.gaps: list[float] = []
@@ -58,7 +58,7 @@ class Watch:
 
 
 def resident() -> float:
-    """MiB of memory of this process."""
+    """Return the memory of this process in MiB."""
     return psutil.Process().memory_info().rss / 2**20
 
 
@@ -72,7 +72,7 @@ def add_volume(array: np.ndarray):
 
 
 def run(panel) -> float:
-    """Press Segment and wait; seconds. The loop sleeps as Qt's own does, not as the tests' does."""
+    """Press Segment and return the seconds until the result; the loop sleeps like Qt's own, not like the tests'."""
     started = time.perf_counter()
     panel.ui.segmentButton.click()
     loop = QtCore.QEventLoop()

@@ -1,10 +1,10 @@
-"""Measure what propagating a mask through a large stack costs: seconds a slice, by part of the model, and memory.
+"""Measure the cost of propagating a mask through a large stack: seconds per slice, by part of the model, and memory.
 
     python Testing/benchmarks/stack_cost.py [--sam sam2.1-tiny] [--image-size 512] [--precision bf16] [--slices 400]
 
-SAM 2.1 at its full size with random weights: the cost does not depend on what the weights are. The stack is a volume in
-memory, as in a run on a file; no mask is kept but the last. SAM 2's own parts are timed by hooks, so their seconds hold
-on a CPU only.
+SAM 2.1 has its full size and random weights, as the cost does not depend on the weights. The stack is a volume in
+memory, as in a run on a file; only the last mask is kept. SAM 2's parts are timed by hooks, so their seconds are valid
+only on a CPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from MedCLIPSAMLib.volumes import SliceStack, Volume
 
 
 def memory() -> str:
-    """GiB that this process has, and had at most."""
+    """Describe the current and the peak memory of this process in GiB."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return f"{psutil.Process().memory_info().rss / 2**30:.2f} GiB, {most:.2f} at most"
 
@@ -43,11 +43,11 @@ PARTS = {
     "memory encoder": "memory_encoder",
 }
 EVERY = 50
-"""Slices between two lines of the log."""
+"""Number of slices between two log lines."""
 
 
 def time_parts(sam: torch.nn.Module) -> Mapping[str, float]:
-    """Sum up the seconds that each of `PARTS` runs from now on."""
+    """Start timing `PARTS`; the returned seconds of each keep adding up."""
     spent = dict.fromkeys(PARTS, 0.0)
     started: dict[str, float] = {}
 
@@ -69,11 +69,16 @@ def main() -> None:
     parser.add_argument("--sam", default="sam2.1-tiny")
     parser.add_argument("--slices", default="8,16,32")
     parser.add_argument("--size", type=int, default=512, help="rows and columns of a slice")
-    parser.add_argument("--image-size", type=int, help="pixels to which SAM 2 scales a slice; by default its own")
     parser.add_argument(
-        "--precision", choices=("f32", "bf16"), default="f32", help="of SAM 2's image encoder and memory attention"
+        "--image-size", type=int, help="side in pixels to which SAM 2 scales a slice; its own by default"
     )
-    parser.add_argument("--stack", type=int, default=400, help="slices of the volume that lies in memory")
+    parser.add_argument(
+        "--precision",
+        choices=("f32", "bf16"),
+        default="f32",
+        help="precision of SAM 2's image encoder and memory attention",
+    )
+    parser.add_argument("--stack", type=int, default=400, help="slices of the volume in memory")
     options = parser.parse_args()
     entry = find(options.sam, "sam")
     torch.manual_seed(0)
@@ -107,7 +112,7 @@ def main() -> None:
         shares = ", ".join(f"{name} {value / seconds.sum():.0%}" for name, value in spent.items())
         print(f"  {shares}")
         print(
-            f"{count} slices: {seconds.sum():.0f} s, {np.median(seconds):.2f} s a slice "
+            f"{count} slices: {seconds.sum():.0f} s, {np.median(seconds):.2f} s per slice "
             f"(second half {np.median(late):.2f}); memory {memory()}",
             flush=True,
         )

@@ -1,1 +1,1 @@
-"""What several test files share; pytest puts Testing/ on the path."""
+"""Helpers shared by several test files; pytest puts Testing/ on the path."""

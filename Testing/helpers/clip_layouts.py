@@ -1,4 +1,4 @@
-"""BiomedCLIP's architecture, smaller, in files, and texts and images for it."""
+"""Files of a smaller model with BiomedCLIP's architecture, and texts and images for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEADS, TEXT_HEADS = 3, 4
 
 
 def write_architecture(folder):
-    """BiomedCLIP's architecture, smaller: timm ViT with class token and 12 blocks, BERT, MLP as text projection."""
+    """Write a smaller BiomedCLIP: timm ViT with class token and 12 blocks, BERT, and an MLP as text projection."""
     folder.mkdir(parents=True)
     clip = {
         "model_cfg": {

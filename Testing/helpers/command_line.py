@@ -1,4 +1,4 @@
-"""The command line, called in the process of the test, and scripts in processes of their own."""
+"""Ways to run the command line in the test's process, and scripts in processes of their own."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run_python(
     script: str, *arguments: object, cwd: Path = ROOT, given: str = "", **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script in a Python of its own; `given` is its input, `more` are variables of its environment."""
+    """Run a script in a Python process of its own; `given` is its standard input, `more` are environment variables."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "python")])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | more
     options = {"cwd": cwd, "input": given, "env": environment, "encoding": "utf-8", "timeout": 500}
@@ -25,7 +25,7 @@ def run_python(
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run `medclipsam` with some arguments: (exit code, output, error output)."""
+    """Return a function that runs `medclipsam` with arguments and returns (exit code, output, error output)."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""Sets of images made up: real ones as they are laid out, and phantoms with captions."""
+"""Made-up image sets: in the layout of the sets of real images, and phantoms with captions."""
 
 import json
 
@@ -12,7 +12,7 @@ NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT"
 
 
 def write_caption_set(folder, count):
-    """Write phantoms, each of another patient, and captions.jsonl of them; return its path."""
+    """Write phantoms, each of a different patient, and their captions.jsonl; return its path."""
     rows = []
     for number in range(count):
         phantom = make_phantom("train", number)
@@ -25,7 +25,11 @@ def write_caption_set(folder, count):
 
 
 def write_breast_set(folder, rows=("1,train", "2,train", "3,test")):
-    """Write three ultrasound images of 100 x 80, a bright square of 20 x 20 at column 60, row 10, of each patient."""
+    """Write ultrasound images of 100 x 80 with a bright square of 20 x 20 at column 60, row 10.
+
+    Args:
+        rows: patient and split of each image.
+    """
     made = folder / "breast_us_busbra"
     for name in ("images", "masks"):
         (made / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Models whose memory runs out, and a disk that is full."""
+"""Models that run out of memory, and a full disk."""
 
 import signal
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ def exhaust(module, times):
 
 @contextmanager
 def full_disk(room):
-    """Let no file be larger than so many bytes, as where the disk is full then."""
-    import resource  # which Windows does not have
+    """Limit the size of files to `room` bytes, as if the disk were full then."""
+    import resource  # not on Windows
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""A small training batch and a model, the same in every process, and the gradients of two processes together."""
+"""A small training batch and model, the same in every process, and the joint gradients of two processes."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ def a_batch(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def joint_gradients(rank: int, store: str) -> tuple[torch.Tensor, dict[str, torch.Tensor | None]]:
-    """Return the loss of a batch that is shared by two processes, which meet by a file, and its gradients."""
+    """Return the loss and gradients of a batch shared by two processes, which connect through a file."""
     meet = {"init_method": f"file://{store}", "timeout": timedelta(minutes=3)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2, **meet)
     plain = a_model()
@@ -38,6 +38,6 @@ def joint_gradients(rank: int, store: str) -> tuple[torch.Tensor, dict[str, torc
     loss = contrastive_backward(
         lambda *chunk: model(*chunk)[:2], chunks, dhn_nce_loss, rank=rank, world=2, without_sync=model.no_sync
     )
-    torch.distributed.barrier()  # one that leaves while the other still talks to it is ended by gloo's threads
+    torch.distributed.barrier()  # gloo's threads abort a process that leaves while the other one still communicates
     torch.distributed.destroy_process_group()
     return loss, {name: parameter.grad for name, parameter in plain.named_parameters()}

@@ -1,4 +1,4 @@
-"""A real MRML scene from slicer-core with the logics that Slicer has."""
+"""A real MRML scene from slicer-core with the logics that Slicer uses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MODULES = {
 
 
 def make_scene() -> dict[str, object]:
-    """Set `slicer.mrmlScene`, and return the logics around it: "Application", and those of the modules by their names.
+    """Set `slicer.mrmlScene`, and return its logics by name: "Application" and the names of the modules.
 
-    The application logic comes first and the module logics after it: setting their scene registers the node classes.
+    The application logic is made before the module logics. Setting their scene registers the node classes.
     """
     scene = slicer.mrmlScene = slicer.vtkMRMLScene()
     application = slicer.vtkSlicerApplicationLogic()

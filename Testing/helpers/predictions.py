@@ -1,4 +1,4 @@
-"""Predictions of a network, of which only the probabilities are made up."""
+"""Predictions as a network leaves them; only the probabilities are made up."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from MedCLIPSAMLib.volumes.write import write_png
 
 
 def predicted(folder: Path, count: int) -> tuple[Path, Path, dict[str, np.ndarray]]:
-    """A dataset of heads, and predictions of it as a network leaves them, of which only the probabilities are made up.
+    """Write a dataset of heads, and predictions for it with made-up probabilities.
 
     Returns:
-        Both folders, and the tumor of each case.
+        Both folders, and the tumor mask of each case.
     """
     dataset, out = folder / "Dataset031_Heads", folder / "predictions"
     manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})

@@ -1,4 +1,4 @@
-"""What a remedy tells the user to run."""
+"""Running the command that an error's remedy gives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def follow(remedy: str, folder: Path) -> None:
-    """Run the Python that a remedy gives as a command line, in a folder."""
+    """Run in a folder the Python command line that a remedy contains."""
     (script,) = re.findall(r'python -c "([^"]*)"', remedy)
     with contextlib.chdir(folder):
         exec(script, {})

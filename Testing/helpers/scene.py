@@ -1,4 +1,4 @@
-"""Volumes and segmentations in a scene of Slicer."""
+"""Volumes and segmentations in a Slicer scene."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ OBLIQUE = np.array([[0.9, -0.3, 0.1], [0.35, 0.85, -0.2], [-0.05, 0.25, 0.95]])
 
 
 def add_volume(image: np.ndarray, matrix: np.ndarray, slices: int = 3, at: int = 1):
-    """A volume whose slice `at` along K is the image as an axial slice shows it; `matrix` is IJK to RAS."""
+    """Add a volume whose slice `at` along K shows the image as an axial slice; `matrix` is IJK to RAS."""
     array = np.zeros((slices, *image.shape), np.int16)
     array[at] = image
     return add_array(array, matrix)
 
 
 def add_array(array: np.ndarray, matrix: np.ndarray):
-    """A volume of these voxels, (K, J, I), in the window 0 to 255."""
+    """Add a volume with voxels (K, J, I) and the display window 0 to 255; `matrix` is IJK to RAS."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
     slicer.util.updateVolumeFromArray(node, array.astype(np.int16))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
@@ -33,7 +33,7 @@ def add_array(array: np.ndarray, matrix: np.ndarray):
 
 
 def axial(spacing=(1.0, 1.0, 4.0), origin=(60.0, 70.0, -20.0)) -> np.ndarray:
-    """Columns to the patient's left, rows to posterior, slices to superior: what a radiologist sees as it is stored."""
+    """Return an IJK-to-RAS matrix with columns to the left, rows to posterior, and slices to superior."""
     matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     matrix[:3, 3] = origin
     return matrix
@@ -47,7 +47,7 @@ def oblique() -> np.ndarray:
 
 
 def mask_on(node, segment_id: str, volume) -> np.ndarray:
-    """(K, J, I) bool, as Slicer exports the segment to the grid of the volume."""
+    """Return a segment as Slicer exports it to the grid of the volume, (K, J, I) bool."""
     identifiers = vtk.vtkStringArray()
     identifiers.InsertNextValue(segment_id)
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
@@ -77,7 +77,7 @@ def load_volume(logics: dict[str, object], path: Path) -> object:
 
 
 def mask_on_volume(logics: dict[str, object], node: object, volume_node: object) -> np.ndarray:
-    """All segments as Slicer exports them to the grid of a volume, (K, J, I) bool."""
+    """Return all segments as Slicer exports them to the grid of a volume, (K, J, I) bool."""
     segment_ids = vtk.vtkStringArray()
     node.GetSegmentation().GetSegmentIDs(segment_ids)
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")

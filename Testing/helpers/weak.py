@@ -1,4 +1,4 @@
-"""A data set of lungs for nnU-Net, and a training on it that is stopped."""
+"""A data set of lungs for nnU-Net, and a training on it to interrupt."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_dataset(folder, count=24):
 
 @contextmanager
 def in_an_epoch(dataset, out):
-    """Run the command line until it tells of an epoch; yields its process and those that it started."""
+    """Run the command line until it reports an epoch; yield its process and the processes that it started."""
     command = [sys.executable, "-m", "MedCLIPSAMLib", "weak", "train", str(dataset), "-o", str(out), *OPTIONS.split()]
     output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     with subprocess.Popen(command, **output) as running:

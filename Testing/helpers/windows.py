@@ -1,4 +1,4 @@
-"""What Windows does to files, on Linux: nobody removes or renames one that is open or mapped, and drives are apart."""
+"""File behavior of Windows, imitated on Linux: no removal or renaming of open or mapped files, and separate drives."""
 
 import ntpath
 import os
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def uses(path):
-    """Tell whether this process has a file, or one in a folder, open or mapped into memory."""
+    """Tell whether this process has a file, or any file in a folder, open or mapped into memory."""
     opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     mapped = [line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
     return any(Path(name) == path or path in Path(name).parents for name in (*opened, *mapped))
 
 
 def refuse_open_files(monkeypatch):
-    """Let removing and renaming fail as on Windows."""
+    """Let removing and renaming open files fail as on Windows."""
 
     def refusing(act):
         def run(*paths, **named):
@@ -31,14 +31,14 @@ def refuse_open_files(monkeypatch):
 
 
 def set_drive_apart(monkeypatch, drive):
-    """Let no relative path lead from the rest of the disk into a folder or out of it, as between drives of Windows."""
+    """Let relative paths between a folder and the rest of the disk fail, as between drives on Windows."""
 
     def apart(act, of_windows):
         def run(*arguments):
             several = isinstance(arguments[0], list | tuple)
             paths = [Path(path).absolute() for path in (arguments[0] if several else arguments)]
             named = [("D:" if path.is_relative_to(drive) else "C:") + str(path) for path in paths]
-            of_windows(*([named] if several else named))  # its ValueError
+            of_windows(*([named] if several else named))  # raises its ValueError
             return act(*arguments)
 
         return run

@@ -1,11 +1,11 @@
-"""A real worker process for tests; Python/conftest.py takes its fixtures."""
+"""A real worker process for tests, as fixtures imported by Python/conftest.py."""
 
 import numpy as np
 import pytest
 
 
 class Worker:
-    """A client of a worker process that keeps the events, and waits for requests."""
+    """A client of a worker process that records the events and waits for requests."""
 
     def __init__(self, *options):
         from MedCLIPSAMLib.worker.client import WorkerClient
@@ -19,7 +19,7 @@ class Worker:
         return self.transport.wait(request, timeout)
 
     def wait_until_it_computes(self):
-        """Until M2IB has begun, not only the loading of models."""
+        """Wait until M2IB has begun, not only the loading of models."""
         self.transport.run_until(lambda: any(reply.fields.get("stage") == "saliency" for _, reply in self.events), 60)
 
 

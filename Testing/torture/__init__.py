@@ -1,1 +1,1 @@
-"""Kill, starve and feed nonsense to the program, and look whether anything is lost: `python -m Testing.torture`."""
+"""Kill and starve the program and feed it nonsense, to check that nothing is lost: `python -m Testing.torture`."""

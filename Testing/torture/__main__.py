@@ -1,4 +1,4 @@
-"""`python -m Testing.torture`: see the module's docstring and docs/results/torture.md."""
+"""`python -m Testing.torture`: see the package's docstring and docs/results/torture.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the command line in a fork of this process, which has imported its packages once and started no thread."""
+"""Run the command line in forks of this process, which has imported the packages once and has started no thread."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pathlib import Path
 import psutil
 
 SECONDS = 300.0
-"""After which a command counts as hanging."""
+"""Time after which a command counts as hanging."""
 ORPHAN_SECONDS = 20.0
-"""In which processes of a killed command must end by themselves."""
+"""Time in which the child processes of a killed command must end by themselves."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that came to its end.
+    """A command that has ended.
 
     Attributes:
-        code: of its exit; negative is a signal.
-        out, err: what it printed.
-        seconds: from its start.
-        orphans: how many processes of it went on after it.
+        code: exit code, or the negative number of a signal.
+        out, err: its output and error output.
+        seconds: duration.
+        orphans: number of its child processes that were still running.
     """
 
     code: int
@@ -44,9 +44,13 @@ class Ended:
         return self.code == -signal.SIGKILL
 
     def fault(self, codes: Sequence[int] = (0,)) -> str | None:
-        """Say what is wrong with the end of a command that was left alone, or only refused; None where nothing is."""
+        """Say what is wrong with how an undisturbed or refused command ended; None if nothing is.
+
+        Args:
+            codes: allowed exit codes.
+        """
         if self.orphans:
-            return f"{self.orphans} processes of it went on"
+            return f"{self.orphans} of its processes kept running"
         if "Traceback (most recent call last)" in self.err:
             return f"a traceback: {self.err.strip().splitlines()[-1]}"
         if self.code < 0:
@@ -55,7 +59,7 @@ class Ended:
             return f"exit code {self.code}: {' / '.join(self.err.strip().splitlines()[-2:])}"
         lines = self.err.rstrip("\n").split("\n")
         if self.code == 2 and not (len(lines) >= 2 and lines[-2].startswith("error: ") and lines[-1].startswith("  ")):
-            return f"no error of two lines: {self.err[-300:]!r}"
+            return f"not a two-line error: {self.err[-300:]!r}"
         return None
 
 
@@ -76,10 +80,10 @@ def forked(
     """Run `medclipsam` in a fork.
 
     Args:
-        folder: where it runs, and keeps its home and temporary files.
-        kill_after: seconds until SIGKILL, unless it has ended.
-        most_bytes: that it may write to a file, as if the disk were full then.
-        main: what runs instead of the command line.
+        folder: where it runs and keeps its home and temporary files.
+        kill_after: seconds until SIGKILL, unless it has ended before.
+        most_bytes: maximum size of a file that it writes, as if the disk were full then.
+        main: the function to run; by default the command line.
     """
     _prepare(folder)
     started = time.monotonic()
@@ -90,7 +94,7 @@ def forked(
 
 
 def plain(arguments: Sequence[str], folder: Path, kill_after: float | None = None) -> Ended:
-    """Run `python -m MedCLIPSAMLib` as anybody does; see `forked`."""
+    """Run `python -m MedCLIPSAMLib` in a new process, as users do; see `forked`."""
     _prepare(folder)
     started = time.monotonic()
     with open(folder / "out.txt", "wb") as out, open(folder / "err.txt", "wb") as err:
@@ -103,7 +107,7 @@ def plain(arguments: Sequence[str], folder: Path, kill_after: float | None = Non
 
 
 def warm(arguments: Sequence[str], folder: Path, main: Callable[[], None]) -> None:
-    """Import what a run of a command imports, found by running it in a fork."""
+    """Import the modules that a run of a command imports, found by running it in a fork."""
 
     def listed() -> None:
         try:
@@ -115,11 +119,11 @@ def warm(arguments: Sequence[str], folder: Path, main: Callable[[], None]) -> No
     for name in (folder / "modules.txt").read_text(encoding="utf-8").split():
         try:
             importlib.import_module(name)
-        except Exception:  # a part of a package that only the package itself can import
+        except Exception:  # a module that only its own package can import
             continue
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
-        raise RuntimeError(f"Expected no thread, got {threads - 1}: a fork would not be as a fresh process.")
+        raise RuntimeError(f"Expected no thread, got {threads - 1}: a fork would differ from a fresh process.")
 
 
 def _prepare(folder: Path) -> None:
@@ -178,7 +182,7 @@ def _wait(
         os.kill(process.pid, signal.SIGKILL)
         _, status = os.waitpid(process.pid, 0)
     if popen is not None:
-        popen.returncode = os.waitstatus_to_exitcode(status)  # it was waited for
+        popen.returncode = os.waitstatus_to_exitcode(status)  # the process was already waited for
     seconds = time.monotonic() - started
     _, alive = psutil.wait_procs(family, ORPHAN_SECONDS)
     for orphan in alive:
@@ -186,12 +190,12 @@ def _wait(
     out, err = ((folder / name).read_text(encoding="utf-8", errors="replace") for name in ("out.txt", "err.txt"))
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL and kill_after is None:
-        err += f"\nno end after {SECONDS:.0f} s"
+        err += f"\nstill running after {SECONDS:.0f} s"
     return Ended(code, out, err, seconds, len(alive))
 
 
 def _reaped(process: int, until: float) -> int | None:
-    """Wait until a process ends, its status; None where it goes on after `until`."""
+    """Wait until a process ends and return its status; None if it is still running at `until`."""
     while time.monotonic() < until:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:

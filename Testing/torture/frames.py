@@ -1,4 +1,4 @@
-"""Frames of the protocol, mutated: what the parser and a worker make of them."""
+"""Mutated frames of the protocol, fed to the parser and to worker processes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ NASTY: tuple[Any, ...] = (
     *("x" * 5000, [], {}, [[]], [0], [-1], [2**62, 2**62], {"a": 1}, [None] * 50, "uint8", "object", "float32"),
 )
 SLOW = 2.0
-"""Seconds for a frame in the parser, after which it counts as hanging."""
+"""Seconds per frame after which the parser counts as hanging."""
 MAX_MEMORY = 300 << 20
-"""Bytes that the parser may need beyond what the process had."""
+"""Bytes that the parser may need in addition to the process's memory before."""
 ANSWER_SECONDS = 20.0
 
 
 def requests() -> list[Message]:
-    """One of each request."""
+    """Return one request of each type."""
     images = np.zeros((2, 32, 32, 3), np.uint8)
     mask, boxes = np.ones((1, 32, 32), np.uint8), np.array([[4, 4, 20, 20]], np.float32)
     common = {"image": "head", "prompts": ["brain tumor"], "negative": None, "settings": {"saliency": {"steps": 2}}}
@@ -87,7 +87,7 @@ def _parsed(data: bytes, chance: random.Random) -> tuple[str, str | None]:
             taken += len(parser.feed(piece))
     except ProtocolError as error:
         if not (error.problem and error.remedy and is_plain(error.problem) and is_plain(error.remedy)):
-            return "", f"no error of two lines: {error.problem!r}, {error.remedy!r}"
+            return "", f"not a two-line error: {error.problem!r}, {error.remedy!r}"
         return "refused with a remedy", None
     except Exception as error:
         return "", f"{type(error).__name__}: {error}"
@@ -103,7 +103,7 @@ def _pieces(data: bytes, chance: random.Random) -> Iterator[bytes]:
 
 
 def mutated(message: Message, chance: random.Random, fields: bool = False) -> bytes:
-    """Encode a message, and change its header as JSON, its sizes, or its bytes; with `fields` only what is asked."""
+    """Encode a message with changes to its header's JSON, its sizes or its bytes; with `fields`, only to fields."""
     data = encode(message)
     _, size, payload = struct.unpack(">4sIQ", data[:16])
     kind = chance.random()
@@ -135,7 +135,7 @@ def mutated(message: Message, chance: random.Random, fields: bool = False) -> by
 
 
 def _change(content: Any, chance: random.Random) -> None:
-    """Replace, add or remove a value somewhere in an object or list."""
+    """Replace, add or remove a value somewhere in a nested object or list."""
     while True:
         if isinstance(content, dict) and content:
             key: Any = chance.choice(sorted(content))
@@ -158,7 +158,7 @@ def _change(content: Any, chance: random.Random) -> None:
 
 
 def feed_worker(count: int, chance: random.Random, folder: Path, say: Callable[[str], None]) -> Row:
-    """Send mutated requests to worker processes; a frame that is no message ends one, with an answer that says so."""
+    """Send mutated requests to worker processes; a frame that is no message must end a worker with an error answer."""
     row = Row("frames, to a worker")
     folder.mkdir()
 
@@ -184,14 +184,18 @@ def feed_worker(count: int, chance: random.Random, folder: Path, say: Callable[[
 
 
 def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str | None]]:
-    """Send requests to a fresh worker that has models and images until it ends; how each was answered."""
+    """Send requests to a fresh worker with models and images until it ends; yield how each was answered.
+
+    Yields:
+        The answer, and what is wrong with it or None.
+    """
     worker, parser = ForkedProcess(), FrameParser()
     whole = [message for message in requests() if message.type not in ("hello", "cancel")]
     try:
         for message in whole[1:3]:
             _send(worker, encode(message))
             if not _answer(worker, parser, message.id):
-                yield "", "no answer to a right request"
+                yield "", "no answer to a valid request"
                 return
         used = {message.id for message in whole[1:3]}
         for number in range(100, 100 + count):
@@ -220,13 +224,13 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
                     fields = [dict(message.fields) for message in errors]
                     yield "", f"exit code {code} after {frame[:200]!r}, answered {fields}"
                 else:
-                    yield "ended, saying why", None
+                    yield "ended with a reason", None
                 return
             if not answers:
                 _send(worker, encode(Message("cancel", 0, {"request": wanted})))
                 cancelled = _answer(worker, parser, wanted)
                 if cancelled and cancelled[-1].fields.get("kind") == "Cancelled":
-                    yield "long, and cancelled", None
+                    yield "long, canceled", None
                     continue
                 yield "", f"no answer in {ANSWER_SECONDS:.0f} s to {frame[:300]!r}"
                 return
@@ -241,7 +245,7 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
 
 
 def _is_whole(message: Message) -> bool:
-    """Whether an error has a problem and a remedy, and is not a fault of the program."""
+    """Tell whether an error has a problem and a remedy, and is not a fault of the program."""
     problem, remedy = message.fields.get("problem"), message.fields.get("remedy")
     return bool(problem and remedy) and message.fields.get("kind") != "InternalError"
 
@@ -255,7 +259,7 @@ def _send(worker: ForkedProcess, data: bytes) -> None:
 
 
 def _answer(worker: ForkedProcess, parser: FrameParser, number: int) -> list[Message]:
-    """The messages up to the last one of a request, or until the worker ends; none where it takes too long."""
+    """Receive messages up to the last one of a request, or until the worker ends; none if it takes too long."""
     found: list[Message] = []
     until = time.monotonic() + ANSWER_SECONDS
     streams = [worker.stdout, worker.stderr]

@@ -1,4 +1,4 @@
-"""Images whose headers are damaged, through the readers of the command line."""
+"""Images with damaged headers, read by the readers of the command line."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def damage(
     """Damage headers, and read each file as `segment` and `export` do.
 
     Args:
-        work: folder of the files.
-        more: folders of further images to damage.
+        work: folder for the files.
+        more: folders with further images to damage.
     """
     originals = make_originals(work / "originals", more)
     rows = {kind: Row(f"damaged headers, {kind}") for kind in originals}
@@ -65,13 +65,13 @@ def damage(
 
 
 class Reader:
-    """A process that reads files, started again when one ends it."""
+    """A process that reads files and is restarted if a file ends it."""
 
     def __init__(self) -> None:
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def read(self, path: Path) -> tuple[str, str | None]:
-        """How a file was answered, and what is wrong with that."""
+        """Return how a file was answered, and what is wrong with that or None."""
         if self._process is None:
             context = multiprocessing.get_context("fork")
             self._pipe, theirs = context.Pipe()
@@ -96,7 +96,7 @@ class Reader:
             return "", f"the process ended: {code}"
 
     def stop(self) -> None:
-        """End the process."""
+        """Stop the process."""
         if self._process is not None:
             for child in psutil.Process(self._process.pid).children():
                 child.kill()
@@ -111,7 +111,7 @@ def _serve(pipe: Connection) -> None:
 
 
 def answered(path: Path) -> tuple[str, str | None]:
-    """How the readers answer a path, and what is wrong with that."""
+    """Return how the readers answer a path, and what is wrong with that or None."""
     from MedCLIPSAMLib.volumes.mark import is_marked
     from MedCLIPSAMLib.volumes.read import read_image, read_volume
     from MedCLIPSAMLib.volumes.slice_count import slice_count
@@ -134,7 +134,7 @@ def _attempt(work: Callable[[], object]) -> tuple[str, str | None]:
     except MedCLIPSAMError as error:
         if error.problem and error.remedy and is_plain(error.problem) and is_plain(error.remedy):
             return "refused with a remedy", None
-        return "", f"no error of two lines: {error.problem!r}, {error.remedy!r}"
+        return "", f"not a two-line error: {error.problem!r}, {error.remedy!r}"
     array, notes = getattr(volume, "array", None), getattr(volume, "notes", [])
     if array is not None and SECRET in array.tobytes():
         return "", "a file outside its folder was read"
@@ -142,7 +142,7 @@ def _attempt(work: Callable[[], object]) -> tuple[str, str | None]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a message is one line, or has a list of lines below it, without what a terminal obeys."""
+    """Tell whether a message is one line, or one with a list of lines below it, without terminal control characters."""
     lines = text.rstrip("\n").split("\n")
     control = any(ord(sign) < 32 or 127 <= ord(sign) < 160 for line in lines for sign in line)
     return not control and all(line.startswith("  ") for line in lines[1:])

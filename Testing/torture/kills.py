@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, and full disks: what is left, and whether the same command gives the result after all."""
+"""SIGKILL at random moments, and full disks: checks what is left, and that the same command then gives the result."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .trees import check_done, check_left, files, snapshot
 
 THERE = "already exists"
 BLOCK = 4096
-"""Bytes that a file system gives at once."""
+"""Block size of a file system in bytes."""
 MESSAGE = 1000
-"""Bytes that what a command says needs, whose file is as limited as its outputs."""
+"""Bytes needed for a command's messages, as the limit on file sizes applies to their file, too."""
 
 
 @dataclass
@@ -27,8 +27,10 @@ class Stage:
 
     Attributes:
         work: folder of the tries.
-        inputs: that no try may change.
-        seconds: that an undisturbed run takes, the last one.
+        inputs: folder of inputs that no try may change.
+        seconds: duration of the last undisturbed run.
+        count: number of tries so far.
+        untouched: snapshot of the inputs.
     """
 
     scene: Scene
@@ -49,7 +51,7 @@ class Stage:
 
     @property
     def reference(self) -> Path:
-        """What an undisturbed run makes."""
+        """The output of an undisturbed run."""
         return self.work / "reference" / "out"
 
     def run(self, folder: Path, *more: str, **options: float | int | None) -> Ended:
@@ -57,27 +59,27 @@ class Stage:
         return forked([*self.scene.arguments, *more], folder, main=self.scene.main, **options)  # type: ignore[arg-type]
 
     def new_folder(self) -> Path:
-        """Make a folder for a try, and remember how long it is."""
+        """Make a folder for the next try."""
         self.count += 1
         folder = self.work / f"try{self.count}"
         self.scene.begin(folder)
         return folder
 
     def check(self, folder: Path, ended: Ended) -> str | None:
-        """Say what is wrong after a disturbance: of inputs, outputs, or places where nothing may be."""
+        """Say what is wrong after a disturbance with inputs, outputs, or files elsewhere; None if nothing is."""
         if ended.orphans:
-            return f"{ended.orphans} processes of it went on"
+            return f"{ended.orphans} of its processes kept running"
         if snapshot(self.inputs) != self.untouched:
-            return "inputs are not what they were"
+            return "inputs have changed"
         strange = {path.name for path in folder.iterdir()} - {"out", "home", "tmp", "out.txt", "err.txt"}
         if strange:
             return f"files outside its folder: {sorted(strange)}"
         return check_left(folder / "out", self.reference, self.scene.before)
 
     def finish(self, folder: Path) -> tuple[str, str | None]:
-        """Give the same command again: how it went on, and what is wrong."""
+        """Run the same command again; return how it continued, and what is wrong or None."""
         again = self.run(folder)
-        answer = "gone on with"
+        answer = "resumed"
         if again.code == 2 and THERE in again.err and again.fault((2,)) is None:
             answer = "whole before the kill"
             kept = files(folder / "out")
@@ -97,14 +99,14 @@ class Stage:
         return ended.fault() or self.check_inputs()
 
     def check_inputs(self) -> str | None:
-        return None if snapshot(self.inputs) == self.untouched else "inputs are not what they were"
+        return None if snapshot(self.inputs) == self.untouched else "inputs have changed"
 
 
 def kill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], None], processes: bool = False) -> Row:
     """Kill a command at `count` random moments of its run.
 
     Args:
-        processes: run `python -m MedCLIPSAMLib` in place of forks.
+        processes: run `python -m MedCLIPSAMLib` instead of forks.
     """
     row = Row(f"SIGKILL, {stage.scene.name}{', a process of its own' if processes else ''}")
     seconds = stage.seconds
@@ -125,7 +127,7 @@ def kill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
         answer, fault = "", stage.check(folder, ended)
         if fault is None:
             answer, fault = stage.finish(folder)
-        answer = "begun again" if nothing and answer == "gone on with" else answer
+        answer = "started over" if nothing and answer == "resumed" else answer
         row.add(answer, fault and f"{row.kind}, after {after:.3f} s: {fault} ({folder})")
         if fault is None:
             shutil.rmtree(folder)
@@ -135,10 +137,11 @@ def kill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
 
 
 def fill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], None], mount: bool) -> Row:
-    """Run a command where the disk is too small for its outputs.
+    """Run a command on disks that are too small for its outputs.
 
     Args:
-        mount: for every second try a small file system in memory, as root; else a limit on the size of files.
+        mount: whether to mount a small file system in memory for every second try, which needs root; the other tries
+            limit the size of files.
     """
     row = Row(f"full disk, {stage.scene.name}")
     sizes = [path.stat().st_size for path in files(stage.reference).values()]
@@ -156,7 +159,7 @@ def fill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
         if fault is None and ended.code == 1 and "failed" not in ended.err:
             fault = f"exit code 1 without a reason: {ended.err[-300:]!r}"
         fault = fault or stage.check(folder, ended)
-        answer = "all the same had room" if ended.code == 0 else "refused, then done with room"
+        answer = "had enough room" if ended.code == 0 else "refused, then done with room"
         if fault is None:
             _, fault = stage.finish(folder)
         row.add(answer, fault and f"{row.kind}, {room} bytes: {fault} ({folder})")
@@ -172,7 +175,7 @@ def _blocks(path: Path) -> int:
 
 
 def _on_small_disk(stage: Stage, folder: Path, room: int) -> Ended:
-    """Run with `out` on a file system of that many bytes; what it left is in `out` afterwards."""
+    """Run with `out` on a file system of `room` bytes; afterwards `out` holds what the run left."""
     out, small = folder / "out", folder / "small"
     small.mkdir()
     options = f"size={room // BLOCK * BLOCK}"

@@ -1,4 +1,4 @@
-"""Changes of the bytes of a file's header."""
+"""Random changes to the bytes of a file's header."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ TAGS = (
     *((0x20, 0x37), (0x20, 0xD), (0x20, 0xE), (0x20, 0x13), (0x18, 0x50), (0x8, 0x5), (0x8, 0x16), (0x2, 0x10)),
     *((0x8, 0x60), (0x10, 0x10), (0x7FE0, 0x10), (0x28, 0x6), (0x18, 0x88), (0x8, 0x103E)),
 )
-"""Of DICOM, that readers look at."""
+"""DICOM tags that readers use."""
 
 
 def damaged(data: bytes, kind: str, chance: random.Random) -> bytes:
-    """Change the header of a file of a format; once to six times."""
+    """Change the header of a file of the format `kind` one to six times."""
     packed = data[:2] == b"\x1f\x8b"
     if packed and chance.random() < 0.75:
         return gzip.compress(damaged(gzip.decompress(data), kind, chance), mtime=0)
@@ -88,7 +88,7 @@ def _changed_line(header: bytes, chance: random.Random) -> bytes:
 
 
 def _change_tag(header: bytearray, chance: random.Random) -> None:
-    """Overwrite the value, the length or the type of a tag."""
+    """Overwrite the value, length or type of a DICOM tag."""
     for _ in range(10):
         place = header.find(struct.pack("<HH", *chance.choice(TAGS)), 132)
         if place >= 0:
@@ -111,7 +111,7 @@ def _change_tag(header: bytearray, chance: random.Random) -> None:
 
 
 def _change_chunk(header: bytearray, chance: random.Random) -> None:
-    """Change a number of the first chunk of a PNG, with the right check sum."""
+    """Change a number in the first chunk of a PNG and correct the checksum."""
     place = 16 + chance.randrange(13)
     header[place] = chance.choice((0, 1, 2, 3, 4, 6, 8, 16, 127, 255))
     header[29:33] = struct.pack(">I", zlib.crc32(header[12:29]))

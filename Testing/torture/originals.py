@@ -1,4 +1,4 @@
-"""Small images of every format that is read."""
+"""Small images in every supported format."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ENDINGS |= {"raster image": (".png", ".jpg", ".bmp", ".tif")}
 
 @dataclass(frozen=True)
 class Original:
-    """A file whose header is to be damaged, and the files that lie beside it."""
+    """A file whose header is to be damaged, and the files that belong to it."""
 
     path: Path
     beside: tuple[Path, ...] = ()
 
 
 def make_originals(folder: Path, more: Sequence[Path] = ()) -> dict[str, list[Original]]:
-    """Write small images, and find those below other folders; by format."""
+    """Write small images, find further ones below the folders `more`, and return both by format."""
     folder.mkdir(parents=True)
     chance = np.random.default_rng(1)
     for number, kind in enumerate((np.int16, np.uint8, np.float32)):

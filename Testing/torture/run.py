@@ -1,4 +1,4 @@
-"""The command: what is tortured how often, by which seed, and the table of what came of it."""
+"""Run the torture, with options for its parts, numbers of tries and seed, and print a table of the results."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ KINDS = ("kills", "disks", "workers", "frames", "headers")
 
 
 def main() -> None:
-    """Torture, print the table, and end with 1 where anything was lost."""
+    """Run the torture, print the table, and exit with 1 if anything was lost."""
     parser = argparse.ArgumentParser("python -m Testing.torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=22, help="of each command in a fork")
+    parser.add_argument("--kills", type=int, default=22, help="kills of each command in a fork")
     parser.add_argument("--processes", type=int, default=6, help="kills of some commands as processes of their own")
     parser.add_argument("--disks", type=int, default=8, help="full disks for each command")
     parser.add_argument("--workers", type=int, default=20, help="kills of a worker")
-    parser.add_argument("--frames", type=int, default=100_000, help="to the parser of the protocol")
-    parser.add_argument("--worker-frames", type=int, default=300, help="to a worker process")
+    parser.add_argument("--frames", type=int, default=100_000, help="frames to the parser of the protocol")
+    parser.add_argument("--worker-frames", type=int, default=300, help="frames to a worker process")
     parser.add_argument("--headers", type=int, default=2000, help="mutated headers of images")
     parser.add_argument("--only", choices=KINDS, action="append")
-    parser.add_argument("--work", type=Path, help="a new folder for the tries, of which those that failed stay")
+    parser.add_argument("--work", type=Path, help="a new folder for the tries; failed tries are kept")
     parser.add_argument("--scene", action="append", help="only commands whose name contains this")
     parser.add_argument("--more", type=Path, action="append", default=[], help="folders of more images to damage")
     options = parser.parse_args()
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def torture(options: argparse.Namespace, work: Path, say: Callable[[str], None]) -> Iterator[Row]:
-    """Do all that was asked for, a row after the other."""
+    """Do everything that was asked for and yield one row after the other."""
     wanted = options.only or KINDS
     inputs = work / "inputs"
     make_inputs(inputs)

@@ -26,12 +26,13 @@ class Scene:
     """A command under torture.
 
     Args:
-        name: for people.
-        arguments: of the command, which runs in a folder of its own and writes into `out` there.
-        before: a folder that `out` is a copy of at the start; empty where it is None.
-        share: of the number of tries; quick commands are tried more often.
-        main: what runs instead of the command line.
-        warm: import what it needs before the forks; not what leaves threads behind, as nnU-Net does.
+        name: name in the table.
+        arguments: arguments of the command, which runs in a folder of its own and writes to `out` there.
+        before: a folder to copy to `out` at the start; None starts with an empty `out`.
+        share: factor of the number of tries; quick commands are tried more often.
+        main: the function to run; by default the command line.
+        warm: whether to import what it needs before the forks; not possible if that leaves threads behind, as with
+            nnU-Net.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Scene:
     warm: bool = True
 
     def begin(self, folder: Path) -> Path:
-        """Make a folder to run in; its `out`."""
+        """Make a folder to run in; return its `out`."""
         folder.mkdir(parents=True)
         if self.before is None:
             (folder / "out").mkdir()
@@ -69,7 +70,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def segment_scenes(inputs: Path) -> list[Scene]:
-    """`segment`: a file, a folder that is gone on with, volumes."""
+    """Make scenes of `segment` with a file, a folder that can be resumed, and volumes."""
     prompt = ("-p", "tumor: brain tumor", *DEVICE)
     volume = ("segment", str(inputs / "head.nrrd"), *prompt, "--all")
     drawn = ("-o", "out/head.nii.gz", "--overlay", "out/head.png")
@@ -84,13 +85,13 @@ def segment_scenes(inputs: Path) -> list[Scene]:
 
 
 def export_scene(inputs: Path) -> Scene:
-    """`export` of a folder into nnU-Net's layout."""
+    """Make a scene of `export` of a folder to nnU-Net's layout."""
     prompts = ("-p", "tumor: brain tumor", "-p", "ventricles", *DEVICE)
     return Scene("export", ("export", str(inputs / "heads"), *prompts, "-o", "out/Dataset001_Head"))
 
 
 def review_scenes(inputs: Path, work: Path) -> list[Scene]:
-    """`strike` and `weak trust` on an exported dataset."""
+    """Make scenes of `strike` and `weak trust` on an exported dataset."""
     made = work / "dataset"
     out = export_scene(inputs)
     out.begin(made)
@@ -108,14 +109,14 @@ def review_scenes(inputs: Path, work: Path) -> list[Scene]:
 
 
 def finetune_scene(inputs: Path) -> Scene:
-    """`finetune` of the demo model, two epochs of three steps."""
+    """Make a scene of `finetune` of the demo model, with two epochs of three steps."""
     options = "--name mine -o out/run --base demo --batch 4 --epochs 2 --patience 0 --lr 1e-4 --workers 0"
     options += " --validation-share 0.3 --models-dir out"
     return Scene("finetune", ("finetune", str(inputs / "captions.jsonl"), *options.split(), *DEVICE))
 
 
 def model_scenes(work: Path) -> list[Scene]:
-    """`models export`, and `models download` from a server in a process of its own."""
+    """Make scenes of `models export`, and of `models download` from a server in a process of its own."""
     url = serve(work)
     return [
         Scene("models export", ("models", "export", "demo", "-o", "out/demo"), share=1.5),
@@ -124,7 +125,7 @@ def model_scenes(work: Path) -> list[Scene]:
 
 
 def weak_scene(inputs: Path, work: Path) -> Scene:
-    """`weak predict` with a network that was trained for a moment."""
+    """Make a scene of `weak predict` with a briefly trained network."""
     from helpers.weak import write_dataset
 
     write_dataset(work / "Dataset012_Lungs", 8)

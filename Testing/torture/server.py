@@ -1,4 +1,4 @@
-"""A file server on this machine, in a process of its own, and a model of the catalogue whose files it has."""
+"""A local file server in a process of its own, and a catalogue model whose files it serves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 6_000_000
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Sends whole files, or what follows a byte, slowly enough to be killed on the way."""
+    """Sends whole files, or their rest from a byte on, slowly enough for a client to be killed meanwhile."""
 
     def do_GET(self) -> None:
         content = (Path(self.directory) / Path(self.path).name).read_bytes()
@@ -40,7 +40,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 def serve(work: Path) -> str:
-    """Serve a folder with weights.bin and vocab.txt until this process ends; the address."""
+    """Serve a folder with weights.bin and vocab.txt until this process ends; return the address."""
     folder = work / "served"
     folder.mkdir()
     (folder / "weights.bin").write_bytes(np.random.default_rng(1).bytes(SIZE))
@@ -52,7 +52,7 @@ def serve(work: Path) -> str:
 
 
 def patched_catalogue(url: str) -> Callable[[], None]:
-    """Run the command line with a model "torture" in the catalogue, and its cache in `out`."""
+    """Return a main function with a model "torture" in the catalogue and the model cache in `out`."""
 
     def main() -> None:
         from MedCLIPSAMLib.models import catalogue

@@ -1,4 +1,4 @@
-"""What came of the tries: a row a kind, and the page of them."""
+"""Results of the tries: a row per kind, and their table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Row:
 
     Attributes:
         kind: what was done to what.
-        answers: how often the program answered how, of those that survived.
-        faults: what went wrong, a line each.
+        answers: number of survived tries by the program's answer.
+        faults: what went wrong, one line per failed try.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Row:
         return self.survived + len(self.faults)
 
     def add(self, answer: str, fault: str | None) -> None:
-        """Count a try."""
+        """Add a try."""
         if fault is None:
             self.answers[answer] += 1
         else:
@@ -43,7 +43,7 @@ class Row:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """Rows as a table of Markdown."""
+    """Format rows as a Markdown table."""
     lines = ["| kind | tried | survived | how answered |", "|---|---|---|---|"]
     for row in rows:
         said = ", ".join(f"{count} {answer}" for answer, count in row.answers.most_common())
@@ -52,7 +52,7 @@ def as_table(rows: Sequence[Row]) -> str:
 
 
 def where_and_when(seed: int, arguments: Sequence[str]) -> str:
-    """Say by which command, of which state of the code, and on which machine."""
+    """Describe the command, the state of the code, and the machine of a run."""
     git = ["git", "-C", str(ROOT)]
     commit = subprocess.run(
         [*git, "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8"

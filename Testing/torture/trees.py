@@ -1,4 +1,4 @@
-"""What lies in folders: inputs that must stay as they are, and outputs that must be whole, absent, or ours to sweep."""
+"""Checks of folders: inputs must stay unchanged; outputs must be whole, absent, or temporary files to clean up."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.tasks.mask_sources import SOURCES
 
 OURS = re.compile(r"(.*/)?(\.[^/]*\.partial(/.*)?|[^/]+\.partial(\.state)?|[^/]+\.unfinished(/.*)?)")
-"""Names that say a run had not finished with it: temporaries, downloads, steps of long runs."""
+"""Names of unfinished files: temporary files, downloads, steps of long runs."""
 PASSING = re.compile(r"(.*/)?(\.lock|\.[^/]+\.lock|run\.json)|(.*/)?tensorboard/.*")
-"""Locks, and curves that nobody goes on from."""
+"""Locks, and training curves from which no run resumes."""
 MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv")
-"""Made of the manifest at the end of a run."""
+"""Files written anew from the manifest at the end of each run."""
 STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt")
-"""Files of a state that a later one replaces."""
+"""Files of a run's state, which a later state replaces."""
 RUN_ID = "run-id.txt"
-"""Of random letters, whose number counts alone."""
+"""A file of random letters, of which only the number is compared."""
 DRAWN = "/report/"
-"""Folder of overlays; a correction redraws that of its case from the image and the masks."""
+"""Folder of overlays; a correction redraws its case's overlay from the image and the masks."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
 REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
 UNTOLD = ("seconds", "time", "trusted", "seconds_left", "peak_memory")
@@ -31,7 +31,7 @@ UNTOLD = ("seconds", "time", "trusted", "seconds_left", "peak_memory")
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
-    """Describe every file and folder: the time of its last change, and the sum of its bytes."""
+    """Return the modification time and checksum of every file and folder."""
     found = {}
     for path in [folder, *sorted(folder.rglob("*"))]:
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -40,17 +40,17 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """Find the files of a folder by their relative paths, without locks."""
+    """Find the files of a folder by relative path, without locks and the like (see `PASSING`)."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
     return {name: path for name, path in found.items() if not PASSING.fullmatch(name)}
 
 
 def check_left(out: Path, reference: Path, before: Path | None) -> str | None:
-    """Say what is wrong with what a killed or starved run left; None where nothing is.
+    """Say what is wrong with the files that a killed or starved run left; None if nothing is.
 
     Args:
-        reference: what an undisturbed run makes.
-        before: what was there already; none of its volumes may be lost.
+        reference: the output of an undisturbed run.
+        before: files that existed before the run; none of its volumes may be lost.
     """
     there, right = files(out), files(reference)
     old = files(before) if before else {}
@@ -59,10 +59,10 @@ def check_left(out: Path, reference: Path, before: Path | None) -> str | None:
             continue
         known = [source[name] for source in (right, old) if name in source]
         if not known:
-            return f"left '{name}', which no run makes"
+            return f"left '{name}', which no undisturbed run makes"
         faults = [_half(path, other) for other in known]
         if all(faults):
-            return f"left '{name}' half: {faults[0]}"
+            return f"left '{name}' incomplete: {faults[0]}"
     kept = {_sum(path) for path in there.values()}
     data = {name: path for name, path in old.items() if name.endswith(VOLUMES) and DRAWN not in name}
     lost = [name for name, path in data.items() if _sum(path) not in kept]
@@ -70,7 +70,7 @@ def check_left(out: Path, reference: Path, before: Path | None) -> str | None:
 
 
 def check_done(out: Path, reference: Path) -> str | None:
-    """Say in what a finished run differs from an undisturbed one."""
+    """Say how the output of a finished run differs from that of an undisturbed one; None if it does not."""
     there, right = files(out), files(reference)
     if there.keys() != right.keys():
         return f"other files: {sorted(there.keys() ^ right.keys())[:4]}"
@@ -78,12 +78,12 @@ def check_done(out: Path, reference: Path) -> str | None:
 
 
 def content(path: Path) -> Any:
-    """What a file says that is the same in every run."""
+    """Return the content of a file that is the same in every run."""
     if path.name.endswith(".jsonl"):
         return _lines(path)
     if path.suffix == ".json":
         about = json.loads(path.read_text(encoding="utf-8"))
-        different = (*UNTOLD, RUN_ID)  # the latter in the sums of a model's files
+        different = (*UNTOLD, RUN_ID)  # RUN_ID is in the checksums of a model's files
         return {name: about[name] for name in about if name not in different} if isinstance(about, dict) else about
     if path.name == RUN_ID:
         return len(path.read_bytes())
@@ -97,7 +97,7 @@ def content(path: Path) -> Any:
 
 
 def _half(path: Path, right: Path) -> str | None:
-    """Say why a file is not whole, where it may be of an earlier state of the run."""
+    """Say why a file is not whole, allowing for an earlier state of the run; None if it is."""
     try:
         if path.name.endswith(".jsonl"):
             known, lines = _lines(right), _lines(path, cut=True)
@@ -121,7 +121,7 @@ def _half(path: Path, right: Path) -> str | None:
 
 
 def _lines(path: Path, cut: bool = False) -> list[dict[str, Any]]:
-    """The lines of a log, in an order of their own, without what differs; with `cut` the last may be half."""
+    """Return the sorted lines of a log, without fields that differ between runs; with `cut` the last may be partial."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     found = []
     for number, line in enumerate(lines):
@@ -129,13 +129,13 @@ def _lines(path: Path, cut: bool = False) -> list[dict[str, Any]]:
             record = json.loads(line)
         except ValueError:
             if line and not cut:
-                continue  # a half line of a run before, which every reader leaves out
+                continue  # a partial line of an earlier run, which every reader skips
             if line and number < len(lines) - 1:
                 raise
             continue
         found.append({key: value for key, value in record.items() if key not in UNTOLD})
     key = {"manifest.jsonl": "case", SOURCES: "image"}.get(path.name)
-    if key is not None:  # the last line of each counts
+    if key is not None:  # only the last line of each counts
         found = list({record[key]: record for record in found}.values())
     return sorted(found, key=lambda record: json.dumps(record, sort_keys=True))
 

@@ -1,4 +1,4 @@
-"""A worker that is killed at a random moment: its client says so, and the next request is answered by a fresh one."""
+"""Workers killed at random moments: the client must report it, and a fresh worker must answer the next request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAIT = 60.0
 
 
 class ForkedProcess:
-    """A worker in a fork of this process, with what `SubprocessTransport` uses of `subprocess.Popen`."""
+    """A worker in a fork of this process, with the parts of `subprocess.Popen` that `SubprocessTransport` uses."""
 
     def __init__(self) -> None:
         ours, theirs = [os.pipe() for _ in range(3)], os.getpid()
@@ -62,7 +62,7 @@ class ForkedProcess:
 
 
 class ForkedTransport(SubprocessTransport):
-    """Workers that were forked before any thread was started, used one after the other."""
+    """A transport with workers that were forked before any thread was started and are used one after the other."""
 
     def __init__(self, count: int) -> None:
         super().__init__([])
@@ -76,7 +76,7 @@ class ForkedTransport(SubprocessTransport):
         threading.Thread(target=self._read, args=(self.process, "data", logs), daemon=True).start()
 
     def end(self) -> None:
-        """End all of them."""
+        """End all workers."""
         self.stop()
         for process in self.waiting:
             process.kill()
@@ -103,7 +103,7 @@ def kill_workers(count: int, chance: random.Random, say: Callable[[str], None]) 
 
 
 def _session(kill_after: float | None) -> None:
-    """Load, give images, segment; killed on the way, ask again. Print how the client said it."""
+    """Load models, set images and segment; if killed meanwhile, ask again and print how the client reported it."""
     transport = ForkedTransport(2)
     told: list[str] = []
     client = WorkerClient(transport, lambda request, message: told.append(message.type))
@@ -122,14 +122,14 @@ def _session(kill_after: float | None) -> None:
         watch.join()
         transport.run_until(lambda: "ended" in told, WAIT)
         lost = [request for request in requests if request.error]
-        answer = "said of what was asked, and done again" if lost else "said between requests, and done again"
+        answer = "reported for a request, then done again" if lost else "reported between requests, then done again"
         for request in lost:
             _check_said(request)
         again = transport.wait(client.segment("head", [PROMPT]), WAIT)
         masks = [part.arrays["mask"] for part in again.parts]
         expected = _expected(images)
         if len(masks) != len(expected) or not all(map(np.array_equal, masks, expected)):
-            raise AssertionError("other masks than without the kill")
+            raise AssertionError("the masks differ from those without the kill")
         print(answer)
     finally:
         transport.end()
@@ -140,7 +140,7 @@ def _check_said(request: Request) -> None:
         request.value()
     except MedCLIPSAMError as error:
         if not (error.problem and error.remedy and "signal 9" in error.problem):
-            raise AssertionError(f"it was not said that the worker was killed: {error!r}") from error
+            raise AssertionError(f"it was not reported that the worker was killed: {error!r}") from error
 
 
 def _expected(images: np.ndarray) -> list[np.ndarray]:

@@ -1,1 +1,1 @@
-"""Time and memory of the pipeline, measured side by side with the mathematics of the paper's authors."""
+"""Time and memory of the pipeline, compared with the computation of the paper's authors."""

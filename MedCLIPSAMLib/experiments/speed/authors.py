@@ -1,9 +1,9 @@
-"""The authors' computation of a saliency map, written plainly from its description, as a baseline.
+"""The authors' computation of a saliency map, as a baseline.
 
-At every one of ten steps the ten copies of the image run through the whole vision tower and the ten copies of the
-text through the whole text tower; the bottleneck is behind one block; all parameters take gradients, which are not
-used; the last step's backward pass is computed too (MedCLIP-SAMv2, arXiv 2409.19483, and its repository; the code is
-new).
+At each of ten steps, ten copies of the image run through the whole vision tower and ten copies of the text through the
+whole text tower. The bottleneck is inserted behind one block. Gradients of all parameters are computed though they are
+not used, and so is the backward pass of the last step. Source: MedCLIP-SAMv2, arXiv 2409.19483, and its repository;
+this code was written anew from their description.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ def authors_saliency(
     noises: Sequence[torch.Tensor] | None = None,
     steps: int = STEPS,
 ) -> torch.Tensor:
-    """Compute the map (h, w) of one image (1, 3, S, S) for one text, token ids (1, L).
+    """Compute the map (h, w) of one image for one text.
 
     Args:
-        noises: (10, T, C) for each step; drawn at random when None.
+        pixels: (1, 3, S, S).
+        tokens: token ids (1, L).
+        noises: (10, T, C) for each step; drawn at random if None.
     """
     model = clip.model.requires_grad_(True)
     trunk = model.visual.trunk
@@ -48,7 +50,7 @@ def authors_saliency(
         noise = torch.randn_like(output) if noises is None else noises[step]
         return mean + variance.sqrt() * noise
 
-    with torch.no_grad():  # the shape of the activations, by a separate pass
+    with torch.no_grad():  # a separate pass to get the shape of the activations
         model.encode_image(pixels)
     alpha = torch.full(trunk.pos_embed.shape, INITIAL, device=pixels.device, requires_grad=True)
     optimizer = torch.optim.Adam([alpha], lr=1.0)

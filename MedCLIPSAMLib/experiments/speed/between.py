@@ -1,4 +1,4 @@
-"""Time of an image between the networks, on one thread of the CPU on any device."""
+"""Time that an image takes between the networks, on one CPU thread whatever the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.tidy import tidy
 
 MASK = 256
-"""Pixels along a side of SAM 2's masks for images of 1024 px."""
+"""Side of SAM 2's masks in pixels, for images of 1024 px."""
 ROUNDS = 50
 Made = TypeVar("Made")
 SHOWN, PLAIN = "map by pixel, on access", "all of it on all pixels"
@@ -28,8 +28,8 @@ class BetweenCost:
     """Milliseconds of each step for a square image, the minimum of `ROUNDS`.
 
     Args:
-        pixels: its side.
-        ms: by step; and of the plain way, for methods other than two-means and a threshold.
+        pixels: side of the image.
+        ms: milliseconds by step; also of the plain computation, used by methods other than two-means and a threshold.
     """
 
     pixels: int
@@ -37,12 +37,12 @@ class BetweenCost:
 
     @property
     def total(self) -> float:
-        """Milliseconds of all steps that every image needs."""
+        """Milliseconds of all the steps that every image needs."""
         return sum(ms for step, ms in self.ms.items() if step not in (SHOWN, PLAIN))
 
 
 def measure_between(pixels: int) -> BetweenCost:
-    """Measure a map of 14 x 14 patches with one object, a quarter of the image wide, and a mask of that size."""
+    """Measure with a map of 14 x 14 patches with one object, a quarter of the image wide, and a mask of its size."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

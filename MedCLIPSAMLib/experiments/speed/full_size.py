@@ -1,7 +1,7 @@
-"""Models of full size with random weights: time and memory do not depend on the weights.
+"""Full-size models with random weights: time and memory do not depend on the weights.
 
 BiomedCLIP is built by open_clip from a configuration of its shape, as for the catalogue; SAM 2.1 from the
-configurations of the package sam2; SAM ViT-H by the package segment_anything where that is installed.
+configurations of the package sam2; and SAM ViT-H by the package segment_anything, if installed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROMPT = (
 )
 """22 tokens with [CLS] and [SEP], as long as the sentences of the paper."""
 LAYERS = range(11)
-"""Blocks that M2IB can take: what leaves the last one is the class token alone."""
+"""Blocks that M2IB can use; not the last one, of which only the class token is used."""
 
 _VISION = {"timm_model_name": "vit_base_patch16_224", "timm_pool": "", "timm_proj": "linear", "image_size": 224}
 _TEXT = {
@@ -51,10 +51,10 @@ _BERT = {
 
 
 def biomedclip(device: torch.device | str = "cpu", fast: bool = True) -> ClipModel:
-    """Build a text-image model of BiomedCLIP's shape, ViT-B/16 at 224 px and BERT-base, 196 M parameters.
+    """Build a text-image model of BiomedCLIP's shape: ViT-B/16 at 224 px and BERT-base, 196 M parameters.
 
     Args:
-        fast: as `load_clip` does; else as open_clip does.
+        fast: whether to optimize it like `load_clip`, or leave it as built by open_clip.
     """
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
@@ -74,7 +74,7 @@ def biomedclip(device: torch.device | str = "cpu", fast: bool = True) -> ClipMod
 
 
 def sam21(size: str, pixels: int = 1024, device: torch.device | str = "cpu") -> Sam2:
-    """Build SAM 2.1 "tiny", "small", "base-plus" or "large" for images of `pixels` a side (a multiple of 32)."""
+    """Build SAM 2.1 "tiny", "small", "base-plus" or "large" for images with a side of `pixels`, a multiple of 32."""
     torch.manual_seed(0)
     entry = find(f"sam2.1-{size}", "sam")
     config = Path(str(files("sam2").joinpath(entry.config)))
@@ -84,13 +84,13 @@ def sam21(size: str, pixels: int = 1024, device: torch.device | str = "cpu") -> 
 
 
 def segmenter(clip: ClipModel, sam: Sam2, **settings: Any) -> TextSegmenter:
-    """Put models together so that random weights, too, find something in every image: the largest component."""
+    """Combine models so that even random weights find something in every image: the largest component."""
     largest = ComponentSettings(ComponentRule.AREA)
     return TextSegmenter(clip, sam, Settings(M2IBSettings(), components=largest, presence_threshold=0.0, **settings))
 
 
 def sam_vit_h(device: torch.device | str = "cpu") -> Any:
-    """Build the authors' SAM as a `SamPredictor`; None where segment_anything is not installed."""
+    """Build the authors' SAM as a `SamPredictor`; None if segment_anything is not installed."""
     try:
         from segment_anything import SamPredictor, sam_model_registry
     except ImportError:

@@ -1,4 +1,4 @@
-"""Performance on a GPU: maps from recordings, whole images, stacks of slices, memory, and a profile."""
+"""Performance on a GPU: saliency maps from recordings, whole images, stacks of slices, memory, and a profile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PLACES: dict[str, list[Place]] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table; without a value where its part failed, with the reason in `note`."""
+    """One line of the table; if its part failed, the value is None and `note` has the reason."""
 
     name: str
     value: float | None
@@ -58,10 +58,10 @@ class Profile:
     """The profile of a call.
 
     Args:
-        name: of the call.
-        ms: of the whole call, its parts not waited for.
-        parts: milliseconds by part, each waited for, so that they sum up to more than `ms`.
-        kernels: milliseconds in which the GPU worked; None on a CPU.
+        name: name of the call.
+        ms: milliseconds of the whole call, without synchronizing after its parts.
+        parts: milliseconds by part, with the GPU synchronized after each, so that they sum up to more than `ms`.
+        kernels: milliseconds during which the GPU was busy; None on a CPU.
     """
 
     name: str
@@ -72,14 +72,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class GpuCost:
-    """Figures of models of full size, block 9, SAM 2.1 tiny unless another is named."""
+    """Figures of full-size models, with block 9, and SAM 2.1 tiny unless another one is named."""
 
     figures: list[Figure] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
 
 
 def measure_gpu(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
-    """Measure all parts; a failure gets a separate line, and the rest goes on."""
+    """Measure all parts; a part that fails gets a line of its own, and the others continue."""
     made, clip = GpuCost(), biomedclip(device)
     parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
         "an image, SAM 2.1 tiny": lambda: _time_image(clip, "tiny", rounds),
@@ -95,7 +95,7 @@ def measure_gpu(rounds: int, device: torch.device, context: RunContext) -> GpuCo
         try:
             for found in part():
                 made.figures.append(found) if isinstance(found, Figure) else made.profiles.append(found)
-                context.notify(str(found))  # what was found is known also when a time limit ends the rest
+                context.notify(str(found))  # printed at once, in case a time limit ends the run
         except Exception as error:
             made.figures.append(Figure(name, None, note=f"failed: {type(error).__name__}: {error}"))
         release()
@@ -104,7 +104,7 @@ def measure_gpu(rounds: int, device: torch.device, context: RunContext) -> GpuCo
 
 
 def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Figure]:
-    """Time a map from the image on, plain and recorded; the text is encoded."""
+    """Time a map from the image to the map, plain and recorded, with the text encoded before."""
     image = np.random.default_rng(0).integers(0, 256, (1, NARROW, NARROW, 3), dtype=np.uint8)
     text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
 
@@ -121,12 +121,12 @@ def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Fig
     for name in calls:
         kind = name.partition(",")[0]
         apart = "{:.0e}, {:.0e}".format(*difference(maps[f"{kind}, recorded"], maps[f"{kind}, plain"]))
-        note = f"apart from the plain one, both 0 to 1: most, mean {apart}" if name.endswith("recorded") else ""
+        note = f"maximum, mean difference to the plain one, 0 to 1: {apart}" if name.endswith("recorded") else ""
         yield Figure(f"a saliency map, {name}", 1e3 * times.median(name), "ms", note)
 
 
 def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
-    """Time a new image to its mask, and another prompt with new texts; on a GPU also without recordings, in turns."""
+    """Time a new image, and another prompt on it with new texts; on a GPU, alternate with and without recordings."""
     _forget_peak(clip.device)
     recorded, words = segmenter(clip, sam21(size, WIDE, clip.device)), PROMPT.split()
     plain = recorded.with_settings(replace(recorded.settings, capture=False))
@@ -154,7 +154,7 @@ def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
 def _stack(
     clip: ClipModel, pixels: int, count: int, together: tuple[int, ...], rounds: int, context: RunContext
 ) -> Iterator[Figure]:
-    """Count images a second by batch size, with SAM 2 at their size; memory includes the recordings."""
+    """Measure images per second by batch size, with SAM 2 at their size; memory includes the recordings."""
     sam = sam21("tiny", pixels, clip.device)
     images = np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8)
 
@@ -170,7 +170,7 @@ def _stack(
 
     for size in together:
         name, work = f"{pixels} px, {size} at once", in_parts(size)
-        sam.captures = None  # with the segmenter before, which is gone
+        sam.captures = None  # drop those recorded with the previous segmenter
         release()
         _forget_peak(clip.device)
         work()  # recorded at the second call
@@ -180,7 +180,7 @@ def _stack(
 
 
 def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[Profile]:
-    """Profile a batch of images, which are set again in every call."""
+    """Profile the segmentation of a batch of images, which are set anew in every call."""
     made = segmenter(clip, sam21("tiny", pixels, clip.device), at_once=count)
     images = list(np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8))
 

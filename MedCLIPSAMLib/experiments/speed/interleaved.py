@@ -1,4 +1,4 @@
-"""Times of several variants that take turns, so that other load on the machine affects all of them."""
+"""Times of several variants run in turns, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Made = TypeVar("Made")
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what a GPU has still to compute."""
+    """Wait until the GPU has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -32,7 +32,7 @@ class VariantTimes:
         return statistics.median(self.seconds[name])
 
     def times_faster(self, name: str, than: str) -> tuple[float, float, float]:
-        """Return the median, the minimum and the maximum of the ratios of `than` to `name` within rounds."""
+        """Return the median, minimum and maximum, over the rounds, of the time of `than` divided by that of `name`."""
         ratios = [slow / fast for slow, fast in zip(self.seconds[than], self.seconds[name])]
         return statistics.median(ratios), min(ratios), max(ratios)
 
@@ -43,10 +43,10 @@ def interleaved(
     once: tuple[str, ...] = (),
     context: RunContext = RunContext(),
 ) -> tuple[VariantTimes, dict[str, Made]]:
-    """Time each variant once a round, after an untimed call of each; also return the results of the last calls.
+    """Time each variant once per round, after an untimed call of each; also return the results of the last calls.
 
     Args:
-        once: variants without the untimed call, for those that take minutes.
+        once: variants to run without the untimed call, as they take minutes.
         context: notified of every round.
     """
     for name, call in variants.items():

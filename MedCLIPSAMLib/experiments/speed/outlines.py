@@ -1,4 +1,4 @@
-"""SAM 2: an image is embedded once, and each prompt on it costs milliseconds."""
+"""Time of SAM 2 to embed an image, which is done once, and of each prompt on it, which takes milliseconds."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class OutlineCost:
 
     Args:
         name, pixels: the model and its image size.
-        times: of embedding an image, in "f32" and, where the model supports it, "bf16".
-        box_ms: milliseconds of one box on an embedded image, the median of `BOX_ROUNDS`.
+        times: times of embedding an image in "f32" and, if the model supports it, "bf16".
+        box_ms: milliseconds for one box on an embedded image, the median of `BOX_ROUNDS`.
     """
 
     name: str
@@ -36,7 +36,7 @@ class OutlineCost:
 
 
 def measure_outlines(rounds: int, device: torch.device, context: RunContext) -> list[OutlineCost]:
-    """Measure SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where it is installed."""
+    """Measure SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H if it is installed."""
     image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     costs = []
     for size in SIZES:

@@ -1,4 +1,4 @@
-"""A profile of a call: named functions are timed while it runs, each without those inside it."""
+"""A profile of a call: the time spent in named functions, each without the named functions that it calls."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Place = tuple[Any, str]
 
 
 class PartTimes:
-    """Seconds by part, with the GPU synchronized at the end of each.
+    """Seconds by part, with the GPU synchronized at the end of each part.
 
     Args:
-        device: of the tensors.
+        device: device of the tensors.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -32,7 +32,7 @@ class PartTimes:
         self._since = time.perf_counter()
 
     def within(self, name: str, function: Callable) -> Callable:
-        """Return a function that does the same and is timed as a part."""
+        """Wrap a function so that it is timed as the part `name`."""
 
         @wraps(function)
         def timed(*args: Any, **named: Any) -> Any:
@@ -52,13 +52,17 @@ class PartTimes:
         self._since = time.perf_counter()
 
     def end(self) -> None:
-        """Count the time after the last part."""
+        """Add the time since the last part ended."""
         self._switch(lambda: None)
 
 
 @contextmanager
 def time_parts(places: Mapping[str, Sequence[Place]], device: torch.device) -> Iterator[PartTimes]:
-    """Time the functions at some places, by the name of their part, while the context is open; on one thread."""
+    """Time functions while the context is open, in one thread.
+
+    Args:
+        places: the functions of each part, by the part's name.
+    """
     with ExitStack() as stack:
         times = PartTimes(device)
         for name, some in places.items():
@@ -70,7 +74,7 @@ def time_parts(places: Mapping[str, Sequence[Place]], device: torch.device) -> I
 
 
 def measure_kernel_seconds(call: Callable[[], Any], device: torch.device) -> float:
-    """Return the seconds that a GPU worked during a call: the union of the times of its kernels and copies."""
+    """Return the seconds that a GPU was busy during a call: the union of the times of its kernels and copies."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as profiler:

@@ -1,4 +1,4 @@
-"""Time of a saliency map at full size: the authors' loop and this engine."""
+"""Time of a saliency map of a full-size model: the authors' loop and this engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .full_size import PROMPT, biomedclip
 from .interleaved import VariantTimes, interleaved, synchronize
 
 TRIES = 10
-"""Timed products of matrices."""
+"""Number of timed matrix products."""
 AUTHORS, F32, BF16 = "authors' loop", "ours, f32", "ours, bf16"
 
 
@@ -25,10 +25,10 @@ class SaliencyCost:
 
     Args:
         layer: the block, counted from 0.
-        times: of `AUTHORS`, `F32` and `BF16`.
-        gflop: of a map, counted.
-        apart: largest and mean difference to the authors' map with the same noise, both maps scaled to 0..1.
-        other_seed: the same for the authors' loop with another noise.
+        times: times of `AUTHORS`, `F32` and `BF16`.
+        gflop: counted GFLOP of a map.
+        apart: largest and mean difference to the authors' map with the same noise, with both maps scaled to 0..1.
+        other_seed: the same differences between the authors' maps with different noise.
     """
 
     layer: int
@@ -40,14 +40,14 @@ class SaliencyCost:
 
 @dataclass(frozen=True)
 class PeakThroughput:
-    """GFLOP/s of large matrix products, the best of several, in the run that they are compared with."""
+    """GFLOP/s of large matrix products, the best of several, measured in the same run as the maps."""
 
     f32: float
     bf16: float
 
 
 def measure_saliency(layer: int, rounds: int, device: torch.device, context: RunContext) -> SaliencyCost:
-    """Measure maps at a block; the authors' loop takes minutes on a CPU."""
+    """Measure saliency maps at a block; the authors' loop takes minutes on a CPU."""
     clip, theirs = biomedclip(device), biomedclip(device, fast=False)
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
     settings = M2IBSettings(layer, beta=1.0)
@@ -76,8 +76,8 @@ def measure_saliency(layer: int, rounds: int, device: torch.device, context: Run
 
 
 def measure_matmul_peak(device: torch.device) -> PeakThroughput:
-    """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
-    size = 2048 if device.type == "cpu" else 8192  # a small one takes a GPU no longer than its launch
+    """Time the best of several products of square matrices; on a CPU, f32 is tried with both of torch's libraries."""
+    size = 2048 if device.type == "cpu" else 8192  # on a GPU, launching a small one takes longer than computing it
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
         layer, matrix = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)

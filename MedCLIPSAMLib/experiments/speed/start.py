@@ -1,4 +1,4 @@
-"""Time to the first answer: of commands from the shell, and of Slicer's worker."""
+"""Time to the first answer of commands in the shell and of Slicer's worker."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ..phantom_benchmark import to_rgb
 
 @dataclass(frozen=True)
 class StartCost:
-    """Minimum over some rounds, as other load on the machine only adds to it.
+    """Minimum cost over several rounds, as other load on the machine only adds to it.
 
     Args:
         name: what was started.
-        processor: CPU seconds, user and system; None where another process did the work.
-        seconds: until it had ended.
+        processor: CPU seconds, user and system; None if another process did the work.
+        seconds: elapsed seconds until it ended.
     """
 
     name: str
@@ -37,7 +37,7 @@ class StartCost:
 
 
 def start_costs(rounds: int, context: RunContext = RunContext()) -> list[StartCost]:
-    """Measure with the shipped starter models on the CPU, in rounds of all commands."""
+    """Measure with the shipped starter models on the CPU; each round runs all commands."""
     with tempfile.TemporaryDirectory(prefix="w") as name:
         folder = Path(name)
         environment = {**os.environ, "XDG_RUNTIME_DIR": name, SWITCH: "off"}
@@ -96,7 +96,7 @@ def _first_answer() -> None:
 
 
 def _time(work: Callable[[], object]) -> tuple[float, float]:
-    """Measure work in processes that end with it; return the processor's and the clock's seconds."""
+    """Run work in child processes that end with it; return CPU seconds and elapsed seconds."""
     before, started = os.times(), time.perf_counter()
     work()
     seconds, after = time.perf_counter() - started, os.times()

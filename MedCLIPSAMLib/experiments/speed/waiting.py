@@ -1,4 +1,4 @@
-"""Waiting times of a user: further prompts on an image, and a stack of slices."""
+"""Times that a user waits: for further prompts on an image, and for a stack of slices."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SLICES, PROMPTS = 64, 8
 
 @dataclass(frozen=True)
 class WaitingTimes:
-    """Seconds.
+    """Waiting times in seconds.
 
     Args:
-        first, second: a prompt on a new image, and another one on the same; by round.
+        first, second: a prompt on a new image, and another one on the same image; by round.
         eight: eight prompts on one new image.
-        slices: 64 new images of 512 x 512, one prompt.
+        slices: one prompt on 64 new images of 512 x 512.
     """
 
     first: list[float]
@@ -31,7 +31,7 @@ class WaitingTimes:
 
 
 def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTimes:
-    """Measure models of full size (SAM 2.1 tiny, 1024 px, random)."""
+    """Measure full-size models with random weights (SAM 2.1 tiny, 1024 px)."""
     made = segmenter(biomedclip(device), sam21("tiny", 1024, device))
     words = PROMPT.split()
     prompts = [" ".join(words[-length:]) for length in range(2, 2 + PROMPTS)]

@@ -1,4 +1,4 @@
-"""An image from text to mask: time and peak memory of the authors' pipeline and of this one."""
+"""Time and peak memory of the authors' pipeline and of this one, for an image from text to mask."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ AUTHORS, LARGE, TINY = "authors' (ViT-H)", "ours, SAM 2.1 large", "ours, SAM 2.1
 
 @dataclass(frozen=True)
 class WholeCost:
-    """Costs of an image of 1024 x 1024 pixels at block 9; without the authors' where segment_anything is missing.
+    """Costs of an image of 1024 x 1024 pixels at block 9; without the authors' pipeline if segment_anything is missing.
 
     Args:
-        times: by pipeline and precision, such as "ours, SAM 2.1 tiny, bf16".
-        mib: peak memory of a separate process that did it once, with weights and libraries; None
-            where the system does not tell (Linux and CUDA do).
+        times: times by pipeline and precision, such as "ours, SAM 2.1 tiny, bf16".
+        mib: peak memory in MiB of a separate process that ran the pipeline once, with weights and libraries; None if it
+            cannot be measured (it can on Linux and with CUDA).
     """
 
     times: VariantTimes
@@ -43,7 +43,7 @@ class WholeCost:
 
 
 def measure_whole(rounds: int, device: torch.device, context: RunContext) -> WholeCost:
-    """Measure every pipeline, taking turns; then each once more in a separate process for its memory."""
+    """Measure the time of all pipelines in turns; then run each once in a separate process to measure its memory."""
     calls = {name: call for name in names() if (call := pipeline(name, device)) is not None}
     times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
     originals = list(calls)
@@ -56,12 +56,12 @@ def measure_whole(rounds: int, device: torch.device, context: RunContext) -> Who
 
 
 def names() -> list[str]:
-    """List all pipelines, the authors' first."""
+    """Return the names of all pipelines, the authors' first."""
     return [AUTHORS, *(f"{sam}, {precision}" for sam in (LARGE, TINY) for precision in ("f32", "bf16"))]
 
 
 def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None:
-    """Return the function of one of `names` on an image, with models loaded; None where they are not installed."""
+    """Load the models of one of `names` and return its function on an image; None if they are not installed."""
     image = _make_image()
     if name == AUTHORS:
         predictor = sam_vit_h(device)
@@ -78,7 +78,7 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
 
 
 def _authors(clip: ClipModel, predictor: Any, image: np.ndarray) -> np.ndarray:
-    """Run the authors' pipeline: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
+    """Run the authors' pipeline: ten full passes for the map, k-means, the largest component, its box, and ViT-H."""
     found = authors_saliency(clip, clip.preprocess(image[None]), clip.tokenize([PROMPT]), 9, 1.0)
     saliency = normalize(upsample(found[None, None], image.shape[:2]))[0, 0].cpu().numpy()
     labels = components(
@@ -97,12 +97,12 @@ def _make_image() -> np.ndarray:
 
 
 def _memory(name: str, device: torch.device) -> float | None:
-    """Run a pipeline once; return MiB: on a GPU torch's peak, else the process's, None where it cannot be told."""
+    """Run a pipeline once; return its peak memory in MiB: torch's on a GPU, else the process's; None if unknown."""
     work = pipeline(name, device)
     assert work is not None  # it was timed before
     work()
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    status = Path("/proc/self/status")  # of Linux; getrusage counts the parent in
+    status = Path("/proc/self/status")  # Linux only; getrusage includes the parent process
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.is_file() else None
     return int(found[1]) / 2**10 if found else None
