@@ -194,9 +194,11 @@ def _name(path: Path) -> str:
 
 
 def masks_in(folder: Path) -> list[Path]:
-    """List the mask files of a folder."""
+    """List the mask files of a folder, without what this program wrote beside them."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    return [path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path)]
+    paths = [path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom_segmentation(path)]
+    of_masks = {f"{stem(path)}{ending}" for path in paths for ending in BESIDE}
+    return [path for path in paths if stem(path) not in of_masks]
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
@@ -210,12 +212,9 @@ def _mask_files(folder: Path) -> dict[str, Path]:
         by_name = {path.name: masks_in(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()}
         is_whole = lambda name, files: len(files) == 1 and files[0].name.startswith(name)  # as MONAI writes it
         return {name: files[0] if is_whole(name, files) else folder / name for name, files in by_name.items() if files}
-    names = {stem(path) for path in paths}
     files: dict[str, Path] = {}
     for path in paths:
         name = stem(path)
-        if any(name.endswith(ending) and name.removesuffix(ending) in names for ending in BESIDE):
-            continue
         if name in files:
             raise InputError(f"'{path.name}' and '{files[name].name}' in '{folder}' are the same case.", "Keep one.")
         files[name] = path

@@ -132,13 +132,21 @@ def _name(item: Series) -> str:
 
 
 def _leave_out_scouts(folders: Sequence[_Folder], dicom: dict[Path, str]) -> None:
-    """Leave out localizers and screen captures in folders of their own, where other images are there."""
-    if not any(folder.images for folder in folders if not folder.aside):
-        return
+    """Leave out localizers in folders of their own, where other images are there, and screen captures of their studies.
+
+    Those of other studies may be images that were converted to DICOM.
+    """
+    others = {_study(image) for folder in folders if not folder.aside for image in folder.images}
     for folder in folders:
-        if folder.aside:
+        is_scout = "localizer" in folder.aside.values()
+        if folder.aside and others and (is_scout or not others.isdisjoint(map(_study, folder.images))):
             folder.images.clear()
             dicom |= folder.aside
+
+
+def _study(image: _Image) -> Key:
+    """Return the patient and the study of an image."""
+    return image.key[2:4]
 
 
 def _join(apart: Mapping[Key, Mapping[Path, int]], which: str | None) -> dict[Key, _Image | None]:

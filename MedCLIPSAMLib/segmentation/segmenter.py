@@ -354,6 +354,7 @@ class TextSegmenter:
             images.embed(numbers, context)
         return images
 
+    @in_own_precision
     def text_features(self, prompt: str) -> torch.Tensor:
         """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
 

@@ -55,6 +55,7 @@ def test_words_at_the_end_of_names_do_not_count(tmp_path, prediction, truth):
 def test_a_mask_in_a_folder_of_its_name_is_that_of_the_case(tmp_path):
     for name in ("a", "b"):
         mask(tmp_path / "p" / name / f"{name}_seg.png"), mask(tmp_path / "t" / f"{name}.png")
+        mask(tmp_path / "p" / name / f"{name}_seg_overlay.png")  # as this program writes it beside
     found = evaluate(pairs_of_folders(tmp_path / "p", tmp_path / "t"))
     assert [(score.case, score.dsc) for score in found.scores] == [("a", 1.0), ("b", 1.0)] and not found.extra
 

@@ -88,6 +88,7 @@ def test_a_program_with_settings_of_its_own_for_torch_gets_the_same_result(segme
     expected = segmenter.segment("breast tumor")
     with mode():
         other = load_segmenter("demo", "demo", segmenter.clip.device)
+        other.text_features("breast tumor")  # is kept
         other.set_image(image)
         found = other.segment("breast tumor")
     assert np.array_equal(found.mask, expected.mask) and found.score == expected.score

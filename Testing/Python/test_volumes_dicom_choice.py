@@ -72,6 +72,10 @@ def test_a_dose_report_is_no_image_of_a_study(tmp_path: Path) -> None:
     assert [item.what for item in list_series(tmp_path)[0]] == ["volume", "screen capture"]
     assert [image.path for image in find_inputs([tmp_path])] == [tmp_path / "S2"]
     assert len(find_inputs([tmp_path], "501")) == 1
+    of_another = image(np.eye(8, dtype=np.uint8), SC, PatientID="p2", SeriesInstanceUID="1.8")
+    save(of_another, tmp_path / "converted" / "0.dcm")
+    assert {image.path.name for image in find_inputs([tmp_path])} == {"S2", "converted"}
+    shutil.rmtree(tmp_path / "converted")
     shutil.copytree(tmp_path / "S501", tmp_path / "S2", dirs_exist_ok=True)
     assert len(find_inputs([tmp_path / "S2"])) == len(find_inputs([tmp_path / "S2"], "501")) == 1
 
