@@ -1,4 +1,4 @@
-"""`medclipsam reproduce filters`: which pseudo-labels a nnU-Net is better trained without."""
+"""`medclipsam reproduce filters`: which pseudo-labels an nnU-Net is better trained without."""
 
 from __future__ import annotations
 

@@ -105,7 +105,9 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
         is_small = path in sizes and (
             folder in with_dicom or sizes[path] <= SMALL * max(largest[folder], largest[_image_name(name)])
         )
-        is_picture = path not in sizes and (beside[folder].count[name] > 1 or beside[folder].have_beginning_of(name))
+        is_picture = path not in sizes and (
+            beside[folder].count[name] > 1 or beside[folder].have_beginning_of(_image_name(name))
+        )
         may_be = of_another or is_small or is_picture or folder in of_masks | perhaps or _BIDS_WORD.fullmatch(name)
         return bool(may_be) and _has_few_values(path)
 

@@ -40,7 +40,6 @@ REFUSED = {
     "evaluate breast_us.png": ["got 'breast_us.png'", "the true masks after it"],
     "evaluate absent.csv": ["There is no file or folder 'absent.csv'"],
     "evaluate breast_us.png absent.png": ["There is no file or folder 'absent.png'"],
-    "evaluate breast_us.png images": ["'breast_us.png' is a file"],
     "evaluate images truth": ["'a' and 'a_heart'", "--suffix: _heart or _lung"],
     "search images truth -p tumor": ["'a' and 'a_heart'", "--suffix: _heart or _lung"],
     "strike pairs.csv Dataset101_X": ["got the folder 'Dataset101_X'", "the dataset, then the list"],
