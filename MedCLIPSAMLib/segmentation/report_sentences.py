@@ -22,7 +22,8 @@ _UNFINISHED = re.compile(
 )
 """The end of a line that is no end of a sentence."""
 _HEADING = re.compile(
-    r"^[\s\-*•]*(?:\d+[.)]\s*)?(finding|impression|conclusion|opinion|summary|assessment|result)s?\s*(?::\s*|$)",
+    r"^[\s\-*•]*(?:\d+[.)]\s*)?(finding|impression|conclusion|opinion|summary|assessment|result)s?"
+    r"(?: ?(?:and|[/&]) ?(?:finding|impression|recommendation|plan)s?)?\s*(?::\s*|$)",
     re.IGNORECASE,
 )
 _CONCLUDING = ("impression", "conclusion", "opinion", "summary", "assessment")
@@ -35,8 +36,10 @@ _ASKING = re.compile(
     r"|(?:clinical )?(?:indication|history|technique|comparison|procedure|recommendation|information)s?$)",
     re.IGNORECASE,
 )
-_PLACE = re.compile(r"^[\s\-*•]*((?:[\w-]+ ){0,3}[\w-]+)\s*:")
+_PLACE = re.compile(r"^[\s\-*•]*((?:[\w-]+ ){0,3}[\w-]+)\s*:(?!\d)")
 """A heading, perhaps of a place."""
+_ELSEWHERE = {"pericardial", "mediastinal", "mesenteric", "retroperitoneal", "hiatal", "inguinal", "umbilical"}
+"""Words of a finding that is of no other place."""
 _TURN = re.compile(
     r"(?<!nowhere )(?<!nowhere else )"
     r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b",
@@ -99,7 +102,8 @@ def read_sentences(text: str) -> Iterator[Sentence]:
         sentence = " ".join(part.split()).strip(" .!-*•")
         if not LETTER.search(sentence):
             continue
-        heading, question = _HEADING.match(sentence), _ASKING.match(sentence)
+        heading = _HEADING.match(sentence)
+        question = None if heading else _ASKING.match(sentence)
         if heading:
             asking, concluding = False, heading[1].lower() in _CONCLUDING
             sentence = sentence[heading.end() :]
@@ -135,7 +139,7 @@ def _is_place(heading: str, is_line: bool) -> bool:
 def _names_organ(sentence: str) -> bool:
     """Tell whether a sentence names a side or an organ, and not only a part of one."""
     words = re.findall(r"[\w-]+", sentence.lower())
-    return any(word in SIDES or (is_place(word) and word.removesuffix("s") not in PARTS) for word in words)
+    return any(word in SIDES | _ELSEWHERE or (is_place(word) and word.removesuffix("s") not in PARTS) for word in words)
 
 
 def split_clauses(sentence: str) -> Iterator[str]:

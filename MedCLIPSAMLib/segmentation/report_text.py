@@ -58,7 +58,8 @@ _PLACE = r"(?:left|right|(?-i:[LR])|r[uml]l|l[ul]l)"
 _BOTH = re.compile(rf"\b({_PLACE})/(?={_PLACE}\b)", re.IGNORECASE)
 """A stroke between two sides or lobes: "left/right effusions" are on both."""
 _SIDE = re.compile(
-    r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])|(?:(?<=: )|(?<=on )|(?<=on the ))[LR](?=\s*(?:[,;.]|$))",
+    r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])"
+    r"|(?:(?<=: )|(?<=on )|(?<=on the )|(?<=and ))[LR](?=\s*(?:[,;.]|$))",
     re.MULTILINE,
 )
 """A side by its letter: "L breast", "mass on R", not "L spine" or "2 L effusion"."""
@@ -101,16 +102,14 @@ _NAME = (
 )
 _SAYS_NO = (
     r"(?:(?:no|none|absent|negative|neg|nil|denied|false|(?-i:N)|0"
-    r"|not (?:seen|present|identified|detected|found|visible))\b|[-\u2013\u2717\u2718])"
+    r"|not (?:seen|present|identified|detected|found|visible))\b|[-\u2013])"
 )
-_SAYS_YES = (
-    r"(?:(?:yes|present|positive|pos|true|(?-i:Y)|1|seen|identified|detected|found|visible)\b(?!:)|[+\u2713\u2714])"
-)
+_SAYS_YES = r"(?:(?:yes|present|positive|pos|true|(?-i:Y)|1|seen|identified|detected|found|visible)\b(?!:)|\+)"
 _TO = r"(?:[^\S\n]*(?:[:=?|,;(\[\t\u2014\u2013-]|\.{2,})[^\S\n]*|[^\S\n]+)"
 _MORE = r"(?:\d[\d.x ]*[cm]m\b)?[)\]]?(?:[ ,(]+(?:(?:in|on) )?(?:the )?(?:left|right|both|upper|lower)\b[a-z ]*\)?)?"
 _ITEM = re.compile(
     rf"(?P<name>{_NAME}){_TO}(?:(?P<no>{_SAYS_NO})|(?P<yes>{_SAYS_YES})|(?=\d[\d.x ]*[cm]m\b))"
-    rf"(?P<more>{_MORE})[^\S\n]*[.;,/|]?[^\S\n]*",
+    rf"(?P<more>{_MORE})[^\S\n]*(?:[.;,/|][^\S\n]*|$|(?<=  )|(?<=\t)|(?=\w[\w /-]{{0,60}}[:=?]))",
     re.IGNORECASE,
 )
 """A finding and its answer, of which a line may have several: "Mass - no / cyst - yes, left kidney"."""
@@ -125,7 +124,7 @@ _WHERE = re.compile(
 _EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*(?:[:=][^\S\n]*(?=(?:{_YES}|0)\b)|=[^\S\n]*(?=1\b))", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
-_WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
+_WORDS = {"1": "yes", "0": "no", "Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
 _NEGATIVES = re.compile(
     r"(^|[.;]\s+)(?:(?:pertinent )?negatives?|absent)(?: findings)?\s*:\s*(?:no )?(?=[a-z])",
     re.IGNORECASE | re.MULTILINE,
@@ -207,7 +206,7 @@ def clean_text(text: str) -> str:
 def _as_answer(row: re.Match[str]) -> str:
     """Write a row of a table as a sentence of its own: "mass,yes,left" is "mass: yes, left"."""
     more = f", {row['more']}" if row["more"] else ""
-    return f"; {row['name']}: {row['answer']}{more}"
+    return f"; {row['name']}: {_WORDS.get(row['answer'], row['answer'])}{more}"
 
 
 def _answers(line: str, following: str) -> str:

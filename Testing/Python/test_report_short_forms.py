@@ -92,6 +92,8 @@ def test_a_denial_in_short_denies(text):
         ("Mass \u2713, cyst \u2717\nNodule: \u2718", ["mass"]),
         ("Mass = 1, Cyst = 0", ["mass"]),
         ("mass,1\ncyst,0", ["mass"]),
+        ("mass,1,left\ncyst,0,right", ["mass on the left"]),
+        ("HISTORY:\nCyst\n\nIMPRESSION AND RECOMMENDATIONS:\n1. Left breast mass.", ["left breast mass"]),
         ("Present: mass, effusion\nAbsent: pneumothorax, cyst", ["mass", "effusion"]),
         ("1) No effusion 2) Nodule in the left lung (series 2, image 3) 3) No mass", ["nodule in the left lung"]),
         ("Effusion: ( ) none (x) small ( ) large", ["effusion"]),
