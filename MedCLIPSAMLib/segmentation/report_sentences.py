@@ -16,11 +16,11 @@ _ANSWERED = re.compile(
     re.IGNORECASE,
 )
 """An answer that ends its line and is whole: of a finding, or before another answer or a capital."""
-_UNFINISHED = re.compile(
+UNFINISHED = re.compile(
     r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
     re.IGNORECASE,
 )
-"""The end of a line that is no end of a sentence."""
+"""The end of a line that is none of a sentence."""
 _HEADING = re.compile(
     r"^[\s\-*•]*(?:\d+[.)]\s*)?(finding|impression|conclusion|opinion|summary|assessment|result)s?"
     r"(?: ?(?:and|[/&]) ?(?:finding|impression|recommendation|plan)s?)?\s*(?::\s*|$)",
@@ -95,7 +95,7 @@ def read_sentences(text: str) -> Iterator[Sentence]:
     """
     asking = concluding = False
     place, is_line, is_read = "", False, False
-    parts = _END.split(_UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text)))
+    parts = _END.split(UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text)))
     for before, part in zip(["", *parts[1::2]], parts[::2]):
         if "\n" in before and is_read and not (is_line and before.count("\n") == 1):
             place = ""

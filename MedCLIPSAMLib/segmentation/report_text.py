@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 
+from .report_sentences import UNFINISHED
 from .report_words import FINDINGS
 from .spelling import is_one_slip
 
@@ -174,8 +175,7 @@ def clean_text(text: str) -> str:
     for sign, word in _TICKS:
         text = sign.sub(word, text)
     text = _INDENTED.sub(r"\1", text)
-    lines = text.split("\n")
-    text = _PLACED.sub(_placed, "\n".join(map(_answers, lines, [*lines[1:], ""])))
+    text = _PLACED.sub(_placed, _read_answers(text))
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -209,15 +209,27 @@ def _as_answer(row: re.Match[str]) -> str:
     return f"; {row['name']}: {_WORDS.get(row['answer'], row['answer'])}{more}"
 
 
-def _answers(line: str, following: str) -> str:
-    """Write the answers of a line of nothing else as sentences of their own, unless the next line goes on with it."""
+def _read_answers(text: str) -> str:
+    """Write the answers of lines of nothing else as sentences of their own; not where a sentence goes on in a line."""
+    lines, read, before = text.split("\n"), list[str](), ""
+    for line, following in zip(lines, [*lines[1:], ""]):
+        is_wrapped = line.lstrip()[:1].islower() and before.rstrip()[-1:] not in ("", *".:;!?")
+        said = "" if is_wrapped or UNFINISHED.search(f"{before}\n") else _answers(line)
+        following = following.strip("-* \t|\u2022")
+        if following[:1].islower() and not _BEGINS.match(following):
+            said = ""
+        before = "" if said else line
+        read.append(said or line)
+    return "\n".join(read)
+
+
+def _answers(line: str) -> str:
+    """Write a line of nothing but answers as sentences; "" where it is none."""
     text, said, at = line.lstrip("-* \t|\u2022").rstrip(" \t|"), "", 0
     while at < len(text) and (item := _ITEM.match(text, at)):
         answer = "no" if item["no"] else "yes" if item["yes"] else ""
         said, at = f"{said}; {item['name']}: {answer}{item['more'].rstrip(')]')}", item.end()
-    following = following.strip("-* \t|\u2022")
-    goes_on = following[:1].islower() and not _BEGINS.match(following)
-    return said if text and at == len(text) and not goes_on else line
+    return said if at == len(text) else ""
 
 
 def _placed(lines: re.Match[str]) -> str:
