@@ -77,6 +77,8 @@ def test_a_denial_in_short_denies(text):
         ("Negative: mass, cyst. Positive: nodule.", ["nodule"]),
         ("Mass\tNo\nCyst\tYes", ["cyst"]),
         ("Mass no\nCyst yes\nCalcifications no", ["cyst"]),
+        ("No pneumothorax or pleural\neffusion present.\nNO EVIDENCE OF\nMASS SEEN", []),
+        ("There is a large left pleural\neffusion seen.", ["large left pleural effusion"]),
         ("mass right breast no\ncyst left breast yes\n", ["cyst in the left breast"]),
         ("Mass - no\nCyst - yes, left kidney", ["cyst in the left kidney"]),
         ("He had no\nmass. There is an effusion, no\nmass is seen.", ["effusion"]),
