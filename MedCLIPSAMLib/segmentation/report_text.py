@@ -213,11 +213,15 @@ def _read_answers(text: str) -> str:
     """Write the answers of lines of nothing else as sentences of their own; not where a sentence goes on in a line."""
     lines, read, before = text.split("\n"), list[str](), ""
     for line, following in zip(lines, [*lines[1:], ""]):
-        is_wrapped = line.lstrip()[:1].islower() and before.rstrip()[-1:] not in ("", *".:;!?")
-        said = "" if is_wrapped or UNFINISHED.search(f"{before}\n") else _answers(line)
         following = following.strip("-* \t|\u2022")
-        if following[:1].islower() and not _BEGINS.match(following):
-            said = ""
+        is_followed = following[:1].islower()
+        is_wrapped = line.lstrip()[:1].islower() and before.rstrip()[-1:] not in ("", *".:;!?")
+        goes_on = (
+            (is_wrapped and not (is_followed and _answers(following)))
+            or (is_followed and not _BEGINS.match(following))
+            or UNFINISHED.search(f"{before}\n")
+        )
+        said = "" if goes_on else _answers(line)
         before = "" if said else line
         read.append(said or line)
     return "\n".join(read)

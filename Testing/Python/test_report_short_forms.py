@@ -77,6 +77,7 @@ def test_a_denial_in_short_denies(text):
         ("Negative: mass, cyst. Positive: nodule.", ["nodule"]),
         ("Mass\tNo\nCyst\tYes", ["cyst"]),
         ("Mass no\nCyst yes\nCalcifications no", ["cyst"]),
+        ("CT of the chest\nmass no\ncyst yes", ["cyst"]),
         ("No pneumothorax or pleural\neffusion present.\nNO EVIDENCE OF\nMASS SEEN", []),
         ("There is a large left pleural\neffusion seen.", ["large left pleural effusion"]),
         ("mass right breast no\ncyst left breast yes\n", ["cyst in the left breast"]),
