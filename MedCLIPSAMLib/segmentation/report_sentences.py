@@ -10,12 +10,8 @@ from .report_words import FINDINGS, PARTS, POSITIONS, SIDES, is_place, read_word
 
 _END = re.compile(r"((?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s)))")
 _ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
-_ANSWERED = re.compile(
-    rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)"
-    rf"|\b((?:{'|'.join(sorted(FINDINGS))})(?:e?s)?: {_ANSWER})[^\S\n]*\n(?!\s*(?:in|on|at|of|for|within)\b)",
-    re.IGNORECASE,
-)
-"""An answer that ends its line and is whole: of a finding, or before another answer or a capital."""
+_ANSWERED = re.compile(rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)", re.IGNORECASE)
+"""An answer that ends its line and is whole: before another answer or a capital."""
 UNFINISHED = re.compile(
     r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
     re.IGNORECASE,
@@ -95,7 +91,7 @@ def read_sentences(text: str) -> Iterator[Sentence]:
     """
     asking = concluding = False
     place, is_line, is_read = "", False, False
-    parts = _END.split(UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text)))
+    parts = _END.split(UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1.\n", text)))
     for before, part in zip(["", *parts[1::2]], parts[::2]):
         if "\n" in before and is_read and not (is_line and before.count("\n") == 1):
             place = ""

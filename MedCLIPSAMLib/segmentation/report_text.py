@@ -206,7 +206,7 @@ def clean_text(text: str) -> str:
 def _as_answer(row: re.Match[str]) -> str:
     """Write a row of a table as a sentence of its own: "mass,yes,left" is "mass: yes, left"."""
     more = f", {row['more']}" if row["more"] else ""
-    return f"; {row['name']}: {_WORDS.get(row['answer'], row['answer'])}{more}"
+    return f"; {row['name']}: {_WORDS.get(row['answer'], row['answer'])}{more};"
 
 
 def _read_answers(text: str) -> str:
@@ -233,13 +233,13 @@ def _answers(line: str) -> str:
     while at < len(text) and (item := _ITEM.match(text, at)):
         answer = "no" if item["no"] else "yes" if item["yes"] else ""
         said, at = f"{said}; {item['name']}: {answer}{item['more'].rstrip(')]')}", item.end()
-    return said if at == len(text) else ""
+    return f"{said};" if said and at == len(text) else ""
 
 
 def _placed(lines: re.Match[str]) -> str:
     """Write a place behind the finding that it is of."""
     line, size, place = lines.groups()
-    return f"{line.rstrip(' .')}, {place}{size}" if _FINDING.search(line) else lines[0]
+    return f"{line.rstrip(' .;')}, {place}{size}" if _FINDING.search(line) else lines[0]
 
 
 def _checked(options: re.Match[str]) -> str:
