@@ -55,7 +55,7 @@ _IN_PART = r"(?:incomplete|partial|mild|minimal|slight|slow|some|moderate|gradua
 _SHOW = r"(?:show|demonstrate|reveal|identify|detect|visuali[sz]e|see|find|depict|disclose|confirm)"
 _UNSEEN = rf"(?:(?:{_BE}|do|does|did|could|has|have|had) )?(?:not|never) "
 _EVER = r"(?:(?:yet|ever|[a-z]+ly) )?"
-_TO_BE = r" to (?:be|represent|reflect)"
+_TO_BE = rf" to (?:be(?! {SEE})|represent|reflect)"
 _WAS = r"(?:had|(?:(?<=which )|(?<=that ))(?:was|were))"
 """Of another time than the rest of a report; findings of this image are told in the past as well, "was seen"."""
 _NO_PLACE = (
@@ -185,7 +185,7 @@ _CUES = (  # where several begin at one place, the first one counts
         "before",
         r"(?:to )?(?:rule out|exclude)"
         r"|(?:evaluate|evaluation|assess|assessment|check|screen(?:ing)?|query|look(?:ing)?|search(?:ing)?"
-        r"|surveillance) for|correlat(?:e|ion) (?:[a-z]+ ){0,5}?for"
+        r"|surveillance) for|correlat(?:e|ion) (?:[a-z]+ ){0,5}?for(?! the\b)"
         r"|clinical(?:ly)? (?:suspicion (?:of|for)|concern for|question of|suspected)"
         r"|(?<!as )if|whether|unless|in case of|(?:may|might|could|can) (?:obscure|hide|mask)"
         r"|should(?= (?:an?|the|any|this|these|symptoms)\b)"

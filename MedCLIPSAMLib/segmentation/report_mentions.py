@@ -27,7 +27,7 @@ from .report_words import (
 )
 
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
-_WITH_NEW = re.compile(r",? with (?:an? |interval |development of )*new ", re.IGNORECASE)
+_WITH_NEW = re.compile(r",? with (?:an? |interval |development of )*(?P<new>new )?", re.IGNORECASE)
 _OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
 _BESIDE = re.compile(
     r"(?:(?!\b(?:or|nor|with|without)\b).)*?(?:,|\b(?:and|plus)\b),?\s*"
@@ -202,7 +202,9 @@ def _is_beside(words: Words, cue: FoundCue, phrase: Phrase, before: Phrase | Non
     if between(_OR, words.text, words.start(phrase.first), len(words.text)):  # the list goes on
         return False
     gap = words.text[words.end(before.stop - 1) : words.start(phrase.first)] if before else ""
-    if _begins_behind_comma(words, cue, phrase) or _WITH_NEW.fullmatch(gap):
+    joint = _WITH_NEW.fullmatch(gap)
+    is_left = not REMAINING.isdisjoint(words.within(phrase.first, phrase.head))
+    if _begins_behind_comma(words, cue, phrase) or (joint and (joint["new"] or is_left)):
         return True
     return cue.kind == Cue.ABSENT and before is not None and _has_own(words, before, phrase)
 

@@ -30,6 +30,7 @@ _FAR = 12
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
 _NAMED_PARTS = {"segment", "head", "neck", "body", "tail", "pole", "side"}
 """What a place behind a comma may begin with."""
+_HOUR = {"the", "o", "clock", "position", "of", "in"}
 _SIDE = re.compile(
     r"(?: #?\d[\d. x]*(?:mm|cm)?)?(?:(?P<both> (?:on both sides|bilaterally)\b)"
     r"| (?:in|on|at|within|along|over|through|involving) (?:the )?(?P<within>left|right)\b(?! (?:of|clinical)\b)"
@@ -198,11 +199,11 @@ class Words:
             arises = self.within(start - 1, start + 1) == ["arising", "from"]
             joins = arises or self[start] in (IN if start == head + 1 else IN - {"of"})
             place = start + 1
-            while self[start] == "at" and (is_size(self[place]) or self[place] in ("o", "clock", "in", "the")):
+            while self[start] == "at" and (is_size(self[place]) or self[place] in _HOUR):
                 place += 1  # "at 3:00 in the left breast"
             if joins and (end := self._place_end(place)):
                 end = self._place_goes_on(end, ("of", "in"))
-                joint = ["in", "the"] if place > start + 1 else ["in" if arises else self[start]]
+                joint = ["in", "the"] if place > start + 2 else ["in"] if arises else self.within(start, place)
                 return [*joint, *self.within(place, end)], end
         start = head + 1
         while start < len(self) and (is_size(self[start]) or self[start] in ("mm", "cm", "x")):
@@ -227,8 +228,16 @@ class Words:
         if stop == len(self) or self._is_cue[stop] or not (side := _SIDE.match(self.text, self.end(stop - 1))):
             side = _SIDE_FIRST.match(self.text)
             return ["on", "the", side["side"].lower()] if side else [], stop
-        words = ["both", "sides"] if side["both"] else ["the", (side["within"] or side["side"]).lower()]
-        return ["on", *words], bisect_left(self._found, side.end(), key=re.Match.start)
+        end = bisect_left(self._found, side.end(), key=re.Match.start)
+        if side["both"]:
+            return ["on", "both", "sides"], end
+        named = (side["within"] or side["side"]).lower()
+        for at in range(end, min(end + _FAR, len(self))):
+            if self[at] in FINDINGS:
+                break
+            if self[at] in SIDES - {named} and not is_place(self[at + 1]):  # "left: small, right: moderate"
+                return [], stop
+        return ["on", "the", named], end
 
     def _place_goes_on(self, end: int, joints: tuple[str, ...]) -> int:
         """Return where a place ends that may go on with "of the left breast"."""

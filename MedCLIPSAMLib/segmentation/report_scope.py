@@ -49,8 +49,10 @@ _LISTED = re.compile(r"(?=.*\band\b)(?:(?!\b(?:with|without|but|or|now)\b)[\w\s,
 _PLURAL = re.compile(r"(?:have|are|remain|persist|measure|grew|shrank|recurred|enlarged)\b", re.IGNORECASE)
 _THEIR = re.compile(r" (?:the|these|those)\b", re.IGNORECASE)
 _OF_THE = re.compile(
-    r"[^,;]*\b(?!(?:evidence|signs?|residual|remnants?|remainder|recurrence|trace|visualization|indication|suspicion|part"
-    r"|portion|presence) of\b)[a-z-]+ (?:of|in|within|inside|by|from|around|along) (?:the|this|these|those) ",
+    r"[^,;]*(?<![\w-])(?!(?:evidence|signs?|residual|remnants?|remainder|trace|visualization|indication|suspicion|part"
+    r"|portion|presence|any|one|either|each|identification|detection|depiction|demonstration|image|view"
+    r"|(?:re-?)?(?:appearance|accumulation|occurrence|currence|turn|formation|development)) of\b)"
+    r"[a-z-]+ (?:of|in|within|inside|by|from|around|along) (?:the|this|these|those) ",
     re.IGNORECASE,
 )
 """Between a denial and a finding that is known, of which something is denied."""

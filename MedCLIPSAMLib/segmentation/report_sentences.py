@@ -10,19 +10,16 @@ from .report_words import FINDINGS, PARTS, POSITIONS, SIDES, is_place, read_word
 
 _END = re.compile(r"((?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s)))")
 _ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
-_ANSWERED = re.compile(
-    rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)"
-    rf"|\b((?:{'|'.join(sorted(FINDINGS))})(?:e?s)?: {_ANSWER})[^\S\n]*\n(?!\s*(?:in|on|at|of|for|within)\b)",
-    re.IGNORECASE,
-)
-"""An answer that ends its line and is whole: of a finding, or before another answer or a capital."""
-_UNFINISHED = re.compile(
+_ANSWERED = re.compile(rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)", re.IGNORECASE)
+"""An answer that ends its line and is whole: before another answer or a capital."""
+UNFINISHED = re.compile(
     r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
     re.IGNORECASE,
 )
-"""The end of a line that is no end of a sentence."""
+"""The end of a line that is none of a sentence."""
 _HEADING = re.compile(
-    r"^[\s\-*•]*(?:\d+[.)]\s*)?(finding|impression|conclusion|opinion|summary|assessment|result)s?\s*(?::\s*|$)",
+    r"^[\s\-*•]*(?:\d+[.)]\s*)?(finding|impression|conclusion|opinion|summary|assessment|result)s?"
+    r"(?: ?(?:and|[/&]) ?(?:finding|impression|recommendation|plan)s?)?\s*(?::\s*|$)",
     re.IGNORECASE,
 )
 _CONCLUDING = ("impression", "conclusion", "opinion", "summary", "assessment")
@@ -35,8 +32,10 @@ _ASKING = re.compile(
     r"|(?:clinical )?(?:indication|history|technique|comparison|procedure|recommendation|information)s?$)",
     re.IGNORECASE,
 )
-_PLACE = re.compile(r"^[\s\-*•]*((?:[\w-]+ ){0,3}[\w-]+)\s*:")
+_PLACE = re.compile(r"^[\s\-*•]*((?:[\w-]+ ){0,3}[\w-]+)\s*:(?!\d)")
 """A heading, perhaps of a place."""
+_ELSEWHERE = {"pericardial", "mediastinal", "mesenteric", "retroperitoneal", "hiatal", "inguinal", "umbilical"}
+"""Words of a finding that is of no other place."""
 _TURN = re.compile(
     r"(?<!nowhere )(?<!nowhere else )"
     r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b",
@@ -92,14 +91,15 @@ def read_sentences(text: str) -> Iterator[Sentence]:
     """
     asking = concluding = False
     place, is_line, is_read = "", False, False
-    parts = _END.split(_UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1\2.\n", text)))
+    parts = _END.split(UNFINISHED.sub(r"\1 ", _ANSWERED.sub(r"\1.\n", text)))
     for before, part in zip(["", *parts[1::2]], parts[::2]):
         if "\n" in before and is_read and not (is_line and before.count("\n") == 1):
             place = ""
         sentence = " ".join(part.split()).strip(" .!-*•")
         if not LETTER.search(sentence):
             continue
-        heading, question = _HEADING.match(sentence), _ASKING.match(sentence)
+        heading = _HEADING.match(sentence)
+        question = None if heading else _ASKING.match(sentence)
         if heading:
             asking, concluding = False, heading[1].lower() in _CONCLUDING
             sentence = sentence[heading.end() :]
@@ -135,7 +135,7 @@ def _is_place(heading: str, is_line: bool) -> bool:
 def _names_organ(sentence: str) -> bool:
     """Tell whether a sentence names a side or an organ, and not only a part of one."""
     words = re.findall(r"[\w-]+", sentence.lower())
-    return any(word in SIDES or (is_place(word) and word.removesuffix("s") not in PARTS) for word in words)
+    return any(word in SIDES | _ELSEWHERE or (is_place(word) and word.removesuffix("s") not in PARTS) for word in words)
 
 
 def split_clauses(sentence: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 
+from .report_sentences import UNFINISHED
 from .report_words import FINDINGS
 from .spelling import is_one_slip
 
@@ -58,7 +59,8 @@ _PLACE = r"(?:left|right|(?-i:[LR])|r[uml]l|l[ul]l)"
 _BOTH = re.compile(rf"\b({_PLACE})/(?={_PLACE}\b)", re.IGNORECASE)
 """A stroke between two sides or lobes: "left/right effusions" are on both."""
 _SIDE = re.compile(
-    r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])|(?:(?<=: )|(?<=on )|(?<=on the ))[LR](?=\s*(?:[,;.]|$))",
+    r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])"
+    r"|(?:(?<=: )|(?<=on )|(?<=on the )|(?<=and ))[LR](?=\s*(?:[,;.]|$))",
     re.MULTILINE,
 )
 """A side by its letter: "L breast", "mass on R", not "L spine" or "2 L effusion"."""
@@ -101,16 +103,14 @@ _NAME = (
 )
 _SAYS_NO = (
     r"(?:(?:no|none|absent|negative|neg|nil|denied|false|(?-i:N)|0"
-    r"|not (?:seen|present|identified|detected|found|visible))\b|[-\u2013\u2717\u2718])"
+    r"|not (?:seen|present|identified|detected|found|visible))\b|[-\u2013])"
 )
-_SAYS_YES = (
-    r"(?:(?:yes|present|positive|pos|true|(?-i:Y)|1|seen|identified|detected|found|visible)\b(?!:)|[+\u2713\u2714])"
-)
+_SAYS_YES = r"(?:(?:yes|present|positive|pos|true|(?-i:Y)|1|seen|identified|detected|found|visible)\b(?!:)|\+)"
 _TO = r"(?:[^\S\n]*(?:[:=?|,;(\[\t\u2014\u2013-]|\.{2,})[^\S\n]*|[^\S\n]+)"
 _MORE = r"(?:\d[\d.x ]*[cm]m\b)?[)\]]?(?:[ ,(]+(?:(?:in|on) )?(?:the )?(?:left|right|both|upper|lower)\b[a-z ]*\)?)?"
 _ITEM = re.compile(
     rf"(?P<name>{_NAME}){_TO}(?:(?P<no>{_SAYS_NO})|(?P<yes>{_SAYS_YES})|(?=\d[\d.x ]*[cm]m\b))"
-    rf"(?P<more>{_MORE})[^\S\n]*[.;,/|]?[^\S\n]*",
+    rf"(?P<more>{_MORE})[^\S\n]*(?:[.;,/|][^\S\n]*|$|(?<=  )|(?<=\t)|(?=\w[\w /-]{{0,60}}[:=?]))",
     re.IGNORECASE,
 )
 """A finding and its answer, of which a line may have several: "Mass - no / cyst - yes, left kidney"."""
@@ -125,7 +125,7 @@ _WHERE = re.compile(
 _EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*(?:[:=][^\S\n]*(?=(?:{_YES}|0)\b)|=[^\S\n]*(?=1\b))", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
-_WORDS = {"Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
+_WORDS = {"1": "yes", "0": "no", "Y": "yes", "N": "no", "[Y]": "(yes)", "[N]": "(no)", "true": "yes", "false": "no"}
 _NEGATIVES = re.compile(
     r"(^|[.;]\s+)(?:(?:pertinent )?negatives?|absent)(?: findings)?\s*:\s*(?:no )?(?=[a-z])",
     re.IGNORECASE | re.MULTILINE,
@@ -175,8 +175,7 @@ def clean_text(text: str) -> str:
     for sign, word in _TICKS:
         text = sign.sub(word, text)
     text = _INDENTED.sub(r"\1", text)
-    lines = text.split("\n")
-    text = _PLACED.sub(_placed, "\n".join(map(_answers, lines, [*lines[1:], ""])))
+    text = _PLACED.sub(_placed, _read_answers(text))
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
@@ -207,24 +206,40 @@ def clean_text(text: str) -> str:
 def _as_answer(row: re.Match[str]) -> str:
     """Write a row of a table as a sentence of its own: "mass,yes,left" is "mass: yes, left"."""
     more = f", {row['more']}" if row["more"] else ""
-    return f"; {row['name']}: {row['answer']}{more}"
+    return f"; {row['name']}: {_WORDS.get(row['answer'], row['answer'])}{more};"
 
 
-def _answers(line: str, following: str) -> str:
-    """Write the answers of a line of nothing else as sentences of their own, unless the next line goes on with it."""
+def _read_answers(text: str) -> str:
+    """Write the answers of lines of nothing else as sentences of their own; not where a sentence goes on in a line."""
+    lines, read, before = text.split("\n"), list[str](), ""
+    for line, following in zip(lines, [*lines[1:], ""]):
+        following = following.strip("-* \t|\u2022")
+        is_followed = following[:1].islower()
+        is_wrapped = line.lstrip()[:1].islower() and before.rstrip()[-1:] not in ("", *".:;!?")
+        goes_on = (
+            (is_wrapped and not (is_followed and _answers(following)))
+            or (is_followed and not _BEGINS.match(following))
+            or UNFINISHED.search(f"{before}\n")
+        )
+        said = "" if goes_on else _answers(line)
+        before = "" if said else line
+        read.append(said or line)
+    return "\n".join(read)
+
+
+def _answers(line: str) -> str:
+    """Write a line of nothing but answers as sentences; "" where it is none."""
     text, said, at = line.lstrip("-* \t|\u2022").rstrip(" \t|"), "", 0
     while at < len(text) and (item := _ITEM.match(text, at)):
         answer = "no" if item["no"] else "yes" if item["yes"] else ""
         said, at = f"{said}; {item['name']}: {answer}{item['more'].rstrip(')]')}", item.end()
-    following = following.strip("-* \t|\u2022")
-    goes_on = following[:1].islower() and not _BEGINS.match(following)
-    return said if text and at == len(text) and not goes_on else line
+    return f"{said};" if said and at == len(text) else ""
 
 
 def _placed(lines: re.Match[str]) -> str:
     """Write a place behind the finding that it is of."""
     line, size, place = lines.groups()
-    return f"{line.rstrip(' .')}, {place}{size}" if _FINDING.search(line) else lines[0]
+    return f"{line.rstrip(' .;')}, {place}{size}" if _FINDING.search(line) else lines[0]
 
 
 def _checked(options: re.Match[str]) -> str:

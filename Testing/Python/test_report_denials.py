@@ -120,6 +120,9 @@ def test_what_is_not_there_now_is_denied_whatever_was_before(text):
         "No calcified, large mass.",
         "No effusion, small nodule or mass.",
         "Negative CT for a mass, cyst is not seen.",
+        "A fracture is unlikely to be present.",
+        "I do not see any of the nodules.",
+        "No re-accumulation of the effusion. No reappearance of the mass.",
     ],
 )
 def test_a_denial_behind_a_finding_denies_it(text):
@@ -156,6 +159,11 @@ def test_what_else_is_denied_leaves_the_finding(text, prompts):
         ("The opacity is unlikely to represent a mass.", ["opacity"]),
         ("No longer evident is the mass. The liver lacks a nodule. A cyst.", ["cyst"]),
         ("Interval resolution of the effusion with new nodule.", ["nodule"]),
+        ("Interval resolution of the left effusion with persistent opacity.", ["persistent opacity"]),
+        ("Right pleural effusion, no pneumothorax seen.", ["right pleural effusion"]),
+        ("Meningioma; no edema seen.", ["meningioma"]),
+        ("Edema no mass visible", ["edema"]),
+        ("Mass - no cyst, 2 cm", ["mass"]),
         ("No mass on the left and a cyst on the right.", ["cyst on the right"]),
     ],
 )

@@ -56,6 +56,10 @@ def test_a_slip_in_a_denial_denies_all_the_same(text):
     [
         ("There is a mass on the left and a mass on the right.", ["mass on the left", "mass on the right"]),
         ("Pleural effusion: left, small.", ["pleural effusion on the left"]),
+        ("Effusion on the left larger than on the right. Opacities R/L.", ["effusion", "opacity"]),
+        ("Left lung: nodule. Hiatal hernia.", ["nodule in the left lung", "hiatal hernia"]),
+        ("A mass at the 2 o'clock position of the left breast.", ["mass in the left breast"]),
+        ("LEFT BREAST:\nThere is a mass.\nAt 3:00: cyst.", ["mass in the left breast", "cyst in the left breast"]),
         ("RIGHT: negative. LEFT: 1.5 cm mass at 3:00.", ["mass on the left"]),
         ("Nodule 1: right lobe, 8 mm. Nodule 2: left lobe.", ["nodule in the right lobe", "nodule in the left lobe"]),
         ("Nodule #1: Right, mid, 1.4 cm. Nodule #2: Left, lower.", ["nodule on the right", "nodule on the left"]),
