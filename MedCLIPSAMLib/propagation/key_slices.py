@@ -82,7 +82,7 @@ def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, max_cou
     Args:
         profile: (K,) presence of one prompt.
         threshold: minimum smoothed presence of a candidate.
-        taken: (K,) bool, slices that cannot be candidates, as the prompt was found there already.
+        taken: (K,) bool, slices that are no longer candidates, such as those on which the prompt was found already.
         max_count: maximum number of candidates.
     """
     score = np.where(taken, -1.0, smooth(profile))
