@@ -44,7 +44,7 @@ class AffinitySettings:
 
 
 SHARP = AffinitySettings(steps=1, sharpness=30.0, by_channel=True)
-"""The settings behind the option of the commands; one step of the defaults, as published, loses small objects."""
+"""The settings that the option of the commands selects; one step of the defaults, as published, loses small objects."""
 
 
 @torch.no_grad()

@@ -170,7 +170,7 @@ class Words:
         return None
 
     def _heads(self) -> list[int]:
-        """List the words that are findings by number: the last one of "mass lesion", but not "mass" in "mass effect"."""
+        """List the words that are findings, by number: the last of "mass lesion", but not "mass" in "mass effect"."""
         is_finding = lambda at: self[at] in FINDINGS and not self._is_cue[at]
         is_part = lambda at: at < len(self) and self._adjoin(at) and (is_finding(at) or self[at] in NOT_ITSELF)
         heads = [at for at in range(len(self)) if is_finding(at) and not is_part(at + 1)]

@@ -95,7 +95,7 @@ class PromptedResult(Result):
     uncertainty: np.ndarray | None = None
 
     def as_nothing(self, message: str) -> PromptedResult:
-        """Return the result with nothing found in place of its mask, and the message that says why."""
+        """Return the result with an empty mask and a message that says why nothing was found."""
         certain = None if self.uncertainty is None else np.zeros_like(self.uncertainty)
         empty = np.zeros_like(self.mask)
         return replace(self, mask=empty, score=0.0, message=message, expected_dsc=None, uncertainty=certain)
