@@ -166,8 +166,8 @@ def not_installed(packages: Sequence[str], work: str = "This") -> InputError:
     what = "a package that is" if len(packages) == 1 else "packages that are"
     return InputError(
         f"{work} needs {what} not installed: {', '.join(packages)}.",
-        f"In a terminal, for the Python that lacks it: pip install {wanted}. In 3D Slicer: Install under Installation, "
-        f"or, where that lists nothing, slicer.util.pip_install('{names}') in the Python console.",
+        f"In a terminal, for the same Python: pip install {wanted}. In 3D Slicer: Install under Installation, or, if "
+        f"that lists nothing, slicer.util.pip_install('{names}') in the Python console.",
     )
 
 
@@ -179,8 +179,8 @@ def with_remedy(error: Exception) -> MedCLIPSAMError | None:
         ours = (error.name or __package__).partition(".")[0] == __package__
         return None if ours else not_installed([str(error.name)])
     if type(error).__name__ == "BrokenProcessPool":  # compared by name, as its module is slow to import
-        problem = "A process of this run was ended from outside, as the system does where memory runs out."
-        return DeviceError(problem, "Give it more memory or less to do at once.")
+        problem = "A process of this run was killed, as the system does when memory runs out."
+        return DeviceError(problem, "Give it more memory, or less to do at once.")
     return error if isinstance(error, MedCLIPSAMError) else None
 
 

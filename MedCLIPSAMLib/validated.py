@@ -114,7 +114,7 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
         return InputError(f"Expected a known setting, got '{where}'.", f"Use one of: {', '.join(known)}.")
     if first["type"] == "missing":
         needed = known[name].description if name in known else None
-        return InputError(f"{kind.__name__} needs '{where}', which was not given.", needed or "Give it.")
+        return InputError(f"{kind.__name__} needs '{where}', which is missing.", needed or "Give it.")
     expected = first["msg"].removeprefix("Input should be ")
     expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
     of_range = first["type"].startswith(("greater", "less"))
