@@ -62,9 +62,9 @@ def propagate_masks(
     Args:
         count: number of slices in the stack.
         image: slice number -> uint8 (H, W, 3).
-        given: object -> slice number -> bool (H, W). At least one mask of each object is not empty; an empty mask marks
-            an end of the object. The given slices of an object are not yielded for it.
-        reach: number of slices to go beyond the outermost given slices of an object; None means to the ends of the
+        given: object -> slice number -> bool (H, W). An empty mask marks an end of the object; objects with only empty
+            masks are ignored. The given slices of an object are not yielded for it.
+        reach: number of slices to go beyond the outermost given slices of an object; None means up to the ends of the
             stack.
         limits: lowest and highest slice to go to; None means the ends of the stack.
         context: its checkpoints hold each finished slice; they are valid only for the same `given` and settings.
@@ -74,11 +74,11 @@ def propagate_masks(
         back from a given slice if an object ended before reaching it.
 
     Raises:
-        InputError: nothing is given, or the masks differ in shape. Cancelled.
+        InputError: all masks are empty, or the masks differ in shape. Cancelled.
     """
     objects = {name: dict(masks) for name, masks in given.items() if any(mask.any() for mask in masks.values())}
     if not objects:
-        raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
+        raise InputError("Every mask that was given is empty.", "Outline the object on at least one slice.")
     shapes = sorted({mask.shape for masks in objects.values() for mask in masks.values()})
     if len(shapes) > 1:
         raise InputError(f"Expected masks of one shape, got {shapes}.", "Give masks of the slices.")

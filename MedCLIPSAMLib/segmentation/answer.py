@@ -38,7 +38,9 @@ def draft_results(
 
 
 def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
-    """Make the result up to SAM 2: final, with a message, if nothing was found, else without one for `finish_result`.
+    """Make the result up to SAM 2.
+
+    If nothing was found it is final and has a message; otherwise `finish_result` completes it.
 
     Args:
         image: uint8 (H, W, 3).

@@ -71,7 +71,7 @@ class PromptSet:
 
     @property
     def texts(self) -> set[str]:
-        """The target and the prompts of all styles, in lower case letters."""
+        """The target and the prompts of all styles, in lowercase."""
         prompts = [prompt for style in self.styles.values() for prompts in style.values() for prompt in prompts]
         return {prompt.lower() for prompt in (self.target, *prompts)}
 
