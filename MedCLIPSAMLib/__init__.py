@@ -1,7 +1,7 @@
 """MedCLIPSAM engine: text-prompted segmentation of medical images (BiomedCLIP, M2IB saliency, SAM 2).
 
-The names in `__all__` are the public API, also under the name `medclipsam`; all else may change without notice. Each
-is imported on first access, so that `import MedCLIPSAMLib` takes no time and needs no torch.
+The names in `__all__` are the public API, also available as `medclipsam`; everything else may change without notice.
+Each name is imported on first access, so `import MedCLIPSAMLib` is fast and does not need torch.
 """
 
 from __future__ import annotations
@@ -87,5 +87,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names too, before they are imported."""
+    """List all public names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`medclipsam`: a running worker is given the command line, where there is one; else it runs in this process."""
+"""`medclipsam`: hands the command line to a running worker if there is one, or runs it in this process."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from types import ModuleType
 
 
 def main() -> None:
-    """Run the command line and end with its exit code, also where it is interrupted while it starts."""
+    """Run the command line and exit with its code, even if it is interrupted during startup."""
     try:
         os.getcwd()
     except FileNotFoundError:
-        sys.stderr.write("error: The folder that this terminal is in was removed.\n  Change to another one: cd ~\n")
+        sys.stderr.write("error: The current folder of this terminal was removed.\n  Change to another one: cd ~\n")
         sys.exit(2)
     try:
         cli = _start()
-    except KeyboardInterrupt:  # nothing was begun; Python would end by the signal where it is within an exec()
+    except KeyboardInterrupt:  # nothing has begun; Python itself would die of the signal if it is within an exec()
         print("Interrupted.", file=sys.stderr, flush=True)
         os._exit(130)
     except ModuleNotFoundError as error:  # not all packages are installed
@@ -40,8 +40,8 @@ def _start() -> ModuleType:
     code = hand_over(sys.argv[1:])
     if code is not None:
         sys.exit(code)
-    gc.disable()  # nothing that is imported is garbage
-    from MedCLIPSAMLib import cli  # the command line's packages
+    gc.disable()  # importing creates no garbage
+    from MedCLIPSAMLib import cli  # imports the packages of the command line
 
     gc.enable()
     return cli

@@ -1,7 +1,7 @@
-"""A long run that resumes where it was stopped: its finished steps in a folder beside the output.
+"""Checkpoints of a long run, which resumes where it was stopped: its finished steps in a folder beside the output.
 
 The folder belongs to one run: its file run.json holds what the results depend on, such as image, prompts, models and
-settings. The same request resumes from it; another request starts from the beginning. A run that is done removes it.
+settings. The same request resumes from it; another request starts over. A completed run removes the folder.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Arrays = dict[str, np.ndarray]
 
 
 class CheckpointFolder:
-    """Finished steps of a run, each a few arrays under a name, in a folder.
+    """A folder with the finished steps of a run, each a few named arrays.
 
     Args:
         folder: created when the first step is stored.
 
     Raises:
-        InputError: no path.
+        InputError: `folder` is not a path.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -39,10 +39,10 @@ class CheckpointFolder:
         self._request: str | None = None
 
     def open(self, request: Mapping[str, Any]) -> None:
-        """Open the steps of this request; those of another one are removed.
+        """Open the steps of this request, and remove those of another request.
 
         Args:
-            request: all that the results depend on, as JSON values; see `fingerprint`.
+            request: everything that the results depend on, as JSON values; see `fingerprint`.
 
         Raises:
             OutputError: the folder holds something that does not belong to a run.
@@ -55,17 +55,17 @@ class CheckpointFolder:
 
     @property
     def count(self) -> int:
-        """Number of stored steps; 0 before `open`."""
+        """Number of stored steps; 0 before `open` is called."""
         return 0 if self._request is None else len(list(self._folder.glob(f"{self._prefix}*.npz")))
 
     def part(self, name: str) -> CheckpointFolder:
-        """Open the same folder for a part of the run, whose step names begin with that of the part."""
+        """Open the same folder for a part of the run; the names of its steps begin with the name of the part."""
         part = CheckpointFolder(self._folder)
         part._request, part._prefix = self._request, f"{self._prefix}{name}-"
         return part
 
     def load(self, name: str) -> Arrays | None:
-        """Load the arrays of a step; None when it was not done, or its file is damaged."""
+        """Load the arrays of a step; None if the step is not stored or its file is damaged."""
         try:
             with np.load(self._path(name), allow_pickle=False) as arrays:
                 return dict(arrays)
@@ -98,7 +98,7 @@ class CheckpointFolder:
         self._path(name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the steps, and the folder where nothing else is in it; nothing before `open`."""
+        """Remove the steps, and the folder if nothing else is in it; does nothing before `open`."""
         if self._request is not None:
             discard_unfinished(self._folder)
 
@@ -107,7 +107,7 @@ class CheckpointFolder:
 
 
 def _read_request(path: Path) -> str | None:
-    """Read what a run depends on as `CheckpointFolder` writes it; None when the file is damaged."""
+    """Read a request as `CheckpointFolder` writes it; None if the file is damaged."""
     try:
         return json.dumps(with_current_names(json.loads(path.read_text(encoding="utf-8"))), sort_keys=True)
     except ValueError:
@@ -115,5 +115,5 @@ def _read_request(path: Path) -> str | None:
 
 
 def fingerprint(voxels: np.ndarray, **request: Any) -> dict[str, Any]:
-    """Collect what a run depends on: a checksum of the voxels, and JSON values."""
+    """Describe what the results of a run depend on: a checksum of the voxels, and JSON values."""
     return {"voxels": hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest(), **request}

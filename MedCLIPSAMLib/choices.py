@@ -1,4 +1,4 @@
-"""The choices that the library, the command line and the panel offer, each defined once. It imports nothing heavy."""
+"""The choices that the library, the command line and the panel offer. This module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TypeVar
 from .errors import InputError
 
 DEFAULT_MODEL = os.environ.get("MEDCLIPSAM_MODEL", "starter")
-"""Text-image model where none is named; a site that has better ones sets the environment variable."""
+"""Default text-image model; a site with better models can change it by the environment variable."""
 DEFAULT_SAM = os.environ.get("MEDCLIPSAM_SAM", "starter")
-"""SAM 2 where none is named; set by an environment variable in the same way."""
+"""Default SAM 2 model; changed by its environment variable in the same way."""
 
 Member = TypeVar("Member", bound=StrEnum)
 
@@ -28,17 +28,17 @@ class Strategy(StrEnum):
     """How a prompt is segmented over many slices."""
 
     SLICES = "slices"
-    """The full pipeline on every slice by itself, as in the paper."""
+    """The full pipeline on every slice independently, as in the paper."""
     MEMORY = "memory"
-    """Key slices, whose masks are propagated by SAM 2's memory."""
+    """The full pipeline on key slices; SAM 2's memory propagates their masks to the others."""
     BOXES = "boxes"
-    """Key slices, whose masks are propagated by handing a box from slice to slice."""
+    """The full pipeline on key slices; their masks are propagated as boxes from slice to slice."""
     PLANES = "planes"
-    """`MEMORY` along the three orthogonal planes, and the voxels that at least two of them agree on."""
+    """`MEMORY` along the three orthogonal planes; the mask has the voxels that at least two of them agree on."""
 
 
 class PropagationMethod(StrEnum):
-    """How a mask is propagated from slice to slice; see the strategies of these names."""
+    """How a mask is propagated from slice to slice; see the strategies of the same names."""
 
     MEMORY = "memory"
     BOXES = "boxes"
@@ -69,7 +69,7 @@ class SamPromptKind(StrEnum):
 
 
 class VoteMethod(StrEnum):
-    """How the votes of several masks of SAM 2 are counted; see `segmentation.vote`."""
+    """How several masks from SAM 2 are combined by vote; see `segmentation.vote`."""
 
     NONE = "none"
     MEAN = "mean"
@@ -78,12 +78,12 @@ class VoteMethod(StrEnum):
 
 
 def has_vote(method: VoteMethod, kind: SamPromptKind, several: bool = False) -> bool:
-    """Tell whether several masks vote: by points alone SAM 2 is prompted once, for one mask unless `several` count."""
+    """Tell whether several masks vote. Points alone prompt SAM 2 once, which gives one mask unless `several` is set."""
     return method != VoteMethod.NONE and (kind != SamPromptKind.POINTS or several)
 
 
 class Precision(StrEnum):
-    """Precision of matrix products; AUTO is bfloat16 for large models on devices that are fast at it."""
+    """Precision of matrix products; AUTO means bfloat16 for large models on devices where it is fast."""
 
     AUTO = "auto"
     F32 = "f32"
@@ -91,7 +91,7 @@ class Precision(StrEnum):
 
 
 class ExportFormat(StrEnum):
-    """What an export writes for each image; the text is the suffix of a file, but for nnU-Net's raw dataset."""
+    """What an export writes for each image; the value is the file suffix, except for nnU-Net's raw dataset."""
 
     NNUNET = "nnunet"
     SEG_NRRD = "seg.nrrd"
@@ -101,7 +101,7 @@ class ExportFormat(StrEnum):
 
 
 class MaskFormat(StrEnum):
-    """What `segment` writes the masks of an image as; the text is the ending of a file, but for RTSTRUCT."""
+    """File format of the masks that `segment` writes; the value is the file suffix, except for RTSTRUCT."""
 
     SEG_NRRD = "seg.nrrd"
     NIFTI = "nii.gz"
@@ -119,14 +119,14 @@ class MaskFormat(StrEnum):
 
 
 class OutputLayout(StrEnum):
-    """Whether the masks of an image go into one file."""
+    """Whether all masks of an image go into one file."""
 
     ONE_FILE = "one-file"
     FILE_PER_LABEL = "one-file-per-label"
 
 
 class TrainingPrecision(StrEnum):
-    """Precision of a fine-tuning, by Lightning's names."""
+    """Precision of fine-tuning, by Lightning's names."""
 
     AUTO = "auto"
     FULL = "32-true"
@@ -135,7 +135,7 @@ class TrainingPrecision(StrEnum):
 
 
 class Loss(StrEnum):
-    """Contrastive loss of a fine-tuning; see `finetune.losses`."""
+    """Contrastive loss of fine-tuning; see `finetune.losses`."""
 
     DHN_NCE = "dhn-nce"
     INFO_NCE = "info-nce"
@@ -146,7 +146,7 @@ class Loss(StrEnum):
 
 
 class Freeze(StrEnum):
-    """Parts of a text-image model that a fine-tuning leaves as they are."""
+    """Parts of a text-image model that fine-tuning keeps frozen."""
 
     NOTHING = "nothing"
     IMAGE = "image"
@@ -156,7 +156,7 @@ class Freeze(StrEnum):
 
 
 class RateDecay(StrEnum):
-    """Over which length the learning rate of a cycle falls; see `nnunet.schedule`."""
+    """The length over which the learning rate of a cycle decays; see `nnunet.schedule`."""
 
     CYCLE = "cycle"
     TRAINING = "training"
@@ -177,10 +177,10 @@ class Configuration(StrEnum):
 
 
 def parse_choice(kind: type[Member], value: str, name: str) -> Member:
-    """Return the member of a choice for its text.
+    """Return the member of a choice with this value.
 
     Args:
-        name: what is chosen, for the message.
+        name: what is chosen, for the error message.
 
     Raises:
         InputError: there is no such member.

@@ -1,4 +1,4 @@
-"""The command `medclipsam`: all commands, and the one place where errors become messages."""
+"""The command `medclipsam`: registers all commands, and is the one place where errors become messages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich takes longer to import for the help than all else that the help needs
+    rich_markup_mode=None,  # importing rich takes longer than everything else that the help needs
 )
 app.command("segment")(segment.segment)
 app.command("series")(series.series)
@@ -85,7 +85,7 @@ def _print_version(wanted: bool) -> None:
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     log_level: Annotated[LogLevel, typer.Option(help="Minimum level of the log.")] = LogLevel.WARNING,
-    log_file: Annotated[Path | None, typer.Option(help="Write the log there too.", show_default=False)] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Also write the log to this file.", show_default=False)] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -95,15 +95,16 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line of this process, and end with its exit code; see `run`."""
+    """Run the command line of this process and exit with its code; see `run`."""
     arguments = sys.argv[1:] if os.name == "posix" else expanded(sys.argv[1:])
     sys.exit(run(arguments, Session(run)))
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """Do what the shells of other systems do before a program starts, and those of Windows do not.
+    """Expand arguments on Windows, whose shells do not do it.
 
-    "~" becomes the home folder, and a pattern such as "scans/*.png" the files that fit it, unless it is an option's.
+    "~" becomes the home folder. A pattern such as "scans/*.png" becomes the matching files, unless it is the value of
+    an option.
     """
     found: list[str] = []
     for before, argument in zip(("", *arguments), arguments):
@@ -117,9 +118,9 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 def run(arguments: Sequence[str], session: Session) -> int:
     """Run a command line and return its exit code.
 
-    Exit codes: 0 done, 1 some or all images failed, 2 refused with a message, 130 interrupted or no longer read,
-    143 ended by SIGTERM, 129 by a closed terminal.
-    With --json the message is also on the output, as an object with "error" and "remedy".
+    Exit codes: 0 success, 1 some or all images failed, 2 refused with a message, 130 interrupted or the reader of the
+    output is gone, 143 ended by SIGTERM, 129 ended as the terminal was closed.
+    With --json the message is also written to standard output, as an object with "error" and "remedy".
     """
     try:
         _run(list(arguments), session)
@@ -131,19 +132,19 @@ def run(arguments: Sequence[str], session: Session) -> int:
 def _run(arguments: list[str], session: Session) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
     as_json = _wants_json(arguments)
     try:
         with _interrupt_on_signals():
             arguments = replace_deprecated_flags(app, arguments)
             code = app(arguments, prog_name="medclipsam", standalone_mode=False, obj=session) or 0
-            if code == EXIT_INTERRUPTED:  # Typer's for Ctrl+C
+            if code == EXIT_INTERRUPTED:  # Typer's exit code for Ctrl+C
                 raise KeyboardInterrupt
             sys.exit(code)
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except (BrokenPipeError, SystemExit) as error:  # `medclipsam ... | head`, which Typer makes an exit
+    except (BrokenPipeError, SystemExit) as error:  # `medclipsam ... | head`; Typer turns it into an exit
         if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
             raise
         nothing = os.open(os.devnull, os.O_WRONLY)
@@ -166,7 +167,7 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
 
 @contextmanager
 def _interrupt_on_signals() -> Iterator[None]:
-    """Let the other signals end the block as Ctrl+C does, so that its processes and temporary files are removed."""
+    """End the block on other signals as on Ctrl+C, so that its processes and temporary files are cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -175,7 +176,7 @@ def _interrupt_on_signals() -> Iterator[None]:
     def interrupt(number: int, _frame: object) -> None:
         ended.append(number)
         if number != signal.SIGTERM:
-            signal.signal(number, signal.SIG_IGN)  # the shell and the kernel send one each: it ends in order once
+            signal.signal(number, signal.SIG_IGN)  # the shell and the kernel both send one; handle only the first
             _leave_terminal()
         raise KeyboardInterrupt
 
@@ -194,7 +195,7 @@ def _interrupt_on_signals() -> Iterator[None]:
 
 
 def _leave_terminal() -> None:
-    """Write no more to a terminal that was closed, as that would be an error; files and pipes stay."""
+    """Stop writing to a terminal that was closed, as that would raise an error; files and pipes stay as they are."""
     for stream in (1, 2):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(stream).st_mode):
@@ -204,12 +205,12 @@ def _leave_terminal() -> None:
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Tell whether the output is to be JSON; for two groups of commands the option names a file instead."""
+    """Tell whether JSON output is requested; in two groups of commands the option names a file instead."""
     return "--json" in arguments and _command_of(arguments) not in ("benchmark", "reproduce")
 
 
 def _command_of(arguments: list[str]) -> str:
-    """Find the command behind the options that all commands have."""
+    """Find the command after the options that all commands share."""
     words = iter(arguments)
     for word in words:
         if not word.startswith("-"):
@@ -221,7 +222,7 @@ def _command_of(arguments: list[str]) -> str:
 
 def _refuse(problem: str, remedy: str, as_json: bool) -> NoReturn:
     if as_json:
-        with suppress(OSError):  # the output may be what cannot be written
+        with suppress(OSError):  # the output itself may be what cannot be written
             print(json.dumps({"error": problem, "remedy": remedy}), flush=True)
     print(f"error: {problem}", file=sys.stderr)
     if remedy:
@@ -229,7 +230,7 @@ def _refuse(problem: str, remedy: str, as_json: bool) -> NoReturn:
     sys.exit(EXIT_ERROR)
 
 
-if __name__ == "__main__":  # `python -m MedCLIPSAMLib.cli`, whose log would be named after this run of the module
+if __name__ == "__main__":  # `python -m MedCLIPSAMLib.cli`; otherwise the log would be named __main__
     from MedCLIPSAMLib import cli
 
     cli.main()

@@ -9,12 +9,12 @@ LISTED = 3
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return "1 case", "2 cases"; `plural` where an s does not make it."""
+    """Return "1 case" or "2 cases"; `plural` is needed only if it is not formed by adding an s."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def list_names(names: Iterable[str]) -> str:
-    """List a few names in quotes, by which reports without names find them, and how many more there are."""
+    """List a few names in quotes, and how many more there are. Reports without names find the names by the quotes."""
     names = list(names)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(f"'{name}'" for name in names[:LISTED]) + more

@@ -15,20 +15,20 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_HUNG_UP = 2, 130, 143, 129
-"""Exit codes: refused with a message, by Ctrl+C, by SIGTERM, and as the terminal was closed."""
+"""Exit codes: refused with a message, interrupted by Ctrl+C, ended by SIGTERM, and ended as the terminal was closed."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-"""Characters that control a terminal; a quotation from a file of unknown origin may hold them."""
+"""Terminal control characters, which text quoted from an untrusted file may contain."""
 
 
 class MedCLIPSAMError(Exception):
     """An error with a cause and a remedy, ready to be shown to the user.
 
-    Control characters are escaped; only a list in a message has several lines.
+    Control characters are escaped. Messages have one line, unless they contain a list.
 
     Args:
         problem: what was expected and what was given, naming the file, prompt or setting.
-        remedy: what the user can do; empty when there is nothing to do.
+        remedy: what the user can do; empty if there is nothing to do.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -39,12 +39,12 @@ class MedCLIPSAMError(Exception):
 
 
 def without_controls(text: str) -> str:
-    """Escape control characters, but for ends of lines."""
+    """Escape control characters, except line breaks."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut a text that is longer than `width` behind a word, or in one that is longer itself."""
+    """Cut a text longer than `width` after a word, or within a word that is longer than `width` itself."""
     return text if len(text) <= width else f"{text[:width].rpartition(' ')[0] or text[:width]} ..."
 
 
@@ -59,10 +59,10 @@ def check_type(
     remedy: str = "",
     error: type[MedCLIPSAMError] = InputError,
 ) -> None:
-    """Refuse a value of another type, where a program may give any.
+    """Refuse a value of the wrong type that a program passed.
 
     Args:
-        expected: with its article, as in "a path".
+        expected: what is expected, with its article, as in "a path".
 
     Raises:
         MedCLIPSAMError: of the class `error`.
@@ -74,7 +74,7 @@ def check_type(
 
 
 PATH = (str, os.PathLike)
-"""The types of a path."""
+"""The types that a path may have."""
 
 
 class PromptError(MedCLIPSAMError):
@@ -82,7 +82,7 @@ class PromptError(MedCLIPSAMError):
 
 
 class ModelError(MedCLIPSAMError):
-    """A model that is unknown, absent, damaged or of another layout."""
+    """A model that is unknown, missing, damaged or of an unsupported layout."""
 
 
 class OutputError(MedCLIPSAMError):
@@ -90,22 +90,22 @@ class OutputError(MedCLIPSAMError):
 
 
 def from_system(error: OSError) -> OutputError:
-    """Convert an error of the system to one with a remedy, naming the file."""
+    """Convert an operating system error to one with a remedy, naming the file."""
     named = f"'{error.filename}': " if error.filename is not None else ""
     return OutputError(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
 
 
 def attempt(work: Callable[[], T], name: str, failure: str) -> T | MedCLIPSAMError:
-    """Do the work on one image of many and return its result, or why it failed, so that the others go on.
+    """Process one image of many and return the result, or the error, so that the other images are still processed.
 
-    An error that was not foreseen is logged with its traceback.
+    Unforeseen errors are logged with a traceback.
 
     Args:
         name: of the image, for the log.
-        failure: how the message of such an error begins, as in "'head.nii' cannot be read".
+        failure: beginning of the message on an unforeseen error, as in "'head.nii' cannot be read".
 
     Raises:
-        Cancelled: the user cancelled. OutputError: the system refuses to write, as on a full disk.
+        Cancelled: the user cancelled. OutputError: the system cannot write, for example as the disk is full.
     """
     try:
         return work()
@@ -139,7 +139,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "search": ("optuna",),
     "weak": ("nnunetv2",),
 }
-"""The modules of each extra of pyproject.toml that work on images needs."""
+"""The modules that work on images needs from each extra of pyproject.toml."""
 NAMES_OF_PIP = {
     "PIL": "pillow",
     "hydra": "hydra-core",
@@ -149,14 +149,14 @@ NAMES_OF_PIP = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""Packages that are installed by another name than they are imported by."""
+"""Packages whose name for pip differs from their import name."""
 
 
 def not_installed(packages: Sequence[str], work: str = "This") -> InputError:
-    """Make the error on packages that are not installed, which says how they are.
+    """Return the error on packages that are not installed, which says how to install them.
 
     Args:
-        packages: packages, or modules of them, as they are imported; all of one extra, or of none.
+        packages: import names of packages or their modules; all of one extra, or all of none.
         work: what needs them, as the beginning of a sentence.
     """
     tops = [name.partition(".")[0] for name in packages]
@@ -166,32 +166,32 @@ def not_installed(packages: Sequence[str], work: str = "This") -> InputError:
     what = "a package that is" if len(packages) == 1 else "packages that are"
     return InputError(
         f"{work} needs {what} not installed: {', '.join(packages)}.",
-        f"In a terminal, for the Python that lacks it: pip install {wanted}. In 3D Slicer: Install under Installation, "
-        f"or, where that lists nothing, slicer.util.pip_install('{names}') in the Python console.",
+        f"In a terminal, for the same Python: pip install {wanted}. In 3D Slicer: Install under Installation, or, if "
+        f"that lists nothing, slicer.util.pip_install('{names}') in the Python console.",
     )
 
 
 def with_remedy(error: Exception) -> MedCLIPSAMError | None:
-    """Convert an error of the system, or the lack of a package, to one with a remedy; None for errors not foreseen."""
+    """Convert an operating system error or a missing package to an error with a remedy; None for unforeseen errors."""
     if isinstance(error, OSError):
         return from_system(error)
     if isinstance(error, ModuleNotFoundError):
         ours = (error.name or __package__).partition(".")[0] == __package__
         return None if ours else not_installed([str(error.name)])
-    if type(error).__name__ == "BrokenProcessPool":  # whose module takes long to import
-        problem = "A process of this run was ended from outside, as the system does where memory runs out."
-        return DeviceError(problem, "Give it more memory or less to do at once.")
+    if type(error).__name__ == "BrokenProcessPool":  # compared by name, as its module is slow to import
+        problem = "A process of this run was killed, as the system does when memory runs out."
+        return DeviceError(problem, "Give it more memory, or less to do at once.")
     return error if isinstance(error, MedCLIPSAMError) else None
 
 
 def require_extra(extra: str, work: str) -> None:
-    """Refuse work whose packages are not installed, before it begins.
+    """Refuse work whose packages are not installed before it begins.
 
     Args:
         work: what needs them, as the beginning of a sentence.
 
     Raises:
-        InputError: naming the packages and the extra.
+        InputError: packages are missing; it names them and the extra.
     """
     absent = [name for name in EXTRAS[extra] if find_spec(name) is None]
     if absent:
@@ -199,7 +199,14 @@ def require_extra(extra: str, work: str) -> None:
 
 
 def load_package(name: str, work: str) -> Any:
-    """Import a package at its first use; InputError where it is not installed. `work`: see `not_installed`."""
+    """Import a package when it is first needed.
+
+    Args:
+        work: see `not_installed`.
+
+    Raises:
+        InputError: the package is not installed.
+    """
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -210,8 +217,8 @@ class DeviceError(MedCLIPSAMError):
     """A device that is not available, or ran out of memory."""
 
 
-class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but the user's request
+class Cancelled(MedCLIPSAMError):  # noqa: N818  # not an error but the user's request
     """The user cancelled; nothing was written."""
 
-    def __init__(self, problem: str = "Cancelled.") -> None:  # with which pickle makes it again in another process
+    def __init__(self, problem: str = "Cancelled.") -> None:  # pickle passes it to recreate the error elsewhere
         super().__init__(problem)

@@ -1,4 +1,4 @@
-"""The log of the program: one line an event, with its time, level and module."""
+"""The log of the program: one line per event, with its time, level and module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class LogLevel(StrEnum):
-    """Minimum level that is written."""
+    """Minimum level of the log lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -22,12 +22,12 @@ class LogLevel(StrEnum):
 
 
 def configure_logging(level: LogLevel = LogLevel.WARNING, file: Path | None = None) -> None:
-    """Write the log of this package to standard error and, where one is given, to a file too.
+    """Write the log of this package to standard error and, if given, also to a file.
 
-    Calling it again replaces the earlier handlers. The logging of the libraries stays as it is.
+    Calling it again replaces the earlier handlers. The logging of other libraries is left unchanged.
 
     Args:
-        file: the log is appended to it.
+        file: file that the log is appended to.
 
     Raises:
         OutputError: the file cannot be written.

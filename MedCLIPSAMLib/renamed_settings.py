@@ -1,4 +1,4 @@
-"""Names of settings and keys in files and requests of earlier versions."""
+"""Former names of settings and keys, as they occur in files and requests of earlier versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RENAMED = {
 
 
 def with_current_names(value: Any) -> Any:
-    """Return JSON values with the settings of earlier versions under their current names, at any depth."""
+    """Return JSON values with the former names of settings replaced by the current ones, at any depth."""
     if isinstance(value, dict):
         return {RENAMED.get(name, name): with_current_names(inner) for name, inner in value.items()}
     if isinstance(value, list):

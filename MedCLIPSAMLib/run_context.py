@@ -1,10 +1,10 @@
-"""The context of a long computation: where to report, whether to stop, and where to resume from.
+"""The context of a long computation: where to report progress, whether to stop, and where to resume from.
 
     context = RunContext(on_progress=print, is_cancelled=lambda: stop_button.pressed)
     for result in segment_volume(segmenter, volume, request, context):
         ...
 
-One object is passed down from the command line, the worker or a program to the innermost loop.
+The command line, the worker or a program passes one object down to the innermost loop.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Args:
-        done: in units of the run: a fraction of 1, slices, cases, steps, bytes.
-        total: in the same units; None where it is not known.
+        done: amount done, in units of the run: a fraction of 1, slices, cases, steps, bytes.
+        total: total amount in the same units; None if unknown.
         message: what is being done, for people.
         stage: what is being done, for programs: "saliency", "embedding", "mask", "presence", "propagation".
-        seconds_left: an estimate; None where there is none.
-        details: figures of this moment by name, such as slice, prompt, loss.
+        seconds_left: estimated remaining time; None if there is no estimate.
+        details: current values by name, such as slice, prompt, loss.
     """
 
     done: float
@@ -43,7 +43,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Share that is done, 0 to 1; 0 where the total is not known."""
+        """Share that is done, 0 to 1; 0 if the total is unknown."""
         return self.done / self.total if self.total else 0.0
 
 
@@ -53,12 +53,12 @@ class RunContext:
 
     Args:
         on_progress: called with every `Progress`.
-        on_notice: called with sentences that the user should read, such as that memory ran out.
-        is_cancelled: called between steps; the run ends with `errors.Cancelled` once it returns True.
-        checkpoints: where finished steps are stored and read again; None stores nothing.
+        on_notice: called with sentences for the user, for example when memory ran out.
+        is_cancelled: called between steps; once it returns True the run ends with `errors.Cancelled`.
+        checkpoints: where finished steps are stored and resumed from; None stores nothing.
 
     Raises:
-        InputError: a value of another type.
+        InputError: a value has the wrong type.
     """
 
     on_progress: Callable[[Progress], None] = lambda progress: None
@@ -89,16 +89,16 @@ class RunContext:
         self.on_notice(sentence)
 
     def raise_if_cancelled(self) -> None:
-        """Raise `Cancelled` when the run was cancelled."""
+        """Raise `Cancelled` if the run was cancelled."""
         if self.is_cancelled():
             log.info("cancelled")
             raise Cancelled
 
     def part(self, start: float, end: float, message: str = "", **details: Any) -> RunContext:
-        """Derive the context of a part of the run, which covers the fractions from `start` to `end`.
+        """Derive the context of a part of the run that covers the fractions from `start` to `end`.
 
         Args:
-            message, details: defaults for its reports.
+            message, details: defaults for the reports of the part.
         """
 
         def report(progress: Progress) -> None:
@@ -111,14 +111,14 @@ class RunContext:
         return replace(self, on_progress=report)
 
     def titled(self, title: str) -> RunContext:
-        """Derive the same context for a part whose messages begin with a title."""
+        """Derive a context whose progress messages begin with a title."""
         tell = lambda progress: self.on_progress(replace(progress, message=f"{title}: {progress.message}"))
         return replace(self, on_progress=tell)
 
     def without_progress(self) -> RunContext:
-        """Derive the same context for a part whose progress is reported by its caller."""
+        """Derive a context without progress reports, for a part whose caller reports them."""
         return replace(self, on_progress=lambda progress: None)
 
     def checkpoint_part(self, name: str) -> RunContext:
-        """Derive the same context with checkpoints under names that begin with `name`."""
+        """Derive a context whose checkpoint names begin with `name`."""
         return replace(self, checkpoints=self.checkpoints and self.checkpoints.part(name))

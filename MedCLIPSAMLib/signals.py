@@ -1,4 +1,4 @@
-"""The signals that end a command in order: Ctrl+C, a batch system's or service manager's, a closed terminal's."""
+"""The signals that end a command cleanly: from Ctrl+C, a batch system or service manager, or a closed terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def ending_signals() -> list[signal.Signals]:
-    """List the signals that end this process; one that it ignores is none of them, as SIGHUP under `nohup`."""
+    """List the signals that end this process, without those it ignores, such as SIGHUP under `nohup`."""
     known = [signal.Signals[name] for name in _NAMES if hasattr(signal, name)]
     return [number for number in known if signal.getsignal(number) != signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""Dataclasses of settings whose values pydantic checks at construction, with this package's errors."""
+"""Settings dataclasses whose values pydantic checks at construction, with the errors of this package."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ E = TypeVar("E")
 Share = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
-"""A seed that torch and NumPy take."""
+"""A seed that both torch and NumPy accept."""
 Choice = Annotated[E, Strict(False)]
-"""A member of an enum, or its text."""
+"""A member of an enum, or its value as text."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def settings_class(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass that refuses values of another type or out of range with `InputError`.
+    """Make a frozen dataclass that refuses values of the wrong type or out of range with `InputError`.
 
-    Ranges are in the annotations (`Annotated[int, Field(ge=1)]`); the description of a field is the remedy for a number
-    out of its range. Numbers are finite, unless the annotation allows others, and may be NumPy's. Conditions on several
-    fields are checked by `__post_init__`.
+    Annotations give the ranges (`Annotated[int, Field(ge=1)]`); the description of a field is the remedy if a number is
+    out of range. Numbers must be finite, unless the annotation allows others, and may be NumPy scalars. Conditions on
+    several fields belong in `__post_init__`.
     """
     made = dataclass(cls, frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
     plain = made.__init__
@@ -50,13 +50,13 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
     """Return a copy of settings with some values changed.
 
     Args:
-        defaults: of a `settings_class`.
-        changes: JSON values by name, {"saliency": {"steps": 5}, "presence_threshold": 0}; other fields, and null ones,
-            stay.
+        defaults: an instance of a `settings_class`.
+        changes: JSON values by name, as in {"saliency": {"steps": 5}, "presence_threshold": 0}. Fields that are not
+            named, or are null, keep their values.
         path: of these settings within larger ones, for messages.
 
     Raises:
-        InputError: no object, an unknown name, or a value that the settings refuse.
+        InputError: `changes` is not an object, a name is unknown, or the settings refuse a value.
     """
     if not isinstance(changes, Mapping):
         what = f"a group of settings as '{path}'" if path else "an object of settings"
@@ -66,7 +66,7 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
 
 
 def from_json(kind: type[T], values: Any, path: str = "") -> T:
-    """Make settings of a `settings_class` from JSON values; see `with_changes`."""
+    """Create an instance of a `settings_class` from JSON values; see `with_changes`."""
     try:
         return TypeAdapter(kind).validate_json(json.dumps(_plain(values)))
     except ValidationError as error:
@@ -74,7 +74,7 @@ def from_json(kind: type[T], values: Any, path: str = "") -> T:
 
 
 def _plain(value: Any) -> Any:
-    """Replace the scalars of NumPy in a value, or in a table or list, by Python's; this module does not import it."""
+    """Replace NumPy scalars in a value, dictionary or list by Python's, without importing NumPy."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if type(value) in (list, tuple):
@@ -104,9 +104,9 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
     path: list[str] = []
     for place in first["loc"]:
         if path and not inner:
-            break  # a place within the value
+            break  # the rest is a location within the value
         known = inner
-        name = list(known)[place] if isinstance(place, int) else place  # the first may be given by position
+        name = list(known)[place] if isinstance(place, int) else place  # the first arguments may be positional
         path.append(name)
         inner = _fields_of(known[name].annotation) if name in known else {}
     name, where = path[-1] if path else "", ".".join([within, *path] if within else path) or kind.__name__
@@ -114,7 +114,7 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
         return InputError(f"Expected a known setting, got '{where}'.", f"Use one of: {', '.join(known)}.")
     if first["type"] == "missing":
         needed = known[name].description if name in known else None
-        return InputError(f"{kind.__name__} needs '{where}', which was not given.", needed or "Give it.")
+        return InputError(f"{kind.__name__} needs '{where}', which is missing.", needed or "Give it.")
     expected = first["msg"].removeprefix("Input should be ")
     expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
     of_range = first["type"].startswith(("greater", "less"))

@@ -1,1 +1,1 @@
-"""Text prompts on a volume: the request, `segment_volume`, and its results."""
+"""Segmentation of a volume by text prompts: the request, `segment_volume`, and its results."""

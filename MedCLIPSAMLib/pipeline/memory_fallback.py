@@ -1,4 +1,4 @@
-"""Work that is tried again with less memory when memory runs out."""
+"""Retry work with less memory when memory runs out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 def run_within_memory(segmenter: TextSegmenter, work: Callable[[], T], context: RunContext) -> T:
-    """Run `work`; when memory runs out, try again in smaller steps and then on the CPU.
+    """Run `work`; if memory runs out, retry in smaller steps and then on the CPU.
 
-    The segmenter stays that way for later work, and `context` notifies the user.
+    The segmenter keeps this mode for later work, and `context` notifies the user.
 
     Raises:
-        DeviceError: there is too little memory on the CPU too. Other errors of `work`.
+        DeviceError: there is too little memory on the CPU too. Other errors of `work` are passed on.
     """
     while True:
         try:
@@ -30,5 +30,5 @@ def run_within_memory(segmenter: TextSegmenter, work: Callable[[], T], context: 
             if not is_out_of_memory(error):
                 raise
             log.warning("out of memory on %s: %s", segmenter.clip.device, error)
-        release()  # outside of the handler, whose traceback holds tensors
+        release()  # outside of the handler, as the traceback keeps tensors alive
         context.notify(segmenter.reduce_memory())

@@ -20,19 +20,19 @@ class SegmentationRequest:
     """Prompts on slices of a volume.
 
     Args:
-        prompts: one for each structure.
+        prompts: one prompt per structure.
         negative: a prompt for what to exclude.
-        plane: of the slices.
-        slices: their numbers, or "all"; one alone needs no tuple. None is the middle one, or all of them where masks
-            are propagated.
-        strategy: None propagates by memory where several slices are given, and else segments the slices by themselves.
-            Those that propagate need slices that follow one another, `Strategy.PLANES` all of them.
-        settings: those of the segmenter when None.
-        window: of the display, see `volumes.SliceStack`.
+        plane: plane of the slices.
+        slices: slice numbers, or "all"; a single number needs no tuple. None means the middle slice, or all slices if
+            masks are propagated.
+        strategy: None propagates by memory if several slices are requested, and otherwise segments each slice
+            independently. The strategies that propagate need consecutive slices; `Strategy.PLANES` needs all slices.
+        settings: None uses those of the segmenter.
+        window: display window, see `volumes.SliceStack`.
 
     Raises:
-        PromptError: no prompt, no text, or the same one twice. InputError: no such plane, strategy or window, or slices
-            that are no integers.
+        PromptError: there is no prompt, a prompt is not text, or the same prompt is given twice. InputError: unknown
+            plane or strategy, invalid window, or slices that are not integers.
     """
 
     prompts: tuple[str, ...]
@@ -61,13 +61,13 @@ class SegmentationRequest:
             object.__setattr__(self, "window", (float(low), float(high)))
 
     def resolve(self, count: int, volume: str, plane: str) -> ResolvedRequest:
-        """Resolve the request for a stack of `count` slices: numbers and a strategy in place of the defaults.
+        """Resolve the default slices and strategy for a stack of `count` slices.
 
         Args:
-            volume, plane: their names, for messages.
+            volume, plane: names for messages.
 
         Raises:
-            InputError: slices that are not there, or do not suit the strategy.
+            InputError: slices do not exist or do not suit the strategy.
         """
         several = self.slices == "all" or (self.slices is not None and len(self.slices) > 1)
         strategy = self.strategy or (Strategy.MEMORY if several else Strategy.SLICES)
@@ -80,7 +80,7 @@ class SegmentationRequest:
             requested = f"slice {outside[0]}" if outside else "none"
             raise InputError(
                 f"Expected {plane} slices of '{volume}' from 0 to {count - 1}, got {requested}.",
-                "Give numbers in this range.",
+                "Give slice numbers in this range.",
             )
         if count == 1:
             strategy = Strategy.SLICES  # nothing to propagate to
@@ -95,7 +95,7 @@ class SegmentationRequest:
     def describe(self, resolved: ResolvedRequest) -> dict[str, Any]:
         """Return what the results depend on besides voxels, models and settings, as JSON values, for resuming.
 
-        Slices that are segmented by themselves are not part of it: more of them may be requested later.
+        Slices that are segmented independently are not included, as more of them may be requested later.
         """
         described: dict[str, Any] = {"prompts": list(self.prompts), "plane": self.plane.value}
         described |= {"negative": self.negative, "window": self.window}
@@ -106,7 +106,7 @@ class SegmentationRequest:
 
 
 def _slice_numbers(slices: Any) -> tuple[int, ...] | Literal["all"]:
-    """Read the numbers of slices: "all", one integer, or several."""
+    """Convert slice numbers to a tuple: "all", one integer, or several."""
     if isinstance(slices, str) and slices == "all":
         return "all"
     try:
@@ -122,7 +122,7 @@ def _slice_numbers(slices: Any) -> tuple[int, ...] | Literal["all"]:
 
 @dataclass(frozen=True)
 class ResolvedRequest:
-    """A request for an existing stack: see `SegmentationRequest`."""
+    """A request whose slices and strategy are resolved for a stack; see `SegmentationRequest`."""
 
     prompts: tuple[str, ...]
     negative: str | None
@@ -131,5 +131,5 @@ class ResolvedRequest:
     window: Window = None
 
     def along(self, count: int) -> ResolvedRequest:
-        """Return the same request by memory along all slices of another stack."""
+        """Return the same request for all `count` slices of another stack, with the strategy `MEMORY`."""
         return replace(self, slices=tuple(range(count)), strategy=Strategy.MEMORY)

@@ -1,10 +1,10 @@
-"""Prompts on a volume: the one pipeline of the command line, the worker, the export and programs.
+"""Segment prompts in a volume: the pipeline that the command line, the worker, the export and programs share.
 
     request = SegmentationRequest(("brain tumor",), slices="all")
     result = segment_volume(load_segmenter(), read_volume("head.nii.gz"), request).collect()
     write_segmentation("tumor.seg.nrrd", result.segments(), result.stack.volume)
 
-It handles the default strategy, batches of slices, checkpoints to resume from, and memory that runs out.
+It handles the default strategy, batches of slices, checkpoints, and running out of memory.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from .volume_result import VolumeRun
 log = logging.getLogger(__name__)
 
 PRESENCE_SHARE = 0.3
-"""Share of the time of a propagation that the search for key slices takes, roughly."""
+"""Approximate share of the time of a propagation that the search for key slices takes."""
 
 
 class Slices(Protocol):
-    """Images of one size, uint8 (H, W, 3), by number."""
+    """Slice images of one size, uint8 (H, W, 3), by number."""
 
     def __len__(self) -> int: ...
 
@@ -53,17 +53,18 @@ class Slices(Protocol):
 def segment_volume(
     segmenter: TextSegmenter, volume: Volume, request: SegmentationRequest, context: RunContext = RunContext()
 ) -> VolumeRun:
-    """Segment what each prompt names on slices of a volume, slice by slice as one iterates.
+    """Segment what each prompt names on slices of a volume, lazily, slice by slice.
 
     Args:
-        context: reports progress; its checkpoints are opened for this request where there are several slices.
+        context: reports progress; if there are several slices, its checkpoints are opened for this request.
 
     Returns:
-        An iterator of `SliceResult`, whose `collect` gives all of them on the grid of the volume.
+        An iterator of `SliceResult`; its method `collect` returns all results on the grid of the volume.
 
     Raises:
-        InputError: no such slice, or slices that do not suit the strategy. PromptError: one that the model cannot read.
-        DeviceError: too little memory. Cancelled: by the context; what was finished is in its checkpoints.
+        InputError: a slice does not exist, or the slices do not suit the strategy. PromptError: the model cannot read
+            a prompt. DeviceError: too little memory. Cancelled: by the context; its checkpoints hold the finished
+            steps.
     """
     check_type(segmenter, TextSegmenter, "a TextSegmenter", "Give load_segmenter().")
     check_type(volume, Volume, "a Volume", "Give read_volume(path).")
@@ -87,7 +88,7 @@ def segment_volume(
         }
         context.checkpoints.open(fingerprint(volume.array, **request.describe(resolved), **described))
         if context.checkpoints.count:
-            context.notify(f"Going on with a run that was stopped: {context.checkpoints.count} steps are done.")
+            context.notify(f"Resuming a run that was stopped: {context.checkpoints.count} steps are done.")
     return VolumeRun(segmenter, stack, resolved, segment_slices(segmenter, stack, resolved, context))
 
 
@@ -112,9 +113,9 @@ def segment_slices(
 def _segment_each(
     segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
 ) -> Iterator[SliceResult]:
-    """Run the full pipeline on every slice by itself, on several slices at once where that is faster.
+    """Run the full pipeline on every slice independently, in batches where that is faster.
 
-    Of several slices at once the images of the next ones are read on another thread, while the device is busy.
+    With batches, the images of the next batch are read on another thread while the device is busy.
     """
     prompts, left = list(request.prompts), []
     for number in request.slices:
@@ -128,7 +129,7 @@ def _segment_each(
     read = lambda numbers: [stack.image(number) for number in numbers]
     reader, ahead = ThreadPoolExecutor(1), dict[tuple[int, ...], Future[list[np.ndarray]]]()
     while left:
-        size = segmenter.batch_size  # smaller when memory has run out meanwhile
+        size = segmenter.batch_size  # smaller if memory has run out in the meantime
         batch, left = left[:size], left[size:]
         images = ahead[key].result() if (key := tuple(batch)) in ahead else read(batch)
         ahead = {tuple(left[:size]): reader.submit(read, left[:size])} if left and size > 1 else {}
@@ -150,7 +151,7 @@ def _segment_each(
 def _segment_batch(
     segmenter: TextSegmenter, images: list[np.ndarray], prompts: list[str], negative: str | None, context: RunContext
 ) -> list[dict[str, PromptedResult]]:
-    """Segment every image by prompt; the images that were segmented last are not embedded again."""
+    """Segment every image by every prompt, without encoding again the images that were segmented last."""
 
     def segment() -> list[dict[str, PromptedResult]]:
         context.raise_if_cancelled()

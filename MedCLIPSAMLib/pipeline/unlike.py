@@ -1,3 +1,3 @@
-"""The words by which a note on an image unlike the training images is known."""
+"""The words that identify a note on an image unlike the training images."""
 
 UNLIKE = "unlike what"

@@ -1,4 +1,4 @@
-"""The results of a run over a volume, one by one and all of them on its grid."""
+"""The results of a run over a volume, one by one or together on its grid."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class VolumeResult:
 
     Args:
         stack: the slices.
-        request: slices and strategy that the results are of.
+        request: the slices and strategy of the run.
         results: prompt -> slice number -> result, slices in ascending order.
-        tags: their provenance: models, settings, version, date.
-        notes: sentences for the user on all of them.
+        tags: provenance: models, settings, version, date.
+        notes: sentences for the user on the whole run.
     """
 
     stack: SliceStack
@@ -38,7 +38,7 @@ class VolumeResult:
     notes: tuple[str, ...] = ()
 
     def segments(self) -> list[Segment]:
-        """Return a segment for each prompt, (K, J, I) bool on the source grid, empty where nothing was found."""
+        """Return a segment for each prompt, (K, J, I) bool on the source grid, empty if nothing was found."""
         segments = []
         for prompt, by_slice in self.results.items():
             mask = self.stack.to_grid({number: result.mask for number, result in by_slice.items()})
@@ -56,7 +56,7 @@ class VolumeResult:
     def uncertainty(self, prompt: str) -> np.ndarray | None:
         """Return the uncertainty of a prompt on the source grid, (K, J, I) float32, 0 on slices without a vote.
 
-        None where there was none; see `segmentation.result.PromptedResult`.
+        None if there was no vote on any slice; see `segmentation.result.PromptedResult`.
         """
         results = self.results[prompt].items()
         maps = {k: result.uncertainty for k, result in results if isinstance(result, PromptedResult)}
@@ -64,16 +64,16 @@ class VolumeResult:
         return self.stack.to_grid(voted) if voted else None
 
     def score(self, prompt: str) -> float:
-        """Return the best score over the slices."""
+        """Return the best score of a prompt over the slices."""
         return max(result.score for result in self.results[prompt].values())
 
 
 class VolumeRun(Iterator[SliceResult]):
-    """The results of `pipeline.segment_volume`, computed as one iterates.
+    """The results of `pipeline.segment_volume`, computed during iteration.
 
     Attributes:
         stack: the slices of the volume.
-        request: slices and strategy, with numbers in place of defaults.
+        request: slices and strategy, with defaults resolved.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class VolumeRun(Iterator[SliceResult]):
         """Collect all results.
 
         Raises:
-            InputError: some were taken already, which would be missing in the masks.
+            InputError: iteration has begun already; the results taken so far would be missing from the masks.
         """
         if self._begun:
             raise InputError("Results of this run were taken already.", "Call segment_volume again, and collect first.")
@@ -107,14 +107,14 @@ class VolumeRun(Iterator[SliceResult]):
 
 
 def collect_ood_scores(results: Mapping[int, Result]) -> dict[int, float | None]:
-    """Return the OOD scores of the slices that the text-image model encoded; see `Localization`."""
+    """Return the out-of-distribution scores of the slices that the text-image model encoded; see `Localization`."""
     return {k: result.where.ood_score for k, result in results.items() if isinstance(result, PromptedResult)}
 
 
 def notes_on(segmenter: TextSegmenter, scores: Mapping[int, float | None]) -> tuple[str, ...]:
-    """Return sentences for the user on all results of a run.
+    """Return sentences for the user on the whole run.
 
-    There is a note where more than half of the encoded slices are unlike the text-image model's training images.
+    There is a note if more than half of the encoded slices are unlike the training images of the text-image model.
     """
     known = segmenter.clip.feature_statistics
     unseen = sum(1 for value in scores.values() if value is not None and value > 1)
@@ -126,7 +126,7 @@ def notes_on(segmenter: TextSegmenter, scores: Mapping[int, float | None]) -> tu
 
 
 def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | None = None) -> dict[str, str]:
-    """Return what is needed to reproduce a result, as tags of a segment."""
+    """Return what is needed to reproduce a result, as segment tags."""
     values = {
         "Version": __version__,
         "Model": segmenter.clip.name,

@@ -1,4 +1,4 @@
-"""Find the slices of a stack on which to segment a prompt, by its presence on all of them."""
+"""Find the slices of a stack on which to segment a prompt, by its presence on each slice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..segmentation.presence import presence
 from ..segmentation.segmenter import TextSegmenter, in_own_precision
 
 LONG = 64
-"""Slices of a stack of which every second is encoded first: no object on two slices lies between these."""
+"""Minimum slices of a stack of which only every second is encoded at first. An object on two slices is not missed."""
 FEW = 10
 BATCH = 8
 """Slices encoded together."""
@@ -28,8 +28,8 @@ def compute_presence_profile(
 ) -> np.ndarray:
     """Compute the presence of each prompt on each slice, (P, K) float32, 0 to 1.
 
-    All slices are encoded; of a stack of at least `LONG` slices every second one, and the neighbors of those where any
-    prompt reaches the threshold. The rest is interpolated.
+    All slices are encoded. In a stack of at least `LONG` slices only every second slice is, and the neighbors of those
+    where any prompt reaches the threshold; the others are interpolated.
 
     Args:
         image: slice number -> uint8 (H, W, 3).
@@ -65,9 +65,10 @@ def compute_presence_profile(
 
 
 def smooth(profile: np.ndarray) -> np.ndarray:
-    """Average each slice with its two neighbors, (K,): an object spans several slices, an error often does not.
+    """Average the presence on each slice with its two neighbors, (K,) to (K,).
 
-    In a stack of up to `FEW` slices, which are thick or a small part of a volume, the profile stays as it is.
+    An object spans several slices, an error often does not. A stack of up to `FEW` slices, which are thick or a small
+    part of a volume, is not smoothed.
     """
     if len(profile) <= FEW:
         return profile
@@ -76,19 +77,19 @@ def smooth(profile: np.ndarray) -> np.ndarray:
 
 
 def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, max_count: int) -> list[int]:
-    """Choose slices to segment first, best first: where the smoothed presence is highest, apart from each other.
+    """Choose candidate key slices, best first: well separated slices with the highest smoothed presence.
 
     Args:
         profile: (K,) presence of one prompt.
-        threshold: of the smoothed presence; below it a slice is no candidate.
-        taken: (K,) bool, slices on which the prompt was found already.
-        max_count: number of candidates.
+        threshold: minimum smoothed presence of a candidate.
+        taken: (K,) bool, slices that are no longer candidates, such as those on which the prompt was found already.
+        max_count: maximum number of candidates.
     """
     score = np.where(taken, -1.0, smooth(profile))
     apart = max(1, len(profile) // 16)
     found: list[int] = []
     while len(found) < max_count and score.max() >= threshold:
-        # The middle of a run of equally present slices shows most of the object.
+        # The middle of a run of slices with equal presence shows most of the object.
         best = np.flatnonzero(score >= score.max() - 1e-3)
         run = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
         k = int((widest := max(run, key=len))[len(widest) // 2])

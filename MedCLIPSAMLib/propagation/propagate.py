@@ -1,10 +1,11 @@
-"""One prompt, a whole stack: the slices that show it best are segmented, and their masks propagated to the others.
+"""Segment one prompt in a whole stack: segment the slices that show it best and propagate their masks to the others.
 
-1. Presence of the prompt on all slices (`key_slices`): cheap, the text-image model only.
-2. The full pipeline on the best few; the key slice is the one among them with the highest score times contrast.
-3. Each part of its mask is a separate object, propagated both ways until it ends (`propagate_masks`), or the prompt is
-   no longer present: past an object's end SAM 2 goes on to its neighbor, which the text-image model knows better.
-4. Where the prompt is present and nothing has arrived, there is another key slice, up to a number of them.
+1. Compute the presence of the prompt on all slices (`key_slices`). This is cheap, as only the text-image model runs.
+2. Run the full pipeline on the best few slices. The one with the highest score times contrast becomes the key slice.
+3. Propagate each connected part of its mask as a separate object in both directions (`propagate_masks`), until the
+   object ends or the prompt is no longer present. Past the end of an object SAM 2 would continue on a neighboring
+   structure; the text-image model tells these apart better.
+4. Choose another key slice where the prompt is present and no mask has arrived, up to a maximum number.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from .propagate_masks import MaskPropagationSettings, SliceImage, propagate_mask
 
 @settings_class
 class PropagateSettings:
-    """Settings of how a stack is segmented from key slices.
+    """Settings for segmenting a stack from key slices.
 
     Args:
         masks: how masks are propagated.
-        keys: maximum key slices for a prompt.
-        looks: slices on which the full pipeline is tried for a key.
-        min_part: parts of a key slice's mask below this share of the largest are not propagated on their own.
-        fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
-        beyond: slices that masks are propagated to past the last one on which the prompt is present.
-        first: number in the volume of the first slice of the stack, for messages.
+        keys: maximum number of key slices per prompt.
+        looks: number of slices on which the full pipeline runs to find a key slice.
+        min_part: parts of a key slice's mask below this share of the largest part are not separate objects.
+        fading: share of the presence threshold below which the prompt no longer counts as present on a slice.
+        beyond: number of slices to propagate past the last one on which the prompt is present.
+        first: number of the first slice of the stack within the volume, for messages.
     """
 
     masks: MaskPropagationSettings = MaskPropagationSettings()
@@ -63,10 +64,10 @@ def propagate(
     """Segment a prompt on key slices of a stack and propagate the masks to the other slices.
 
     Args:
-        count: slices of the stack.
+        count: number of slices in the stack.
         image: slice number -> uint8 (H, W, 3).
         profile: (K,) presence of the prompt on every slice, see `key_slices.compute_presence_profile`.
-        context: whose checkpoints hold finished slices.
+        context: its checkpoints hold the finished slices.
 
     Raises:
         PromptError: see `TextSegmenter.saliency`. Cancelled.
@@ -109,7 +110,7 @@ def propagate(
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
         alone = look([k])[k]
         if alone.found:
-            where = f"it is present on slice {settings.first + k} alone and not on the neighboring slices"
+            where = f"it is present on slice {settings.first + k} only and not on the neighboring slices"
             alone = alone.as_nothing(f"Nothing found for '{prompt}': {where}.")
             alone = replace(alone, seconds={}, sam_prompts=SamPrompts(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone
@@ -120,7 +121,7 @@ def propagate(
 
 
 def _joined(before: Result, reached: PropagatedResult) -> Result:
-    """Join the masks of a slice that is reached again; a key slice stays one, else the better score has its source."""
+    """Join the masks of a slice that is reached again. A key slice stays one; else the result of better score stays."""
     mask = before.mask | reached.mask
     if isinstance(before, PromptedResult):
         return replace(before, mask=mask, expected_dsc=None)
@@ -128,22 +129,23 @@ def _joined(before: Result, reached: PropagatedResult) -> Result:
 
 
 def _describe_unfollowed(numbers: list[int], growth: float) -> str:
-    """Tell on which key slices an object was found that was not followed to any other slice."""
+    """Describe on which key slices an object was found but not followed to any other slice."""
     where = (
         f"slice {numbers[0]}"
         if len(numbers) == 1
         else f"{len(numbers)} separate slices ({', '.join(map(str, numbers))})"
     )
     return (
-        f"On {where} the find was not followed to the next slices: its mask there was empty or more than {growth:g} "
+        f"On {where} the object was not followed to the next slices: its mask there was empty or more than {growth:g} "
         "times as large, or the prompt was not present."
     )
 
 
 def _limits(profile: np.ndarray, key: int, min_presence: float, beyond: int) -> tuple[int, int]:
-    """Find the lowest and highest slice around `key` within `beyond` slices of one with at least that presence.
+    """Find the lowest and highest slice to propagate to from `key`.
 
-    Gaps of up to twice as many slices do not end an object.
+    They bound the run of slices around `key` that lie within `beyond` slices of one with at least `min_presence`. Gaps
+    of up to twice `beyond` slices do not end an object.
     """
     near = binary_dilation(profile >= min_presence, iterations=beyond) if beyond else profile >= min_presence
     near[key] = True
@@ -160,7 +162,7 @@ def _segment_slices(
     negative: str | None,
     context: RunContext,
 ) -> dict[int, PromptedResult]:
-    """Run the full pipeline on some slices at once, or read the results from the checkpoints."""
+    """Run the full pipeline on some slices together, or read the results from the checkpoints."""
     stored = {k: load_results(context.checkpoints, f"key-{k}") for k in numbers}
     found = {k: results[prompt] for k, results in stored.items() if results}
     left = [k for k in numbers if k not in found]
@@ -180,7 +182,7 @@ def _contrast(result: PromptedResult) -> float:
 
 
 def _parts(mask: np.ndarray, min_share: float) -> list[np.ndarray]:
-    """Split a mask into connected parts, each an object; small ones stay with the largest."""
+    """Split a mask into connected parts, one per object; small parts stay with the largest."""
     labels = label(mask, connectivity=2)
     areas = np.bincount(labels.ravel())
     areas[0] = 0

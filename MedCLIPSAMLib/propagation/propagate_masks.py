@@ -1,6 +1,6 @@
 """Propagate masks from a few slices to their neighbors, by SAM 2's memory or by boxes.
 
-Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large that it is something else.
+Both stop at the end of the object: where SAM 2 sees nothing, or the mask becomes so large that it shows something else.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ Objects = Mapping[str, Mapping[int, np.ndarray]]
 
 @settings_class
 class MaskPropagationSettings:
-    """Settings of how masks are propagated.
+    """Settings of the propagation of masks.
 
     Args:
-        method: "memory" (SAM 2's, over the slices before) or "boxes" (the box of each mask is the prompt on the next).
-        patience: slices on which an object may be missing before it counts as ended.
-        growth: a mask this many times larger than the largest given one is a leak.
+        method: "memory" (SAM 2's memory of the previous slices) or "boxes" (the box around each mask is the prompt on
+            the next slice).
+        patience: number of slices without the object after which it counts as ended.
+        growth: a mask more than this many times larger than the largest given one counts as a leak.
     """
 
     method: Choice[PropagationMethod] = PropagationMethod.MEMORY
@@ -54,28 +55,30 @@ def propagate_masks(
     limits: tuple[int, int] | None = None,
     context: RunContext = RunContext(),
 ) -> Iterator[PropagatedMasks]:
-    """Propagate masks of objects to the slices between and around the given ones of each, slice by slice.
+    """Propagate masks of objects to the slices between and around the given ones, slice by slice.
+
+    Objects that are given, or given as empty, on the same slices are propagated together; others one after another.
 
     Args:
-        count: slices of the stack.
+        count: number of slices in the stack.
         image: slice number -> uint8 (H, W, 3).
-        given: object -> slice number -> bool (H, W), not all of them empty; the given slices of an object are not
-            yielded for it, and an empty one is an end of it.
-        reach: how many slices to go beyond the outermost given ones of an object; None to the ends of the stack.
-        limits: the lowest and the highest slice to go to; None to the ends of the stack.
-        context: whose checkpoints hold each finished slice, for the same `given` and settings only.
+        given: object -> slice number -> bool (H, W). An empty mask marks an end of the object; objects with only empty
+            masks are ignored. The given slices of an object are not yielded for it.
+        reach: number of slices to go beyond the outermost given slices of an object; None means up to the ends of the
+            stack.
+        limits: lowest and highest slice to go to; None means the ends of the stack.
+        context: its checkpoints hold each finished slice; they are valid only for the same `given` and settings.
 
     Yields:
-        (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards, and
-        back from a given slice before which an object ended.
-        Objects that are given, and empty, on the same slices are propagated together, the others after one another.
+        (slice number, {object: bool (H, W), not empty}), first downwards from the lowest given slice, then upwards, and
+        back from a given slice if an object ended before reaching it.
 
     Raises:
-        InputError: nothing given, or masks of different shapes. Cancelled.
+        InputError: all masks are empty, or the masks differ in shape. Cancelled.
     """
     objects = {name: dict(masks) for name, masks in given.items() if any(mask.any() for mask in masks.values())}
     if not objects:
-        raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
+        raise InputError("Every mask that was given is empty.", "Outline the object on at least one slice.")
     shapes = sorted({mask.shape for masks in objects.values() for mask in masks.values()})
     if len(shapes) > 1:
         raise InputError(f"Expected masks of one shape, got {shapes}.", "Give masks of the slices.")
@@ -103,18 +106,18 @@ def _propagate_together(
     spans: Sequence[tuple[int, int, bool]],
     context: RunContext,
 ) -> Iterator[PropagatedMasks]:
-    """Propagate objects that are given on the same slices, over spans from one that shows them to before another.
+    """Propagate objects that are given on the same slices, over spans that begin at a given slice.
 
     Args:
-        spans: where each begins, the slice after its end, and whether that one shows the objects too: from there those
-            are followed back that ended on the way.
+        spans: for each, the given slice where it begins, the slice after its end, and whether the latter shows the
+            objects too. If so, objects that ended on the way are followed back from there.
     """
     kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == PropagationMethod.MEMORY else _Boxes
     carrier = kind(segmenter, count, image, objects)
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
 
     def follow(start: int, beyond: Mapping[str, int]) -> Generator[PropagatedMasks, None, dict[str, int]]:
-        """Follow each object to before a slice, and return those that ended earlier, and where they were seen last."""
+        """Follow each object to before a slice; return the objects that ended earlier and where each was last seen."""
         unseen, ended, left = dict.fromkeys(beyond, 0), dict[str, int](), list(beyond)
         furthest = max(beyond.values(), key=lambda k: abs(k - start))
         step = 1 if furthest > start else -1
@@ -144,22 +147,22 @@ def _propagate_together(
 
 
 def _slices_between(start: int, beyond: int) -> range:
-    """Return the slices after `start` and before `beyond`, in that direction."""
+    """Return the slices after `start` and before `beyond`, in the direction from one to the other."""
     step = 1 if beyond > start else -1
     return range(start + step, beyond, step)
 
 
 class _Memory:
-    """Carries by SAM 2's memory, from all given masks on either side."""
+    """Propagation by SAM 2's memory, from the given masks on both sides."""
 
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
         self._segmenter = segmenter
         segmenter.set_up_sam()
-        self._own_precision = torch.autocast(segmenter.sam.device.type, enabled=False)  # not that of the caller
+        self._own_precision = torch.autocast(segmenter.sam.device.type, enabled=False)  # not the caller's
         first = next(iter(next(iter(objects.values())).values()))
         self._memory = SliceMemory(segmenter.sam, count, image, first.shape)
         for name, masks in objects.items():
-            # SAM 2 needs a slice with the object first.
+            # SAM 2 first needs a slice that shows the object.
             for k, mask in sorted(masks.items(), key=lambda item: not item[1].any()):
                 with self._own_precision:
                     self._memory.give(name, k, mask)
@@ -173,14 +176,14 @@ class _Memory:
             yield found
 
     def _next(self, followed: Iterator[PropagatedMasks], context: RunContext) -> PropagatedMasks | None:
-        """Follow to the next slice, if there is one; between two slices the model is free for other work."""
+        """Follow to the next slice, if there is one. Between two slices the model is free for other work."""
         self._segmenter.set_up_sam()
         with self._own_precision, interruptible(self._segmenter.sam.image_encoder.trunk.blocks, context):
             return next(followed, None)
 
 
 class _Boxes:
-    """Propagates by the box around the mask before, widened a little: SAM 2 segments what is in it."""
+    """Propagation by boxes: SAM 2 is prompted with the slightly widened box around the previous mask."""
 
     MARGIN = 2.0
     MIN_OVERLAP = 0.2
@@ -200,7 +203,7 @@ class _Boxes:
             yield k, masks
 
     def _next(self, k: int, before: Mapping[str, np.ndarray], context: RunContext) -> dict[str, np.ndarray]:
-        """Predict the masks on slice k from those on the slice before; empty where SAM 2 finds something else."""
+        """Predict the masks on slice k from those on the previous slice; empty if SAM 2 finds something else."""
         self._segmenter.set_image(self._image(k))
         masks = {name: np.zeros_like(mask) for name, mask in before.items()}
         for name, mask in before.items():

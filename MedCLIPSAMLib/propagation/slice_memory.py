@@ -1,12 +1,12 @@
-"""Propagate masks from slice to slice by SAM 2's memory, with a stack of slices as its video.
+"""Propagate masks from slice to slice by SAM 2's memory, treating a stack of slices as a video.
 
     memory = SliceMemory(sam, len(stack), stack.image, stack.image_shape)
-    memory.give("tumour", 12, mask)                       # a known mask, on any number of slices
-    for k, masks in memory.follow(12, len(stack) - 1):    # upwards; downwards when the end lies below the start
+    memory.give("tumour", 12, mask)                       # known masks, on any number of slices
+    for k, masks in memory.follow(12, len(stack) - 1):    # upwards, or downwards if the end is below the start
         masks["tumour"]                                   # bool (H, W)
 
-Slices are read and embedded one at a time as they are followed, and the memory of slices that are too far back is
-dropped: it does not grow with the stack (SAM 2, Ravi et al. 2024, section 4).
+Slices are read and embedded one at a time, and the memory of slices that are too far back is dropped, so memory use
+does not grow with the stack (SAM 2, Ravi et al. 2024, section 4).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _REMEMBERED = ("maskmem_features", "obj_ptr")
 
 
 def _without_progress_bar(method: Callable) -> Callable:
-    """Copy a method of the predictor, with a name `tqdm` that draws nothing: standard error is the worker's log.
+    """Copy a method of the predictor with a `tqdm` that draws nothing, as standard error is the worker's log.
 
-    The predictor has no option for it, and its module, which other code may use, stays unchanged.
+    The predictor has no option for this. Its module stays unchanged, as other code may use it.
     """
     original = method.__wrapped__  # type: ignore[attr-defined]  # below torch.inference_mode
     quiet = {**original.__globals__, "tqdm": lambda order, **options: order}
@@ -43,7 +43,7 @@ _propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_vide
 
 
 class _Images:
-    """A stack of slices as the predictor's video: frames (3, S, S) float32, normalized, each made on access."""
+    """A stack of slices as the video of the predictor: normalized frames (3, S, S) float32, each made on access."""
 
     def __init__(self, count: int, image: Callable[[int], np.ndarray], sam: Sam2) -> None:
         self._count, self._image, self._sam = count, image, sam
@@ -56,11 +56,11 @@ class _Images:
 
 
 class SliceMemory:
-    """What SAM 2 remembers of some objects in a stack of slices.
+    """SAM 2's memory of some objects in a stack of slices.
 
     Args:
         sam: a SAM 2 model.
-        count: slices of the stack.
+        count: number of slices in the stack.
         image: slice number -> uint8 (H, W, 3).
         shape: (H, W).
     """
@@ -87,27 +87,27 @@ class SliceMemory:
         }
 
     def give(self, name: str, k: int, mask: np.ndarray) -> None:
-        """Give the mask of an object on slice k, bool (H, W); all masks before the first `follow`.
+        """Give the mask of an object on slice k, bool (H, W). Give all masks before the first call of `follow`.
 
         Raises:
-            InputError: a mask of another shape, or an empty one for an object without an earlier mask.
+            InputError: the mask has another shape, or the first mask of an object is empty.
         """
         if mask.shape != self._shape:
             raise InputError(f"Expected a mask of shape {self._shape}, got {mask.shape}.", "Give a mask of the slice.")
         if not mask.any() and name not in self._state["obj_ids"]:
-            raise InputError(f"The mask of '{name}' on slice {k} is empty.", "Give a slice on which it is seen.")
+            raise InputError(f"The mask of '{name}' on slice {k} is empty.", "Give a slice that shows it.")
         self._sam.add_new_mask(self._state, k, name, torch.from_numpy(np.ascontiguousarray(mask, bool)))
 
     def follow(
         self, start: int, end: int, checkpoints: CheckpointFolder | None = None
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Follow the objects from `start` to `end`, above or below it, yielding (slice, masks by name) of each slice.
+        """Follow the objects from `start` up or down to `end`, yielding (slice, masks by name) for each slice.
 
-        A mask is empty where SAM 2 no longer sees its object (object score below 0). Given masks are yielded as they
-        were. Stop iterating when all objects have ended.
+        A mask is empty where SAM 2 no longer sees the object (object score below 0). Given masks are yielded unchanged.
+        Stop iterating when all objects have ended.
 
         Args:
-            checkpoints: where the masks, and the memory of the last slices, are stored and read again.
+            checkpoints: where the masks and the memory of the last slices are stored, and resumed from.
         """
         down = end < start
         self._sam.propagate_in_video_preflight(self._state)
@@ -133,7 +133,7 @@ class SliceMemory:
             yield k, dict(zip(names, masks))
 
     def _memory_of(self, k: int) -> dict[str, torch.Tensor]:
-        """Return the memory of slice k that later slices attend to, by object; none for masks given on slice k."""
+        """Return the memory of slice k that later slices attend to; none of objects whose mask is given on slice k."""
         return {
             f"{index}.{name}": of_object["non_cond_frame_outputs"][k][name].contiguous()
             for index, of_object in self._state["output_dict_per_obj"].items()
@@ -142,7 +142,7 @@ class SliceMemory:
         }
 
     def _resume(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Resume from the stored slices, up to the last one whose memory, and that of all before it, is complete."""
+        """Resume from the stored slices, up to the last one for which all memories that it needs are complete."""
         masks = []
         for k in slices:
             arrays = checkpoints.load(f"{k}")

@@ -1,8 +1,9 @@
-"""A saliency map that follows the edges of the image: spread among places that look alike to SAM 2.
+"""Make a saliency map follow the edges of the image by spreading it among places that look alike to SAM 2.
 
-The cosine affinity of a segmentation model's image features, centered, sharpened and normalized by a softmax over what
-is left above zero, in place of CLIP's own attention: ProxyCLIP (Lan et al., ECCV 2024, arXiv 2408.04883) and Trident
-(Shi et al. 2024, arXiv 2411.09219). Here it averages the map itself. SAM 2 has the features already.
+ProxyCLIP (Lan et al., ECCV 2024, arXiv 2408.04883) and Trident (Shi et al. 2024, arXiv 2411.09219) replace CLIP's own
+attention by the affinity of a segmentation model: the cosine similarity of its image features, centered, sharpened, and
+normalized by a softmax over the positive values. Here the affinity averages the map itself. SAM 2 has computed the
+features already.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from pydantic import Field
 from ..validated import Share, settings_class
 
 SIDE = 64
-"""Maximum rows and columns of the features taken: 4096 places, 64 MB of affinities."""
+"""Maximum rows and columns of the features used: 4096 places, 64 MB of affinities."""
 
 
 @settings_class
 class AffinitySettings:
-    """Settings of how far the map is spread.
+    """Settings for spreading a saliency map.
 
     Args:
-        steps: how often; 0 leaves the map as it is.
-        center: times the mean affinity, which is subtracted.
-        sharpness: factor of what is left before the softmax.
-        share: of the spread map in the result; the rest is the map as it was.
-        reach: standard deviation, as a share of the image's side, of a Gaussian by which places count less the farther
-            they are; 0 is everywhere alike, as published.
-        by_channel: subtract from each feature its mean over the image, which does not distinguish any places.
+        steps: how often the map is spread; 0 keeps it unchanged.
+        center: this multiple of the mean affinity is subtracted.
+        sharpness: factor of the remaining affinity before the softmax.
+        share: share of the spread map in the result; the rest is the original map.
+        reach: standard deviation, as a share of the image side, of a Gaussian that gives distant places less weight; 0
+            applies no such weight, as published.
+        by_channel: subtract from each feature channel its mean over the image, which does not distinguish places.
     """
 
     steps: Annotated[int, Field(ge=0, le=10)] = 0
@@ -43,16 +44,16 @@ class AffinitySettings:
 
 
 SHARP = AffinitySettings(steps=1, sharpness=30.0, by_channel=True)
-"""The affinity of the commands' option; one step of the defaults, as published, loses small objects."""
+"""The settings that the option of the commands selects; one step of the defaults, as published, loses small objects."""
 
 
 @torch.no_grad()
 def spread_map(values: torch.Tensor, features: torch.Tensor, settings: AffinitySettings) -> torch.Tensor:
-    """Average a map over similar places: (T, h, w) float32 to (T, H, W) on the grid of the features.
+    """Average maps over similar places: (T, h, w) float32 to (T, H, W) on the grid of the features.
 
     Args:
-        values: maps of one image by patch.
-        features: (C, H, W) of the same image, the whole of it.
+        values: maps of one image, by patch.
+        features: (C, H, W) features of the same image; both cover all of it.
     """
     grid = (features.shape[1], features.shape[2])
     maps = F.interpolate(values[None], size=grid, mode="bilinear", align_corners=False)[0]
@@ -69,9 +70,9 @@ def spread_map(values: torch.Tensor, features: torch.Tensor, settings: AffinityS
 
 
 def affinity(features: torch.Tensor, center: float, sharpness: float) -> torch.Tensor:
-    """Compute how much each place takes of each other: features (C, H, W) to (H * W, H * W), whose rows sum to 1.
+    """Compute the weight of each place in the average of each other: (C, H, W) to (H * W, H * W), rows sum to 1.
 
-    A place always takes part of itself, whatever the mean affinity is.
+    A place always has a weight in its own average, whatever the mean affinity is.
     """
     unit = F.normalize(features.float().flatten(1).T, dim=-1)
     alike = unit @ unit.T
@@ -81,13 +82,13 @@ def affinity(features: torch.Tensor, center: float, sharpness: float) -> torch.T
 
 
 def nearness(grid: tuple[int, int], reach: float, like: torch.Tensor) -> torch.Tensor:
-    """Compute a Gaussian of the distance between all places of a grid, (H * W, H * W), 1 on the diagonal."""
+    """Compute a Gaussian of the distances between all places of a grid, (H * W, H * W), 1 on the diagonal."""
     sides = [torch.arange(side, dtype=like.dtype, device=like.device) / side for side in grid]
     places = torch.cartesian_prod(*sides)
     return torch.exp(-(torch.cdist(places, places) ** 2) / (2 * reach**2))
 
 
 def finest(levels: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Choose the finest of some features, (1, C, H, W) each, that has at most `SIDE` rows and columns."""
+    """Choose the feature level of highest resolution, (1, C, H, W) each, with at most `SIDE` rows and columns."""
     fitting = [level for level in levels if max(level.shape[-2:]) <= SIDE]
     return max(fitting or [levels[-1]], key=lambda level: level.shape[-1])

@@ -1,4 +1,4 @@
-"""The steps before and after SAM 2: from a saliency map to its prompts, and from its masks to the answer."""
+"""The steps before and after SAM 2: from a saliency map to SAM prompts, and from SAM 2's masks to the result."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .wording import explain_absence, says_absent
 def draft_results(
     images: Sequence[np.ndarray], where: Sequence[dict[str, list[Localization]]], settings: Settings
 ) -> list[tuple[int, PromptedResult]]:
-    """Draft the result of every image, prompt and candidate step, in this order, each with the number of its image.
+    """Draft the results of all images, prompts and candidate steps, in this order, each with its image number.
 
     Args:
-        images: uint8 (H, W, 3) each; several are drafted on threads.
-        where: what `TextSegmenter.locate` gives for them.
+        images: uint8 (H, W, 3) each; several images are processed on threads.
+        where: what `TextSegmenter.locate` returns for them.
     """
 
     def draft(at: int, image: np.ndarray, seen: dict[str, list[Localization]]) -> list[tuple[int, PromptedResult]]:
@@ -38,7 +38,9 @@ def draft_results(
 
 
 def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
-    """Make the result up to SAM 2: with a message where nothing was found, else without one, for `finish_result`.
+    """Make the result up to SAM 2.
+
+    If nothing was found it is final and has a message; otherwise `finish_result` completes it.
 
     Args:
         image: uint8 (H, W, 3).
@@ -57,7 +59,7 @@ def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: 
 
 
 def finish_result(draft: PromptedResult, found: MaskPrediction, settings: Settings) -> PromptedResult:
-    """Complete a draft with SAM 2's answer."""
+    """Complete a draft with SAM 2's masks."""
     prompt, present = draft.prompt, draft.where.presence.probability
     mask, quality, uncertainty = found
     agreement, limits = compute_agreement(mask, draft.coarse), settings.agreement
@@ -66,14 +68,14 @@ def finish_result(draft: PromptedResult, found: MaskPrediction, settings: Settin
     if mask.any() and doubtful and agreement < limits.min_iou_in_doubt:
         message = (
             f"Nothing found for '{prompt}': presence {present:.2f}, below {limits.certain:.2f}, and SAM 2 sees another "
-            f"object than the saliency shows (IoU {agreement:.2f}, below {limits.min_iou_in_doubt:.2f})."
+            f"object than the saliency map shows (IoU {agreement:.2f}, below {limits.min_iou_in_doubt:.2f})."
         )
         return draft.as_nothing(message)
     if mask.any() and agreement < limits.min_iou:
         score = present * agreement
         message = (
             f"Found '{prompt}': score {score:.2f}. SAM 2's outline disagrees with the saliency (IoU {agreement:.2f}, "
-            f"below {limits.min_iou:.2f}), so this is the coarse mask, where the saliency is."
+            f"below {limits.min_iou:.2f}), so this is the coarse mask from the saliency map."
         )
         return replace(draft, mask=draft.coarse, score=score, message=message)
     if mask.any():
@@ -84,19 +86,19 @@ def finish_result(draft: PromptedResult, found: MaskPrediction, settings: Settin
         )
         return replace(draft, score=score, message=message)
     if settings.presence_threshold > 0:
-        return draft.as_nothing(f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is.")
-    message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask, where the saliency is."
+        return draft.as_nothing(f"Nothing found for '{prompt}': SAM 2 sees no object in the salient region.")
+    message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask from the saliency map."
     return replace(draft, mask=draft.coarse, message=message)
 
 
 def format_apart(value: float, other: float) -> tuple[str, str]:
-    """Write two numbers with two digits, or as many as it takes to tell them apart, seven at most."""
+    """Format two numbers with two decimals, or as many as are needed to tell them apart, up to seven."""
     digits = next((n for n in range(2, 7) if f"{value:.{n}f}" != f"{other:.{n}f}"), 7)
     return f"{value:.{digits}f}", f"{other:.{digits}f}"
 
 
 def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, threshold: float) -> str:
-    """Return the sentence that says why nothing was found; empty when something was."""
+    """Return the sentence that says why nothing was found; empty if something was found."""
     if says_absent(prompt):
         return explain_absence(prompt)
     if present.probability < threshold:

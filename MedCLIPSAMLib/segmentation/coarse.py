@@ -1,4 +1,4 @@
-"""A coarse mask from a saliency map, by a threshold or by clustering."""
+"""Make a coarse mask from a saliency map, by a threshold, clustering or a CRF."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ..validated import Choice, Share, settings_class
 from .crf import CrfSettings, dense_crf
 
 LEVELS = (CoarseMethod.OTSU, CoarseMethod.THRESHOLD)
-"""The methods that threshold each value by itself."""
+"""The methods that compare each value with a threshold."""
 BINS = 1024
-"""Bins of the histogram from which the threshold is found."""
+"""Number of bins of the histogram in which the threshold is found."""
 KMEANS_SIDE = 256
-"""Samples along a side of a map that k-means clusters."""
+"""Number of samples along each side of a map that k-means clusters."""
 
 
 @settings_class
 class CoarseSettings:
-    """How the map is thresholded.
+    """Settings of the coarse mask.
 
     Args:
-        method: "otsu" (the paper; the exact two-means of the map), "kmeans" (the authors' code, for parity),
-            "threshold", or "crf" (dense conditional random field, the extra `medclipsam[crf]`).
-        threshold: for "threshold", on the map from 0 to 1.
-        crf: for "crf"; the defaults are the authors'.
+        method: "otsu" (as in the paper; exact two-means clustering of the values), "kmeans" (as in the authors' code,
+            for parity), "threshold", or "crf" (dense conditional random field, needs the extra `medclipsam[crf]`).
+        threshold: threshold of the map, 0 to 1, for "threshold".
+        crf: settings for "crf"; the defaults are the authors'.
     """
 
     method: Choice[CoarseMethod] = CoarseMethod.OTSU
@@ -34,11 +34,11 @@ class CoarseSettings:
 
 
 def make_coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarray | None = None) -> np.ndarray:
-    """Threshold a saliency map into a coarse mask, (H, W) bool; empty for a constant map.
+    """Make a coarse mask, (H, W) bool, from a saliency map; empty for a constant map.
 
     Args:
         saliency: (H, W) float, 0 to 1.
-        image: (H, W, 3) uint8, for "crf" only.
+        image: (H, W, 3) uint8, needed for "crf" only.
     """
     if saliency.max() <= saliency.min():
         return np.zeros(saliency.shape, bool)
@@ -52,9 +52,10 @@ def make_coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.n
 
 
 def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
-    """Find the threshold of a map by one of the methods in `LEVELS`, from an even sample of its values, 0 to 1.
+    """Find the threshold of a map by one of the methods in `LEVELS`, from evenly spaced samples of it, 0 to 1.
 
-    The best two classes meet midway between their means, which a histogram gives nearly as well as the values.
+    The optimal threshold of two classes lies midway between their means, which a histogram gives nearly as accurately
+    as the values.
     """
     if settings.method == CoarseMethod.THRESHOLD:
         return settings.threshold
@@ -67,28 +68,28 @@ def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
 
 
 def find_two_means_threshold(values: np.ndarray) -> float:
-    """Return the largest value of the lower of two classes whose squared distances to their means have a minimal sum.
+    """Split values into two classes of minimal within-class variance; return the largest value of the lower class.
 
-    Over all cuts of the sorted values this is the largest between-class variance, Otsu's criterion (IEEE Trans. SMC 9,
-    1979), since the variances within and between classes sum to that of all values; and the optimum of k-means with
-    k = 2, whose classes are intervals in one dimension. Exact, and the same at every call.
+    This maximizes the between-class variance over all cuts of the sorted values, which is Otsu's criterion (IEEE Trans.
+    SMC 9, 1979), since the variances within and between classes sum to the total variance. It is also the optimum of
+    k-means with k = 2, whose classes are intervals in one dimension. The result is exact and deterministic.
     """
     ordered = np.sort(values, axis=None)
     count, below = len(ordered), np.arange(1.0, len(ordered))
     sums = np.cumsum(ordered, dtype=np.float64)
-    between = sums[:-1] - below * (sums[-1] / count)  # of the lower class, less its share of all
+    between = sums[:-1] - below * (sums[-1] / count)  # sum of the lower class, less its share of the total
     between *= between
     between /= below
     between /= count - below
-    between[ordered[1:] == ordered[:-1]] = -1  # equal values stay together
+    between[ordered[1:] == ordered[:-1]] = -1  # do not separate equal values
     return float(ordered[between.argmax()])
 
 
 def _kmeans(saliency: np.ndarray) -> np.ndarray:
-    """Cluster the map as the authors' code does: 8 bits, 256 x 256, scikit-learn's k-means without its darker cluster.
+    """Cluster the map as the authors' code does: 8 bits, 256 x 256, and the brighter cluster of scikit-learn's k-means.
 
-    Samples are the nearest by the floor rule, as in OpenCV, both ways; values run from 0 to 1; k-means starts once,
-    with the seed 10.
+    Both resamplings take the nearest sample by the floor rule, as in OpenCV. Values are from 0 to 1. K-means is run
+    once, with the seed 10.
     """
     from sklearn.cluster import KMeans
 
@@ -100,5 +101,5 @@ def _kmeans(saliency: np.ndarray) -> np.ndarray:
 
 
 def _nearest(wanted: int, given: int) -> np.ndarray:
-    """Return the nearest of `given` samples to each of `wanted` places by the floor rule, rounded as OpenCV does."""
+    """Return which of `given` samples is nearest to each of `wanted` places by the floor rule, rounded as in OpenCV."""
     return np.minimum(np.arange(wanted) * (1 / (wanted / given)), given - 1).astype(np.intp)

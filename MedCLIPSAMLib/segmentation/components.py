@@ -1,6 +1,6 @@
-"""Which connected components of a coarse mask are kept.
+"""Choose which connected components of a coarse mask are kept.
 
-By confidence (the paper, arXiv 2409.19483, section 3.3) or by area and number (the authors' code).
+They are chosen by confidence (the paper, arXiv 2409.19483, section 3.3), or by area and number (the authors' code).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .coarse import CoarseSettings, cut_level
 from .saliency_map import SaliencyMap
 
 SIDE = 256
-"""Samples along a side of an image, in which the threshold and the components are found."""
+"""Number of samples along each side of an image in which the threshold and the components are found."""
 
 
 @settings_class
 class ComponentSettings:
-    """Which components are kept.
+    """Settings of which components are kept.
 
     Args:
         keep: "confidence" keeps the components whose mean saliency is at least `confidence` times that of the best one;
             "area" keeps the `number` largest.
-        confidence: 0 to 1, relative to the best component, so that a map of low values keeps its best.
-        number: for "area": 1, or 2 for lungs.
-        min_area: components below this share of the image are dropped.
+        confidence: 0 to 1, relative to the best component, so that a map of low values keeps its best component.
+        number: number of components for "area": 1, or 2 for lungs.
+        min_area: components smaller than this share of the image are dropped.
     """
 
     keep: Choice[ComponentRule] = ComponentRule.CONFIDENCE
@@ -40,13 +40,13 @@ class ComponentSettings:
 
 
 def label_map_components(saliency: SaliencyMap, cut: CoarseSettings, settings: ComponentSettings) -> np.ndarray:
-    """Threshold a map and label the components to keep: (H, W) int, as `components` returns.
+    """Threshold a map and label the components to keep: (H, W) int, as from `components`.
 
-    The threshold and the components are found on a sample of the pixels, several to a patch; the outlines on all pixels
-    around each component.
+    The threshold and the components are found on a sample of the pixels, with several samples per patch. The outlines
+    are found on all pixels around each component.
 
     Args:
-        cut: by one of the methods `coarse.LEVELS`.
+        cut: settings with one of the methods in `coarse.LEVELS`.
     """
     labels = np.zeros(saliency.shape, np.int32)
     if saliency.is_constant:
@@ -63,13 +63,17 @@ def label_map_components(saliency: SaliencyMap, cut: CoarseSettings, settings: C
         if (salient & ~own)[nearest[0][0] : nearest[0][-1] + 1, nearest[1][0] : nearest[1][-1] + 1].any():
             own = ndimage.binary_dilation(own, np.ones((3, 3))) & (own | ~salient)
             inside &= own[nearest[0]][:, nearest[1]]
-        number += bool(inside.any())  # none where a peak lies between pixels
+        number += bool(inside.any())  # no pixel is inside if a peak lies between pixels
         np.copyto(labels[window], number, where=inside)
     return labels
 
 
 def _window_around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
-    """Find the pixels that samples along a side span, with one more at either end, and each one's nearest sample."""
+    """Find the pixels that a range of samples along a side spans, with a margin of one sample at either end.
+
+    Returns:
+        The pixels, and the number of the sample nearest to each.
+    """
     first, last = max(extent.start - 1, 0), min(extent.stop + 1, samples)
     window = slice(first * pixels // samples, -(-last * pixels // samples))
     return window, np.arange(window.start, window.stop) * samples // pixels
@@ -78,10 +82,10 @@ def _window_around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.
 def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:
     """Label the components of `mask`, (H, W) bool, that are kept: (H, W) int, 0 outside and 1, 2, ... from the best.
 
-    An empty mask stays empty: it means "nothing found".
+    An empty mask stays empty, which means "nothing found".
 
     Args:
-        saliency: (H, W) float, for the confidence of a component, its mean saliency.
+        saliency: (H, W) float; the confidence of a component is its mean saliency.
     """
     labels = np.zeros(mask.shape, np.int32)
     if not mask.any():

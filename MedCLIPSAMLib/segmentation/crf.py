@@ -1,4 +1,4 @@
-"""Dense conditional random field on a saliency map, by the optional package pydensecrf2."""
+"""Refine a saliency map by a dense conditional random field; needs the optional package pydensecrf2."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class CrfSettings:
     """Parameters of the CRF of Kraehenbuehl and Koltun (NeurIPS 2011); the defaults are the authors'.
 
     Args:
-        gaussian_sxy, gaussian_compat: reach in pixels and weight of the smoothness term.
-        bilateral_sxy, bilateral_srgb, bilateral_compat: reach in pixels and in gray values, and weight of the term that
-            follows the image's edges.
-        tau: 0, and the energies are -log p of the map as a probability p of the foreground; else they are
-            -log p / (tau sigmoid(p)), the authors' confidence-weighted form.
-        iterations: of the mean-field approximation.
+        gaussian_sxy, gaussian_compat: standard deviation in pixels, and weight, of the smoothness term.
+        bilateral_sxy, bilateral_srgb, bilateral_compat: standard deviations in pixels and in gray values, and weight,
+            of the term that follows the edges of the image.
+        tau: with 0 the unary energies are -log p, where the map is the probability p of the foreground; otherwise they
+            are -log p / (tau sigmoid(p)), the authors' confidence-weighted form.
+        iterations: number of iterations of the mean-field approximation.
     """
 
     gaussian_sxy: Positive = 5.0
@@ -36,13 +36,13 @@ class CrfSettings:
 
 
 FAR = CrfSettings(3.0, 3.0, 50.0, 13.0, 10.0, tau=0.0, iterations=10)
-"""A field of far reach, as photographs have it: it loses small objects (docs/results/method.md)."""
+"""A CRF of long range, as commonly used for photographs; it loses small objects (docs/results/method.md)."""
 EPSILON = 1e-8
 """Added to a probability before its logarithm, as in the authors' script."""
 
 
 def dense_crf(saliency: np.ndarray, image: np.ndarray | None, settings: CrfSettings) -> np.ndarray:
-    """Make the map, as foreground probability, follow the image's edges.
+    """Make the map, taken as foreground probability, follow the edges of the image.
 
     Args:
         saliency: (H, W) float, 0 to 1.
@@ -52,7 +52,7 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray | None, settings: CrfSetti
         (H, W) bool.
 
     Raises:
-        InputError: the package is not installed, or no image was given.
+        InputError: the package is not installed, or there is no image.
     """
     require_extra("crf", "The coarse mask 'crf'")
     from pydensecrf import densecrf
@@ -73,10 +73,10 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray | None, settings: CrfSetti
 
 
 def compute_unary_energy(saliency: np.ndarray, tau: float) -> np.ndarray:
-    """Compute the energy of background and foreground, (2, H, W) float32, of a map (H, W) from 0 to 1.
+    """Compute the unary energies of background and foreground, (2, H, W) float32, from a map (H, W), 0 to 1.
 
     Args:
-        tau: see `CrfSettings`; with the authors' form the map is rounded to 8 bits first, as their files are.
+        tau: see `CrfSettings`. For the authors' form the map is first rounded to 8 bits, as in their files.
     """
     if not tau:
         share = np.clip(saliency, 0.01, 0.99)

@@ -1,4 +1,4 @@
-"""The expected DSC of a mask, from the scores of the two models."""
+"""Predict the DSC of a mask from the scores of the two models."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ SIDES = {"left", "right"}
 
 
 def collect_indicators(result: PromptedResult) -> Indicators:
-    """Collect the scores of the models for a mask of SAM 2."""
+    """Collect the scores of both models for a mask from SAM 2."""
     quality = float(result.predicted_iou.mean())
     return Indicators(result.where.presence.probability, quality, result.agreement, result.consistency)
 
 
 def fitted_settings(settings: Settings) -> dict[str, Any]:
-    """Return the JSON values of the settings that a predictor holds for: all that decide on masks but for rounding."""
+    """Return the settings that a predictor is valid for, as JSON values: those that affect masks beyond rounding."""
     values = settings.deciding()
     return {name: value for name, value in values.items() if name not in ("precision", "modality")}
 
 
 def holds_for(predictor: DscPredictor | None, sam: str, settings: Settings) -> bool:
-    """Tell whether a predictor was fitted with a SAM 2, by its name in the catalogue, and with these settings."""
+    """Tell whether a predictor was fitted with this SAM 2, named as in the catalogue, and with these settings."""
     return predictor is not None and predictor.sam == sam and predictor.settings == fitted_settings(settings)
 
 
 def _differing(predictor: DscPredictor, settings: Settings) -> list[str]:
-    """Name the settings that differ from those that a predictor was fitted with."""
+    """List the names of the settings that differ from those that a predictor was fitted with."""
     here, fitted = fitted_settings(settings), predictor.settings
     return sorted(name for name in here.keys() | fitted.keys() if here.get(name) != fitted.get(name))
 
 
 def knows_target(predictor: DscPredictor, prompt: str) -> bool:
-    """Tell whether a prompt names a target that the predictor was fitted to, in other words too.
+    """Tell whether a prompt names a target that the predictor was fitted to, possibly in other words.
 
-    A tumor of one side is a tumor; one of two lungs is another target than both.
+    A tumor on one side is still a tumor, but one of the lungs is a different target than both lungs.
     """
     return _target(prompt) in map(_target, predictor.prompts)
 
@@ -55,24 +55,28 @@ def knows_target(predictor: DscPredictor, prompt: str) -> bool:
 def require_predictor(
     model: str, sam: str, settings: Settings, prompts: Iterable[str], models_dir: Path | None = None
 ) -> None:
-    """Refuse models, settings and prompts without a fitted predictor of the DSC.
+    """Refuse models, settings or prompts for which no DSC predictor was fitted.
 
     Raises:
-        InputError: naming them. ModelError: an unknown, absent or damaged text-image model.
+        InputError: no predictor was fitted; it names what differs. ModelError: an unknown, missing or damaged
+            text-image model.
     """
     predictor = read_predictor(find_model_folder(find(model, "clip", models_dir), models_dir))
-    remedy = "Choose masks by their score instead, or fit a predictor by the benchmark expected-dsc."
+    remedy = "Choose masks by their score instead, or fit a predictor by 'medclipsam benchmark expected-dsc --fit'."
     if predictor is None or predictor.sam != sam:
-        raise InputError(f"Expected models whose DSC is predicted, got '{model}' with '{sam}'.", remedy)
+        raise InputError(f"Expected models with a DSC predictor, got '{model}' with '{sam}'.", remedy)
     if changed := _differing(predictor, settings):
         raise InputError(
-            f"Expected the settings that the DSC of '{model}' is predicted for, got another {', '.join(changed)}.",
+            f"Expected the settings that the DSC predictor of '{model}' was fitted with, got another "
+            f"{', '.join(changed)}.",
             remedy,
         )
     for prompt in prompts:
         if not knows_target(predictor, prompt):
             raise InputError(
-                f"Expected prompts for {', '.join(predictor.prompts)}, whose DSC is predicted, got '{prompt}'.", remedy
+                f"Expected prompts for {', '.join(predictor.prompts)}, as the DSC predictor was fitted to these, "
+                f"got '{prompt}'.",
+                remedy,
             )
 
 
@@ -81,12 +85,12 @@ def choose_with_expected_dsc(
 ) -> PromptedResult:
     """Choose the result of one of several saliency maps, and add its expected DSC.
 
-    None is added where nothing was found, or where the predictor does not hold for SAM 2, the settings or the target; a
-    note says so.
+    It is not added if nothing was found, or if the predictor is not valid for the SAM 2, the settings or the target. A
+    note gives the reason, except for a prompt that possibly but not certainly names a target of the predictor.
 
     Args:
-        predictor: of the text-image model; None where it has none.
-        sam: name of the SAM 2 of the masks.
+        predictor: predictor of the text-image model; None if it has none.
+        sam: name of the SAM 2 that made the masks.
     """
     result = choose_result(results)
     if predictor is None or not result.found or not result.predicted_iou.size:
@@ -99,20 +103,20 @@ def choose_with_expected_dsc(
         return result
     if not holds_for(predictor, sam, settings):
         other = ", ".join(_differing(predictor, settings)) or "SAM 2"
-        return replace(result, notes=(*result.notes, f"No expected DSC: it was measured with another {other}."))
+        return replace(result, notes=(*result.notes, f"No expected DSC: its predictor is for another {other}."))
     expected = predictor.predict(collect_indicators(result))
     return replace(result, expected_dsc=expected, message=f"{result.message} Expected DSC {expected:.2f}.")
 
 
 def _may_be_target(predictor: DscPredictor, prompt: str) -> bool:
-    """Tell whether a prompt may name a target that the predictor was fitted to, which it describes or leaves open."""
+    """Tell whether a prompt may name a target that the predictor was fitted to, described or named incompletely."""
     words = _target(prompt) - DESCRIPTIONS - SIDES
     targets = [target for target in map(_target, predictor.prompts) if ("tumor" in target) == ("tumor" in words)]
     return bool(words) and any(words <= target for target in targets)
 
 
 def _target(prompt: str) -> frozenset[str]:
-    """Return the words that name a target: without articles, singular, one word for any kind of tumor of any side."""
+    """Return the words that name a target: singular, without articles, with one word for all tumors on any side."""
     words = set(re.findall(r"[\w-]+", prompt.lower())) - FILLERS
     singular = {word if word in TUMORS else word.removesuffix("s") for word in words}
     named = {"tumor" if word in TUMORS else word for word in singular}

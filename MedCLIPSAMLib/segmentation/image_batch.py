@@ -1,4 +1,4 @@
-"""The images that prompts are asked about, as both models take them."""
+"""A batch of images to be segmented, prepared for both models."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ READ = "Give a PNG or JPEG as PIL.Image.open(path).convert('RGB'), other files b
 
 @dataclass
 class ImageBatch:
-    """Images of one size, and what was computed for them.
+    """Images of one size and what was computed for them.
 
     Args:
         images: uint8 (H, W, 3) each.
-        pixels: (N, 3, S, S) for the text-image model.
+        pixels: (N, 3, S, S), the input of the text-image model.
         sam: the images for SAM 2, with their embeddings.
-        early: what the text-image model computes whatever the text, see `saliency.m2ib`.
+        early: what the text-image model computes independently of the text, see `saliency.m2ib`.
     """
 
     images: list[np.ndarray]
@@ -36,10 +36,10 @@ class ImageBatch:
 
 
 def check_images(images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return images that can be taken together; those of other packages, such as Pillow's, as arrays.
+    """Check images of one batch and return them as arrays; images of other packages, such as Pillow, are converted.
 
     Raises:
-        InputError: no image, another shape or type, or another size than the first one's.
+        InputError: there is no image, one has a wrong shape or type, or the sizes differ.
     """
     check_type(images, Iterable, "a list of images")
     arrays = []
@@ -61,7 +61,7 @@ def check_images(images: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def make_image_batch(clip: ClipModel, sam: Sam2, images: Sequence[np.ndarray]) -> ImageBatch:
-    """Copy checked images and prepare them for both models."""
+    """Copy images, already checked, and prepare them for both models."""
     copies = np.stack(images)
     on_device = to_device(clip.device, copies)
     sam_images = SamImageBatch(sam)

@@ -1,7 +1,7 @@
-"""Whether a text is in English, which is all that reports are read in.
+"""Detect texts that are not in English, the only language in which reports are read.
 
-A denial in another language is not read, and what it denies would be segmented: "kein Tumor" is answered to where a
-tumor is.
+A denial in another language would not be recognized, and what it denies would be segmented: "kein Tumor" (German for
+"no tumor") would mark a tumor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 FOREIGN_DENIAL = (
     r"(?:kein(?:e[mnrs]?)?|ohne|sans|pas de|aucune?|sin|nessun[ao']?|senza|sem|geen|zonder|ingen|inget|brak)\b"
 )
-"""How a denial begins in other languages of Latin script."""
+"""The beginning of a denial in other languages of Latin script."""
 _FOREIGN = {
     "German": "kein keine keinen keiner nicht und der dem ein eine mit ohne vom zur",
     "French": "les une dans avec sans pas aucun aucune ni sur",
@@ -21,7 +21,7 @@ _FOREIGN = {
     "Dutch": "het een geen zonder niet van op",
     "Scandinavian": "ingen inget och utan ikke og uden",
 }
-"""Function words that are no words or abbreviations of English reports, such as "im" (image)."""
+"""Function words of other languages, without those that are words or abbreviations in English reports, such as "im"."""
 _ENGLISH = (
     "the of is are was were and or with without no not there this in on at to for a an right left seen has have been "
     "from by"
@@ -29,9 +29,10 @@ _ENGLISH = (
 
 
 def is_foreign(text: str) -> bool:
-    """Tell whether a text is in another language.
+    """Tell whether a text is in another language than English.
 
-    It holds two different function words of other languages, or a denial in one, and more of them than English ones.
+    Such a text contains two different function words of other languages, or a denial in one, and more foreign than
+    English function words.
     """
     words = re.findall(r"[^\W\d_]+", text.lower())
     foreign, english = set(" ".join(_FOREIGN.values()).split()), set(_ENGLISH.split())

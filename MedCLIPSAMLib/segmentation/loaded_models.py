@@ -1,4 +1,4 @@
-"""The two models of a segmenter, what is computed once for them, and what they do when memory runs out."""
+"""The two models of a segmenter, with what is computed once for them, and the handling of running out of memory."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Loaded:
 
     Args:
         encode_text: features of texts, each computed once.
-        locator: computes the maps in place of M2IB; None where M2IB does.
-        captures: recordings of both models' computations; None on other devices than CUDA, and where memory is short.
+        locator: computes the maps instead of M2IB; None for M2IB.
+        captures: recordings of both models' computations; None on devices other than CUDA, and if memory is short.
     """
 
     clip: ClipModel
@@ -38,17 +38,17 @@ class Loaded:
 
 
 class LoadedModels:
-    """A text-image model and a SAM 2, shared by all segmenters that differ in settings only.
+    """A text-image model and a SAM 2 model, shared by segmenters that differ only in settings.
 
     Args:
         clip: the text-image model.
         sam: the SAM 2 model.
-        load_on_cpu: loads both again on the CPU, for when a GPU is too small; None where that cannot be done.
-        make_locator: makes the locator that computes the maps; None where M2IB does.
+        load_on_cpu: reloads both on the CPU if the memory of a GPU is too small; None if that is impossible.
+        make_locator: makes the locator that computes the maps; None for M2IB.
 
     Attributes:
-        frugal: images and noise samples are computed one by one, because memory ran out.
-        parameters: their number in both models together.
+        frugal: whether images and noise samples are computed one by one because memory ran out.
+        parameters: number of parameters of both models together.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LoadedModels:
 
     @property
     def usable(self) -> bool:
-        """Whether the models are loaded: not after they were moved off a GPU and did not fit into memory either."""
+        """Whether the models are loaded; they are not if they were moved off a GPU and main memory was too small."""
         return self._loaded is not None
 
     @property
@@ -73,10 +73,10 @@ class LoadedModels:
         """The models.
 
         Raises:
-            DeviceError: they are not `usable`.
+            DeviceError: the models are not `usable`.
         """
         if self._loaded is None:
-            raise DeviceError("The models are not loaded, since memory ran out.", "Load smaller models.")
+            raise DeviceError("The models are not loaded, as memory ran out.", "Load smaller models.")
         return self._loaded
 
     def reduce_memory(self) -> str:
@@ -86,7 +86,7 @@ class LoadedModels:
             A sentence for the user on what was done.
 
         Raises:
-            DeviceError: nothing is left to try. Errors of `load_on_cpu`.
+            DeviceError: nothing is left to try. Errors of `load_on_cpu` are passed on.
         """
         loaded = self.loaded
         device = loaded.clip.device
@@ -97,7 +97,7 @@ class LoadedModels:
             self.frugal = True
             return "Memory ran out; working in smaller steps, which takes longer."
         if device.type == "cpu":
-            raise DeviceError("The memory of this machine ran out.", "Close other programs, or choose smaller models.")
+            raise DeviceError("This machine ran out of memory.", "Close other programs, or choose smaller models.")
         if self._load_on_cpu is None:
             raise DeviceError(f"The memory of {device} is too small for this image.", "Choose the CPU as the device.")
         log.warning("moving both models from %s to the CPU", device)

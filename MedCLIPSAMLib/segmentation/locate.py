@@ -1,4 +1,4 @@
-"""Where prompts are in images: maps by M2IB or by the model's locator, and whether they are there at all."""
+"""Locate prompts in images: their maps by M2IB or the model's locator, and their presence."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def locate(
     batch: int,
     context: RunContext,
 ) -> list[dict[str, list[Localization]]]:
-    """Find what the text-image model sees in each image, by prompt, with the map of each of the candidate steps.
+    """Find what the text-image model sees in each image, by prompt, with the map of every candidate step.
 
     Args:
-        settings: with a precision that is in use.
-        text_features: gives (D,) of a prompt, see `prompts.encode_prompt`, also for errors.
-        batch: pairs of image and text that M2IB takes together.
+        settings: settings whose precision is not "auto".
+        text_features: returns the features (D,) of a prompt; see `prompts.encode_prompt`, also for errors.
+        batch: number of image-text pairs that M2IB processes together.
     """
     context.report(0.0, stage="saliency")
     loaded, negatives = models.loaded, [negative] if negative else []
@@ -77,7 +77,7 @@ def locate(
             )
             for at, image_presence in enumerate(present):
                 steps = maps[at, column].numpy()
-                where[at][prompt] = [  # copies, so that a result does not keep the maps of all steps and prompts
+                where[at][prompt] = [  # copies, as a view would keep the maps of all steps and prompts in memory
                     Localization(SaliencyMap(values.copy(), shape), image_presence, ood_score[at]) for values in steps
                 ]
     return where
@@ -86,7 +86,7 @@ def locate(
 def spread_by_sam(
     where: list[dict[str, list[Localization]]], images: SamImageBatch, settings: Settings, context: RunContext
 ) -> list[dict[str, list[Localization]]]:
-    """Spread maps among places that look alike to SAM 2, on the images that show a prompt; see `affinity`."""
+    """Spread maps among places that look alike to SAM 2, on images where a prompt is present; see `affinity`."""
     is_there = lambda localization: localization.presence.probability >= settings.presence_threshold
     wanted = [at for at, seen in enumerate(where) if any(is_there(maps[0]) for maps in seen.values())]
     images.embed(wanted, context)

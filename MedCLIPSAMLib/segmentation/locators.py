@@ -1,7 +1,7 @@
-"""Alternatives to M2IB for maps of texts, which a model of the catalogue may use: an interface of one method.
+"""Alternatives to M2IB that map texts in images, with a common interface of one method.
 
-A model's entry names its locator (`catalogue_entry.Model.map_by`). Presence, coarse mask, SAM 2 and the rest stay as
-they are.
+The catalogue entry of a model names its locator (`catalogue_entry.Model.map_by`). Presence, coarse mask, SAM 2 and the
+other steps stay the same.
 """
 
 from __future__ import annotations
@@ -26,28 +26,29 @@ if TYPE_CHECKING:
 
 M2IB = "m2ib"
 FILES = (("config.json",), ("model.safetensors",), ("tokenizer.json", "vocab.json"))
-"""Files of CLIPSeg, without which transformers would look for a model of that name on Hugging Face."""
+"""Required files of CLIPSeg; without them transformers would look for a model of that name on Hugging Face."""
 ADAPTER = "adapter_config.json"
-"""A file that makes transformers load the weights of another folder."""
+"""A file that makes transformers load weights from another folder."""
 SIDE, MEAN, STD = 352, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Edge in pixels of the images that CLIPSeg was trained with, and the mean and std of their channels."""
 
 
 class Locator(Protocol):
-    """Anything that maps where in an image a text is answered to."""
+    """Anything that maps where in an image the target of a text is."""
 
     def maps(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         """Make a map of each of N images, uint8 (H, W, 3) of one size, for each of P prompts: (N, P, h, w) float32.
 
-        h and w depend on the locator; the map covers the whole image, on any scale: its minimum and maximum become
-        0 and 1.
+        h and w depend on the locator. A map covers the whole image; its values may have any range, as they are rescaled
+        to 0 to 1.
         """
 
 
 class CosineMap:
-    """The cosine similarity of each patch token, through the model's own projection, with the text.
+    """Locator by the cosine similarity of the text with each patch token after the model's own projection.
 
-    The last block's tokens, as in zero-shot classification by CLIP's class token; no search, and so no settings.
+    It uses the tokens of the last block, as CLIP's zero-shot classification does with the class token. It has no
+    optimization, and so no settings.
     """
 
     def __init__(self, clip: ClipModel, folder: Path) -> None:
@@ -65,14 +66,14 @@ class CosineMap:
 
 
 class ClipSeg:
-    """CLIPSeg (Lueddecke and Ecker, CVPR 2022) as transformers has it, from the folder `clipseg` in the model's folder.
+    """CLIPSeg (Lueddecke and Ecker, CVPR 2022) by transformers, from the folder `clipseg` in the model's folder.
 
-    Its files are config.json, model.safetensors, preprocessor_config.json (if any) and the tokenizer's; nothing is
-    downloaded and no code of the folder is run.
+    Its files are config.json, model.safetensors, preprocessor_config.json (optional) and those of the tokenizer.
+    Nothing is downloaded, and no code in the folder is run.
 
     Raises:
-        ModelError: no such folder, files that do not go together, weights that are missing, or a configuration that
-            refers to code or to another place.
+        ModelError: the folder does not exist, files do not match, weights are missing, or the configuration refers to
+            code or to another location.
     """
 
     def __init__(self, clip: ClipModel, folder: Path) -> None:
@@ -97,7 +98,7 @@ class ClipSeg:
             self._tokenizer = CLIPTokenizer.from_pretrained(own, **local)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
-            raise ModelError(f"No CLIPSeg can be loaded from '{own}': {reason}.", "Put its files there.") from error
+            raise ModelError(f"CLIPSeg cannot be loaded from '{own}': {reason}.", "Put its files there.") from error
         self._device = clip.device
         normalization = torch.tensor([mean, std], dtype=torch.float32, device=clip.device)
         self._mean, self._std = normalization.view(2, 3, 1, 1)
@@ -118,9 +119,10 @@ class ClipSeg:
 
 
 def _read_preprocessing(path: Path) -> tuple[int, Sequence[float], Sequence[float]]:
-    """Read CLIPSeg's image size, in pixels, and the mean and std of its channels; without the file its authors'.
+    """Read CLIPSeg's image size in pixels, and the mean and std of its channels; the authors' values without the file.
 
-    `image_size` in config.json is that of the CLIP it was made from, whose position embeddings are interpolated.
+    `image_size` in config.json is not used: it is that of the underlying CLIP, whose position embeddings are
+    interpolated.
     """
     config = read_config(path) if path.is_file() else {}
     size = config.get("size", SIDE)
@@ -133,13 +135,13 @@ LOCATORS: dict[str, Callable[[ClipModel, Path], Locator]] = {"cosine": CosineMap
 
 
 def find_locator(model: str, models_dir: Path | None = None) -> Callable[[ClipModel], Locator] | None:
-    """Find the factory of a model's locator; None where its maps are made by M2IB.
+    """Find the factory of a model's locator; None if M2IB makes its maps.
 
     Args:
         model: name of a text-image model in the catalogue.
 
     Raises:
-        ModelError: no such model, or files of it that are missing.
+        ModelError: the model does not exist, or files of it are missing.
     """
     entry = find(model, "clip", models_dir)
     if entry.map_by == M2IB:

@@ -1,4 +1,4 @@
-"""The masks that SAM 2 gives for prompts on images, without their specks and pinholes."""
+"""Predict masks by SAM 2 for prompts on images, and remove their specks and pinholes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .vote import compute_vote_entropy, count_votes, list_ways_of_asking
 
 
 class MaskPrediction(NamedTuple):
-    """An answer of SAM 2.
+    """A mask predicted by SAM 2.
 
     Args:
-        mask: the union of the masks of some objects, (H, W) bool.
-        quality: the predicted IoU of each, (B,) float32, 0 to 1.
+        mask: union of the masks of B objects, (H, W) bool.
+        quality: predicted IoU of each object, (B,) float32, 0 to 1.
         uncertainty: see `result.PromptedResult`.
     """
 
@@ -40,12 +40,12 @@ def predict_masks(
     min_part: float,
     enlarged: bool = False,
 ) -> list[MaskPrediction]:
-    """Predict the masks of each prompt; SAM 2 takes those with the same kinds of prompts together.
+    """Predict the masks of each prompt. SAM 2 processes objects with the same kinds of prompts together.
 
     Args:
-        numbers: the image of each of `sam_prompts`.
+        numbers: the image number of each of `sam_prompts`.
         min_part: see `tidy.tidy`.
-        enlarged: masks are tidied at the size of the image, not at the smaller one at which SAM 2 gives them.
+        enlarged: tidy masks at the size of the image rather than at SAM 2's smaller output size.
     """
     alike: dict[tuple, list[tuple[int, int]]] = {}
     for at, sam_prompt in enumerate(sam_prompts):
@@ -66,7 +66,7 @@ def predict_masks(
 def predict_draft_masks(
     images: SamImageBatch, numbers: Sequence[int], drafts: Sequence[PromptedResult], settings: Settings
 ) -> list[MaskPrediction]:
-    """Predict the mask of each draft on the image of its number, by one mask or by the vote of several."""
+    """Predict the mask of each draft on the image of its number, as one mask or by the vote of several."""
     if settings.vote.method != VoteMethod.NONE:
         return [predict_voted_mask(images, number, draft, settings) for number, draft in zip(numbers, drafts)]
     prompts = [draft.sam_prompts for draft in drafts]
@@ -76,7 +76,7 @@ def predict_draft_masks(
 def predict_prompted_mask(
     images: SamImageBatch, sam_prompts: SamPrompts, logits: np.ndarray | None, settings: Settings
 ) -> MaskPrediction:
-    """Predict the mask of prompts on the first image; see `TextSegmenter.predict_mask`."""
+    """Predict the mask for prompts on the first image; see `TextSegmenter.predict_mask`."""
     if logits is None:
         return predict_masks(images, [0], [sam_prompts], settings.min_part, _tidies_enlarged(settings))[0]
     predict = lambda row: _predict_respecting_clicks(images, sam_prompts, row, logits, settings.min_part)
@@ -89,7 +89,7 @@ def _tidies_enlarged(settings: Settings) -> bool:
 
 
 def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> MaskPrediction:
-    """Predict the mask of a draft's prompts by the vote of several masks; see `vote.VoteSettings`."""
+    """Predict the mask for a draft's prompts by the vote of several masks; see `vote.VoteSettings`."""
     prompts, vote = draft.sam_prompts, settings.vote
     numbers = [number] * len(prompts)
     inside = _points_in_boxes(draft.coarse, prompts.boxes, vote.points, settings.prompts.seed)
@@ -103,9 +103,10 @@ def predict_voted_mask(images: SamImageBatch, number: int, draft: PromptedResult
     mask = np.any(images.enlarge(signed.astype(np.float32)) > 0, axis=0)
     quality = np.clip(quality.mean(1), 0, 1).astype(np.float32)
     if masks.shape[1] == 1:
-        return MaskPrediction(np.asarray(mask), quality)  # one mask is no vote: nothing disagrees with it
-    # Before it is enlarged: an enlarged share lies between 0 and 1 along every outline, where all agree too.
-    share = masks.mean(1, dtype=np.float32).max(0, keepdims=True)  # of the masks; STAPLE's probability is sure too soon
+        return MaskPrediction(np.asarray(mask), quality)  # a single mask is not a vote, so it has no uncertainty
+    # The entropy is computed before enlarging: an enlarged share lies between 0 and 1 along every outline, even if all
+    # masks agree. It is of the share of the masks, as STAPLE's probability is overconfident.
+    share = masks.mean(1, dtype=np.float32).max(0, keepdims=True)
     uncertainty = np.clip(images.enlarge(compute_vote_entropy(share))[0], 0, 1)
     return MaskPrediction(np.asarray(mask), quality, uncertainty)
 
@@ -139,10 +140,10 @@ def _tidy_object(
 def _predict_respecting_clicks(
     images: SamImageBatch, sam_prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
 ) -> tuple[np.ndarray, float]:
-    """Predict the mask and the IoU of one object on the first image such that the mask follows the points.
+    """Predict the mask and the IoU of one object on the first image, such that the mask follows the points.
 
-    SAM 2 is prompted with the mask to start from, then without it, then without the box, until a mask follows all
-    points; else the mask that follows most of them is taken.
+    SAM 2 is prompted with the logits, then without them, then without the box, until a mask follows all points.
+    Otherwise the mask that follows most of them is taken.
     """
     box, points, labels = (None if array is None else array[None] for array in sam_prompts.row(row))
     start = logits[row : row + 1]
@@ -158,7 +159,7 @@ def _predict_respecting_clicks(
         tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:
             break
-    _, mask, iou = max(tried, key=lambda item: item[0])  # the first one of equals
+    _, mask, iou = max(tried, key=lambda item: item[0])  # the first among equals
     return mask, iou
 
 

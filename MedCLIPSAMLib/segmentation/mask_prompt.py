@@ -6,14 +6,14 @@ import numpy as np
 from PIL import Image
 
 CONFIDENCE = 8.0
-"""Logit of a pixel inside; outside it is minus this."""
+"""Logit of a pixel inside the mask; the logit outside is its negative."""
 
 
 def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
     """Convert a mask, (H, W) bool, to logits for `TextSegmenter.predict_mask`, (side, side) float32.
 
-    SAM 2 sees every image stretched to a square; the share of a cell that the mask covers becomes -CONFIDENCE ..
-    CONFIDENCE.
+    The mask is stretched to a square, as SAM 2 does with images. The share of a cell that the mask covers, 0 to 1, maps
+    to -CONFIDENCE to CONFIDENCE.
     """
     gray = Image.fromarray(mask.astype(np.float32))
     share = np.asarray(gray.resize((side, side), Image.Resampling.BOX), np.float32)
@@ -21,12 +21,12 @@ def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray, points: np.ndarray | None = None, margin: float = 1.0) -> np.ndarray:
-    """Return the box around a mask and around points inside, (4,) float32 x0 y0 x1 y1 in pixels, within the image.
+    """Return the box around a mask and points of its object, (4,) float32 x0 y0 x1 y1 in pixels, within the image.
 
     Args:
         mask: (H, W) bool, not empty.
-        points: (P, 2), x y.
-        margin: pixels around it.
+        points: (P, 2), x y in pixels.
+        margin: width in pixels by which each side is moved outwards.
     """
     rows, columns = np.nonzero(mask)
     low = np.array([columns.min(), rows.min()], np.float32)

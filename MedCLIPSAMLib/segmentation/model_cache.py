@@ -1,4 +1,4 @@
-"""A cache of the models in use, so that a process does not load them again for each command."""
+"""A cache of loaded models, so that a process does not reload them for each command."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from .settings import default_settings
 
 
 class ModelCache:
-    """Caches the pair of models used last on its device; loading another pair replaces it."""
+    """Cache of the pair of models used last, on its device; loading another pair replaces it."""
 
     def __init__(self) -> None:
         self._segmenter: TextSegmenter | None = None
         self._key: tuple[Any, ...] = ()
 
     def load(self, choice: ModelChoice) -> TextSegmenter:
-        """Load a segmenter as `load_segmenter` does, from the cache unless the files of the models have changed.
+        """Load a segmenter as `load_segmenter` does, from the cache unless the model files have changed.
 
-        A pair for which memory ran out is loaded again.
+        A pair for which memory ran out is reloaded.
         """
         key = self.key(choice)
         cached = self._segmenter
         if cached is not None and key == self._key and cached.usable and not cached.frugal:
             return cached.with_settings(choice.settings or default_settings(choice.clip, choice.models_dir))
-        self._segmenter = cached = None  # so that both are freed before others are loaded
+        self._segmenter = cached = None  # frees both models before others are loaded
         release()
         self._segmenter = choice.load()
         self._key = key
         return self._segmenter
 
     def key(self, choice: ModelChoice) -> tuple[Any, ...]:
-        """Return what tells a pair of models from others: names, device, and the state of their files."""
+        """Return what identifies a pair of models: names, device, and the state of their files."""
         return (choice.clip, choice.sam, resolve_device(choice.device), *_stamps(choice))
 
     def describe(self) -> dict[str, str]:
-        """Return the names of the cached models and their device; empty where none are loaded."""
+        """Return the names of the cached models and their device; empty if none are loaded."""
         cached = self._segmenter
         if cached is None or not cached.usable:
             return {}
@@ -48,7 +48,7 @@ class ModelCache:
 
 
 def _stamps(choice: ModelChoice) -> tuple[Any, ...]:
-    """Compute path, modification time and size of each file of both models."""
+    """Return path, modification time and size of each file of both models."""
     named: tuple[tuple[str, Kind], ...] = (choice.clip, "clip"), (choice.sam, "sam")
     folders = [find_model_folder(find(name, kind, choice.models_dir), choice.models_dir) for name, kind in named]
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""Which models to load, and where."""
+"""The choice of models to load, and of the device."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class ModelChoice:
     settings: Settings | None = None
 
     def load(self) -> TextSegmenter:
-        """Load the models; errors as `load_segmenter`."""
+        """Load the models; see `load_segmenter` for errors."""
         return load_segmenter(self.clip, self.sam, self.device, self.models_dir, self.settings)

@@ -1,9 +1,10 @@
-"""Whether the target of a prompt is in the image at all: the prompt against its negation and against everyday texts.
+"""Presence: whether the target of a prompt is in the image at all, by comparison with its negation and everyday texts.
 
-A saliency map always has a maximum; it cannot say "absent". So the prompt competes, zero-shot, with statements that the
-target is not there and with texts that describe no medical image: softmax over exp(logit_scale) * cosine similarity, as
-CLIP was trained. The probability of the prompt is the presence. A prompt without meaning for the image ("sitting on a
-chair") is about as similar to it as the everyday texts are, and gets about 1 / number of texts.
+A saliency map always has a maximum, so it cannot show absence. Therefore the prompt competes, zero-shot, with
+statements that the target is absent and with texts that do not describe medical images: softmax over
+exp(logit_scale) * cosine similarity, as in CLIP's training. The probability of the prompt is the presence. A prompt
+that is meaningless for the image ("sitting on a chair") is about as similar to it as the everyday texts are, and gets
+about 1 / number of texts.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ EVERYDAY = (
     "a photo of a mountain",
     "a cat sleeping on a sofa",
 )
-"""Texts that describe no medical image: what a meaningless prompt is compared with."""
+"""Texts that do not describe medical images; a meaningless prompt is about as probable as these."""
 
 
 @dataclass(frozen=True)
 class Presence:
-    """How sure the text-image model is that the target is present. The three probabilities sum to 1.
+    """The certainty of the text-image model that the target is present. The three probabilities sum to 1.
 
     Args:
-        probability: of the prompt among all its rivals.
-        absent: of the texts that say the target is not there, together.
-        unrelated: of the everyday texts, together.
-        denial: the strongest of the texts that say the target is not there.
+        probability: probability of the prompt among all its rivals.
+        absent: total probability of the texts that say the target is absent.
+        unrelated: total probability of the everyday texts.
+        denial: the most probable of the texts that say the target is absent.
     """
 
     probability: float
@@ -58,10 +59,12 @@ class Presence:
 
 
 def list_absence_texts(prompt: str, negative: str | None = None, modality: str | None = None) -> list[str]:
-    """List texts by which the target of `prompt` is absent: the negatives of its set, else negations; `negative`.
+    """List texts that say the target of `prompt` is absent.
+
+    These are the negatives of its prompt set, or negations of a prompt without a set; and `negative`, if given.
 
     Args:
-        modality: of the image where it is known; see `prompts.find_prompt_set`.
+        modality: modality of the image, if known; see `prompts.find_prompt_set`.
     """
     prompt_set = find_prompt_set(prompt, modality)
     if prompt_set:
@@ -84,11 +87,11 @@ def presence(
 
     Args:
         image_features: (N, D) float, L2-normalized.
-        text_features: (D,) float, L2-normalized: of the prompt or of its ensemble.
-        prompt: the prompt in words, from whose known ones the negations are made.
-        negative: the user's own negative prompt.
-        encode_text: in place of `clip.encode_text`, such as `prompts.RememberedTexts`.
-        modality: of the images where it is known.
+        text_features: (D,) float, L2-normalized features of the prompt or its ensemble.
+        prompt: the prompt as text; the negations are made from those of its words that the model knows.
+        negative: the user's negative prompt.
+        encode_text: replaces `clip.encode_text`, such as `prompts.RememberedTexts`.
+        modality: modality of the images, if known.
     """
     absent = list_absence_texts(clip.known_part(prompt), negative, modality)
     rivals = absent + list(EVERYDAY)

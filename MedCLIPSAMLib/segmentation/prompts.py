@@ -1,8 +1,8 @@
-"""Prompt sets of the paper's four tasks in the styles P0 to P5, and ensembles of prompts.
+"""Prompt sets for the four tasks of the paper in the styles P0 to P5, and prompt ensembles.
 
-P0 short generic, P1 short with the class, P2 a generic descriptive sentence, P3 a descriptive sentence with the class,
-P4 and P5 ensembles of P2 and P3 (MedCLIP-SAMv2, arXiv 2409.19483, section 4.3). P1, P3 and P5 tell the model the
-diagnosis: where it is not known, P0, P2 and P4 are the ones to use.
+P0 is short and generic, P1 short with the class, P2 a generic descriptive sentence, P3 a descriptive sentence with the
+class; P4 and P5 are ensembles of P2 and P3 (MedCLIP-SAMv2, arXiv 2409.19483, section 4.3). P1, P3 and P5 tell the model
+the diagnosis. If it is unknown, use P0, P2 or P4.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ENSEMBLES = ("P4", "P5")
 X_RAYS = ("CR", "DX", "RG", "RF", "XA")
-"""What DICOM (0008,0060) calls the kinds of images that prompt sets call "XR"."""
+"""The values of DICOM (0008,0060) for the images that prompt sets call "XR"."""
 ANY_CLASS = "*"
 
 
@@ -34,11 +34,11 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     """Return the prompts as a tuple.
 
     Raises:
-        PromptError: none, or anything but texts.
+        PromptError: there is no prompt, or one is not text.
     """
     if isinstance(prompts, str):
         raise PromptError(f"Expected a tuple of prompts, got '{prompts}'.", f"Give ('{prompts}',).")
-    if isinstance(prompts, Mapping):  # its keys would be looked for, which are labels elsewhere
+    if isinstance(prompts, Mapping):  # its keys, which are labels elsewhere, would be taken as prompts
         raise PromptError("Expected a tuple of prompts, got a dictionary.", "Give its values; labels are for writing.")
     check_type(prompts, Iterable, "a tuple of prompts", error=PromptError)
     given = tuple(prompts)
@@ -54,12 +54,12 @@ class PromptSet:
     """The prompts of one task.
 
     Args:
-        task: its name, such as "mri_tumour".
-        title: for people.
+        task: name of the task, such as "mri_tumour".
+        title: title for people.
         modality: "US", "MR", "XR" or "CT".
-        target: the short name of what is segmented, the same as the P0 prompt.
-        styles: style -> class (`ANY_CLASS` where the style names none) -> prompts.
-        negatives: sentences on images of the same kind in which the target is absent.
+        target: short name of what is segmented, the same as the P0 prompt.
+        styles: style -> class (`ANY_CLASS` if the style names none) -> prompts.
+        negatives: sentences that describe images of the same kind without the target.
     """
 
     task: str
@@ -71,19 +71,19 @@ class PromptSet:
 
     @property
     def texts(self) -> set[str]:
-        """The target and the prompts of all styles, in lower case."""
+        """The target and the prompts of all styles, in lowercase."""
         prompts = [prompt for style in self.styles.values() for prompts in style.values() for prompt in prompts]
         return {prompt.lower() for prompt in (self.target, *prompts)}
 
     def shows(self, modality: str | None) -> bool:
-        """Tell whether the set is for images of a modality, as DICOM (0008,0060) names it."""
+        """Tell whether the set is for images of this modality, named as in DICOM (0008,0060)."""
         return self.modality == ("XR" if modality in X_RAYS else modality)
 
     def prompts(self, style: str, kind: str = ANY_CLASS) -> list[str]:
         """Return the prompts of a style; `kind` is the class for P1, P3 and P5.
 
         Raises:
-            PromptError: no such style, or no such class in it.
+            PromptError: the style does not exist, or it does not have this class.
         """
         if style not in self.styles:
             raise PromptError(f"Expected a style of {', '.join(self.styles)}, got '{style}'.", "Choose one of them.")
@@ -104,11 +104,11 @@ def load_prompt_sets() -> dict[str, PromptSet]:
 
 
 def find_prompt_set(prompt: str, modality: str | None = None) -> PromptSet | None:
-    """Find the set whose target or one of whose prompts is `prompt`; None where there is none.
+    """Find the set that has `prompt` as its target or among its prompts; None if there is none.
 
     Args:
-        modality: of the image, as DICOM (0008,0060) names it, where it is known: it chooses among several such sets.
-            Where it does not, the first one is taken.
+        modality: modality of the image as DICOM (0008,0060) names it, if known. It selects among several such sets; if
+            none of them is for this modality, the first one is returned.
     """
     wanted = " ".join(prompt.lower().split())
     fitting = [prompt_set for prompt_set in load_prompt_sets().values() if wanted in prompt_set.texts]
@@ -121,18 +121,18 @@ def encode_ensemble(
     """Average the text features of `prompts` and L2-normalize the mean: (D,) float32.
 
     Args:
-        mean: "unit", of features of length 1, as CLIP's authors average; "released", of features as the model gives
-            them, as the authors of MedCLIP-SAMv2 do.
+        mean: "unit" averages normalized features, as CLIP's authors do; "released" averages the features as the model
+            gives them, as the authors of MedCLIP-SAMv2 do.
     """
-    from torch.nn.functional import normalize  # the sets themselves are read by programs without torch
+    from torch.nn.functional import normalize  # imported here, as programs without torch read the sets
 
     return normalize(encode_text(prompts, mean == EnsembleMean.UNIT).mean(0), dim=-1)
 
 
 class RememberedTexts:
-    """`ClipModel.encode_text` that encodes each text once, for a model whose weights do not change.
+    """A cached `ClipModel.encode_text` that encodes each text once, for a model whose weights do not change.
 
-    The texts that a prompt is compared with are the same on every slice of a volume.
+    It saves time, as the texts that a prompt is compared with are the same on every slice of a volume.
     """
 
     def __init__(self, clip: ClipModel) -> None:
@@ -140,7 +140,7 @@ class RememberedTexts:
         self._features: dict[tuple[str, bool], torch.Tensor] = {}
 
     def __call__(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
-        """Return features of N texts, float32 (N, D), see `ClipModel.encode_text`, also for errors."""
+        """Return the features of N texts, float32 (N, D); see `ClipModel.encode_text`, also for errors."""
         import torch
 
         new = [text for text in dict.fromkeys(texts) if (text, normalized) not in self._features]
@@ -153,14 +153,15 @@ class RememberedTexts:
 def encode_prompt(
     prompt: str, settings: Settings, clip: ClipModel, encode_text: Callable[..., torch.Tensor]
 ) -> torch.Tensor:
-    """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
+    """Encode a prompt, or the ensemble that replaces it: (D,) float32, L2-normalized.
 
     Args:
-        settings: whose style, kind, modality and mean of an ensemble count.
+        settings: provides the style, kind, modality and ensemble mean.
         encode_text: `clip.encode_text`, or `RememberedTexts`.
 
     Raises:
-        PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
+        PromptError: the prompt is empty or too long, the model knows no word of it, or a style is set and the prompt
+            has no ensemble.
     """
     if not prompt.strip():
         raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")

@@ -1,8 +1,8 @@
-"""Read the paragraph of a radiology report as prompts: one for each finding that is present, and what was left out.
+"""Extract prompts from a paragraph of a radiology report: one for each finding that is present.
 
-Rules on words, in English, no language model. A sentence is cut into clauses; in each, findings are nouns that are
-known, and the cues before or behind them say whether they are present: the nearest one before counts, as in NegEx
-(Chapman et al., J Biomed Inform 2001). Nothing is left out silently.
+It uses rules on English words, no language model. Sentences are split into clauses. In a clause, known nouns are
+findings, and cues before or after them say whether they are present; the nearest cue before takes precedence, as in
+NegEx (Chapman et al., J Biomed Inform 2001). Every part of the report that gives no prompt is listed with the reason.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .report_sentences import LETTER, read_sentences, split_clauses
 from .report_text import clean_text
 
 MAX_CHARACTERS = 20_000
-"""Maximum length of a report: far more than a person writes, and read in a moment."""
+"""Maximum length of a report; far more than people write, yet parsed in a moment."""
 
 ABSENT = "it says what is not there"
 NORMAL = "it says that what it names is normal"
 BEFORE = "it is about the past, a question or a condition"
-UNKNOWN = "it names no finding that is known"
+UNKNOWN = "it names no known finding"
 UNCERTAIN = "the report is not certain of it"
 
 
@@ -33,9 +33,9 @@ class Finding:
     """A finding that a report says is present.
 
     Args:
-        prompt: what to look for, in the report's words, spelled as the models know them.
-        sentence: where it stands.
-        note: a sentence for the user about it; or empty.
+        prompt: what to segment, in the words of the report, spelled as the models know them.
+        sentence: the clause that names it.
+        note: sentences for the user about it, or empty.
     """
 
     prompt: str
@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A part of a report that gives no prompt, and why not."""
+    """A part of a report that gives no prompt, and the reason."""
 
     text: str
     reason: str
@@ -58,19 +58,19 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Report:
-    """The findings of a report and the parts left out, in its order."""
+    """The findings of a report and the parts left out, in the order of the report."""
 
     findings: tuple[Finding, ...]
     left_out: tuple[LeftOut, ...]
 
     @property
     def prompts(self) -> list[str]:
-        """The prompts, which are the labels of their segments too."""
+        """The prompts, which are also the labels of their segments."""
         return [finding.prompt for finding in self.findings]
 
     @property
     def notes(self) -> list[str]:
-        """Sentences for the user about what was left out."""
+        """Sentences for the user about the findings and about what was left out."""
         return [
             *(finding.note for finding in self.findings if finding.note),
             *(part.note for part in self.left_out),
@@ -78,24 +78,24 @@ class Report:
 
 
 class _Reader:
-    """Collects the findings of a report clause by clause, and the parts that are left out."""
+    """Collects the findings of a report and the parts left out, clause by clause."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.left_out: list[LeftOut] = []
         self._described: list[Described] = []
-        self._numbers: dict[str, int] = {}  # of the findings, by their prompts
-        self._readings: list[tuple[int, Described]] = []  # what a finding may be, by its number
+        self._numbers: dict[str, int] = {}  # prompt -> number of its finding
+        self._readings: list[tuple[int, Described]] = []  # number of a finding, and what it may be
         self._last: int | None = None
 
     def read(self, clause: str, concluding: bool) -> None:
-        """Read a clause; in a conclusion findings are said again."""
+        """Read a clause; if it is `concluding`, it may repeat findings."""
         known = read_clause(clause)
         if not known.mentions:
             self.left_out.append(LeftOut(clause, _why_nothing(clause)))
             if self._last is not None and _denies_last(clause):
                 prompt = self.findings[self._last].prompt
-                self._note(self._last, f"'{prompt}' is looked for, but the report says also: '{clause}'.")
+                self._note(self._last, f"'{prompt}' is looked for, but the report also says: '{clause}'.")
             return
         before, numbers = self._last, list[int | None]()
         for mention in known.mentions:
@@ -118,7 +118,11 @@ class _Reader:
             self.left_out.append(LeftOut(text, _WHY.get(cue, UNKNOWN)))
 
     def _add(self, mention: Mention, clause: str, said: str, concluding: bool) -> int | None:
-        """Add a finding or say why not, and return its number among the findings."""
+        """Add a finding, or record why it is left out.
+
+        Returns:
+            The number of the finding, also of one that it repeats; None if it is absent or past.
+        """
         if mention.cue in (Cue.ABSENT, Cue.BEFORE):
             self.left_out.append(LeftOut(said, _WHY[mention.cue]))
             return None
@@ -127,25 +131,25 @@ class _Reader:
         number = self._find(mention, described, concluding)
         if number is not None:
             known = self.findings[number]
-            self.left_out.append(LeftOut(said, f"it speaks of '{known.prompt}' again"))
+            self.left_out.append(LeftOut(said, f"it mentions '{known.prompt}' again"))
             if doubt:
                 self._note(number, f"'{known.prompt}' is looked for, but {UNCERTAIN}.")
             return number
-        mended = [f"'{read}' is read where the report has '{written}'." for written, read in mention.corrected]
+        mended = [f"'{written}' in the report was read as '{read}'." for written, read in mention.corrected]
         self.findings.append(Finding(mention.phrase, clause, " ".join(filter(None, [doubt, *mended]))))
         self._described.append(described)
         self._numbers[mention.phrase] = len(self._numbers)
         return self._numbers[mention.phrase]
 
     def _find(self, mention: Mention, described: Described, concluding: bool) -> int | None:
-        """Find the number of the finding that a mention speaks of again."""
+        """Find the number of the finding that a mention repeats; None if it is a new one."""
         if mention.phrase in self._numbers:
             return self._numbers[mention.phrase]
         if mention.other:
             return None
         loose = concluding or mention.again
         known = [*enumerate(self._described), *(self._readings if loose else ())]
-        if described.looks and not loose:  # most look different, in a report of very many
+        if described.looks and not loose:  # a shortcut: in a report with very many findings most look different
             known = [(n, one) for n, one in known if not (one.looks and one.looks.isdisjoint(described.looks))]
         same = [(n, one) for n, one in known if is_same(one, described, loose, mention.again)]
         return min(same, key=lambda found: found[1].head != described.head, default=(None,))[0]
@@ -167,15 +171,15 @@ _WHY = {Cue.ABSENT: ABSENT, Cue.BEFORE: BEFORE, Cue.NORMAL: NORMAL}
 
 
 def parse_report(text: str) -> Report:
-    """Read a report.
+    """Extract the findings of a report.
 
     Raises:
-        PromptError: it is empty, longer than `MAX_CHARACTERS`, RTF, or not in English.
+        PromptError: the report is empty, longer than `MAX_CHARACTERS`, RTF, or not in English.
     """
     if len(text) > MAX_CHARACTERS:
         raise PromptError(
             f"Expected a report of at most {MAX_CHARACTERS} characters, got {len(text)}.",
-            "Give the paragraph on this image alone.",
+            "Give only the paragraph on this image.",
         )
     if text.lstrip().startswith("{\\rtf"):
         raise PromptError("Expected plain text, got a report with formatting (RTF).", "Save it as plain text.")
@@ -184,8 +188,8 @@ def parse_report(text: str) -> Report:
         raise PromptError("The report is empty.", "Write what is seen, such as 'There is a mass in the left breast.'")
     if is_foreign(clean):
         raise PromptError(
-            "Expected a report in English, got one in another language, whose denials would not be read.",
-            "Translate it, or say what to segment as a prompt, such as 'breast tumor'.",
+            "Expected a report in English, got one in another language, whose denials would not be recognized.",
+            "Translate it, or give a prompt that says what to segment, such as 'breast tumor'.",
         )
     reader = _Reader()
     for sentence in read_sentences(clean):
@@ -198,7 +202,7 @@ def parse_report(text: str) -> Report:
 
 
 def _denies_last(clause: str) -> bool:
-    """Tell whether a clause without a finding denies the one before: "it is gone"."""
+    """Tell whether a clause without a finding denies the previous finding, as in "it is gone"."""
     is_denial = lambda cue: (cue.kind, cue.side) == (Cue.ABSENT, "behind")
     return bool(_OF_LAST.match(clause)) and any(map(is_denial, find_cues(clause)))
 

@@ -1,4 +1,4 @@
-"""Cues of reports: words that say that a finding is present, absent, possible or past, or that all is normal."""
+"""Cues in reports: words that say that a finding is present, absent, possible or past, or that everything is normal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .report_past import LAST_TIME, PAST, PERHAPS_PAST, STUDY, WHEN_BEFORE, WHEN
 
 
 class Cue(Enum):
-    """What a report says about a finding; READING: it says what a finding named before may be."""
+    """What a report says about a finding; READING says what a finding named earlier may be."""
 
     PRESENT = auto()
     ABSENT = auto()
@@ -23,10 +23,11 @@ class Cue(Enum):
 
 @dataclass(frozen=True)
 class FoundCue:
-    """A cue in a clause, and on which side of a finding it stands to say that.
+    """A cue in a clause, and its position relative to the finding that it applies to.
 
     Args:
-        side: "before", "behind", "both" or "none"; "adjective" is directly before the words of the finding.
+        side: where the cue stands: "before" the finding, "behind" (after) it, "both" (either), or "none" if it applies
+            to no finding; "adjective" is directly before the words of the finding.
     """
 
     kind: Cue
@@ -57,22 +58,22 @@ _UNSEEN = rf"(?:(?:{_BE}|do|does|did|could|has|have|had) )?(?:not|never) "
 _EVER = r"(?:(?:yet|ever|[a-z]+ly) )?"
 _TO_BE = rf" to (?:be(?! {SEE})|represent|reflect)"
 _WAS = r"(?:had|(?:(?<=which )|(?<=that ))(?:was|were))"
-"""Of another time than the rest of a report; findings of this image are told in the past as well, "was seen"."""
+"""Verbs of an earlier time than the report; "was seen" is not one, as it may describe this image too."""
 _NO_PLACE = (
     r"(?:(?:in|on|at|within|by) (?:neither|none(?: of)?|(?:0|zero) of|not (?:one|any|a single)"
     r"|no(?= )(?! (?:way|longer|particular|doubt|change|medication|treatment|therapy)\b))"
     r"|nowhere|not (?:anywhere|(?:in|on|at|within) (?:any|either)))"
 )
-"""Where a finding is not: behind "a mass is seen" it denies the mass."""
+"""Phrases for places where a finding is absent; after "a mass is seen" they deny the mass."""
 _HIDDEN = r"(?:undetect(?:ed|able)|invisible|unseen|occult)"
 _TOLD = r"(?:described|reported|mentioned|known|diagnosed|documented)"
 _NUMBERED = (
     r"(?<![.,\d])(?<!rads )(?<!grade )(?<!stage )(?<!score )(?<!category )(?<!type )(?<!slice )"
     r"(?<!series )(?<!image )(?<!se )(?<!im )"
 )
-"""No number behind it counts findings: "BI-RADS 0 mass"."""
+"""Excludes words before a number that does not count findings, as in "BI-RADS 0 mass"."""
 STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
-"""Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
+"""Lookahead that nothing is named next: matches "a cyst is likely", not "it is likely a cyst"."""
 _UNIT = r"(?:mm|cm|ml|cc|x|to|of|and|or)"
 MUCH = r"(?:(?:since|now|also|again|further|both|all|(?:slight|marked|significant|mild)(?:ly)?) ){0,3}"
 _CHANGE = (
@@ -80,14 +81,14 @@ _CHANGE = (
     r"(?:(?:change|growth|increase|decrease|progression|enlargement)s?|worsening(?= (?:of|in)\b))"
 )
 _OR = r"(?!(?:, (?!(?:with|there|the)\b)[^,]{1,80}){0,9},? (?:or|nor)\b)"
-"""No list goes on that denies findings as well: "no change in the mass", not "no change or mass"."""
+"""Lookahead that no list of denied findings follows: matches "no change in the mass", not "no change or mass"."""
 _TEST = (
     rf"(?:[\w-]+ ){{0,2}}?(?:{STUDY}|tests?|results?|findings|screening|work-?up|biops(?:y|ies)|margins?)"
     r"(?: (?:of the )?(?:head|brain|neck|spine|chest|lungs?|breasts?|abdomen|liver|pelvis))?"
 )
-_CUES = (  # where several begin at one place, the first one counts
+_CUES = (  # if several match at the same position, the first one counts
     (Cue.ABSENT, "before", rf"(?:no longer|not) {_SURE}{SEE}(?=\s*:)"),
-    (  # a denial of the past, or of what is no finding: what is beside it is there
+    (  # denials of the past, or of something that is not a finding: other findings of the clause are present
         Cue.PRESENT,
         "none",
         rf"(?:{_UNSEEN}{_EVER}(?:be(?:en)? )?(?:{SEE}|{_TOLD})|(?:{_BE} )?(?:absent|{_HIDDEN})"
@@ -117,7 +118,7 @@ _CUES = (  # where several begin at one place, the first one counts
         "before",
         r"(?<=and )presence of"
         r"|(?:(?<=, )|(?<=and ))now(?= (?:an?|one|two|three|multiple|several|many|new|small|moderate|large|with)\b)"
-        # they look like other cues, and deny a change or a doubt, or name a study to compare with
+        # these look like other cues, but deny a change or a doubt, or name a study for comparison
         rf"|(?:no|without) {_CHANGE}(?: (?:in|of)\b(?: (?:the )?(?:prior|previous|former|old)\b)?|{_OR})"
         rf"|no doubt|without (?:a )?(?:doubt|question)|not (?:all|every|each)|not only|not necessarily"
         rf"|not {_SURE}changed|positive (?:{_TEST} )?for"
@@ -132,7 +133,7 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"|(?:(?<=, )|(?<=and ))(?:one|two|three|four|five|[1-9]\d?)(?= (?!{_UNIT}\b)[a-z])"
         r"|nothing (?:(?:more|else|other) than|besides|(?:has )?changed)",
     ),
-    (  # of the past, of how well it is seen, or of its extent
+    (  # about the past, about how well the finding is seen, or about its extent
         Cue.UNCERTAIN,
         "behind",
         rf"(?:was|were) (?:not|never) (?:{SEE}|{_TOLD}) {LAST_TIME}"
@@ -251,7 +252,7 @@ _PATTERN = re.compile(
 
 
 def find_cues(clause: str) -> list[FoundCue]:
-    """Find the cues of a clause, in order."""
+    """Find the cues in a clause, in order."""
     found = []
     for match in _PATTERN.finditer(clause):
         kind, side, _ = _CUES[int(str(match.lastgroup)[1:])]

@@ -1,4 +1,4 @@
-"""The findings that a clause of a report speaks of, each with its cue, and the other words that it names."""
+"""The findings that a clause of a report mentions, each with its cue, and other things that it names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BESIDE = re.compile(
     r"(?:an?|one|two|three|four|five|multiple|several|numerous|many)\s+(?:(?!(?:of|for)\b)[\w.-]+,? ){0,4}",
     re.IGNORECASE,
 )
-"""What is between a denial and a finding that is not denied."""
+"""Text between a denial and a finding that it does not deny."""
 _SIZE = re.compile(r"\s*(?:an?\s+)?(?P<size>(?:\d[\w.-]*|x|mm|cm)\s+)*", re.IGNORECASE)
 _SIZES = {"small", "tiny", "trace", "minimal", "mild", "moderate", "large", "stable", "unchanged", "known"}
 _VERB_BEHIND = re.compile(
@@ -44,21 +44,21 @@ _VERB_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"(?:\b(?:which|that|when|where) (?:[a-z]+ ){0,2}|, )(?:not|absent|none)\b", re.IGNORECASE)
-"""What a clause adds about another image, where it calls a finding new."""
+"""A remark about another image in a clause that calls a finding new."""
 _HERE = re.compile(
     r"(?: (?!(?:and|but|which|that)\b)[\w'-]+){0,4}?"
     r" (?:th(?:is|ese)(?! patient)|current(?:ly)?|today(?:'s)?|now|present(?:ly)?|latest)\b"
     rf"|[^,;]{{0,200}}? {OR_NOW}",
     re.IGNORECASE,
 )
-"""Behind a denial: that it is about this image, and no aside."""
+"""Words after a denial that refer it to the current image, so that it is not a remark about another one."""
 _ALTERNATIVE = r"(?:scar|scarring|thickening|fibrosis|inflammation|infection|contusion|vessel|arti?e?fact)s?"
 _OR_THIS = re.compile(r"(?:and )?or|/")
 _OR_THAT = re.compile(rf"(?:(?:and )?or|/) (?:[\w-]+ ){{0,2}}?{_ALTERNATIVE}\b")
 _THAT_OR = re.compile(rf"\b{_ALTERNATIVE} (?:(?:and )?or|/)$")
-"""Between findings, without articles: that it is not said which of them it is, or that it may be no finding at all."""
+"""Text between findings, without articles, which leaves open which of them it is, or whether there is a finding."""
 _ONE_THING = (GENERAL, {"opacity", "infiltrate", "consolidation"}, {"hemorrhage", "hematoma"})
-"""Nouns between which a stroke leaves no doubt, "mass/lesion"."""
+"""Groups of nouns between which a slash does not express doubt, as in "mass/lesion"."""
 _NEW = {"new", "newly", "developing", "development"}
 _IS_NEW = re.compile(
     r"\b(?:(?:is|are) new|(?:has|have) (?:newly )?(?:developed|appeared)"
@@ -66,7 +66,7 @@ _IS_NEW = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r" ?#?(?:[2-9]|1\d)\s*[:(]")
-"""Behind a finding: that it is none of those before, "nodule 2: left lobe"."""
+"""Text after a finding that distinguishes it from earlier ones, as in "nodule 2: left lobe"."""
 _WAS = re.compile(r"\b(?:was|were|had)\b", re.IGNORECASE)
 _JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
 _WHERE = re.compile(r"\s*((?:in|within|(?:the )?(?:left|right|both|bilateral)) .*\S)", re.IGNORECASE)
@@ -85,14 +85,14 @@ class Mention:
     """A finding in a clause.
 
     Args:
-        phrase: its words, with the place.
+        phrase: its words, including the place.
         head: its noun, in the singular.
-        again: it speaks of a known one, "the mass".
-        other: it speaks of none of those before, "a second mass".
-        cue: what is said of it.
-        reading_of: number of the mention before in the clause that it is a reading of, -1 for one in an earlier
-            clause: "a mass, likely a cyst"; None where it stands for itself.
-        corrected: words that were misspelled, and how they are read.
+        again: whether it refers to a known finding, as in "the mass".
+        other: whether it is explicitly a different finding from earlier ones, as in "a second mass".
+        cue: what the report says about it.
+        reading_of: number of the earlier mention in the clause that this one interprets, as in "a mass, likely a cyst";
+            -1 for a mention in an earlier clause, None if it is a finding of its own.
+        corrected: misspelled words and their corrections.
     """
 
     phrase: str
@@ -106,14 +106,14 @@ class Mention:
 
 @dataclass(frozen=True)
 class Clause:
-    """The findings of a clause, and what else it names beside them, each with its cue."""
+    """The findings of a clause and the other things that it names, each with its cue."""
 
     mentions: list[Mention]
     others: list[tuple[str, Cue]]
 
 
 def read_clause(clause: str) -> Clause:
-    """Find the findings of a clause; where it has none, an organ that is its subject and not said to be normal."""
+    """Find the findings of a clause. If it has none, take the organ that is its subject, unless it is called normal."""
     cues = find_cues(clause)
     in_cue = _cover(clause, [(cue.start, cue.end) for cue in cues])
     words = Words(clause, in_cue)
@@ -124,8 +124,8 @@ def read_clause(clause: str) -> Clause:
         found = [Mention(organ.text, words[organ.head], False, False, Cue.PRESENT, None, ())] if organ else []
         return Clause(found, [])
     mentions, doubted = list[Mention](), _alternatives(words, phrases)
-    whole: tuple[int, int] | None = None  # where the last mention that stands for itself ends, and its number
-    begin = 0  # of what the cues of a finding are searched in
+    whole: tuple[int, int] | None = None  # end and number of the last mention that is a finding of its own
+    begin = 0  # start of the range in which the cues of a finding are searched
     for number, phrase in enumerate(phrases):
         span = words.start(phrase.first), words.end(phrase.head)
         cue = find_cue(*span, cues[begin:], clause)
@@ -144,7 +144,7 @@ def read_clause(clause: str) -> Clause:
         mentions.append(replace(mention, cue=Cue.UNCERTAIN) if is_doubted else mention)
     in_mention = _cover(clause, [(words.start(one.first), words.end(one.stop - 1)) for one in phrases])
     others = _others(clause, in_mention, in_cue, cues)
-    said = "\n".join(mention.phrase for mention in mentions)  # the place of one behind it, too
+    said = "\n".join(mention.phrase for mention in mentions)  # also the place of a later one
     return Clause(mentions, [(text, cue) for text, cue in others if text.lower() not in said])
 
 
@@ -161,10 +161,10 @@ def _mention(words: Words, phrase: Phrase, cue: FoundCue | None, reading_of: int
 
 
 def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:
-    """List the numbers of findings of which one or the other is there: "atelectasis or pneumonia", "cyst or scar"."""
+    """List the numbers of findings that are alternatives, as in "atelectasis or pneumonia" or "cyst or scar"."""
     edges = [0, *(edge for phrase in phrases for edge in (phrase.first, phrase.stop)), len(words)]
     gaps = [words.joined(*edges[at : at + 2]) for at in range(0, len(edges), 2)]
-    gaps[0], gaps[-1] = f". {gaps[0]}", f"{gaps[-1]} ."  # no finding is beyond them
+    gaps[0], gaps[-1] = f". {gaps[0]}", f"{gaps[-1]} ."  # there is no finding beyond them
     for at, heads in enumerate(pairwise(words[phrase.head] for phrase in phrases), 1):
         if gaps[at] == "/" and (heads[0] == heads[1] or any(map({*heads}.issubset, _ONE_THING))):
             gaps[at] = ","
@@ -184,13 +184,13 @@ def _alternatives(words: Words, phrases: list[Phrase]) -> set[int]:
 
 
 def _is_new(words: Words, phrase: Phrase) -> bool:
-    """Tell whether a finding is called new."""
+    """Tell whether a clause calls a finding new."""
     near = words.within(phrase.first - 4, phrase.first)
     return not _NEW.isdisjoint(near) or bool(between(_IS_NEW, words.text, words.end(phrase.head), len(words.text)))
 
 
 def _is_aside(clause: str, start: int, end: int) -> bool:
-    """Tell whether a denial that ends at `end`, behind a new finding, is about another image than this one."""
+    """Tell whether a denial that ends at `end`, after a new finding, refers to another image."""
     aside = between(_ASIDE, clause, start, end)
     if aside is None or _HERE.match(clause, end):
         return False
@@ -198,8 +198,8 @@ def _is_aside(clause: str, start: int, end: int) -> bool:
 
 
 def _is_beside(words: Words, cue: FoundCue, phrase: Phrase, before: Phrase | None) -> bool:
-    """Tell whether a finding is there beside what is denied or past before it."""
-    if between(_OR, words.text, words.start(phrase.first), len(words.text)):  # the list goes on
+    """Tell whether a finding is present although something before it is denied or past."""
+    if between(_OR, words.text, words.start(phrase.first), len(words.text)):  # the list of denied findings continues
         return False
     gap = words.text[words.end(before.stop - 1) : words.start(phrase.first)] if before else ""
     joint = _WITH_NEW.fullmatch(gap)
@@ -210,9 +210,9 @@ def _is_beside(words: Words, cue: FoundCue, phrase: Phrase, before: Phrase | Non
 
 
 def _has_own(words: Words, before: Phrase, phrase: Phrase) -> bool:
-    """Tell whether a finding is beside a denial: "no mass in the left breast and a cyst in the right breast".
+    """Tell whether a denial ends before a finding: "no mass in the left breast and a cyst in the right breast".
 
-    Each has a place of its own, and it has an article that the one before lacks.
+    Both have a place of their own, and the finding has an article, which the denied one lacks.
     """
     between = _BESIDE.fullmatch(words.text, words.end(before.stop - 1), words.start(phrase.first))
     if not between or (before.first and words[before.first - 1] in ("a", "an")):
@@ -223,9 +223,9 @@ def _has_own(words: Words, before: Phrase, phrase: Phrase) -> bool:
 
 
 def _begins_behind_comma(words: Words, cue: FoundCue, phrase: Phrase) -> bool:
-    """Tell whether a finding is there behind a denial or a history: "no effusion, 5 mm nodule".
+    """Tell whether a finding after a comma is present despite a denial or a history, as in "no effusion, 5 mm nodule".
 
-    It has a size, or a verb of its own, "no mass, cyst is seen"; "no masses, cysts are seen" denies both.
+    It has a size, or a verb of its own as in "no mass, cyst is seen"; "no masses, cysts are seen" denies both.
     """
     listed_before, _, behind = words.text[cue.end : words.start(phrase.first)].rpartition(",")
     size = _SIZE.fullmatch(behind)
@@ -244,15 +244,15 @@ def _begins_behind_comma(words: Words, cue: FoundCue, phrase: Phrase) -> bool:
 
 
 def _reading_of(clause: str, cue: FoundCue | None, start: int, before: tuple[int, int] | None) -> int | None:
-    """Return which mention the one at `start` is a reading of; see `Mention`.
+    """Return which mention the one at `start` interprets; see `Mention.reading_of`.
 
     Args:
-        before: where the last mention that stands for itself ends, and its number.
+        before: end and number of the last mention that is a finding of its own.
     """
     if cue is None or cue.kind != Cue.READING or between(APART, clause, cue.end, start):
         return None
     if before and before[0] <= cue.start:
-        beside = between(_WITH, clause, before[0], cue.start)  # "with" describes what is read
+        beside = between(_WITH, clause, before[0], cue.start)  # "with" only describes the finding
         return None if beside and beside[0].lower() == "and" else before[1]
     return -1 if not before and _OF_IT.match(clause) else None
 
@@ -266,7 +266,7 @@ def _cover(clause: str, spans: list[tuple[int, int]]) -> bytearray:
 
 
 def _others(clause: str, in_mention: bytearray, in_cue: bytearray, cues: list[FoundCue]) -> list[tuple[str, Cue]]:
-    """List what is named beside the findings: parts between commas and conjunctions that end with another noun."""
+    """List what is named besides the findings: parts between commas and conjunctions that end with another noun."""
     others, start = [], 0
     for joint in [*_JOINT.finditer(clause), None]:
         end = joint.start() if joint else len(clause)
@@ -285,7 +285,7 @@ def _others(clause: str, in_mention: bytearray, in_cue: bytearray, cues: list[Fo
 
 
 def _name(words: list[re.Match[str]], in_cue: bytearray) -> list[re.Match[str]]:
-    """Cut the words of a part down to those that name something: behind cues and articles, before a verb or place."""
+    """Cut a part down to the words that name something: after cues and articles, before a verb or place."""
     plain = lambda word: is_modifier(word[0].lower()) or word[0].lower() in FINDINGS
     joins = lambda word: VERB.fullmatch(word[0]) or word[0].lower() in IN
     opens = lambda word: joins(word) and word[0].lower() != "of"

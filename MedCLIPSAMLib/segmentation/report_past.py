@@ -1,10 +1,10 @@
-"""Times before an image, in reports: what was not seen then, and is named now, is new."""
+"""Phrases for times before the image of a report: a finding that was not seen then, but is named now, is new."""
 
 from __future__ import annotations
 
 _EARLIER = r"(?:prior|previous|preceding|earlier|older|old|comparison|outside|former)s?"
 _PERHAPS = r"(?:last(?! (?:image|slice)\b)|baseline|pre-?(?:operative|treatment|therapy|surgical)|admission)s?"
-"""Words of a study that may as well be this one."""
+"""Words for a study that may also be the current one."""
 STUDY = (
     r"(?:ct|mri?|pet|x-?rays?|radiographs?|radiography|films?|scans?|stud(?:y|ies)|exams?|examinations?|imag(?:es?|ing)"
     r"|mammograms?|mammography|ultrasounds?|sonograms?|visits?|reports?|follow-?ups?|times?|occasions?|ones?)"
@@ -22,7 +22,7 @@ _WORDS = (
     r"|after|unlike|like|compared|where|which|that|it|is|are|was|were|seen|noted|described|known|and|or|nor)\b)"
     r"(?:\d+,|[\w'/.-]+) ){0,7}?"
 )
-"""A few words on a place or a study, none of which leads back to this image."""
+"""A few words on a place or a study, none of which refers back to the current image."""
 _ON = r"(?:on|in|at|by|with|from|of|during)"
 OR_NOW = (
     r"(?:(?:and|or|nor) (?:(?:on|in|at|the|is|are) )*"
@@ -30,11 +30,11 @@ OR_NOW = (
     rf"|(?:later|latest|subsequent)\b|follow-?ups?(?: {STUDY})?(?=\W*$))"
     rf"|(?:or|nor) (?!(?:(?:on|in|at|the|an?|so) )*(?:{_EARLIER}|{_PERHAPS}|{_DATE}|(?!follow){STUDY}|before|so)\b))"
 )
-"""Behind a time before: that the denial is about more than that, "or this one"."""
+"""Words after an earlier time that extend the denial beyond it, as in "or this one"."""
 
 
 def _study(words: str) -> str:
-    """Return the pattern of a study that one of these words is said of."""
+    """Return the pattern for a study described by one of these words."""
     return rf"{words}(?: (?:(?!(?:and|or|nor|to)\b)[\w-]+ ){{0,3}}?{STUDY}|(?=\s*(?:$|[,;.()]|(?:is|are|now)\b)))"
 
 
@@ -46,11 +46,11 @@ WHEN_BEFORE = (
 )
 _LAST = rf"preoperatively|on admission|at (?:presentation|diagnosis|admission)|{_ON} {_WORDS}{_study(_PERHAPS)}"
 WHEN_PERHAPS = rf"(?:{_LAST}|on that {STUDY}|{_ON} {_WORDS}{_DATE})"
-"""A time that may as well be that of this image, as a date: it is past in "which was not seen in 2019"."""
+"""A time that may also be that of the current image, such as a date; it is past in "which was not seen in 2019"."""
 _ALONE = rf"(?![\w-])(?! {OR_NOW})(?!, (?:(?=(?:or|nor)\b){OR_NOW}|(?:on )?this (?:{STUDY})\b))"
 PAST = rf"{_WORDS}{WHEN_BEFORE}{_ALONE}"
-"""Behind a denial: that it is about the past alone, "on the prior CT", "before"."""
+"""Words after a denial that restrict it to the past, such as "on the prior CT" or "before"."""
 LAST_TIME = rf"{_WORDS}(?:{_LAST}){_ALONE}"
-"""Behind "was not seen": that it is likely about the past alone, "at last follow-up"; a date may be this image's."""
+"""Words after "was not seen" that likely restrict it to the past, such as "at last follow-up"; a date does not."""
 PERHAPS_PAST = rf"{_WORDS}{WHEN_PERHAPS}{_ALONE}"
-"""Behind "which was not seen" or "had not been seen": that it is about the past alone, "in 2019"."""
+"""Words after "which was not seen" or "had not been seen" that restrict it to the past, such as "in 2019"."""

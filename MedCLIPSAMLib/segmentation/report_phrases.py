@@ -1,4 +1,4 @@
-"""The words of a clause of a report, and the phrases of its findings: a noun, the words before it, and its place."""
+"""The words of a clause of a report, and the phrases of its findings: a noun, its modifiers and its place."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from .report_words import (
 
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _FAR = 12
-"""Maximum words of a place on either side of its noun."""
+"""Maximum number of words of a place on either side of its noun."""
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
 _NAMED_PARTS = {"segment", "head", "neck", "body", "tail", "pole", "side"}
-"""What a place behind a comma may begin with."""
+"""Words with which a place after a comma may begin."""
 _HOUR = {"the", "o", "clock", "position", "of", "in"}
 _SIDE = re.compile(
     r"(?: #?\d[\d. x]*(?:mm|cm)?)?(?:(?P<both> (?:on both sides|bilaterally)\b)"
@@ -38,7 +38,7 @@ _SIDE = re.compile(
     r"(?=$|\s*[,;:.)(]| (?:and|or|with|which|that|is|are|was|were|has|measuring|small|large|moderate|tiny|trace)\b))",
     re.IGNORECASE,
 )
-"""A side behind a finding that names no organ."""
+"""A side after a finding, without an organ."""
 _HEADING = re.compile(r" ?#?\d*\s*:(?:(?!\b(?:and|with)\b)[^,])*")
 _SIDE_FIRST = re.compile(r"(?P<side>left|right)\s*:", re.IGNORECASE)
 
@@ -48,10 +48,10 @@ class Phrase:
     """The words of a finding.
 
     Args:
-        text: as they are read, with the place, which may stand elsewhere in the clause.
-        first: number of its first word.
-        head: number of its noun.
-        stop: number of the word behind it, and behind a place that follows.
+        text: the words as they are read, including the place, which may stand elsewhere in the clause.
+        first: number of the first word.
+        head: number of the noun.
+        stop: number of the word after the noun, or after a place that follows it.
     """
 
     text: str
@@ -65,7 +65,7 @@ class Words:
 
     Args:
         text: the clause.
-        in_cue: which of its characters belong to cues, which are no words of findings.
+        in_cue: marks the characters of the clause that belong to cues, whose words are not words of findings.
     """
 
     def __init__(self, text: str, in_cue: bytearray) -> None:
@@ -79,7 +79,7 @@ class Words:
         return len(self.read)
 
     def __getitem__(self, at: int) -> str:
-        """Return a word as it is read; "" before the first and beyond the last one."""
+        """Return a word as it is read; "" before the first and after the last one."""
         return self.read[at].word if 0 <= at < len(self) else ""
 
     def within(self, start: int, stop: int) -> list[str]:
@@ -95,7 +95,7 @@ class Words:
         return self._found[at].end()
 
     def joined(self, start: int, stop: int) -> str:
-        """Join the words of a part without articles, and the strokes between two words: "mass/scar"."""
+        """Join the words of a part without articles, keeping slashes between two words, as in "mass/scar"."""
         kept = []
         for at in range(start, stop + 1):
             is_stroke = 0 < at < len(self) and self.text[self.end(at - 1) : self.start(at)].strip() == "/"
@@ -109,10 +109,10 @@ class Words:
         return first < len(self._placed) and self._placed[first] < stop
 
     def find_phrases(self) -> list[Phrase]:
-        """Find the phrases of all findings, in order."""
+        """Find the phrases of all findings in the clause, in order."""
         phrases, free = list[Phrase](), [not one for one in self._is_cue]
         is_subject = lambda at: is_place(self[at]) and self[at + 1] not in NOT_ITSELF
-        subjects = deque(filter(is_subject, self._placed))  # places that may be those of findings behind them
+        subjects = deque(filter(is_subject, self._placed))  # places that may belong to findings after them
         for head in self._heads():
             first, earliest = head, phrases[-1].stop if phrases else 0
             while first > earliest and self._joins(first):
@@ -142,9 +142,9 @@ class Words:
         return phrases
 
     def _other_side(self, first: int, head: int, words: list[str], is_first: bool) -> list[Phrase]:
-        """Find what shares the noun of a phrase: "small left and moderate right effusions" are two.
+        """Find another phrase with the same noun: "small left and moderate right effusions" are two findings.
 
-        Behind another finding it may be the place of that one: "cyst on the left and right effusion".
+        After another finding it may be the place of that one, as in "cyst on the left and right effusion".
         """
         start = end = first - 1
         while start > 0 and is_modifier(self[start - 1]) and not self._is_cue[start - 1]:
@@ -159,7 +159,7 @@ class Words:
         return [Phrase(" ".join(own + words[where[-1] + 1 :]), start, head, end)]
 
     def find_organ(self) -> Phrase | None:
-        """Find an organ that is the subject of the clause: "both lungs are seen", "enlarged heart"."""
+        """Find an organ that is the subject of the clause, as in "both lungs are seen" or "enlarged heart"."""
         start = 0
         while self[start] in ("the", "a", "an", "both", "there", "is", "are"):
             start += 1
@@ -171,7 +171,7 @@ class Words:
         return None
 
     def _heads(self) -> list[int]:
-        """List the words that are findings: of "mass lesion" the last one, and no "mass" of a mass effect."""
+        """List the words that are findings, by number: the last of "mass lesion", but not "mass" in "mass effect"."""
         is_finding = lambda at: self[at] in FINDINGS and not self._is_cue[at]
         is_part = lambda at: at < len(self) and self._adjoin(at) and (is_finding(at) or self[at] in NOT_ITSELF)
         heads = [at for at in range(len(self)) if is_finding(at) and not is_part(at + 1)]
@@ -180,11 +180,11 @@ class Words:
         return heads[1:] if is_heading and not any(self._is_cue[: heads[1]]) else heads
 
     def _adjoin(self, at: int) -> bool:
-        """Tell whether a single blank is between a word and the one before."""
+        """Tell whether only a single blank separates a word from the previous one."""
         return self.text[self.end(at - 1) : self.start(at)] == " "
 
     def _joins(self, first: int) -> bool:
-        """Tell whether the word before belongs to a phrase that begins at `first`."""
+        """Tell whether the word before `first` belongs to the phrase that begins there."""
         before = self[first - 1]
         return not self._is_cue[first - 1] and (is_modifier(before) or before in FINDINGS) and self._adjoin(first)
 
@@ -192,7 +192,7 @@ class Words:
         return at >= len(self) or self._is_cue[at] or self[at] in FINDINGS
 
     def _place_behind(self, head: int) -> tuple[list[str], int]:
-        """Read a place behind a finding, "in the left breast", ", left breast" or "left breast", and where it ends."""
+        """Read a place after a finding, "in the left breast", ", left breast" or "left breast", and find its end."""
         for start in range(head + 1, min(head + 8, len(self))):
             if self._ends_place(start):
                 break
@@ -224,7 +224,7 @@ class Words:
         return ["in", "the", *self.within(start, end)], end
 
     def _side(self, stop: int) -> tuple[list[str], int]:
-        """Read a side alone, "mass on the left", "effusion: left" or "left: effusion", and where it ends."""
+        """Read a side without an organ, "mass on the left", "effusion: left" or "left: effusion", and find its end."""
         if stop == len(self) or self._is_cue[stop] or not (side := _SIDE.match(self.text, self.end(stop - 1))):
             side = _SIDE_FIRST.match(self.text)
             return ["on", "the", side["side"].lower()] if side else [], stop
@@ -240,14 +240,14 @@ class Words:
         return ["on", "the", named], end
 
     def _place_goes_on(self, end: int, joints: tuple[str, ...]) -> int:
-        """Return where a place ends that may go on with "of the left breast"."""
+        """Return the end of a place that may continue, as with "of the left breast"."""
         while self[end] in joints and (more := self._place_end(end + 1)):
             end = more
         more = self._place_end(end + 1) if self[end] == "and" else 0
         return more if more and not self.text[self.end(more - 1) :].strip(" ,;:.()") else end
 
     def _place_end(self, start: int, stop: int | None = None) -> int:
-        """Return where the place that begins at a word ends; 0 where there is none."""
+        """Return the end of the place that begins at a word; 0 if there is none."""
         for at in range(start, min(start + 8, len(self) if stop is None else stop)):
             if self._ends_place(at) or self[at] in IN - {"of"} or (is_place(self[at]) and self[at + 1] in NOT_ITSELF):
                 return 0
@@ -256,7 +256,7 @@ class Words:
         return 0
 
     def _place_before(self, end: int, stop: int, free: list[bool]) -> list[str]:
-        """Read the place at `end` that is the subject of a finding at `stop`: "the left breast shows a mass"."""
+        """Read the place at `end` that is the subject before a finding at `stop`: "the left breast shows a mass"."""
         start = end
         while start > max(0, end - _FAR) and is_modifier(self[start - 1]) and free[start - 1]:
             start -= 1
@@ -269,5 +269,5 @@ class Words:
 
 
 def _is_part(place: list[str]) -> bool:
-    """Tell whether a place is a part of an organ that is not named."""
+    """Tell whether a place is a part of an organ without naming the organ."""
     return all(word.removesuffix("s") in PARTS for word in place if is_place(word)) and SIDES.isdisjoint(place)

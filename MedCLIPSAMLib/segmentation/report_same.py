@@ -1,4 +1,4 @@
-"""Whether two phrases of a report speak of one finding: the same noun, and nothing in place and look against it."""
+"""Decide whether two phrases of a report mean the same finding: by the same noun, and compatible place and look."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..volumes.terminology import TERMS
 from .report_words import IN, PARTS, POSITIONS, SIDES, is_place
 
 _REGIONS = frozenset({"chest", "abdomen", "pelvis", "neck", "head", "midline"})
-"""Parts of the body that hold organs: a nodule of the chest may be one of the lung."""
+"""Body regions that contain organs: a nodule in the chest may be one in the lung."""
 _JOINTS = IN | {"of", "the", "a", "an", "and"}
 
 
 GENERAL = frozenset({"lesion", "mass", "tumor", "neoplasm", "nodule"})
-"""Nouns that one finding is called by in turn."""
+"""Nouns that are used interchangeably for one finding."""
 
 
 @dataclass(frozen=True)
 class Described:
-    """A finding by its noun, and the words around it by what they say."""
+    """A finding: its noun, and the words around it sorted by meaning."""
 
     head: str
     sides: frozenset[str]
@@ -29,7 +29,7 @@ class Described:
 
 
 def describe(head: str, phrase: str) -> Described:
-    """Sort the words of a phrase by what they say."""
+    """Sort the words of a phrase by their meaning."""
     words = [word for word in phrase.split() if word != head and word not in _JOINTS]
     sides = {"left", "right"} if {"both", "bilateral"} & set(words) else {"left", "right"} & set(words)
     places = {word.removesuffix("s") if not word.endswith("ss") else word for word in words if is_place(word)}
@@ -40,12 +40,12 @@ def describe(head: str, phrase: str) -> Described:
 
 
 def is_same(known: Described, said: Described, loose: bool = False, again: bool = False) -> bool:
-    """Tell whether two phrases can speak of one finding.
+    """Tell whether two phrases can mean the same finding.
 
     Args:
-        loose: they may look different, as where "the mass" or an impression speaks of what was described before; and
-            in one place a mass may be called a lesion.
-        again: it was said that the finding is known, "the lesion", so that no place need be named.
+        loose: the descriptions may differ, as when "the mass" or an impression refers to a finding described earlier;
+            and in the same place a mass may be called a lesion.
+        again: the phrase refers to a known finding, as in "the lesion", so it need not name a place.
     """
     if known.head != said.head:
         placed = known.organs & said.organs or known.parts & said.parts

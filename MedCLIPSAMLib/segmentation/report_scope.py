@@ -1,4 +1,4 @@
-"""Which cue of a clause applies to a finding: the nearest one before it, else the first behind it, with exceptions."""
+"""Find which cue of a clause applies to a finding: the nearest one before, else the first after it, with exceptions."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from .report_words import FINDINGS, read_word
 
 APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
 _OTHER = re.compile(r"[,(:]|\s[-\u2013]\s|\b(?:and|with|but)\b", re.IGNORECASE)
-"""Between a finding and the name of something else."""
+"""Text between a finding and the name of something else."""
 _BESIDE_PAST = re.compile(
     r"\b(?:(?:with|now) (?:an?|new|residual|recurrent|multiple|several)|(?P<answer>show(?:s|ed)|reveal(?:s|ed)))\b",
     re.IGNORECASE,
 )
-"""Between a past thing and a finding of this image, "prior lobectomy with a nodule", or a question and its answer."""
+"""Text between something past and a current finding, "prior lobectomy with a nodule", or a question and its answer."""
 _TREATED = re.compile(r"resection|removal|excision|lumpectomy|mastectomy|enucleation|craniotomy|surgery|status post")
 _NAMED = re.compile(r"\w:")
-"""Between what was treated and a finding of this image: "resection of a glioma: small hematoma"."""
+"""Text between what was treated and a current finding, as in "resection of a glioma: small hematoma"."""
 _CONDITIONS = ("if", "unless", "should", "in case of")
 _UNCONDITIONAL = re.compile(r", (?!(?:and|or)\b)(?:[^,]*? )?(?:the|this|these)\b", re.IGNORECASE)
-"""Between a condition and a finding that is there in any case: "if indicated, biopsy of the mass"."""
+"""Text between a condition and a finding present in any case, as in "if indicated, biopsy of the mass"."""
 _QUESTION = re.compile(
     r"(?:to )?(?:rule|exclude|evalua|assess|check|screen|query|look|search|surveil|clinic|if|whether|unless|in case"
     rf"|may|might|could|can|should|(?:past )?family|{RELATIVE})",
     re.IGNORECASE,
 )
 _THAT = re.compile(r"\bthat\b", re.IGNORECASE)
-"""Before what is not said but feared or doubted: "concern that the treated mass has recurred"."""
+"""Word before something that is feared or doubted, as in "concern that the treated mass has recurred"."""
 _NEAR = 300
-"""Maximum characters from a finding to what is said of it."""
+"""Maximum number of characters between a finding and what is said about it."""
 _CUES = 30
-"""Maximum cues before and behind a finding that are looked at."""
+"""Maximum number of cues before and after a finding that are considered."""
 _STILL = re.compile(
     rf"\b(?:(?:has|have) {MUCH}(?:recurred|reappeared|returned)|(?:has|have) (?:not )?{MUCH}"
     r"(?:enlarged|grown|increased|progressed|worsened|decreased|shrunk|regressed|changed)"
@@ -44,7 +44,7 @@ _STILL = re.compile(
     r"(?:larger|bigger|smaller|growing|enlarging|shrinking|stable|unchanged|persistent))(?![\w-])",
     re.IGNORECASE,
 )
-"""What says of a thing that was there before that it still is."""
+"""Words that say that something known from the past is still present."""
 _LISTED = re.compile(r"(?=.*\band\b)(?:(?!\b(?:with|without|but|or|now)\b)[\w\s,'/-])*", re.IGNORECASE)
 _PLURAL = re.compile(r"(?:have|are|remain|persist|measure|grew|shrank|recurred|enlarged)\b", re.IGNORECASE)
 _THEIR = re.compile(r" (?:the|these|those)\b", re.IGNORECASE)
@@ -55,7 +55,7 @@ _OF_THE = re.compile(
     r"[a-z-]+ (?:of|in|within|inside|by|from|around|along) (?:the|this|these|those) ",
     re.IGNORECASE,
 )
-"""Between a denial and a finding that is known, of which something is denied."""
+"""Text between a denial and a known finding, of which only a property is denied."""
 _SAYS = re.compile(rf"{VERB.pattern}|\b(?:suggests?|indicates?|represents?|had)\b", re.IGNORECASE)
 _IS_LEFT = re.compile(
     rf"\b(?:{SEE}|remain(?:s|ed)?|persist(?:s|ed)?|exists?|recur(?:s|red)?|reappeared|returned)\b", re.IGNORECASE
@@ -65,7 +65,7 @@ _PARTLY = re.compile(
     r"|(?:some|most|not (?:all|every|each)(?: of)?(?: the)?) )$",
     re.IGNORECASE,
 )
-"""Before a finding of which a part alone is denied: "one of the nodules has resolved"."""
+"""Text before findings of which only some are denied, as in "one of the nodules has resolved"."""
 _IN = re.compile(r"\b(?:in|of|within|on|at)\b", re.IGNORECASE)
 
 
@@ -75,16 +75,17 @@ def _matches(pattern: re.Pattern[str], clause: str) -> list[re.Match[str]]:
 
 
 def between(pattern: re.Pattern[str], clause: str, start: int, end: int) -> re.Match[str] | None:
-    """Find what a pattern matches first in a part of a clause, which is searched once for all of its findings."""
+    """Find the first match of a pattern within a part of a clause, which is searched once for all its findings."""
     matches = _matches(pattern, clause)
     at = bisect_left(matches, start, key=re.Match.start)
     return matches[at] if at < len(matches) and matches[at].end() <= end else None
 
 
 def find_cue(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue | None:
-    """Find the cue that applies to a finding at these signs: the nearest one before it, else the first behind it.
+    """Find the cue that applies to a finding at these characters: the nearest one before it, else the first after it.
 
-    "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.
+    None means that the finding is present. A denial includes interpretations of what is denied: "no sign suspicious for
+    a mass" denies the mass.
     """
     at = bisect_left(cues, start, key=lambda cue: cue.start)
     cues = cues[max(0, at - _CUES) : at + _CUES]
@@ -94,7 +95,7 @@ def find_cue(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCu
         before = []
     if behind and _is_of_another_result(end, behind[0], clause):
         behind = behind[1:]
-    if any(cue.kind == Cue.READING for cue in before):  # "suspicious for a cyst versus a mass": both are readings
+    if any(cue.kind == Cue.READING for cue in before):  # "suspicious for a cyst versus a mass": both are suspected
         before, behind = (list(filterfalse(_is_versus, some)) for some in (before, behind))
     elif behind and _is_versus(behind[0]) and _is_apart(end, behind[0].start, cues, clause):
         behind = behind[1:]
@@ -102,7 +103,7 @@ def find_cue(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCu
         before.pop()
     adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
     close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
-    if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place where another finding is not
+    if behind and (behind[0].kind, behind[0].side) == (Cue.ABSENT, "both"):  # a place without another finding
         placed = between(_IN, clause, end, behind[0].start)
         apart = placed and between(APART, clause, placed.end(), behind[0].start)
         is_elsewhere = apart and not between(VERB, clause, end, behind[0].start)
@@ -135,7 +136,7 @@ def find_cue(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCu
 
 
 def is_question(cue: FoundCue, clause: str) -> bool:
-    """Tell whether a cue begins a question, a condition or what is said of another person."""
+    """Tell whether a cue begins a question, a condition or a statement about another person."""
     return _QUESTION.match(clause, cue.start) is not None
 
 
@@ -145,12 +146,12 @@ def _is_versus(cue: FoundCue) -> bool:
 
 
 def _is_apart(start: int, end: int, cues: list[FoundCue], clause: str) -> bool:
-    """Tell whether more than a place is between two places of a clause."""
+    """Tell whether there is more than a location between two positions of a clause."""
     return between(APART, clause, start, end) is not None or any(start <= cue.start < end for cue in cues)
 
 
 def _is_of_a_thing(past: FoundCue, before: list[FoundCue], clause: str) -> bool:
-    """Tell whether a cue says of a thing of this patient that it was there: no question, condition, kin or denial."""
+    """Tell whether a cue says that this patient had something: not a question, condition, relative or denial."""
     if past.kind != Cue.BEFORE or is_question(past, clause) or between(_THAT, clause, 0, past.start):
         return False
     other = next((cue for cue in reversed(before) if cue.end <= past.start), None)
@@ -160,7 +161,7 @@ def _is_of_a_thing(past: FoundCue, before: list[FoundCue], clause: str) -> bool:
 
 
 def _is_of_another_result(end: int, cue: FoundCue, clause: str) -> bool:
-    """Tell whether what is negative or denied is no finding: "carcinoma, HER2 negative"."""
+    """Tell whether something other than a finding is negative or denied, as in "carcinoma, HER2 negative"."""
     if not clause[cue.start : cue.end].lower().endswith(("negative", "denied")):
         return False
     joints = list(_OTHER.finditer(clause, max(end, cue.start - _NEAR), cue.start))
@@ -171,7 +172,7 @@ def _is_of_another_result(end: int, cue: FoundCue, clause: str) -> bool:
 
 
 def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool:
-    """Tell whether a denial is of what is said of a finding: "none of the masses is soft", "no fat in the mass"."""
+    """Tell whether only a property of a finding is denied: "none of the masses is soft", "no fat in the mass"."""
     if denial.kind == Cue.ABSENT and _OF_THE.fullmatch(clause, max(denial.end, start - _NEAR), start):
         return True
     if clause[denial.start : denial.end].lower() != "none of" or not _THEIR.match(clause, denial.end):
@@ -180,7 +181,7 @@ def _is_of_property(denial: FoundCue, start: int, end: int, clause: str) -> bool
 
 
 def _is_beside(past: FoundCue, start: int, clause: str) -> bool:
-    """Tell whether a finding at `start` is one of this image, beside what is past or in question."""
+    """Tell whether a finding at `start` is a current one, separate from what is past or in question."""
     said = clause[past.start : past.end].lower()
     if said in _CONDITIONS:
         return between(_UNCONDITIONAL, clause, past.end, start) is not None

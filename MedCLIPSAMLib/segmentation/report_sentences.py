@@ -1,4 +1,4 @@
-"""The sentences of a report and their clauses: each on findings of one kind, so that a "no" holds for all of them."""
+"""Split a report into sentences and clauses, such that a "no" applies to all findings of a clause."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .report_words import FINDINGS, PARTS, POSITIONS, SIDES, is_place, read_word
 _END = re.compile(r"((?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•|A-Z]|\d+[.)]\s)))")
 _ANSWER = "(?:no|yes|none|absent|present|negative|positive)"
 _ANSWERED = re.compile(rf"(: {_ANSWER})[^\S\n]*\n(?=\s*(?-i:[A-Z])|[^\n.;]*:)", re.IGNORECASE)
-"""An answer that ends its line and is whole: before another answer or a capital."""
+"""A complete answer at the end of its line: before another answer or a capital letter."""
 UNFINISHED = re.compile(
     r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
     re.IGNORECASE,
 )
-"""The end of a line that is none of a sentence."""
+"""The end of a line that is not the end of a sentence."""
 _HEADING = re.compile(
     r"^[\s\-*•]*(?:\d+[.)]\s*)?(finding|impression|conclusion|opinion|summary|assessment|result)s?"
     r"(?: ?(?:and|[/&]) ?(?:finding|impression|recommendation|plan)s?)?\s*(?::\s*|$)",
@@ -33,9 +33,9 @@ _ASKING = re.compile(
     re.IGNORECASE,
 )
 _PLACE = re.compile(r"^[\s\-*•]*((?:[\w-]+ ){0,3}[\w-]+)\s*:(?!\d)")
-"""A heading, perhaps of a place."""
+"""A heading, which may name a place."""
 _ELSEWHERE = {"pericardial", "mediastinal", "mesenteric", "retroperitoneal", "hiatal", "inguinal", "umbilical"}
-"""Words of a finding that is of no other place."""
+"""Words that place a finding by themselves, so that a heading's place does not apply."""
 _TURN = re.compile(
     r"(?<!nowhere )(?<!nowhere else )"
     r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b",
@@ -52,11 +52,11 @@ _STATE = re.compile(
     r"|improved|worsened|increased|decreased|enlarged|larger|smaller)$",
     re.IGNORECASE,
 )
-"""What stands for a verb in short sentences: "mass positive, cyst negative"."""
+"""Words that replace a verb in short sentences, as in "mass positive, cyst negative"."""
 _LONGEST_STATE = 20
-"""More letters than it has, with those before it."""
+"""Upper limit of the length in characters of such words, including those before them."""
 _NAMES = re.compile(r"[^\W\d]\)?\s*:")
-"""A colon behind a name, not that of a time."""
+"""A colon after a name, not the colon of a time."""
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
 _JOINT_SUBJECT = re.compile(
@@ -64,7 +64,7 @@ _JOINT_SUBJECT = re.compile(
     r"(?:(?!\b(?:that|which|whose|with)\b).)*?\b(?:are|were|have)\b",
     re.IGNORECASE,
 )
-"""A single thing with a verb in the plural: what stands before it is a subject of the verb, too."""
+"""A singular noun with a plural verb, so that what stands before it is also a subject of the verb."""
 _WHERE = re.compile(r"(?:[\w ]{1,80}:\s*)?(?:in|within|at|on)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring|(?:still|now|again|also) (?:not|absent))\b", re.IGNORECASE)
 
@@ -74,9 +74,9 @@ class Sentence:
     """A sentence of a report.
 
     Args:
-        text: without the heading before it.
-        asking: it is no finding: history, a question, a technique, a recommendation.
-        concluding: it stands in the impression, where findings are said again.
+        text: the sentence without the heading before it.
+        asking: whether it does not report findings, but history, a question, technique or a recommendation.
+        concluding: whether it belongs to the impression, which repeats findings.
     """
 
     text: str
@@ -85,9 +85,10 @@ class Sentence:
 
 
 def read_sentences(text: str) -> Iterator[Sentence]:
-    """Yield the sentences of a cleaned text; a heading on a line of its own holds until the next one.
+    """Yield the sentences of a cleaned text; a heading on a line of its own applies until the next one.
 
-    One that names a place is put before the sentences under it that name none; with a side, behind it in its line too.
+    A heading that names a place is prepended to the sentences below it that name none. If it names a side, this also
+    applies to the sentences after it on the same line.
     """
     asking = concluding = False
     place, is_line, is_read = "", False, False
@@ -124,7 +125,7 @@ def read_sentences(text: str) -> Iterator[Sentence]:
 
 
 def _is_place(heading: str, is_line: bool) -> bool:
-    """Tell whether a heading is a place that holds for more than its sentence: on its own line, or with a side."""
+    """Tell whether a heading is a place that applies to several sentences: on a line of its own, or with a side."""
     words = heading.lower().split()
     is_sided = not {"left", "right"}.isdisjoint(words)
     return (is_sided or (is_line and any(map(is_place, words)))) and all(
@@ -133,13 +134,13 @@ def _is_place(heading: str, is_line: bool) -> bool:
 
 
 def _names_organ(sentence: str) -> bool:
-    """Tell whether a sentence names a side or an organ, and not only a part of one."""
+    """Tell whether a sentence names a side or an organ, rather than only a part of one."""
     words = re.findall(r"[\w-]+", sentence.lower())
     return any(word in SIDES | _ELSEWHERE or (is_place(word) and word.removesuffix("s") not in PARTS) for word in words)
 
 
 def split_clauses(sentence: str) -> Iterator[str]:
-    """Split a sentence into clauses on different findings; lists stay whole, so that a "no" holds for all of it."""
+    """Split a sentence into clauses on different findings. Lists stay whole, so that a "no" applies to all items."""
     for part in _TURN.split(sentence):
         start, joints = 0, list(_JOINT.finditer(part))
         says = bool(VERB.search(part, 0, joints[0].start())) if joints else False
@@ -154,11 +155,11 @@ def split_clauses(sentence: str) -> Iterator[str]:
 
 
 def _begins_anew(before: str, says: bool, piece: str, verb: re.Match[str] | None) -> bool:
-    """Tell whether a piece begins another clause than the one before it.
+    """Tell whether a piece begins a new clause.
 
     Args:
-        says: there is a verb in the one before.
-        verb: that of the piece, or what stands for it.
+        says: whether the previous clause has a verb.
+        verb: the verb of the piece, or the words that replace it.
     """
     if _NAMES.search(piece) and (says or _NAMES.search(before)):
         return True

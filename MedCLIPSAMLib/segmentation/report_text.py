@@ -1,4 +1,4 @@
-"""The text of a report before it is read: without what is no text, short forms written out, slips in denials mended."""
+"""Clean the text of a report before it is read: remove markup, expand abbreviations, correct misspelled denials."""
 
 from __future__ import annotations
 
@@ -57,23 +57,23 @@ _SHORT_FORM = re.compile(
 )
 _PLACE = r"(?:left|right|(?-i:[LR])|r[uml]l|l[ul]l)"
 _BOTH = re.compile(rf"\b({_PLACE})/(?={_PLACE}\b)", re.IGNORECASE)
-"""A stroke between two sides or lobes: "left/right effusions" are on both."""
+"""A slash between two sides or lobes: "left/right effusions" are on both."""
 _SIDE = re.compile(
     r"(?<!\d )\b[LR](?=\s(?!spine\b|vertebra|shaped\b)[a-z])"
     r"|(?:(?<=: )|(?<=on )|(?<=on the )|(?<=and ))[LR](?=\s*(?:[,;.]|$))",
     re.MULTILINE,
 )
-"""A side by its letter: "L breast", "mass on R", not "L spine" or "2 L effusion"."""
+"""A side abbreviated to its letter: "L breast", "mass on R", but not "L spine" or "2 L effusion"."""
 _SIGNED = re.compile(r"(?:(?<=[,;:.]\s)|^)\([+-]\)[^,;:.\n]*", re.MULTILINE)
-"""Where signs stand before what they are said of: "(-) mass (+) cyst"."""
+"""Signs in parentheses before what they apply to: "(-) mass (+) cyst"."""
 _MINUS = (
     (re.compile(r"(?<=: )[-\u2013](?=\s*(?:[,;.]|$))", re.MULTILINE), "no"),
     (re.compile(r"(?<=\w) [-\u2013](?=\s*[,;.])"), ": no"),
 )
-"""A sign behind what is denied: "mass: -", "mass -, cyst +"."""
+"""A minus sign after what is denied: "mass: -", "mass -, cyst +"."""
 _PLUS = re.compile(r"(?:^|[,;.]\s*)\+\s*[a-z]", re.IGNORECASE)
 _MINUS_BEFORE = re.compile(r"(^|[,;.]\s+)[-\u2013]\s*(?=[a-z])", re.IGNORECASE)
-"""A sign before it, where others of the line or before lines have a plus, "+ cyst, - mass": no mark of a list."""
+"""A minus sign before what is denied. It is not a list marker if there are plus signs too, as in "+ cyst, - mass"."""
 _YES = r"(?:yes|no|none|absent|present|negative|positive|true|false|(?-i:[YN]))"
 _ROW = re.compile(
     rf"^[ \t|]*(?P<name>[a-z](?:[^\t|,;\n]*[^\t|,;\n :])?) *(?:: *)?"
@@ -87,12 +87,12 @@ _PLACED = re.compile(
     r"\n[^\S\n]*(?:location|site|side|laterality)[^\S\n]*:[^\S\n]*([^\n]+)",
     re.IGNORECASE | re.MULTILINE,
 )
-"""A line, perhaps of a finding, and one that says where it is."""
+"""A line that may name a finding, and a line that gives its place."""
 _INDENTED = re.compile(
     rf"({_FINDING.pattern}[^\S\n]*:)[^\S\n]*\n[^\S\n]+(?:present|seen|found|status)[^\S\n]*:(?=[^\S\n]*{_YES}\b)",
     re.IGNORECASE,
 )
-"""A finding, and an answer of its own line: "mass:", "  present: no"."""
+"""A finding, and an answer on the next line: "mass:", "  present: no"."""
 _TICKS = (
     (re.compile(r"(?<=\w)[ :]*[\u2717\u2718]"), ": no"),
     (re.compile(r"(?<=\w)[ :]*[\u2713\u2714](?!\s*\])"), ": yes"),
@@ -113,7 +113,7 @@ _ITEM = re.compile(
     rf"(?P<more>{_MORE})[^\S\n]*(?:[.;,/|][^\S\n]*|$|(?<=  )|(?<=\t)|(?=\w[\w /-]{{0,60}}[:=?]))",
     re.IGNORECASE,
 )
-"""A finding and its answer, of which a line may have several: "Mass - no / cyst - yes, left kidney"."""
+"""A finding and its answer; a line may have several: "Mass - no / cyst - yes, left kidney"."""
 _BEGINS = re.compile(rf"{_NAME}{_TO}", re.IGNORECASE)
 _WHERE = re.compile(
     r"(?<=: )(?:yes|present|positive)(?: ?[,(\u2013-] ?| )"
@@ -121,7 +121,7 @@ _WHERE = re.compile(
     r"|[lr][ul]l|rml)\b)(?![^.;\n]*:)",
     re.IGNORECASE,
 )
-"""An answer with a place behind it, by which it is an answer, too: "mass: yes, left breast"."""
+"""An answer followed by a place, which itself answers the question: "mass: yes, left breast"."""
 _EQUALS = re.compile(rf"(?<![^\S\n])[^\S\n]*(?:[:=][^\S\n]*(?=(?:{_YES}|0)\b)|=[^\S\n]*(?=1\b))", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(?<=: )(?:[YN]|(?i:true|false))(?=\s*(?:[,;.]|$))|(?<=\()[YN](?=\))|\[[YN]\]", re.MULTILINE)
 """Answers of a form: a row of a table, "mass = no", "mass: N", "mass (N)"."""
@@ -130,43 +130,43 @@ _NEGATIVES = re.compile(
     r"(^|[.;]\s+)(?:(?:pertinent )?negatives?|absent)(?: findings)?\s*:\s*(?:no )?(?=[a-z])",
     re.IGNORECASE | re.MULTILINE,
 )
-"""A heading of what is not there: "Negative: mass, cyst."."""
+"""A heading of what is absent: "Negative: mass, cyst."."""
 _BOX = re.compile(r"[\[(]\s*(?:([x\u2713\u2714])\s*)?[\])]|([\u2611\u2612])|\u2610", re.IGNORECASE)
-"""A box of a form, checked or not."""
+"""A checkbox of a form, checked or not."""
 _ANY_BOX = r"(?:[\[(]\s*[x\u2713\u2714]?\s*[\])]|[\u2610-\u2612])"
 _LABEL = r"(?![\w-]+:)[\w/-]+(?: +(?![\w-]+:)[\w/-]+){0,3} *"
 _OPTIONS = re.compile(rf": *(?:(?:{_ANY_BOX} *{_LABEL}){{2,}}|(?:{_LABEL}{_ANY_BOX}[ ,]*){{2,}})", re.IGNORECASE)
 _BEFORE, _BEHIND = (
     re.compile(one, re.IGNORECASE) for one in (rf"({_ANY_BOX}) *({_LABEL})", rf"({_LABEL})({_ANY_BOX})")
 )
-"""Boxes behind a colon, of which the checked ones are the answer: "effusion: [ ] none [x] small"."""
+"""Checkboxes after a colon; the checked ones are the answer: "effusion: [ ] none [x] small"."""
 _NUMBER = re.compile(r"\([^()\n]*\)|[^\S\n](?=\d\d?\)\s+[A-Z])")
-"""What is in parentheses, or a blank before the number of another point of a list in one line: "1) No mass 2) Cyst"."""
+"""Text in parentheses, or the blank before the number of a further item of a one-line list: "1) No mass 2) Cyst"."""
 _DRIVE = re.compile(r"\b[a-z]:\\\S*", re.IGNORECASE)
-"""A path of Windows, in which \\n is no break."""
+"""A Windows path, in which \\n is not a line break."""
 _ANSWER = re.compile(r"\?\s+(?=(?:no|none|negative|absent|yes|(?-i:[YN]))\s*(?:[.,;]|$))", re.IGNORECASE | re.MULTILINE)
-"""A question that is answered: "Mass? No."."""
+"""The end of a question before its answer: "Mass? No."."""
 _OR_ELSE = re.compile(
     r"(?<=\bor)(?:,? (?:alternatively|conceivably|rarely)(?:,|\b)"
     r"|,( (?:[a-z]+ ){0,2}(?:likely|probably|possibly|perhaps)),)",
     re.IGNORECASE,
 )
-"""What is put in behind an "or": "a mass or, less likely, a cyst"."""
+"""An insertion after "or": "a mass or, less likely, a cyst"."""
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _DENIALS = ("without", "negative", "absent", "absence", "unlikely")
 _NO_SLIPS = ("assent", "absents", "absences", "negatives")
-"""Words that are one letter away from those of a denial, and are none."""
+"""Words one letter away from a denial that are not denials."""
 _LINE_BREAK = re.compile(
     r"\\(?:\.br\\|r\\n|[rn])|</?(?:br|p|div|li|ul|ol|h\d|tr|td|table|pre|html|body)\b[^<>]*>", re.IGNORECASE
 )
-"""As HL7 (\\.br\\), JSON and tables (\\n), and HTML write it."""
+"""Line breaks as in HL7 (\\.br\\), in JSON and tables (\\n), and in HTML."""
 _CELL = re.compile(r"</t[dh]>\s*<t[dh]\b[^<>]*>", re.IGNORECASE)
 _MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|font)\b[^<>]*>", re.IGNORECASE)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def clean_text(text: str) -> str:
-    """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
+    """Replace characters that are not text, such as control characters, by blanks; normalize and correct cues."""
     text = _DRIVE.sub(lambda path: path[0].replace("\\", "/"), _COLOR_CODE.sub(" ", text))
     text = html.unescape(_MARKUP.sub("", _LINE_BREAK.sub("\n", _CELL.sub("\t", text))))
     text = re.sub(r'"\s*,\s*"(?=[^"\n]*"\s*:)', ".\n\n", text)  # the next field of a JSON object
@@ -210,7 +210,7 @@ def _as_answer(row: re.Match[str]) -> str:
 
 
 def _read_answers(text: str) -> str:
-    """Write the answers of lines of nothing else as sentences of their own; not where a sentence goes on in a line."""
+    """Write the answers in lines of answers alone as separate sentences, unless a sentence continues in the line."""
     lines, read, before = text.split("\n"), list[str](), ""
     for line, following in zip(lines, [*lines[1:], ""]):
         following = following.strip("-* \t|\u2022")
@@ -228,7 +228,7 @@ def _read_answers(text: str) -> str:
 
 
 def _answers(line: str) -> str:
-    """Write a line of nothing but answers as sentences; "" where it is none."""
+    """Write a line of answers alone as sentences; return "" for any other line."""
     text, said, at = line.lstrip("-* \t|\u2022").rstrip(" \t|"), "", 0
     while at < len(text) and (item := _ITEM.match(text, at)):
         answer = "no" if item["no"] else "yes" if item["yes"] else ""
@@ -237,13 +237,13 @@ def _answers(line: str) -> str:
 
 
 def _placed(lines: re.Match[str]) -> str:
-    """Write a place behind the finding that it is of."""
+    """Move the place on the next line after the finding that it belongs to."""
     line, size, place = lines.groups()
     return f"{line.rstrip(' .;')}, {place}{size}" if _FINDING.search(line) else lines[0]
 
 
 def _checked(options: re.Match[str]) -> str:
-    """Write options as those that are checked; none is a no."""
+    """Replace options by those that are checked, or by "no" if none is."""
     is_first = _BOX.match(options[0].lstrip(": "))
     found = _BEFORE.findall(options[0]) if is_first else [pair[::-1] for pair in _BEHIND.findall(options[0])]
     checked = [label.strip() for box, label in found if box.strip("[]() \u2610")]
@@ -251,20 +251,20 @@ def _checked(options: re.Match[str]) -> str:
 
 
 def _boxes_as_words(line: str) -> str:
-    """Write the boxes of a line as words; they stand before what they are of where the first one begins the line."""
+    """Replace the checkboxes of a line by words. If the line begins with a box, each box precedes its label."""
     if _BOX.match(line.strip(" -*\u2022")):
         return _BOX.sub(lambda box: "; " if box[1] or box[2] else "; No ", line)
     return _BOX.sub(lambda box: ": yes; " if box[1] or box[2] else ": no; ", line)
 
 
 def _written_out(short: str) -> str:
-    """Write a short form out; a capital stays, by which a line begins a sentence."""
+    """Expand an abbreviation; an initial capital is kept, as it may begin a sentence."""
     full = _SHORT_FORMS[short.lower().rstrip(".")]
     return full[0].upper() + full[1:] if short[0].isupper() else full
 
 
 def _mended(word: str) -> str:
-    """Return the word of a denial that is one slip away from a word, such as "withuot"; else the word itself."""
+    """Return the denial that is one slip away from a misspelled word such as "withuot"; otherwise the word itself."""
     if word.lower() in (*_DENIALS, *_NO_SLIPS):
         return word
     return next((denial for denial in _DENIALS if is_one_slip(word.lower(), denial)), word)

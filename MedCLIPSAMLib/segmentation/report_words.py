@@ -1,4 +1,4 @@
-"""The words of reports: findings, places, and the words around them; plurals and misspellings."""
+"""The vocabulary of reports: findings, places and the words around them, with plurals and misspellings."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _PLURALS = {
     "biopsies": "biopsy",
 }
 FINDINGS = frozenset({word for word, term in TERMS.items() if term.category == ALTERED} | _MORE_FINDINGS)
-"""Nouns of what can be found, in the singular."""
+"""Nouns for findings, in the singular."""
 PLACES = frozenset(
     {word for word, term in TERMS.items() if term.category == ANATOMY} | {"lungs", "kidneys", "ventricles"}
 )
-"""Organs that can be segmented as such."""
+"""Organs that can be segmented themselves."""
 _PLACES = PLACES | _listed(
     "breast lobe hemisphere cerebellum chest abdomen pelvis neck head axilla hilum apex base "
     "pleura pleural midline cortex quadrant lingula lingular thalamus brainstem pons midbrain hippocampus mediastinum "
@@ -55,7 +55,7 @@ _NO_MODIFIERS = _listed(
     "examination study ultrasound radiograph biopsy either represent represents indicate indicates mean means follow-up"
 )
 _SHORT = 5
-"""Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""
+"""Minimum letters of a word in which a slip is corrected; shorter words may be correct: "mask" is not "mass"."""
 _NO_SLIPS = _listed(
     "lesson lessons heard breath braid spline river stones medical median annular interior literal fecal smell stall "
     "sold lager lover pelvic tracheal lingual embolic pneumonic stony hernial livery hilus insular sellar "
@@ -63,13 +63,13 @@ _NO_SLIPS = _listed(
 )
 """Correct words that differ by one letter from a known one."""
 PARTS = _listed("lobe lingula hemisphere cerebellum hilum apex base cortex quadrant axilla")
-"""Parts of organs, which do not say of which one."""
+"""Parts that occur in several organs."""
 SIDES = _listed("left right bilateral both")
 POSITIONS = _listed(
     "upper lower middle mid anterior posterior superior inferior medial lateral central inner outer apical basal "
     "proximal distal superficial deep frontal temporal parietal occipital subareolar"
 )
-"""Words that say where in an organ."""
+"""Words for a position within an organ."""
 DESCRIPTIONS = _listed(
     "irregular hypoechoic hyperechoic anechoic isoechoic heterogeneous homogeneous spiculated enhancing hypodense "
     "hyperdense hypointense hyperintense lobulated circumscribed indistinct angular round solid cystic complex small "
@@ -82,12 +82,12 @@ _AROUND = SIDES | POSITIONS | DESCRIPTIONS
 NOT_ITSELF = _listed(
     "effect effects shift shifts marker markers risk risks screening like protocol board bed resection excision removal"
 )
-"""Words behind a finding or a place that make it another thing: a mass effect is no mass."""
+"""Words after a finding or a place that change its meaning: a mass effect is not a mass."""
 ANAPHORA = _listed("the this that these those same")
 OTHER = _listed("another second third further additional separate other")
-"""Words before a finding that say it is none of those before."""
+"""Words before a finding that distinguish it from earlier ones."""
 REMAINING = _listed("residual recurrent remaining persistent")
-"""Words before a finding that say it is there after a treatment."""
+"""Words before a finding that say it is present after treatment."""
 IN = _listed("in within of at on near involving along inside over")
 
 
@@ -100,7 +100,7 @@ _SAYINGS = _listed(
 
 
 class Spelling(Enum):
-    """How a word is spelled in a report: as known, in the plural or British, or wrong."""
+    """How a word is spelled in a report: as known, in another form (plural or British), or misspelled."""
 
     KNOWN = auto()
     FORM = auto()
@@ -109,7 +109,7 @@ class Spelling(Enum):
 
 @dataclass(frozen=True)
 class Word:
-    """A word in lower case as it is read; findings in the singular and in American spelling ("tumor")."""
+    """A word in lower case, as written and as read; findings are read as American singular forms ("tumor")."""
 
     written: str
     word: str
@@ -118,7 +118,7 @@ class Word:
 
 @cache
 def read_word(written: str) -> Word:
-    """Read a word of a report: findings become singular, and one wrong letter in a known word is corrected."""
+    """Read a word of a report: findings become singular, and one slip in a known word is corrected."""
     lowered = written.lower()
     one = _singular(lowered)
     if one in FINDINGS:
@@ -134,7 +134,7 @@ def read_word(written: str) -> Word:
 
 
 def _is_misspelled(word: str, known: str) -> bool:
-    """Tell whether a word is a known one with a slip, and not likely another word or another form of it."""
+    """Tell whether a word is likely a misspelled known word, rather than another word or another form of it."""
     if word.endswith("ed") and not known.endswith("ed"):
         return False
     if known in _AROUND and (word.startswith(known) or known.startswith(word)):
@@ -148,7 +148,7 @@ def is_place(word: str) -> bool:
 
 
 def is_description(word: str) -> bool:
-    """Tell whether a word describes a finding rather than names one: "round", "stable", "well-defined"."""
+    """Tell whether a word describes a finding rather than names one, as "round", "stable" and "well-defined" do."""
     return word in _AROUND | _SAYINGS or is_place(word) or is_size(word) or bool(_ADJECTIVE.search(word))
 
 

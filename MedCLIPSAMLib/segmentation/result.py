@@ -16,10 +16,10 @@ class Localization:
     """What the text-image model sees in an image for a prompt.
 
     Args:
-        map: where, never whether.
-        presence: whether.
-        ood_score: how unlike the training images this one is, see `models.feature_statistics`; a note above 1. None
-            for a model without these statistics.
+        map: where the target would be; it does not show whether the target is there.
+        presence: whether the target is there.
+        ood_score: how unlike the training images this image is, see `models.feature_statistics`; above 1 there is a
+            note. None for a model without these statistics.
     """
 
     map: SaliencyMap
@@ -28,7 +28,7 @@ class Localization:
 
     @property
     def saliency(self) -> np.ndarray:
-        """The map by pixel, (H, W) float32, 0 to 1 within the image; computed at the first access."""
+        """The map by pixel, (H, W) float32, scaled to 0 to 1 within the image; computed on first access."""
         return self.map.pixels
 
 
@@ -37,10 +37,10 @@ class Result:
     """The mask of one prompt on one slice.
 
     Args:
-        prompt: as the user typed it.
-        mask: (H, W) bool; empty when nothing was found.
-        score: 0 to 1; 0 when nothing was found.
-        message: a sentence or two for the user: what was found, or why nothing was.
+        prompt: the prompt as the user typed it.
+        mask: (H, W) bool; empty if nothing was found.
+        score: 0 to 1; 0 if nothing was found.
+        message: a sentence or two for the user on what was found, or why nothing was found.
         notes: further sentences for the user.
     """
 
@@ -65,23 +65,23 @@ class Result:
 class PromptedResult(Result):
     """The result of the full pipeline, with its intermediate results.
 
-    Its score is the presence times the mean mask quality (IoU) that SAM 2 predicts; times the agreement where the
-    coarse mask stands in for SAM 2's.
+    The score is the presence times the mean mask quality (IoU) that SAM 2 predicts. If the coarse mask replaces SAM 2's
+    mask because they disagree, it is the presence times the agreement.
 
     Args:
         where: saliency map and presence.
         coarse: (H, W) bool, the thresholded saliency map, kept components only.
         sam_prompts: boxes and points given to SAM 2.
         predicted_iou: (B,) float32, the quality that SAM 2 predicts for the mask of each component.
-        seconds: by stage: "saliency", "embedding", "mask".
-        agreement: IoU of the mask that SAM 2 gave and the coarse mask; 0 where it gave none.
-        consistency: mean Dice of the mask with those of the other saliency maps that it was chosen among; 1 where
-            there was one map alone.
-        expected_dsc: the DSC that masks with such signs reached, see `models.expected_dsc`; None where nothing was
-            found or nothing was fitted for these models and settings.
-        uncertainty: (H, W) float32, the entropy of a vote of several masks in bits, 0 where all agree and 1 where half
-            of them do, 0 everywhere where nothing was found; None where no vote was asked for, or SAM 2 was asked for
-            one mask alone.
+        seconds: time spent, by stage: "saliency", "embedding", "mask".
+        agreement: IoU of SAM 2's mask and the coarse mask; 0 if SAM 2 gave none.
+        consistency: mean Dice of the mask with the masks of the other candidate saliency maps; 1 if there was only one
+            map.
+        expected_dsc: the DSC that masks with similar scores reached, see `models.expected_dsc`; None if nothing was
+            found or no predictor was fitted for these models and settings.
+        uncertainty: (H, W) float32, the entropy in bits of a vote of several masks: 0 where all agree, 1 where they are
+            split in half, and 0 everywhere if nothing was found. None if there is no vote by the settings, or SAM 2
+            gave only one mask.
     """
 
     where: Localization
@@ -95,7 +95,7 @@ class PromptedResult(Result):
     uncertainty: np.ndarray | None = None
 
     def as_nothing(self, message: str) -> PromptedResult:
-        """Return the result with nothing found in place of its mask, and the message that says why."""
+        """Return the result with an empty mask and a message that says why nothing was found."""
         certain = None if self.uncertainty is None else np.zeros_like(self.uncertainty)
         empty = np.zeros_like(self.mask)
         return replace(self, mask=empty, score=0.0, message=message, expected_dsc=None, uncertainty=certain)
@@ -103,10 +103,10 @@ class PromptedResult(Result):
 
 @dataclass(frozen=True, eq=False)
 class PropagatedResult(Result):
-    """A mask that was propagated from another slice, whose score it has.
+    """A mask that was propagated from another slice; its score is that of the other slice.
 
     Args:
-        source: the slice of the volume that it comes from.
+        source: number in the volume of the slice that it was propagated from.
     """
 
     source: int
@@ -117,9 +117,9 @@ class SliceResult:
     """The result of one prompt on one slice of a stack.
 
     Args:
-        number: of the slice.
-        result: what was found there.
-        presence: how present the prompt is on the slice, 0 to 1; None where several planes voted.
+        number: slice number.
+        result: what was found on the slice.
+        presence: presence of the prompt on the slice, 0 to 1; None if several planes voted.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""Results of the full pipeline as arrays without pickle, for checkpoints."""
+"""Convert results of the full pipeline to arrays without pickle and back, for checkpoints."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .sam_prompts import SamPrompts
 _ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou", "uncertainty")
 _DESCRIBED = ("prompt", "score", "message", "notes", "seconds", "agreement", "consistency", "expected_dsc")
 _NONE = np.zeros((0, 0), np.float32)
-"""In place of an array that a result does not have."""
+"""Placeholder for an array that a result does not have."""
 
 
 def load_results(checkpoints: CheckpointFolder | None, name: str) -> dict[str, PromptedResult] | None:
-    """Load results by prompt from where `store_results` stored them; None when there are none or they are damaged."""
+    """Load results by prompt that `store_results` stored; None if there are none or they are damaged."""
     arrays = checkpoints.load(name) if checkpoints else None
     if arrays is None:
         return None
@@ -36,7 +36,7 @@ def load_results(checkpoints: CheckpointFolder | None, name: str) -> dict[str, P
 
 
 def store_results(checkpoints: CheckpointFolder | None, name: str, results: Mapping[str, PromptedResult]) -> None:
-    """Store results by prompt of one slice; nothing without checkpoints."""
+    """Store the results of one slice by prompt; does nothing without checkpoints."""
     if checkpoints is None:
         return
     arrays = {

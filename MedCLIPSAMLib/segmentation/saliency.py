@@ -1,14 +1,14 @@
-"""M2IB saliency: which patches of an image carry what a text says.
+"""M2IB saliency: which patches of an image carry the information that a text describes.
 
 The multi-modal information bottleneck (Wang, Rudner, Wilson, NeurIPS 2023; MedCLIP-SAMv2, arXiv 2409.19483, section
-3.2) blends the tokens X of one transformer block with noise, t = lambda X + (1 - lambda) eps, eps ~ N(0, 1), and looks
-for the lambda that keeps the image's similarity with the text while it lets through as little as possible:
+3.2) blends the tokens X of one transformer block with noise, t = lambda X + (1 - lambda) eps, eps ~ N(0, 1), and finds
+the lambda that keeps the similarity of the image with the text while letting through as little information as possible:
 
     minimize  beta * mean KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) - mean cos(text, image(t)), lambda = sigmoid(alpha)
 
-The saliency of a patch is the KL that is left in it, summed over channels. The same mathematics as the plain form, at
-less cost: the text and the tokens up to the block are computed once, the last block for the class token only, and no
-gradient is taken after the last step, whose lambda makes the map.
+The saliency of a patch is its remaining KL, summed over channels. This implementation computes the same as the plain
+form at less cost: the text and the tokens up to the block are computed once, the last block only for the class token,
+and no gradient is taken after the last step, whose lambda gives the map.
 """
 
 from __future__ import annotations
@@ -36,34 +36,35 @@ if TYPE_CHECKING:
 ALPHA = 5.0
 """Initial alpha: lambda begins at 0.993."""
 PAIRS = 8
-"""Pairs of image and text computed together on a GPU."""
+"""Number of image-text pairs computed together on a GPU."""
 MAX_RECORDED_VIEWS = 16
-"""Maximum images, or views of them, whose encoding is recorded: more keep a GPU busy without that."""
+"""Maximum number of images, or views of them, whose encoding is recorded; more keep a GPU busy without recording."""
 MAX_NOISES = 20
-"""Maximum updates whose noise is cached for the next image."""
+"""Maximum number of updates whose noise is cached for the next image."""
 
 
 Early = dict[tuple[int, Views], tuple[torch.Tensor, torch.Tensor]]
-"""By layer and views: tokens of all views of N images, (views * N, T, C), and features of the images, (N, D)."""
+"""(layer, views) -> tokens of all views of N images, (views * N, T, C), and features of the images, (N, D)."""
 
 
 @settings_class
 class M2IBSettings:
     """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP.
 
-    The authors' `var` changes nothing in their code and is not here.
+    The authors' parameter `var` is omitted, as it has no effect in their code.
 
     Args:
         layer: block whose output is blended, counted from 0.
-        beta: weight of compression.
-        steps: evaluations of lambda; one less than this are updates.
-        earliest: 0 takes the map of the last step, as in the paper. Else the first step whose map may be taken:
-            which of them up to the last is decided for each image, see `agreement.choose_result`.
-        mirror: the mean of the image's map and of its mirror image's, turned back; twice the work.
-        finer: a map of twice as many rows and columns, by four shifted views; four times the work. See `views.Views`.
-        samples: noise samples a step.
-        learning_rate: Adam's.
-        seed: of the noise; the same for every image and prompt.
+        beta: weight of the compression term.
+        steps: number of evaluations of lambda; the number of updates is one less.
+        earliest: 0 takes the map of the last step, as in the paper. Otherwise the first candidate step: for each image
+            the map of one step from this to the last is chosen, see `agreement.choose_result`.
+        mirror: average the map of the image and the flipped-back map of its mirror image; twice the work.
+        finer: make a map of twice as many rows and columns from four shifted views; four times the work. See
+            `views.Views`.
+        samples: noise samples per step.
+        learning_rate: learning rate of Adam.
+        seed: seed of the noise, which is the same for every image and prompt.
     """
 
     layer: Annotated[int, Field(ge=0)] = 9
@@ -78,7 +79,7 @@ class M2IBSettings:
 
     @property
     def candidates(self) -> range:
-        """The steps whose maps may be taken, the last one always among them."""
+        """The steps whose maps may be taken, always including the last one."""
         return range(min(self.earliest or self.steps, self.steps), self.steps + 1)
 
 
@@ -87,8 +88,9 @@ class Saliency:
     """Raw saliency of N images for P texts.
 
     Args:
-        by_step: (N, P, T, h, w) float32, KL in nats by patch, not normalized, after each of `M2IBSettings.candidates`.
-        image_features: (N, D) float32 of the images as they are, L2-normalized, as `clip.encode_image` gives them.
+        by_step: (N, P, T, h, w) float32, KL in nats by patch, not normalized, after each of the T steps of
+            `M2IBSettings.candidates`.
+        image_features: (N, D) float32, L2-normalized features of the unmodified images, as from `clip.encode_image`.
     """
 
     by_step: torch.Tensor
@@ -115,23 +117,22 @@ def m2ib(
     """Compute M2IB saliency of every image for every text.
 
     Args:
-        pixels: (N, 3, S, S), as `clip.preprocess` gives them.
+        pixels: (N, 3, S, S), as from `clip.preprocess`.
         text_features: (P, D), L2-normalized.
         context: checked for cancellation before every step.
-        batch: pairs of image and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
-            It changes rounding only.
-        noise_batch: noise samples computed together, all of them when None; fewer need less memory and change rounding
-            only.
-        early: what does not depend on the text, by layer and views: the activations before the bottleneck and the
-            features of the images. Taken from here when it is there, else put there. Give the same dictionary for
-            further texts on the same pixels.
-        bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
-        captures: of this model, in which the blocks before the bottleneck and the search are recorded to be replayed;
-            `context` is then checked before every batch. A search of more than `MAX_NOISES` updates, or with
-            `noise_batch`, is not recorded.
+        batch: number of image-text pairs computed together. None means 1 on a CPU, where a loop is faster, and `PAIRS`
+            otherwise. It affects only rounding.
+        noise_batch: number of noise samples computed together; None means all. Fewer need less memory and affect only
+            rounding.
+        early: cache of what does not depend on the text, by layer and views: the activations before the bottleneck and
+            the features of the images. Pass the same dictionary for further texts on the same pixels.
+        bfloat16: compute the matrix products of the optimization in bfloat16, and its residual stream in float32.
+        captures: recordings of this model, in which the blocks before the bottleneck and the optimization are recorded
+            and replayed; `context` is then checked only before every batch. An optimization of more than `MAX_NOISES`
+            updates, or with `noise_batch`, is not recorded.
 
     Raises:
-        InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
+        InputError: the model does not have this layer. ModelError: unsupported vision tower. Cancelled.
     """
     tower = VisionTower(clip.model.visual)
     tower.check_layer(settings.layer)
@@ -152,7 +153,7 @@ def m2ib(
     if captures and not noise_batch and 1 < settings.steps <= MAX_NOISES + 1:
         recorded = partial(_bottleneck, tower, settings, noises, RunContext(), None)
         search = partial(captures.run, ("search", settings, bfloat16), recorded)
-    # The search takes gradients, also where the caller's own code does without: torch.no_grad, torch.inference_mode.
+    # The optimization needs gradients, even within torch.no_grad or torch.inference_mode of the caller.
     with torch.inference_mode(False), torch.enable_grad(), in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = len(tokens) * len(text_features)
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
@@ -169,7 +170,7 @@ def m2ib(
 def _before_bottleneck(
     tower: VisionTower, views: Views, layer: int, pixels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the tokens of all views of N images at a block, (N, views, T, C), and the images' features, (N, D)."""
+    """Compute the tokens of all views of N images after a block, (N, views, T, C), and the image features, (N, D)."""
     tokens = tower.tokens_at(views.make(pixels), layer).unflatten(0, (views.count, -1)).transpose(0, 1)
     plain = tokens[:, 0] if not views.finer else tower.tokens_at(pixels, layer)
     return tokens, tower.features_from(plain, layer)
@@ -186,8 +187,8 @@ def _bottleneck(
 ) -> tuple[torch.Tensor]:
     """Optimize the bottleneck of M independent pairs: tokens (M, T, C) and texts (M, D).
 
-    Returns the KL by patch token after each of the candidate steps, (M, steps, h * w). No step depends on a value, so
-    that all of it can be recorded as a CUDA graph.
+    Returns the KL by patch token after each candidate step, (M, steps, h * w). No step branches on a computed value, so
+    all of it can be recorded as a CUDA graph.
     """
     alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
     update = _adam(alpha, settings.learning_rate)
@@ -210,9 +211,9 @@ def _bottleneck(
 
 
 def _adam(alpha: torch.Tensor, rate: float) -> Callable[[torch.Tensor], None]:
-    """Return an Adam update of `alpha` (Kingma and Ba, ICLR 2015, algorithm 1), to be called with each gradient.
+    """Return a function that updates `alpha` by Adam (Kingma and Ba, ICLR 2015, algorithm 1) with a gradient.
 
-    It rounds as torch.optim.Adam does, which reads its step number from a tensor and so cannot be recorded.
+    It rounds as torch.optim.Adam does. That one reads its step number from a tensor, so it cannot be recorded.
     """
     mean, square = torch.zeros_like(alpha), torch.zeros_like(alpha)
     mean_decay, square_decay, numbers = 0.9, 0.999, itertools.count(1)
@@ -229,10 +230,10 @@ def _adam(alpha: torch.Tensor, rate: float) -> Callable[[torch.Tensor], None]:
 
 
 class _Noises:
-    """The noise of every update, the same for all images and texts: drawn on the CPU, so the same on every device.
+    """The noise of every update, the same for all images and texts; drawn on the CPU, so the same on every device.
 
-    Unless there are many updates it stays on the device (54 MB for 9 updates of a ViT-B/16): for the next image, and by
-    this object, whose recordings read it where it lies.
+    Unless there are many updates, it stays on the device (54 MB for 9 updates of a ViT-B/16) for the next image. This
+    object keeps it too, as recordings read it at its address.
     """
 
     def __init__(self, seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> None:
@@ -247,7 +248,7 @@ class _Noises:
 
 
 def forget_noises() -> None:
-    """Forget the noise that is kept on a device for the next image."""
+    """Discard the noise that is cached on a device for the next image."""
     _cache_noises.cache_clear()
 
 
@@ -263,7 +264,7 @@ def _drawn(seed: int, count: int, shape: tuple[int, int, int], device: torch.dev
 
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Compute KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is never log 0."""
+    """Compute KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats, without taking the logarithm of 0."""
     gate = alpha.sigmoid()
     return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (gate * tokens) ** 2 - (1 - gate) ** 2)
 
@@ -274,7 +275,7 @@ def upsample(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 
 
 def normalize(maps: torch.Tensor) -> torch.Tensor:
-    """Rescale each map (the last two axes) to 0 to 1 by its min and max; zeros where it is constant."""
+    """Rescale each map (the last two axes) to 0 to 1 by its minimum and maximum; a constant map becomes zeros."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     spread = (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
     return torch.where(high > low, (maps - low) / spread, torch.zeros_like(maps))

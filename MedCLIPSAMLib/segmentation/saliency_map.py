@@ -1,4 +1,4 @@
-"""A saliency map as the model gives it, one value a patch, and its value at any pixel of the image."""
+"""A saliency map as the model gives it, with one value per patch, and its values at any pixels of the image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .saliency import normalize, upsample
 
 @dataclass(frozen=True, eq=False)
 class SaliencyMap:
-    """A map of an image, enlarged bilinearly and scaled from 0 to 1 within the image; zeros where it is constant.
+    """A map of an image, upsampled bilinearly and scaled to 0 to 1 within the image; zeros if it is constant.
 
     Args:
-        values: (h, w) float32, by patch; or (H, W), by pixel.
+        values: (h, w) float32 by patch, or (H, W) by pixel.
         shape: (H, W) of the image.
     """
 
@@ -30,14 +30,14 @@ class SaliencyMap:
         return normalize(values if self._by_pixel else upsample(values, self.shape))[0, 0].numpy()
 
     def at(self, rows: slice, columns: slice) -> np.ndarray:
-        """Sample the map at some rows and columns of pixels, (R, C) float32, equal to `pixels` but for rounding."""
+        """Compute the map on some rows and columns of pixels, (R, C) float32, equal to `pixels` except for rounding."""
         if self._by_pixel:
             return self._scaled[rows, columns]
         down, across = (_weights(*sides) for sides in zip(self.values.shape, self.shape))
         return (down[rows] @ self._scaled) @ across[columns].T
 
     def sample(self, side: int) -> np.ndarray:
-        """Sample the map on a grid of `side` by `side` over the image; on all pixels along a side that has no more.
+        """Sample the map on a grid of `side` by `side` over the image, or on all pixels along a side that has fewer.
 
         The sample nearest to row r and column c of an image (H, W) is r * h // H, c * w // W of (h, w).
         """
@@ -51,7 +51,7 @@ class SaliencyMap:
 
     @cached_property
     def _scaled(self) -> np.ndarray:
-        """The values, such that the minimum and the maximum of all pixels become 0 and 1."""
+        """The values, scaled so that the minimum and maximum over all pixels are 0 and 1."""
         extremes = self.values
         if not self._by_pixel:
             down, across = (_weights_near_centers(*sides) for sides in zip(self.values.shape, self.shape))
@@ -61,7 +61,7 @@ class SaliencyMap:
 
     @property
     def is_constant(self) -> bool:
-        """Whether nothing stands out."""
+        """Whether the map is constant, so that nothing stands out."""
         return not self._scaled.any()
 
     @property
@@ -71,7 +71,7 @@ class SaliencyMap:
 
 @lru_cache(maxsize=64)
 def _weights(patches: int, pixels: int) -> np.ndarray:
-    """Compute the weights of patches in pixels along a side, (pixels, patches) float32, as in `saliency.upsample`."""
+    """Compute the weights of patches in pixels along a side, (pixels, patches) float32, as `saliency.upsample` does."""
     center = np.clip((np.arange(pixels) + 0.5) * patches / pixels - 0.5, 0, patches - 1)
     weights = 1 - np.abs(center[:, None] - np.arange(patches))
     return np.clip(weights, 0, None).astype(np.float32)
@@ -79,7 +79,7 @@ def _weights(patches: int, pixels: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _weights_near_centers(patches: int, pixels: int) -> np.ndarray:
-    """Return the weights of the pixels on both sides of each patch's center, where the extremes of a map lie."""
+    """Return the weights of the pixels on either side of each patch center, where the extremes of a map lie."""
     center = (np.arange(patches) + 0.5) * pixels / patches - 0.5
     both = np.concatenate([np.floor(center), np.ceil(center)]).astype(int)
     return _weights(patches, pixels)[np.unique(np.clip(both, 0, pixels - 1))]

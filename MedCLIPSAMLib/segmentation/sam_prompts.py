@@ -1,4 +1,4 @@
-"""Prompts of SAM 2 from the components of a coarse mask: a box and points for each."""
+"""Make SAM 2 prompts from the components of a coarse mask: a box, points, or both for each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .components import bounds
 
 @settings_class
 class SamPromptSettings:
-    """What SAM 2 is given for a component.
+    """Settings of the prompts that SAM 2 is given for a component.
 
     Args:
-        kind: "boxes" (the paper's best for ultrasound, MRI and CT), "points" (for X-ray), or "both".
-        margin: the box is widened by this share of its side, half of it on either end.
+        kind: "boxes" (the best in the paper for ultrasound, MRI and CT), "points" (for X-ray), or "both".
+        margin: the box is widened by this share of its sides, half of it at either end.
         positive: number of random points in the component (10 in the paper).
-        negative: number of random points well outside of every component.
-        seed: of the points.
+        negative: number of random points well outside of all components.
+        seed: seed of the random points.
     """
 
     kind: Choice[SamPromptKind] = SamPromptKind.BOXES
@@ -39,20 +39,21 @@ _UNUSED: Any = None
 
 @dataclass(frozen=True, eq=False)
 class SamPrompts:
-    """Prompts of B objects, in pixels of the image; pixel (row, column) covers [column, column + 1] x [row, row + 1].
+    """Prompts for B objects, in pixels of the image; pixel (row, column) covers [column, column + 1] x [row, row + 1].
 
         SamPrompts([[20, 30, 90, 80]])                                # a box
         SamPrompts(points=[[[40, 50], [10, 12]]], labels=[[1, 0]])    # a point inside and one outside
         SamPrompts()                                                  # no object
 
     Args:
-        boxes: (B, 4), x0 y0 x1 y1, edges of the outermost pixels; as float32, without rows when only points are used.
-        points: (B, P, 2), x y; as float32, P is 0 when only boxes are used.
-        labels: (B, P), 1 inside, 0 outside; as int32.
+        boxes: (B, 4), x0 y0 x1 y1, outer edges of the outermost pixels; converted to float32. It has no rows if only
+            points are used.
+        points: (B, P, 2), x y; converted to float32. P is 0 if only boxes are used.
+        labels: (B, P), 1 inside, 0 outside; converted to int32.
 
     Raises:
-        InputError: no numbers, other shapes, an object without box and points, numbers that are not finite, a box that
-            ends before it begins, or another label.
+        InputError: values are not numbers or not finite, shapes do not match, an object has neither a box nor points, a
+            box ends before it begins, or a label is not 0 or 1.
     """
 
     boxes: np.ndarray = _UNUSED
@@ -69,15 +70,15 @@ class SamPrompts:
             raise InputError(
                 "Expected boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, "
                 f"got boxes {boxes.shape}, points {points.shape} and labels {labels.shape}.",
-                "Give those of at least one object.",
+                "Give boxes or points of at least one object.",
             )
         for box in boxes:
             if not np.isfinite(box).all() or (box[:2] >= box[2:]).any():
-                raise InputError(f"Expected a box of x0 < x1 and y0 < y1, got {_shown(box)}.", "Give x0, y0, x1, y1.")
+                raise InputError(f"Expected a box with x0 < x1 and y0 < y1, got {_shown(box)}.", "Give x0, y0, x1, y1.")
         if not np.isfinite(points).all():
-            raise InputError("Expected points of finite numbers, got NaN or infinity.", "Give x, y in pixels.")
+            raise InputError("Expected finite points, got NaN or infinity.", "Give x, y in pixels.")
         if strange := sorted({*labels.ravel().tolist()} - {0, 1}):
-            raise InputError(f"Expected labels of points of 1 and 0, got {strange[0]:g}.", "1 is inside, 0 outside.")
+            raise InputError(f"Expected point labels 1 or 0, got {strange[0]:g}.", "1 is inside, 0 outside.")
         object.__setattr__(self, "boxes", boxes.astype(np.float32))
         object.__setattr__(self, "points", points.astype(np.float32))
         object.__setattr__(self, "labels", labels.astype(np.int32))
@@ -86,10 +87,10 @@ class SamPrompts:
         return len(self.points)
 
     def require_within(self, shape: tuple[int, int]) -> None:
-        """Refuse boxes and points that lie outside of an image (H, W), by a pixel or more.
+        """Refuse boxes and points that lie outside of an image (H, W) by a pixel or more.
 
         Raises:
-            InputError: naming the first one.
+            InputError: a box or point lies outside; the message names the first one.
         """
         height, width = shape
         for what, ends in (("box", self.boxes), ("point", self.points.reshape(-1, 2))):
@@ -102,16 +103,16 @@ class SamPrompts:
                     )
 
     def row(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-        """Return (box, points, labels) of one object, None for what it does not have."""
+        """Return (box, points, labels) of one object, with None for what it does not have."""
         box = self.boxes[index] if len(self.boxes) else None
         has_points = self.points.shape[1] > 0
         return box, self.points[index] if has_points else None, self.labels[index] if has_points else None
 
 
 def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> SamPrompts:
-    """Make a prompt for every component of an (H, W) int array, see `components.components`; none for none.
+    """Make prompts for all components of an (H, W) int array from `components.components`, which may have none.
 
-    The same component gets the same points whatever else is in the array.
+    The random points inside a component do not depend on the other components.
     """
     count = int(components.max(initial=0))
     extents = [bounds(components == index) for index in range(1, count + 1)]
@@ -133,7 +134,7 @@ def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> Sam
 
 
 def widen_boxes(boxes: np.ndarray, margin: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Widen boxes by a share of their sides, half of it on either end, within an image (H, W): (B, 4) float32."""
+    """Widen boxes by a share of their sides, half of it at either end, clipped to an image (H, W): (B, 4) float32."""
     low, high = boxes[:, :2], boxes[:, 2:]
     more = (high - low) * margin / 2
     size = np.array(shape[::-1], np.float32)
@@ -141,14 +142,14 @@ def widen_boxes(boxes: np.ndarray, margin: float, shape: tuple[int, ...]) -> np.
 
 
 def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Tell for each point whether the mask (H, W) follows it, (P,) bool: in it for label 1, outside for label 0."""
+    """Tell for each point whether the mask (H, W) agrees with its label, (P,) bool: 1 inside the mask, 0 outside."""
     columns, rows = np.floor(points).astype(int).T
     height, width = mask.shape
     return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
 
 
 def _numbers(given: np.ndarray | None, default_shape: tuple[int, ...]) -> np.ndarray:
-    """Return numbers as an array; zeros of a shape where none are given."""
+    """Convert numbers to an array; None becomes zeros of the default shape."""
     try:
         return np.zeros(default_shape) if given is None else np.asarray(given, float)
     except (TypeError, ValueError) as error:
@@ -162,7 +163,7 @@ def _shown(numbers: np.ndarray) -> str:
 
 
 def _draw(rng: np.random.Generator, mask: np.ndarray, count: int) -> np.ndarray:
-    """Draw `count` random pixel centers (x, y) inside the mask, with repetition only where it has fewer pixels."""
+    """Draw `count` random pixel centers (x, y) inside the mask, with repetition only if it has fewer pixels."""
     pixels = np.argwhere(mask)
     chosen = pixels[rng.choice(len(pixels), count, replace=len(pixels) < count)]
     return chosen[:, ::-1] + 0.5

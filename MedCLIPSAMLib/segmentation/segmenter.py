@@ -1,15 +1,15 @@
-"""From a text prompt to a mask of one image: encode the image, locate the prompt, predict its mask.
+"""Segment what a text prompt names in an image: encode the image, locate the prompt, predict its mask.
 
     segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
     segmenter.set_image(image)                      # uint8 (H, W, 3)
     where = segmenter.saliency("brain tumor")       # map, presence
-    result = segmenter.segment("brain tumor")       # mask, score, sam_prompts.boxes, and the message for the user
+    result = segmenter.segment("brain tumor")       # mask, score, sam_prompts.boxes, and a message for the user
 
-    segmenter.set_images(images)                    # several of one size, which a GPU takes together
-    results = segmenter.segment_each(["brain tumor", "ventricles"])    # a dictionary by prompt for each of them
+    segmenter.set_images(images)                    # several of one size, which a GPU processes together
+    results = segmenter.segment_each(["brain tumor", "ventricles"])    # for each image a dictionary by prompt
 
-The image embedding of SAM 2, the features of the image and its activations before the bottleneck are computed once
-and serve every further prompt on it, with other settings too. Whole volumes: `pipeline`.
+The SAM 2 embedding of an image, its features, and its activations before the bottleneck are computed once and reused
+for further prompts and settings. For whole volumes see `pipeline`.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ from .settings import Settings, default_settings
 from .wording import notes
 
 IMAGES_AT_ONCE = 8
-"""Images taken together on a GPU, unless the settings say otherwise."""
+"""Number of images processed together on a GPU, unless the settings say otherwise."""
 STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
-"""The stages of the work on a prompt, and roughly the share of it that is done when each begins."""
+"""The stages of segmenting a prompt, and the approximate share of the work done when each begins."""
 LARGE = 50_000_000
-"""Minimum parameters of both models together for which the precision "auto" may be bfloat16."""
+"""Minimum number of parameters of both models together at which the precision "auto" may mean bfloat16."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def in_own_precision(function: Function) -> Function:
-    """Let a function of a segmenter multiply as its settings say, also where the caller's own code has autocast."""
+    """Make a function of a segmenter use the precision of its settings, even within autocast of the caller."""
 
     @wraps(function)
     def run(segmenter: TextSegmenter, *values: Any, **named: Any) -> Any:
@@ -77,7 +77,7 @@ class TextSegmenter:
         sam: a SAM 2 model.
         settings: see `Settings`.
         load_on_cpu: loads the same models on the CPU, for `reduce_memory`.
-        make_locator: makes the locator that computes the maps in place of M2IB, from the loaded text-image model.
+        make_locator: makes the locator that computes the maps instead of M2IB, from the loaded text-image model.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class TextSegmenter:
     ) -> None:
         self._models = LoadedModels(clip, sam, load_on_cpu, make_locator)
         self._settings = settings
-        self._shown: list[ImageBatch] = []  # one at most; shared with the segmenters of `with_settings`
+        self._shown: list[ImageBatch] = []  # at most one; shared with the segmenters of `with_settings`
         self._warn_of_precision()
 
     def with_settings(self, settings: Settings) -> TextSegmenter:
-        """Return a segmenter with other settings that shares the models, the images and all that was computed."""
+        """Return a segmenter with other settings that shares the models, the images and everything computed so far."""
         check_type(settings, Settings, "Settings", "Start from segmenter.settings.")
         other = copy(self)
         other._settings = settings
@@ -102,13 +102,13 @@ class TextSegmenter:
         return other
 
     def without_images(self) -> TextSegmenter:
-        """Return a segmenter with the same models and settings, whose images are its own."""
+        """Return a segmenter with the same models and settings that has its own images, none at first."""
         other = copy(self)
         other._shown = []
         return other
 
     def with_modality(self, modality: str | None) -> TextSegmenter:
-        """Return a segmenter for images of a modality; itself where that is unknown or the settings name one."""
+        """Return a segmenter for images of a modality; itself if that is None or the settings already name one."""
         if modality is None or self._settings.modality is not None:
             return self
         return self.with_settings(replace(self._settings, modality=modality))
@@ -125,7 +125,7 @@ class TextSegmenter:
 
     @property
     def settings(self) -> Settings:
-        """Settings, with the precision in use in place of "auto": bfloat16 for large models where that is fast."""
+        """Settings, with "auto" replaced by the precision in use: bfloat16 for large models where that is fast."""
         if self._settings.precision != Precision.AUTO:
             return self._settings
         fast = self._models.parameters >= LARGE and fast_bfloat16(self.clip.device)
@@ -133,19 +133,19 @@ class TextSegmenter:
 
     @property
     def batch_size(self) -> int:
-        """Number of images to give to `set_images` at once; 1 where memory is short."""
+        """Number of images to pass to `set_images` at once; 1 if memory is short."""
         if self._models.frugal:
             return 1
         return self._settings.at_once or (1 if self.clip.device.type == "cpu" else IMAGES_AT_ONCE)
 
     @property
     def frugal(self) -> bool:
-        """Whether memory ran out before, so that everything is computed in small steps."""
+        """Whether everything is computed in small steps, as memory ran out before."""
         return self._models.frugal
 
     @property
     def usable(self) -> bool:
-        """Whether the models are there; see `LoadedModels.usable`."""
+        """Whether the models are loaded; see `LoadedModels.usable`."""
         return self._models.usable
 
     @property
@@ -166,7 +166,7 @@ class TextSegmenter:
         )
 
     def reduce_memory(self) -> str:
-        """Use less memory from now on; see `LoadedModels.reduce_memory`, also for errors."""
+        """Use less memory from now on; see `LoadedModels.reduce_memory` for the result and errors."""
         if self.frugal:  # the next step is another device
             self._shown.clear()
         done = self._models.reduce_memory()
@@ -174,7 +174,7 @@ class TextSegmenter:
         return done
 
     def set_up_sam(self) -> None:
-        """Set SAM 2 to the precision of these settings, and recorded or not, for callers that use it directly."""
+        """Apply the precision and the recording of these settings to SAM 2, for callers that use it directly."""
         self.sam.bfloat16 = self.settings.precision == Precision.BF16
         self.sam.captures = self._models.loaded.captures if self._settings.capture else None
 
@@ -183,10 +183,10 @@ class TextSegmenter:
             warn_of_slow_bfloat16(self.clip.device)
 
     def set_image(self, image: np.ndarray) -> None:
-        """Set the image, uint8 (H, W, 3), upright and windowed; an RGB image of Pillow will do.
+        """Set the image, uint8 (H, W, 3), upright and windowed; may be an RGB image of Pillow.
 
         Raises:
-            InputError: another shape or type.
+            InputError: wrong shape or type.
         """
         self.set_images([image])
 
@@ -194,7 +194,7 @@ class TextSegmenter:
         """Set several images of one size, for `segment_each`.
 
         Raises:
-            InputError: none, another shape or type than `set_image` takes, or another size than the first one's.
+            InputError: there is no image, or one has a wrong shape or type or another size than the others.
         """
         images = check_images(images)
         self._shown.clear()  # before memory is taken for the new ones
@@ -202,22 +202,22 @@ class TextSegmenter:
 
     @property
     def images(self) -> Sequence[np.ndarray]:
-        """Images that were set last, uint8 (H, W, 3) each; not to be written to."""
+        """The images set last, uint8 (H, W, 3) each; do not write to them."""
         return self._require_images().images
 
     def has_images(self, images: Sequence[np.ndarray]) -> bool:
-        """Tell whether these very images were set last, so that they need not be set again."""
+        """Tell whether exactly these images were set last, so that they need not be set again."""
         shown = self._shown[0].images if self._shown else []
         return len(shown) == len(images) and all(map(np.array_equal, shown, images))
 
     def saliency(self, prompt: str, negative: str | None = None) -> Localization:
-        """Locate `prompt` in the image, the first one of several: its saliency map, and whether it is present.
+        """Locate `prompt` in the image, or in the first one of several: its saliency map and presence.
 
         Args:
-            negative: a prompt for what to exclude: its saliency is subtracted, and it competes for presence.
+            negative: a prompt for what to exclude. Its saliency is subtracted, and it competes for presence.
 
         Raises:
-            PromptError: empty, too long, or no word of it known to the model.
+            PromptError: the prompt is empty or too long, or the model knows no word of it.
         """
         check_prompts([prompt])
         settings = self.settings
@@ -226,7 +226,7 @@ class TextSegmenter:
         return self.locate([prompt], negative)[0][prompt][0]
 
     def segment(self, prompt: str, negative: str | None = None, context: RunContext = RunContext()) -> PromptedResult:
-        """Segment what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
+        """Segment what `prompt` names in the image, or in the first one of several; see `saliency` for arguments."""
         return self.segment_each([prompt], negative, context)[0][prompt]
 
     @in_own_precision
@@ -237,14 +237,14 @@ class TextSegmenter:
         context: RunContext = RunContext(),
         located: list[dict[str, list[Localization]]] | None = None,
     ) -> list[dict[str, PromptedResult]]:
-        """Segment what each prompt names in each image: for every image the results by prompt.
+        """Segment what each prompt names in each image, and return for every image the results by prompt.
 
-        They equal those of `segment` for each alone, but for rounding. The seconds of steps done together are
-        shared out evenly. See `saliency` for the arguments and errors.
+        They equal the results of `segment` for each prompt and image alone, except for rounding. The time of steps done
+        together is divided evenly among the results. See `saliency` for the other arguments and errors.
 
         Args:
             context: reports the stages of `STAGE_STARTS`, and is checked for cancellation within them.
-            located: what `locate` returned for the same prompts; it is called first when None.
+            located: what `locate` returned for the same prompts; None calls it first.
         """
         prompts = list(dict.fromkeys(check_prompts(prompts)))
         check_type(context, RunContext, "a RunContext")
@@ -254,7 +254,7 @@ class TextSegmenter:
         settings = self.settings
         where = self.locate(prompts, negative, context) if located is None else located
         if len(where) != len(images) or any(set(prompts) - seen.keys() for seen in where):
-            raise InputError("Expected what locate gave for these images and prompts.", "Call locate again.")
+            raise InputError("Expected the results of locate for these images and prompts.", "Call locate again.")
         where = [{prompt: seen[prompt] for prompt in prompts} for seen in where]
         if settings.by_sam:
             self.set_up_sam()
@@ -276,10 +276,10 @@ class TextSegmenter:
     def _outline(
         self, drafts: list[tuple[int, PromptedResult]], settings: Settings, context: RunContext
     ) -> tuple[list[tuple[int, PromptedResult]], dict[str, float]]:
-        """Finish the drafts without a message, each on the image of its number, by SAM 2.
+        """Complete by SAM 2 the drafts that have no message yet, each on the image of its number.
 
         Returns:
-            All of them, and the seconds of each stage for one that was finished.
+            All results, and the seconds of each stage per completed draft.
         """
         waiting = [(at, draft) for at, draft in drafts if not draft.message]
         if not waiting:
@@ -299,21 +299,24 @@ class TextSegmenter:
     def predict_mask(
         self, sam_prompts: SamPrompts, logits: np.ndarray | None = None, context: RunContext = RunContext()
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Predict SAM 2's masks for boxes and points: their union, (H, W) bool, and the predicted IoU of each, (B,).
+        """Predict SAM 2's masks for boxes and points, on the first image.
 
         Args:
-            logits: a mask to start from, (B, h, w) float32, positive inside, h and w a quarter of SAM 2's image size.
-                Where the mask leaves out a point inside or takes in one outside, the points outweigh the logits: SAM 2
-                is prompted again without them, then without the box, and the mask that follows most points is taken.
+            logits: a mask to start from, (B, h, w) float32, positive inside; h and w are a quarter of SAM 2's image
+                size. Points outweigh the logits: if the mask misses a point inside or includes one outside, SAM 2 is
+                prompted again without the logits, then without the box. The mask that follows most points is taken.
+
+        Returns:
+            The union of the masks, (H, W) bool, and the predicted IoU of each, (B,).
 
         Raises:
-            InputError: no image yet, no object, boxes or points outside of the image, or logits of another shape or
-                not finite.
+            InputError: no image is set, there is no object, boxes or points lie outside of the image, or logits have
+                another shape or are not finite.
         """
         check_type(sam_prompts, SamPrompts, "SamPrompts", "Give SamPrompts([[x0, y0, x1, y1]]) in pixels.")
         sam_prompts.require_within(self._require_images().sam.shape)
         if not len(sam_prompts):
-            raise InputError("No box and no point was given.", "Give boxes or points of at least one object.")
+            raise InputError("No box and no point was given.", "Give a box or points of at least one object.")
         if logits is not None:
             logits, side = np.asarray(logits, np.float32).copy(), self.sam.image_size // 4
             if logits.shape != (len(sam_prompts), side, side):
@@ -332,9 +335,9 @@ class TextSegmenter:
     def locate(
         self, prompts: Sequence[str], negative: str | None = None, context: RunContext = RunContext()
     ) -> list[dict[str, list[Localization]]]:
-        """Find what the text-image model sees in each image, by prompt, with the map of each of the candidate steps.
+        """Find what the text-image model sees in each image, by prompt, with the map of every candidate step.
 
-        Give them to `segment_each`, also with other settings of the later stages. See `saliency` for the arguments.
+        Pass the results to `segment_each`; settings of the later stages may differ. See `saliency` for the arguments.
         """
         prompts = check_prompts(prompts)
         check_type(negative, (str, NoneType), "a negative prompt as text, or None", error=PromptError)
@@ -345,7 +348,7 @@ class TextSegmenter:
         )
 
     def _embed(self, numbers: list[int], context: RunContext) -> SamImageBatch:
-        """Return the images for SAM 2, set up for these settings, with those of `numbers` embedded."""
+        """Return the images for SAM 2, set up for these settings, with the images of `numbers` embedded."""
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
         self.set_up_sam()
@@ -356,10 +359,11 @@ class TextSegmenter:
 
     @in_own_precision
     def text_features(self, prompt: str) -> torch.Tensor:
-        """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
+        """Encode a prompt, or the ensemble that replaces it: (D,) float32, L2-normalized.
 
         Raises:
-            PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
+            PromptError: the prompt is empty or too long, the model knows no word of it, or a style is set and the
+                prompt has no ensemble.
         """
         return encode_prompt(prompt, self._settings, self.clip, self.encode_text)
 
@@ -380,10 +384,10 @@ def load_segmenter(
 
     Args:
         model, sam: names in the catalogue.
-        settings: the model's defaults of the catalogue when None.
+        settings: None uses the defaults of the model in the catalogue.
 
     Raises:
-        ModelError: unknown, absent or damaged model. DeviceError: a device that is not there, or too little memory.
+        ModelError: unknown, missing or damaged model. DeviceError: unavailable device, or too little memory.
     """
     check_type(models_dir, (*PATH, NoneType), "a folder of models, or None")
     check_type(settings, (Settings, NoneType), "Settings, or None", "Start from default_settings(model).")

@@ -1,4 +1,4 @@
-"""The settings of the way from a prompt to a mask, and the catalogue's defaults for a model."""
+"""The settings that determine how a prompt becomes a mask, and the defaults of the catalogue for a model."""
 
 from __future__ import annotations
 
@@ -34,25 +34,28 @@ class Settings:
 
     Args:
         saliency: M2IB; the catalogue has defaults for every model.
-        by_word: what differs for prompts that hold a word: {"nodule": {"steps": 10}}. The authors too set M2IB by task.
+        by_word: changes to `saliency` for prompts that contain a word, as in {"nodule": {"steps": 10}}. The authors of
+            M2IB set it by task too.
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
-        presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
-            the most salient object is outlined, by the coarse mask where SAM 2 sees no object.
-        agreement: what the overlap of SAM 2's mask and the coarse mask decides.
-        affinity: whether and how the map is spread among places that look alike to SAM 2.
-        vote: whether several masks of SAM 2 vote on the answer.
-        min_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
-            0 leaves what SAM 2 gave.
-        precision: "f32"; "bf16" for matrix products in bfloat16 of M2IB and of SAM 2's encoder and memory attention; or
+        presence_threshold: minimum probability of the prompt among its rivals; below it the answer is "nothing found".
+            With 0 the most salient object is always outlined, by the coarse mask if SAM 2 sees no object.
+        agreement: what follows from the overlap of SAM 2's mask and the coarse mask.
+        affinity: whether and how far the map is spread among places that look alike to SAM 2.
+        vote: whether several masks from SAM 2 vote on the answer.
+        min_part: in the mask of a component, parts smaller than this share of it are removed and such holes are filled;
+            0 keeps SAM 2's mask unchanged.
+        precision: "f32"; "bf16" for bfloat16 matrix products in M2IB and in SAM 2's encoder and memory attention; or
             "auto", which a segmenter replaces by one of them, see `TextSegmenter.settings`.
-        at_once: images taken together where there are many; 0 is one on a CPU and `segmenter.IMAGES_AT_ONCE` on a GPU.
-        capture: on an NVIDIA GPU the networks are recorded as CUDA graphs; see `models.acceleration.captures`.
-        style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
+        at_once: number of images processed together; 0 means one on a CPU and `segmenter.IMAGES_AT_ONCE` on a GPU.
+        capture: on an NVIDIA GPU, record the networks as CUDA graphs; see `models.acceleration.captures`.
+        style: None, or a style of the prompt sets ("P0" to "P5"). Its prompts replace a prompt that names the target of
+            a set.
         kind: the class for P1, P3 and P5.
-        modality: of the images as DICOM (0008,0060) names it, which chooses among prompt sets of one target what the
-            prompt is compared with; None where it is not known.
-        ensemble_mean: of P4 and P5: "unit", the mean of normalized features; "released", as in the authors' code, where
-            features are not normalized before the mean and M2IB takes one noise sample in place of `saliency.samples`.
+        modality: modality of the images as DICOM (0008,0060) names it, or None if unknown. It selects among the prompt
+            sets of one target which texts the prompt is compared with.
+        ensemble_mean: for P4 and P5: "unit" is the mean of normalized features; "released" follows the authors' code,
+            where features are not normalized before the mean and M2IB uses one noise sample instead of
+            `saliency.samples`.
     """
 
     saliency: Annotated[
@@ -81,9 +84,10 @@ class Settings:
             with_changes(self.saliency, changes, f"by_word.{word}")
 
     def saliency_for(self, prompt: str) -> M2IBSettings:
-        """Return the settings of M2IB for a prompt: those of the first of `by_word` that it holds, singular or plural.
+        """Return the M2IB settings for a prompt, with the changes of the first word of `by_word` that it contains.
 
-        A mirror image swaps left and right: a prompt that names a side does without.
+        Words match in the singular and the plural. A prompt that names a side is computed without mirroring, which
+        swaps left and right.
         """
         holds = lambda word: re.search(rf"\b{re.escape(word)}(s|es)?\b", prompt, re.IGNORECASE)
         changes = (override for word, override in self.by_word.items() if holds(word))
@@ -94,13 +98,13 @@ class Settings:
 
     @property
     def by_sam(self) -> bool:
-        """Whether the map itself depends on SAM 2."""
+        """Whether the saliency map itself depends on SAM 2."""
         return self.affinity.steps > 0
 
     def with_saliency(self, **changes: Any) -> Settings:
-        """Return a copy with other settings of M2IB, which hold for every prompt.
+        """Return a copy with changed M2IB settings, which apply to every prompt.
 
-        With `steps` the map of that step is taken, unless `earliest` is given too.
+        If `steps` is given without `earliest`, the map of that step is taken.
         """
         if "steps" in changes:
             changes = {"earliest": 0} | changes
@@ -111,9 +115,12 @@ class Settings:
         return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
 
     def deciding(self) -> dict[str, Any]:
-        """Return JSON values without what changes only time and rounding: runs that agree in them can be joined."""
+        """Return the settings that affect results beyond rounding, as JSON values.
+
+        Runs that agree in them can be joined.
+        """
         values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
-        if self.modality is None:  # so that runs can be joined that were begun before it was known
+        if self.modality is None:  # so that runs begun before this setting existed can be joined
             del values["modality"]
         return json.loads(json.dumps(values))
 
@@ -122,7 +129,7 @@ def default_settings(model: str, models_dir: Path | None = None) -> Settings:
     """Return the settings of the catalogue for a text-image model.
 
     Raises:
-        ModelError: no such model, or an entry of the user's with settings that there are not.
+        ModelError: the model does not exist, or its entry, written by the user, has settings that do not exist.
     """
     return _settings_of(find(model, "clip", models_dir))
 
@@ -138,7 +145,7 @@ def _settings_of(entry: Model) -> Settings:
 
 
 def with_checked_settings(found: Iterable[Status]) -> list[Status]:
-    """Return the statuses of models; one of the user's with settings that there are not is "damaged", and says why."""
+    """Return the statuses of models, with "damaged" and the reason for user entries with settings that do not exist."""
     checked = []
     for status in found:
         try:

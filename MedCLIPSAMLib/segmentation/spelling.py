@@ -1,17 +1,17 @@
-"""Misspelled words: whether one slip lies between two words, and which known word may be meant."""
+"""Misspelled words: compare words that differ by one slip, and suggest the known word that may be meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 MIN_LETTERS = 4
-"""Minimum letters of a word that another is suggested for: of three letters, one slip makes any word of any other."""
+"""Minimum letters of a misspelled word; with three letters, too many words are one slip apart."""
 
 
 def is_one_slip(word: str, known: str) -> bool:
-    """Tell whether two words differ by one letter inserted, deleted or replaced, or by two swapped neighbors.
+    """Tell whether two words differ by one inserted, deleted or replaced letter, or by two swapped neighboring letters.
 
-    This is a distance of 1 as Damerau counts it (Communications of the ACM, 1964).
+    This is a Damerau distance of 1 (Communications of the ACM, 1964).
     """
     if abs(len(word) - len(known)) > 1 or word == known:
         return False
@@ -24,7 +24,7 @@ def is_one_slip(word: str, known: str) -> bool:
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
-    """Find the known word that is one slip away from `word`, best one that begins alike; None where there is none."""
+    """Find a known word one slip away from `word`, preferably with the same first letter; None if there is none."""
     word = "".join(filter(str.isalnum, word.lower()))
     if len(word) < MIN_LETTERS:
         return None

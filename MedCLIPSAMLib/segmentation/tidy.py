@@ -1,6 +1,7 @@
-"""A mask of SAM 2 without its specks and pinholes, as SAM's own mask generator cleans its masks (Kirillov et al. 2023).
+"""Remove specks and pinholes from a mask of SAM 2, as SAM's own mask generator does (Kirillov et al. 2023).
 
-What a user pointed at stays: a part with a point inside, and a hole with a point outside.
+What the user pointed at is kept: a part that contains a point labeled inside, and a hole that contains a point labeled
+outside.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ def tidy(
     """Remove the parts of a mask, (H, W) bool, that are smaller than a share of its area, then fill such holes.
 
     Args:
-        min_part: share of the mask's area; 0 changes nothing. The largest part always stays.
-        points, labels: (P, 2) x y in pixels and (P,) 1 inside, 0 outside; what has one in it stays.
+        min_part: share of the mask's area; 0 changes nothing. The largest part is always kept.
+        points, labels: (P, 2) x y in pixels, and (P,) 1 inside, 0 outside. A part that contains a point inside is kept,
+            and so is a hole that contains a point outside.
     """
     min_area = min_part * mask.sum()
     if not min_area:
@@ -31,9 +33,9 @@ def tidy(
 
 
 def keep_largest_parts(mask: np.ndarray, count: int) -> np.ndarray:
-    """Keep the `count` largest parts of a mask, (H, W) bool, and all that are as large as the last of them.
+    """Keep the `count` largest parts of a mask, (H, W) bool, and all parts as large as the last of them.
 
-    The authors' code keeps as many parts of SAM's mask as there are components; holes stay as they are.
+    The authors' code keeps as many parts of SAM's mask as there are components. Holes are not filled.
     """
     parts = label(mask, connectivity=2)
     areas = np.bincount(parts.ravel())[1:]
@@ -42,7 +44,7 @@ def keep_largest_parts(mask: np.ndarray, count: int) -> np.ndarray:
 
 
 def _tidy(mask: np.ndarray, min_area: float, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Tidy a mask that touches all four borders of its array, as no hole does; see `tidy`."""
+    """Tidy a mask that touches all four borders of its array; see `tidy`."""
     parts, count = label(mask, connectivity=2, return_num=True)
     if count > 1:
         areas = np.bincount(parts.ravel())
@@ -51,19 +53,19 @@ def _tidy(mask: np.ndarray, min_area: float, inside: np.ndarray, outside: np.nda
         keep[0] = False
         mask = keep[parts]
     holes, count = label(np.pad(~mask, 1, constant_values=True), connectivity=1, return_num=True)
-    if count == 1:  # no hole, only the background
+    if count == 1:  # only the background, no hole
         return mask
     holes = holes[1:-1, 1:-1]
     fill = np.bincount(holes.ravel(), minlength=count + 1) < min_area
     fill[holes[*outside]] = False
-    fill[:2] = False  # the mask, and what reaches around it, which is met first
+    fill[:2] = False  # 0 is the mask; 1 is the background around it, which is labeled first
     return mask | fill[holes]
 
 
 def _pixels(
     shape: tuple[int, int], part: tuple[slice, slice], points: np.ndarray | None, labels: np.ndarray | None, kind: int
 ) -> np.ndarray:
-    """Find the points of a kind that lie in a part of an image: (2, n) rows and columns, counted in that part."""
+    """Find the points of a kind in a part of an image: (2, n) rows and columns, relative to that part."""
     if points is None:
         return np.zeros((2, 0), int)
     at = np.floor(points[labels == kind, ::-1]).astype(int).T

@@ -1,4 +1,4 @@
-"""Test-time views of an image for M2IB, and the merging of their maps into one."""
+"""Test-time views of an image for M2IB, and the merging of their maps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Views:
-    """Which views of an image are used; each is as much work as the image alone.
+    """The views of an image that are used; each takes as much work as the image alone.
 
     Args:
-        mirror: the mirror image too, whose map is turned back; the mean of both.
-        finer: the image shifted by a quarter of a patch in each direction, four views whose patches interleave to a map
-            of twice as many rows and columns, each value at the center of its place.
-        patch: pixels along a side of a patch.
+        mirror: also use the mirror image, and average its flipped-back map with that of the image.
+        finer: shift the image by a quarter of a patch in each direction. The patches of these four views interleave to
+            a map of twice as many rows and columns, where each value lies at the center of its cell.
+        patch: side of a patch in pixels.
     """
 
     mirror: bool
@@ -29,21 +29,21 @@ class Views:
         return (4 if self.finer else 1) * (2 if self.mirror else 1)
 
     def make(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Make all views of N images, (N, 3, S, S) to (count * N, 3, S, S), view by view; the border is repeated.
+        """Make all views of N images, (N, 3, S, S) to (count * N, 3, S, S), view by view, with replicated borders.
 
-        Unless `finer`, the first view is the image as it is.
+        Unless `finer` is set, the first view is the unmodified image.
         """
         quarter = self.patch // 4
         views = [pixels]
         if self.finer:
-            shifts = (quarter, -quarter)  # content to the lower right: patches see what is above and left of them
+            shifts = (quarter, -quarter)  # content moves to the lower right: patches see what is above and left
             views = [_shifted(pixels, down, right) for down in shifts for right in shifts]
         if self.mirror:
             views += [view.flip(-1) for view in views]
         return torch.cat(views)
 
     def merge(self, maps: torch.Tensor) -> torch.Tensor:
-        """Merge the maps of all views of each image: (count * N, ..., h, w) to (N, ..., h, w), or twice h and w."""
+        """Merge the maps of all views of each image: (count * N, ..., h, w) to (N, ..., h, w), or to twice h and w."""
         by_view = maps.unflatten(0, (self.count, -1))
         if self.mirror:
             plain, mirrored = by_view.chunk(2)
@@ -58,7 +58,7 @@ class Views:
 
 
 def _shifted(pixels: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Shift the content of images, (N, 3, S, S), by some pixels; the border is repeated."""
+    """Shift the content of images, (N, 3, S, S), by some pixels; the border is replicated."""
     reach = max(abs(down), abs(right))
     padded = F.pad(pixels, (reach,) * 4, mode="replicate")
     height, width = pixels.shape[-2:]

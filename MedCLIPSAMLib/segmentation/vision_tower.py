@@ -1,7 +1,7 @@
-"""A vision transformer cut in two at a block, so that what lies before the cut is computed once.
+"""A vision transformer cut in two after a block, so that the first part is computed only once.
 
-Works on timm's VisionTransformer behind open_clip's TimmModel, as in BiomedCLIP, and on that of the small shipped
-models. The model is not modified.
+It works with timm's VisionTransformer within open_clip's TimmModel, as in BiomedCLIP, and with that of the small
+shipped models. The model is not modified.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ class VisionTower:
         prefix: number of tokens before the patch tokens (1 with a class token).
 
     Raises:
-        ModelError: not a VisionTransformer with class-token or average pooling, or weights not in float32.
+        ModelError: the tower is not a VisionTransformer with class-token or average pooling, or its weights are not
+            float32.
     """
 
     def __init__(self, visual: nn.Module) -> None:
         self.trunk = _find_trunk(visual)
         if any(dtype != torch.float32 for dtype in self.trunk.dtypes()):
             raise ModelError(
-                "This model's weights are not in float32.",
+                "This model's weights are not float32.",
                 "Load it in float32 and set the precision to bf16, which rounds matrix products only.",
             )
         self.head: Any = visual.head
@@ -47,14 +48,14 @@ class VisionTower:
 
     @property
     def layers(self) -> range:
-        """The blocks that M2IB can take: with a class token not the last one, whose patch tokens reach nothing."""
+        """The blocks that M2IB can use; with a class token not the last one, as its patch tokens are unused."""
         return range(self.depth - (self.trunk.global_pool == "token"))
 
     def check_layer(self, layer: int) -> None:
-        """Refuse a block that is none of `layers`.
+        """Refuse a block that is not in `layers`.
 
         Raises:
-            InputError: naming the possible blocks.
+            InputError: the block is not in `layers`; the message names the possible blocks.
         """
         if layer not in self.layers:
             raise InputError(
@@ -70,9 +71,9 @@ class VisionTower:
         return tokens
 
     def features_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
-        """Compute image features from tokens (N, T, C) that leave block `layer`: (N, D), L2-normalized.
+        """Compute image features from the output tokens (N, T, C) of block `layer`: (N, D), L2-normalized.
 
-        With class-token pooling only the class token's row of the last block is computed, which is exact.
+        With class-token pooling, only the class token is computed in the last block, which is exact.
         """
         trunk = self.trunk
         rest: list[Any] = list(trunk.blocks[layer + 1 :])
@@ -102,8 +103,8 @@ def _find_trunk(visual: nn.Module) -> VisionTransformer | TimmTrunk:
 def _class_token_of(block: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Compute the class token after `block`: (N, T, C) to (N, 1, C).
 
-    Keys and values are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, the constant falls out of the softmax, and
-    W_v acts on the average of h instead of on each token.
+    The key and value projections are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, where the constant cancels in
+    the softmax, and W_v is applied to the average of h instead of to each token.
     """
     attention, width = block.attn, tokens.shape[-1]
     heads = attention.num_heads

@@ -1,7 +1,7 @@
-"""One mask from several of SAM 2's, and where they disagree.
+"""Combine several masks from SAM 2 into one by vote, and compute where they disagree.
 
-SAM gives three masks for a prompt, from the part to the whole (Kirillov et al. 2023); the authors of MedCLIP-SAMv2
-offer their mean and STAPLE (Warfield et al., IEEE TMI 2004). Here those of several prompts on one object vote.
+SAM gives three masks per prompt, from a part to the whole (Kirillov et al. 2023); the authors of MedCLIP-SAMv2 offer
+their mean and STAPLE (Warfield et al., IEEE TMI 2004). Here the masks of several prompts for one object vote.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class VoteSettings:
     """Which masks vote, and how their votes are counted.
 
     Args:
-        method: "none", one mask by SAM 2's own choice; "mean" of the masks; "staple", which weighs each by how well it
-            fits the others; "map", which weighs each by its overlap with the saliency map.
-        margin: a second box is wider by this share of its side, half of it on either end; 0 leaves that prompt out.
-        points: random points of the coarse mask within the box, for a third prompt; 0 leaves that prompt out.
-        several: all three masks of each prompt vote, for a SAM 2 that was trained to give alternatives, as the shipped
-            ones were not; else its own choice for each prompt.
+        method: "none" (no vote, one mask by SAM 2's own choice), "mean" of the masks, "staple" (weights each mask by
+            how well it fits the others), or "map" (weights each mask by its overlap with the saliency map).
+        margin: the second prompt is a box widened by this share of its sides, half of it at either end; 0 omits it.
+        points: the third prompt is the box and this number of random points of the coarse mask within it; 0 omits it.
+        several: whether all three masks of each prompt vote, rather than SAM 2's own choice. This suits a SAM 2 that
+            was trained to give alternatives; the shipped ones were not.
     """
 
     method: Choice[VoteMethod] = VoteMethod.NONE
@@ -36,13 +36,13 @@ class VoteSettings:
 
 
 def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> np.ndarray:
-    """Count the votes of V masks, (V, h, w) bool, as the probability of each place: (h, w) float32.
+    """Combine V masks, (V, h, w) bool, into the probability of each pixel, (h, w) float32.
 
     Args:
         saliency: (h, w) float32, 0 to 1.
     """
     if method == VoteMethod.STAPLE and masks.any() and not (masks == masks[:1]).all():
-        import SimpleITK as sitk  # imported here, as nothing else needs it
+        import SimpleITK as sitk  # imported here, as nothing else in this module needs it
 
         found = sitk.GetArrayFromImage(
             sitk.STAPLE([sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks], 1.0)
@@ -58,7 +58,7 @@ def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> 
 
 
 def compute_vote_entropy(probability: np.ndarray) -> np.ndarray:
-    """Compute the entropy of a vote in bits, float32 of any shape: 0 where all agree, 1 where half of them do."""
+    """Compute the entropy of a vote in bits, float32 of any shape: 0 where all agree, 1 where they split in half."""
     p = np.clip(probability.astype(np.float64), 1e-12, 1 - 1e-12)
     return np.where((probability <= 0) | (probability >= 1), 0, -p * np.log2(p) - (1 - p) * np.log2(1 - p)).astype(
         np.float32
@@ -68,11 +68,11 @@ def compute_vote_entropy(probability: np.ndarray) -> np.ndarray:
 def list_ways_of_asking(
     prompts: SamPrompts, inside: np.ndarray, settings: VoteSettings, shape: tuple[int, int]
 ) -> list:
-    """List (box, points, labels) of B objects for each way of asking for them, as arrays or None.
+    """List the alternative prompts for B objects, each as (boxes, points, labels) of arrays or None.
 
     Args:
         inside: (B, P, 2) points of the coarse mask within each box, x y in pixels.
-        shape: (H, W) of the image, within which boxes stay.
+        shape: (H, W) of the image, to which boxes are clipped.
     """
     boxes = prompts.boxes if len(prompts.boxes) else None
     given = (prompts.points, prompts.labels) if prompts.points.shape[1] else (None, None)

@@ -1,7 +1,7 @@
-"""Notes on the wording of a prompt: it cannot say what is absent, or hold words that the model does not know.
+"""Notes on the wording of a prompt: on negations, and on words that the model does not know.
 
-A text-image model hardly understands a negation: "not a tumor" is answered to where "a tumor" is. What is not wanted
-belongs in the negative prompt.
+A text-image model hardly understands negation: "not a tumor" marks the same place as "a tumor". What to exclude belongs
+in the negative prompt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REMEDY = "name what to segment, and what to leave out as the negative prompt"
 
 
 def says_absent(prompt: str) -> bool:
-    """Tell whether a prompt names nothing but what is not there, so that there is nothing to segment."""
+    """Tell whether a prompt names only what is absent, so that there is nothing to segment."""
     return _ABSENT.match(" ".join(prompt.split())) is not None
 
 
@@ -39,14 +39,14 @@ def explain_absence(prompt: str) -> str:
 
 
 def meant(clip: ClipModel, unknown: Iterable[str]) -> str:
-    """Ask whether known words were meant that are one slip away from unknown ones; empty where there are none."""
+    """Return a question that suggests known words one slip away from the unknown ones; empty if there are none."""
     known = clip.known_words()
     near = dict.fromkeys(f"'{found}'" for word in unknown if (found := suggest(word, known)))
     return f"Did you mean {' and '.join(near)}?" if near else ""
 
 
 def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> tuple[str, ...]:
-    """Return sentences for the user on the wording."""
+    """Return sentences for the user on the wording of a prompt."""
     sentences = []
     unknown = list(dict.fromkeys(clip.unknown_words(f"{prompt} {negative or ''}")))
     if unknown:

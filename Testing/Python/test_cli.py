@@ -120,7 +120,7 @@ def test_a_folder_that_was_removed_under_the_terminal_is_told(tmp_path):
         f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); from MedCLIPSAMLib.__main__ import main; main()"
     )
     ended = run_python(script)
-    assert ended.returncode == 2 and ended.stderr.startswith("error: The folder that this terminal is in was removed.")
+    assert ended.returncode == 2 and ended.stderr.startswith("error: The current folder of this terminal was removed.")
 
 
 def test_csv_into_a_missing_folder_is_refused(folders, tmp_path, run):

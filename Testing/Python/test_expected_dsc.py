@@ -121,7 +121,7 @@ def test_it_is_not_told_for_settings_that_it_was_not_fitted_with(segmenter, brai
     segmenter.set_image(brain)
     result = segmenter.with_settings(replace(segmenter.settings, **change)).segment("brain tumor")
     assert result.found and result.expected_dsc is None and "Expected" not in result.message
-    assert f"No expected DSC: it was measured with another {next(iter(change))}." in result.notes
+    assert f"No expected DSC: its predictor is for another {next(iter(change))}." in result.notes
 
 
 def test_it_is_not_told_with_another_sam_a_negative_prompt_or_no_predictor(segmenter, brain):
@@ -132,7 +132,7 @@ def test_it_is_not_told_with_another_sam_a_negative_prompt_or_no_predictor(segme
         segmenter.clip.dsc_predictor = other
         result = segmenter.segment("brain tumor")
         assert result.found and result.expected_dsc is None and "Expected" not in result.message
-        assert any("measured with another SAM 2" in note for note in result.notes) == (other is not None)
+        assert any("predictor is for another SAM 2" in note for note in result.notes) == (other is not None)
 
 
 @pytest.mark.parametrize(

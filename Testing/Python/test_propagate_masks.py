@@ -228,7 +228,7 @@ def test_finds_that_were_not_followed_are_told(segmenter, tumour, monkeypatch):
     monkeypatch.setattr("MedCLIPSAMLib.propagation.propagate.propagate_masks", lambda *_, **__: next(propagated))
     settings = PropagateSettings(keys=1, looks=1, first=10)
     results = propagate(bold, 5, image, "brain tumor", np.array([0, 0, 1, 0, 0.0]), settings=settings)
-    said = "On slice 12 the find was not followed to the next slices"
+    said = "On slice 12 the object was not followed to the next slices"
     assert [k for k, result in results.items() if result.found] == [2] and said in results[2].text
     results = propagate(bold, 5, image, "brain tumor", np.array([0, 0, 1, 0, 0.0]), settings=settings)
     assert sorted(results) == [0, 2] and not any("not followed" in result.text for result in results.values())

@@ -226,7 +226,7 @@ def test_findings_that_one_denial_is_of_are_denied_together(text):
 )
 def test_a_denial_of_the_finding_before_is_told_beside_it(text, denial):
     report = parse_report(text)
-    assert report.findings[0].note == f"'mass' is looked for, but the report says also: '{denial}'."
+    assert report.findings[0].note == f"'mass' is looked for, but the report also says: '{denial}'."
 
 
 def test_what_is_said_of_a_finding_is_no_denial_of_it():

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.segmentation.spelling import is_one_slip, suggest
 def test_a_slip_in_a_known_word_is_mended_and_said(written, read):
     report = parse_report(f"There is a small {written}.")
     assert report.prompts == [f"small {read}"]
-    assert report.notes == [f"'{read}' is read where the report has '{written}'."]
+    assert report.notes == [f"'{written}' in the report was read as '{read}'."]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_slip_in_a_known_word_is_mended_and_said(written, read):
 def test_a_slip_in_a_word_beside_a_finding_is_mended_too(written, read):
     report = parse_report(f"{written} mass.")
     assert report.prompts == [f"{read} mass"]
-    assert report.notes == [f"'{read}' is read where the report has '{written.lower()}'."]
+    assert report.notes == [f"'{written.lower()}' in the report was read as '{read}'."]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_finding_has_its_side_and_place(text, prompts):
 def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
     report = parse_report("A mass in the left breast. The mass is irregular. A mass in the left breast is seen again.")
     assert report.prompts == ["mass in the left breast"]
-    assert [part.reason for part in report.left_out] == ["it speaks of 'mass in the left breast' again"] * 2
+    assert [part.reason for part in report.left_out] == ["it mentions 'mass in the left breast' again"] * 2
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_alternatives_behind_a_finding_are_no_doubt_whether_it_is_there():
 def test_a_reading_is_the_finding_that_it_was_said_of_in_the_impression():
     report = parse_report("FINDINGS: Opacity in the right lower lobe, likely pneumonia. IMPRESSION: RLL pneumonia.")
     assert report.prompts == ["opacity in the right lower lobe"]
-    assert report.left_out[-1].reason == "it speaks of 'opacity in the right lower lobe' again"
+    assert report.left_out[-1].reason == "it mentions 'opacity in the right lower lobe' again"
 
 
 def test_a_reading_may_be_one_of_two():
@@ -173,7 +173,7 @@ AGAIN = [
 def test_what_is_said_again_in_other_words_is_one_finding(text):
     report = parse_report(text)
     assert len(report.prompts) == 1
-    assert report.left_out[0].reason == f"it speaks of '{report.prompts[0]}' again"
+    assert report.left_out[0].reason == f"it mentions '{report.prompts[0]}' again"
 
 
 @pytest.mark.parametrize(

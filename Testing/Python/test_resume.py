@@ -89,7 +89,7 @@ def test_a_window_of_numpys_numbers_can_be_resumed(segmenter, volume, tmp_path):
     for window in ((np.float32(0), np.int64(255)), (0, 255)):
         notices = []
         run_volume(segmenter, volume, ["brain"], "all", context(), window=window, strategy="slices")
-    assert notices == ["Going on with a run that was stopped: 6 steps are done."]
+    assert notices == ["Resuming a run that was stopped: 6 steps are done."]
 
 
 @pytest.mark.parametrize("strategy", ["memory", "boxes"])
