@@ -64,11 +64,6 @@ class Masks:
         return found if all(found.values()) and len(set(found.values())) == len(self.segments) else {}
 
     @property
-    def is_dicom(self) -> bool:
-        """Whether the file is a DICOM Segmentation."""
-        return any(NUMBER in segment.tags for segment in self.segments)
-
-    @property
     def geometry(self) -> Geometry:
         """Where the voxels lie."""
         return Geometry.from_sitk(self.grid)
