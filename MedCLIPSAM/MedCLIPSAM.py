@@ -39,7 +39,7 @@ def _loadEngine() -> None:
             "MedCLIPSAMLib", package / "__init__.py", submodule_search_locations=[str(package)]
         )
         if spec is None or spec.loader is None:
-            raise ImportError(f"'{package}' holds no Python package.")
+            raise ImportError(f"'{package}' is not a Python package: check out the whole repository.")
         sys.modules["MedCLIPSAMLib"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["MedCLIPSAMLib"])
 
@@ -68,8 +68,8 @@ class MedCLIPSAM(ScriptedLoadableModule):
         parent.contributors = ["MedCLIPSAM contributors"]
         parent.helpText = _(
             "Type what to segment, such as 'brain tumor', and press Segment. BiomedCLIP finds where the image "
-            "answers to the words (M2IB saliency), SAM 2 outlines it, and the result is a segment to be corrected with "
-            "points, boxes and the Segment Editor. For research only, not for diagnosis."
+            "matches the words (M2IB saliency), SAM 2 outlines it, and the result is a segment that you can correct "
+            "with points, boxes and the Segment Editor. For research only, not for diagnosis."
         )
         parent.helpText += f'<p><a href="{DOCUMENTATION}">{_("Documentation")}</a></p>'
         parent.acknowledgementText = _(
@@ -86,7 +86,7 @@ def _registerSamples() -> None:
 
         registerSampleData()
     except Exception:
-        logging.exception("MedCLIPSAM: the Sample Data module gets no samples")
+        logging.exception("MedCLIPSAM: the samples could not be added to the Sample Data module")
 
 
 def _registerEffect() -> None:
@@ -98,4 +98,4 @@ def _registerEffect() -> None:
         effect.setPythonSource((_HERE / "MedCLIPSAMEffects" / "SegmentEditorTextPromptEffect.py").as_posix())
         effect.self().register()
     except Exception:
-        logging.exception("MedCLIPSAM: the Segment Editor gets no text prompt")
+        logging.exception("MedCLIPSAM: the text prompt could not be added to the Segment Editor")

@@ -56,7 +56,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         """Return what the editor shows as help."""
         return _(
             "<html>Type what the selected segment is, such as <b>brain tumor</b>, and press <b>Apply</b> or Enter: "
-            "BiomedCLIP finds where the image answers to the words, and SAM 2 outlines it.<p>"
+            "BiomedCLIP finds where the image matches the words, and SAM 2 outlines it.<p>"
             "On the chosen slices the segment becomes the mask that was found; its other slices stay. "
             "Where nothing is found it stays as it is. The editor's masking and its undo apply.<p>"
             "Example: add a segment, show the slice in the Red view, type <i>brain tumor</i>, Apply; then choose "
@@ -73,10 +73,10 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         self.promptEdit.setToolTip(_("What the selected segment is, in words."))
         self.whereBox = qt.QComboBox()
         self.whereBox.setToolTip(
-            _("The slice that a view shows, or all slices of the volume, as 'How' in the module says.")
+            _("The slice that a view shows, or all slices of the volume, segmented as 'How' in the module says.")
         )
         self.applyButton, self.cancelButton = qt.QPushButton(_("Apply")), qt.QPushButton(_("Cancel"))
-        self.applyButton.setToolTip(_("Let the selected segment be what the prompt names, on these slices."))
+        self.applyButton.setToolTip(_("Replace the selected segment on these slices by what the prompt names."))
         self.progressBar = qt.QProgressBar()
         self.progressBar.setMaximum(1000)
         self.progressBar.setVisible(False)

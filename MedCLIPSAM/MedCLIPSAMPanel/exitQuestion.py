@@ -32,8 +32,8 @@ class ExitQuestion(qt.QObject):
             return False
         if slicer.util.confirmOkCancelDisplay(
             _(
-                "MedCLIPSAM has not finished: {unfinished}. Exit all the same? A segmentation is lost; what else is "
-                "stopped goes on from there when it is started again."
+                "MedCLIPSAM has not finished: {unfinished}. Exit anyway? A segmentation is lost; anything else "
+                "resumes where it stopped when you start it again."
             ).format(unfinished=", ".join(unfinished))
         ):
             return False

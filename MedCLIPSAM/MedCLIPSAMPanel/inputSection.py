@@ -153,7 +153,7 @@ class InputSection:
         if first > last or last >= count:
             raise InputError(
                 _("Slices {first} to {last} were requested.").format(first=first, last=last),
-                _("The volume has slices 0 to {last}, the first one first.").format(last=count - 1),
+                _("Choose slices from 0 to {last}, the lower number first.").format(last=count - 1),
             )
         return parameters.plane, list(range(first, last + 1))
 

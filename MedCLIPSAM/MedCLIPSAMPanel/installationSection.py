@@ -56,8 +56,8 @@ class InstallationSection:
         """Offer the installation while nothing runs: a worker keeps the files that it has loaded open."""
         panel = self._panel
         busy = panel.busy or panel.models.loading or any(task.running for task in panel.operations.longRuns)
-        reason = dependencies.whyBusy() or (_("Wait for the end of what is running, or stop it.") if busy else "")
-        enable(panel.ui.installButton, reason or ("" if self._missing else _("All is there.")))
+        reason = dependencies.whyBusy() or (_("Wait until the current runs have ended, or stop them.") if busy else "")
+        enable(panel.ui.installButton, reason or ("" if self._missing else _("All packages are installed.")))
 
     def _install(self) -> None:
         names = ", ".join(dependency.name for dependency in dependencies.missing())

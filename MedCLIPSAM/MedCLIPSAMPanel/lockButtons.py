@@ -47,8 +47,8 @@ class LockButtons:
             sliceLocked = not sliceReason and number in locked
             if locked is protect.ELSEWHERE:
                 sliceReason = _(
-                    "Slices were locked on a volume with another voxel grid, and so all of the segment is: choose that "
-                    "volume, or unlock the segment."
+                    "Slices were locked on a volume with another voxel grid, so the whole segment is locked on this "
+                    "volume: choose that volume, or unlock the segment."
                 )
             elif segmentLocked and not sliceReason:
                 sliceReason = _("The whole segment is locked.")

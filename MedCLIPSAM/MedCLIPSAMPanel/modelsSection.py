@@ -74,7 +74,7 @@ class ModelsSection:
         if "models download" in error.remedy:
             remedy = _("Choose it in the table under Models and device and press Download, or name a folder of models.")
         elif "--models-dir" in error.remedy:
-            remedy = _("Under Models and device name a folder of models that holds it.")
+            remedy = _("Choose a folder of models that contains it, under Models and device.")
         else:
             return str(error)
         return f"{error.problem} {remedy}"
@@ -88,7 +88,7 @@ class ModelsSection:
             if self.loading
             else ""
             if offered
-            else _("Choose a model in the table that is not there yet.")
+            else _("Choose a model in the table that is not available yet.")
         )
         enable(ui.downloadButton, reason)
         enable(ui.cancelDownloadButton, "" if self.loading else _("No download is running."))
@@ -165,7 +165,7 @@ class ModelsSection:
             if request.error is None:
                 self.refresh()
             elif isinstance(request.error, Cancelled):
-                label.text = _("Cancelled; the next download goes on where this one stopped.")
+                label.text = _("Cancelled; the next download continues where this one stopped.")
             else:
                 label.text = self.explain(request.error)
         elif request is self._listing and request.done:
@@ -230,9 +230,9 @@ class ModelsSection:
         self._panel.machine.set("WorkerCommand", command)
         self.endWorkers()
         self._listedFolder = None
-        text = _("The next run starts the worker by this command; Refresh lists the models there.")
+        text = _("The next run starts the worker with this command; press Refresh to list the models there.")
         if any(task.running for task in self._panel.operations.longRuns):
-            text += " " + _("What is running goes on where it was started: Stop ends it.")
+            text += " " + _("Current runs continue where they were started; press Stop to end them.")
         self._panel.ui.modelsLabel.text = text
         self._panel.update()
 

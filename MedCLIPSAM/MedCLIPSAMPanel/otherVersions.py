@@ -44,6 +44,6 @@ def _isUsable(parameterNode, name: str, serializer: Any) -> bool:
     try:
         serializer.validate(serializer.read(parameterNode, name))
     except (ValueError, TypeError) as error:
-        logging.warning("MedCLIPSAM: '%s' in the scene is of another version, the default is taken: %s", name, error)
+        logging.warning("MedCLIPSAM: '%s' in the scene is of another version, so its default is used: %s", name, error)
         return False
     return True

@@ -43,7 +43,7 @@ class MachinePaths:
         for path in map(self.get, names):
             whole = path.startswith("~") or any(kind(path).is_absolute() for kind in (PurePosixPath, PureWindowsPath))
             if path and not whole:
-                return _("Give the whole path of '{path}', from the root of its disk or from '~'.").format(path=path)
+                return _("Give the full path of '{path}', from the root of its disk or from '~'.").format(path=path)
         return ""
 
     def _changed(self, name: str) -> None:

@@ -47,11 +47,12 @@ class ResultSection:
         self._mapped.follow(overlay.mappedVolumes())
         _volume, saliency, vote, _unsure = nodes = self._maps()
         noVote = _(
-            "There is no map of a vote: choose a vote under Settings, and segment a slice, or a few each on its own."
+            "There is no map of a vote: choose a vote under Settings, then segment one slice, or a few slices, each on "
+            "its own."
         )
         enable(ui.uncertaintyCheckBox, "" if vote else noVote)
         uncertain = bool(vote) and parameters.showUncertainty
-        enable(ui.saliencyCheckBox, _("The uncertainty is shown in its place: hide it first.") if uncertain else "")
+        enable(ui.saliencyCheckBox, _("The uncertainty is shown instead: hide it first.") if uncertain else "")
         if saliency is not None:
             overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
         self.covers = uncertain or (saliency is not None and parameters.showSaliency)

@@ -76,12 +76,12 @@ def _inWords(prompt: PromptResult) -> str:
 def _whatToTry(presenceThreshold: float) -> str:
     text = _(
         "That is a result: the models do not see it there. If you do: show another slice, or choose a preset or "
-        "plainer words; set brightness and contrast as you read such images, for the models see what the view shows; "
-        "choose models that know such images; or mark it yourself, by 'Point inside', or 'Add box' and 'Segment from "
-        "boxes'."
+        "plainer words; set brightness and contrast as for reading such images, because the models see what the view "
+        "shows; choose models trained on such images; or mark it yourself, with 'Point inside', or with 'Add box' and "
+        "'Segment from boxes'."
     )
     if presenceThreshold > 0:
-        text += " " + _("'Found from presence' 0 (Settings, now {threshold:.2f}) shows the most salient place.").format(
-            threshold=presenceThreshold
-        )
+        text += " " + _(
+            "'Found from presence' at 0 (Settings, now {threshold:.2f}) shows the most salient place."
+        ).format(threshold=presenceThreshold)
     return text

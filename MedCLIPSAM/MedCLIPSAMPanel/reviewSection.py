@@ -63,7 +63,7 @@ class ReviewSection:
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
         volume = self._opened.volume if self._opened is not None else None
         covered = volume is not None and parameters.inputVolume is volume and self._panel.results.covers
-        enable(ui.uncertaintyBox, _("A map of Result is shown in its place: hide it first.") if covered else "")
+        enable(ui.uncertaintyBox, _("A map from Result is shown instead: hide it first.") if covered else "")
         if volume is not None and slicer.mrmlScene.IsNodePresent(volume):
             # Only when something has changed: in between the foreground of the views is the user's.
             unsure = overlay.mapShown(volume, overlay.UNCERTAINTY)
@@ -162,8 +162,8 @@ class ReviewSection:
                 node.JumpSliceByCentering(*place)
         parameters.inputVolume, parameters.segmentation = opened.volume, opened.segmentation
         panel.ui.reviewLabel.text = kept or _(
-            "'{case}': correct the mask with the tools above or the Segment Editor, then press Trust. Bright is where "
-            "the network is unsure."
+            "'{case}': correct the mask with the tools above or the Segment Editor, then press Trust. The network is "
+            "unsure where the map is bright."
         ).format(case=case)
 
     def _leftInScene(self, case: str) -> OpenCase | None:
@@ -194,7 +194,7 @@ class ReviewSection:
             return ""
         overlay.showMap(opened.volume, overlay.UNCERTAINTY, False)
         kept = _("The correction of '{case}' was not saved; it is still in the scene.").format(case=opened.case)
-        return f"{kept} {_('Open goes back to it.')}" if known is opened else kept
+        return f"{kept} {_('Open returns to it.')}" if known is opened else kept
 
     def _trust(self) -> None:
         opened = self._opened
@@ -209,7 +209,7 @@ class ReviewSection:
         self._cases = self._review.cases(str(opened.predictions), str(target))
         self._fill()
         self._panel.ui.reviewLabel.text = _(
-            "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset into a new folder."
+            "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset, into a new folder."
         ).format(case=opened.case, count=count)
 
     def _mayWriteInto(self, dataset: Path, predictions: Path) -> bool:
@@ -221,7 +221,7 @@ class ReviewSection:
             return True
         agreed = slicer.util.confirmOkCancelDisplay(
             _(
-                "Corrections of the predictions in '{folder}' go into a dataset that is not beside them: '{dataset}'. "
+                "Corrections of the predictions in '{folder}' go into a dataset that is not next to them: '{dataset}'. "
                 "Write into it?"
             ).format(folder=predictions, dataset=dataset)
         )

@@ -73,8 +73,8 @@ class Found:
         if correctedCount is None:
             sentences.append(
                 _(
-                    "What the segment had there was made on another volume or along another plane, and was replaced: "
-                    "Undo brings it back."
+                    "The segment's earlier masks there were made on another volume or along another plane, and were "
+                    "replaced: Undo brings them back."
                 )
             )
         elif correctedCount:

@@ -122,7 +122,7 @@ def report() -> str:
         lines.append(f"{dependency.name:<{width}}  {shown:<14} {states[dependency.state]}{wanted}")
     absent = [dependency for dependency in checked if dependency.state != "ok"]
     if not absent:
-        lines.append(_("All is there."))
+        lines.append(_("All packages are installed."))
     if any(dependency.origin == "pytorch" for dependency in absent):
         how = _("PyTorch: install the extension 'PyTorch' in the Extensions Manager, restart, then press Install.")
         lines.append(whyNoTorch() or how)
@@ -138,7 +138,7 @@ def report() -> str:
         )
     if os.name == "nt" and len(sys.prefix) > LONG_PATH:
         lines.append(
-            _("Slicer's folder has a long path, which some packages do not survive: install Slicer in a shorter one.")
+            _("The path of Slicer's folder is too long for some packages: install Slicer in one with a shorter path.")
         )
     return "\n".join(lines)
 
@@ -148,9 +148,9 @@ def whyNoTorch() -> str:
     if sys.platform != "darwin" or platform.machine() != "x86_64":
         return ""
     return _(
-        "There is no PyTorch from 2.6 on for this Slicer, which is a build for Intel processors, also where macOS runs "
-        "it on Apple silicon. There install the engine into a Python of its own (Documentation, section 'On macOS'), "
-        "and name that as the Worker command under Models and device: nothing else is then to be installed."
+        "There is no PyTorch 2.6 or later for this Slicer, which is built for Intel processors, even if macOS runs it "
+        "on Apple silicon. On Apple silicon, install the engine into a separate Python (Documentation, section 'On "
+        "macOS') and enter it as the Worker command under Models and device; nothing else needs to be installed then."
     )
 
 
@@ -192,7 +192,7 @@ def requireIdle() -> None:
         InputError: they are.
     """
     if busy := whyBusy():
-        raise InputError(busy, _("Wait until they are."))
+        raise InputError(busy, _("Wait until the installation has ended."))
 
 
 @contextmanager
@@ -271,7 +271,7 @@ def _installTorch() -> None:
         "torch",
     )
     if installed is None:
-        raise InstallationError(_("PyTorch was not installed."), _("Press Install again when you want to."))
+        raise InstallationError(_("PyTorch was not installed."), _("Press Install again to install it."))
 
 
 def _pipEnsure() -> Callable | None:
@@ -289,5 +289,5 @@ def _attempt(action: Callable[[], object], name: str) -> object:
     except Exception as error:
         raise InstallationError(
             _("'{name}' could not be installed: {error}").format(name=name, error=error),
-            _("See Slicer's error log, check the network, and press Install again: it goes on with what is missing."),
+            _("See Slicer's error log, check the network, and press Install again to install what is still missing."),
         ) from error

@@ -188,5 +188,5 @@ def _requireSize(segmentationNode, extent: Sequence[int]) -> None:
             _("'{name}' would need {count:.0f} million voxels to hold its segments and masks of the volume.").format(
                 name=segmentationNode.GetName(), count=count / 1e6
             ),
-            _("Let a new segmentation be made, or resample the volume to the grid of its segments first."),
+            _("Create a new segmentation, or resample the volume to the grid of its segments first."),
         )

@@ -39,6 +39,6 @@ def syntheticWarning(volumeNode, facts: Iterable[Mapping[str, Any]]) -> str:
     if volumeNode is None or isSample(volumeNode) or not any(model.get("synthetic") for model in facts):
         return ""
     return _(
-        "The demo models have seen synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
-        "others under Models and device."
+        "The demo models were trained on synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
+        "other models under Models and device."
     ).format(volume=volumeNode.GetName())

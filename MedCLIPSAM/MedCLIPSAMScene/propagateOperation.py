@@ -77,7 +77,7 @@ class PropagateOperation:
         prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
         if numbers[-1] - numbers[0] != len(numbers) - 1:
-            raise InputError(_("The slices do not follow one another."), _("Give a range of slices."))
+            raise InputError(_("The slices are not consecutive."), _("Give a range of slices without gaps."))
         answers: Answers = {prompt: {} for prompt in prompts}
         masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
 

@@ -198,7 +198,7 @@ def _onGrid(path: Path, volume: Volume) -> np.ndarray:
     image = read_image(path)
     if image.GetSize() != volume.shape[::-1]:
         raise InputError(
-            _("'{path}' has another size than its image.").format(path=path), _("Predict the images again.")
+            _("'{path}' does not have the size of its image.").format(path=path), _("Predict the images again.")
         )
     return sitk.GetArrayFromImage(image)
 

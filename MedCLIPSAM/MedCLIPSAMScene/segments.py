@@ -95,7 +95,7 @@ def requireItemOf(segmentationNode, segmentId: str, item: Item | None) -> None:
     own = tags(segment).get(ITEM_TAG, "")
     if item is not None and own and own != tagText(item.value):
         raise InputError(
-            _("The segment '{name}' is of another item of the sequence than the one shown.").format(
+            _("The segment '{name}' belongs to another item of the sequence than the one shown.").format(
                 name=segment.GetName()
             ),
             _("Show that item, or choose another segment."),
@@ -113,10 +113,10 @@ def segmentIdOf(segmentationNode, segment: str) -> str:
     names = {one: segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()}
     found = [segment] if segment in names else [one for one, name in names.items() if name == segment]
     if len(found) != 1:
-        text = _("'{node}' has several segments '{name}'.") if found else _("'{node}' has no segment '{name}'.")
+        text = _("'{node}' has several segments named '{name}'.") if found else _("'{node}' has no segment '{name}'.")
         raise InputError(
             text.format(node=segmentationNode.GetName(), name=segment),
-            _("Give the name or the ID of one: {segments}.").format(
+            _("Give the name or ID of one of its segments: {segments}.").format(
                 segments=", ".join(f"{name} ({one})" for one, name in names.items()) or _("there is none")
             ),
         )

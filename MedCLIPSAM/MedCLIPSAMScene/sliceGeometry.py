@@ -140,7 +140,7 @@ def sceneVolume(volumeNode) -> Volume:
         voxels = voxels[..., :3]  # RGBA
     if voxels.ndim != 3 and not (voxels.ndim == 4 and voxels.shape[3] == 3 and voxels.dtype == np.uint8):
         raise InputError(
-            _("The volume '{name}' has {count} components of {type} a voxel.").format(
+            _("The volume '{name}' has {count} components of type {type} per voxel.").format(
                 name=name, count=voxels.shape[-1], type=voxels.dtype
             ),
             _("Only scalar and 8-bit RGB volumes can be segmented: extract one component (Vector to Scalar Volume)."),

@@ -52,7 +52,7 @@ class VolumeNotes:
         notes = []
         if self._item is not None:
             notes.append(
-                _("This is item {number} of {all} of the sequence '{name}': the result is of this item only.").format(
+                _("This is item {number} of {all} of the sequence '{name}': the result is for this item only.").format(
                     number=self._item.number, all=self._item.count, name=self._item.sequence
                 )
             )
@@ -61,8 +61,8 @@ class VolumeNotes:
         if degrees > SQUARE_DEGREES:
             notes.append(
                 _(
-                    "The voxel axes are {degrees:.1f} degrees from right angles, as of a tilted gantry or a sheared "
-                    "transform: the models saw the slices as they are stored, a little out of shape."
+                    "The voxel axes are {degrees:.1f} degrees from right angles, as with a tilted gantry or a shearing "
+                    "transform: the models saw the slices as they are stored, slightly distorted."
                 ).format(degrees=degrees)
             )
         if self._count and min(self._shape[:2]) < FEW_VOXELS:
@@ -91,9 +91,11 @@ class VolumeNotes:
         if self._inverted:
             notes.append(_("The models saw the image inverted, as the views show it, which may change what they find."))
         if how := _windowMapping(self._volumeNode):
-            notes.append(_("The views map the window by '{how}', the models saw it linear.").format(how=how))
+            notes.append(
+                _("The views map the display window by '{how}', but the models saw it mapped linearly.").format(how=how)
+            )
         if self._volumeNode.GetImageData().GetNumberOfScalarComponents() == 4:
-            notes.append(_("The transparency (alpha) of the image was left out."))
+            notes.append(_("The transparency (alpha) of the image was ignored."))
         return notes
 
 

@@ -116,7 +116,7 @@ def test_nothing_found_is_a_result_that_says_what_to_try(panel, phantom) -> None
     said = panel.ui.resultLabel.text
     assert panel.parameters.segmentation is None
     assert said.startswith(f"Nothing found for '{PROMPT}'") and "That is a result" in said
-    assert "another slice" in said and "'Add box'" in said and "'Found from presence' 0 (Settings, now 0.50)" in said
+    assert "another slice" in said and "'Add box'" in said and "'Found from presence' at 0 (Settings, now 0.50)" in said
     for button in (panel.ui.insideButton, panel.ui.addBoxButton, panel.ui.segmentBoxesButton):
         assert button.enabled, "what is recommended can be done"
     panel.ui.presenceBox.value = 0

@@ -187,7 +187,7 @@ def test_a_case_that_was_moved_is_opened_anew(panel, tmp_path) -> None:
     ui.reviewTable.setCurrentCell(0, 0)
     ui.openReviewButton.click()
     assert panel.parameters.inputVolume is not moved
-    assert "still in the scene" in ui.reviewLabel.text and "goes back" not in ui.reviewLabel.text
+    assert "still in the scene" in ui.reviewLabel.text and "returns to it" not in ui.reviewLabel.text
     assert slicer.mrmlScene.IsNodePresent(segmentation)
     ui.trustButton.click()
     assert (read_segmentation(dataset / "labelsTr" / "head0.nii.gz")[0].mask == truths["head0"]).all()

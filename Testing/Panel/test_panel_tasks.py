@@ -115,7 +115,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     ui.fineTuneButton.click()
     standin.pump(lambda: ui.fineTuneLabel.text.startswith("Encoding the images"), 60)
     standin.pump(lambda: not training.running, 60)
-    assert "'mine-2' retrieves" in ui.fineTuneLabel.text
+    assert "Top-1 retrieval on validation pairs: 'mine-2' " in ui.fineTuneLabel.text
     assert "\ncaptions.jsonl: 24 pairs" in ui.fineTuneLabel.text, "what was noted at the start is still there"
     boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
     standin.pump(lambda: any(item.startswith("mine-2 (") for item in boxed()), 60)

@@ -79,14 +79,14 @@ def test_a_part_of_a_path_is_refused(panel, tmp_path) -> None:
     ui = panel.ui
     ui.promptEdit.setPlainText("brain tumor")
     ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path), "Dataset001_Heads"
-    assert not ui.exportButton.enabled and "whole path of 'Dataset001_Heads'" in ui.exportLabel.text
+    assert not ui.exportButton.enabled and "full path of 'Dataset001_Heads'" in ui.exportLabel.text
     for whole in (r"C:\data\Dataset001_Heads", "~/Dataset001_Heads", str(tmp_path / "Dataset001_Heads")):
         ui.exportOutEdit.currentPath = whole
         assert ui.exportButton.enabled, whole
     ui.fineTuneNameEdit.text, ui.fineTuneCaptionsEdit.currentPath = "mine", "captions.csv"
-    assert not ui.fineTuneButton.enabled and "whole path of 'captions.csv'" in ui.fineTuneLabel.text
+    assert not ui.fineTuneButton.enabled and "full path of 'captions.csv'" in ui.fineTuneLabel.text
     ui.reviewFolderEdit.currentPath = "predictions"
-    assert not ui.listReviewButton.enabled and "whole path of 'predictions'" in ui.reviewLabel.text
+    assert not ui.listReviewButton.enabled and "full path of 'predictions'" in ui.reviewLabel.text
 
 
 @pytest.mark.parametrize("typed", ['"{path}"', " {path} ", "~/{name}"])

@@ -127,7 +127,7 @@ def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     mask = mask_on(node, identifier, cine.volume)
     cine.show(1)
-    why = f"The segment '{PROMPT}, item 1' is of another item of the sequence than the one shown."
+    why = f"The segment '{PROMPT}, item 1' belongs to another item of the sequence than the one shown."
     panel.ui.refineButton.click()
     standin.pump(lambda: idle(panel), 60)
     assert why in panel.ui.statusLabel.text
@@ -154,7 +154,7 @@ def test_a_segment_that_is_marked_by_hand_is_of_the_item_shown(panel, cine) -> N
     cine.show(1)
     ui.refineButton.click()
     standin.pump(lambda: idle(panel), 60)
-    assert "is of another item of the sequence" in ui.statusLabel.text
+    assert "belongs to another item of the sequence" in ui.statusLabel.text
     for number in (1, 0):
         cine.show(number)
         segment(panel, cine.volume)

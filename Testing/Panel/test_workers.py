@@ -56,7 +56,7 @@ def test_an_export_runs_by_the_present_command_and_one_that_runs_goes_on(panel, 
     begin_export(panel, tmp_path, 3)
     standin.pump(lambda: " of 3:" in ui.exportLabel.text, 60)
     command("/nowhere/ssh gpuhost worker")
-    assert export.running and "goes on where it was started" in ui.modelsLabel.text
+    assert export.running and "continue where they were started" in ui.modelsLabel.text
     standin.pump(lambda: finished(export), 60)
     assert "3 in all" in ui.exportLabel.text
     begin_export(panel, tmp_path, 3, "Dataset002_Heads")
@@ -64,7 +64,7 @@ def test_an_export_runs_by_the_present_command_and_one_that_runs_goes_on(panel, 
     assert "'/nowhere/ssh' cannot be started" in ui.exportLabel.text
     assert not (tmp_path / "Dataset002_Heads").exists()
     command("")
-    assert "goes on" not in ui.modelsLabel.text
+    assert "Current runs continue" not in ui.modelsLabel.text
     begin_export(panel, tmp_path, 3, "Dataset002_Heads")
     standin.pump(lambda: finished(export), 60)
     assert "3 in all" in ui.exportLabel.text
@@ -76,7 +76,7 @@ def test_packages_are_installed_while_no_worker_uses_them(panel, phantom, torch,
     ui.checkButton.click()
     assert ui.installButton.enabled
     begin_export(panel, tmp_path, 4)
-    assert not ui.installButton.enabled and "Wait for the end" in ui.installButton.toolTip
+    assert not ui.installButton.enabled and "Wait until the current runs have ended" in ui.installButton.toolTip
     ui.stopExportButton.click()
     standin.pump(lambda: not panel.operations.export.task.running, 60)
     assert ui.installButton.enabled
@@ -174,7 +174,7 @@ def test_a_missing_model_is_got_by_buttons_for_every_task(panel, tmp_path) -> No
     ui.modelsFolderEdit.currentPath = str(tmp_path / "none")
     ui.exportButton.click()
     standin.pump(lambda: finished(tasks.export.task), 60)
-    assert "none' does not exist. Under Models and device name a folder" in ui.exportLabel.text
+    assert "none' does not exist. Choose a folder of models" in ui.exportLabel.text
     panel.parameters.clip = "demo"
 
 

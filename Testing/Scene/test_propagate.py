@@ -167,7 +167,7 @@ def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
     painting[1, 5:20, 5:20] = True
     segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: painting[1]}))
     once = operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT)
-    assert "was made on another volume or along another plane, and was replaced: Undo" in once.text()
+    assert "were made on another volume or along another plane, and were replaced: Undo" in once.text()
     assert not mask_on(node, identifier, below)[2, 5:20, 5:20].any()
     assert "replaced" not in operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT).text()
     assert operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT).found

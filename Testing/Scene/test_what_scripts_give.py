@@ -77,7 +77,7 @@ def test_a_segment_may_be_named_where_no_other_has_the_name(operations, painted)
         ({"points": [(1.0, 2.0, float("nan"))]}, r"Expected points \(R, A, S\) in mm"),
         ({"number": 99}, "'head' has axial slices 0 to 2"),
         ({"number": -1}, "'head' has axial slices 0 to 2"),
-        ({"segmentId": "liver"}, r"has no segment 'liver'. Give the name or the ID of one: lesion \("),
+        ({"segmentId": "liver"}, r"has no segment 'liver'. Give the name or ID of one of its segments: lesion \("),
         ({"volumeNode": "head"}, "Expected a volume node, got 'head'"),
         ({"segmentationNode": "head segmentation"}, "Expected a segmentation node, got 'head segmentation'"),
         ({"segmentationNode": None}, "No segmentation was chosen"),

@@ -140,9 +140,9 @@ def test_a_window_of_a_color_image_that_shows_nothing_is_told(scene) -> None:
 )
 def test_a_logarithmic_window_is_told(ramp) -> None:
     slices = SceneSlices(ramp)
-    assert not any("saw it linear" in note for note in slices.notes)
+    assert not any("mapped linearly" in note for note in slices.notes)
     ramp.GetDisplayNode().SetWindowMappingMethod(1)
-    assert any("by 'Logarithmic', the models saw it linear" in note for note in slices.notes)
+    assert any("by 'Logarithmic', but the models saw it mapped linearly" in note for note in slices.notes)
 
 
 def test_a_streamed_image_is_segmented(operations, phantom) -> None:
