@@ -1,4 +1,4 @@
-"""Pseudo-labels: the prompts of the panel on a whole collection, written as a dataset to train on."""
+"""Pseudo-labels: segment a whole collection with the prompts of the panel, and write a dataset to train on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ExportSection(LongRunSection):
         enable(ui.openReportButton, "" if self._report else _("Export first."))
 
     def _lacking(self) -> str:
-        """Return what has to be chosen before an export; empty when nothing is."""
+        """Return what is missing for an export; empty if nothing is."""
         if lacking := self._panel.installation.whyLacking():
             return lacking
         parameters, anonymous = self._panel.parameters, self._panel.parameters.export.anonymous
@@ -86,7 +86,7 @@ class ExportSection(LongRunSection):
             self._paths.set("exportInputs", table)
 
     def _browseKey(self) -> None:
-        # A key that is there is gone on with: a question whether to replace it would mislead.
+        # An existing key is continued, so a question whether to replace it would mislead.
         key = qt.QFileDialog.getSaveFileName(
             self._panel.parent,
             _("Key of cases, new or of an earlier export"),

@@ -1,4 +1,4 @@
-"""Fine-tuning: a new model from the user's captions, which can be chosen at once."""
+"""Fine-tuning: train a new model on the user's captions, which can be chosen when it is finished."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class SettingsSection:
         panel.ui.defaultSettingsButton.connect("clicked(bool)", self._reset)
 
     def update(self) -> None:
-        """Enable the threshold of the coarse mask and the vote where they are used."""
+        """Enable the threshold of the coarse mask and the vote only if they are used."""
         method = self._panel.parameters.method
         byThreshold = method.coarse == CoarseMethod.THRESHOLD
         enable(
