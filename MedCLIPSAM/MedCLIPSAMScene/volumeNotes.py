@@ -1,4 +1,4 @@
-"""Notes for the user on a volume of the scene, gathered while its slices are sent to the models."""
+"""Notes for the user on a volume of the scene, collected while its slices are sent to the models."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .sequences import Item
 from .strings import _, counted
 
 SQUARE_DEGREES = 0.1
-"""Maximum deviation of voxel axes from right angles without a note."""
+"""Maximum deviation of voxel axes from right angles without a note, in degrees."""
 FEW_VOXELS = 16
-"""Minimum voxels along a side of a slice; a smaller one shows too little."""
+"""Minimum number of voxels along a side of a slice; a smaller slice shows too little."""
 
 
 class VolumeNotes:
@@ -18,10 +18,10 @@ class VolumeNotes:
 
     Args:
         volumeNode: scalar or RGB volume.
-        axes: (3, 3), its voxel axes in world coordinates as columns, of length 1.
+        axes: (3, 3), voxel axes in world coordinates as columns of length 1.
         window: (low, high) that is shown as black and white.
-        inverted: whether the models see it inverted.
-        item: of a sequence, that it shows.
+        inverted: whether the models see the image inverted.
+        item: item of a sequence that the volume shows, or None.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class VolumeNotes:
         """Add a slice that is sent to the models.
 
         Args:
-            voxels: (rows, columns), or (rows, columns, 3) of RGB.
-            image: uint8 (H, W, 3), as the models see it.
+            voxels: (rows, columns), or (rows, columns, 3) for RGB.
+            image: (H, W, 3) uint8, as the models see it.
         """
         self._count += 1
         self._shape = voxels.shape
@@ -48,7 +48,7 @@ class VolumeNotes:
             self._constant, self._blank = self._constant + same, self._blank + (not same)
 
     def sentences(self) -> list[str]:
-        """Return the notes, a sentence or two each."""
+        """Return the notes, one or two sentences each."""
         notes = []
         if self._item is not None:
             notes.append(
@@ -100,7 +100,7 @@ class VolumeNotes:
 
 
 def _windowMapping(volumeNode) -> str:
-    """Return the name of the mapping of intensities to gray of Slicer 5.12 and later; empty where it is linear."""
+    """Return the name of the mapping from intensities to gray in Slicer 5.12 and later; empty if it is linear."""
     display, components = volumeNode.GetDisplayNode(), volumeNode.GetImageData().GetNumberOfScalarComponents()
     if components > 1 or getattr(display, "GetWindowMappingMethod", None) is None:
         return ""
