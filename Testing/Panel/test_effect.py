@@ -33,7 +33,7 @@ def test_the_effect_is_there_once_and_a_slicer_without_effects_starts(editor, ca
 
 
 def test_the_views_of_the_layout_are_offered(editor, panel, phantom) -> None:
-    """Slicer tells effects of a layout only while one of them is active."""
+    """Slicer tells effects about a change of the layout only while one of them is active."""
     _, effect = edit(editor, add_volume(phantom.image))
     offered = lambda: [effect.whereBox.itemData(index) for index in range(effect.whereBox.count)]
     views = ["view Red", "view Yellow", "view Green"]

@@ -1,4 +1,4 @@
-"""Exports and fine-tuning: how they end, what is left of them, and with Slicer closed meanwhile."""
+"""Exports and fine-tuning: how they end, what they leave behind, and what happens if Slicer is closed meanwhile."""
 
 from __future__ import annotations
 

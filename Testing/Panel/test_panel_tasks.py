@@ -40,7 +40,7 @@ def test_models_are_listed_from_the_workers_machine(panel) -> None:
 
 
 def test_what_the_chosen_models_have_seen_and_were_tested_on_is_said(panel) -> None:
-    """Before the machine of the models was asked: the default models, those of others, and the demo models."""
+    """Before the models' machine is asked, the catalogue describes the default models, others, and the demo models."""
     ui = panel.ui
     for name, seen, tested in (
         ("starter", "A few thousand real images", "breast tumor .75 (60 images)"),

@@ -91,7 +91,7 @@ def test_a_part_of_a_path_is_refused(panel, tmp_path) -> None:
 
 @pytest.mark.parametrize("typed", ['"{path}"', " {path} ", "~/{name}"])
 def test_a_path_is_read_as_it_was_copied(panel, tmp_path, monkeypatch, typed: str) -> None:
-    """In quotation marks, as "Copy as path" of Windows gives it, or from the home folder of the worker's machine."""
+    """Paths may be in quotation marks, as from "Copy as path" in Windows, or start at the home folder of the worker."""
     ui, export = panel.ui, panel.operations.export.task
     image = make_phantom("validation", 3, "MR", 1).image
     (tmp_path / "in").mkdir()

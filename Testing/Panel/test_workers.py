@@ -1,4 +1,4 @@
-"""The workers behind the panel: by another command, and before packages are installed."""
+"""The workers of the panel: started with another command, and ended before packages are installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport
 
 
 def begin_export(panel, folder: Path, count: int, out: str = "Dataset001_Heads") -> None:
-    """Export some images, and wait for nothing."""
+    """Start an export of some images without waiting for it."""
     ui = panel.ui
     (folder / "in").mkdir(exist_ok=True)
     for number in range(count):
@@ -31,7 +31,7 @@ def begin_export(panel, folder: Path, count: int, out: str = "Dataset001_Heads")
 
 
 def dependencies_of(panel):
-    """The module of that name that the panel uses, also after a reload."""
+    """Return the module of that name that the panel uses, also after a reload."""
     return type(panel.installation).check.__globals__["dependencies"]
 
 
@@ -46,7 +46,7 @@ def give_command(panel, command: str) -> None:
 
 @pytest.fixture
 def command(panel):
-    """Gives another "Worker command"; it is cleared at the end."""
+    """A function that sets the "Worker command", which is cleared at the end."""
     yield lambda text: give_command(panel, text)
     give_command(panel, "")
 
@@ -96,7 +96,7 @@ def test_packages_are_installed_while_no_worker_uses_them(panel, phantom, torch,
 
 
 def test_a_worker_without_a_package_says_where_to_get_it(panel, phantom, tmp_path, monkeypatch) -> None:
-    """On another machine, say, whose packages Slicer does not see."""
+    """The worker may be on another machine, whose packages Slicer does not see."""
     ui, tasks = panel.ui, panel.operations
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text('raise ModuleNotFoundError("No module", name="torch")')
