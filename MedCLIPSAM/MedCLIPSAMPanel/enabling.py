@@ -31,7 +31,7 @@ def sayWhyNot(label, shownReason: str, reason: str) -> str:
 
 
 def explain(widget, more: str) -> None:
-    """Append a line to the own tool tip of a widget."""
+    """Append a line to a widget's own tool tip."""
     widget.toolTip = f"{_ownToolTip(widget)}\n{more}"
 
 
