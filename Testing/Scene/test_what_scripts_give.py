@@ -63,7 +63,7 @@ def test_a_segment_may_be_named_where_no_other_has_the_name(operations, painted)
     operations.propagate.runCorrection(node, "GTV 1", volume, reach=1, timeout=TIMEOUT)
     for identifier in (segment, segments.addSegment(node, "another")):
         node.GetSegmentation().GetSegment(identifier).SetName("GTV 2")
-    with pytest.raises(InputError, match="several segments 'GTV 2'"):
+    with pytest.raises(InputError, match="several segments named 'GTV 2'"):
         operations.refine.run(node, "GTV 2", volume, 1, points=[point], timeout=TIMEOUT)
 
 
