@@ -1,7 +1,7 @@
 """MedCLIPSAM in 3D Slicer: a prompt becomes a segmentation in the scene.
 
-Slicer makes the module, its panel, its logic and its self-test from the classes that it finds here. The module itself
-must be written in this file: Slicer looks for the self-test where the module's class is. The others are in
+Slicer makes the module, its panel, its logic and its self-test from the classes that it finds here. The module's class
+must be defined in this file, because Slicer looks for the self-test where this class is. The other classes are in
 MedCLIPSAMModule, the sections of the panel in MedCLIPSAMPanel, changes of the scene in MedCLIPSAMScene, and the
 method in MedCLIPSAMLib, which does not depend on Slicer.
 """
@@ -28,10 +28,10 @@ if str(_HERE) not in sys.path:
 
 
 def _loadEngine() -> None:
-    """Make MedCLIPSAMLib importable in a source checkout, where it is beside the module's folder.
+    """Make MedCLIPSAMLib importable in a source checkout, where it is next to the module's folder.
 
-    The package is loaded by its path. The checkout's folder is not put on sys.path, where its other folders would
-    become modules, too.
+    The package is loaded by its path. The checkout's folder is not added to sys.path, because its other folders would
+    become importable, too.
     """
     package = _HERE.parent / "MedCLIPSAMLib"
     if importlib.util.find_spec("MedCLIPSAMLib") is None:
@@ -39,7 +39,7 @@ def _loadEngine() -> None:
             "MedCLIPSAMLib", package / "__init__.py", submodule_search_locations=[str(package)]
         )
         if spec is None or spec.loader is None:
-            raise ImportError(f"'{package}' holds no Python package.")
+            raise ImportError(f"'{package}' is not a Python package: check out the whole repository.")
         sys.modules["MedCLIPSAMLib"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["MedCLIPSAMLib"])
 
@@ -57,19 +57,19 @@ __all__ = ["MedCLIPSAM", "MedCLIPSAMLogic", "MedCLIPSAMTest", "MedCLIPSAMWidget"
 
 
 class MedCLIPSAM(ScriptedLoadableModule):
-    """What Slicer shows of the module before it is opened."""
+    """The module as Slicer lists it before it is opened: title, category and help."""
 
     def __init__(self, parent) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "MedCLIPSAM"
-        # Translated where Slicer's own modules have it, so that the module joins their category in every language.
+        # Translated in the context of Slicer's own modules, so that the module joins their category in every language.
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "SegmentEditor", "Markups"]
         parent.contributors = ["MedCLIPSAM contributors"]
         parent.helpText = _(
             "Type what to segment, such as 'brain tumor', and press Segment. BiomedCLIP finds where the image "
-            "answers to the words (M2IB saliency), SAM 2 outlines it, and the result is a segment to be corrected with "
-            "points, boxes and the Segment Editor. For research only, not for diagnosis."
+            "matches the words (M2IB saliency), SAM 2 outlines it, and the result is a segment that you can correct "
+            "with points, boxes and the Segment Editor. For research only, not for diagnosis."
         )
         parent.helpText += f'<p><a href="{DOCUMENTATION}">{_("Documentation")}</a></p>'
         parent.acknowledgementText = _(
@@ -80,17 +80,17 @@ class MedCLIPSAM(ScriptedLoadableModule):
 
 
 def _registerSamples() -> None:
-    """Offer the samples in the Sample Data module; an application without that module starts without them."""
+    """Add the samples to the Sample Data module; an application without that module starts without them."""
     try:
         from MedCLIPSAMScene.samples import registerSampleData
 
         registerSampleData()
     except Exception:
-        logging.exception("MedCLIPSAM: the Sample Data module gets no samples")
+        logging.exception("MedCLIPSAM: the samples could not be added to the Sample Data module")
 
 
 def _registerEffect() -> None:
-    """Offer the text prompt in the Segment Editor; where that fails the application starts without it."""
+    """Add the text prompt to the Segment Editor; if that fails, the application starts without it."""
     try:
         import qSlicerSegmentationsEditorEffectsPythonQt as effects
 
@@ -98,4 +98,4 @@ def _registerEffect() -> None:
         effect.setPythonSource((_HERE / "MedCLIPSAMEffects" / "SegmentEditorTextPromptEffect.py").as_posix())
         effect.self().register()
     except Exception:
-        logging.exception("MedCLIPSAM: the Segment Editor gets no text prompt")
+        logging.exception("MedCLIPSAM: the text prompt could not be added to the Segment Editor")

@@ -1,6 +1,6 @@
 """The text prompt as an effect of Slicer's Segment Editor.
 
-Slicer loads this file by its path, names its module after the folder, and makes one object of the class an editor.
+Slicer loads this file by its path, names its module after the folder, and makes one object of the class per editor.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 from MedCLIPSAMLib.errors import InputError
 
 VIEW, VOLUME = "view", "volume"
-"""First word of the parameter Where; the second is the name of the view, or the plane of the slices."""
+"""First word of the parameter "Where"; the second word is the name of the view, or the plane of the slices."""
 ICON = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "TextPrompt.png"
 
 
 class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
-    """Makes a prompt the mask of the selected segment. The worker, the models and the settings are the panel's."""
+    """Effect that replaces the mask of the selected segment by what a prompt names.
+
+    The worker, the models and the settings are those of the module's panel.
+    """
 
     def __init__(self, scriptedEffect) -> None:
-        scriptedEffect.name = "Text prompt (MedCLIPSAM)"  # effects are found by it: not translated
+        scriptedEffect.name = "Text prompt (MedCLIPSAM)"  # not translated, because effects are found by their name
         scriptedEffect.title = _("Text prompt (MedCLIPSAM)")
         scriptedEffect.showEffectCursorInSliceView = False
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
@@ -41,7 +44,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         self._lacking: list[dependencies.Dependency] = []
 
     def clone(self):
-        """Return the effect of another editor."""
+        """Return a new effect for another editor."""
         from qSlicerSegmentationsEditorEffectsPythonQt import qSlicerSegmentEditorScriptedEffect
 
         another = qSlicerSegmentEditorScriptedEffect(None)
@@ -53,10 +56,10 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return qt.QIcon(str(ICON))
 
     def helpText(self) -> str:
-        """Return what the editor shows as help."""
+        """Return the help that the editor shows."""
         return _(
             "<html>Type what the selected segment is, such as <b>brain tumor</b>, and press <b>Apply</b> or Enter: "
-            "BiomedCLIP finds where the image answers to the words, and SAM 2 outlines it.<p>"
+            "BiomedCLIP finds where the image matches the words, and SAM 2 outlines it.<p>"
             "On the chosen slices the segment becomes the mask that was found; its other slices stay. "
             "Where nothing is found it stays as it is. The editor's masking and its undo apply.<p>"
             "Example: add a segment, show the slice in the Red view, type <i>brain tumor</i>, Apply; then choose "
@@ -67,16 +70,16 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         )
 
     def setupOptionsFrame(self) -> None:
-        """Make the widgets."""
+        """Create the widgets."""
         self.promptEdit = qt.QLineEdit()
         self.promptEdit.setPlaceholderText(_("such as: brain tumor"))
         self.promptEdit.setToolTip(_("What the selected segment is, in words."))
         self.whereBox = qt.QComboBox()
         self.whereBox.setToolTip(
-            _("The slice that a view shows, or all slices of the volume, as 'How' in the module says.")
+            _("The slice that a view shows, or all slices of the volume, segmented as 'How' in the module says.")
         )
         self.applyButton, self.cancelButton = qt.QPushButton(_("Apply")), qt.QPushButton(_("Cancel"))
-        self.applyButton.setToolTip(_("Let the selected segment be what the prompt names, on these slices."))
+        self.applyButton.setToolTip(_("Replace the selected segment on these slices by what the prompt names."))
         self.progressBar = qt.QProgressBar()
         self.progressBar.setMaximum(1000)
         self.progressBar.setVisible(False)
@@ -84,7 +87,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         self.researchLabel = qt.QLabel(_("For research only, not for diagnosis."))
         for label in (self.warningLabel, self.statusLabel, self.researchLabel):
             label.setWordWrap(True)
-            label.setTextFormat(qt.Qt.PlainText)  # names and messages are no HTML
+            label.setTextFormat(qt.Qt.PlainText)  # names and messages are not HTML
         self.warningLabel.setStyleSheet("font-weight: bold;")  # in the color of the theme, light or dark
         buttons = qt.QHBoxLayout()
         buttons.addWidget(self.applyButton)
@@ -107,26 +110,29 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
             widget.connect(signal, slot)
 
     def cleanup(self) -> None:
-        """Leave nothing behind before the editor is deleted."""
+        """Cancel the run and disconnect the widgets before the editor is deleted."""
         self.onCancel()
         self._status.close()
         for widget, signal, slot in self._connections:
             widget.disconnect(signal, slot)
 
     def activate(self) -> None:
-        """Follow the panel's choices, and the layout: effects hear of another one only while one of them is active."""
+        """Show the current choices of the panel, and the current layout.
+
+        Effects are told of a change of the layout only while one of them is active.
+        """
         self.layoutChanged()
         self._lacking = dependencies.missing()
         self._update()
 
     def deactivate(self) -> None:
-        """Cancel the run: another effect was chosen."""
+        """Cancel the run, because another effect was chosen."""
         self.onCancel()
 
     def interactionNodeModified(self, _interactionNode) -> None:
-        """Stay active, and let the run go on, while the user sets brightness and contrast or places markups.
+        """Stay active and let the run continue while the user sets brightness and contrast or places markups.
 
-        Slicer ends an effect then that does not say so; this one needs no mouse in the views.
+        Slicer deactivates effects that do not override this method. This effect does not use the mouse in the views.
         """
 
     def layoutChanged(self) -> None:
@@ -146,14 +152,14 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         self.scriptedEffect.setParameterDefault("Where", f"{VIEW} Red")
 
     def sourceVolumeNodeChanged(self) -> None:
-        """Warn of another volume."""
+        """Update the warning for another source volume."""
         if self.scriptedEffect.active():
             self._update()
 
     def updateGUIFromMRML(self) -> None:
         """Show the parameters."""
         effect = self.scriptedEffect
-        # Slicer treats a parameter without a value as absent.
+        # Slicer treats a parameter with an empty value as absent.
         prompt = effect.parameter("Prompt") if effect.parameterDefined("Prompt") else ""
         where = max(self.whereBox.findData(effect.parameter("Where")), 0)
         for widget, show in (
@@ -187,7 +193,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
     def begin(self) -> None:
         """Show that the run has begun."""
         self._running = True
-        self.scriptedEffect.optionsFrame().setFocus()  # in the text, Ctrl+Z would undo what was typed
+        self.scriptedEffect.optionsFrame().setFocus()  # with the focus in the text, Ctrl+Z would undo typing
         self._status.begin()
         self._update()
 
@@ -227,7 +233,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return self.whereBox.itemData(self.whereBox.currentIndex)
 
     def _whyNot(self) -> str:
-        """Return why nothing can be applied now; empty when it can."""
+        """Return why the effect cannot be applied now; empty if it can."""
         if self._running:
             return _("A run is not finished.")
         if not self.promptEdit.text.strip():
@@ -235,11 +241,11 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return ""
 
     def _update(self) -> None:
-        """Enable the possible actions, and warn of missing packages and of models not trained on such images."""
+        """Enable the possible actions, and warn about missing packages and models not trained on such images."""
         enable(self.applyButton, self._whyNot())
         enable(self.cancelButton, "" if self._running else _("Nothing is running."))
         self.progressBar.setVisible(self._running)
-        # Only with an existing panel: an effect that is activated while the panel is built must not build another.
+        # Only an existing panel is used: an effect that is activated while the panel is built must not build another.
         panel = getattr(slicer.modules, "MedCLIPSAMWidget", None)
         volume = self.scriptedEffect.parameterSetNode().GetSourceVolumeNode()
         ready = panel is not None and panel.parameters is not None
@@ -253,7 +259,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
 
     @staticmethod
     def _panel():
-        """Return the module's panel, made if it was never opened."""
+        """Return the module's panel, which is created if the module was never opened."""
         return slicer.util.getModuleWidget("MedCLIPSAM")
 
 

@@ -14,13 +14,13 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 
 class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
-    """The logic for scripts. Each method waits for its result while Slicer's events run.
+    """The logic for scripts. Each method waits for its result while Slicer handles events.
 
     Args:
-        command: returns the worker's command; this machine's when None.
+        command: returns the worker's command; by default that of a worker on this machine.
 
     Attributes:
-        operations: the same without waiting, by their `start` methods; see `MedCLIPSAMScene.operations`.
+        operations: the operations, whose `start` methods do not wait; see `MedCLIPSAMScene.operations`.
     """
 
     def __init__(self, command: Callable[[], WorkerCommand] | None = None) -> None:
@@ -29,7 +29,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
 
     @property
     def models(self) -> tuple[str, str, str, str | None]:
-        """Models for the next run: (text and image, outline, device, folder of models or None)."""
+        """The models for the next run: (text-image model, SAM, device, folder of models or None)."""
         return self.operations.session.models
 
     @models.setter
@@ -37,7 +37,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
         self.operations.session.models = models
 
     def segment(self, volumeNode, prompts: str | list[str], segmentationNode=None, **options) -> SceneResult:
-        """Segment what prompts name on slices of a volume; see `SegmentOperation.start` for the options."""
+        """Segment what the prompts name on slices of a volume; see `SegmentOperation.start` for the options."""
         return self.operations.segment.run(volumeNode, prompts, segmentationNode, **options)
 
     def segmentVolume(self, volumeNode, prompts: str | list[str], segmentationNode=None, **options) -> SceneResult:
@@ -46,7 +46,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
         return self.segment(volumeNode, prompts, segmentationNode, slices=slices, **options)
 
     def propagate(self, volumeNode, prompts: str | list[str], segmentationNode=None, **options) -> SceneResult:
-        """Segment a volume from key slices on; see `PropagateOperation.start` for the options."""
+        """Segment a volume from key slices; see `PropagateOperation.start` for the options."""
         return self.operations.propagate.run(volumeNode, prompts, segmentationNode, **options)
 
     def propagateCorrection(self, segmentationNode, segmentId: str, volumeNode, **options) -> SceneResult:

@@ -18,7 +18,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
     TIMEOUT = 300
 
     def setUp(self) -> None:
-        """Begin with an empty scene and the demo models on the CPU; skip the test where these cannot run."""
+        """Begin with an empty scene and the demo models on the CPU; skip the test if these cannot run."""
         from MedCLIPSAMScene import dependencies
 
         absent = ", ".join(dependency.name for dependency in dependencies.missing())
@@ -47,7 +47,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
             self.delayDisplay(f"{name}: passed", 50)
 
     def test_everySampleIsSegmented(self) -> None:
-        """Segment each sample with its prompt, and compare the segment with the shipped truth."""
+        """Segment each sample with its prompt, and compare the segment with the shipped reference mask."""
         from MedCLIPSAMScene.samples import SAMPLES, loadSample
 
         for sample, (file, _name, prompt) in SAMPLES.items():
@@ -62,7 +62,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
             self.assertEqual(result.segmentation.GetSegmentation().GetNumberOfSegments(), 0)
 
     def test_nothingIsFoundWhereNothingIs(self) -> None:
-        """Segment a prompt that has nothing to do with the image, which finds nothing."""
+        """Segment with a prompt that has nothing to do with the image, and find nothing."""
         from MedCLIPSAMScene.samples import loadSample
 
         result = self.logic.segment(loadSample("MedCLIPSAMChestXray"), ["brain tumor"], timeout=self.TIMEOUT)
@@ -91,7 +91,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
 
 
 def _truth(file: str):
-    """Read the shipped truth of a sample, bool; its slices are as those of the sample."""
+    """Read the shipped reference mask of a sample, bool, with the sample's slices in the same order."""
     import SimpleITK as sitk
 
     from MedCLIPSAMLib.resources import resource_path

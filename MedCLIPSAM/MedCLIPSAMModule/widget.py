@@ -1,4 +1,4 @@
-"""The panel as Slicer makes it: its sections, the parameter node of the scene, and runs that the sections start."""
+"""The panel that Slicer creates: its sections, the parameter node of the scene, and the runs that sections start."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
 PACKAGES = ("MedCLIPSAMModule", "MedCLIPSAMPanel", "MedCLIPSAMScene", "MedCLIPSAMEffects")
-"""The packages beside MedCLIPSAM.py, which Slicer's Reload does not reload."""
+"""The packages next to MedCLIPSAM.py, which Slicer's Reload does not reload."""
 
 
 class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel. It reads and writes the parameter node and calls the logic; its sections do the rest.
 
     Attributes:
-        operations, session: those of the logic; see `MedCLIPSAMScene.operations`.
+        operations, session: of the logic; see `MedCLIPSAMScene.operations`.
         parameters: the typed parameter node of the scene; None while a scene is closed.
     """
 
     def __init__(self, parent=None) -> None:
-        # Slicer's base class may use these already: it calls setup() itself where no parent is given.
+        # Slicer's base class calls setup(), which uses these, in its constructor if no parent is given.
         self.parameters: MedCLIPSAMParameters | None = None
         self._wrapper: MedCLIPSAMParameters | None = None
         self._storedChoices: dict[str, str] = {}
@@ -86,7 +86,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ended = scene.EndBatchProcessEvent
         self.addObserver(scene, ended, self.onSceneEndBatchProcess, priority=-1.0)  # after the editor's own
         self.initializeParameterNode()
-        # Reload builds a second panel while the module is shown, and does not enter it.
+        # Reload builds a second panel while the module is shown, but does not call its enter().
         if self.isShown:
             self.enter()
 
@@ -107,7 +107,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.content.deleteLater()
 
     def onReload(self) -> None:
-        """Reload the module with the packages of its panel and its logic, which Slicer would not reload."""
+        """Reload the module together with its packages, which Slicer alone would not reload."""
         for name in list(sys.modules):
             if name.split(".")[0] in PACKAGES:
                 del sys.modules[name]
@@ -129,9 +129,9 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _caller, _event, node) -> None:
-        """Choose nothing in place of a node that is removed; the selectors would choose its neighbor.
+        """Clear the choice of a node that is removed, because the selectors would choose its neighbor instead.
 
-        What was made to be seen over a volume goes with it.
+        The maps and markups of a removed volume are removed with it.
         """
         from MedCLIPSAMScene import markups, overlay
 
@@ -145,7 +145,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 setattr(self.parameters, name, None)
 
     def onSceneStartClose(self, _caller, _event) -> None:
-        """End the run, and keep what the user chose for the next scene."""
+        """End the run, and keep the user's choices for the next scene."""
         from MedCLIPSAMPanel.parameters import OF_ONE_SCENE
 
         if self.parameters is not None:
@@ -160,25 +160,25 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parameters = None
 
     def onSceneEndClose(self, _caller, _event) -> None:
-        """Begin with an empty scene and the choices of the one before."""
+        """Begin with an empty scene and the choices made in the previous one."""
         node = self.logic.getParameterNode()
         for name, value in self._storedChoices.items():
             node.SetParameter(name, value)
         self._beginScene()
 
     def onSceneStartImport(self, _caller, _event) -> None:
-        """Keep what is chosen: when an import ends the selectors list all nodes anew, and choose none meanwhile."""
+        """Keep what is chosen: at the end of an import the selectors rebuild their lists and briefly choose nothing."""
         self._blockSelectors(True)
 
     def onSceneEndImport(self, _caller, _event) -> None:
-        """Connect to a scene that was loaded; while another module is shown, with the next entry."""
+        """Connect to a loaded scene now, or the next time the module is shown if another module is shown now."""
         if self.isShown:
             self._beginScene()
         else:
             self._importedUnseen = True
 
     def onSceneEndBatchProcess(self, _caller, _event) -> None:
-        """Show what was not shown meanwhile; the editor may have released its segmentation, too."""
+        """Show changes made during the batch; the editor may have released its segmentation, too."""
         self._blockSelectors(False)
         if not self._importedUnseen:
             self.update()
@@ -201,35 +201,35 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.results.clear()
 
     def initializeParameterNode(self) -> None:
-        """Connect to the scene's parameter node, or make one; choose a first volume of the scene."""
+        """Connect to the scene's parameter node, or make one; choose a volume if none is chosen."""
         from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
-        self.parameters = None  # nothing is shown, nor taken for a choice of the user, before all is connected
+        self.parameters = None  # until all is connected, nothing is shown or taken for a choice of the user
         node = self.logic.getParameterNode()
         if self._wrapper is None or self._wrapper.parameterNode is not node:
             forgetPaths(node)
             takeDefaults(node)
-            # Of observers of one priority VTK calls the first one last: after those by which the wrapper reads the node
-            # and shows it in the widgets.
+            # Among observers of the same priority, VTK calls the first one last. This one must be called after those by
+            # which the wrapper reads the node and shows it in the widgets.
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
-            # Before them: the scenes that are loaded later write into the same node.
+            # This one must be called before them, because scenes that are loaded later write into the same node.
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onValuesModified, priority=1.0)
-            # One wrapper a node: the observers that connect it to widgets live as long as the node.
+            # One wrapper per node: the observers that connect it to widgets live as long as the node.
             self._wrapper = MedCLIPSAMParameters(node)
             self.gui.connect(self._wrapper)
         else:
-            node.Modified()  # the nodes that it refers to may have been loaded after it, and the selectors listed anew
+            node.Modified()  # nodes that it refers to may have been loaded after it, and the selectors rebuilt
         self.parameters = self._wrapper
         self.inputs.begin()
         self.corrections.sceneOpened()
         self.update()
 
     def onValuesModified(self, node, _event) -> None:
-        """Take defaults in place of values that a scene of another version has brought, and forget its paths."""
+        """Replace invalid values from a scene of another version by defaults, and remove its paths."""
         from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
 
-        with slicer.util.NodeModify(node):  # else each of them would come back here within the one before
+        with slicer.util.NodeModify(node):  # otherwise each change would call this method recursively
             forgetPaths(node)
             takeDefaults(node)
 
@@ -238,21 +238,21 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.update()
 
     def update(self) -> None:
-        """Show the parameters and the state of the work in every section.
+        """Show the parameters and the state of the runs in every section.
 
-        Not while a scene is loaded: the parameters refer to nodes of the scene before until it is there.
+        Nothing is done while a scene is loaded: until the end, the parameters refer to nodes of the previous scene.
         """
         scene = slicer.mrmlScene
         if self.parameters is None or scene.IsClosing() or scene.IsBatchProcessing():
             return
-        # First the corrections: they set the editor's segmentation, and the others use the segment chosen in it.
+        # The corrections come first: they set the editor's segmentation, and the others use the segment chosen in it.
         sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
         for section in (*sections, self.export, self.fineTune, self.review, self.installation):
             section.update()
 
     @property
     def isShown(self) -> bool:
-        """Whether the module is the one that the user works with."""
+        """Whether the module is the one that Slicer shows."""
         return bool(getattr(self.parent, "isEntered", False))
 
     @property
@@ -261,7 +261,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self.session.job is not None
 
     def whyBusy(self) -> str:
-        """Return a sentence that a run or an installation is not finished; empty when none is running."""
+        """Return a sentence that says which run or installation is not finished; empty if nothing is running."""
         from MedCLIPSAMScene import dependencies
 
         return _("A run is not finished.") if self.busy else dependencies.whyBusy()
@@ -285,10 +285,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         Args:
             start: takes `finished(result, error)` and `progressed(fraction, stage)` and starts the run.
             show: called with its result.
-            status: a `RunStatus` that shows the progress; the panel's own when None.
+            status: a `RunStatus` that shows the progress; the panel's own if None.
 
         Returns:
-            Whether it was started; else the reason is shown.
+            Whether the run was started. If it was not, the reason is shown.
         """
         status = status or self.prompts.status
 
@@ -315,7 +315,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return True
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Do something that may be refused, and show why."""
+        """Call an action, and show the message if it is refused."""
         try:
             action()
         except MedCLIPSAMError as error:

@@ -1,1 +1,1 @@
-"""The sections of the panel, one a file, in the order of the work."""
+"""The sections of the panel, one per file."""

@@ -7,7 +7,10 @@ from slicer.parameterNodeWrapper import GuiConnector
 
 
 class _WidgetConnector(GuiConnector):
-    """The base of these. They are not registered with Slicer, which asks those of before a Reload first."""
+    """Base class of the connectors.
+
+    They are not registered with Slicer, which would use those registered before a Reload first.
+    """
 
     @staticmethod
     def canRepresent(widget, datatype) -> bool:
@@ -65,5 +68,5 @@ class ItemConnector(_WidgetConnector):
 
 
 def connectorOf(widget):
-    """Return a widget's connector where Slicer has none for it, else the widget."""
+    """Return a connector for a widget that Slicer has none for; otherwise return the widget."""
     return PlainTextConnector(widget) if type(widget) is qt.QPlainTextEdit else widget

@@ -20,7 +20,7 @@ from .shortcuts import Shortcuts
 EDITOR_NODE = "MedCLIPSAM.SegmentEditor"
 MAX_UNDO_STATES = 10
 OF_VIEWS = "vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"
-"""Classes of the nodes that say which slice of which volume a view shows."""
+"""Classes of the nodes that define which slice of which volume a view shows."""
 
 
 class CorrectSection:
@@ -43,7 +43,7 @@ class CorrectSection:
         editor = ui.segmentEditor
         editor.setMaximumNumberOfUndoStates(MAX_UNDO_STATES)
         editor.segmentationNodeSelectorVisible = editor.sourceVolumeNodeSelectorVisible = False  # the panel has them
-        editor.autoShowSourceVolumeNode = False  # what the views show is chosen above, and is the user's
+        editor.autoShowSourceVolumeNode = False  # the user chooses what the views show
         editor.connect("segmentationNodeChanged(vtkMRMLSegmentationNode*)", self._editorSegmentationChanged)
         ui.refineButton.connect("clicked(bool)", self._refineShown)
         ui.propagateButton.connect("clicked(bool)", self._propagate)
@@ -61,7 +61,7 @@ class CorrectSection:
             node.SetSingletonTag(EDITOR_NODE)
             node = slicer.mrmlScene.AddNode(node)
         if editor.mrmlSegmentEditorNode() is not node:
-            node.SetActiveEffectName("")  # one that was saved with a scene would begin before the panel is ready
+            node.SetActiveEffectName("")  # an effect saved with a scene would start before the panel is ready
             editor.setMRMLSegmentEditorNode(node)  # before the scene
         editor.setMRMLScene(slicer.mrmlScene)
         editor.updateWidgetFromMRML()
@@ -108,7 +108,7 @@ class CorrectSection:
         ui.correctLabel.text = self._whatToDo()
 
     def close(self) -> None:
-        """Release the editor before the panel is removed: Slicer only hides a panel that is reloaded."""
+        """Release the editor before the panel is removed, because Slicer only hides a panel that is reloaded."""
         self.exit()
         self.forget()
         for observed in (self._editorNode, self._views, self._scene):
@@ -120,7 +120,7 @@ class CorrectSection:
         editor.setMRMLScene(None)
 
     def _whyAbsent(self) -> str:
-        """Return why there is nothing to correct; empty when there is."""
+        """Return why there is nothing to correct; empty if there is a segmentation."""
         if self._panel.parameters.inputVolume is None:
             return _("Choose an input volume first.")
         if self._panel.parameters.segmentation is None:
@@ -138,7 +138,7 @@ class CorrectSection:
         return _("'{name}', chosen below, is corrected on the slice where you click.").format(name=name)
 
     def _whyUnchosen(self) -> str:
-        """Return why no segment can be corrected; empty when one is chosen."""
+        """Return why no segment can be corrected; empty if one is chosen."""
         absent = self._whyAbsent()
         if not absent and self.segment() is None:
             empty = self._panel.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 0
@@ -192,19 +192,22 @@ class CorrectSection:
         self._panel.update()
 
     def _editorChanged(self, _caller=None, _event=None) -> None:
-        """Follow the segment chosen in the editor, by mouse or by key: no signal of the widget covers both."""
+        """Follow the segment chosen in the editor.
+
+        The node is observed because no signal of the widget covers both the mouse and the keyboard.
+        """
         parameters = self._panel.parameters
         if self._following or parameters is None:
             return
         if self._panel.ui.segmentEditor.segmentationNode() is not parameters.segmentation:
-            return  # another segmentation: its own signal is still to come
+            return  # another segmentation was chosen, which has its own signal
         segment = self.segment()
         if segment != self._shownSegment:
             self._shownSegment = segment
             self._panel.update()
 
     def _effectRegistered(self, *_arguments) -> None:
-        """Show an effect that is registered after the editor was made, as when the module is the startup module."""
+        """Show an effect that is registered after the editor was created, as if the module is the startup module."""
         self._panel.ui.segmentEditor.updateEffectList()
 
     def _editorSegmentationChanged(self, node) -> None:
@@ -235,7 +238,7 @@ class CorrectSection:
 
         def start(finished, progressed):
             segment = self.requireSegment()
-            # In the plane that the segment was written in: seen from another one, all of it would count as corrected.
+            # In the plane that the models wrote last: along another plane, all slices would count as corrected.
             plane = protect.planeOf(parameters.segmentation, segment) or panel.inputs.shown()[0]
             slices = SceneSlices(parameters.inputVolume, plane)
             return panel.operations.propagate.startCorrection(

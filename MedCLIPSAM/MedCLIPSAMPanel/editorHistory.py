@@ -1,4 +1,4 @@
-"""The history of the embedded Segment Editor: brush strokes and results are undone in one sequence."""
+"""Undo by the embedded Segment Editor, so that brush strokes and results are undone in one sequence."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from MedCLIPSAMScene.history import SceneHistory, changesOf
 
 
 class EditorHistory:
-    """A `MedCLIPSAMScene.history.History` on the Segment Editor.
+    """A `MedCLIPSAMScene.history.History` that uses the undo states of the Segment Editor.
 
-    The editor stores the states of the segmentation that it shows. A result that is written into another one, because
-    the user has chosen something else meanwhile, is stored separately: the editor keeps its segmentation.
+    The editor stores the states of the segmentation that it shows. If the user has chosen another segmentation during
+    a run, the states of the one that the result is written into are stored separately, and the editor keeps its own.
 
     Args:
         editor: the qMRMLSegmentEditorWidget.
-        volumeShown: returns the volume that the user works on. While no segmentation is shown, a new one of this volume
-            is: the first result must be undone by the editor, too.
+        volumeShown: returns the volume that the user works on. If the editor shows no segmentation, it is given a new
+            one of this volume, so that it can undo the first result, too.
     """
 
     def __init__(self, editor, volumeShown: Callable[[], object]) -> None:
@@ -36,7 +36,7 @@ class EditorHistory:
             self._aside.save(segmentationNode)
 
     def undo(self, segmentationNode) -> bool:
-        """See `history.History`. The editor does not tell whether it had a state, so its changes are observed."""
+        """See `history.History`. The editor does not report whether it had a state, so its changes are observed."""
         if self._editor.segmentationNode() is segmentationNode and self._changes(segmentationNode):
             return True
         return self._aside.undo(segmentationNode)

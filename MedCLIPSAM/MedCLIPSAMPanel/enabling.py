@@ -1,4 +1,4 @@
-"""Enable, disable and explain widgets; a disabled one says why in its tool tip."""
+"""Enable, disable and explain widgets; the tool tip of a disabled widget says why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def enable(widget, reason: str = "") -> None:
     """Enable a widget, or disable it for a reason that becomes its tool tip.
 
     Args:
-        reason: why it cannot be used now; empty when it can, which brings its own tool tip back.
+        reason: why it cannot be used now; empty if it can, which restores its own tool tip.
     """
     own = _ownToolTip(widget)
     widget.enabled = not reason
@@ -17,13 +17,13 @@ def enable(widget, reason: str = "") -> None:
 
 
 def sayWhyNot(label, shownReason: str, reason: str) -> str:
-    """Show in a label why something cannot be done now, unless the label shows something else.
+    """Show in a label why something cannot be done now, unless the label shows another text.
 
     Args:
-        shownReason: what this function has shown there before.
+        shownReason: the text that the previous call returned.
 
     Returns:
-        What it shows there now, for the next call.
+        The reason that was shown last, for the next call.
     """
     if label.text in ("", shownReason):
         label.text = shownReason = reason
@@ -31,7 +31,7 @@ def sayWhyNot(label, shownReason: str, reason: str) -> str:
 
 
 def explain(widget, more: str) -> None:
-    """Append to the tool tip of a widget."""
+    """Append a line to a widget's own tool tip."""
     widget.toolTip = f"{_ownToolTip(widget)}\n{more}"
 
 

@@ -1,4 +1,4 @@
-"""Ask before Slicer's window is closed while something is not finished."""
+"""A question before Slicer's window is closed while a run is not finished."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from MedCLIPSAMScene.strings import _
 
 
 class ExitQuestion(qt.QObject):
-    """An event filter of the main window, where there is one; Slicer's own question is on the scene only.
+    """An event filter of the main window, if there is one. Slicer itself only asks about unsaved changes of the scene.
 
     Args:
-        unfinished: returns what is not finished, in words.
+        unfinished: returns the names of the runs that are not finished.
     """
 
     def __init__(self, unfinished: Callable[[], Sequence[str]]) -> None:
@@ -24,16 +24,19 @@ class ExitQuestion(qt.QObject):
             self._window.installEventFilter(self)
 
     def eventFilter(self, _object, event) -> bool:
-        """Keep the window open where the user does not want it closed; on macOS a closed one is closed again."""
+        """Keep the window open if the user answers so.
+
+        A window that is not visible is ignored, because macOS sends a second close event to a closed window.
+        """
         if event.type() != qt.QEvent.Close or not self._window.visible:
             return False
         unfinished = self._unfinished()
-        if not unfinished or slicer.app.testingEnabled():  # nobody is there then, and the question returns a no
+        if not unfinished or slicer.app.testingEnabled():  # in testing mode the question always returns False
             return False
         if slicer.util.confirmOkCancelDisplay(
             _(
-                "MedCLIPSAM has not finished: {unfinished}. Exit all the same? A segmentation is lost; what else is "
-                "stopped goes on from there when it is started again."
+                "MedCLIPSAM has not finished: {unfinished}. Exit anyway? A segmentation is lost; anything else "
+                "resumes where it stopped when you start it again."
             ).format(unfinished=", ".join(unfinished))
         ):
             return False
@@ -41,6 +44,6 @@ class ExitQuestion(qt.QObject):
         return True
 
     def close(self) -> None:
-        """Ask no more, before the panel is removed."""
+        """Stop asking, before the panel is removed."""
         if self._window is not None:
             self._window.removeEventFilter(self)

@@ -1,4 +1,4 @@
-"""Pseudo-labels: the prompts of the panel on a whole collection, written as a dataset to train on."""
+"""Pseudo-labels: segment a whole collection with the prompts of the panel, and write a dataset to train on."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ExportSection(LongRunSection):
         self._report = ""
         if self.unfinished:
             ui.exportLabel.text = _(
-                "The export into '{out}' was begun before and not seen to end: Export goes on with it, with the same "
-                "prompts and settings."
+                "An earlier export into '{out}' may not have finished: press Export to resume it with the same prompts "
+                "and settings."
             ).format(out=self.unfinished)
         ui.exportFolderButton.connect("clicked(bool)", self._browseFolder)
         ui.exportTableButton.connect("clicked(bool)", self._browseTable)
@@ -46,7 +46,7 @@ class ExportSection(LongRunSection):
         enable(ui.openReportButton, "" if self._report else _("Export first."))
 
     def _lacking(self) -> str:
-        """Return what has to be chosen before an export; empty when nothing is."""
+        """Return what is missing for an export; empty if nothing is."""
         if lacking := self._panel.installation.whyLacking():
             return lacking
         parameters, anonymous = self._panel.parameters, self._panel.parameters.export.anonymous
@@ -58,15 +58,15 @@ class ExportSection(LongRunSection):
         if not out:
             return _("Choose a folder for the dataset.")
         if anonymous and not key:
-            return _("Choose a file for the key, outside of the dataset.")
+            return _("Choose a file for the key, outside the dataset.")
         return self._paths.whyPartial("exportInputs", "exportOut", *(["exportKey"] if anonymous else []))
 
     def _openReport(self) -> None:
         path = self._report
         if not Path(path).is_file():
-            self._say(_("On this machine there is no '{path}': it is on that of the worker.").format(path=path))
+            self._say(_("'{path}' is on the worker's machine, not on this one: open it there.").format(path=path))
         elif not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path)):
-            self._say(_("No program of this machine opens '{path}'.").format(path=path))
+            self._say(_("No program on this machine can open '{path}'.").format(path=path))
 
     def _browseFolder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(
@@ -86,7 +86,7 @@ class ExportSection(LongRunSection):
             self._paths.set("exportInputs", table)
 
     def _browseKey(self) -> None:
-        # A key that is there is gone on with: a question whether to replace it would mislead.
+        # An existing key is continued, so a question whether to replace it would mislead.
         key = qt.QFileDialog.getSaveFileName(
             self._panel.parent,
             _("Key of cases, new or of an earlier export"),

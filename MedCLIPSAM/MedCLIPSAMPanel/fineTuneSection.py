@@ -1,4 +1,4 @@
-"""Fine-tuning: a new model from the user's captions, which can be chosen at once."""
+"""Fine-tuning: train a new model on the user's captions, which can be chosen when it is finished."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class FineTuneSection(LongRunSection):
 
     def __init__(self, panel) -> None:
         ui, operation = panel.ui, panel.operations.fineTune
-        stopped = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
+        stopped = _("Stopped. Press Fine-tune again to resume from the last checkpoint.")
         super().__init__(panel, operation, ui.fineTuneLabel, ui.fineTuneBar, "UnfinishedFineTuning", stopped)
         self._losses: list[float] = []
         self._validation: list[tuple[int, float, float]] = []
         if self.unfinished:
             ui.fineTuneLabel.text = _(
-                "The fine-tuning of '{name}' was begun before and not seen to end: with the same name, captions and "
-                "settings Fine-tune goes on from its last checkpoint."
+                "An earlier fine-tuning of '{name}' may not have finished: press Fine-tune with the same name, "
+                "captions and settings to resume it from its last checkpoint."
             ).format(name=self.unfinished)
         ui.fineTuneButton.connect("clicked(bool)", self._start)
         ui.stopFineTuneButton.connect("clicked(bool)", self._stop)
@@ -46,7 +46,7 @@ class FineTuneSection(LongRunSection):
             )
         )
         self._enable(ui.fineTuneButton, ui.stopFineTuneButton, lacking, _("No fine-tuning is running."))
-        ui.fineTuneBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(
+        ui.fineTuneBaseLabel.text = _("Starts from '{base}', which is chosen under Models and device.").format(
             base=parameters.clip
         )
 
@@ -100,8 +100,8 @@ class FineTuneSection(LongRunSection):
 
     def _show(self, result) -> None:
         text = _(
-            "'{name}' retrieves {after:.0%} of validation captions at the first guess; its base {before:.0%}, chance "
-            "{chance:.0%}. It can be chosen under Models and device."
+            "Top-1 retrieval on validation pairs: '{name}' {after:.0%}, its base {before:.0%}, chance {chance:.0%}. "
+            "The new model can be chosen under Models and device."
         )
         self._say(text.format(name=result.name, after=result.after, before=result.before, chance=result.chance))
         self._panel.models.refresh()

@@ -83,7 +83,8 @@ ITEM_BOXES = {"view": "viewBox", "clip": "clipBox", "sam": "samBox"}
 def namedWidgets(panel, path: str) -> SimpleNamespace:
     """Return the widgets of a panel by their names in its .ui file.
 
-    What is inside of one of them is not the panel's: the options of an effect in the editor may have any name.
+    Children that such a widget creates itself are not returned, because the options of an effect in the editor may have
+    any name.
     """
     elements = {element.get("name"): element for element in ElementTree.parse(path).iter("widget")}
     found, parents = SimpleNamespace(), [panel]
@@ -94,7 +95,7 @@ def namedWidgets(panel, path: str) -> SimpleNamespace:
                 setattr(found, name, child)
             if name not in elements or elements[name].find(".//widget") is not None:
                 parents.append(child)
-    for name, label in vars(found).items():  # screen readers and mnemonics go from a label to what it names
+    for name, label in vars(found).items():  # screen readers and mnemonics lead from a label to its buddy
         named = getattr(found, name.removesuffix("Label"), label)
         if named is not label:
             label.setBuddy(named)
@@ -115,7 +116,7 @@ class GuiConnection:
         self._tag: int | None = None
 
     def connect(self, parameters: MedCLIPSAMParameters | None) -> None:
-        """Connect a parameter node in place of the previous one; None only disconnects."""
+        """Connect a parameter node and disconnect the previous one; None only disconnects."""
         if self._parameters is not None:
             self._parameters.disconnectGui(self._tag)
         self._parameters, self._tag = parameters, None

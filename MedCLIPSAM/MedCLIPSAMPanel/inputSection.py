@@ -25,7 +25,7 @@ class InputSection:
         self._panel = panel
         self._volume: Any = None
         self._grid: tuple | None = None
-        self._left: dict[str, str] = {}  # by the ID of a volume, that of the segmentation that was chosen with it
+        self._left: dict[str, str] = {}  # ID of a volume -> ID of the segmentation that was chosen with it
         events = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
         self._followed = Observed((vtk.vtkCommand.ModifiedEvent, *events), self._volumeModified)
         self._layoutManager = slicer.app.layoutManager()
@@ -40,13 +40,13 @@ class InputSection:
             self._layoutManager.disconnect("layoutChanged(int)", self._offerViews)
 
     def forget(self) -> None:
-        """Forget the nodes of a scene before it is closed; those of the next one get their IDs."""
+        """Forget the nodes of a scene before it is closed, because nodes of the next scene get the same IDs."""
         self._volume = None
         self._followed.follow([])
         self._left.clear()
 
     def begin(self) -> None:
-        """Take up the volume of a scene, or choose one; the views show what they show."""
+        """Use the volume that the scene names, or choose one; the views are left as they are."""
         parameters = self._panel.parameters
         self._volume = parameters.inputVolume
         if self._volume is None:
@@ -62,7 +62,7 @@ class InputSection:
                 self._showVolume()
             self._takeUpSegmentation()
         for selector in (ui.inputVolumeSelector, ui.segmentationSelector):
-            node = selector.currentNode()  # its name may be longer than the panel is wide
+            node = selector.currentNode()  # whose name may be too long for the width of the panel
             selector.toolTip = node.GetName() if node is not None else ""
         extent = parameters.extent
         for widget in (ui.planeBox, ui.planeBoxLabel, ui.strategyBox, ui.strategyBoxLabel):
@@ -70,11 +70,11 @@ class InputSection:
         for widget in (ui.firstSliceBox, ui.lastSliceBox, ui.sliceCountLabel, ui.rangeLayoutLabel):
             widget.setVisible(extent == Extent.RANGE)
         self._followed.follow([parameters.inputVolume] if parameters.inputVolume is not None else [])
-        self._grid = None  # it may be another volume now, or have changed while another one was followed
+        self._grid = None  # the volume may be another one, or have changed while another one was followed
         self._countSlices()
 
     def _volumeModified(self, volume, _event) -> None:
-        """Show what follows from the voxel grid, if it is another one now; images of a sequence have the same."""
+        """Show what depends on the voxel grid if it has changed; the items of a sequence have the same grid."""
         voxels = voxelsOf(volume)
         try:
             matrix = (transformToWorld(volume) @ ijkToRAS(volume)).tobytes()
@@ -96,9 +96,9 @@ class InputSection:
                 label.text = error.problem
 
     def _showVolume(self) -> None:
-        """Show a volume that the user has chosen in the views, which are fitted to one that is elsewhere in space.
+        """Show a volume that the user has chosen in the views, and fit them to it if they show another place.
 
-        A view that shows it over another one, as of PET and CT, stays as it is, and so do the others.
+        If the chosen view already shows it, such as a PET over a CT, all views stay as they are.
         """
         volume, view = self._volume, self._panel.parameters.view
         if volume in _layersOf(view):
@@ -109,7 +109,7 @@ class InputSection:
             slicer.util.resetSliceViews()
 
     def _takeUpSegmentation(self) -> None:
-        """Choose the segmentation that was chosen with the volume before."""
+        """Choose the segmentation that was last chosen together with the volume."""
         volume, parameters = self._volume, self._panel.parameters
         if volume is None:
             return
@@ -123,7 +123,7 @@ class InputSection:
             parameters.segmentation = left
 
     def _offerViews(self, *_arguments) -> None:
-        """Offer the views of the layout; one that is gone is followed by the first."""
+        """Offer the views of the layout, and choose the first one if the chosen view is gone."""
         box, parameters = self._panel.ui.viewBox, self._panel.parameters
         names = sliceViewNames()
         blocked = box.blockSignals(True)
@@ -137,10 +137,10 @@ class InputSection:
             parameters.view = names[0]
 
     def slices(self) -> tuple[str, list[int]]:
-        """Return the plane and the slices that the user chose.
+        """Return the plane and the numbers of the slices that the user chose.
 
         Raises:
-            InputError: they are not in the volume.
+            InputError: the volume does not have these slices.
         """
         parameters = self._panel.parameters
         if parameters.extent == Extent.SLICE:
@@ -153,12 +153,12 @@ class InputSection:
         if first > last or last >= count:
             raise InputError(
                 _("Slices {first} to {last} were requested.").format(first=first, last=last),
-                _("The volume has slices 0 to {last}, the first one first.").format(last=count - 1),
+                _("Choose slices from 0 to {last}, the lower number first.").format(last=count - 1),
             )
         return parameters.plane, list(range(first, last + 1))
 
     def shown(self, view: str | None = None) -> tuple[str, int]:
-        """Return the plane and the number of the slice in a view, the chosen one when None.
+        """Return the plane and the number of the slice in a view, by default the chosen view.
 
         Raises:
             InputError: the view shows no slice of the volume.
@@ -167,11 +167,14 @@ class InputSection:
 
 
 def sliceViewNames() -> list[str]:
-    """Return the slice views that the layout shows; where it has none, those of before or Slicer's own."""
+    """Return the names of the slice views in the layout.
+
+    If the layout has none, return those of earlier layouts; without any, return Slicer's default views.
+    """
     layoutManager = slicer.app.layoutManager()  # None without a main window
     if layoutManager is None:
         return list(DEFAULT_VIEWS)
-    names = list(layoutManager.sliceViewNames())  # also those of layouts that were shown before
+    names = list(layoutManager.sliceViewNames())  # these include the views of earlier layouts
     mapped = [name for name in names if (node := sliceNodeOf(name)) is not None and node.IsMappedInLayout()]
     return mapped or names or list(DEFAULT_VIEWS)
 
@@ -194,7 +197,10 @@ def volumeShownIn(view: str):
 
 
 def _layersOf(view: str) -> list[Any]:
-    """Return what a slice view shows of background and foreground, None where one is empty; nothing without a view."""
+    """Return the background volume and the visible foreground volume of a slice view, None for an empty layer.
+
+    The list is empty if there is no such view.
+    """
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     composite = next((node for node in composites if node.GetLayoutName() == view), None)
     if composite is None:
@@ -217,7 +223,7 @@ def _volumeToBeginWith(view: str):
 
 
 def _isInView(volumeNode, view: str) -> bool:
-    """Return whether the middle of a slice view is in the box of a volume."""
+    """Return whether the center of a slice view is in the bounding box of a volume."""
     node, bounds = sliceNodeOf(view), [0.0] * 6
     if node is None:
         return False

@@ -15,7 +15,7 @@ from .enabling import enable
 
 
 class InstallationSection:
-    """The last section of the panel; it opens by itself when something is missing."""
+    """The last section of the panel, which is expanded if a package is missing."""
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
@@ -29,20 +29,20 @@ class InstallationSection:
             ui.installationCollapsibleButton.collapsed = False
 
     def enter(self) -> None:
-        """Look again for what was missing, which may have been installed elsewhere meanwhile."""
+        """Check missing packages again, because they may have been installed in another way."""
         if self._missing:
             self.check()
 
     def close(self) -> None:
-        """Leave the widgets alone from now on: an installation may end after the panel was removed."""
+        """Stop using the widgets, because an installation may end after the panel was removed."""
         self.closed = True
 
     def warning(self) -> str:
-        """Return a sentence on packages that the next run needs and lacks; empty when all are installed."""
+        """Return a sentence that names the packages missing for the next run; empty if all are installed."""
         return dependencies.warning(self._missing, self._panel.machine.get("WorkerCommand"))
 
     def whyLacking(self) -> str:
-        """Return why no run can be started: packages are absent; of another version they may do."""
+        """Return which absent packages prevent a run; empty if none do. Packages of another version may work."""
         absent = [dependency for dependency in self._missing if dependency.installed is None]
         return dependencies.warning(absent, self._panel.machine.get("WorkerCommand"))
 
@@ -53,11 +53,11 @@ class InstallationSection:
         self.update()
 
     def update(self) -> None:
-        """Offer the installation while nothing runs: a worker keeps the files that it has loaded open."""
+        """Enable the installation only while nothing runs, because a worker keeps loaded files open."""
         panel = self._panel
         busy = panel.busy or panel.models.loading or any(task.running for task in panel.operations.longRuns)
-        reason = dependencies.whyBusy() or (_("Wait for the end of what is running, or stop it.") if busy else "")
-        enable(panel.ui.installButton, reason or ("" if self._missing else _("All is there.")))
+        reason = dependencies.whyBusy() or (_("Wait until the current runs have ended, or stop them.") if busy else "")
+        enable(panel.ui.installButton, reason or ("" if self._missing else _("All packages are installed.")))
 
     def _install(self) -> None:
         names = ", ".join(dependency.name for dependency in dependencies.missing())
@@ -76,7 +76,7 @@ class InstallationSection:
             self._checkAgain()
 
     def _checkAgain(self) -> None:
-        """Show the installed packages, in the panel that a Reload during an installation has made, too."""
+        """Show the installed packages, after a Reload during an installation in the new panel."""
         panel: Any = getattr(slicer.modules, "MedCLIPSAMWidget", None) if self.closed else self._panel
         shown = getattr(panel, "installation", self)
         if not shown.closed:

@@ -28,7 +28,7 @@ class LockButtons:
         """Show the locks of the scene.
 
         Args:
-            reason: why nothing can be locked; empty when a segment is chosen.
+            reason: why nothing can be locked; empty if a segment is chosen.
         """
         ui, sliceReason = self._panel.ui, reason
         sliceLocked = segmentLocked = False
@@ -47,8 +47,8 @@ class LockButtons:
             sliceLocked = not sliceReason and number in locked
             if locked is protect.ELSEWHERE:
                 sliceReason = _(
-                    "Slices were locked on a volume with another voxel grid, and so all of the segment is: choose that "
-                    "volume, or unlock the segment."
+                    "Slices were locked on a volume with another voxel grid, so the whole segment is locked on this "
+                    "volume: choose that volume, or unlock the segment."
                 )
             elif segmentLocked and not sliceReason:
                 sliceReason = _("The whole segment is locked.")
@@ -58,7 +58,7 @@ class LockButtons:
 
     def _toggle(self, change) -> None:
         self._panel.attempt(change)
-        self._panel.update()  # a refused change leaves no button pressed
+        self._panel.update()  # after a refused change, the button must not stay pressed
 
     def _toggleSlice(self) -> None:
         parameters, segment = self._panel.parameters, self._corrections.requireSegment()

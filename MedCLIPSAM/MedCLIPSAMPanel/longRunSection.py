@@ -1,4 +1,4 @@
-"""What the sections of long runs share: start, stop and end, what is missing, and a run that ended with Slicer."""
+"""The base class of the sections with long runs: start, stop and end, what is missing, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .enabling import enable, sayWhyNot
 class LongRunSection:
     """A section that starts and stops runs, one at a time.
 
-    What a run works on is in the settings of the machine from its start to its end: where it ended with Slicer, nobody
-    was there to see it.
+    From its start to its end, a run's target is kept in the settings of the machine. If Slicer exits during the run,
+    the target stays there for the next session.
 
     Args:
         operation: its `task` is the `LongRun`.
-        label, bar: show how far a run is, and how it ended.
+        label, bar: show the progress of a run, and how it ended.
         setting: name of the setting.
-        stopped: what is said of a run that was stopped.
+        stopped: the message after a run was stopped.
 
     Attributes:
-        unfinished: what a run worked on that ended with Slicer; empty where none did.
+        unfinished: target of the run that was interrupted by Slicer's exit; empty if there was none.
     """
 
     def __init__(self, panel, operation, label, bar, setting: str, stopped: str) -> None:
@@ -59,7 +59,7 @@ class LongRunSection:
         self._operation.task.cancel()
 
     def _finished(self, result, error: MedCLIPSAMError | None) -> None:
-        """Show how a run ended. One whose worker is ended with Slicer counts as cancelled, and stays unfinished."""
+        """Show how a run ended. A run whose worker ends with Slicer counts as cancelled, and stays unfinished."""
         if isinstance(error, Cancelled):
             self._label.text = self._stopped
         else:
@@ -71,7 +71,7 @@ class LongRunSection:
         self._panel.update()
 
     def _say(self, text: str) -> None:
-        """Show a line, and below it what the worker has noted on the run."""
+        """Show a line, and below it the worker's notes on the run."""
         self._label.text = "\n".join((text, *self._notes))
 
     def _note(self, text: str) -> None:

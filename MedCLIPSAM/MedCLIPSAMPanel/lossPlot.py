@@ -1,4 +1,4 @@
-"""A small plot of a training: loss by step, smoothed; validation loss and retrieval by epoch."""
+"""A small plot of a training: smoothed loss by step, and validation loss and retrieval by epoch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from itertools import pairwise
 import qt
 
 WIDTH, HEIGHT, MARGIN = 260, 160, 42
-"""Pixels: in the narrowest panel, of 300, the section leaves 260."""
+"""Pixels. In the narrowest panel, 300 pixels wide, the section has 260 for the plot."""
 TRAINING, VALIDATION, RETRIEVAL, FRAME = "#9aa5b1", "#d9534f", "#2a7de1", "#808080"
 SMOOTHING = 0.9
 
 
 def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, float]]) -> None:
-    """Draw into a QLabel.
+    """Draw the plot into a QLabel.
 
     Args:
         losses: by step.
-        validation: (step, loss, top-1 retrieval) by epoch; retrieval on a separate axis at the right, 0 to 1.
+        validation: (step, loss, top-1 retrieval) by epoch; retrieval, 0 to 1, has a separate axis on the right.
     """
     pixmap = qt.QPixmap(WIDTH, HEIGHT)
     pixmap.fill(qt.QColor("#ffffff"))

@@ -1,4 +1,4 @@
-"""Models and device: those on the machine where the models run, downloads, and the choice of another machine."""
+"""Models and device: what the machine that runs the models has, downloads, and the choice of another machine."""
 
 from __future__ import annotations
 
@@ -59,22 +59,22 @@ class ModelsSection:
         return workerCommand(self._panel.machine.get("WorkerCommand"))
 
     def models(self) -> tuple[str, str, str, str | None]:
-        """Return (clip, sam, device, folder of models) for the next run."""
+        """Return (clip, sam, device, folder of models or None) for the next run."""
         parameters = self._panel.parameters
         return parameters.clip, parameters.sam, self._device(), self._panel.paths.get("modelsFolder") or None
 
     def warning(self, volumeNode) -> str:
-        """Return why the chosen models should not be used on a volume; empty when there is no reason."""
+        """Return why the chosen models should not be used on a volume; empty if there is no reason."""
         return modelFacts.syntheticWarning(volumeNode, self._chosenStates())
 
     def explain(self, error: MedCLIPSAMError) -> str:
-        """Return the text of an error for the user; a missing model is got by buttons, not by a command."""
+        """Return the text of an error for the user; for a missing model it names buttons instead of commands."""
         if not isinstance(error, ModelError):
             return str(error)
         if "models download" in error.remedy:
             remedy = _("Choose it in the table under Models and device and press Download, or name a folder of models.")
         elif "--models-dir" in error.remedy:
-            remedy = _("Under Models and device name a folder of models that holds it.")
+            remedy = _("Choose a folder of models that contains it, under Models and device.")
         else:
             return str(error)
         return f"{error.problem} {remedy}"
@@ -88,7 +88,7 @@ class ModelsSection:
             if self.loading
             else ""
             if offered
-            else _("Choose a model in the table that is not there yet.")
+            else _("Choose a model in the table that is not available yet.")
         )
         enable(ui.downloadButton, reason)
         enable(ui.cancelDownloadButton, "" if self.loading else _("No download is running."))
@@ -112,7 +112,7 @@ class ModelsSection:
             self._panel.ui.modelsLabel.text = self.explain(error)
 
     def endWorkers(self) -> None:
-        """End all workers that have no long run to finish, with this section's; the next request starts another."""
+        """End all workers without a long run, including this section's; the next request starts a new one."""
         self._panel.operations.endWorkers()
         self._client.shutdown()
 
@@ -127,7 +127,7 @@ class ModelsSection:
         self._transport.close()
 
     def _device(self) -> str:
-        """Return the device in the settings; the automatic one where they name none that exists."""
+        """Return the device in the settings; "auto" if they name none of `DEVICES`."""
         device = self._panel.machine.get("Device", "auto")
         return device if device in DEVICES else "auto"
 
@@ -165,7 +165,7 @@ class ModelsSection:
             if request.error is None:
                 self.refresh()
             elif isinstance(request.error, Cancelled):
-                label.text = _("Cancelled; the next download goes on where this one stopped.")
+                label.text = _("Cancelled; the next download continues where this one stopped.")
             else:
                 label.text = self.explain(request.error)
         elif request is self._listing and request.done:
@@ -212,7 +212,7 @@ class ModelsSection:
                     box.setCurrentIndex(box.findData(name))
 
     def _chosenStates(self) -> list[dict]:
-        """Return the facts about the chosen models: from the machine where they run, else from the catalogue."""
+        """Return the facts about the chosen models, from the machine where they run or else from the catalogue."""
         parameters = self._panel.parameters
         known = {("clip", parameters.clip), ("sam", parameters.sam)}
         states = modelFacts.catalogueFacts() | {(state["kind"], state["name"]): state for state in self._states}
@@ -230,15 +230,15 @@ class ModelsSection:
         self._panel.machine.set("WorkerCommand", command)
         self.endWorkers()
         self._listedFolder = None
-        text = _("The next run starts the worker by this command; Refresh lists the models there.")
+        text = _("The next run starts the worker with this command; press Refresh to list the models there.")
         if any(task.running for task in self._panel.operations.longRuns):
-            text += " " + _("What is running goes on where it was started: Stop ends it.")
+            text += " " + _("Current runs continue where they were started; press Stop to end them.")
         self._panel.ui.modelsLabel.text = text
         self._panel.update()
 
 
 def _experience(state: Mapping[str, Any]) -> str:
-    """Return what a model was trained and tested on, in two lines."""
+    """Return two lines that say what a model was trained and tested on."""
     return f"{_trained(state)}\n{_tested(state)}"
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 
 class Observed:
-    """Observes some nodes at a time, and holds no others: Slicer's VTKObservationMixin keeps all that it ever observed.
+    """A set of observed nodes that can be replaced.
+
+    It keeps no reference to earlier nodes, whereas Slicer's VTKObservationMixin keeps all that it ever observed.
 
     Args:
-        events: each calls `changed`.
+        events: VTK events that call `changed`.
     """
 
     def __init__(self, events: Sequence[Any], changed: Callable[..., None]) -> None:
@@ -18,7 +20,7 @@ class Observed:
         self._tags: list[tuple[Any, list[int]]] = []
 
     def follow(self, nodes: Iterable[Any]) -> None:
-        """Observe these nodes in place of the previous ones."""
+        """Observe these nodes instead of the previous ones."""
         wanted = list(nodes)
         for node, tags in self._tags:
             if node not in wanted:

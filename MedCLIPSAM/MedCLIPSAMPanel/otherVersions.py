@@ -1,4 +1,4 @@
-"""Parameters in the scene of another version, which Slicer's wrapper of the node would stumble over."""
+"""Parameters in scenes of other versions, on which Slicer's parameter node wrapper would fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATHS = (
     *("export.inputs", "export.out", "export.key", "review.folder", "review.dataset"),
     *("fineTune.captions", "fineTune.images"),
 )
-"""Parameters of earlier versions that may name patients; paths belong to the machine now."""
+"""Parameters of earlier versions that may name patients; paths are now stored in the settings of the machine."""
 
 
 def forgetPaths(parameterNode) -> None:
@@ -24,10 +24,10 @@ def forgetPaths(parameterNode) -> None:
 
 
 def takeDefaults(parameterNode, owner: Any = MedCLIPSAMParameters, prefix: str = "") -> None:
-    """Write the default of each parameter whose value is absent, or means nothing to this version.
+    """Write the default of each parameter whose value is absent or invalid in this version.
 
-    Such are the name of a choice that a later version has, and the part of a pack that an earlier one lacks. References
-    to nodes are left alone: while a scene is loaded they are not those of its nodes yet.
+    Examples are a choice that only a later version has, and a member of a pack that an earlier version lacked.
+    References to nodes are not changed, because while a scene is loaded they do not refer to its nodes yet.
     """
     for name, parameter in owner.allParameters.items():
         full, kind, default = prefix + name, unannotatedType(parameter.unalteredType), parameter.default
@@ -44,6 +44,6 @@ def _isUsable(parameterNode, name: str, serializer: Any) -> bool:
     try:
         serializer.validate(serializer.read(parameterNode, name))
     except (ValueError, TypeError) as error:
-        logging.warning("MedCLIPSAM: '%s' in the scene is of another version, the default is taken: %s", name, error)
+        logging.warning("MedCLIPSAM: '%s' in the scene is of another version, so its default is used: %s", name, error)
         return False
     return True

@@ -21,7 +21,7 @@ class Extent(enum.StrEnum):
 
 
 class Strategy(enum.StrEnum):
-    """The strategies of the library for many slices that the panel offers, in the order of its box."""
+    """The library's strategies for many slices that the panel offers, in the order of its combo box."""
 
     MEMORY = choices.Strategy.MEMORY
     BOXES = choices.Strategy.BOXES
@@ -29,7 +29,7 @@ class Strategy(enum.StrEnum):
 
 
 class CoarseMethod(enum.StrEnum):
-    """The methods of the library for a coarse mask that the panel offers: those that need no further package."""
+    """The library's methods for a coarse mask that the panel offers: those that need no further package."""
 
     OTSU = choices.CoarseMethod.OTSU
     KMEANS = choices.CoarseMethod.KMEANS
@@ -48,7 +48,7 @@ class Loss(enum.StrEnum):
 
 @parameterPack
 class MethodSettings:
-    """Settings of the method. 0 as layer, beta or steps is the model's default."""
+    """Settings of the method. A layer, beta or steps of 0 means the model's default."""
 
     presence: Annotated[float, WithinRange(0, 1)] = 0.5
     coarse: CoarseMethod = CoarseMethod.OTSU
@@ -81,7 +81,10 @@ class ReviewSettings:
 
 @parameterPack
 class FineTuneSettings:
-    """Settings of a fine-tuning. A chunk of 0 takes what fits, a LoRA rank of 0 trains the weights themselves."""
+    """Settings of a fine-tuning.
+
+    A chunkSize of 0 means as many pairs as fit in memory; a loraRank of 0 trains the weights themselves.
+    """
 
     name: str = ""
     loss: Loss = Loss.DHN_NCE
@@ -108,7 +111,7 @@ else:
 
 @parameterNodeWrapper
 class MedCLIPSAMParameters(_Wrapper):
-    """The parameter node. A reach of 0 goes as far as an object is seen; saliencyFrom is in percent."""
+    """The parameter node. A reach of 0 means as far as the object is seen; saliencyFrom is in percent."""
 
     inputVolume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
@@ -144,20 +147,20 @@ ENGINE_NAMES = {
     "saliency.steps": "steps",
     "saliency.seed": "seed",
 }
-"""Names in `MethodSettings` by those in the engine's settings."""
+"""Name in the engine's settings -> name in `MethodSettings`."""
 OF_ONE_SCENE = ("inputVolume", "segmentation", "firstSlice", "lastSlice")
-"""Parameters that are dropped with a scene."""
+"""Parameters that are dropped when a scene is closed."""
 
 
 def promptLines(text: str) -> list[str]:
-    """Return the prompts of a text, one structure a line, without blank lines."""
+    """Return the prompts of a text, one structure per line, without blank lines."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def engineSettings(method: MethodSettings) -> dict:
-    """Return what differs from the panel's defaults, by the names in `segmentation.settings.Settings`.
+    """Return the settings that differ from the panel's defaults, by their names in `segmentation.settings.Settings`.
 
-    What is at its default is left to the model, which may have its own.
+    A setting at its default is omitted, because the model may have its own default.
     """
     usual = MethodSettings()
     settings: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The paths of the panel. They are kept in Slicer's settings: a scene is passed on, and paths may name patients."""
+"""The paths of the panel. They are stored in Slicer's settings, not in scenes, because they may name patients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from MedCLIPSAMScene.strings import _
 
 
 class MachinePaths:
-    """The path edits of the panel, by their names without "Edit", filled with what was in them before."""
+    """The path edits of the panel, by their names without "Edit", filled with the stored paths."""
 
     def __init__(self, panel) -> None:
         self._panel = panel
@@ -21,17 +21,17 @@ class MachinePaths:
         }
         for name, edit in self._edits.items():
             edit.currentPath = panel.machine.get(_setting(name))
-            # An empty path, and one that does not fit the filters, is told by the second signal alone.
+            # Only the second signal reports an empty path or one that does not match the filters.
             for signal in ("currentPathChanged(QString)", "validInputChanged(bool)"):
                 edit.connect(signal, lambda *_arguments, name=name: self._changed(name))
 
     def get(self, name: str) -> str:
-        """Return a path as it is meant: without blanks and quotation marks around it, which copying may bring."""
+        """Return a path without surrounding blanks and quotation marks, which may come from copying."""
         path = str(self._edits[name].currentPath).strip()
         return path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'" else path
 
     def local(self, name: str) -> str:
-        """Return a path of this machine, with the home folder in place of "~"."""
+        """Return a path on this machine, with "~" replaced by the home folder."""
         return os.path.expanduser(self.get(name))
 
     def set(self, name: str, path: str) -> None:
@@ -39,11 +39,14 @@ class MachinePaths:
         self._edits[name].currentPath = path
 
     def whyPartial(self, *names: str) -> str:
-        """Return that one of these paths is not a whole one, which would be sought where Slicer was started."""
+        """Return a sentence that says which of these paths is relative; empty if none is.
+
+        A relative path would be resolved from the folder in which Slicer was started.
+        """
         for path in map(self.get, names):
             whole = path.startswith("~") or any(kind(path).is_absolute() for kind in (PurePosixPath, PureWindowsPath))
             if path and not whole:
-                return _("Give the whole path of '{path}', from the root of its disk or from '~'.").format(path=path)
+                return _("Give the full path of '{path}', from the root of its disk or from '~'.").format(path=path)
         return ""
 
     def _changed(self, name: str) -> None:

@@ -17,7 +17,7 @@ from .enabling import enable
 from .inputSection import sliceNodeOf, sliceViewNames
 
 ON_SLICE_MM = 0.1
-"""Maximum distance, in mm, of a point to the plane of the view that it was placed in."""
+"""Maximum distance, in mm, of a point from the plane of the view that it was placed in."""
 
 
 class PointButtons:
@@ -38,7 +38,7 @@ class PointButtons:
         ui.clearPointsButton.connect("clicked(bool)", self._clear)
 
     def update(self, reason: str) -> None:
-        """Enable the buttons, or say why not."""
+        """Enable the buttons, or disable them for a reason."""
         ui = self._panel.ui
         for button in (ui.insideButton, ui.outsideButton, ui.clearPointsButton):
             enable(button, reason)
@@ -57,13 +57,16 @@ class PointButtons:
         self._observed, self._used, self._next = [], set(), None
 
     def dropUndone(self) -> None:
-        """Remove points whose correction was undone, and those of other segments than the chosen one."""
+        """Remove points whose correction was undone, and points of other segments than the chosen one."""
         parameters, segment = self._panel.parameters, self._corrections.segment()
         if parameters.inputVolume is not None and segment is not None:
             self._keepPointsOf(parameters.inputVolume, parameters.segmentation, segment)
 
     def _keepPointsOf(self, volume, segmentation, segment: str | None) -> None:
-        """Remove the points that were used, now or before the scene was saved, but for this segment as it is now."""
+        """Remove the points that corrected segments, except those that belong to the current state of this segment.
+
+        These include points that were used before the scene was saved.
+        """
         own = set(segmentTags.pointsOf(segmentation, segment)) if segment is not None else set()
         others = (self._used | segmentTags.pointsInScene()) - own
         self._used &= own
@@ -72,7 +75,7 @@ class PointButtons:
     def refine(self, plane: str, number: int) -> None:
         """Refine the chosen segment on a slice from its mask and the points on it.
 
-        A click while SAM works is handled after it, for the segment that was chosen at the click.
+        A click while SAM is working is handled afterwards, for the segment that was chosen when it was made.
         """
         parameters = self._panel.parameters
         target = _Target(parameters.inputVolume, parameters.segmentation, self._corrections.segment(), plane, number)
@@ -110,7 +113,7 @@ class PointButtons:
         def show(result) -> None:
             panel.results.showText(result)
             self._used.update(marks)
-            # The selectors may have chosen a new segmentation by themselves already.
+            # The selectors may already have chosen a new segmentation by themselves.
             chosen = panel.parameters.segmentation in (target.segmentation, result.segmentation)
             if chosen and self._corrections.segment() is None:
                 panel.results.take(result)
@@ -122,10 +125,10 @@ class PointButtons:
             self._removeSoon(slices.volumeNode, set(marks) - self._used)
 
     def _takeUp(self, target: _Target) -> None:
-        """Handle a click that was made while SAM worked, unless its nodes are gone."""
+        """Handle a click that was made while SAM was working, unless its nodes are gone."""
         if self._next is not target or self._panel.busy:
             return
-        # The first click where there was no segment made the one that the next ones are for.
+        # If there was no segment at the click, the refinement before it has made the segment.
         target = replace(
             target,
             segmentation=target.segmentation or self._panel.parameters.segmentation,
@@ -149,7 +152,7 @@ class PointButtons:
         (ui.outsideButton if kind == markups.POSITIVE else ui.insideButton).checked = False
 
     def _release(self) -> None:
-        """Release the buttons when placing has ended, by any means."""
+        """Release the buttons after placing has ended by any means."""
         self._panel.ui.insideButton.checked = self._panel.ui.outsideButton.checked = False
 
     def _placed(self, node) -> None:
@@ -163,13 +166,14 @@ class PointButtons:
 
     @staticmethod
     def _removeSoon(volume, marks: set[str]) -> None:
-        """Remove refused points; not at once, for the view that placed one is not done with it yet."""
+        """Remove refused points after the current event, because the view that placed one is still handling it."""
         qt.QTimer.singleShot(0, lambda: markups.removePoints(volume, marks))
 
     def _sliceAt(self, world) -> tuple[str, int]:
         """Find the slice that a point is on, in the plane of the view that it was placed in.
 
-        That is the view under the mouse, else one that it lies in; else, as for a click in a 3D view, the chosen one.
+        That is the view under the mouse, otherwise a view whose slice it lies on. If there is none, as for a click in a
+        3D view, it is the chosen view.
 
         Raises:
             InputError: none of these views shows a slice of the volume.
@@ -190,7 +194,7 @@ class PointButtons:
 
     @staticmethod
     def _viewUnderMouse() -> str:
-        """Return the name of the slice view that the mouse is in; empty when it is in none."""
+        """Return the name of the slice view that the mouse is in; empty if it is in none."""
         crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         node = crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) if crosshair is not None else None
         return node.GetLayoutName() if node is not None else ""
@@ -202,7 +206,7 @@ class PointButtons:
 
 @dataclass(frozen=True)
 class _Target:
-    """The target of a click: a slice of a segment, or of a new one where none is chosen."""
+    """The target of a click: a slice of a segment, or of a new one if none is chosen."""
 
     volume: object
     segmentation: object

@@ -1,4 +1,4 @@
-"""Prompt: what to segment, presets, history, and the button that does it."""
+"""Prompt: what to segment, presets, history, and the buttons that start and cancel the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PromptSection:
         ui.hideHintButton.connect("clicked(bool)", self._hideHint)
         ui.hintFrame.setVisible(not panel.machine.get("HintSeen"))
         self.status = RunStatus(ui.statusLabel, ui.progressBar)
-        self._shownReason: str | None = ""  # None while a run says how it is, and how it ended
+        self._shownReason: str | None = ""  # None while the label shows how a run proceeds or how it ended
         self._fillHistory()
 
     def prompts(self) -> list[str]:
@@ -37,11 +37,11 @@ class PromptSection:
         return promptLines(self._panel.parameters.prompts)
 
     def firstName(self) -> str:
-        """Return the first structure, as the name of a segment marked by hand; empty when none is typed."""
+        """Return the first structure, which names a segment marked by hand; empty if none is typed."""
         return next(iter(self.prompts()), "")
 
     def whyNot(self) -> str:
-        """Return why nothing can be segmented now; empty when it can."""
+        """Return why no run can be started now; empty if one can."""
         if busy := self._panel.whyBusy():
             return busy
         if lacking := self._panel.installation.whyLacking():
@@ -53,7 +53,7 @@ class PromptSection:
         return ""
 
     def update(self) -> None:
-        """Enable the possible actions, and warn of models that were not trained on such images."""
+        """Enable the possible actions, and warn about missing packages and models not trained on such images."""
         ui, reason, busy = self._panel.ui, self.whyNot(), self._panel.busy
         enable(ui.segmentButton, reason)
         enable(ui.cancelButton, "" if busy else _("Nothing is running."))
@@ -65,7 +65,7 @@ class PromptSection:
         if busy and ui.statusLabel.text != self._shownReason:
             self._shownReason = None
         elif not busy and shown != self._shownReason:
-            if self._shownReason is not None or not ui.statusLabel.text:  # how a run ended is not written over at once
+            if self._shownReason is not None or not ui.statusLabel.text:  # keep the message on how a run ended
                 ui.statusLabel.text = shown
             self._shownReason = shown
 
@@ -87,12 +87,12 @@ class PromptSection:
 
         if panel.run(start, panel.results.show):
             self._hideHint()
-            panel.content.setFocus()  # in the text, Ctrl+Z would undo what was typed
+            panel.content.setFocus()  # with the focus in the text, Ctrl+Z would undo typing
             panel.machine.remember(prompts)
             self._fillHistory()
 
     def beginScene(self) -> None:
-        """Clear the messages on the previous scene."""
+        """Clear the messages about the previous scene."""
         self._panel.ui.statusLabel.text = self._shownReason = ""
 
     def _hideHint(self) -> None:

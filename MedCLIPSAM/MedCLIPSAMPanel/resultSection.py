@@ -22,7 +22,7 @@ class ResultSection:
     """The third section of the panel.
 
     Attributes:
-        covers: whether it shows a map over the input volume.
+        covers: whether the section shows a map over the input volume.
     """
 
     def __init__(self, panel) -> None:
@@ -30,7 +30,7 @@ class ResultSection:
         self._shownState: tuple | None = None
         events = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
         self._mapped = Observed((vtk.vtkCommand.ModifiedEvent, *events), self._volumeModified)
-        self._showsRun = False  # the last run, or else what is known of the chosen segment
+        self._showsRun = False  # whether the last run is shown, or what is stored with the chosen segment
         ui.addBoxButton.connect("clicked(bool)", self._addBox)
         ui.removeBoxesButton.connect("clicked(bool)", self._removeBoxes)
         ui.segmentBoxesButton.connect("clicked(bool)", self._segmentFromBoxes)
@@ -47,15 +47,16 @@ class ResultSection:
         self._mapped.follow(overlay.mappedVolumes())
         _volume, saliency, vote, _unsure = nodes = self._maps()
         noVote = _(
-            "There is no map of a vote: choose a vote under Settings, and segment a slice, or a few each on its own."
+            "There is no map of a vote: choose a vote under Settings, then segment one slice, or a few slices, each on "
+            "its own."
         )
         enable(ui.uncertaintyCheckBox, "" if vote else noVote)
         uncertain = bool(vote) and parameters.showUncertainty
-        enable(ui.saliencyCheckBox, _("The uncertainty is shown in its place: hide it first.") if uncertain else "")
+        enable(ui.saliencyCheckBox, _("The uncertainty is shown instead: hide it first.") if uncertain else "")
         if saliency is not None:
             overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
         self.covers = uncertain or (saliency is not None and parameters.showSaliency)
-        # Only when something has changed: in between the foreground of the views is the user's.
+        # Only if something has changed: otherwise the user chooses the foreground of the views.
         state = *map(_idOf, nodes), parameters.showSaliency, uncertain
         if state != self._shownState:
             self._shownState = state
@@ -68,14 +69,14 @@ class ResultSection:
         self._mapped.follow([])
 
     def _volumeModified(self, volume, _event) -> None:
-        """Let the maps of a volume go where it goes, and away while it holds another image."""
+        """Move the maps of a volume with it, and hide them while it holds another image."""
         overlay.followVolume(volume)
         overlay.hideStrayMaps()
         if self._shownState is not None and tuple(map(_idOf, self._maps())) != self._shownState[:4]:
             self._panel.update()
 
     def _maps(self) -> tuple:
-        """Return the input volume and the maps of the image that it holds, None where there is none."""
+        """Return the input volume and the maps of the image that it holds, each None if there is none."""
         volume = self._panel.parameters and self._panel.parameters.inputVolume
         return volume, *(overlay.mapShown(volume, role) for role in overlay.MAPS)
 
@@ -97,7 +98,8 @@ class ResultSection:
     def take(self, result: SceneResult) -> None:
         """Choose the segmentation that a run has written to, and the first segment that it found.
 
-        Not while an effect of the editor is active: the stroke that is being painted would go into another segment.
+        Nothing is chosen while an effect of the editor is active, because a brush stroke that is being painted would go
+        into another segment.
         """
         panel = self._panel
         if panel.ui.segmentEditor.activeEffect() is not None:
@@ -113,7 +115,7 @@ class ResultSection:
         self._say(result.answer, result.allNotes)
 
     def clear(self) -> None:
-        """Clear the last run: another has begun, it was undone, or the scene has changed."""
+        """Clear the last result, because a new run has begun, it was undone, or the scene has changed."""
         self._showsRun = False
         self._showKept()
 
@@ -122,7 +124,7 @@ class ResultSection:
         self._write(answer, notes)
 
     def _showKept(self) -> None:
-        """Show what is stored with the chosen segment, perhaps from another session."""
+        """Show what is stored with the chosen segment, which may be from an earlier session."""
         panel = self._panel
         node, segment = panel.parameters and panel.parameters.segmentation, panel.corrections.segment()
         stored = segmentTags.tags(node.GetSegmentation().GetSegment(segment)) if node is not None and segment else {}

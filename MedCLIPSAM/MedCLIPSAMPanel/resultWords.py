@@ -1,4 +1,4 @@
-"""Explain a result in plain words, and what to try where nothing was found."""
+"""Explanations of results in plain words, and what to try if nothing was found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from MedCLIPSAMScene.results import PromptResult, SceneResult
 from MedCLIPSAMScene.strings import _
 
 SURE, FAIR = 0.9, 0.7
-"""Minimum presence that counts as clear, and as likely."""
+"""Minimum presence of a clear fit, and of a fair one."""
 GOOD, FAIR_OUTLINE = 0.85, 0.7
 """Minimum predicted mask quality that counts as good, and as fair."""
 
@@ -18,7 +18,7 @@ def describe(result: SceneResult, models: tuple[str, ...], presenceThreshold: fl
 
     Args:
         models: names of the text-image model and of SAM.
-        presenceThreshold: the presence from which a prompt counted as found.
+        presenceThreshold: minimum presence of a prompt that counts as found, 0 to 1.
     """
     lines = []
     for prompt in result.prompts:
@@ -52,7 +52,7 @@ def describeStored(tags: Mapping[str, str]) -> str:
 
 
 def listNotes(notes: Sequence[str]) -> str:
-    """Return notes as lines, empty where there is none."""
+    """Return notes as a bulleted list; empty without notes."""
     return "\n".join(f"\u2022 {note}" for note in notes)
 
 
@@ -76,12 +76,12 @@ def _inWords(prompt: PromptResult) -> str:
 def _whatToTry(presenceThreshold: float) -> str:
     text = _(
         "That is a result: the models do not see it there. If you do: show another slice, or choose a preset or "
-        "plainer words; set brightness and contrast as you read such images, for the models see what the view shows; "
-        "choose models that know such images; or mark it yourself, by 'Point inside', or 'Add box' and 'Segment from "
-        "boxes'."
+        "plainer words; set brightness and contrast as for reading such images, because the models see what the view "
+        "shows; choose models trained on such images; or mark it yourself, with 'Point inside', or with 'Add box' and "
+        "'Segment from boxes'."
     )
     if presenceThreshold > 0:
-        text += " " + _("'Found from presence' 0 (Settings, now {threshold:.2f}) shows the most salient place.").format(
-            threshold=presenceThreshold
-        )
+        text += " " + _(
+            "'Found from presence' at 0 (Settings, now {threshold:.2f}) shows the most salient place."
+        ).format(threshold=presenceThreshold)
     return text

@@ -50,7 +50,7 @@ class ReviewSection:
             button.connect("clicked(bool)", lambda *_arguments, action=action: self._attempt(action))
 
     def update(self) -> None:
-        """Enable the possible actions, and show or hide the map of the uncertainty."""
+        """Enable the possible actions, and show or hide the uncertainty map."""
         ui, parameters = self._panel.ui, self._panel.parameters
         partial = self._paths.whyPartial("reviewFolder", "reviewDataset")
         reason = partial if self._paths.get("reviewFolder") else _("Choose the folder of predictions first.")
@@ -63,9 +63,9 @@ class ReviewSection:
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
         volume = self._opened.volume if self._opened is not None else None
         covered = volume is not None and parameters.inputVolume is volume and self._panel.results.covers
-        enable(ui.uncertaintyBox, _("A map of Result is shown in its place: hide it first.") if covered else "")
+        enable(ui.uncertaintyBox, _("A map from Result is shown instead: hide it first.") if covered else "")
         if volume is not None and slicer.mrmlScene.IsNodePresent(volume):
-            # Only when something has changed: in between the foreground of the views is the user's.
+            # Only if something has changed: otherwise the user chooses the foreground of the views.
             unsure = overlay.mapShown(volume, overlay.UNCERTAINTY)
             shown = parameters.review.showUncertainty and not covered
             state = volume.GetID(), parameters.inputVolume is volume, unsure is not None, shown
@@ -79,7 +79,7 @@ class ReviewSection:
         self._opened = self._shownState = None
 
     def _describeTarget(self) -> str:
-        """Say which dataset corrections go into; empty before predictions are listed."""
+        """Return a sentence that names the dataset for corrections; empty before predictions are listed."""
         folder, target = self._paths.local("reviewFolder"), self._target()
         if self._opened is None and (not folder or folder != self._listed):
             return ""
@@ -88,7 +88,7 @@ class ReviewSection:
         return _("Corrections go into '{dataset}'.").format(dataset=target)
 
     def _target(self) -> Path | None:
-        """Return the dataset of the field, else that of the opened case, else the one that the predictions name."""
+        """Return the dataset in the field, else that of the opened case, else the one that the predictions name."""
         if chosen := self._paths.local("reviewDataset"):
             return Path(chosen)
         return self._opened.dataset if self._opened else self._named
@@ -128,7 +128,7 @@ class ReviewSection:
         return self._cases[row].case if 0 <= row < len(self._cases) else None
 
     def _next(self) -> str | None:
-        """Return the least sure case that nobody has reviewed yet and that is not open."""
+        """Return the least sure case that is neither trusted nor open, or None."""
         opened = self._opened.case if self._opened else None
         return next((case.case for case in self._cases if not case.trusted and case.case != opened), None)
 
@@ -162,12 +162,12 @@ class ReviewSection:
                 node.JumpSliceByCentering(*place)
         parameters.inputVolume, parameters.segmentation = opened.volume, opened.segmentation
         panel.ui.reviewLabel.text = kept or _(
-            "'{case}': correct the mask with the tools above or the Segment Editor, then press Trust. Bright is where "
-            "the network is unsure."
+            "'{case}': correct the mask with the tools above or the Segment Editor, then press Trust. The network is "
+            "unsure where the map is bright."
         ).format(case=case)
 
     def _leftInScene(self, case: str) -> OpenCase | None:
-        """Return a case that is in the scene already; None where it was removed or moved by hand."""
+        """Return a case that is still in the scene; None if it is not, or was moved by hand."""
         present = slicer.mrmlScene.IsNodePresent
         self._inScene = {key: one for key, one in self._inScene.items() if present(one[0].segmentation)}
         opened, _masks = self._inScene.get((Path(self._listed), case), (None, {}))
@@ -179,14 +179,14 @@ class ReviewSection:
         return opened
 
     def _leave(self) -> str:
-        """Remove the opened case from the scene; unsaved changes stay in it, and a message says so."""
+        """Remove the opened case from the scene. If it has unsaved changes, keep it and return a message."""
         opened, self._opened = self._opened, None
         if opened is None or not slicer.mrmlScene.IsNodePresent(opened.segmentation):  # removed by hand
             return ""
         known, before = self._inScene[opened.predictions, opened.case]
         try:
             now = self._review.masks(opened)
-        except MedCLIPSAMError:  # it cannot be told from what it was
+        except MedCLIPSAMError:  # the masks cannot be compared, so they count as changed
             now = {}
         if now.keys() == before.keys() and all((now[name] == before[name]).all() for name in now):
             del self._inScene[opened.predictions, opened.case]
@@ -194,7 +194,7 @@ class ReviewSection:
             return ""
         overlay.showMap(opened.volume, overlay.UNCERTAINTY, False)
         kept = _("The correction of '{case}' was not saved; it is still in the scene.").format(case=opened.case)
-        return f"{kept} {_('Open goes back to it.')}" if known is opened else kept
+        return f"{kept} {_('Open returns to it.')}" if known is opened else kept
 
     def _trust(self) -> None:
         opened = self._opened
@@ -209,19 +209,19 @@ class ReviewSection:
         self._cases = self._review.cases(str(opened.predictions), str(target))
         self._fill()
         self._panel.ui.reviewLabel.text = _(
-            "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset into a new folder."
+            "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset, into a new folder."
         ).format(case=opened.case, count=count)
 
     def _mayWriteInto(self, dataset: Path, predictions: Path) -> bool:
-        """Ask, once, whether to write into a dataset that is not beside the predictions.
+        """Ask once whether to write into a dataset that is not next to the predictions.
 
-        The predictions may be somebody else's, and name any dataset of this machine.
+        The predictions may come from another person, and may name any dataset on this machine.
         """
         if is_beside(dataset, predictions) or (predictions, dataset) in self._agreed:
             return True
         agreed = slicer.util.confirmOkCancelDisplay(
             _(
-                "Corrections of the predictions in '{folder}' go into a dataset that is not beside them: '{dataset}'. "
+                "Corrections of the predictions in '{folder}' go into a dataset that is not next to them: '{dataset}'. "
                 "Write into it?"
             ).format(folder=predictions, dataset=dataset)
         )

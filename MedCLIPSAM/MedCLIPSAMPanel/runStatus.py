@@ -1,4 +1,4 @@
-"""Show how far a run is, and how it ended, in a label and a bar."""
+"""A label and a progress bar that show how far a run is, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from MedCLIPSAMScene.strings import _
 
 
 class RunStatus:
-    """The status of one run after another.
+    """The status display of successive runs.
 
     Args:
-        label: shows the stage and the time, and how the run ended.
+        label: shows the stage and the elapsed time, and how the run ended.
         bar: a QProgressBar of 1000 steps.
     """
 

@@ -16,16 +16,17 @@ class SettingsSection:
         panel.ui.defaultSettingsButton.connect("clicked(bool)", self._reset)
 
     def update(self) -> None:
-        """Enable the threshold of the coarse mask and the vote where they are used."""
+        """Enable the threshold of the coarse mask and the vote only if they are used."""
         method = self._panel.parameters.method
         byThreshold = method.coarse == CoarseMethod.THRESHOLD
         enable(
             self._panel.ui.coarseThresholdBox,
-            "" if byThreshold else _("Choose the coarse mask by threshold to set it."),
+            "" if byThreshold else _("Choose 'threshold' as the coarse mask to set it."),
         )
         byPoints = method.samPrompts == SamPromptKind.POINTS
         enable(
-            self._panel.ui.voteBox, _("By points alone SAM is asked once: choose boxes for a vote.") if byPoints else ""
+            self._panel.ui.voteBox,
+            _("With points alone, SAM is asked once: choose boxes for a vote.") if byPoints else "",
         )
 
     def _reset(self) -> None:

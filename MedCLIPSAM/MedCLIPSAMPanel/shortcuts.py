@@ -1,4 +1,4 @@
-"""Keyboard shortcuts while the module is shown; the Segment Editor's own are installed with them."""
+"""Keyboard shortcuts while the module is shown, including those of the Segment Editor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEYS = {
     "refineButton": "Alt+R",
     "propagateButton": "Alt+P",
 }
-"""Button -> keys that click it."""
+"""Button -> key sequence that clicks it."""
 SEGMENT_WHILE_TYPING = "Ctrl+Return"
 
 
@@ -24,8 +24,8 @@ class Shortcuts:
 
     Args:
         ui: the named widgets of the panel.
-        parent: the panel, which takes the place of the main window where there is none.
-        onEscape: called when Esc is pressed, besides the Segment Editor's action.
+        parent: the panel, used instead of the main window if there is none.
+        onEscape: called when Esc is pressed, in addition to the Segment Editor's action.
     """
 
     def __init__(self, ui, parent, onEscape: Callable[[], None]) -> None:
@@ -40,7 +40,7 @@ class Shortcuts:
         self.uninstall()
         window = slicer.util.mainWindow() or self._parent
         self._ui.segmentEditor.installKeyboardShortcuts(window)  # among them Ctrl+Z and Ctrl+Y
-        # A second shortcut on Esc would be ambiguous, and neither of the two would work: the editor's does both.
+        # A second shortcut on Esc would make both ambiguous and neither would work, so the editor's is used.
         for shortcut in window.findChildren(qt.QShortcut):
             if shortcut.key.toString() == "Esc":
                 shortcut.connect("activated()", self._onEscape)

@@ -1,4 +1,4 @@
-"""The worker's answers to prompts, and how they are written into segments of the scene."""
+"""The worker's answers to prompts, written into segments of the scene."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Found:
     """A finished run that is not written yet.
 
     Args:
-        geometry: of the segmented volume.
+        geometry: slices of the segmented volume.
         answers: in the order of the prompts.
         masks: by prompt.
         sliceCount: number of segmented slices.
-        about: the worker's fields of the run: device, tags.
+        about: the worker's fields about the run: device, tags.
         seconds: from the request to the result.
-        notes: on the volume, and the worker's messages.
+        notes: notes on the volume, and the worker's messages.
     """
 
     geometry: SceneSlices
@@ -47,17 +47,17 @@ class Found:
         return cls(job.slices, answers, masks, sliceCount, job.about, job.seconds, notes)
 
     def __bool__(self) -> bool:
-        """Tell whether a prompt was found on any slice."""
+        """Return whether any prompt was found on any slice."""
         return any(self.masks.values())
 
     def itemFor(self, segmentationNode) -> Item | None:
-        """Return the item that segments of a segmentation are of; None for one in a sequence, which has its own."""
+        """Return the sequence item that segments belong to; None if the segmentation is in a sequence itself."""
         return self.geometry.item if itemOf(segmentationNode) is None else None
 
     def leaveTheUsers(self, prompt: str, segmentationNode, segmentId: str) -> list[str]:
-        """Leave locked slices out of the masks for a segment, and return sentences on what stays and what does not.
+        """Drop locked slices from the masks for a segment, and return sentences on what is kept and what is replaced.
 
-        Where no mask is left the segment stays as it is.
+        If no mask is left, the segment stays as it is.
         """
         masks, found = self.masks[prompt], bool(self.masks[prompt])
         lockedCount = protect.dropLocked(segmentationNode, segmentId, masks)
@@ -73,8 +73,8 @@ class Found:
         if correctedCount is None:
             sentences.append(
                 _(
-                    "What the segment had there was made on another volume or along another plane, and was replaced: "
-                    "Undo brings it back."
+                    "The segment's earlier masks there were made on another volume or along another plane, and were "
+                    "replaced: Undo brings them back."
                 )
             )
         elif correctedCount:
@@ -84,7 +84,7 @@ class Found:
         return sentences
 
     def promptResult(self, prompt: str, segmentId: str | None, remarks: Sequence[str] = ()) -> PromptResult:
-        """Return the result of a prompt whose masks are in a segment, with remarks on what was written."""
+        """Return the result of a prompt whose masks are in a segment, with remarks appended to its message."""
         answersBySlice = self.answers[prompt]
         shown = sum(answer.found for answer in answersBySlice.values())
         best = self._best(prompt)
@@ -134,7 +134,7 @@ class Found:
         segmentTags.setNotes(segmentationNode, segmentId, [*self.notes, *self._notesOn(prompt)])
 
     def _notesOn(self, prompt: str) -> tuple[str, ...]:
-        """Return the notes on the answers of a prompt, each once, the one on the best slice first."""
+        """Return the notes on the answers to a prompt, each once, those on the best slice first."""
         answersBySlice = self.answers[prompt]
         ordered = [answersBySlice[self._best(prompt)], *answersBySlice.values()]
         return tuple(dict.fromkeys(note for answer in ordered for note in answer.notes))
@@ -145,15 +145,15 @@ class Found:
 
 
 Write = Callable[[Found], SceneResult]
-"""Takes the answers, writes MRML, and returns the result."""
+"""A function that takes a finished run, writes MRML, and returns the result."""
 
 
 def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
     """Write each prompt's masks into a separate segment, as one undo step.
 
-    A prompt that has a segment from an earlier run changes it on these slices only, unless it was found on none of
-    them. Locked slices stay, and so do segments that are Completed or are of another item of a sequence: there a new
-    segment is made.
+    If a prompt has a segment from an earlier run, that is changed on these slices only, unless the prompt was found on
+    none of them. Locked slices are not changed. Segments that are Completed or belong to another item of a sequence are
+    not changed either; a new segment is made instead.
 
     Args:
         segmentationNode: None makes a new one if anything was found.
@@ -165,12 +165,12 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
     if found:
         session.change(segmentationNode, write)
     else:
-        write()  # nothing, so that there is nothing to undo
+        write()  # writes nothing, so no undo step is needed
     return found.sceneResult(segmentationNode, results)
 
 
 def _writePrompt(segmentationNode, prompt: str, found: Found) -> PromptResult:
-    """Write the masks of a prompt into its segment, or a new one, where there are any."""
+    """Write the masks of a prompt, if there are any, into its segment or a new one."""
     masks, item = found.masks[prompt], found.itemFor(segmentationNode)
     value = item.value if item else ""
     earlier = segments.segmentsOfPrompt(segmentationNode, prompt, value) if segmentationNode is not None else []

@@ -1,7 +1,7 @@
 """The packages that the worker needs in Slicer's Python: their state, and their installation.
 
-PyTorch comes from the PyTorch extension, which knows the graphics driver; numpy, vtk and SimpleITK are Slicer's own.
-None of them is ever replaced: pip is given their present versions as constraints.
+PyTorch is installed by the PyTorch extension, which knows the graphics driver; numpy, vtk and SimpleITK come with
+Slicer. None of them is ever replaced: pip gets their installed versions as constraints.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ TORCH = (Requirement("torch>=2.6,<3"), Requirement("torchvision>=0.21,<1"))
 SLICERS = (Requirement("numpy>=1.26"), Requirement("SimpleITK>=2.2"), Requirement("vtk>=9.2"))
 PROTECTED = ("torch", "torchvision", "numpy", "vtk", "SimpleITK")
 INSTALLING = "MedCLIPSAMInstalling"
-"""Attribute of the module slicer, which outlives Reload."""
+"""Attribute of the module `slicer`, which survives a Reload."""
 LONG_PATH = 100
-"""Maximum length of a Python folder on Windows with which all packages stay within 260 characters for a path."""
+"""Maximum length of the path of Python's folder on Windows for which the packages' paths stay within 260 characters."""
 
 
 class InstallationError(MedCLIPSAMError):
-    """A package that is needed could not be installed."""
+    """A required package could not be installed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Dependency:
 
     Args:
         origin: "slicer", "pytorch" (the PyTorch extension) or "pip".
-        installed: its version; None when it is absent.
+        installed: its version; None if it is absent.
         state: "ok", "missing" or "unfit" (another version is needed).
     """
 
@@ -61,16 +61,16 @@ class Dependency:
 
 
 def requirements() -> list[Requirement]:
-    """Read the lines of Resources/requirements.txt."""
+    """Read the requirements in Resources/requirements.txt."""
     lines = resource_path("requirements.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
 
 
 def check(version: Callable[[str], str] = metadata.version) -> list[Dependency]:
-    """List every package that is needed, with its state; nothing is imported.
+    """List every required package with its state, without importing any.
 
     Args:
-        version: the installed version of a package, or PackageNotFoundError.
+        version: returns the installed version of a package, or raises PackageNotFoundError.
     """
     found = []
     for origin, group in (("slicer", SLICERS), ("pytorch", TORCH), ("pip", requirements())):
@@ -82,7 +82,7 @@ def check(version: Callable[[str], str] = metadata.version) -> list[Dependency]:
             fits = installed is not None and requirement.specifier.contains(installed, prereleases=True)
             state = "ok" if fits else "missing" if installed is None else "unfit"
             if origin == "slicer" and installed is None:
-                state = "ok"  # some builds of Slicer carry these without package data
+                state = "ok"  # some builds of Slicer contain these without package metadata
             found.append(Dependency(requirement, origin, installed, state))
     return found
 
@@ -93,11 +93,12 @@ def missing() -> list[Dependency]:
 
 
 def warning(lacking: Sequence[Dependency], ownCommand: str = "") -> str:
-    """Return a sentence on packages that the next run needs and lacks; empty when all are installed.
+    """Return a sentence that names the packages missing for the next run; empty if none are.
 
     Args:
-        lacking: as `missing` lists them.
-        ownCommand: that of the worker, which may run on another machine; see `transport.workerCommand`.
+        lacking: packages from `missing`.
+        ownCommand: the user's command of the worker; see `transport.workerCommand`. With one there is no warning,
+            because the worker may run on another machine.
     """
     if not lacking or ownCommand:
         return ""
@@ -107,7 +108,7 @@ def warning(lacking: Sequence[Dependency], ownCommand: str = "") -> str:
 
 
 def report() -> str:
-    """Write a page for the user: versions, what is missing, and what to do about it."""
+    """Return a page for the user: versions, what is missing, and what to do about it."""
     checked = check()
     states = {"ok": _("ok"), "missing": _("missing"), "unfit": _("unfit")}
     width = max(len(dependency.name) for dependency in checked)
@@ -122,7 +123,7 @@ def report() -> str:
         lines.append(f"{dependency.name:<{width}}  {shown:<14} {states[dependency.state]}{wanted}")
     absent = [dependency for dependency in checked if dependency.state != "ok"]
     if not absent:
-        lines.append(_("All is there."))
+        lines.append(_("All packages are installed."))
     if any(dependency.origin == "pytorch" for dependency in absent):
         how = _("PyTorch: install the extension 'PyTorch' in the Extensions Manager, restart, then press Install.")
         lines.append(whyNoTorch() or how)
@@ -138,26 +139,27 @@ def report() -> str:
         )
     if os.name == "nt" and len(sys.prefix) > LONG_PATH:
         lines.append(
-            _("Slicer's folder has a long path, which some packages do not survive: install Slicer in a shorter one.")
+            _("The path of Slicer's folder is too long for some packages: install Slicer in one with a shorter path.")
         )
     return "\n".join(lines)
 
 
 def whyNoTorch() -> str:
-    """Return why no PyTorch that fits can be installed into this Slicer, and what to do; empty where one can."""
+    """Return why no suitable PyTorch can be installed into this Slicer, and what to do; empty if one can."""
     if sys.platform != "darwin" or platform.machine() != "x86_64":
         return ""
     return _(
-        "There is no PyTorch from 2.6 on for this Slicer, which is a build for Intel processors, also where macOS runs "
-        "it on Apple silicon. There install the engine into a Python of its own (Documentation, section 'On macOS'), "
-        "and name that as the Worker command under Models and device: nothing else is then to be installed."
+        "There is no PyTorch 2.6 or later for this Slicer, which is built for Intel processors, even if macOS runs it "
+        "on Apple silicon. On Apple silicon, install the engine into a separate Python (Documentation, section 'On "
+        "macOS') and enter it as the Worker command under Models and device; nothing else needs to be installed then."
     )
 
 
 def torchBuild() -> str:
-    """Return what the installed PyTorch was built for: "cpu", "cu126", ...; empty when that is unknown.
+    """Return what the installed PyTorch was built for: "cpu", "cu126", ...; empty if that is unknown.
 
-    The version may lack it (PyPI's build for Windows is for the CPU), so torch/version.py is read, not imported.
+    The version of the package may not tell (PyPI's build for Windows is for the CPU), so torch/version.py is read. It
+    is not imported.
     """
     try:
         torch = metadata.distribution("torch")
@@ -174,30 +176,33 @@ def torchBuild() -> str:
 
 
 def hasNvidia() -> bool:
-    """Tell whether an NVIDIA driver is loaded."""
+    """Return whether an NVIDIA driver is loaded."""
     if os.name == "nt":
         return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
     return Path("/proc/driver/nvidia/version").is_file()
 
 
 def whyBusy() -> str:
-    """Return a sentence that packages are being installed; empty when none are."""
+    """Return a sentence that packages are being installed; empty if none are."""
     return _("Packages are being installed.") if getattr(slicer, INSTALLING, False) else ""
 
 
 def requireIdle() -> None:
-    """Check that no packages are being installed, which a worker that starts meanwhile would import half of.
+    """Check that no packages are being installed; a worker that starts meanwhile could import incomplete packages.
 
     Raises:
-        InputError: they are.
+        InputError: packages are being installed.
     """
     if busy := whyBusy():
-        raise InputError(busy, _("Wait until they are."))
+        raise InputError(busy, _("Wait until the installation has ended."))
 
 
 @contextmanager
 def installing() -> Iterator[None]:
-    """Let nothing else be started, nor by a panel that is reloaded meanwhile; pip lets Slicer handle clicks."""
+    """Prevent other runs during an installation, also by a panel that is reloaded meanwhile.
+
+    This is needed because Slicer handles clicks while pip runs.
+    """
     setattr(slicer, INSTALLING, True)
     try:
         yield
@@ -212,7 +217,7 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
         progress: called with a message before each installation.
 
     Raises:
-        InstallationError: PyTorch without its extension, or a package that pip could not install.
+        InstallationError: PyTorch is missing and so is its extension, or pip could not install a package.
     """
     import slicer.util
 
@@ -229,7 +234,7 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
         plain = [dependency for dependency in wanted if dependency.name != "sam2"]
         if ensure is not None and plain:
             progress(_("Packages are being installed..."))
-            # The panel has asked, sam2 follows, and the worker is a new process: no question, no restart.
+            # No question: the panel has asked. No restart: sam2 follows, and the worker is a new process.
             quiet = {"prompt_install": False, "prompt_restart": False}
             _attempt(lambda: ensure(plain, constraints=constraints, requester="MedCLIPSAM", **quiet), _("the packages"))
             wanted = [dependency for dependency in wanted if dependency.name == "sam2"]
@@ -243,7 +248,7 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
 
 
 def pins(version: Callable[[str], str] = metadata.version) -> list[str]:
-    """List constraints for pip that keep protected packages at their present version."""
+    """List constraints for pip that keep protected packages at their installed versions."""
     lines = []
     for name in PROTECTED:
         try:
@@ -271,11 +276,14 @@ def _installTorch() -> None:
         "torch",
     )
     if installed is None:
-        raise InstallationError(_("PyTorch was not installed."), _("Press Install again when you want to."))
+        raise InstallationError(_("PyTorch was not installed."), _("Press Install again to install it."))
 
 
 def _pipEnsure() -> Callable | None:
-    """Return Slicer's own installer with a progress window (5.12 and later); it exists only once it is imported."""
+    """Return Slicer's own installer with a progress window (5.12 and later), or None.
+
+    The module `slicer.packaging` has to be imported explicitly.
+    """
     try:
         from slicer.packaging import pip_ensure
     except ImportError:
@@ -289,5 +297,5 @@ def _attempt(action: Callable[[], object], name: str) -> object:
     except Exception as error:
         raise InstallationError(
             _("'{name}' could not be installed: {error}").format(name=name, error=error),
-            _("See Slicer's error log, check the network, and press Install again: it goes on with what is missing."),
+            _("See Slicer's error log, check the network, and press Install again to install what is still missing."),
         ) from error

@@ -1,7 +1,7 @@
-"""Write masks into a segment by the Segment Editor, so that its settings apply.
+"""Write masks into a segment through the Segment Editor, so that its settings apply.
 
-The editor's masking (editable area, editable intensity range) and overwriting apply as for all its effects. Only the
-segmented slices are changed, on the grid of the editor.
+The editor's masking (editable area, editable intensity range) and overwriting apply as for its other effects. Only the
+segmented slices are changed, on the voxel grid of the editor.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .strings import _
 
 
 def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> SceneResult:
-    """Replace a segment by the masks of one prompt, where the editor may change it; it stays when nothing was found.
+    """Replace a segment by the masks of one prompt where the editor may change it; keep it if nothing was found.
 
     Args:
         effect: the active qSlicerSegmentEditorScriptedEffect.
 
     Raises:
-        InputError: the segment was removed, the editor works on other nodes meanwhile, or nothing may be changed.
+        InputError: the segment was removed, other nodes were chosen in the editor, or nothing may be changed.
     """
     (prompt,) = found.masks
     node, masks = effect.parameterSetNode(), found.masks[prompt]
@@ -65,7 +65,7 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
 
 @dataclass(frozen=True)
 class _Edit:
-    """The edit of a block of voxels: (K, J, I) bool arrays whose first voxel is at the corner of the extent."""
+    """The edit of a block of voxels: (K, J, I) bool arrays whose first voxel is at the lower corner of the extent."""
 
     added: np.ndarray
     removed: np.ndarray
@@ -88,8 +88,8 @@ class _Grid:
     """The voxel grid of the editor for the selected segment.
 
     Args:
-        ijkToRAS: of the volume that masks are on.
-        kept: voxels of that volume, (K, J, I) bool, that stay as they are; None where none do.
+        ijkToRAS: 4 x 4, of the volume that the masks are on.
+        kept: (K, J, I) bool, voxels of that volume that are not changed; None if there are none.
     """
 
     def __init__(self, effect, segmentationNode, segmentId: str, ijkToRAS: np.ndarray, kept: np.ndarray | None) -> None:
@@ -101,7 +101,7 @@ class _Grid:
         self._matrix, self._extent = slicer.util.arrayFromVTKMatrix(matrix), tuple(image.GetExtent())
 
     def edit(self, covered: Extent, block: np.ndarray, corner: Sequence[int]) -> _Edit | None:
-        """Compute the edit of the voxels on some slices; None when there is none.
+        """Compute the edit of the voxels on some slices; None if they are outside the editor's grid.
 
         Args: see `SliceMasks.runs`.
         """
@@ -114,11 +114,11 @@ class _Grid:
         if self._kept is not None:
             editable &= ~self._resample(self._kept[within(covered)], covered[::2], extent)
         present = segments.readMask(self._segmentationNode, self._segmentId, looked.shape, self._matrix, extent[::2])
-        # The editor removes from the whole segment where it may only add inside another one.
+        # If the editable area is inside another segment, the editor restricts adding only, so removal is masked here.
         return _Edit(found & editable, looked & present & ~found & editable, extent, self._matrix)
 
     def _extentOf(self, covered: Extent) -> Extent | None:
-        """Compute the extent of the editor's voxels around covered voxels of the volume."""
+        """Compute the extent of the editor's voxels in the covered voxels of the volume; None if there are none."""
         return cut(around(covered, np.linalg.inv(self._matrix) @ self._ijkToRAS), self._extent)
 
     def _resample(self, block: np.ndarray, corner: Sequence[int], extent: Extent) -> np.ndarray:
@@ -126,7 +126,7 @@ class _Grid:
         return _block(resampled(image, extent, self._matrix), extent) > 0
 
     def _editable(self, extent: Extent) -> np.ndarray:
-        """Compute where the editor's masking lets the segment be changed."""
+        """Compute where the editor's masking allows the segment to be changed."""
         node, frame = self._effect.parameterSetNode(), self._frame(extent)
         if node.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere:
             resample = slicer.vtkOrientedImageDataResample
@@ -144,7 +144,7 @@ class _Grid:
 
 @contextmanager
 def _selected(node, segmentId: str) -> Iterator[None]:
-    """Select a segment, which the editor then masks and changes; the user's choice is restored."""
+    """Select a segment for the editor to mask and change, and restore the user's choice at the end."""
     chosen, modified = node.GetSelectedSegmentID(), node.StartModify()
     node.SetSelectedSegmentID(segmentId)
     try:
@@ -155,7 +155,7 @@ def _selected(node, segmentId: str) -> Iterator[None]:
 
 
 def _block(image, extent: Extent) -> np.ndarray:
-    """Return the voxels of an image in an extent that it covers, (K, J, I)."""
+    """Return the voxels of an image in an extent that it covers, as a (K, J, I) array."""
     full = image.GetExtent()
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shapeOf(full))
     bounds = (slice(a - first, b + 1 - first) for a, b, first in zip(extent[4::-2], extent[5::-2], full[4::-2]))

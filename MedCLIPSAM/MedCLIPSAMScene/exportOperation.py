@@ -19,8 +19,8 @@ class ExportResult:
 
     Args:
         counts: cases by status: found, filtered, empty, failed.
-        cases: their number.
-        report: the page to review them, on the machine where the models run.
+        cases: number of cases.
+        report: path of the page for reviewing them, on the machine where the models run.
     """
 
     counts: dict[str, int]
@@ -58,26 +58,26 @@ class ExportOperation:
         anonymous: str | None = None,
         finished: Finished = lambda result, error: None,
     ) -> None:
-        """Start to segment every image of a collection and write a dataset; a run that was stopped resumes.
+        """Start to segment every image of a collection and write a dataset, or resume a stopped run.
 
         Args:
             inputs: folder tree or table on the machine where the models run; see docs/export.md.
-            prompts: by label, or prompts that are their own labels; for images without one in the table.
+            prompts: by label, or prompts that are also their labels; used for images without one in the table.
             out: folder of the dataset.
             export: changes to `export.job.ExportSettings`, by their names.
             settings: changes to the model's defaults, by the names in `segmentation.settings.Settings`.
             negative: a prompt for what to exclude.
             models: (clip, sam, device, folder of models or None).
             retry: process failed cases again.
-            anonymous: the file that says which image is which number, on that machine; None names cases by their files.
-            finished: called once: the result, or why there is none.
+            anonymous: path of the key from case numbers to images, on that machine; None names cases after their files.
+            finished: called once, with the result, or with the error.
 
         Raises:
-            PromptError: a prompt given twice. InputError, WorkerError: see `LongRun.start`.
+            PromptError: a prompt was given twice. InputError, WorkerError: see `LongRun.start`.
         """
         if isinstance(prompts, Mapping):
             named = dict(prompts)
-        else:  # none where the table has them
+        else:  # without prompts, the table has them
             named = {prompt: prompt for prompt in checkPrompts(prompts)} if prompts else {}
         clip, sam, device, folder = models
         ask = lambda: self.task.client.export(

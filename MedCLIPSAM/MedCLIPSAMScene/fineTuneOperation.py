@@ -15,11 +15,11 @@ class FineTuneResult:
     """The result of a fine-tuning.
 
     Args:
-        name: of the model, which can be chosen now.
-        folder, run: the model's folder and that of the run, on the machine where the models run.
-        before, after: top-1 retrieval on validation pairs, mean of both directions, of the base and of the model.
-        chance: top-1 retrieval of guessing.
-        step, steps: of the best weights, and how many were done.
+        name: name of the model, which can be chosen now.
+        folder, run: folders of the model and of the run, on the machine where the models run.
+        before, after: top-1 retrieval on validation pairs, mean of both directions, by the base and by the model.
+        chance: top-1 retrieval by chance.
+        step, steps: step of the best weights, and number of steps that were run.
     """
 
     name: str
@@ -37,11 +37,11 @@ class FineTuneOperation:
 
     Args:
         transport: see `LongRun`.
-        ended: called when a run has ended, before its `finished`: the files of a model may be others now.
+        ended: called when a run has ended, before its `finished`, because the files of a model may have changed.
 
     Attributes:
-        task: the run; its `onProgress` gets the fields of `finetune.step_log.StepFigures` after every step, and before
-            them, in the stage "encoding" of a training of the heads alone, the fraction.
+        task: the run; its `onProgress` gets the fields of `finetune.step_log.StepFigures` after every step. If only the
+            heads are trained, it gets the fraction of the stage "encoding" before the first step.
     """
 
     def __init__(self, transport, ended: Callable[[], None] = lambda: None) -> None:
@@ -66,17 +66,17 @@ class FineTuneOperation:
         replace: bool = False,
         finished: Finished = lambda result, error: None,
     ) -> None:
-        """Start to fine-tune a text-image model on image-caption pairs; a run that was stopped resumes.
+        """Start to fine-tune a text-image model on image-caption pairs, or resume a stopped run.
 
         Args:
             captions: table of pairs on the machine where the models run; see docs/finetune.md.
-            name: of the new model.
-            base: the model to begin from.
-            images: folder of the images; the table's own when None.
+            name: name of the new model.
+            base: name of the model to start from.
+            images: folder of the images; by default that of the table.
             settings: changes to `finetune.settings.FineTuneSettings`, by their names.
-            out: folder of the run; one for the name in the user's data when None.
+            out: folder of the run; by default a folder of that name in the user's data.
             replace: replace a model of that name from another run.
-            finished: called once: the result, or why there is none.
+            finished: called once, with the result, or with the error.
 
         Raises:
             InputError, WorkerError: see `LongRun.start`.

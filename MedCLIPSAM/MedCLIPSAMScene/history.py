@@ -13,17 +13,17 @@ STATES = 10
 
 
 class History(Protocol):
-    """Stores states of segmentations before they are changed."""
+    """A store of the states of segmentations before they are changed."""
 
     def save(self, segmentationNode) -> None:
         """Store the current state."""
 
     def undo(self, segmentationNode) -> bool:
-        """Restore the state stored last; return False when there is none."""
+        """Restore the state stored last; return False if there is none."""
 
 
 class SceneHistory:
-    """A history for scripts; the panel uses its Segment Editor's, so that both undo one sequence."""
+    """A history for scripts. The panel uses that of its Segment Editor, so that both undo the same sequence."""
 
     def __init__(self) -> None:
         self._histories: dict[str, Any] = {}
@@ -49,9 +49,9 @@ class SceneHistory:
 
 @contextmanager
 def changesOf(segmentationNode) -> Iterator[list[bool]]:
-    """Collect the changes of segments: those by which vtkSegmentationHistory tells that the saved state is past.
+    """Collect the changes of segments by which vtkSegmentationHistory notices that the saved state is outdated.
 
-    Without one of them its previous state is that before the state saved last.
+    Without such a change, undo would restore the state before the one saved last.
     """
     changed: list[bool] = []
     segmentation, events = segmentationNode.GetSegmentation(), slicer.vtkSegmentation

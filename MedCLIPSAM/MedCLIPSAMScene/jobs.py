@@ -1,4 +1,4 @@
-"""Jobs of the worker: their requests, answers and end; slice by slice, or on a whole stack."""
+"""Jobs of the worker, slice by slice or on a whole stack: their requests, their answers, and how they end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .sliceGeometry import SceneSlices
 from .strings import _
 
 AHEAD = 2
-"""Slices requested ahead, so that the worker need not wait for the next image."""
+"""Number of slices requested at a time, so that the worker need not wait for the next image."""
 SENDING = 0.15
-"""Share of the progress of a stack that sending its slices to the worker counts for."""
+"""Share of a stack's progress for sending its slices to the worker."""
 
 
 @dataclass
@@ -31,11 +31,11 @@ class SliceAnswer:
     """The worker's answer for one prompt on one slice, without its mask.
 
     Args:
-        found: whether the mask has anything in it.
+        found: whether the mask is not empty.
         saliency: (H, W) float32, 0 to 1, or None.
         boxes: (B, 4) float32, x0 y0 x1 y1 in pixels.
         score, presence: 0 to 1; see `segmentation.result.PromptedResult`.
-        uncertainty: (H, W) float32, 0 to 1, or None; see there, too.
+        uncertainty: (H, W) float32, 0 to 1, or None; see `segmentation.result.PromptedResult`.
         message: one sentence for the user.
         notes: further sentences for the user.
     """
@@ -66,10 +66,10 @@ class Listeners:
 
 
 class Job:
-    """Requests to the worker that are under way. A job ends once: with its results, an error, or cancelled.
+    """A set of requests to the worker. A job ends once: with its results, with an error, or cancelled.
 
     Attributes:
-        error: why there is no result; None while it runs and when it went well.
+        error: why there is no result; None while the job runs and after it has succeeded.
         about: the fields of the worker's last answer: device, tags.
         seconds: from the beginning to the end.
     """
@@ -106,7 +106,7 @@ class Job:
         if request is None:
             return
         if request.type in ("load", "image", "hello") and message.type == "error":
-            # Slices of the job before, which was cancelled, may still be answered.
+            # Answers to slices of a previous job, which was cancelled, may still arrive.
             if request.id in self._running or not isinstance(request.error, Cancelled):
                 self._end(request.error)
         elif message.type == "progress" and request.type == "load":
@@ -132,10 +132,10 @@ class Job:
         raise NotImplementedError
 
     def _onPart(self, part: Message) -> None:
-        """Take a part of an answer; the request keeps it, too."""
+        """Handle a part of an answer, which the request also keeps."""
 
     def _onResult(self, number: int, request: Request, message: Message) -> None:
-        """Take the result of a request."""
+        """Handle the result of a request."""
         raise NotImplementedError
 
     def _progress(self, fraction: float, text: str) -> None:
@@ -152,12 +152,12 @@ class Job:
 
 
 class SliceJob(Job):
-    """Requests for some slices, each on its own, `AHEAD` of them at a time.
+    """Separate requests for some slices, `AHEAD` of them at a time.
 
     Args:
-        slices: the volume's slices.
-        numbers: which of them.
-        ask: sends the request for a slice whose image the worker has: (image's key, slice number) -> request.
+        slices: slices of the volume.
+        numbers: numbers of the requested slices.
+        ask: sends the request for a slice whose image the worker has: (image key, slice number) -> request.
         take: called with the finished request of a slice: (slice number, request).
     """
 
@@ -207,12 +207,12 @@ class SliceJob(Job):
 
 
 class StackJob(Job):
-    """One request on a stack of slices, which are sent to the worker one by one, so that the window never waits.
+    """One request on a stack of slices, which are sent to the worker one by one, so that the window stays responsive.
 
     Args:
-        numbers: slices that follow one another; the first of them is slice 0 of the stack.
-        ask: sends the request when the worker has all slices: stack's key -> request.
-        take: called with each part of the answer as it arrives, so that little is left to do at the end.
+        numbers: consecutive slices; the first of them is slice 0 of the stack.
+        ask: sends the request when the worker has all slices: stack key -> request.
+        take: called with each part of the answer when it arrives, so that little is left to do at the end.
     """
 
     def __init__(
@@ -262,7 +262,7 @@ class StackJob(Job):
 
 
 def sendSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:
-    """Send the image of a slice to the worker unless it has it; return the image's key, a hash of its content."""
+    """Send the image of a slice to the worker unless it has the image; return its key, a hash of its content."""
     image = slices.image(number)
     key = hashlib.sha1(image.tobytes() + repr(image.shape).encode()).hexdigest()
     if not client.has_image(key):

@@ -1,4 +1,4 @@
-"""Label maps of segments on voxel grids: made, resampled, and merged into a segment."""
+"""Label maps of segments on voxel grids: making, resampling, and merging them into a segment."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ from .strings import _
 
 BINARY = "Binary labelmap"
 ALIGNED = 0.01
-"""Maximum distance, in voxels, between the voxel centers of two grids that count as one."""
+"""Maximum distance, in voxels, between the voxel centers of two grids that count as the same."""
 MAX_VOXELS = 400e6
-"""Maximum voxels of a grid that a segment, or the reference geometry, is brought to, a byte each."""
+"""Maximum number of voxels of a grid that a segment or the reference geometry is converted to; a voxel takes a byte."""
 CONVERTER = slicer.vtkSegmentationConverter
 GEOMETRY = CONVERTER.GetReferenceImageGeometryParameterName()
 """Name of the conversion parameter of the grid that Slicer edits and saves segments on."""
 CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
 ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MASK
-"""With the value of the segment, which is not 1 where others have left the label map that it shared with them."""
+"""Mode that writes the segment's label value, which may differ from 1 if it has shared its label map with others."""
 REPLACE = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
 
 
 def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):
-    """Make a vtkOrientedImageData of a (K, J, I) bool or uint8 block of the voxel grid, first voxel at `corner`."""
+    """Make a vtkOrientedImageData from a (K, J, I) bool or uint8 block of a voxel grid.
+
+    Args:
+        corner: (i, j, k) of the block's first voxel.
+        matrix: 4 x 4, from the grid's voxels to RAS.
+    """
     k, j, i = block.shape
     image = slicer.vtkOrientedImageData()
     image.SetExtent(corner[0], corner[0] + i - 1, corner[1], corner[1] + j - 1, corner[2], corner[2] + k - 1)
@@ -44,11 +49,11 @@ def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):
 
 
 def resampled(image, extent: Extent, matrix: np.ndarray, outside: int = 0):
-    """Resample a vtkOrientedImageData, by its nearest voxels, to an extent of another voxel grid.
+    """Resample a vtkOrientedImageData to an extent of another voxel grid, by nearest neighbor.
 
     Args:
-        matrix: from the grid's voxels to RAS.
-        outside: the value outside of the image.
+        matrix: 4 x 4, from the grid's voxels to RAS.
+        outside: value outside the image.
     """
     made, frame = slicer.vtkOrientedImageData(), orientedImage(np.zeros(shapeOf(extent), np.uint8), extent[::2], matrix)
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
@@ -58,7 +63,7 @@ def resampled(image, extent: Extent, matrix: np.ndarray, outside: int = 0):
 
 
 def merge(segmentationNode, segmentId: str, image, mode: int) -> None:
-    """Merge a vtkOrientedImageData into a segment: CLEAR where it is 0, ADD where it is not, or REPLACE all."""
+    """Merge a vtkOrientedImageData into a segment: CLEAR where the image is 0, ADD where it is not, or REPLACE all."""
     if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
         image, segmentationNode, segmentId, mode, image.GetExtent()
     ):
@@ -66,7 +71,7 @@ def merge(segmentationNode, segmentId: str, image, mode: int) -> None:
 
 
 def labelmapOf(segmentationNode, segmentId: str) -> tuple[Any, np.ndarray] | None:
-    """Return the label map of a segment and the matrix of its grid; None where it is empty."""
+    """Return the label map of a segment and the matrix of its grid; None if it is empty."""
     image = segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY)
     if image is None or image.IsEmpty():
         return None
@@ -76,7 +81,7 @@ def labelmapOf(segmentationNode, segmentId: str) -> tuple[Any, np.ndarray] | Non
 
 
 def usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray) -> Extent | None:
-    """Return the extent of a grid in which a segment, on any grid, may not be empty; None where it is empty."""
+    """Return the extent of a grid that holds all of a segment, which may be on another grid; None if it is empty."""
     labelmap, extent = labelmapOf(segmentationNode, segmentId), [0] * 6
     if labelmap is None or not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labelmap[0], extent):
         return None
@@ -84,17 +89,18 @@ def usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray) -> Extent |
 
 
 def requireGrid(segmentationNode, segmentId: str, matrix: np.ndarray, extent: Extent) -> np.ndarray:
-    """Return the voxel grid that masks of a volume can be written on without a change of the segment's other slices.
+    """Return a voxel grid on which masks of a volume can be written without changing the segment's other slices.
 
-    A segment that is not on such a grid is brought to one, see `commonGrid`; seen from the volume it is the same. So is
-    the reference geometry of the segmentation, to which Slicer resamples the segments that it edits or saves.
+    A segment on another grid is resampled to this one, see `commonGrid`; on the volume's grid it stays the same. The
+    reference geometry of the segmentation, to which Slicer resamples segments that it edits or saves, is changed
+    likewise.
 
     Args:
-        matrix: from the volume's voxels to the node's RAS; returned itself where its grid is the one.
-        extent: of the volume.
+        matrix: 4 x 4, from the volume's voxels to the node's RAS. This object is returned if the volume's grid is used.
+        extent: extent of the volume.
 
     Raises:
-        InputError: that grid would have more than MAX_VOXELS.
+        InputError: the grid would have more than MAX_VOXELS voxels.
     """
     segment, reference, grid = labelmapOf(segmentationNode, segmentId), referenceGeometry(segmentationNode), matrix
     if segment is not None:
@@ -114,7 +120,7 @@ def requireGrid(segmentationNode, segmentId: str, matrix: np.ndarray, extent: Ex
 
 
 def _widen(segmentationNode, own: np.ndarray, used: Extent, grid: np.ndarray, extent: Extent) -> None:
-    """Bring the reference geometry of a segmentation to a grid that holds another one, too; see `commonGrid`."""
+    """Change the reference geometry of a segmentation to a grid that also holds another grid; see `commonGrid`."""
     new = commonGrid(own, used, grid, extent)
     if new is not own:
         boxes = around(used, np.linalg.inv(new) @ own), around(extent, np.linalg.inv(new) @ grid)
@@ -124,24 +130,24 @@ def _widen(segmentationNode, own: np.ndarray, used: Extent, grid: np.ndarray, ex
 
 
 def commonGrid(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent) -> np.ndarray:
-    """Return a voxel grid that holds masks on either of two grids, as each is seen from the second.
+    """Return a voxel grid for masks on either of two grids, which preserves both as they are seen from the second.
 
-    That is the first where each voxel of the second holds the center of one of its voxels. Else it is the second,
-    divided so that what is finer in the first is kept.
+    This is the first grid if each voxel of the second contains the center of one of its voxels. Otherwise it is the
+    second grid, with voxels divided so that finer detail of the first is kept.
 
     Args:
-        own: from the voxels of the first grid to RAS; returned itself where it is the one.
-        used: of the first grid.
-        matrix: from the voxels of the second grid to RAS; returned itself where it is the one.
-        extent: of the second grid.
+        own: 4 x 4, from the voxels of the first grid to RAS. This object is returned if that grid is used.
+        used: extent of the first grid.
+        matrix: 4 x 4, from the voxels of the second grid to RAS. This object is returned if that grid is used.
+        extent: extent of the second grid.
     """
     if _alignment(own, used, matrix, extent) is not None:
         return own
     toSecond = np.linalg.inv(matrix) @ own
-    size = np.abs(toSecond[:3, :3]).sum(1).max()  # of the boxes around the first grid's voxels, in those of the second
+    size = np.abs(toSecond[:3, :3]).sum(1).max()  # of boxes around the first grid's voxels, in voxels of the second
     if size < 1 - ALIGNED:
         return own
-    # Odd numbers of parts: the center of the middle one is that of the voxel.
+    # With an odd number of parts, the center of the middle part is the center of the voxel.
     parts = 2 * np.ceil((1 / np.linalg.norm(toSecond[:3, :3], axis=1) - 1) / 2 - ALIGNED).clip(0) + 1
     divided = np.diag([*1 / parts, 1])
     divided[:3, 3] = (1 - parts) / (2 * parts)
@@ -149,17 +155,17 @@ def commonGrid(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent
 
 
 def referenceGeometry(segmentationNode) -> tuple[np.ndarray, Extent] | None:
-    """Return the matrix and the extent of the grid that Slicer resamples segments to; None where there is none."""
+    """Return the matrix and the extent of the grid that Slicer resamples segments to; None if there is none."""
     return geometryOf(segmentationNode.GetSegmentation().GetConversionParameter(GEOMETRY))
 
 
 def geometryText(matrix: np.ndarray, extent: Sequence[int]) -> str:
-    """Write a voxel grid as Slicer does."""
+    """Return a voxel grid as text in Slicer's format."""
     return str(CONVERTER.SerializeImageGeometry(slicer.util.vtkMatrixFromArray(matrix), extent))
 
 
 def geometryOf(text: str) -> tuple[np.ndarray, Extent] | None:
-    """Read a voxel grid that Slicer or `geometryText` wrote: its matrix and its extent; None where there is none."""
+    """Read a voxel grid from text by Slicer or `geometryText`: its matrix and its extent; None if there is none."""
     matrix, extent = vtk.vtkMatrix4x4(), [0] * 6
     if not text or not CONVERTER.DeserializeImageGeometry(text, matrix, extent):
         return None
@@ -168,9 +174,9 @@ def geometryOf(text: str) -> tuple[np.ndarray, Extent] | None:
 
 
 def _alignment(own: np.ndarray, used: Extent, matrix: np.ndarray, extent: Extent) -> np.ndarray | None:
-    """Return the matrix, of whole numbers, from the voxels of a grid to those of another that they coincide with.
+    """Return the integer matrix from the voxels of a grid to the voxels of another grid that they coincide with.
 
-    None where their centers are apart in a corner of one of the extents.
+    None if voxel centers do not coincide in some corner of one of the extents.
     """
     toSecond = np.linalg.inv(matrix) @ own
     nearest = np.rint(toSecond)
@@ -188,5 +194,5 @@ def _requireSize(segmentationNode, extent: Sequence[int]) -> None:
             _("'{name}' would need {count:.0f} million voxels to hold its segments and masks of the volume.").format(
                 name=segmentationNode.GetName(), count=count / 1e6
             ),
-            _("Let a new segmentation be made, or resample the volume to the grid of its segments first."),
+            _("Create a new segmentation, or resample the volume to the grid of its segments first."),
         )

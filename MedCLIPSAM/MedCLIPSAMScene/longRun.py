@@ -1,4 +1,4 @@
-"""Runs of minutes to days on a separate worker, so that prompts are answered meanwhile."""
+"""Runs of minutes to days on a separate worker, so that prompts can be answered at the same time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .waiting import Finished, waitFor
 
 
 class LongRun:
-    """One run at a time on a worker.
+    """A worker with one run at a time.
 
     Args:
         transport: a `worker.client.Transport` with `run_until(done, timeout)`.
-        readResult: makes a result from the fields of the last message.
+        readResult: makes the result from the fields of the last message.
 
     Attributes:
         onProgress: called with the fields of each "progress" message.
@@ -56,20 +56,20 @@ class LongRun:
         self._request = ask()
 
     def wait(self, start: Callable[[Finished], None], timeout: float | None) -> Any:
-        """Start a run and wait for its result; Slicer's events run meanwhile.
+        """Start a run and wait for its result while Slicer handles events.
 
         Raises:
-            MedCLIPSAMError: why there is none. TimeoutError.
+            MedCLIPSAMError: why there is no result. TimeoutError: the time is up.
         """
         return waitFor(self._transport, start, self.cancel, timeout)
 
     def cancel(self) -> None:
-        """Stop; finished work is kept, and the same run resumes from there."""
+        """Stop the run; finished work is kept, and the same run can be resumed."""
         if self._request is not None:
             self.client.cancel(self._request)
 
     def endWorker(self) -> None:
-        """End the worker, so that the next run starts another one; a run goes on to its end first."""
+        """End the worker after its current run, so that the next run starts a new one."""
         self._outdated = self.running
         if not self.running:
             self.client.shutdown()

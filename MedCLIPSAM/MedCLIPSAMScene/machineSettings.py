@@ -1,4 +1,4 @@
-"""Settings of this machine and user, stored in Slicer's settings: device, folders, worker, history of prompts."""
+"""Settings of this machine and user in Slicer's settings: device, folders, worker command, history of prompts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MachineSettings:
         self._settings.setValue(f"MedCLIPSAM/{name}", value)
 
     def history(self) -> list[str]:
-        """Return the prompts used before, the latest first; several prompts of one run are joined by " | "."""
+        """Return the prompts of earlier runs, the latest first; several prompts of one run are joined by " | "."""
         return [line for line in self.get("History").split("\n") if line]
 
     def remember(self, prompts: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""SAM's boxes and points as markups in the slice views, and their pixels on a slice."""
+"""SAM's boxes and points as markups in the slice views, and their pixel coordinates on a slice."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ KIND = "MedCLIPSAM.Kind"
 VOLUME = "MedCLIPSAM.Volume"
 """Node reference to the volume that a markup was made for."""
 SEGMENT = "MedCLIPSAM.Segment"
-"""Node attribute of a box: the segment that was outlined from it; absent where the user has added it."""
+"""Node attribute of a box: the segment that was outlined from it; absent if the user has added the box."""
 MAX_THICKNESS = 1.5
-"""Slices. A box that is thicker along a plane was made for another one."""
+"""Maximum thickness of a box, in slices. A thicker box was made for slices of another plane."""
 BOX, POSITIVE, NEGATIVE = "box", "positive", "negative"
 COLORS = {BOX: (1.0, 0.85, 0.2), POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
 
 
 def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray, segmentId: str = "") -> list:
-    """Show boxes of a slice as regions of interest one slice thick, in place of the previous ones.
+    """Show boxes of a slice as regions of interest one slice thick, and remove the previous boxes.
 
     Args:
         boxes: (B, 4), x0 y0 x1 y1 in pixels of the slice's image.
@@ -60,10 +60,10 @@ def addBox(slices: SceneSlices, k: int, box: Sequence[float], number: int = 1):
 
 
 def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
-    """Return the boxes of a volume as they are now: slice number -> (B, 4) x0 y0 x1 y1 in pixels, within the image.
+    """Return the current boxes of a volume: slice number -> (B, 4) x0 y0 x1 y1 in pixels, within the image.
 
-    A box belongs to the slice that its middle is in; one that was rotated or dragged askew counts as the upright box
-    around it. One without an area inside the image, or made for slices of another plane, does not count.
+    A box belongs to the slice that contains its center. A rotated box counts as the upright box around it. Boxes
+    without an area inside the image, or made for slices of another plane, are left out.
     """
     height, width = slices.stack.image_shape
     found: dict[int, list[list[float]]] = {}
@@ -84,7 +84,7 @@ def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
 
 
 def segmentsOfBoxes(volumeNode) -> set[str]:
-    """Return the ids of the segments that the boxes of a volume were made for, without those that are gone."""
+    """Return the ids of the existing segments that the boxes of a volume were made for."""
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     present = {segment for node in nodes for segment in node.GetSegmentation().GetSegmentIDs()}
     return {node.GetAttribute(SEGMENT) for node in markupsOf(volumeNode, BOX)} & present
@@ -104,7 +104,7 @@ def removeMarkups(volumeNode) -> None:
 
 
 def pointList(volumeNode, kind: str):
-    """Return the list of the positive or negative points of a volume; made when there is none."""
+    """Return the list of the positive or negative points of a volume, which is created if there is none."""
     found = markupsOf(volumeNode, kind)
     if found:
         return found[0]
@@ -113,7 +113,7 @@ def pointList(volumeNode, kind: str):
 
 
 def lastPlaced(pointList) -> np.ndarray:
-    """Return the world RAS (3,), mm, of the last point that has a position; a point under the mouse has none yet."""
+    """Return the world RAS (3,), mm, of the last point with a position; the preview point at the mouse has none."""
     placed = slicer.vtkMRMLMarkupsNode.PositionDefined
     numbers = range(pointList.GetNumberOfControlPoints())
     last = max(number for number in numbers if pointList.GetNthControlPointPositionStatus(number) == placed)
@@ -121,7 +121,7 @@ def lastPlaced(pointList) -> np.ndarray:
 
 
 def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the points on a slice: (P, 2) float32 x y in pixels, (P,) int32 1 inside or 0 outside, and their marks."""
+    """Return the points on a slice: (P, 2) float32 x y in pixels, (P,) int32 1 inside or 0 outside, and marks."""
     coords, labels, marks = [], [], []
     for node, index, label in _placedPoints(slices.volumeNode):
         world = node.GetNthControlPointPositionWorld(index)
@@ -134,7 +134,7 @@ def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray, list[st
 
 
 def mark(label: int, world: Sequence[float]) -> str:
-    """Format a point for the segment that it corrected: + inside or - outside, and world RAS in mm."""
+    """Return the mark of a point, stored with the segment that it corrected: "+" or "-", and world RAS in mm."""
     return ("+" if label else "-") + ",".join(f"{value:.2f}" for value in world)
 
 
@@ -146,7 +146,7 @@ def removePoints(volumeNode, marks: set[str]) -> None:
 
 
 def clearPoints(volumeNode) -> None:
-    """Remove all points of a volume; the lists stay."""
+    """Remove all points of a volume, but keep the lists."""
     for kind in (POSITIVE, NEGATIVE):
         for node in markupsOf(volumeNode, kind):
             node.RemoveAllControlPoints()
@@ -163,7 +163,7 @@ def markupsOf(volumeNode, kind: str) -> list:
 
 
 def _placedPoints(volumeNode) -> Iterator[tuple[Any, int, int]]:
-    """Yield point list, index in it, and label of every point of a volume that has a position."""
+    """Yield the point list, the index in it, and the label of every point of a volume that has a position."""
     for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
         for node in markupsOf(volumeNode, kind):
             for index in range(node.GetNumberOfControlPoints()):

@@ -1,4 +1,4 @@
-"""What is known of models without the machine where they run, and a warning of those that saw phantoms only."""
+"""Facts about models from the catalogue, without a worker, and a warning about models trained on phantoms only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def catalogueFacts() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def factsInScene() -> list[dict[str, Any]]:
-    """Return the facts about the models that the scene names, or the default ones, without the module's panel."""
+    """Return the facts about the models that the scene names, or about the default ones; no panel is needed."""
     node = slicer.mrmlScene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode")
     facts = catalogueFacts()
     stored = lambda name: node.GetParameter(name) if node is not None else ""
@@ -32,13 +32,13 @@ def factsInScene() -> list[dict[str, Any]]:
 
 
 def syntheticWarning(volumeNode, facts: Iterable[Mapping[str, Any]]) -> str:
-    """Return why models should not be used on a volume; empty when there is no reason.
+    """Return why models should not be used on a volume; empty if there is no reason.
 
-    There is a warning of models that were trained on phantoms only, on every volume but the module's samples.
+    Models that were trained on phantoms only get a warning on every volume except the module's samples.
     """
     if volumeNode is None or isSample(volumeNode) or not any(model.get("synthetic") for model in facts):
         return ""
     return _(
-        "The demo models have seen synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
-        "others under Models and device."
+        "The demo models were trained on synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
+        "other models under Models and device."
     ).format(volume=volumeNode.GetName())

@@ -1,4 +1,4 @@
-"""All operations on the scene in one place: a session and its operations."""
+"""All operations on the scene: a session, and the operations that use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Operations:
     """The operations of the module. Prompts, export and fine-tuning each have a separate worker.
 
     Args:
-        makeTransport: makes a `worker.client.Transport` with `run_until(done, timeout)`; its worker is started by the
+        makeTransport: makes a `worker.client.Transport` with `run_until(done, timeout)`. Its worker is started by the
             first request.
     """
 
@@ -33,7 +33,7 @@ class Operations:
         self.review = ReviewOperation()
 
     def addSegment(self, segmentationNode, name: str) -> str:
-        """Add an empty segment as one undo step and return its id."""
+        """Add an empty segment as one undo step, and return its id."""
         added: list[str] = []
         self.session.change(segmentationNode, lambda: added.append(segments.addSegment(segmentationNode, name)))
         return added[0]
@@ -44,9 +44,9 @@ class Operations:
         return self.export.task, self.fineTune.task
 
     def endWorkers(self) -> None:
-        """End the workers, so that what follows starts others: by another command, or with other packages.
+        """End the workers, so that later runs start new ones, with another command or other packages.
 
-        A running prompt is cancelled. An export or a fine-tuning goes on where it was started, to its end.
+        A running prompt is cancelled. A running export or fine-tuning continues to its end on its current worker.
         """
         self.session.cancel()
         self.session.client.shutdown()

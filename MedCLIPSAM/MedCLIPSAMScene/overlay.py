@@ -14,15 +14,15 @@ from .sliceGeometry import SceneSlices, contentNow, holdsStill, ijkToRAS
 from .strings import _, nodeName
 
 SALIENCY, VOTE, UNCERTAINTY = MAPS = "MedCLIPSAM.SaliencyOf", "MedCLIPSAM.VoteOf", "MedCLIPSAM.UncertaintyOf"
-"""Roles of maps: the node reference from a map to its volume. VOTE is where SAM's masks disagree, UNCERTAINTY where an
-ensemble is unsure. A map is never the user's foreground."""
+"""Roles of maps, which are the node references from a map to its volume. VOTE shows where SAM's masks disagree,
+UNCERTAINTY where an ensemble is unsure. A map is never stored as the user's foreground."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
-"""Node reference of a slice composite node to the foreground that a map has replaced, and attribute: its opacity.
+"""Node reference of a slice composite node to the foreground that a map has replaced, and attribute with its opacity.
 
-A view has the attribute where this module has set its foreground.
+A composite node has the attribute while its foreground is set by this module.
 """
 CONTENT, CORNER = "MedCLIPSAM.Content", "MedCLIPSAM.Corner"
-"""Attributes of a map: the image that it is of, see `contentNow`; and its first voxel, i j k, in the volume."""
+"""Attributes of a map: the image that it was made for, see `contentNow`; and its first voxel, i j k, in the volume."""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Initial minimum of the saliency that is shown, 0 to 1."""
@@ -34,11 +34,11 @@ COLORS = "vtkMRMLColorTableNodeFileInferno.txt"
 def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray], threshold: float = SALIENCY_FROM):
     """Add saliency maps to the scene, in percent of the most salient point of each slice.
 
-    The volume covers the given slices only, at their place; that of an earlier prompt on the same volume is replaced.
+    The volume covers the given slices only. It replaces that of an earlier prompt on the same volume.
 
     Args:
-        maps: by slice number, (H, W) float32, 0 to 1; the slices must follow one another.
-        threshold: 0 to 1; what is below is not shown.
+        maps: (H, W) float32, 0 to 1, by slice number; the slices must be consecutive.
+        threshold: 0 to 1; lower values are not shown.
 
     Returns:
         The scalar volume node, 8 bits.
@@ -48,7 +48,7 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
 
 
 def writeVote(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray]):
-    """Add the uncertainty of a vote of masks to the scene in the same way, in percent: 0 where all agree."""
+    """Add the uncertainty of a vote of masks to the scene like `writeSaliency`, in percent: 0 where all masks agree."""
     name = _("Uncertainty of the vote on '{prompt}' in '{volume}'").format(
         prompt=prompt, volume=slices.volumeNode.GetName()
     )
@@ -56,7 +56,7 @@ def writeVote(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray]):
 
 
 def writeUncertainty(volumeNode, uncertainty: np.ndarray):
-    """Add a map of the uncertainty of every voxel of a volume to the scene, in percent.
+    """Add an uncertainty map of a whole volume to the scene, in percent.
 
     Args:
         uncertainty: (K, J, I) float32, 0 to 1, on the volume's grid.
@@ -69,7 +69,7 @@ def writeUncertainty(volumeNode, uncertainty: np.ndarray):
 
 
 def _writeSlices(slices: SceneSlices, role: str, name: str, maps: Mapping[int, np.ndarray], threshold: float):
-    """Make or replace the map of a role for the given slices of a volume."""
+    """Make or replace the map of a role on the given slices of a volume."""
     block, corner = slices.slabs({k: np.asarray(values, np.float32) for k, values in maps.items()})
     return _writeMap(slices.volumeNode, role, name, block, corner, threshold, slices.content)
 
@@ -99,13 +99,13 @@ def _writeMap(
 
 
 def _freeName(name: str) -> str:
-    """Return a name that no node has: Slicer saves a hidden node into a file of its name, whatever is there."""
+    """Return a name that no node has, because Slicer overwrites files when it saves hidden nodes by their names."""
     scene = slicer.mrmlScene
     return name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name)
 
 
 def removeMaps(volumeNode, roles: Sequence[str] = MAPS) -> None:
-    """Remove the maps of a volume, all or those of some roles, which belong to an earlier run."""
+    """Remove the maps of an earlier run from a volume, by default those of all roles."""
     maps = [node for role in roles if (node := mapOf(volumeNode, role)) is not None]
     _hideMaps(lambda shown, _composite: shown in maps)
     for node in maps:
@@ -123,7 +123,7 @@ def mapOf(volumeNode, role: str):
 
 
 def mapShown(volumeNode, role: str):
-    """Return the map of a role for the image that a volume holds now; None where there is none, or one of another."""
+    """Return the map of a role for the image that a volume holds now; None if there is none for this image."""
     node = mapOf(volumeNode, role)
     return node if node is not None and holdsStill(volumeNode, node.GetAttribute(CONTENT) or "") else None
 
@@ -136,7 +136,7 @@ def mappedVolumes() -> list:
 
 
 def followVolume(volumeNode) -> None:
-    """Put the maps of a volume where it is, under its transform."""
+    """Move the maps of a volume to its position, under its transform."""
     for node in (mapOf(volumeNode, role) for role in MAPS):
         if node is not None and node.GetAttribute(CORNER):
             matrix = ijkToRAS(volumeNode)
@@ -146,7 +146,7 @@ def followVolume(volumeNode) -> None:
 
 
 def setThreshold(mapNode, threshold: float) -> None:
-    """Show only values from a threshold on, 0 to 1."""
+    """Show only values of a map at or above a threshold, 0 to 1."""
     display = mapNode.GetDisplayNode()
     display.SetThreshold(max(1.0, 100 * threshold), 100)
     display.SetApplyThreshold(True)
@@ -156,8 +156,8 @@ def showMap(volumeNode, role: str, shown: bool, opacity: float | None = None) ->
     """Show a map of a volume as the foreground of the slice views that show the volume, or hide all maps of the role.
 
     Args:
-        volumeNode: None where there is no map to be shown.
-        opacity: 0 to 1. None fades a map that was not shown to MAP_OPACITY, and leaves one that is shown as it is.
+        volumeNode: None if no volume is chosen.
+        opacity: 0 to 1. If None, a map that was not shown gets MAP_OPACITY, and a map that is shown keeps its opacity.
     """
     if not shown:
         _hideMaps(lambda node, _composite: node.GetNodeReferenceID(role) is not None)
@@ -176,9 +176,9 @@ def showMap(volumeNode, role: str, shown: bool, opacity: float | None = None) ->
 
 
 def hideStrayMaps() -> None:
-    """Bring the user's foreground back where a map is shown over another volume or image than its own.
+    """Restore the user's foreground in views that show a map over another volume or image than its own.
 
-    A map that the user has laid over another volume, such as a registered series, stays.
+    A map that the user has laid over another volume, such as a registered series, is kept.
     """
 
     def isStray(node, composite) -> bool:
@@ -190,10 +190,11 @@ def hideStrayMaps() -> None:
 
 
 def _hideMaps(isHidden: Callable[[Any, Any], bool]) -> None:
-    """Bring the user's foreground back in the views of some maps.
+    """Restore the user's foreground in views that show certain maps.
 
     Args:
-        isHidden: takes a map that is the foreground of a view, and the composite node of the view.
+        isHidden: takes a map that is the foreground of a view, and the view's composite node; returns whether to hide
+            the map.
     """
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         node = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
@@ -206,7 +207,7 @@ def _isMap(node) -> bool:
 
 
 def _keepForeground(composite) -> None:
-    """Store the user's foreground, such as a PET; a map is none."""
+    """Store the user's foreground, such as a PET; a map is not stored."""
     isMap = _isMap(slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or ""))
     if not isMap or composite.GetAttribute(FOREGROUND_OPACITY) is None:
         composite.SetNodeReferenceID(FOREGROUND, None if isMap else composite.GetForegroundVolumeID())

@@ -1,4 +1,4 @@
-"""Place control points by clicks in the views, and notice when the user ends it by other means."""
+"""Placing control points by clicks in the views, with a callback when the user ends it by other means."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import slicer
 class Placing:
     """Persistent placement of the points of one markups list.
 
-    A right click, Esc, another mouse mode, another markup that is placed, or the removal of the list ends it. The mouse
-    mode and the persistence of before are restored, and a mode that the user has chosen meanwhile stays.
+    Placing ends with a right click, Esc, another mouse mode, the placing of another markup, or the removal of the list.
+    The previous mouse mode and persistence are then restored, unless the user has chosen another mode.
 
     Args:
         onEnded: called once when placing ends, by any means.
@@ -29,7 +29,7 @@ class Placing:
         return self._nodeId is not None
 
     def start(self, markupsNode) -> None:
-        """Start placing control points of a list by clicks, one after another."""
+        """Start placing control points of a list, one by each click."""
         if self._nodeId == markupsNode.GetID():
             return
         self._forget()
@@ -48,7 +48,7 @@ class Placing:
             self._observed.append((node, node.AddObserver(event, self._changed)))
 
     def stop(self) -> None:
-        """End placing, if it is on, and release the mouse."""
+        """End placing, if it is active, and release the mouse."""
         if not self.active:
             return
         interaction = _interactionNode()

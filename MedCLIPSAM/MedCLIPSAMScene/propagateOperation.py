@@ -1,4 +1,4 @@
-"""Segment a volume from key slices on, and propagate corrections to the neighboring slices.
+"""Segment a volume from key slices, and propagate corrections to the neighboring slices.
 
 result = operations.propagate.run(volumeNode, ["brain tumor"])
 operations.propagate.runCorrection(result.segmentation, result.prompts[0].segmentId, volumeNode)
@@ -46,7 +46,7 @@ class PropagateOperation:
         """Segment a volume and wait for the result. See `start` for the arguments.
 
         Raises:
-            MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError.
+            MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError: the time is up.
         """
         start = lambda done: self.start(volumeNode, prompts, segmentationNode, finished=done, **options)
         return self._session.wait(start, timeout)
@@ -68,16 +68,16 @@ class PropagateOperation:
         """Start to segment the slices that show each prompt best, and to propagate their masks from slice to slice.
 
         Args:
-            slices: numbers along the plane that follow one another; all when None.
+            slices: consecutive numbers along the plane; all slices if None.
             method: how masks are propagated, "memory" or "boxes"; see `propagation.propagate_masks`.
-            See `SegmentOperation.start` for the others and the errors.
+            See `SegmentOperation.start` for the other arguments and the errors.
         """
         write = write or partial(self._write, segmentationNode)
         geometry = SceneSlices(volumeNode, plane)
         prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
         if numbers[-1] - numbers[0] != len(numbers) - 1:
-            raise InputError(_("The slices do not follow one another."), _("Give a range of slices."))
+            raise InputError(_("The slices are not consecutive."), _("Give a range of slices without gaps."))
         answers: Answers = {prompt: {} for prompt in prompts}
         masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
 
@@ -105,7 +105,7 @@ class PropagateOperation:
         )
 
     def _write(self, segmentationNode, found: Found) -> SceneResult:
-        """Write what was found into the scene, and remove the maps of an earlier run on single slices."""
+        """Write the found masks into the scene, and remove the maps of an earlier run on single slices."""
         result = writeFound(self._session, segmentationNode, found)
         overlay.removeMaps(found.geometry.volumeNode, (overlay.SALIENCY, overlay.VOTE))
         return result
@@ -122,11 +122,12 @@ class PropagateOperation:
         """Propagate the slices of a segment that the user has corrected, and wait for the result.
 
         Args:
-            segmentId: of the segment; or its name, where no other has it.
-            reach: slices to go beyond the outermost corrected ones; None as far as the object is seen.
+            segmentId: id of the segment, or its name if it is unique.
+            reach: number of slices to propagate beyond the outermost corrected ones; None means as far as the object is
+                seen.
 
         Raises:
-            MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
+            MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError: the time is up.
         """
         geometry, segmentId = SceneSlices(volumeNode, plane), segments.segmentIdOf(segmentationNode, segmentId)
         return self._session.wait(
@@ -144,12 +145,12 @@ class PropagateOperation:
     ) -> Job:
         """Start to propagate the user's slices of a segment; see `runCorrection`.
 
-        What the user painted, erased or locked stays as it is and is given to SAM 2. What the models wrote before
-        is replaced on the slices that the object is propagated to; beyond its end it is cleared as far as it was joined
-        to the object.
+        Slices that the user painted, erased or locked stay as they are and are given to SAM 2. Masks that the models
+        wrote before are replaced on the slices that the object is propagated to. Beyond the end of the object they are
+        cleared as far as they are connected to it.
 
         Raises:
-            InputError: the segment is locked, or no slice of it is the user's or shows anything.
+            InputError: the segment is locked, or has no slice of the user's that is not empty.
         """
         segments.requireFit(segmentationNode, geometry.volumeNode)
         segments.requireItemOf(segmentationNode, segmentId, geometry.item)
@@ -168,7 +169,7 @@ class PropagateOperation:
         def write(job: Job, notes: list[str]) -> SceneResult:
             protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, (), geometry.volumeNode)
             protect.requireUnchanged(segmentationNode, segmentId, geometry, own)
-            present = own | protect.own(segmentationNode, segmentId, geometry)  # with what was corrected meanwhile
+            present = own | protect.own(segmentationNode, segmentId, geometry)  # including corrections since the start
             masks = {k: mask for k, mask in propagated.items() if k not in present}
             used = segments.usedSlices(segmentationNode, segmentId, geometry)
             others = [k for k in used if k in numbers and k not in masks and k not in present]
@@ -205,7 +206,7 @@ class PropagateOperation:
 
 
 def _requireOwn(segmentationNode, segmentId: str, geometry: SceneSlices, name: str) -> dict[int, np.ndarray]:
-    """Return the slices of a segment that are the user's; InputError where none of them shows anything."""
+    """Return the user's slices of a segment; raise InputError if all of them are empty."""
     own = protect.own(segmentationNode, segmentId, geometry)
     if not any(mask.any() for mask in own.values()):
         raise InputError(
@@ -216,11 +217,11 @@ def _requireOwn(segmentationNode, segmentId: str, geometry: SceneSlices, name: s
 
 
 def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found: int, count: int) -> PromptResult:
-    """Return the message of a propagated correction.
+    """Return the result, with its message, of a propagated correction.
 
     Args:
-        own: the corrected slices.
-        found, count: number of slices that the object was propagated to, and of those tried.
+        own: the corrected slices, by number.
+        found, count: number of slices that the object was propagated to, and number of slices that were tried.
     """
     to = counted(found, _("one other"), _("{count} others"))
     one = _("'{name}' was propagated from one corrected slice to {others}.")
@@ -232,17 +233,17 @@ def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found
 def _staleSlices(
     masks: Mapping[int, np.ndarray], own: Mapping[int, np.ndarray], older: Mapping[int, np.ndarray]
 ) -> list[int]:
-    """Find slices beyond the end of the propagated object on which an older mask is still joined to it.
+    """Find slices beyond the end of the propagated object on which an older mask is still connected to it.
 
     Args:
-        masks, own: of the slices that it was propagated to, and of those that it was propagated from.
-        older: of the others that were tried, but for the user's.
+        masks, own: masks of the slices that it was propagated to, and from, by slice number.
+        older: masks of the other slices that were tried, without those of the user.
     """
     reached = sorted({*masks, *own})
     stale = []
     for end, step in ((reached[0], -1), (reached[-1], 1)):
         before = masks[end] if end in masks else own[end]
-        # Where the object ends on the last slice that it was propagated to, its neighbor shows what was there before.
+        # Beyond the last slice that the object was propagated to, slices still have their older masks.
         k = end + step
         while k in older and (older[k] & before).any():
             stale.append(k)

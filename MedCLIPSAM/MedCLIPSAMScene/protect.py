@@ -1,7 +1,7 @@
-"""Which slices of a segment are the user's: those edited by hand since the models wrote them, and locked ones.
+"""Protection of the user's slices of a segment: those edited by hand since the models wrote them, and locked ones.
 
-Both are stored as tags of the segment, so that they are undone, saved and loaded with it. For the models' slices the
-tag holds a checksum a slice; a slice with another content has been edited.
+Both are stored as tags of the segment, so that they are undone, saved and loaded with it. For slices that the models
+wrote, the tag holds a checksum per slice; a slice with another checksum has been edited.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .strings import _
 WRITTEN_TAG = "MedCLIPSAM.Written"
 LOCKED_TAG = "MedCLIPSAM.Locked"
 WRITTEN_ON_TAG, LOCKED_ON_TAG = "MedCLIPSAM.WrittenOn", "MedCLIPSAM.LockedOn"
-"""The volume whose slices these are, its voxel grid, and that of the segment then; see `_gridsOf`."""
+"""Tags for the volume that the slice numbers refer to, its voxel grid, and the segment's grid then; see `_gridsOf`."""
 ALL = "all"
 PLANES = ("axial", "coronal", "sagittal")
 _NUMBER = re.compile("[0-9]{1,6}")
 _CHECKED = re.compile("([0-9]{1,6})=([0-9a-f]{1,8})")
-"""Format of the tags; a scene or a .seg.nrrd file from elsewhere may hold something else, which is ignored."""
+"""Formats in the tags; other content, which a scene or a .seg.nrrd file of other origin may have, is ignored."""
 
 
 class Everything:
-    """The slices of a locked segment: every number is among them."""
+    """The set of slices of a locked segment, which contains every number."""
 
     def __contains__(self, _number: object) -> bool:
         return True
@@ -41,13 +41,13 @@ class Everything:
 
 
 EVERYTHING, ELSEWHERE = Everything(), Everything()
-"""The segment is locked; or slices of another volume's grid are, which have other numbers here, and so all of it is."""
+"""EVERYTHING: the segment is locked. ELSEWHERE: slices are locked on another voxel grid, and therefore here all are."""
 
 
 def written(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, str] | None:
-    """Read the checksums of slices as the models wrote them, by slice number; empty where they never did.
+    """Read the checksums of slices as the models wrote them, by slice number; empty if the models never wrote any.
 
-    None where they did last along another plane or on another voxel grid, whose slices are others.
+    None if they last wrote along another plane or on another voxel grid, which has other slices.
     """
     plane, *pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
     if plane not in PLANES:
@@ -59,13 +59,16 @@ def written(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, 
 
 
 def recordWritten(segmentationNode, segmentId: str, slices: SceneSlices, checks: Mapping[int, str]) -> None:
-    """Store checksums of what the models have just written; those of other slices of the plane stay."""
+    """Store checksums of the slices that the models have just written, and keep those of other slices of the plane."""
     notes = written(segmentationNode, segmentId, slices) or {}
     _storeWritten(segmentationNode, segmentId, slices, {**notes, **checks})
 
 
 def forgetWritten(segmentationNode, segmentId: str, slices: SceneSlices, numbers: Iterable[int]) -> None:
-    """Mark these slices as the user's; where the models wrote along another plane, those that they cross tell it."""
+    """Mark these slices as the user's.
+
+    If the models wrote along another plane, nothing is stored, because the checksums of the crossed slices differ.
+    """
     notes = written(segmentationNode, segmentId, slices)
     if notes is not None:
         _storeWritten(segmentationNode, segmentId, slices, {k: notes[k] for k in notes if k not in {*numbers}})
@@ -80,7 +83,7 @@ def _storeWritten(segmentationNode, segmentId: str, slices: SceneSlices, notes: 
 def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
     """Read the user's slices of a segment, bool (H, W) by slice number: edited, painted, or locked.
 
-    An empty one among them means that the user erased what the models wrote there, or locked an empty slice.
+    An empty slice among them was erased by the user, or locked while it was empty.
     """
     notes = written(segmentationNode, segmentId, slices) or {}
     keep = locked(segmentationNode, segmentId, slices.plane, slices.volumeNode)
@@ -95,13 +98,16 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
 
 
 def locked(segmentationNode, segmentId: str, plane: str, volumeNode) -> set[int] | Everything:
-    """Return the locked slices of a volume along a plane; `EVERYTHING` or `ELSEWHERE` where the segment is."""
+    """Return the locked slices of a volume along a plane; `EVERYTHING` or `ELSEWHERE` if the segment is locked."""
     byPlane = _lockedByPlane(segmentationNode, segmentId, volumeNode)
     return byPlane if isinstance(byPlane, Everything) else byPlane.get(plane, set())
 
 
 def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Everything, volumeNode) -> None:
-    """Lock slices of a volume in place of those locked before in the plane, or `EVERYTHING`; an empty set unlocks."""
+    """Lock these slices of a volume instead of those locked before in the plane, or `EVERYTHING`.
+
+    An empty set unlocks.
+    """
     byPlane, grids = _lockedByPlane(segmentationNode, segmentId, volumeNode), ""
     if isinstance(value, Everything):
         text = ALL
@@ -117,7 +123,7 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
 
 
 def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
-    """Leave the locked slices of a segment out of masks, and return their number."""
+    """Drop the locked slices of a segment from masks, and return their number."""
     keep = locked(segmentationNode, segmentId, masks.slices.plane, masks.slices.volumeNode)
     count = sum(k in keep for k in masks.checks)
     masks.drop(keep)
@@ -125,10 +131,10 @@ def dropLocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
 
 
 def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int | None:
-    """Count the slices that were corrected since the models wrote them, and that masks would change.
+    """Count the slices that were corrected since the models wrote them, and that the masks would change.
 
-    A segment that the models never wrote is the user's. What they wrote along another plane, or on another grid, last
-    is not known by slice: None where masks would change any of it.
+    A segment that the models never wrote is entirely the user's. If the models last wrote along another plane or on
+    another grid, corrections are not known by slice; the result is then None if the masks would change any slice.
     """
     slices, notes = masks.slices, written(segmentationNode, segmentId, masks.slices)
     numbers = masks.checks.keys() & {*segments.usedSlices(segmentationNode, segmentId, slices), *(notes or ())}
@@ -138,7 +144,7 @@ def countCorrected(segmentationNode, segmentId: str, masks: SliceMasks) -> int |
 
 
 def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
-    """Replace a segment on the slices of masks; locked slices stay, in this plane and in others."""
+    """Replace a segment on the slices of masks, except on locked slices of this plane and of others."""
     dropLocked(segmentationNode, segmentId, masks)
     kept = lockedElsewhere(segmentationNode, segmentId, masks.slices)
     segments.writeSlices(segmentationNode, segmentId, masks, kept)
@@ -147,13 +153,13 @@ def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
 
 
 def takeChecks(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
-    """Take for what was written what the segment has, so that what was kept is not counted as a correction later."""
+    """Replace the checksums of masks by those of the segment, so that kept voxels do not count as corrections later."""
     written = segments.readSlabs(segmentationNode, segmentId, masks.slices, list(masks.checks))
     masks.checks |= {k: checkSlab(slab) for k, slab in written}
 
 
 def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> np.ndarray | None:
-    """Return which voxels, (K, J, I) bool, are on locked slices of other planes; None where none are."""
+    """Return which voxels are on locked slices of other planes, (K, J, I) bool; None if there are none."""
     byPlane = _lockedByPlane(segmentationNode, segmentId, slices.volumeNode)
     kept = None
     for plane, numbers in ({} if isinstance(byPlane, Everything) else byPlane).items():
@@ -166,7 +172,7 @@ def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> np
 
 
 def planeOf(segmentationNode, segmentId: str) -> str | None:
-    """Return the plane of the slices that the models wrote last, or None."""
+    """Return the plane of the slices that the models last wrote, or None."""
     plane, *_pairs = segmentTags.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
     return plane if plane in PLANES else None
 
@@ -182,10 +188,10 @@ def _lockedByPlane(segmentationNode, segmentId: str, volumeNode) -> dict[str, se
 
 
 def _isOn(segmentationNode, segmentId: str, tag: str, volumeNode) -> bool:
-    """Tell whether the grid in a tag is that of a volume; so it is where an earlier version has stored none.
+    """Return whether the grid in a tag is that of a volume; true if the tag of an earlier version has no grid.
 
-    A transform that was hardened on volume and segmentation has moved the grids of both. A segment that was resampled
-    to another volume has not moved.
+    If a transform was hardened on the volume and the segmentation, both grids have moved, and count as the same. A
+    segment that was resampled to another volume has not moved.
     """
     text, volumeId, ofSegment = [*segmentTags.tag(segmentationNode, segmentId, tag).split(), "", "", ""][:3]
     grid, before = geometryOf(text), geometryOf(ofSegment)
@@ -198,7 +204,7 @@ def _isOn(segmentationNode, segmentId: str, tag: str, volumeNode) -> bool:
 
 
 def _gridsOf(segmentationNode, segmentId: str, volumeNode) -> str:
-    """Write the voxel grid and the ID of a volume, and the grid of a segment, if it has voxels, for `_isOn`."""
+    """Return as text, for `_isOn`, the voxel grid and ID of a volume, and the grid of a segment if it has voxels."""
     own = labelmapOf(segmentationNode, segmentId)
     ofSegment = geometryText(own[1], own[0].GetExtent()) if own is not None else ""
     return f"{geometryText(ijkToRAS(volumeNode), extentOf(volumeNode))} {volumeNode.GetID()} {ofSegment}"
@@ -208,7 +214,7 @@ def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Itera
     """Refuse to change a locked segment or a locked slice of it.
 
     Raises:
-        InputError: naming it; or there is no such segment.
+        InputError: the segment or a slice is locked, or there is no such segment.
     """
     keep = locked(segmentationNode, segmentId, plane, volumeNode)
     name = segments.nameOf(segmentationNode, segmentId)
@@ -227,13 +233,13 @@ def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Itera
 
 
 def requireUnchanged(segmentationNode, segmentId: str, slices: SceneSlices, before: Mapping[int, np.ndarray]) -> None:
-    """Refuse to replace a segment on slices that the user has changed, or undone, since a run began with them.
+    """Refuse to replace a segment on slices that the user has changed or undone since the run began.
 
     Args:
-        before: the masks that it began with, (H, W) bool by slice number.
+        before: the masks at the beginning of the run, (H, W) bool by slice number.
 
     Raises:
-        InputError: one is another now; or there is no such segment.
+        InputError: a mask has changed, or there is no such segment.
     """
     name = segments.nameOf(segmentationNode, segmentId)
     for k, mask in segments.readSlices(segmentationNode, segmentId, slices, list(before)).items():

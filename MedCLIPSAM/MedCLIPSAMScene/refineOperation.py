@@ -42,16 +42,16 @@ class RefineOperation:
         labels: Sequence[int] | None = None,
         timeout: float | None = None,
     ) -> SceneResult:
-        """Refine a segment on one slice from its present mask and from points, and wait for the result.
+        """Refine a segment on one slice from its current mask and from points, and wait for the result.
 
         Args:
-            segmentId: of the segment; or its name, where no other has it.
-            number: the slice.
-            points: (P, 3) in world RAS, mm; those off the slice are moved to its nearest pixel.
-            labels: 1 inside, 0 outside, for each point; all inside when None.
+            segmentId: id of the segment, or its name if it is unique.
+            number: number of the slice.
+            points: (P, 3) in world RAS, mm; points off the slice are moved to its nearest pixel.
+            labels: 1 inside or 0 outside for each point; all are inside if None.
 
         Raises:
-            MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
+            MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError: the time is up.
         """
         geometry, segmentId = SceneSlices(volumeNode, plane), segments.segmentIdOf(segmentationNode, segmentId)
         (number,) = checkSlices(geometry, [number])
@@ -82,14 +82,15 @@ class RefineOperation:
         """Start to refine a segment on one slice; see `run`.
 
         Args:
-            segmentationNode: None makes a new one beside the volume, with a new segment.
+            segmentationNode: None makes a new one next to the volume, with a new segment.
             segmentId: None adds a segment, in the same undo step.
             points, labels: (P, 2) x y in pixels of the slice's image, and (P,) 1 inside or 0 outside.
-            marks: of the points, stored with the segment; see `markups.mark`.
-            name: of the segment where one is added.
+            marks: marks of the points, stored with the segment; see `markups.mark`.
+            name: name of the segment if one is added.
 
         Raises:
-            InputError: neither a mask nor a point inside to start from, no label for each point, or no such segment.
+            InputError: there is neither a mask nor an inside point to start from, points and labels differ in number, a
+                label is not 0 or 1, or there is no such segment.
         """
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, geometry.volumeNode)
@@ -112,7 +113,7 @@ class RefineOperation:
             )
 
         def ask(key: str, number: int) -> Request:
-            # SAM takes a mask only beside another prompt: the box around it and around the points inside.
+            # SAM takes a mask only together with another prompt: the box around the mask and the inside points.
             prompts: dict[str, np.ndarray] = {}
             if mask.any():
                 prompts["masks"] = mask[None]
@@ -135,14 +136,14 @@ class RefineOperation:
         progressed: Progressed = lambda fraction, stage: None,
         name: str = "",
     ) -> Job:
-        """Start to outline what is in boxes, which replaces the segment on their slices.
+        """Start to outline what is in boxes, and replace the segment on their slices.
 
         Args:
             segmentationNode, segmentId, name: see `start`.
             boxes: slice number -> (B, 4), x0 y0 x1 y1 in pixels.
 
         Raises:
-            InputError: no box.
+            InputError: there is no box.
         """
         if not boxes:
             raise InputError(
@@ -234,7 +235,7 @@ class RefineOperation:
 
 
 def _pointsInWorld(points: Sequence[Sequence[float]] | None) -> np.ndarray:
-    """Return points of a script as an array, (P, 3); InputError where they are none."""
+    """Return points from a script as a (P, 3) array; raise InputError if they are invalid."""
     if points is None or len(points) == 0:
         return np.zeros((0, 3))
     try:

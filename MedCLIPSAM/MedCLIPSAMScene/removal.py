@@ -22,7 +22,7 @@ def removeNode(node) -> None:
 
 @contextmanager
 def removedOnError() -> Iterator[None]:
-    """Remove the volumes and segmentations that were added to the scene when something fails after that."""
+    """Remove the volumes and segmentations that the body added to the scene if it fails."""
 
     def present() -> list:
         return [

@@ -1,4 +1,4 @@
-"""Check the requested prompts and slices of a volume."""
+"""Checks of the requested prompts and slices of a volume."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .strings import _
 
 
 def checkPrompts(prompts: str | Sequence[str]) -> list[str]:
-    """Return the prompts as a list, without blanks and empty ones; a text is one prompt, not its letters.
+    """Return the prompts as a list, stripped and without empty ones; a single text is one prompt.
 
     Raises:
-        PromptError: something else than texts, no prompt, or one given twice.
+        PromptError: a prompt is not a text, there is no prompt, or one is given twice.
     """
     found: list[Any] = [prompts] if isinstance(prompts, str) or not hasattr(prompts, "__iter__") else [*prompts]
     if not all(isinstance(prompt, str) for prompt in found):
@@ -30,10 +30,10 @@ def checkPrompts(prompts: str | Sequence[str]) -> list[str]:
 
 
 def checkSlices(geometry: SceneSlices, slices: int | Sequence[int]) -> list[int]:
-    """Return the slice numbers in ascending order; a number is one slice.
+    """Return the slice numbers in ascending order; a single number is one slice.
 
     Raises:
-        InputError: the volume has no such slices.
+        InputError: they are not whole numbers, or the volume has no such slices.
     """
     try:
         numbers = sorted({index(k) for k in (slices if hasattr(slices, "__iter__") else [slices])})

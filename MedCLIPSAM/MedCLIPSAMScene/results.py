@@ -17,11 +17,11 @@ class PromptResult:
 
     Args:
         prompt: as it was typed.
-        segmentId: the segment that it is in; None when nothing was found and none was there before.
-        score, presence: the best over the slices, 0 to 1; the score is presence times the predicted mask quality.
+        segmentId: the segment that was written; None if there is none.
+        score, presence: of the best slice, 0 to 1; the score is presence times the predicted mask quality.
         message: one or two sentences.
         notes: further sentences for the user.
-        slices: number of slices that show it, and of segmented slices.
+        slices: number of slices on which it was found, and number of segmented slices.
         boxes: (B, 4) of the best slice, x0 y0 x1 y1 in pixels.
         bestSlice: the slice with the best score.
     """
@@ -48,12 +48,12 @@ class SceneResult:
 
     Args:
         volume: the segmented volume node.
-        segmentation: the vtkMRMLSegmentationNode written to; None when nothing was found and none was given.
-        prompts: in the order that they were given.
-        plane: of the slices.
-        device: where the models ran.
+        segmentation: the vtkMRMLSegmentationNode written to; None if nothing was found and none was given.
+        prompts: results in the order of the prompts.
+        plane: plane of the slices.
+        device: device on which the models ran.
         seconds: from the request to the result.
-        notes: on the volume, and the worker's messages, such as a change to the CPU.
+        notes: notes on the volume, and the worker's messages, such as a change to the CPU.
     """
 
     volume: Any
@@ -71,18 +71,18 @@ class SceneResult:
 
     @property
     def allNotes(self) -> list[str]:
-        """Notes on the run, on its answers, and on what of them is hidden now, each once."""
+        """Notes on the run, on its answers, and on segments that are hidden now, each once."""
         written = [prompt.segmentId for prompt in self.prompts if prompt.segmentId is not None]
         hidden = segments.hiddenNotes(self.segmentation, written) if self.segmentation is not None else []
         return list(dict.fromkeys([*self.notes, *(note for prompt in self.prompts for note in prompt.notes), *hidden]))
 
     @property
     def answer(self) -> str:
-        """Lines for each prompt, and for time and device."""
+        """A line for each prompt, and one for time and device."""
         lines = [prompt.message for prompt in self.prompts]
         lines.append(_("{seconds:.1f} s on {device}.").format(seconds=self.seconds, device=self.device.upper()))
         return "\n".join(lines)
 
     def text(self) -> str:
-        """Return the answer and the notes, in lines."""
+        """Return the lines of the answer and of the notes."""
         return "\n".join([self.answer, *self.allNotes])

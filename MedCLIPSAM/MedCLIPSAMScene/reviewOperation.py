@@ -31,9 +31,9 @@ class ReviewCase:
     """A predicted case.
 
     Args:
-        case: its name.
-        uncertainty: 0 sure, 1 not at all; None where the prediction failed.
-        trusted: its label in the dataset is a person's.
+        case: name of the case.
+        uncertainty: 0 (certain) to 1; None if the prediction failed.
+        trusted: whether a person has reviewed its label in the dataset.
         problem: why the prediction failed.
     """
 
@@ -48,13 +48,13 @@ class OpenCase:
     """A case in the scene.
 
     Args:
-        case: its name.
-        predictions: the folder that it was opened from.
-        dataset: that the correction goes into.
-        image: the file of its image, or the folder of the series.
-        volume, segmentation: its nodes.
-        placement: of the volume when it was opened.
-        series: UID.
+        case: name of the case.
+        predictions: folder of predictions that it was opened from.
+        dataset: dataset that the correction goes into.
+        image: file of its image, or folder of its series.
+        volume, segmentation: nodes of the case.
+        placement: placement of the volume when it was opened.
+        series: UID of its DICOM series, or None.
     """
 
     case: str
@@ -68,13 +68,13 @@ class OpenCase:
 
 
 class ReviewOperation:
-    """Reads a folder that `medclipsam weak predict` wrote; the files must be reachable from this machine."""
+    """Review of a folder written by `medclipsam weak predict`. The files must be accessible on this machine."""
 
     def cases(self, folder: str, dataset: str = "") -> list[ReviewCase]:
         """List the predicted cases, the least sure first.
 
         Args:
-            dataset: for corrections; by default the one that was named when predicting.
+            dataset: dataset for corrections; by default the one that was named for the prediction.
 
         Raises:
             InputError: the folder holds no predictions.
@@ -87,14 +87,14 @@ class ReviewOperation:
         ]
 
     def open(self, folder: str, case: str, dataset: str = "") -> OpenCase:
-        """Add a case to the scene: its image, its masks to correct, and a map of the uncertainty.
+        """Add a case to the scene: its image, its masks to be corrected, and an uncertainty map.
 
-        The masks are the predicted ones; of a case that is trusted already, those of its label.
+        The masks are the predicted ones, or for a trusted case those of its label in the dataset.
 
         Raises:
-            InputError: no such case, no dataset, or a file that is no longer there.
+            InputError: there is no such case or no dataset, or a file is missing.
         """
-        check_case(case)  # it comes from a file, and makes the names of others
+        check_case(case)  # it comes from a file, and names of other files are made from it
         root = Path(folder)
         target = Path(dataset) if dataset else dataset_of(root)
         if target is None:
@@ -130,7 +130,7 @@ class ReviewOperation:
         return OpenCase(case, root, target, image, volume, segmentation, placementOf(volume), series)
 
     def save(self, opened: OpenCase) -> int:
-        """Write the segments of an opened case into its dataset as a trusted label, by their names.
+        """Write the segments of an opened case into its dataset as a trusted label, with their names as labels.
 
         Returns:
             The number of trusted cases in the dataset.
@@ -144,7 +144,7 @@ class ReviewOperation:
         """Read the current masks of an opened case, (K, J, I) bool by the names of the segments.
 
         Raises:
-            InputError: it is no longer in the scene, was moved or transformed, or two segments have one name.
+            InputError: the case is no longer in the scene, was moved or transformed, or two segments share a name.
         """
         self.requireInPlace(opened)
         segments.requireFit(opened.segmentation, opened.volume)
@@ -161,10 +161,10 @@ class ReviewOperation:
         return masks
 
     def requireInPlace(self, opened: OpenCase) -> None:
-        """Check that an opened case is in the scene, with its volume where it was.
+        """Check that an opened case is still in the scene and its volume was not moved.
 
         Raises:
-            InputError: it is not; it can only be opened again.
+            InputError: the case was removed, or its volume was moved.
         """
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in (opened.volume, opened.segmentation)):
             raise InputError(_("'{case}' is no longer in the scene.").format(case=opened.case), _("Open it again."))
@@ -178,7 +178,7 @@ class ReviewOperation:
                 removeNode(node)
 
     def mostUncertain(self, volumeNode) -> np.ndarray | None:
-        """Find the place, world RAS in mm, in the middle of the most uncertain slice (along K)."""
+        """Find the center of uncertainty, world RAS in mm, on the most uncertain slice along K; None without any."""
         node = overlay.mapOf(volumeNode, overlay.UNCERTAINTY)
         if node is None:
             return None
@@ -198,13 +198,13 @@ def _onGrid(path: Path, volume: Volume) -> np.ndarray:
     image = read_image(path)
     if image.GetSize() != volume.shape[::-1]:
         raise InputError(
-            _("'{path}' has another size than its image.").format(path=path), _("Predict the images again.")
+            _("'{path}' does not have the size of its image.").format(path=path), _("Predict the images again.")
         )
     return sitk.GetArrayFromImage(image)
 
 
 def _addVolume(source: Volume, name: str):
-    """Add a volume node with the voxels, the geometry and the display window of a volume."""
+    """Add a volume node with the voxels, geometry and display window of a volume."""
     kind = "vtkMRMLVectorVolumeNode" if source.is_rgb else "vtkMRMLScalarVolumeNode"
     node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
     slicer.util.updateVolumeFromArray(node, _inTypeOfVtk(source.array))
@@ -218,7 +218,7 @@ def _addVolume(source: Volume, name: str):
 
 
 def _inTypeOfVtk(array: np.ndarray) -> np.ndarray:
-    """Convert integers of 64 bits, with which Slicer's histograms and views do nothing, to 32 bits or to float64."""
+    """Convert 64-bit integers, which Slicer's histograms and views do not support, to 32 bits or float64."""
     if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
         return array
     limits = np.iinfo(np.int32)

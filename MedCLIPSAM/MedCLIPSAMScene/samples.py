@@ -1,4 +1,4 @@
-"""The shipped images in Slicer's Sample Data module; they are loaded from the disk."""
+"""The shipped images in Slicer's Sample Data module, which are loaded from disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAMPLES = {
     "MedCLIPSAMChestXray": ("chest_xray.png", "Chest X-ray phantom", "lungs"),
     "MedCLIPSAMLungCT": ("lung_ct.nii.gz", "Lung CT phantom", "lung nodule"),
 }
-"""Name of the sample -> its file in Resources/samples, the name of its node, and a prompt that fits."""
+"""Name of the sample -> its file in Resources/samples, the name of its node, and a suitable prompt."""
 
 SAMPLE = "MedCLIPSAM.Sample"
 """Node attribute of a loaded sample: its name."""
@@ -49,5 +49,5 @@ def loadSample(sample: str):
 
 
 def isSample(volumeNode) -> bool:
-    """Return whether a volume is one of the shipped images, whose kind the demo models were trained on."""
+    """Return whether a volume is one of the shipped images, which are of the kind that the demo models know."""
     return volumeNode.GetAttribute(SAMPLE) in SAMPLES

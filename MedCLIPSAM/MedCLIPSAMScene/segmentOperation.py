@@ -1,4 +1,4 @@
-"""Segment what prompts name, each slice on its own.
+"""Segment what prompts name on slices, each on its own.
 
 result = operations.segment.run(volumeNode, ["brain tumor"], plane="axial", slices=[12])
 """
@@ -25,7 +25,7 @@ from .sliceMasks import SliceMasks
 from .waiting import Finished
 
 MAX_SALIENCY_SLICES = 40
-"""The saliency of a whole volume would take more memory than the volume, so longer runs keep none."""
+"""Maximum number of slices whose saliency is kept: that of a whole volume may take more memory than the volume."""
 
 
 class SegmentOperation:
@@ -46,7 +46,7 @@ class SegmentOperation:
         """Segment and wait for the result. See `start` for the arguments.
 
         Raises:
-            MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError.
+            MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError: the time is up.
         """
         start = lambda done: self.start(volumeNode, prompts, segmentationNode, finished=done, **options)
         return self._session.wait(start, timeout)
@@ -67,23 +67,23 @@ class SegmentOperation:
     ) -> Job:
         """Start to segment what each prompt names.
 
-        Each prompt gets a separate segment. One with a segment from an earlier run in the segmentation changes it on
-        these slices only.
+        Each prompt gets a separate segment. If the segmentation has a segment of the prompt from an earlier run, that
+        segment is changed on these slices only.
 
         Args:
             volumeNode: scalar or RGB volume.
-            segmentationNode: where the segments go; a new one beside the volume when None.
+            segmentationNode: segmentation that is written to; a new one next to the volume if None.
             plane: "axial", "coronal" or "sagittal".
-            slices: numbers along the plane, from inferior, posterior or right; the middle one when None.
-            negative: what to leave out.
+            slices: numbers along the plane, from inferior, posterior or right; the middle slice if None.
+            negative: prompt for what to exclude.
             settings: changes to the model's defaults, by the names in `segmentation.settings.Settings`.
-            keepSaliency: write the saliency map of the first prompt as a volume, where the slices follow one another
-                and are at most MAX_SALIENCY_SLICES; and the uncertainty of a vote, where the settings have one.
-            write: writes the masks once all have been received and the volume and the segmentation still exist; into
-                segments of the scene, with the maps, when None.
+            keepSaliency: write the saliency map of the first prompt as a volume, and the uncertainty of a vote if the
+                settings have one. Only for at most MAX_SALIENCY_SLICES consecutive slices.
+            write: called to write the masks after all have been received, if the volume and the segmentation still
+                exist. If None, they are written into segments of the scene, with the maps.
 
         Raises:
-            InputError, PromptError: invalid arguments. WorkerError: the worker cannot be started.
+            InputError, PromptError: an argument is invalid. WorkerError: the worker cannot be started.
         """
         write = write or partial(self._write, segmentationNode)
         geometry = SceneSlices(volumeNode, plane)
@@ -117,7 +117,7 @@ class SegmentOperation:
         )
 
     def _write(self, segmentationNode, found: Found) -> SceneResult:
-        """Write what was found into the scene, and the maps of the first prompt in place of earlier ones."""
+        """Write the found masks into the scene, and replace earlier maps by those of the first prompt."""
         result = writeFound(self._session, segmentationNode, found)
         answers = next(iter(found.answers.values()))
         maps = {number: answer.saliency for number, answer in answers.items() if answer.saliency is not None}

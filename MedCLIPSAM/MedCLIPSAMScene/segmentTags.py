@@ -1,4 +1,4 @@
-"""The tags of segments: what this project stores with them, and reads again."""
+"""The tags that this project stores with segments and reads again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import vtk
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
 ITEM_TAG = "MedCLIPSAM.Item"
-"""Index value of the item of a sequence that a segment is of, where the segmentation itself is in none."""
+"""Index value of the sequence item that a segment belongs to, if the segmentation itself is not in a sequence."""
 MARKED_TAG = "MedCLIPSAM.Marked"
-"""The prompt that stood in the panel when a point or a box made a segment."""
+"""The prompt in the panel when a segment was made from a point or a box."""
 POINTS_TAG = "MedCLIPSAM.Points"
 """The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
 NOTES_TAG = "MedCLIPSAM.Notes"
@@ -21,7 +21,7 @@ TAGS = (
     *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
     *("Negative", "Plane", "Window", "Device", "Corrected", "Strategy", "Points", "Notes", "Item", "Marked"),
 )
-"""Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
+"""Names of the tags of a segment besides its prompt, without the prefix "MedCLIPSAM."."""
 
 
 def tags(segment) -> dict[str, str]:
@@ -35,14 +35,14 @@ def tags(segment) -> dict[str, str]:
 
 
 def tag(segmentationNode, segmentId: str, name: str) -> str:
-    """Return the value of a tag of a segment; empty where it has none, or there is no such segment."""
+    """Return the value of a tag of a segment; empty if there is no such tag or segment."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     value = vtk.mutable("")
     return str(value) if segment is not None and segment.GetTag(name, value) else ""
 
 
 def pointsOf(segmentationNode, segmentId: str) -> list[str]:
-    """Return the marks of the points that corrected a segment; undo brings back those of the state before."""
+    """Return the marks of the points that corrected a segment; undo restores those of the previous state."""
     return tag(segmentationNode, segmentId, POINTS_TAG).split()
 
 
@@ -54,14 +54,14 @@ def pointsInScene() -> set[str]:
 
 
 def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:
-    """Store provenance with a segment; values become one line without the characters that .seg.nrrd reserves."""
+    """Store tags with a segment, each value as one line without the characters that .seg.nrrd reserves."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     for name, value in values.items():
         segment.SetTag(name, tagText(value))
 
 
 def tagText(value: object) -> str:
-    """Return a value as a tag stores it."""
+    """Return a value as it is stored in a tag."""
     return " ".join(str(value).replace("|", " ").split())
 
 
@@ -71,7 +71,7 @@ def notesOf(segmentationNode, segmentId: str) -> list[str]:
 
 
 def setNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
-    """Store notes with a segment in place of the previous ones; undo restores these."""
+    """Replace the notes stored with a segment; undo restores the previous ones."""
     if notes:
         setTags(segmentationNode, segmentId, {NOTES_TAG: BETWEEN_NOTES.join(dict.fromkeys(notes))})
     else:
@@ -79,5 +79,5 @@ def setNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
 
 
 def addNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
-    """Store notes on a correction with a segment, besides the earlier ones."""
+    """Add notes on a correction to those stored with a segment."""
     setNotes(segmentationNode, segmentId, [*notesOf(segmentationNode, segmentId), *notes])

@@ -1,4 +1,4 @@
-"""Write masks of slices into segments of the scene and read them, on the grid of a volume."""
+"""Segments of the scene: writing and reading masks of slices on the grid of a volume."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .strings import _, nodeName
 
 
 def newSegmentation(volumeNode, name: str | None = None):
-    """Add a segmentation with a volume's geometry, under its transform and beside it in the subject hierarchy."""
+    """Add a segmentation with a volume's geometry, under its transform and next to it in the subject hierarchy."""
     name = nodeName(name or _segmentationName(volumeNode))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
@@ -49,11 +49,11 @@ def newSegmentation(volumeNode, name: str | None = None):
 
 
 def requireFit(segmentationNode, volumeNode) -> None:
-    """Check that masks of a volume can be written into a segmentation; nothing is changed.
+    """Check that masks of a volume can be written into a segmentation.
 
     Raises:
-        InputError: it is no segmentation, its segments are no label maps, or they are under another transform than the
-            volume and would move.
+        InputError: the node is not a segmentation, its segments are not label maps, or they are under another transform
+            than the volume and would move.
     """
     requireSegmentation(segmentationNode)
     requireLabelmaps(segmentationNode)
@@ -71,7 +71,7 @@ def requireSegmentation(segmentationNode) -> None:
     """Check that a node is a segmentation.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is None or another object.
     """
     if segmentationNode is None:
         raise InputError(_("No segmentation was chosen."), _("Choose one, or segment with a prompt first."))
@@ -83,19 +83,19 @@ def requireSegmentation(segmentationNode) -> None:
 
 
 def requireItemOf(segmentationNode, segmentId: str, item: Item | None) -> None:
-    """Check that a segment is not of another item of a sequence than the one that a volume shows.
+    """Check that a segment does not belong to another item of a sequence than the one that a volume shows.
 
     Args:
-        item: of the volume; None where it is in no sequence, and any segment will do.
+        item: item that the volume shows; None if it is not in a sequence, which allows any segment.
 
     Raises:
-        InputError: it is of another one.
+        InputError: the segment belongs to another item.
     """
     segment = requireSegment(segmentationNode, segmentId)
     own = tags(segment).get(ITEM_TAG, "")
     if item is not None and own and own != tagText(item.value):
         raise InputError(
-            _("The segment '{name}' is of another item of the sequence than the one shown.").format(
+            _("The segment '{name}' belongs to another item of the sequence than the one shown.").format(
                 name=segment.GetName()
             ),
             _("Show that item, or choose another segment."),
@@ -103,20 +103,20 @@ def requireItemOf(segmentationNode, segmentId: str, item: Item | None) -> None:
 
 
 def segmentIdOf(segmentationNode, segment: str) -> str:
-    """Return the id of a segment that a script has named, by its id or its name.
+    """Return the id of a segment that a script has given by its id or its name.
 
     Raises:
-        InputError: there is none, or there are several of the name.
+        InputError: there is no such segment, or several have this name.
     """
     requireSegmentation(segmentationNode)
     segmentation = segmentationNode.GetSegmentation()
     names = {one: segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()}
     found = [segment] if segment in names else [one for one, name in names.items() if name == segment]
     if len(found) != 1:
-        text = _("'{node}' has several segments '{name}'.") if found else _("'{node}' has no segment '{name}'.")
+        text = _("'{node}' has several segments named '{name}'.") if found else _("'{node}' has no segment '{name}'.")
         raise InputError(
             text.format(node=segmentationNode.GetName(), name=segment),
-            _("Give the name or the ID of one: {segments}.").format(
+            _("Give the name or ID of one of its segments: {segments}.").format(
                 segments=", ".join(f"{name} ({one})" for one, name in names.items()) or _("there is none")
             ),
         )
@@ -126,7 +126,8 @@ def segmentIdOf(segmentationNode, segment: str) -> str:
 def requireLabelmaps(segmentationNode) -> None:
     """Check that the segments of a segmentation are stored as label maps.
 
-    A conversion loses details and drops what the segments were made from, which no undo brings back: it is the user's.
+    Others are not converted automatically: a conversion loses details and drops the original representation, and cannot
+    be undone.
 
     Raises:
         InputError: they are stored as surfaces or contours.
@@ -146,10 +147,10 @@ def requireLabelmaps(segmentationNode) -> None:
 
 
 def takeGeometry(segmentationNode, volumeNode) -> None:
-    """Put an empty segmentation under a volume's transform, and on its voxel grid unless it is on a finer one.
+    """Put an empty segmentation under a volume's transform, and on its voxel grid unless it has a finer one.
 
-    A grid that was chosen for another volume would cost voxels when Slicer edits or saves the segments. Slicer compares
-    grids across transforms, so the transform is first.
+    With a grid chosen for another volume, voxels could be lost when Slicer edits or saves the segments. The transform
+    is set first, because Slicer compares grids across transforms.
     """
     segmentation = segmentationNode.GetSegmentation()
     if segmentation.GetNumberOfSegments() == 0:
@@ -162,10 +163,10 @@ def takeGeometry(segmentationNode, volumeNode) -> None:
 def segmentsOfPrompt(segmentationNode, prompt: str, item: str = "") -> list[str]:
     """Return the ids of the segments with an earlier result of the prompt, ignoring case and blanks.
 
-    So are segments that a point or a box has made while the prompt stood in the panel.
+    They include segments that were made from a point or a box while the prompt was in the panel.
 
     Args:
-        item: index value of an item of a sequence; segments of other ones are left out.
+        item: index value of an item of a sequence; segments of other items are left out.
     """
     words, item, found = tagText(prompt).lower().split(), tagText(item), []
     segmentation = segmentationNode.GetSegmentation()
@@ -180,7 +181,7 @@ def segmentsOfPrompt(segmentationNode, prompt: str, item: str = "") -> list[str]
 
 
 def isCompleted(segmentationNode, segmentId: str) -> bool:
-    """Tell whether the user has set the status of a segment to Completed."""
+    """Return whether the user has set the status of a segment to Completed."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     return logic.GetSegmentStatus(requireSegment(segmentationNode, segmentId)) == logic.Completed
 
@@ -191,10 +192,10 @@ def nameOf(segmentationNode, segmentId: str) -> str:
 
 
 def requireSegment(segmentationNode, segmentId: str):
-    """Return a segment.
+    """Return a segment by its id.
 
     Raises:
-        InputError: it was removed.
+        InputError: the segment was removed.
     """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     if segment is None:
@@ -203,10 +204,10 @@ def requireSegment(segmentationNode, segmentId: str):
 
 
 def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
-    """Add an empty segment, its color and terminology from the words of its name, and return its id.
+    """Add an empty segment with color and terminology according to the words of its name, and return its id.
 
     Args:
-        item: of a sequence, that the segment is of.
+        item: item of a sequence that the segment belongs to.
 
     Raises:
         InputError: see `requireLabelmaps`.
@@ -221,12 +222,12 @@ def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
         segmentation.SetSourceRepresentationName(BINARY)
     segmentation.GetContainedRepresentationNames(kinds)
     factory = slicer.vtkSegmentationConverterFactory.GetInstance()
-    for kind in kinds or [BINARY]:  # also the surfaces that the others have: Slicer fails to make them of nothing
+    for kind in kinds or [BINARY]:  # including the surfaces of other segments, which Slicer cannot make of nothing
         made = factory.ConstructRepresentationObjectByRepresentation(kind)
-        if made is not None:  # None of contours, where the extension for them is not there
+        if made is not None:  # None for contours, if the extension for them is not installed
             segment.AddRepresentation(kind, made)
             made.UnRegister(None)
-    # Slicer writes identifiers into the scene's file as they are: one with "&", "<" or '"' cannot be loaded.
+    # Slicer writes identifiers into the scene's file without escaping: with "&", "<" or '"' it cannot be loaded.
     identifier = segmentation.GenerateUniqueSegmentID(re.sub(r"[^\w -]", "_", name))
     if not segmentation.AddSegment(segment, identifier):
         raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
@@ -236,17 +237,17 @@ def addSegment(segmentationNode, name: str, item: Item | None = None) -> str:
 
 
 def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks, kept: np.ndarray | None = None) -> None:
-    """Replace a segment on the slices of masks; its other slices and the other segments stay.
+    """Replace a segment on the slices of masks; its other slices and the other segments are not changed.
 
-    A segment on another voxel grid stays on it where that is finer than the masks' volume; see `requireGrid`.
+    A segment on another voxel grid stays on it if that is finer than the grid of the masks' volume; see `requireGrid`.
 
     Args:
-        kept: voxels of the masks' volume, (K, J, I) bool, on which the segment stays, too.
+        kept: (K, J, I) bool, voxels of the masks' volume on which the segment is not changed either.
     """
     if not masks.checks:
         return
     segmentation = segmentationNode.GetSegmentation()
-    # A mask merged into a shared label map may end up in another of its segments.
+    # A mask merged into a shared label map may end up in another segment of that map.
     sharing: list[str] = []
     segmentation.GetSegmentIDsSharingBinaryLabelmapRepresentation(segmentId, sharing, False)
     if sharing:
@@ -276,29 +277,29 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks, kept: np.nd
 
 
 def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.ndarray) -> None:
-    """Replace a whole segment by a (K, J, I) bool mask; `matrix` is from its voxels to the node's RAS."""
+    """Replace a whole segment by a (K, J, I) bool mask; `matrix`, 4 x 4, is from its voxels to the node's RAS."""
     _markBegun(segmentationNode.GetSegmentation().GetSegment(segmentId), mask)
     merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
 
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
-    """Read a segment's mask on a slice of a volume, (H, W) bool, on any grid of the segment."""
+    """Read a segment's mask on a slice of a volume, (H, W) bool; the segment may be on any grid."""
     return readSlices(segmentationNode, segmentId, slices, [k])[k]
 
 
 def readSlices(
     segmentationNode, segmentId: str, slices: SceneSlices, numbers: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Read a segment's masks on slices of a volume at once, (H, W) bool by slice number."""
+    """Read a segment's masks on several slices of a volume at once, (H, W) bool by slice number."""
     slabs = readSlabs(segmentationNode, segmentId, slices, numbers)
-    # A slab of one slice: seen from the stack it is what `from_grid` reads.
+    # `from_grid` reads one slice only, so the slab of that slice can be repeated in place of the whole volume.
     return {k: slices.stack.from_grid(np.broadcast_to(slab, slices.stack.volume.shape), k) for k, slab in slabs}
 
 
 def readSlabs(
     segmentationNode, segmentId: str, slices: SceneSlices, numbers: Collection[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Read a segment's masks on slices of a volume at once: the number of a slice, and its bool slab of the grid."""
+    """Read a segment's masks on several slices at once, and yield each slice number with its bool slab of the grid."""
     if not numbers:
         return
     nothing = np.zeros(slices.stack.image_shape, bool)
@@ -316,9 +317,9 @@ def readMask(
     """Read a segment's mask in a (K, J, I) block of a voxel grid, bool.
 
     Args:
-        shape: of the block.
-        matrix: from the grid's voxels to the node's RAS.
-        corner: the block's first voxel, (i, j, k).
+        shape: shape of the block.
+        matrix: 4 x 4, from the grid's voxels to the node's RAS.
+        corner: first voxel of the block, (i, j, k).
 
     Raises:
         InputError: see `requireLabelmaps`.
@@ -337,7 +338,7 @@ def readMask(
 
 
 def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
-    """Return the slices of a volume between the first and the last on which a segment may not be empty."""
+    """Return the range of slices of a volume that holds all of a segment."""
     both = cut(usedExtent(segmentationNode, segmentId, slices.ijkToRAS), extentOf(slices.volumeNode))
     if both is None:
         return range(0)
@@ -348,7 +349,7 @@ def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
 
 
 def hiddenNotes(segmentationNode, segmentIds: Sequence[str]) -> list[str]:
-    """Return sentences on which of these segments the views do not show: what is shown is the user's choice."""
+    """Return sentences that name those of these segments that the views do not show, which is the user's choice."""
     display, segmentation = segmentationNode.GetDisplayNode(), segmentationNode.GetSegmentation()
     present = [one for one in segmentIds if segmentation.GetSegment(one) is not None]
     if display is None or not present:
@@ -362,7 +363,7 @@ def hiddenNotes(segmentationNode, segmentIds: Sequence[str]) -> list[str]:
 
 
 def _markBegun(segment, mask: np.ndarray) -> None:
-    """Let the Segment Editor show a segment that gets voxels as in progress, unless its status says more already."""
+    """Set the status of a segment that gets voxels to In progress if it is Not started."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if mask.any() and logic.GetSegmentStatus(segment) == logic.NotStarted:
         logic.SetSegmentStatus(segment, logic.InProgress)

@@ -1,4 +1,4 @@
-"""Items of sequences: a proxy node is the same node with other content when another item is shown."""
+"""Items of sequences. A proxy node stays the same node, with other content, when another item is shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Item:
     Args:
         sequence: name of the sequence.
         value: index value of the item, such as its time.
-        number, count: place of the item from 1 on, and number of items.
+        number, count: position of the item, from 1, and number of items.
     """
 
     sequence: str
@@ -28,18 +28,18 @@ class Item:
 
 
 def itemOf(node) -> Item | None:
-    """Return the item of a sequence that a node shows now; None where it is in none."""
+    """Return the item of a sequence that a node shows now; None if it is not in a sequence."""
     for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else ():
         sequence, number = browser.GetSequenceNode(node), browser.GetSelectedItemNumber()
         if sequence is not None and number >= 0 and browser.GetPlayback(sequence):
-            # The items of other sequences of the browser are found by the value of the master's.
+            # Items of other sequences of the browser are found by the index value of the master's item.
             value = browser.GetMasterSequenceNode().GetNthIndexValue(number)
             return Item(sequence.GetName(), value, number + 1, sequence.GetNumberOfDataNodes())
     return None
 
 
 def unsavedNotes(node) -> list[str]:
-    """Return a sentence where changes of a node are lost as soon as another item of its sequence is shown."""
+    """Return a sentence if changes of a node are lost when another item of its sequence is shown; otherwise none."""
     for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node is not None else ():
         sequence = browser.GetSequenceNode(node)
         if sequence is not None and browser.GetPlayback(sequence) and not browser.GetSaveChanges(sequence):
@@ -55,7 +55,7 @@ def requireItem(node, before: Item | None) -> None:
     """Check that a node shows the item of a sequence that it showed before.
 
     Raises:
-        InputError: it shows another one, which a result is not of.
+        InputError: it shows another item, which the result does not belong to.
     """
     if itemOf(node) != before:
         raise InputError(

@@ -1,7 +1,7 @@
 """The state of the work on a scene: the worker, the models, the running job, and the undo history.
 
-A session is given to the operations (segment, refine, propagate). One job runs at a time. MRML is written when
-everything has been received: one change and one undo step for each result, or nothing at all.
+The operations (segment, refine, propagate) share a session. One job runs at a time. MRML is written after everything
+has been received, as one change and one undo step for each result, or not at all.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ class Session:
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
-        """Start a job and write its result into the scene when it has ended well.
+        """Start a job, and write its result into the scene if it succeeds.
 
         Args:
-            geometry: of the volume to segment.
-            makeJob: takes the listeners of the job and returns it.
-            writeResult: takes the job and the notes on it, of the volume and of the worker, writes MRML, and returns
-                the result.
-            segmentationNode: where the result goes; None when it makes a new one.
-            finished: called once: (result, None) or (None, error).
+            geometry: slices of the volume to segment.
+            makeJob: takes the listeners of the job and returns the job.
+            writeResult: takes the job and the notes on the volume and from the worker, writes MRML, and returns the
+                result.
+            segmentationNode: segmentation that is written to; None if `writeResult` makes a new one.
+            finished: called once, with (result, None) or (None, error).
 
         Raises:
-            InputError: another job or an installation is running, or see `segments.requireFit`. WorkerError: the worker
-                cannot be started.
+            InputError: another job or an installation is running; see also `segments.requireFit`. WorkerError: the
+                worker cannot be started.
         """
         if self.job is not None:
             raise InputError(_("Another run is not finished."), _("Wait for it, or cancel it."))
@@ -120,7 +120,7 @@ class Session:
         return job
 
     def change(self, segmentationNode, write: Callable[[], None]) -> None:
-        """Make one change of a segmentation: one undo step, one event, and nothing when it fails."""
+        """Change a segmentation with one undo step and one event; if the change fails, undo all of it."""
         segments.requireSegmentation(segmentationNode)
         self.history.save(segmentationNode)
         modified = segmentationNode.StartModify()
@@ -128,14 +128,14 @@ class Session:
             with changesOf(segmentationNode) as changed:
                 write()
         except Exception:
-            if changed:  # else undo would take back the change before
+            if changed:  # otherwise undo would take back the previous change
                 self.history.undo(segmentationNode)
             raise
         finally:
             segmentationNode.EndModify(modified)
 
     def undo(self, segmentationNode) -> bool:
-        """Undo the last change of a segmentation; return False when there is none."""
+        """Undo the last change of a segmentation; return False if there is none."""
         segments.requireSegmentation(segmentationNode)
         return self.history.undo(segmentationNode)
 
@@ -145,7 +145,7 @@ class Session:
             self.job.cancel()
 
     def forgetModels(self) -> None:
-        """Let the worker load the models again for the next job, where their files have changed."""
+        """Let the worker load the models again for the next job, because their files may have changed."""
         self._loadedModels = None
 
     def forgetScene(self) -> None:
@@ -154,21 +154,21 @@ class Session:
         self.history = SceneHistory()
 
     def wait(self, start: Callable[[Finished], Any], timeout: float | None) -> SceneResult:
-        """Start a job, let Slicer's events run until it has ended, and return its result.
+        """Start a job, let Slicer handle events until it has ended, and return its result.
 
         Raises:
-            MedCLIPSAMError: why there is no result. TimeoutError.
+            MedCLIPSAMError: why there is no result. TimeoutError: the time is up.
         """
         return waitFor(self.transport, start, self.cancel, timeout)
 
     def close(self) -> None:
-        """End the worker and wait for its end; the next job starts another."""
+        """End the worker and wait for its end; the next job starts a new one."""
         self.cancel()
         self.client.shutdown()
         self.transport.close()
 
     def _loadModels(self) -> None:
-        """Let the worker load the chosen models unless it has them."""
+        """Let the worker load the chosen models unless it has already loaded them."""
         if self.models != self._loadedModels or not self.client.running:
             self._loadRequest = self.client.load(*self.models)
             self._loadedModels = self.models

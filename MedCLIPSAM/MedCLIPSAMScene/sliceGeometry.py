@@ -1,4 +1,4 @@
-"""A volume node as the engine's slices, and points between the scene (RAS, mm) and pixels of these slices."""
+"""A volume node as slices for the engine, and conversion between the scene (RAS, mm) and pixels of these slices."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from .volumeNotes import VolumeNotes
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
-"""The plane whose slices follow one another along R, A and S."""
+"""The plane of slices that are stacked along R, A and S."""
 FALLING = 0.5
-"""Minimum decrease of the gray value, 0 to 1, along a table that runs from light to dark."""
+"""Minimum decrease of the gray value, 0 to 1, along a color table that runs from light to dark."""
 GRAY = 0.02
-"""Maximum difference of red, green and blue, 0 to 1, of a gray value."""
+"""Maximum difference between red, green and blue, 0 to 1, of a color that counts as gray."""
 STILL = 0.25
-"""Maximum distance, in voxels, of a volume from where it was that counts as unmoved."""
+"""Maximum displacement, in voxels, of a volume that counts as unmoved."""
 SAMPLED = 4096
-"""Voxels by whose checksum an image is told from another of the same sum, about."""
+"""Approximate number of voxels in the checksum that tells images with the same sum apart."""
 REMEMBERED = 64
-"""Images whose sums are kept."""
+"""Maximum number of images whose sums are kept."""
 _sums: dict[int, int] = {}
-"""Sum of all voxels, by the time of the last change of an image."""
+"""Modification time of an image -> sum of all its voxels."""
 FLAT = 1e-3
-"""Maximum volume of three unit voxel axes that lie in one plane, or nearly so."""
+"""Maximum determinant of three unit voxel axes that count as lying in one plane."""
 
 
 def transformToWorld(node) -> np.ndarray:
@@ -63,9 +63,9 @@ def transformToWorld(node) -> np.ndarray:
 
 
 def ijkToRAS(volumeNode) -> np.ndarray:
-    """Return the 4 x 4 matrix from voxel indices, from 0 on, to the volume node's own RAS, without its transform.
+    """Return the 4 x 4 matrix from voxel indices, starting at 0, to the volume node's own RAS, without its transform.
 
-    The node's own matrix is from the indices of VTK, which in an image that was cropped by VTK begin elsewhere.
+    The node's own matrix is for VTK's indices, which do not start at 0 in an image that was cropped by VTK.
     """
     matrix, image = vtk.vtkMatrix4x4(), volumeNode.GetImageData()
     volumeNode.GetIJKToRASMatrix(matrix)
@@ -76,28 +76,31 @@ def ijkToRAS(volumeNode) -> np.ndarray:
 
 
 def extentOf(volumeNode) -> tuple[int, int, int, int, int, int]:
-    """Return the first and the last voxel of a volume along I, J and K."""
+    """Return the extent of a volume: the first and the last voxel along I, J and K."""
     i, j, k = volumeNode.GetImageData().GetDimensions()
     return 0, i - 1, 0, j - 1, 0, k - 1
 
 
 Placement = tuple[tuple[int, ...], np.ndarray, str | None]
-"""Extent, the matrix from voxels to the volume's own RAS, and the ID of the transform it is under."""
+"""Extent, 4 x 4 matrix from voxels to the volume's own RAS, and ID of the transform that it is under."""
 
 
 def placementOf(volumeNode) -> Placement:
-    """Return where the voxels of a volume are, for `requirePlacement`."""
+    """Return the placement of a volume's voxels, for `requirePlacement`."""
     extent = extentOf(volumeNode) if volumeNode.GetImageData() is not None else ()
     return extent, ijkToRAS(volumeNode), volumeNode.GetTransformNodeID()
 
 
 def requirePlacement(volumeNode, before: Placement, remedy: str) -> None:
-    """Check that the voxels of a volume are where they were, but for a jitter as of a tracker.
+    """Check that the voxels of a volume were not moved, except for a jitter such as that of a tracker.
 
-    A transform that moves it together with its segmentations may have changed.
+    The values of the transform that the volume is under may have changed, because its segmentations move with it.
+
+    Args:
+        remedy: what to do otherwise, for the message.
 
     Raises:
-        InputError: its voxel grid, or the transform that it is under, is another one.
+        InputError: the volume has another voxel grid, or is under another transform.
     """
     now = placementOf(volumeNode)
     if now[2] != before[2] or not isSameGrid(now, before):
@@ -108,22 +111,22 @@ def requirePlacement(volumeNode, before: Placement, remedy: str) -> None:
 
 
 def isSameGrid(one: Placement, other: Placement) -> bool:
-    """Tell whether two voxel grids are of one size and in one place, but for a jitter as of a tracker."""
+    """Return whether two voxel grids have the same size and position, except for a jitter such as that of a tracker."""
     return one[0] == other[0] and drift(np.linalg.pinv(other[1]) @ one[1] - np.eye(4), one[0]) <= STILL
 
 
 def drift(change: np.ndarray, extent: Sequence[int]) -> float:
-    """Compute the largest change of an index by a matrix, 4 x 4, in the corners of an extent."""
+    """Compute the largest change of an index by a 4 x 4 matrix at the corners of an extent."""
     corners = np.array(np.meshgrid(*zip(extent[::2], extent[1::2]))).reshape(3, -1)
     return float(np.abs(change[:3, :3] @ corners + change[:3, 3:]).max())
 
 
 def sceneVolume(volumeNode) -> Volume:
-    """Make the engine's volume of a scalar or RGB volume node, in world coordinates; its voxels are not copied.
+    """Make an engine volume, in world coordinates, from a scalar or RGB volume node; its voxels are not copied.
 
     Raises:
-        InputError: no volume, no voxels, several components that are not RGB, a non-linear transform, or an invalid
-            geometry.
+        InputError: it is not a volume, has no voxels, has several components that are not RGB, is under a non-linear
+            transform, or has an invalid geometry.
     """
     if volumeNode is None:
         raise InputError(_("No volume was chosen."), _("Choose one, or load one from Sample Data."))
@@ -140,7 +143,7 @@ def sceneVolume(volumeNode) -> Volume:
         voxels = voxels[..., :3]  # RGBA
     if voxels.ndim != 3 and not (voxels.ndim == 4 and voxels.shape[3] == 3 and voxels.dtype == np.uint8):
         raise InputError(
-            _("The volume '{name}' has {count} components of {type} a voxel.").format(
+            _("The volume '{name}' has {count} components of type {type} per voxel.").format(
                 name=name, count=voxels.shape[-1], type=voxels.dtype
             ),
             _("Only scalar and 8-bit RGB volumes can be segmented: extract one component (Vector to Scalar Volume)."),
@@ -160,7 +163,7 @@ def sceneVolume(volumeNode) -> Volume:
 
 
 def voxelsOf(volumeNode) -> np.ndarray | None:
-    """View the voxels of a volume node of any class, (K, J, I) or (K, J, I, components); None while it has none."""
+    """Return a view of the voxels of any volume node, (K, J, I) or (K, J, I, components); None if it has none."""
     image = volumeNode.GetImageData()
     data = image.GetPointData() if image is not None else None
     scalars = data and (data.GetScalars() or data.GetTensors())
@@ -171,18 +174,18 @@ def voxelsOf(volumeNode) -> np.ndarray | None:
 
 
 def contentNow(volumeNode) -> str:
-    """Describe the image that a volume node holds now, so that it is told from others that it holds before and after.
+    """Return a text that identifies the image that a volume node holds now.
 
-    A sequence shows one item after another; a stream, a filter or the user writes other voxels into the node. That
-    transparency has changed does not count.
+    The image changes if a sequence shows another item, or if a stream, a filter or the user writes other voxels into
+    the node. Changes of transparency are ignored.
     """
     voxels, item = voxelsOf(volumeNode), itemOf(volumeNode)
     if voxels is None:
         return "none"
     color = voxels[..., :3] if voxels.ndim > 3 else voxels
     some = color.reshape(-1, *color.shape[3:])
-    some = some[:: len(some) // SAMPLED | 1]  # an odd step goes through all columns
-    changed = volumeNode.GetImageData().GetMTime()  # no two changes of anything have the same
+    some = some[:: len(some) // SAMPLED | 1]  # an odd step samples all columns
+    changed = volumeNode.GetImageData().GetMTime()  # unique for each change in VTK
     if changed not in _sums:
         if len(_sums) > REMEMBERED:
             _sums.clear()
@@ -192,33 +195,33 @@ def contentNow(volumeNode) -> str:
 
 
 def _sum(voxels: np.ndarray) -> int:
-    """Sum up the memory of voxels in words of 64 bits, which takes a tenth of the time of a checksum."""
+    """Sum the memory of voxels in 64-bit words, which takes a tenth of the time of a checksum."""
     whole = np.ascontiguousarray(voxels).reshape(-1).view(np.uint8)
     words = whole[: whole.size // 8 * 8].view(np.uint64)
     return (int(words.sum()) + int(whole[8 * words.size :].sum())) % 2**64
 
 
 def holdsStill(volumeNode, content: str) -> bool:
-    """Tell whether a volume node holds an image, by its content; to join a sequence, or leave it, changes none."""
+    """Return whether a volume node still holds the image with a content; joining or leaving a sequence is no change."""
     now, then = (set(text.split(";")) for text in (contentNow(volumeNode), content))
-    return now <= then or then <= now  # maps of older scenes have no sum
+    return now <= then or then <= now  # the content of maps in older scenes has no sum
 
 
 class SceneSlices:
     """The slices of a volume node along one plane: images for the models, and conversion between pixels and RAS.
 
     Args:
-        volumeNode: scalar or RGB volume; a linear transform on it is followed.
-        plane: "axial", "coronal" or "sagittal", the volume's voxel planes nearest to these in world coordinates.
+        volumeNode: scalar or RGB volume; a linear transform on it is applied.
+        plane: "axial", "coronal" or "sagittal": the voxel plane of the volume nearest to this one in world coordinates.
 
     Attributes:
         window: (low, high) that the models see as black and white.
-        inverted: whether they see low intensities light, as the views show them. A PET is always seen upright.
-        item: of a sequence, that the volume shows now; None where it is in none.
-        content: of the image; see `contentNow`.
+        inverted: whether the models see low intensities light, as the views show them. A PET is never inverted.
+        item: item of a sequence that the volume shows now; None if it is not in a sequence.
+        content: content of the image; see `contentNow`.
 
     Raises:
-        InputError: see `sceneVolume`, and `volumes.SliceStack`.
+        InputError: see `sceneVolume` and `volumes.SliceStack`.
     """
 
     def __init__(self, volumeNode, plane: str = "axial") -> None:
@@ -230,7 +233,7 @@ class SceneSlices:
         self.content = contentNow(volumeNode)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
         axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
-        self._levels = np.arange(256, dtype=np.uint8)  # shown for those of the stack's images
+        self._levels = np.arange(256, dtype=np.uint8)  # gray level of a stack image -> level that the models see
         if volume.is_rgb and window is not None:
             self._levels = to_uint8(self._levels, *window)
         self.window = window or self.stack.window
@@ -243,18 +246,18 @@ class SceneSlices:
         return len(self.stack)
 
     def requireUnmoved(self) -> None:
-        """Check that the volume is where it was when this was made; see `requirePlacement`."""
+        """Check that the volume has not moved since this object was made; see `requirePlacement`."""
         requirePlacement(self.volumeNode, self._placement, _("start again"))
 
     def image(self, k: int) -> np.ndarray:
-        """Return slice k as the models see it, uint8 (H, W, 3), and check it for `notes`."""
+        """Return slice k as the models see it, (H, W, 3) uint8, and check it for `notes`."""
         image = self._levels[self.stack.image(k)]
         self._notes.look(self.stack.voxels(k), image)
         return image
 
     @property
     def notes(self) -> list[str]:
-        """Sentences for the user on the volume and on the slices whose images were returned."""
+        """Sentences for the user about the volume and the slices whose images were returned."""
         notes = self._notes.sentences()
         if not holdsStill(self.volumeNode, self.content):
             text = _("The image of '{name}' has changed during the run: the result may not fit what it shows now.")
@@ -262,7 +265,7 @@ class SceneSlices:
         return notes
 
     def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
-        """Compute world RAS (3,), mm, of a point of the image of slice k; see `SliceStack.index_at`."""
+        """Compute world RAS (3,), mm, of a point in the image of slice k; see `SliceStack.index_at`."""
         return (self.ijkToWorld @ (*self.stack.index_at(k, x, y), 1))[:3]
 
     def toImage(self, world) -> tuple[float, float, float]:
@@ -270,7 +273,7 @@ class SceneSlices:
         return self.stack.image_at((np.linalg.inv(self.ijkToWorld) @ (*world, 1))[:3])
 
     def slabs(self, masks: Mapping[int, np.ndarray]) -> tuple[np.ndarray, tuple[int, int, int]]:
-        """Join masks of slices to one block of the voxel grid: (K', J', I') and its first voxel (i, j, k)."""
+        """Join masks of slices into one (K', J', I') block of the voxel grid, with its first voxel (i, j, k)."""
         along = "KJI".index(self.stack.source_axis)
         places = [self.stack.source_index(k) for k in masks]
         first, shape = min(places), list(self.stack.volume.shape)
@@ -287,8 +290,8 @@ class SceneSlices:
 def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     """Return the plane and the number of the volume's slice that a slice view shows.
 
-    Where the view is oblique to the volume, it is the slice in the middle of the view, where the user looks; where that
-    is outside of the volume, beside it.
+    If the view is oblique to the volume, it is the slice at the center of the view. If the center is outside the
+    volume, it is the slice at the nearest part of the volume.
 
     Raises:
         InputError: the view shows no slice of the volume. See also `sceneVolume`.
@@ -316,7 +319,7 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
 
 
 def _displayWindow(volumeNode) -> tuple[float, float] | None:
-    """Return (low, high) that the slice views show as black and white: the models see what the user sees."""
+    """Return (low, high) that the slice views show as black and white, so that the models see what the user sees."""
     display = volumeNode.GetDisplayNode()
     if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode"):
         return None
@@ -325,10 +328,11 @@ def _displayWindow(volumeNode) -> tuple[float, float] | None:
 
 
 def _isInverted(volumeNode) -> bool:
-    """Tell whether the slice views show low intensities light and high ones dark.
+    """Return whether the slice views show low intensities light and high ones dark.
 
-    The table of the display is that of its color node, reversed where the display is inverted (Slicer 5.10 and later).
-    Only one that begins and ends in gray has a direction; one of colors is inverted where the display is.
+    The lookup table of the display is that of its color node, reversed if the display is inverted (Slicer 5.10 and
+    later). A table that begins and ends in gray shows the direction itself; a table of colors counts as inverted if the
+    display is inverted.
     """
     display = volumeNode.GetDisplayNode()
     table = display.GetLookupTable() if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") else None
@@ -344,6 +348,6 @@ def _isInverted(volumeNode) -> bool:
 
 
 def _nearestRotation(matrix: np.ndarray) -> np.ndarray:
-    """Compute the orthonormal matrix nearest to one that may be sheared by a transform; reflections are kept."""
+    """Compute the nearest orthonormal matrix to one that a transform may have sheared; reflections are kept."""
     left, _singular, right = np.linalg.svd(matrix)
     return left @ right

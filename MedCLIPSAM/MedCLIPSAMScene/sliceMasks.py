@@ -1,4 +1,4 @@
-"""Masks of slices, gathered on the voxel grid of their volume as they are received."""
+"""Masks of slices, collected on the voxel grid of their volume as they are received."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from .sliceGeometry import SceneSlices
 
 Extent = tuple[int, int, int, int, int, int]
-"""First and last voxel along I, J and K, as in VTK."""
+"""First and last voxel along I, J and K, (i0, i1, j0, j1, k0, k1), as in VTK."""
 
 TOLERANCE = 1e-3
-"""How far, in voxels, the center of a voxel may be outside of a box that it counts to."""
+"""Maximum distance, in voxels, of the center of a voxel outside a box that it still counts as in."""
 EMPTY = "0"
 """Checksum of an empty slice."""
 
 
 def cut(one: Extent | None, other: Extent) -> Extent | None:
-    """Return the intersection of two extents; None when it is empty."""
+    """Return the intersection of two extents; None if it is empty."""
     if one is None:
         return None
     i0, j0, k0 = (max(pair) for pair in zip(one[::2], other[::2]))
@@ -28,12 +28,12 @@ def cut(one: Extent | None, other: Extent) -> Extent | None:
 
 
 def around(extent: Sequence[int], toGrid: np.ndarray) -> Extent:
-    """Compute the extent of another grid around the voxels of an extent: every voxel with its center in the box.
+    """Compute the extent of the voxels of another grid whose centers are in the box around an extent.
 
-    It is never empty: where no center is in the box it holds a voxel beside it.
+    It is never empty: along an axis without a center in the box it holds the voxel next to it.
 
     Args:
-        toGrid: 4 x 4, from the extent's voxels to the grid's.
+        toGrid: 4 x 4, from the extent's voxels to the grid's voxels.
     """
     low, high = np.array(extent[::2]) - 0.5, np.array(extent[1::2]) + 0.5
     corners = np.array(np.meshgrid(*zip(low, high))).reshape(3, -1)
@@ -50,12 +50,12 @@ def shapeOf(extent: Sequence[int]) -> tuple[int, ...]:
 
 
 def within(extent: Sequence[int]) -> tuple[slice, ...]:
-    """Return the part of a (K, J, I) array that is in an extent."""
+    """Return the slices that select the part of a (K, J, I) array in an extent."""
     return tuple(slice(first, last + 1) for first, last in zip(extent[4::-2], extent[5::-2]))
 
 
 def checkSlab(slab: np.ndarray) -> str:
-    """Compute the checksum of a mask as a bool slab of one slice, as `SceneSlices.slabs` makes it."""
+    """Compute the checksum of a mask, given as a bool slab of one slice as made by `SceneSlices.slabs`."""
     return f"{crc32(np.packbits(slab).tobytes()):08x}" if slab.any() else EMPTY
 
 
@@ -63,8 +63,8 @@ class SliceMasks:
     """Masks of some slices of a volume in one block of its grid, so that little is left to do at the end of a run.
 
     Args:
-        slices: of the volume.
-        numbers: the slices that may get masks.
+        slices: slices of the volume.
+        numbers: numbers of the slices that may get masks.
     """
 
     def __init__(self, slices: SceneSlices, numbers: Sequence[int]) -> None:
@@ -75,7 +75,7 @@ class SliceMasks:
         self._first = min(places)
         shape = list(stack.volume.shape)
         shape[2 - self.axis] = max(places) - self._first + 1
-        self._block = np.zeros(shape, np.uint8)  # its memory is taken up where something is set
+        self._block = np.zeros(shape, np.uint8)  # memory is allocated only where something is set
         self.checks: dict[int, str] = {}
         self._given: set[int] = set()
         self._set: set[int] = set()
@@ -83,14 +83,14 @@ class SliceMasks:
 
     @classmethod
     def of(cls, slices: SceneSlices, masks: Mapping[int, np.ndarray]) -> SliceMasks:
-        """Gather masks by slice number, (H, W) bool."""
+        """Collect (H, W) bool masks by slice number."""
         made = cls(slices, list(masks))
         for k, mask in masks.items():
             made.put(k, mask)
         return made
 
     def put(self, k: int, mask: np.ndarray) -> None:
-        """Set the mask of slice k, (H, W) bool, in place of an earlier one."""
+        """Set the mask of slice k, (H, W) bool, which replaces an earlier one."""
         place = self.slices.stack.source_index(k) - self._first
         at = [slice(None)] * 3
         at[2 - self.axis] = slice(place, place + 1)
@@ -99,7 +99,7 @@ class SliceMasks:
             self._set.remove(place)
         self._given.add(place)
         self.checks[k] = EMPTY
-        # Between the voxels of a plane that is coarser than its image there may be none left of a thin mask.
+        # If the plane's voxels are coarser than its image, nothing of a thin mask may be left.
         if mask.any() and (slab := self.slices.stack.to_slab(k, mask)).any():
             self.checks[k] = checkSlab(slab)
             self._set.add(place)
@@ -110,7 +110,7 @@ class SliceMasks:
             self._block[tuple(at)] = slab
 
     def drop(self, numbers: Container[int]) -> None:
-        """Leave slices out, on which the segment then stays."""
+        """Drop slices, on which the segment is then not changed."""
         for k in list(self.checks):
             if k in numbers:
                 place = self.slices.stack.source_index(k) - self._first
@@ -119,13 +119,13 @@ class SliceMasks:
                 self._set.discard(place)
 
     def __bool__(self) -> bool:
-        """Tell whether any mask is not empty."""
+        """Return whether any mask is not empty."""
         return bool(self._set)
 
     def runs(self) -> Iterator[tuple[Extent, np.ndarray, tuple[int, int, int]]]:
-        """Yield each run of consecutive slices: their extent, and a (K, J, I) uint8 block with its first voxel.
+        """Yield each run of consecutive slices: extent, (K, J, I) uint8 block, and first voxel (i, j, k) of the block.
 
-        The block is cropped to the voxels that are set, and has no voxels where none are.
+        The block is cropped to the voxels that are set, and is empty if none are.
         """
         full = [(0, size - 1) for size in reversed(self.slices.stack.volume.shape)]
         for first, last in _runs(self._given):
@@ -141,7 +141,7 @@ class SliceMasks:
 
 
 def _runs(places: set[int]) -> list[tuple[int, int]]:
-    """Return first and last of each run of consecutive numbers."""
+    """Return the first and last number of each run of consecutive numbers."""
     runs: list[tuple[int, int]] = []
     for place in sorted(places):
         if runs and place == runs[-1][1] + 1:

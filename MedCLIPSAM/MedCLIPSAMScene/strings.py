@@ -1,4 +1,4 @@
-"""Translation of texts for the user; the text itself without Slicer's translator."""
+"""Translation of texts for the user; without Slicer's translator, texts are returned as they are."""
 
 import re
 
@@ -16,15 +16,15 @@ except ImportError:  # slicer-core
 
 
 def counted(count: int, one: str, more: str, **named: object) -> str:
-    """Fill a translated text of one thing, or that of several or none with "{count}"."""
+    """Fill the translated text for one thing, or the text with "{count}" for several things or none."""
     return (one if count == 1 else more).format(count=count, **named)
 
 
 def nodeName(text: str) -> str:
-    """Return a name for a node that Slicer can save into a file of its name, and load again.
+    """Return a name for a node with which Slicer can save the node's file and load it again.
 
-    Slicer encodes what names of files may not hold, but for "&", with which the scene cannot be loaded, and for some
-    that Windows refuses.
+    Slicer encodes characters that are invalid in file names, except "&", with which the scene cannot be loaded, and
+    some that Windows refuses.
     """
     return re.sub(r"[&<>\\]", "+", text)
 

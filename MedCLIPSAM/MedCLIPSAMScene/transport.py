@@ -1,4 +1,4 @@
-"""The worker as a QProcess: its output arrives with Slicer's event loop, so that the window never waits for it."""
+"""The worker as a QProcess, whose output arrives in Slicer's event loop, so that the window stays responsive."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ STOPPING_MS = 2000
 
 @dataclass(frozen=True)
 class WorkerCommand:
-    """The command that starts a worker: program and arguments, and its environment."""
+    """The command that starts a worker: the program with its arguments, and the environment."""
 
     arguments: list[str]
     environment: dict[str, str]
 
 
 def workerCommand(ownCommand: str = "") -> WorkerCommand:
-    """Return the command of the worker on this machine with Slicer's Python, or the user's own.
+    """Return the user's command of the worker, or that of a worker on this machine with Slicer's Python.
 
     The user's command, such as `ssh gpuhost python -m MedCLIPSAMLib.worker`, is run without a shell in the environment
-    that Slicer was started in: PYTHONHOME and the library paths of Slicer would break another Python, and ssh.
+    that Slicer was started in, because PYTHONHOME and the library paths of Slicer would break another Python and ssh.
 
     Raises:
-        InputError: a quotation mark of the user's command is not closed.
+        InputError: the user's command has an unclosed quotation mark.
     """
     own = ownCommand.strip()
     if own:
@@ -56,10 +56,10 @@ def workerCommand(ownCommand: str = "") -> WorkerCommand:
 
 
 class QProcessTransport:
-    """A `MedCLIPSAMLib.worker.connection.Transport` on the streams of a QProcess.
+    """A `MedCLIPSAMLib.worker.connection.Transport` over the streams of a QProcess.
 
     Args:
-        command: returns the command whenever a worker is started.
+        command: called for the command whenever a worker is started.
     """
 
     def __init__(self, command: Callable[[], WorkerCommand] = workerCommand) -> None:
@@ -82,7 +82,7 @@ class QProcessTransport:
         environment.insert("PYTHONIOENCODING", "utf-8")
         process.setProcessEnvironment(environment)
 
-        # A stopped worker may still have pending output; only the current one's is read.
+        # A stopped worker may still have pending output; only that of the current worker is read.
         def fromPresent(act: Callable) -> Callable:
             return lambda *arguments: act() if self._process is process else None
 
@@ -109,7 +109,7 @@ class QProcessTransport:
         )
 
         def release() -> None:
-            """Let go of the process, which its own slots keep."""
+            """Release the process, which its own slots keep alive."""
             for signal, slot in connections:
                 process.disconnect(signal, slot)
 
@@ -132,10 +132,10 @@ class QProcessTransport:
         self._dying.append(process)  # a QProcess must not be deleted while its program runs
 
     def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:
-        """Let Slicer's events run until `done`.
+        """Let Slicer handle events until `done` returns True.
 
         Raises:
-            TimeoutError: not done after `timeout` seconds.
+            TimeoutError: that takes longer than `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while not done():
@@ -146,7 +146,7 @@ class QProcessTransport:
                 self._process.waitForReadyRead(20)
 
     def close(self) -> None:
-        """End the worker and wait for its end; for the exit of the application."""
+        """End the worker and wait for its end, before the application exits."""
         self.stop()
         for process in self._dying:
             process.waitForFinished(STOPPING_MS)

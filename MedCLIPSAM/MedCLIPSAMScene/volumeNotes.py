@@ -1,4 +1,4 @@
-"""Notes for the user on a volume of the scene, gathered while its slices are sent to the models."""
+"""Notes for the user on a volume of the scene, collected while its slices are sent to the models."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .sequences import Item
 from .strings import _, counted
 
 SQUARE_DEGREES = 0.1
-"""Maximum deviation of voxel axes from right angles without a note."""
+"""Maximum deviation of voxel axes from right angles without a note, in degrees."""
 FEW_VOXELS = 16
-"""Minimum voxels along a side of a slice; a smaller one shows too little."""
+"""Minimum number of voxels along a side of a slice; a smaller slice shows too little."""
 
 
 class VolumeNotes:
@@ -18,10 +18,10 @@ class VolumeNotes:
 
     Args:
         volumeNode: scalar or RGB volume.
-        axes: (3, 3), its voxel axes in world coordinates as columns, of length 1.
+        axes: (3, 3), voxel axes in world coordinates as columns of length 1.
         window: (low, high) that is shown as black and white.
-        inverted: whether the models see it inverted.
-        item: of a sequence, that it shows.
+        inverted: whether the models see the image inverted.
+        item: item of a sequence that the volume shows, or None.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class VolumeNotes:
         """Add a slice that is sent to the models.
 
         Args:
-            voxels: (rows, columns), or (rows, columns, 3) of RGB.
-            image: uint8 (H, W, 3), as the models see it.
+            voxels: (rows, columns), or (rows, columns, 3) for RGB.
+            image: (H, W, 3) uint8, as the models see it.
         """
         self._count += 1
         self._shape = voxels.shape
@@ -48,11 +48,11 @@ class VolumeNotes:
             self._constant, self._blank = self._constant + same, self._blank + (not same)
 
     def sentences(self) -> list[str]:
-        """Return the notes, a sentence or two each."""
+        """Return the notes, one or two sentences each."""
         notes = []
         if self._item is not None:
             notes.append(
-                _("This is item {number} of {all} of the sequence '{name}': the result is of this item only.").format(
+                _("This is item {number} of {all} of the sequence '{name}': the result is for this item only.").format(
                     number=self._item.number, all=self._item.count, name=self._item.sequence
                 )
             )
@@ -61,8 +61,8 @@ class VolumeNotes:
         if degrees > SQUARE_DEGREES:
             notes.append(
                 _(
-                    "The voxel axes are {degrees:.1f} degrees from right angles, as of a tilted gantry or a sheared "
-                    "transform: the models saw the slices as they are stored, a little out of shape."
+                    "The voxel axes are {degrees:.1f} degrees from right angles, as with a tilted gantry or a shearing "
+                    "transform: the models saw the slices as they are stored, slightly distorted."
                 ).format(degrees=degrees)
             )
         if self._count and min(self._shape[:2]) < FEW_VOXELS:
@@ -91,14 +91,16 @@ class VolumeNotes:
         if self._inverted:
             notes.append(_("The models saw the image inverted, as the views show it, which may change what they find."))
         if how := _windowMapping(self._volumeNode):
-            notes.append(_("The views map the window by '{how}', the models saw it linear.").format(how=how))
+            notes.append(
+                _("The views map the display window by '{how}', but the models saw it mapped linearly.").format(how=how)
+            )
         if self._volumeNode.GetImageData().GetNumberOfScalarComponents() == 4:
-            notes.append(_("The transparency (alpha) of the image was left out."))
+            notes.append(_("The transparency (alpha) of the image was ignored."))
         return notes
 
 
 def _windowMapping(volumeNode) -> str:
-    """Return the name of the mapping of intensities to gray of Slicer 5.12 and later; empty where it is linear."""
+    """Return the name of the mapping from intensities to gray in Slicer 5.12 and later; empty if it is linear."""
     display, components = volumeNode.GetDisplayNode(), volumeNode.GetImageData().GetNumberOfScalarComponents()
     if components > 1 or getattr(display, "GetWindowMappingMethod", None) is None:
         return ""

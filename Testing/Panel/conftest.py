@@ -1,4 +1,4 @@
-"""The panel on the stand-in of Slicer's desktop, in a pytest process of its own."""
+"""The panel on the stand-in for Slicer's desktop, in a separate pytest process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library of Qt is n
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 LONG = ["panel_tasks", "workers", "sequences", "long_runs", "module_life", "self_test"]
-"""Files of long tests, which begin first, so that no process ends long after the other."""
+"""Files of long tests, which run first, so that no process ends long after the other."""
 HERE = Path(__file__).resolve().parent
 MODULE = HERE.parents[1] / "MedCLIPSAM" / "MedCLIPSAM.py"
 sys.path[:0] = [str(HERE), str(MODULE.parent)]
 
 import standin  # noqa: E402
 
-# PySide6 lets go of None, True and False more often than it takes hold of them; before Python 3.12, where they are not
-# immortal, a long run ends in an abort of the interpreter. References that nobody counts keep them alive.
+# PySide6 decreases the reference counts of None, True and False more often than it increases them. Before Python 3.12,
+# where they are not immortal, a long run would abort the interpreter; extra references keep them alive.
 if sys.version_info < (3, 12):
     for shared in (None, True, False):
         ctypes.c_ssize_t.from_address(id(shared)).value += 1_000_000_000
@@ -38,13 +38,13 @@ from effects import editor, registered  # noqa: E402, F401  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files."""
+    """Run the longest files first."""
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)
 
 
 @pytest.fixture(autouse=True)
 def nothing_goes_wrong_unseen() -> Iterator[None]:
-    """An exception in a slot or an observer fails the test in which it was raised; dialogs are forgotten after it."""
+    """Fail a test in which a slot or an observer raises an exception, and forget its dialogs afterwards."""
     yield
     standin.reset()
     standin.check()
@@ -74,7 +74,7 @@ def ui(scene: object, tmp_path: Path) -> Iterator[object]:
 
 @pytest.fixture(scope="session")
 def widget() -> Iterator[object]:
-    """The module's panel with its real worker, warm through the session."""
+    """The module's panel with its real worker, which stays warm throughout the session."""
     import slicer
 
     module = standin.load_module(MODULE)
@@ -119,7 +119,7 @@ def torch() -> object:
 
 @pytest.fixture
 def fresh(scene: object, monkeypatch: pytest.MonkeyPatch) -> object:
-    """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
+    """A separate module that nobody has entered, and the main window without the shared panel's shortcuts."""
     import slicer
 
     slicer.util.selectModule("Welcome")

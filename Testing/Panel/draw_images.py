@@ -1,9 +1,9 @@
-"""Draw the images of the panel that the documents show, with the models and settings that are the default.
+"""Draw the images of the panel in the documents, with the default models and settings.
 
     python Testing/Panel/draw_images.py [--look FOLDER]
 
-The module is the real one on the stand-in of Slicer's widgets. With --look all sections are also drawn light and dark,
-at 300 and 460 pixels, for a look at what is cut off or hard to read.
+The module is the real one on the stand-in for Slicer's widgets. With --look, all sections are also drawn light and
+dark, 300 and 460 pixels wide, to check for texts that are cut off or hard to read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MINUTES = 10 * 60
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draw all images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--look", type=Path, help="folder for drawings of every section, light and dark")
     look = parser.parse_args().look
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def segment_sample(panel):
-    """The first prompt of the tutorial."""
+    """Draw the first prompt of the tutorial."""
     from MedCLIPSAMScene.samples import loadSample
 
     volume = loadSample("MedCLIPSAMBrainMRI")
@@ -79,7 +79,7 @@ def segment_sample(panel):
 
 
 def draw_effect(volume) -> None:
-    """The same prompt in the Segment Editor."""
+    """Draw the same prompt in the Segment Editor."""
     editor = slicer.qMRMLSegmentEditorWidget()
     editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
     editor.setMRMLScene(slicer.mrmlScene)
@@ -93,7 +93,7 @@ def draw_effect(volume) -> None:
 
 
 def export(panel) -> None:
-    """Pseudo-labels of three images."""
+    """Draw an export of pseudo-labels of three images."""
     from MedCLIPSAMLib.volumes.write import write_png
 
     with tempfile.TemporaryDirectory() as name:
@@ -112,7 +112,7 @@ def export(panel) -> None:
 
 
 def draw_looks(panel, folder: Path, name: str) -> None:
-    """Every section, light and dark, wide and narrow."""
+    """Draw every section, light and dark, wide and narrow."""
     ui, application = panel.ui, QtWidgets.QApplication.instance()
     if name == "all":
         for section in SECTIONS:
@@ -129,13 +129,13 @@ def draw_looks(panel, folder: Path, name: str) -> None:
 
 
 def crop(source: Path, target: Path, height: int) -> None:
-    """The upper part of an image."""
+    """Return the upper part of an image."""
     image = QtGui.QImage(str(source))
     image.copy(0, 0, image.width(), height).save(str(target))
 
 
 def dark() -> QtGui.QPalette:
-    """The colors of Slicer's dark style, about."""
+    """Return approximately the colors of Slicer's dark style."""
     palette, roles = QtGui.QPalette(), QtGui.QPalette.ColorRole
     for role, color in (
         (roles.Window, "#353535"),

@@ -1,4 +1,4 @@
-"""The text prompt in an editor, and what a user does with it; conftest.py takes its fixtures."""
+"""The text prompt in an editor, and the user's actions on it; conftest.py imports the fixtures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "Text prompt (MedCLIPSAM)"
 
 @pytest.fixture(scope="module")
 def registered(widget):
-    """The effect among those of every editor, as at the end of Slicer's start."""
+    """The effect, registered for every editor as at the end of Slicer's start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "SampleData", sampleData())
         standin.unwrap(slicer.app).startupCompleted.emit()
@@ -33,7 +33,7 @@ def sampleData() -> ModuleType:
 
 @pytest.fixture
 def editor(panel, registered):
-    """An editor as that of the Segment Editor module."""
+    """An editor like that of the Segment Editor module."""
     made = slicer.qMRMLSegmentEditorWidget()
     made.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
     made.setMRMLScene(slicer.mrmlScene)
@@ -63,7 +63,7 @@ def begin(effect, prompt: str = PROMPT, where: str = "view Red") -> None:
 
 
 def apply(effect, prompt: str = PROMPT, where: str = "view Red") -> str:
-    """What the user does: type, press the button, wait. Returns what is said."""
+    """Type a prompt, press the button, and wait, as a user does; return the message."""
     begin(effect, prompt, where)
     standin.pump(lambda: not effect.cancelButton.enabled, 120)
     assert effect.applyButton.enabled and not shown(effect, effect.progressBar)
@@ -80,7 +80,7 @@ def paint(node, identifier: str, volume, mask: np.ndarray) -> None:
 
 
 def by_panel(panel, volume, **options) -> np.ndarray:
-    """What the panel's segment of the prompt has."""
+    """Segment the prompt with the module's operations, and return the mask."""
     panel.session.models = panel.models.models()
     run = panel.operations.propagate.run if options.pop("whole", False) else panel.operations.segment.run
     result = run(volume, [PROMPT], timeout=120, **options)

@@ -1,9 +1,9 @@
-"""A Python as a fresh Slicer has it: this program builds the panel there, opens a case, and prints what is said.
+"""A program in a Python like that of a fresh Slicer. It builds the panel, opens a case, and prints the messages.
 
     python fresh_slicer.py PREDICTIONS [--installed]
 
-Packages that Slicer does not bring cannot be imported, and are not found to be installed; with --installed those that
-the Install button gets are there, too, and what they need.
+Packages that Slicer does not contain cannot be imported, and do not count as installed. With --installed, those that
+the Install button installs are there, too, with their dependencies.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BUNDLED = (
     *("cryptography", "pyjwt", "wrapt", "deprecated", "pycparser", "cffi", "pynacl", "python-dateutil", "pygithub"),
     *("certifi", "idna", "charset-normalizer", "urllib3", "requests"),
 )
-"""What Slicer 5.10 and 5.12 both bring: SuperBuild/External_python-*.cmake."""
+"""Packages that Slicer 5.10 and 5.12 both contain: SuperBuild/External_python-*.cmake."""
 STAND_IN = ("pyside6", "pyside6-essentials", "pyside6-addons", "shiboken6", "slicer-core")
 OWN = ("MedCLIPSAM", "standin", "fresh_slicer", "helpers")
 
 
 class Fresh:
-    """A finder that refuses every package but those that are there, and hides the others' metadata."""
+    """A finder that refuses all packages except those that are there, and hides the metadata of the others."""
 
     def __init__(self, there: set[str]) -> None:
         self._there = there
@@ -58,7 +58,7 @@ def _normal(name: str) -> str:
 
 
 def _installed() -> set[str]:
-    """What is required, and by that."""
+    """Return the required packages with their dependencies."""
     lines = (ROOT / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     todo, found = ["torch", "torchvision", *(line for line in lines if line and not line.startswith("#"))], set()
     while todo:

@@ -1,4 +1,4 @@
-"""Heads in the scene, and what a user does to segment one."""
+"""Heads in the scene, and the user's actions to segment them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 
 def add_volume(image: np.ndarray, slices: int = 3, at: int = 1, matrix: np.ndarray | None = None):
-    """A head whose slice `at` is the image, shown in the Red view; R = 60 - column, A = 70 - row, S = -20 + 4 slice."""
+    """Add a head whose slice `at` is the image, and show it in the Red view.
+
+    R = 60 - column, A = 70 - row, S = -20 + 4 slice.
+    """
     node = helpers.scene.add_volume(image, axial() if matrix is None else matrix, slices, at)
     show(node, at)
     return node
@@ -36,7 +39,7 @@ def idle(panel) -> bool:
 
 
 def segment(panel, volume, prompts: str = PROMPT) -> None:
-    """What the user does: choose the volume, type, press the button, wait."""
+    """Choose the volume, type a prompt, press the button, and wait, as a user does."""
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.promptEdit.setPlainText(prompts)
     assert panel.ui.segmentButton.enabled
@@ -46,7 +49,7 @@ def segment(panel, volume, prompts: str = PROMPT) -> None:
 
 
 def outlined(panel, volume, *names: str):
-    """A segmentation with some voxels on slice 1 in each of its segments, chosen in the panel."""
+    """Add a segmentation whose segments have some voxels on slice 1, and choose it in the panel."""
     node = segments.newSegmentation(volume, "by hand")
     mask = np.zeros((128, 128), bool)
     mask[40:60, 40:60] = True

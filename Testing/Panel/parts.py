@@ -1,4 +1,4 @@
-"""What the tests of the stand-in share: a small .ui file and nodes."""
+"""Helpers for the tests of the stand-in: a small .ui file and nodes."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ UI = """<ui version="4.0"><class>Panel</class><widget class="qMRMLWidget" name="
 
 
 def load(folder: Path, ui: str = UI):
-    """A panel from the text of a .ui file."""
+    """Make a panel from the text of a .ui file."""
     path = folder / "panel.ui"
     path.write_text(ui)
     return slicer.util.loadUI(str(path))
 
 
 def volume(name: str):
-    """An empty volume in the scene."""
+    """Add an empty volume to the scene."""
     return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
 
 
 def segmentation(name: str, *segments: str):
-    """A segmentation with empty segments in the scene."""
+    """Add a segmentation with empty segments to the scene."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     for segmentName in segments:
         node.GetSegmentation().AddEmptySegment(segmentName, segmentName)
@@ -74,5 +74,5 @@ def shown_volume(name: str = "head"):
 
 
 def move_to(k: int) -> None:
-    """Move the Red view to a slice of `shown_volume`, or out of it."""
+    """Move the Red view to a slice of `shown_volume`, or out of the volume."""
     slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").SetSliceOffset(2.0 * k)

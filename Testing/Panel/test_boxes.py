@@ -1,4 +1,4 @@
-"""Boxes are of the slice, the plane and the prompt that they were drawn for."""
+"""Boxes belong to the slice, the plane and the prompt that they were drawn for."""
 
 from __future__ import annotations
 

@@ -29,11 +29,11 @@ def test_the_effect_is_there_once_and_a_slicer_without_effects_starts(editor, ca
     monkeypatch.setitem(sys.modules, "qSlicerSegmentationsEditorEffectsPythonQt", None)
     with caplog.at_level(logging.ERROR):
         standin.unwrap(slicer.app).startupCompleted.emit()
-    assert "gets no text prompt" in caplog.text
+    assert "the text prompt could not be added" in caplog.text
 
 
 def test_the_views_of_the_layout_are_offered(editor, panel, phantom) -> None:
-    """Slicer tells effects of a layout only while one of them is active."""
+    """Slicer tells effects about a change of the layout only while one of them is active."""
     _, effect = edit(editor, add_volume(phantom.image))
     offered = lambda: [effect.whereBox.itemData(index) for index in range(effect.whereBox.count)]
     views = ["view Red", "view Yellow", "view Green"]

@@ -1,4 +1,4 @@
-"""Runs of the text prompt in the Segment Editor: cancelled, refused, side by side, and with what it works on gone."""
+"""Runs of the text prompt in the Segment Editor: cancelled, refused, several at once, and with removed nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panel acts on what the user sees, also when that changes while a run is not finished."""
+"""The panel acts on what the user sees, even if that changes during a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PySide6 import QtGui
 
 
 def start(panel, volume) -> None:
-    """Press Segment, and do not wait."""
+    """Press Segment without waiting for the result."""
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.promptEdit.setPlainText(PROMPT)
     panel.ui.segmentButton.click()
@@ -120,7 +120,7 @@ def test_a_click_that_waits_is_dropped_with_a_run_that_is_cancelled(panel, phant
 
 
 def test_a_refused_click_leaves_no_segment(panel, phantom) -> None:
-    """Outside of nothing: there is no mask and no point inside."""
+    """A point outside has nothing to refine: there is no mask and no point inside."""
     volume = add_volume(phantom.image)
     node = outlined(panel, volume)
     panel.ui.outsideButton.checked = True
@@ -227,7 +227,7 @@ def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom, view: str)
 
 
 def test_after_a_prompt_the_keys_are_not_those_of_the_text(panel, phantom) -> None:
-    """In the text Ctrl+Z would take back what was typed, in place of the mask."""
+    """With the focus in the text, Ctrl+Z would undo typing instead of the mask."""
     volume, text = add_volume(phantom.image), standin.unwrap(panel.ui.promptEdit)
     text.window().show()
     text.activateWindow()

@@ -1,4 +1,4 @@
-"""A prompt that is asked again leaves alone what it must not change, and says what it did change."""
+"""A repeated prompt keeps what it must not change, and says what it has changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No text of the panel is cut off, however narrow it is; `ctkCollapsibleButton` is as wide as its parts ask to be."""
+"""No text of the panel is cut off, however narrow it is; a `ctkCollapsibleButton` is as wide as its contents need."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_long_texts_are_shown_whole(panel, width: int, tmp_path: Path) -> None:
 
 
 def test_every_widget_has_a_name_for_screen_readers_and_every_button_says_what_it_does(panel) -> None:
-    """A label is a name where it is the widget's buddy; a button is named by its text."""
+    """A label names the widget that is its buddy; a button is named by its text."""
     widgets = {name: standin.unwrap(widget) for name, widget in vars(panel.ui).items()}
     named = {label.buddy() for label in widgets.values() if isinstance(label, QtWidgets.QLabel)}
     texts = QtWidgets.QLabel, QtWidgets.QAbstractButton

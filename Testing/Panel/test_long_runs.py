@@ -1,4 +1,4 @@
-"""Exports and fine-tuning: how they end, what is left of them, and with Slicer closed meanwhile."""
+"""Exports and fine-tuning: how they end, what they leave behind, and what happens if Slicer is closed meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_report_is_that_of_the_last_export_and_where_it_lies_is_said(panel, 
     report = tmp_path / "Dataset001_Heads" / "report.html"
     report.rename(tmp_path / "elsewhere.html")  # as where the worker runs on another machine
     ui.openReportButton.click()
-    assert f"no '{report}': it is on that of the worker" in ui.exportLabel.text
+    assert f"'{report}' is on the worker's machine" in ui.exportLabel.text
     ui.exportInputsEdit.currentPath = str(tmp_path / "nothing")
     ui.exportButton.click()
     standin.pump(lambda: finished(export), 60)
@@ -43,7 +43,7 @@ def test_a_run_that_ended_with_slicer_is_said_at_the_next_start(panel, fresh, tm
     second = fresh.createNewWidgetRepresentation().self()
     try:
         out = tmp_path / "Dataset001_Heads"
-        assert f"The export into '{out}' was begun before and not seen to end" in second.ui.exportLabel.text
+        assert f"An earlier export into '{out}' may not have finished" in second.ui.exportLabel.text
         assert second.ui.fineTuneLabel.text.startswith("Choose")
         assert second.ui.exportButton.enabled
         second.ui.exportButton.click()
@@ -53,7 +53,7 @@ def test_a_run_that_ended_with_slicer_is_said_at_the_next_start(panel, fresh, tm
         second.cleanup()
     third = fresh.createNewWidgetRepresentation().self()
     try:
-        assert "begun before" not in third.ui.exportLabel.text
+        assert "may not have finished" not in third.ui.exportLabel.text
         begin_export(third, tmp_path, 6)
         third.ui.stopExportButton.click()
         standin.pump(lambda: finished(third.operations.export.task), 60)
@@ -62,7 +62,7 @@ def test_a_run_that_ended_with_slicer_is_said_at_the_next_start(panel, fresh, tm
         third.cleanup()
     fourth = fresh.createNewWidgetRepresentation().self()
     try:
-        assert "begun before" not in fourth.ui.exportLabel.text, "the user has stopped it"
+        assert "may not have finished" not in fourth.ui.exportLabel.text, "the user has stopped it"
     finally:
         fourth.cleanup()
 

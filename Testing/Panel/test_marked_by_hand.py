@@ -15,7 +15,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 
 
 def begin(panel, phantom):
-    """A volume and a prompt that was typed and not segmented."""
+    """A volume, and a prompt that was typed but not segmented."""
     volume = add_volume(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.promptEdit.setPlainText(PROMPT)
@@ -24,7 +24,7 @@ def begin(panel, phantom):
 
 
 def check(panel, volume, phantom, least: float) -> None:
-    """One segment of the prompt's name, chosen, on the slice that was marked."""
+    """Check that there is one segment, with the prompt's name, chosen, on the marked slice."""
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     (only,) = node.GetSegmentation().GetSegmentIDs()
     assert identifier == only and node.GetSegmentation().GetSegment(only).GetName() == PROMPT
@@ -61,7 +61,7 @@ def test_a_box_makes_a_segment_where_there_is_none(panel, phantom) -> None:
 
 
 def place(panel, volume, k: int, x: float, y: float):
-    """Place a point inside; the stand-in's views have no mouse in them, as for a click in a 3D view."""
+    """Place a point inside. The stand-in's views have no mouse, so it is like a click in a 3D view."""
     panel.ui.insideButton.checked = True
     node = markups.pointList(volume, markups.POSITIVE)
     node.AddControlPointWorld(SceneSlices(volume).toWorld(k, x, y))
@@ -116,7 +116,7 @@ def test_nothing_found_is_a_result_that_says_what_to_try(panel, phantom) -> None
     said = panel.ui.resultLabel.text
     assert panel.parameters.segmentation is None
     assert said.startswith(f"Nothing found for '{PROMPT}'") and "That is a result" in said
-    assert "another slice" in said and "'Add box'" in said and "'Found from presence' 0 (Settings, now 0.50)" in said
+    assert "another slice" in said and "'Add box'" in said and "'Found from presence' at 0 (Settings, now 0.50)" in said
     for button in (panel.ui.insideButton, panel.ui.addBoxButton, panel.ui.segmentBoxesButton):
         assert button.enabled, "what is recommended can be done"
     panel.ui.presenceBox.value = 0

@@ -1,4 +1,4 @@
-"""The module made, reloaded and used without a main window, as Slicer does it."""
+"""The module is made, reloaded, and used without a main window, as by Slicer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODULE = ROOT / "MedCLIPSAM" / "MedCLIPSAM.py"
 
 
 def shortcuts(keys: str) -> int:
-    """How many there are in the main window; two of the same keys do nothing."""
+    """Return the number of shortcuts in the main window; two with the same keys would do nothing."""
     found = standin.unwrap(slicer.util.mainWindow()).findChildren(QtGui.QShortcut)
     return sum(shortcut.key() == QtGui.QKeySequence(keys) for shortcut in found)
 
@@ -138,7 +138,7 @@ def test_nothing_else_is_started_while_packages_are_installed(panel, pip) -> Non
 
 
 def test_scripts_and_long_runs_are_refused_while_packages_are_installed(panel, pip, tmp_path) -> None:
-    """A point and the effect of the Segment Editor start as a script does."""
+    """A point and the effect of the Segment Editor start a run as a script does."""
     ui, volume, operations = panel.ui, shown_volume(), panel.operations
     ui.inputVolumeSelector.setCurrentNode(volume)
     ui.promptEdit.setPlainText("brain tumor")
@@ -271,7 +271,7 @@ def test_the_panel_imports_nothing_that_install_does_not_get(tmp_path) -> None:
 
 
 def test_keys_are_there_once_after_a_reload(fresh) -> None:
-    """Slicer does not enter the panel that it makes then; the panel can see that it is shown."""
+    """Slicer does not call enter() of the new panel, but the panel can tell that it is shown."""
     panel = fresh.widgetRepresentation()
     first = panel.self()
     panel.enter()
@@ -294,7 +294,7 @@ def test_keys_are_there_once_after_a_reload(fresh) -> None:
 
 
 def test_a_reload_takes_up_every_file_of_the_module(fresh) -> None:
-    """What a developer has changed in any file runs after Reload; Slicer itself reads MedCLIPSAM.py only."""
+    """After a Reload, changes in any file are used; Slicer itself only reads MedCLIPSAM.py again."""
     panel = fresh.widgetRepresentation()
     panel.enter()
     own = lambda: {
@@ -316,7 +316,7 @@ def test_a_reload_takes_up_every_file_of_the_module(fresh) -> None:
 
 
 def test_a_reload_takes_up_what_connects_widgets(fresh, monkeypatch) -> None:
-    """Slicer keeps the connectors that a module registers, and asks the oldest one first."""
+    """Slicer keeps the connectors that a module registers, and tries the oldest one first."""
     panel = fresh.widgetRepresentation()
     panel.self().onReload()
     try:
@@ -329,7 +329,7 @@ def test_a_reload_takes_up_what_connects_widgets(fresh, monkeypatch) -> None:
 
 
 def test_a_worker_that_has_ended_is_let_go_of(fresh) -> None:
-    """The first one is killed, the next ends by itself, and that after it cannot be started."""
+    """The first worker is killed, the second ends by itself, and the third cannot be started."""
     from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand
 
     commands = [[sys.executable, "-c", "input()"], [sys.executable, "-c", "print(1)"], ["/nowhere/python"]]

@@ -1,4 +1,4 @@
-"""Notes on a result: what the user should know of the wording, the volume and the run, listed under the result."""
+"""Notes listed under a result: what the user should know about the wording, the volume and the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from MedCLIPSAMLib.worker.protocol import Message
 
 
 def notes(panel) -> str:
-    """What the list under the result says; empty where it is hidden."""
+    """Return the notes under the result; empty if they are hidden."""
     label = panel.ui.notesLabel
     assert label.isVisibleTo(panel.content) == bool(label.text)
     return label.text
@@ -145,7 +145,7 @@ def test_an_item_of_a_sequence_is_said(panel, phantom) -> None:
 
 
 def test_what_the_worker_tells_is_a_note_on_the_segment_too(panel, phantom) -> None:
-    """The graphics card runs out of memory: no such card is here, so the worker's words are put in."""
+    """A graphics card runs out of memory. There may be no card here, so the worker's message is inserted."""
     volume = add_volume(phantom.image)
     told = "The GPU has too little memory: the models run on the CPU from now on, which is slower."
     panel.ui.inputVolumeSelector.setCurrentNode(volume)

@@ -1,4 +1,4 @@
-"""The panel with the parameters of another version of the module, some of which it does not know."""
+"""The panel with the parameters of another version of the module, some of which are unknown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_defaults(made) -> None:
 
 
 def test_the_panel_opens_with_choices_that_only_another_version_has(fresh) -> None:
-    """Its parameter node names choices that are unknown here, and lacks a part of a pack."""
+    """The parameter node has choices that are unknown here, and lacks a member of a pack."""
     from MedCLIPSAM import MedCLIPSAMLogic
 
     node = MedCLIPSAMLogic().getParameterNode()

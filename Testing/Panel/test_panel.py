@@ -57,7 +57,7 @@ def test_settings_that_were_not_changed_are_left_to_the_model(panel) -> None:
     method = panel.parameters.method
     assert engineSettings(method) == {}
     for name in ("presence", "coarse", "coarseThreshold", "samPrompts", "vote", "seed"):
-        assert "default, a model with a setting of its own uses that" in getattr(panel.ui, f"{name}BoxLabel").toolTip
+        assert "default, a model that has its own setting uses that" in getattr(panel.ui, f"{name}BoxLabel").toolTip
     method.coarse, method.seed, method.presence = CoarseMethod.THRESHOLD, 7, 0.0
     assert engineSettings(method) == {
         "presence_threshold": 0.0,
@@ -81,7 +81,7 @@ def test_a_vote_shows_its_uncertainty_in_place_of_the_saliency(panel, phantom) -
     assert ui.uncertaintyCheckBox.enabled and "key slices" in ui.uncertaintyCheckBox.toolTip
     ui.uncertaintyCheckBox.checked = True
     assert composite.GetForegroundVolumeID() == vote.GetID()
-    assert not ui.saliencyCheckBox.enabled and "in its place" in ui.saliencyCheckBox.toolTip
+    assert not ui.saliencyCheckBox.enabled and "shown instead" in ui.saliencyCheckBox.toolTip
     ui.uncertaintyCheckBox.checked = False
     assert composite.GetForegroundVolumeID() == saliency.GetID() and ui.saliencyCheckBox.enabled
     ui.saliencyCheckBox.checked = False

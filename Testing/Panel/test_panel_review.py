@@ -1,4 +1,4 @@
-"""Review in the panel: the least sure cases first, corrected, and written where the user sees and wants it."""
+"""Review in the panel: the least sure cases come first, are corrected, and are written where the user wants it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_said(panel) -> Iterator[None]:
-    """The panel is that of the whole session: what it says at the end is not for the next test."""
+    """Clear the messages of the panel, which is that of the whole session, for the next test."""
     yield
     panel.ui.reviewLabel.text = ""
 
@@ -73,7 +73,7 @@ def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
 
 
 def test_a_dataset_that_only_the_predictions_name_is_asked_about_once(panel, tmp_path) -> None:
-    """The predictions came from elsewhere, and name a dataset of this machine that is not beside them."""
+    """The predictions are from elsewhere, and name a dataset on this machine that is not next to them."""
     ui, (dataset, out, _) = panel.ui, predicted(tmp_path, 2)
     (tmp_path / "elsewhere").mkdir()
     out = out.rename(tmp_path / "elsewhere" / "predictions")
@@ -136,7 +136,7 @@ def test_a_case_is_opened_from_the_folder_that_is_listed(panel, tmp_path) -> Non
 
 
 def test_the_uncertainty_is_shown_again_for_a_case_of_another_scene(panel, tmp_path) -> None:
-    """A closed scene gives its identifiers free: the next case may have that of the one before."""
+    """A closed scene releases its node IDs, so the next case may have that of the previous one."""
     ui, (_, out, _) = panel.ui, predicted(tmp_path, 1)
     for _ in range(2):
         ui.reviewFolderEdit.currentPath = str(out)
@@ -149,7 +149,7 @@ def test_the_uncertainty_is_shown_again_for_a_case_of_another_scene(panel, tmp_p
 
 
 def test_the_uncertainty_is_back_when_what_hid_it_is_gone(panel, tmp_path) -> None:
-    """A prompt on the opened case lays its saliency over it; a filter writes other voxels, and is undone."""
+    """A prompt on the opened case shows its saliency over it; a filter writes other voxels, and is undone."""
     ui, (_, out, _) = panel.ui, predicted(tmp_path, 1)
     ui.reviewFolderEdit.currentPath = str(out)
     ui.listReviewButton.click()
@@ -175,7 +175,7 @@ def test_the_uncertainty_is_back_when_what_hid_it_is_gone(panel, tmp_path) -> No
 
 
 def test_a_case_that_was_moved_is_opened_anew(panel, tmp_path) -> None:
-    """As the message says that tells why its mask was not written."""
+    """This follows the message that says why its mask was not written."""
     ui, (dataset, out, truths) = panel.ui, predicted(tmp_path, 1)
     ui.reviewFolderEdit.currentPath = str(out)
     ui.listReviewButton.click()
@@ -187,7 +187,7 @@ def test_a_case_that_was_moved_is_opened_anew(panel, tmp_path) -> None:
     ui.reviewTable.setCurrentCell(0, 0)
     ui.openReviewButton.click()
     assert panel.parameters.inputVolume is not moved
-    assert "still in the scene" in ui.reviewLabel.text and "goes back" not in ui.reviewLabel.text
+    assert "still in the scene" in ui.reviewLabel.text and "returns to it" not in ui.reviewLabel.text
     assert slicer.mrmlScene.IsNodePresent(segmentation)
     ui.trustButton.click()
     assert (read_segmentation(dataset / "labelsTr" / "head0.nii.gz")[0].mask == truths["head0"]).all()

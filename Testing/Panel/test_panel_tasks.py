@@ -40,7 +40,7 @@ def test_models_are_listed_from_the_workers_machine(panel) -> None:
 
 
 def test_what_the_chosen_models_have_seen_and_were_tested_on_is_said(panel) -> None:
-    """Before the machine of the models was asked: the default models, those of others, and the demo models."""
+    """Before the models' machine is asked, the catalogue describes the default models, others, and the demo models."""
     ui = panel.ui
     for name, seen, tested in (
         ("starter", "A few thousand real images", "breast tumor .75 (60 images)"),
@@ -115,7 +115,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     ui.fineTuneButton.click()
     standin.pump(lambda: ui.fineTuneLabel.text.startswith("Encoding the images"), 60)
     standin.pump(lambda: not training.running, 60)
-    assert "'mine-2' retrieves" in ui.fineTuneLabel.text
+    assert "Top-1 retrieval on validation pairs: 'mine-2' " in ui.fineTuneLabel.text
     assert "\ncaptions.jsonl: 24 pairs" in ui.fineTuneLabel.text, "what was noted at the start is still there"
     boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
     standin.pump(lambda: any(item.startswith("mine-2 (") for item in boxed()), 60)

@@ -79,19 +79,19 @@ def test_a_part_of_a_path_is_refused(panel, tmp_path) -> None:
     ui = panel.ui
     ui.promptEdit.setPlainText("brain tumor")
     ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path), "Dataset001_Heads"
-    assert not ui.exportButton.enabled and "whole path of 'Dataset001_Heads'" in ui.exportLabel.text
+    assert not ui.exportButton.enabled and "full path of 'Dataset001_Heads'" in ui.exportLabel.text
     for whole in (r"C:\data\Dataset001_Heads", "~/Dataset001_Heads", str(tmp_path / "Dataset001_Heads")):
         ui.exportOutEdit.currentPath = whole
         assert ui.exportButton.enabled, whole
     ui.fineTuneNameEdit.text, ui.fineTuneCaptionsEdit.currentPath = "mine", "captions.csv"
-    assert not ui.fineTuneButton.enabled and "whole path of 'captions.csv'" in ui.fineTuneLabel.text
+    assert not ui.fineTuneButton.enabled and "full path of 'captions.csv'" in ui.fineTuneLabel.text
     ui.reviewFolderEdit.currentPath = "predictions"
-    assert not ui.listReviewButton.enabled and "whole path of 'predictions'" in ui.reviewLabel.text
+    assert not ui.listReviewButton.enabled and "full path of 'predictions'" in ui.reviewLabel.text
 
 
 @pytest.mark.parametrize("typed", ['"{path}"', " {path} ", "~/{name}"])
 def test_a_path_is_read_as_it_was_copied(panel, tmp_path, monkeypatch, typed: str) -> None:
-    """In quotation marks, as "Copy as path" of Windows gives it, or from the home folder of the worker's machine."""
+    """Paths may be in quotation marks, as from "Copy as path" in Windows, or start at the home folder of the worker."""
     ui, export = panel.ui, panel.operations.export.task
     image = make_phantom("validation", 3, "MR", 1).image
     (tmp_path / "in").mkdir()

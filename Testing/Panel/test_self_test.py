@@ -12,7 +12,7 @@ def test_the_self_test_passes(scene) -> None:
 
 
 def test_the_self_test_is_skipped_where_the_models_cannot_run(scene, monkeypatch) -> None:
-    """As on a machine that builds extensions: ctest calls the methods, "Reload and Test" calls runTest()."""
+    """This is as on a machine that builds extensions: ctest calls the methods, "Reload and Test" calls runTest()."""
     from MedCLIPSAMScene import dependencies
 
     import MedCLIPSAM

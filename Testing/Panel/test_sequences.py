@@ -1,4 +1,4 @@
-"""Volumes and segmentations that are proxies of sequences: a result is of the item that was shown when it was asked."""
+"""Volumes and segmentations that are proxies of sequences: a result belongs to the item shown when the run started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 @pytest.fixture
 def cine(panel, phantom):
-    """Two items of a head in one browser, the first of them shown: its volume, and a function that shows an item."""
+    """A sequence of two items of a head, with the first one shown: its volume, and a function that shows an item."""
     for node in (slicer.vtkMRMLSequenceNode(), slicer.vtkMRMLSequenceBrowserNode()):
         slicer.mrmlScene.RegisterNodeClass(node)  # as the module Sequences does at the start of Slicer
     logic, add = slicer.vtkSlicerSequencesLogic(), slicer.mrmlScene.AddNewNodeByClass
@@ -35,7 +35,7 @@ def cine(panel, phantom):
         logic.UpdateProxyNodesFromSequences(browser)
 
     def add_masks(kept: bool = True):
-        """A segmentation with an item each, of which changes are kept or not."""
+        """Add a segmentation with one item for each, whose changes are kept or not."""
         node = segments.newSegmentation(volume)
         node.GetSegmentation().AddEmptySegment("Segment_1", "Segment_1")
         for value in ("0.0", "0.5"):
@@ -112,7 +112,7 @@ def test_the_saliency_is_shown_over_the_item_that_it_is_of(panel, cine) -> None:
 
 
 def test_a_map_of_an_older_scene_is_shown_over_the_item_that_it_is_of(panel, cine) -> None:
-    """It has no sum of the voxels between the checksum of a sample and the item."""
+    """Its content has no sum of the voxels between the checksum of a sample and the item."""
     segment(panel, cine.volume)
     saliency = overlay.mapOf(cine.volume, overlay.SALIENCY)
     checksum, _sum, item, _end = saliency.GetAttribute(overlay.CONTENT).split(";")
@@ -127,7 +127,7 @@ def test_a_segment_of_another_item_is_not_corrected(editor, panel, cine) -> None
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     mask = mask_on(node, identifier, cine.volume)
     cine.show(1)
-    why = f"The segment '{PROMPT}, item 1' is of another item of the sequence than the one shown."
+    why = f"The segment '{PROMPT}, item 1' belongs to another item of the sequence than the one shown."
     panel.ui.refineButton.click()
     standin.pump(lambda: idle(panel), 60)
     assert why in panel.ui.statusLabel.text
@@ -154,7 +154,7 @@ def test_a_segment_that_is_marked_by_hand_is_of_the_item_shown(panel, cine) -> N
     cine.show(1)
     ui.refineButton.click()
     standin.pump(lambda: idle(panel), 60)
-    assert "is of another item of the sequence" in ui.statusLabel.text
+    assert "belongs to another item of the sequence" in ui.statusLabel.text
     for number in (1, 0):
         cine.show(number)
         segment(panel, cine.volume)

@@ -1,7 +1,7 @@
-"""The panel where Slicer does what a first draft of a module does not expect: each as Slicer's source has it.
+"""The panel in cases in which Slicer behaves in unexpected ways, each according to Slicer's source.
 
-Only what a user sees and does is used: the widgets of the panel by their names, the parameter node, the scene and the
-tags in it, keys and mouse.
+The tests only use what a user sees and does: the widgets of the panel by their names, the parameter node, the scene
+with its tags, keys and mouse.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
 
 
 def segmentation(of, name: str, *segments: str):
-    """Segments of some voxels each."""
+    """Add segments with some voxels each."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(of)
@@ -36,7 +36,7 @@ def segmentation(of, name: str, *segments: str):
 
 
 def choose(panel, head, node, segment: str) -> None:
-    """What the user does to correct a segment."""
+    """Correct a segment as a user does."""
     panel.ui.inputVolumeSelector.setCurrentNode(head)
     panel.ui.segmentationSelector.setCurrentNode(node)
     standin.mouse.pick_segment(panel.ui.segmentEditor, segment)
@@ -211,7 +211,7 @@ def test_a_right_click_ends_placing(panel, mouse, persistent: int) -> None:
 
 
 def test_escape_ends_placing(panel, mouse) -> None:
-    """By the one shortcut of that key that there is: with two, Qt would call neither."""
+    """There is only one shortcut for that key; with two, Qt would call neither."""
     head = shown_volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
     panel.ui.outsideButton.click()
@@ -256,7 +256,7 @@ def test_no_other_volume_is_taken_in_place_of_one_that_is_removed(panel) -> None
 
 
 def test_a_scene_that_is_closed_is_not_written_to_any_more(panel) -> None:
-    """Slicer 5.8 tells no tag of `connectGui`, and so cannot undo it."""
+    """In Slicer 5.8 `connectGui` returns no tag, so it cannot be undone."""
     before, widget = panel.parameters.parameterNode, standin.unwrap(panel.ui.promptEdit)
     connections = widget.receivers(QtCore.SIGNAL("textChanged()"))
     assert connections > 0
@@ -345,7 +345,7 @@ def test_a_saliency_map_is_not_offered_as_an_input(panel, phantom) -> None:
 
 
 def test_the_module_is_in_slicers_own_category(scene) -> None:
-    """Its name is translated where Slicer's is: in the context of qSlicerAbstractCoreModule."""
+    """The category's name is translated like Slicer's own, in the context of qSlicerAbstractCoreModule."""
     standin.translations["qSlicerAbstractCoreModule", "Segmentation"] = "Segmentierung"
     slicer.util.selectModule("Welcome")
     kept = vars(slicer.modules).copy()

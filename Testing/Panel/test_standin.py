@@ -1,4 +1,4 @@
-"""What the tests of the panel rely on: the stand-in refuses what Slicer does not have, and shows what it does."""
+"""The stand-in refuses what Slicer does not have, and shows what Slicer shows; the tests of the panel rely on it."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_the_user_picks_nodes_and_actions_in_a_selector(ui) -> None:
 
 
 def ink(widget, path) -> int:
-    """How many dark pixels of text a widget is drawn with."""
+    """Return the number of dark pixels of text that a widget is drawn with."""
     image = standin.screenshot(widget, path, width=360).convertToFormat(standin.GRAY)
     pixels = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
     return int((pixels[:, 8 : image.width() - 40] < 110).sum())

@@ -1,4 +1,4 @@
-"""The Segment Editor of the stand-in: as Slicer's, on its real logic."""
+"""The Segment Editor of the stand-in behaves as Slicer's, on its real logic."""
 
 from __future__ import annotations
 

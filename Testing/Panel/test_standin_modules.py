@@ -1,4 +1,5 @@
-"""Scripted modules in the stand-in: their base classes, how they are made, left and reloaded, without a window too."""
+"""Scripted modules in the stand-in: their base classes, and how they are made, left and reloaded, with or without a
+window."""
 
 from __future__ import annotations
 

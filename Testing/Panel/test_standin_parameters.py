@@ -1,4 +1,4 @@
-"""Parameters, packs and their connectors: as Slicer's parameterNodeWrapper, whether imitated or its own."""
+"""Parameters, packs and connectors behave as in Slicer's parameterNodeWrapper, whether imitated or Slicer's own."""
 
 from __future__ import annotations
 

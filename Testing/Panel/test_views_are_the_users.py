@@ -1,4 +1,4 @@
-"""What the slice views show is changed by the user's own choice of a volume only."""
+"""Only the user's own choice of a volume changes what the slice views show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def composite(view: str):
 
 
 def shown() -> list[tuple[str, ...]]:
-    """The names of the images in each view."""
+    """Return the names of the images in each view."""
     layers = "Background", "Foreground", "Label"
     nodes = [[getattr(composite(view), f"Get{layer}VolumeID")() for layer in layers] for view in VIEWS]
     return [tuple(slicer.mrmlScene.GetNodeByID(node).GetName() if node else "" for node in view) for view in nodes]
@@ -173,12 +173,12 @@ def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_a
 
 
 def add_map(of, write=overlay.writeSaliency):
-    """A map over the second slice of a volume."""
+    """Add a map over the second slice of a volume."""
     return write(SceneSlices(of), "tumor", {1: np.ones((12, 16), np.float32)})
 
 
 def test_a_map_is_shown_over_its_own_volume_only(panel) -> None:
-    """T2 has no map; the box takes that of T1 away from Green, too, where T1 still is."""
+    """T2 has no map; the check box also hides the map of T1 in Green, which still shows T1."""
     ui, t1, t2, pet = panel.ui, shown_volume("T1"), add_twin("T2", 0), add_twin("PET", 0)
     ui.inputVolumeSelector.setCurrentNode(t1)
     for view in VIEWS:
@@ -299,7 +299,7 @@ def test_a_volume_of_another_scene_is_given_no_segmentation_of_one_before(panel)
     """Nodes of the next scene have the IDs of those before."""
 
     def fill(number: int) -> list:
-        """Two volumes, and a segmentation of the one of this number."""
+        """Add two volumes, and a segmentation of the one with this number."""
         volumes = [shown_volume(name) for name in ("T1", "T2")]
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"of {volumes[number].GetName()}")
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumes[number])

@@ -1,4 +1,4 @@
-"""The workers behind the panel: by another command, and before packages are installed."""
+"""The workers of the panel: started with another command, and ended before packages are installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport
 
 
 def begin_export(panel, folder: Path, count: int, out: str = "Dataset001_Heads") -> None:
-    """Export some images, and wait for nothing."""
+    """Start an export of some images without waiting for it."""
     ui = panel.ui
     (folder / "in").mkdir(exist_ok=True)
     for number in range(count):
@@ -31,7 +31,7 @@ def begin_export(panel, folder: Path, count: int, out: str = "Dataset001_Heads")
 
 
 def dependencies_of(panel):
-    """The module of that name that the panel uses, also after a reload."""
+    """Return the module of that name that the panel uses, also after a reload."""
     return type(panel.installation).check.__globals__["dependencies"]
 
 
@@ -46,7 +46,7 @@ def give_command(panel, command: str) -> None:
 
 @pytest.fixture
 def command(panel):
-    """Gives another "Worker command"; it is cleared at the end."""
+    """A function that sets the "Worker command", which is cleared at the end."""
     yield lambda text: give_command(panel, text)
     give_command(panel, "")
 
@@ -56,7 +56,7 @@ def test_an_export_runs_by_the_present_command_and_one_that_runs_goes_on(panel, 
     begin_export(panel, tmp_path, 3)
     standin.pump(lambda: " of 3:" in ui.exportLabel.text, 60)
     command("/nowhere/ssh gpuhost worker")
-    assert export.running and "goes on where it was started" in ui.modelsLabel.text
+    assert export.running and "continue where they were started" in ui.modelsLabel.text
     standin.pump(lambda: finished(export), 60)
     assert "3 in all" in ui.exportLabel.text
     begin_export(panel, tmp_path, 3, "Dataset002_Heads")
@@ -64,7 +64,7 @@ def test_an_export_runs_by_the_present_command_and_one_that_runs_goes_on(panel, 
     assert "'/nowhere/ssh' cannot be started" in ui.exportLabel.text
     assert not (tmp_path / "Dataset002_Heads").exists()
     command("")
-    assert "goes on" not in ui.modelsLabel.text
+    assert "Current runs continue" not in ui.modelsLabel.text
     begin_export(panel, tmp_path, 3, "Dataset002_Heads")
     standin.pump(lambda: finished(export), 60)
     assert "3 in all" in ui.exportLabel.text
@@ -76,7 +76,7 @@ def test_packages_are_installed_while_no_worker_uses_them(panel, phantom, torch,
     ui.checkButton.click()
     assert ui.installButton.enabled
     begin_export(panel, tmp_path, 4)
-    assert not ui.installButton.enabled and "Wait for the end" in ui.installButton.toolTip
+    assert not ui.installButton.enabled and "Wait until the current runs have ended" in ui.installButton.toolTip
     ui.stopExportButton.click()
     standin.pump(lambda: not panel.operations.export.task.running, 60)
     assert ui.installButton.enabled
@@ -96,7 +96,7 @@ def test_packages_are_installed_while_no_worker_uses_them(panel, phantom, torch,
 
 
 def test_a_worker_without_a_package_says_where_to_get_it(panel, phantom, tmp_path, monkeypatch) -> None:
-    """On another machine, say, whose packages Slicer does not see."""
+    """The worker may be on another machine, whose packages Slicer does not see."""
     ui, tasks = panel.ui, panel.operations
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text('raise ModuleNotFoundError("No module", name="torch")')
@@ -174,7 +174,7 @@ def test_a_missing_model_is_got_by_buttons_for_every_task(panel, tmp_path) -> No
     ui.modelsFolderEdit.currentPath = str(tmp_path / "none")
     ui.exportButton.click()
     standin.pump(lambda: finished(tasks.export.task), 60)
-    assert "none' does not exist. Under Models and device name a folder" in ui.exportLabel.text
+    assert "none' does not exist. Choose a folder of models" in ui.exportLabel.text
     panel.parameters.clip = "demo"
 
 

@@ -24,7 +24,7 @@ SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def logics() -> dict[str, object]:
-    """The logics around a scene set as `slicer.mrmlScene`; see `make_scene`."""
+    """The logics of a scene that is set as `slicer.mrmlScene`; see `make_scene`."""
     return make_scene()
 
 
@@ -45,7 +45,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def warm_operations(logics: dict[str, object]) -> Iterator[object]:
-    """The module's operations with the real worker process, which stays warm through the session."""
+    """The module's operations with the real worker process, which stays warm throughout the session."""
     from MedCLIPSAMScene.operations import Operations
 
     from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command

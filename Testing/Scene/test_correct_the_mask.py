@@ -1,4 +1,4 @@
-"""A result corrected as in the Segment Editor: painted and erased by the class that its effects use, refined, undone.
+"""A result is corrected as in the Segment Editor: painted and erased by the class its effects use, refined, undone.
 
 Brush strokes and results share the editor's history, as they do in the panel.
 """
@@ -52,7 +52,7 @@ def editor(scene, logics, operations):
 
 
 def stroke(editor, node, identifier: str, volume, mask: np.ndarray, erase: bool = False) -> None:
-    """One stroke of the brush on slice 1: what Paint and Erase do when the mouse is let go."""
+    """Apply one brush stroke on slice 1, as Paint and Erase do when the mouse button is released."""
     slices = SceneSlices(volume)
     image = segments.orientedImage(*slices.slabs({1: mask}), slices.ijkToRAS)
     mode = Editor.ModificationModeRemove if erase else Editor.ModificationModeAdd
@@ -134,7 +134,7 @@ def test_what_is_added_to_a_segment_does_not_go_to_one_that_shares_its_label_map
 
 
 def test_the_last_segment_in_a_label_map_that_others_have_left_is_added_to(scene, phantom) -> None:
-    """As Slicer loads them: labels 1, 2 and 3 of one label map, where 3 is alone once the others were edited."""
+    """As loaded by Slicer, they are labels 1, 2 and 3 of one label map; 3 is alone after the others are edited."""
     volume = add_volume(phantom.image, axial())
     slices, node = SceneSlices(volume), segments.newSegmentation(volume)
     masks = np.zeros((3, *phantom.image.shape), bool)
@@ -168,7 +168,7 @@ def test_masks_of_scattered_slices_replace_these_slices_only(operations, plane) 
 
 
 def test_a_segmentation_on_another_grid_is_read_in_the_right_place(operations, phantom) -> None:
-    """A segment painted on a volume of half the resolution, seen from the fine one."""
+    """A segment was painted on a volume of half the resolution, and is read on the fine one."""
     fine = add_volume(phantom.image, axial(spacing=(1, 1, 4)))
     coarse_matrix = axial(spacing=(2, 2, 4))
     coarse_matrix[:2, 3] -= 0.5  # voxel corners meet: the first coarse center lies between the first two fine ones

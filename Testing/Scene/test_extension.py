@@ -1,4 +1,4 @@
-"""The extension's files: nothing is forgotten when it is built, and what it needs in Slicer is found and installed."""
+"""The extension's files are all built, and what the extension needs in Slicer is found and installed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cmake() -> str | None:
 
 @pytest.mark.skipif(cmake() is None, reason="cmake is not installed")
 def test_every_file_is_installed_where_the_module_looks_for_it(tmp_path: Path) -> None:
-    """The project's CMake files against a stand-in of Slicer's, which installs as Slicer's macro does."""
+    """Run the project's CMake files with a stand-in for Slicer's, which installs files as Slicer's macro does."""
     fake = tmp_path / "slicer"
     fake.mkdir()
     (fake / "SlicerConfig.cmake").write_text(FAKE_SLICER)
@@ -99,7 +99,7 @@ def test_the_cmake_version_is_that_of_slicers_template_for_extensions() -> None:
 
 
 def test_every_text_that_is_translated_can_be_extracted() -> None:
-    """Slicer's tool reads the sources, so it finds texts and no variables."""
+    """Slicer's translation tool reads the sources, so it finds literal texts but not variables."""
     found = []
     for path in (ROOT / "MedCLIPSAM").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -175,7 +175,7 @@ def test_without_the_pytorch_extension_the_user_is_told_to_get_it(monkeypatch: p
 
 
 def test_slicer_for_intel_processors_on_a_mac_is_told_how_else_to_run_the_models(monkeypatch) -> None:
-    """The last PyTorch for them is 2.2; it is not sought, and no other package is installed before."""
+    """The last PyTorch for them is 2.2, so none is requested, and no other package is installed before the error."""
     absent = [dependency for dependency in dependencies.check() if dependency.name in ("torch", "timm")]
     states = [replace(dependency, installed=None, state="missing") for dependency in absent]
     monkeypatch.setattr(dependencies, "check", lambda *_: states)

@@ -1,4 +1,4 @@
-"""Segments on another voxel grid than the volume: what is written on one slice leaves the others as they were."""
+"""Segments on another voxel grid than the volume: writing one slice leaves the others as they were."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPE = SLICES, 128, 128
 
 
 def part(factors: tuple[float, float, float], shift: float = 0.0) -> np.ndarray:
-    """From the voxels of a grid whose voxels are `factors` of the volume's, corner on corner, to the volume's."""
+    """Return the matrix to the volume's voxels from a grid of voxels `factors` times as large, with the same corner."""
     matrix = np.diag([*factors, 1.0])
     matrix[:3, 3] = (np.array(factors) - 1) / 2 + shift
     return matrix
@@ -200,7 +200,7 @@ def test_the_segment_keeps_its_label_beside_others_in_its_label_map(scanned) -> 
 
 
 def saved(node, folder: Path):
-    """The segmentation as Slicer writes it to a file and reads it: resampled to its reference geometry."""
+    """Return the segmentation as Slicer writes and reads it in a file, resampled to its reference geometry."""
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(str(folder / "saved.seg.nrrd"))
     assert storage.WriteData(node) == 1
@@ -213,7 +213,7 @@ def thick(shift: float = 0.0):
 
 
 def test_an_empty_segmentation_of_another_volume_gets_the_grid_of_the_new_one(scanned, tmp_path: Path) -> None:
-    """As the Segment Editor makes one for the volume that was chosen before."""
+    """The Segment Editor makes such a segmentation for the volume that was chosen before."""
     volume, _node, slices = scanned
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
     node.SetReferenceImageGeometryParameterFromVolumeNode(thick())

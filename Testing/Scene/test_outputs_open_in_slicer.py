@@ -32,7 +32,7 @@ def ijk_to_ras(volume_node: object) -> np.ndarray:
 
 
 def segment_ras(node: object, segment_id: str) -> np.ndarray:
-    """(N, 3) RAS positions of the voxels of a segment, from Slicer's own geometry of its label map."""
+    """Return (N, 3) RAS positions of the voxels of a segment, from Slicer's own geometry of its label map."""
     labels = slicer.vtkOrientedImageData()
     assert node.GetBinaryLabelmapRepresentation(segment_id, labels)
     matrix = vtk.vtkMatrix4x4()

@@ -1,4 +1,4 @@
-"""One prompt for a whole volume, and corrections that its neighbors follow, on a real scene with a real worker."""
+"""One prompt for a whole volume, and propagated corrections, on a real scene with a real worker."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_locked_slices_of_another_voxel_grid_stay(operations, phantom) -> None:
     painting[1, 5:20, 5:20] = True
     segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: painting[1]}))
     once = operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT)
-    assert "was made on another volume or along another plane, and was replaced: Undo" in once.text()
+    assert "were made on another volume or along another plane, and were replaced: Undo" in once.text()
     assert not mask_on(node, identifier, below)[2, 5:20, 5:20].any()
     assert "replaced" not in operations.segment.run(below, [PROMPT], node, slices=[2], timeout=TIMEOUT).text()
     assert operations.refine.run(node, identifier, below, 2, timeout=TIMEOUT).found
@@ -203,7 +203,7 @@ def test_locked_slices_are_not_those_of_a_volume_that_the_segment_was_resampled_
 
 
 def meanwhile(operations, start, act):
-    """The result of a run, before whose end something is done."""
+    """Return the result of a run, before whose end a function is called."""
 
     def begin(done) -> None:
         start(done)
@@ -233,7 +233,7 @@ def test_what_is_corrected_during_a_propagation_stays(operations, phantom) -> No
 
 
 def test_what_is_painted_far_away_meanwhile_keeps_no_older_mask_of_the_object(operations, phantom) -> None:
-    """Where the object ends the models' older mask is cleared, up to what was painted."""
+    """Beyond the end of the object the models' older mask is cleared, up to what was painted."""
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_array(phantom.slices, axial((1, 1, 3)))
     node, identifier, slices = painted(volume, {key: truth[key]})

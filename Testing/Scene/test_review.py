@@ -1,4 +1,4 @@
-"""Active review in a real scene: an oblique case opened where it lies, corrected, written back on its own voxels."""
+"""Active review in a real scene: an oblique case is opened in its place, corrected, and written on its own voxels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def oblique(seed: int) -> sitk.Image:
 
 
 class FixedEnsemble:
-    """Takes the place of the trained network: half sure of a block of voxels in slice 4, sure of the rest."""
+    """A replacement for the trained network that is half sure of a block of voxels in slice 4, and sure of the rest."""
 
     name, labels = "fixed", {1: "tumor", 2: "edema"}
 
@@ -54,7 +54,7 @@ class FixedEnsemble:
 
 @pytest.fixture
 def predictions(tmp_path):
-    """A dataset of two oblique volumes as the export leaves it, and what a network says of them."""
+    """A dataset of two oblique volumes as written by the export, and the predictions of a network for them."""
     dataset, out = tmp_path / "Dataset021_Heads", tmp_path / "predictions"
     manifest = Manifest(dataset, {"labels": ["tumor", "edema"], "export": {"form": "nnunet"}})
     for number, case in enumerate(("calm", "doubtful")):
@@ -186,7 +186,7 @@ def test_a_case_that_cannot_be_opened_leaves_nothing(scene, predictions, monkeyp
 
 @pytest.mark.parametrize("how", ["moved", "transformed", "both transformed", "cropped"])
 def test_a_case_that_was_moved_is_not_trusted(scene, predictions, how: str) -> None:
-    """The masks would be read beside their places."""
+    """The masks would be read at shifted places."""
     dataset, out = predictions
     logic = ReviewOperation()
     opened = logic.open(str(out), "doubtful")

@@ -1,4 +1,4 @@
-"""What goes wrong while the scene is worked on: the scene stays as it was, and the user is told."""
+"""Failures during work on the scene: the scene stays as it was, and the user is told."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phanto
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before it writes", "halfway"])
 def test_a_change_that_fails_leaves_what_was_there_and_its_undo(operations, phantom, begun: bool) -> None:
-    """There are two segments: the first change is not undone in place of the one that failed, and still can be."""
+    """With two segments, the first change is not undone instead of the failed one, and can still be undone."""
     session, node = operations.session, segments.newSegmentation(add_volume(phantom.image, axial()))
     operations.addSegment(node, "first")
     operations.addSegment(node, "second")

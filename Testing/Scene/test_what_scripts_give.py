@@ -1,4 +1,4 @@
-"""What scripts give to the module's logic: short forms are understood, mistakes are refused with what to do."""
+"""Arguments of scripts to the module's logic: short forms are accepted, and mistakes are refused with a remedy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_text_is_one_prompt_and_a_number_one_slice(operations, phantom) -> Non
 
 
 def test_a_text_is_one_prompt_of_an_export(operations, phantom, tmp_path) -> None:
-    """Not one for each of its letters."""
+    """A text is one prompt, not one for each of its letters."""
     image, out = tmp_path / "head.png", tmp_path / "Dataset101_Head"
     write_png(image, np.repeat(phantom.image[..., None], 3, 2))
     models = ("demo", "demo", "cpu", None)
@@ -63,7 +63,7 @@ def test_a_segment_may_be_named_where_no_other_has_the_name(operations, painted)
     operations.propagate.runCorrection(node, "GTV 1", volume, reach=1, timeout=TIMEOUT)
     for identifier in (segment, segments.addSegment(node, "another")):
         node.GetSegmentation().GetSegment(identifier).SetName("GTV 2")
-    with pytest.raises(InputError, match="several segments 'GTV 2'"):
+    with pytest.raises(InputError, match="several segments named 'GTV 2'"):
         operations.refine.run(node, "GTV 2", volume, 1, points=[point], timeout=TIMEOUT)
 
 
@@ -77,7 +77,7 @@ def test_a_segment_may_be_named_where_no_other_has_the_name(operations, painted)
         ({"points": [(1.0, 2.0, float("nan"))]}, r"Expected points \(R, A, S\) in mm"),
         ({"number": 99}, "'head' has axial slices 0 to 2"),
         ({"number": -1}, "'head' has axial slices 0 to 2"),
-        ({"segmentId": "liver"}, r"has no segment 'liver'. Give the name or the ID of one: lesion \("),
+        ({"segmentId": "liver"}, r"has no segment 'liver'. Give the name or ID of one of its segments: lesion \("),
         ({"volumeNode": "head"}, "Expected a volume node, got 'head'"),
         ({"segmentationNode": "head segmentation"}, "Expected a segmentation node, got 'head segmentation'"),
         ({"segmentationNode": None}, "No segmentation was chosen"),
@@ -109,7 +109,7 @@ def test_nodes_and_segments_that_are_none_are_refused_everywhere(operations, pai
 
 @pytest.mark.parametrize("name", ["gray & white matter", "mass < 3 cm", 'the "core"', "50% | rim", "ödem"])
 def test_a_scene_can_be_loaded_whatever_is_asked_for(scene, tmp_path, name) -> None:
-    """The file holds the identifiers of segments, and the names of files, which are those of nodes, as they are."""
+    """The file contains segment IDs and file names, which are node names, without escaping."""
     volume = add_array(np.zeros((3, 8, 8), np.int16), axial())
     storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
     storage.SetFileName(str(tmp_path / "head.nrrd"))

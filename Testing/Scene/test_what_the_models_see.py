@@ -73,7 +73,7 @@ def test_only_a_table_that_is_gray_at_its_ends_has_a_direction(ramp, ends, falls
 
 
 def test_an_inverted_image_is_told_and_kept_with_the_segment(operations, phantom) -> None:
-    """Also where nothing is found: that may be because of it."""
+    """This also holds if nothing is found, because inversion may be the cause."""
     volume = add_volume(phantom.image, axial())
     upright = operations.segment.run(volume, [PROMPT], timeout=TIMEOUT)
     volume.GetDisplayNode().SetInvertDisplayScalarRange(True)
@@ -90,7 +90,7 @@ def test_an_inverted_image_is_told_and_kept_with_the_segment(operations, phantom
 
 @pytest.mark.parametrize("known", ["modality", "quantity"])
 def test_a_pet_is_seen_upright(ramp, known: str) -> None:
-    """It is usually read on an inverted table; the models know uptake as light, as in the overlay of a PET."""
+    """A PET is usually read with an inverted table; the models know uptake as light, as in the overlay of a PET."""
     ramp.GetDisplayNode().SetAndObserveColorNodeID(INVERTED)
     assert SceneSlices(ramp).image(0)[-1, -1].tolist() == [0] * 3
     if known == "modality":
@@ -140,9 +140,9 @@ def test_a_window_of_a_color_image_that_shows_nothing_is_told(scene) -> None:
 )
 def test_a_logarithmic_window_is_told(ramp) -> None:
     slices = SceneSlices(ramp)
-    assert not any("saw it linear" in note for note in slices.notes)
+    assert not any("mapped linearly" in note for note in slices.notes)
     ramp.GetDisplayNode().SetWindowMappingMethod(1)
-    assert any("by 'Logarithmic', the models saw it linear" in note for note in slices.notes)
+    assert any("by 'Logarithmic', but the models saw it mapped linearly" in note for note in slices.notes)
 
 
 def test_a_streamed_image_is_segmented(operations, phantom) -> None:

@@ -1,4 +1,4 @@
-"""Slicer's own slice views, drawn without a screen, beside the panel on the stand-in; a pytest process of its own."""
+"""Slicer's own slice views, drawn without a screen next to the panel on the stand-in, in a separate pytest process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ nothing_goes_wrong_unseen, scene, widget, panel = (
 
 @pytest.fixture(scope="session")
 def red() -> Iterator[object]:
-    """The Red view for the whole session: its managers follow the scene, as they do in Slicer."""
+    """The Red view for the whole session; its managers follow the scene, as in Slicer."""
     from sliceview import SliceView
 
     if reason := offscreen.missing():
@@ -47,7 +47,7 @@ def view(scene: object, red: object) -> object:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Keep what the view shows at the end of a test in test-output/views."""
+    """Save the image of the view at the end of each test in test-output/views."""
     try:
         return (yield)
     finally:

@@ -1,4 +1,4 @@
-"""Whether VTK can draw here without a screen; `python offscreen.py` ends with 0 where it can."""
+"""A check whether VTK can draw here without a screen; `python offscreen.py` exits with 0 if it can."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 
 PACKAGES = "libegl1 libgl1-mesa-dri"
-"""Of Debian: OpenGL without a display, and Mesa's drivers, which need no graphics card."""
+"""Debian packages: OpenGL without a display, and Mesa's drivers, which need no graphics card."""
 
 
 def choose() -> None:
-    """Let VTK draw by EGL in Mesa's software, whatever display and card there are: images are the same everywhere."""
+    """Let VTK draw by EGL with Mesa's software renderer, so that images are the same with any display and card."""
     os.environ["VTK_DEFAULT_OPENGL_WINDOW"] = "vtkEGLRenderWindow"
     os.environ["LIBGL_ALWAYS_SOFTWARE"] = "1"
 
 
 def missing() -> str | None:
-    """What stands against drawing, or None. It is tried in a process of its own: without OpenGL, VTK may crash."""
+    """Return why VTK cannot draw, or None. A separate process tries it, because VTK may crash without OpenGL."""
     try:
         done = subprocess.run([sys.executable, str(Path(__file__))], capture_output=True, timeout=60)
     except subprocess.TimeoutExpired:

@@ -13,7 +13,7 @@ from PIL import Image
 from vtk.util.numpy_support import vtk_to_numpy
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "views"
-"""Where what the tests have seen is kept, for people to look at."""
+"""Folder for the images that the tests have seen."""
 MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
     "vtkMRMLModelSliceDisplayableManager",
@@ -24,15 +24,15 @@ MANAGERS = (
     "vtkMRMLSegmentationsDisplayableManager2D",
     "vtkMRMLMarkupsDisplayableManager",
 )
-"""What qMRMLSliceView, and the modules of segmentations and markups, have drawn in a slice view."""
+"""The displayable managers that qMRMLSliceView and the Segmentations and Markups modules add to a slice view."""
 MODULES = ("Volumes", "Segmentations", "Markups", "SubjectHierarchy", "Terminologies")
-"""Modules whose logic is asked for by its name in the application; Slicer's module factory gives it there."""
+"""Modules whose logic is requested by name from the application, where Slicer's module factory registers it."""
 
 
 class SliceView:
     """A square slice view of the layout, in axial orientation: to the right is the patient's left, up is anterior.
 
-    Pixels are counted as in the image, (column, row) from the upper left corner.
+    Pixels are (column, row), counted from the upper left corner of the image.
     """
 
     def __init__(self, name: str, size: int = 400) -> None:
@@ -60,7 +60,7 @@ class SliceView:
         self._interactor.Initialize()
 
     def look(self, at: Sequence[float], width: float = 100.0) -> None:
-        """Show an axial slice with a point of the world (RAS, mm) in its middle, so many mm wide."""
+        """Show an axial slice of the given width in mm, centered on a point in world RAS, mm."""
         logic = self._logic()
         node = logic.GetSliceNode()
         if self._managers.GetMRMLDisplayableNode() is not node:
@@ -73,13 +73,13 @@ class SliceView:
         node.JumpSliceByCentering(*at)
 
     def pixel(self, world: Sequence[float]) -> tuple[int, int]:
-        """Where a point of the world is drawn; worked out from what `look` was told, not asked of Slicer."""
+        """Return the pixel of a point in the world, computed from the arguments of `look` and not by Slicer."""
         column = self.size / 2 - (world[0] - self._at[0]) / self._pixel
         row = self.size / 2 - 1 - (world[1] - self._at[1]) / self._pixel
         return round(column), round(row)
 
     def image(self) -> np.ndarray:
-        """What is drawn now, (H, W, 3) uint8."""
+        """Return the current image, (H, W, 3) uint8."""
         self._stale = True
         self._draw()
         pixels = vtk.vtkUnsignedCharArray()
@@ -87,7 +87,7 @@ class SliceView:
         return vtk_to_numpy(pixels).reshape(self.size, self.size, 4)[::-1, :, :3].copy()
 
     def save(self, path: Path) -> None:
-        """Write what is drawn now as a PNG file."""
+        """Write the current image as a PNG file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(self.image()).save(path)
 
@@ -104,7 +104,7 @@ class SliceView:
         self._event(pixel, f"{button}ButtonReleaseEvent")
 
     def double_click(self, pixel: Sequence[int]) -> None:
-        """Click twice; the second press comes as an event of its own."""
+        """Double-click; the second press is a separate event."""
         self.click(pixel)
         self._event(pixel, "LeftButtonDoubleClickEvent")
         self._event(pixel, "LeftButtonReleaseEvent")
@@ -125,7 +125,7 @@ class SliceView:
             self._interactor.InvokeEvent(event)
 
     def _draw(self) -> None:
-        """Render if the managers have asked for it since the last time."""
+        """Render if the managers have requested it since the last time."""
         self._slices.SetInputConnection(self._logic().GetImageDataConnection())  # another one with other volumes
         if self._stale:
             self._stale = False
@@ -141,7 +141,7 @@ class SliceView:
         return standin.unwrap(self._widget.sliceLogic())
 
     def _add_slices(self) -> vtk.vtkImageMapper:
-        """The mapper of what the slice logic blends of its volumes, behind all else."""
+        """Add an actor for the blended volumes of the slice logic, behind everything else, and return its mapper."""
         mapper, actor = vtk.vtkImageMapper(), vtk.vtkActor2D()
         mapper.SetColorWindow(255)
         mapper.SetColorLevel(127.5)
@@ -152,7 +152,7 @@ class SliceView:
 
 
 def _factory():
-    """The factory of displayable managers of slice views, with the managers that Slicer has."""
+    """Return the factory of displayable managers of slice views, with Slicer's managers."""
     factory, application = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance(), slicer.app.applicationLogic()
     for module in MODULES:
         application.SetModuleLogic(module, getattr(slicer.modules, module.lower()).logic())

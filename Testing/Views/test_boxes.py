@@ -1,4 +1,4 @@
-"""Boxes are drawn around what they hold and dragged with the mouse, and SAM follows them."""
+"""Boxes are drawn around their contents and dragged with the mouse, and SAM follows them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 
 def yellow(image: np.ndarray) -> np.ndarray:
-    """Where the color of boxes is."""
+    """Return the mask of pixels with the color of boxes."""
     return (np.abs(image / 255 - markups.COLORS[markups.BOX]) < 0.1).all(-1)
 
 
 def around(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x0 y0 x1 y1 of what is true."""
+    """Return x0 y0 x1 y1 of the bounding box of a mask."""
     rows, columns = np.nonzero(mask)
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
 def drag_handle(view, start: tuple[int, int], end: tuple[int, int]) -> None:
-    """Drag from three pixels beside a handle; exactly on the line through it Slicer takes the line, which stays."""
+    """Drag from three pixels next to a handle, because exactly on the line through it Slicer picks the line instead."""
     view.drag(np.add(start, 3), np.add(end, 3))
 
 
@@ -61,7 +61,7 @@ def test_a_box_is_not_drawn_on_other_slices(view) -> None:
 
 
 def test_boxes_that_were_removed_are_not_drawn(view) -> None:
-    """Neither after "Remove boxes" nor when others take their place; nothing of them stays in the scene."""
+    """After "Remove boxes", and when others replace them, nothing of the boxes stays in the scene."""
     phantom = make_phantom("validation", 3, "MR", 1)
     volume = heads.add_volume(phantom.image)
     slices = SceneSlices(volume)

@@ -1,4 +1,4 @@
-"""A mask of an image is drawn on the voxels that it was made of, in the color of its segment."""
+"""A mask of an image is drawn on the voxels that it was made from, in the color of its segment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(volume, k: int, mask: np.ndarray):
 
 
 def beside(geometry: Geometry, step: tuple[float, float]) -> tuple[float, float, float]:
-    """The point a step (R, A) from the middle of the block."""
+    """Return the point a step (R, A) from the center of the block."""
     r, a, s = geometry.middle
     return r + step[0], a + step[1], s
 
@@ -92,7 +92,7 @@ def test_a_mask_has_the_color_of_its_segment(view) -> None:
 
 
 def test_a_mask_that_was_removed_is_not_drawn(view) -> None:
-    """Neither a segment that undo took away nor a whole segmentation."""
+    """This holds for a segment removed by undo, and for a whole segmentation."""
     geometry = GEOMETRIES["turned"]
     volume = add_volume(geometry)
     view.look(geometry.middle)

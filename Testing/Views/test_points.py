@@ -1,4 +1,4 @@
-"""Points of SAM are placed with the mouse, on the voxel under it, until the user ends that."""
+"""Points for SAM are placed with the mouse, on the voxel under it, until the user ends placing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from volumes import BRIGHT, GEOMETRIES, Geometry, add_volume, bright, every_geom
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 MARKED = 255
-"""The value of the voxel (21, 39, 4) and of no other."""
+"""The value of the voxel (21, 39, 4) only."""
 
 
 def interaction():
@@ -28,7 +28,7 @@ def placing() -> bool:
 
 
 def placing_of(node) -> Placing:
-    """Clicks place points of a list from now on."""
+    """Start placing points of a list by clicks."""
     made = Placing(lambda: None)
     made.start(node)
     return made
@@ -78,7 +78,7 @@ def test_points_have_the_color_of_their_kind_and_stay_on_their_slice(view) -> No
 
 @pytest.fixture
 def ready(view, panel) -> object:
-    """A head in the view, and a segment in the panel that can be corrected; gives the middle of its lesion."""
+    """A head in the view, and a segment to be corrected in the panel, as the center of its lesion."""
     phantom = make_phantom("validation", 3, "MR", 1)
     volume = heads.add_volume(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
@@ -92,7 +92,7 @@ def ready(view, panel) -> object:
 
 
 def points(panel) -> int:
-    """How many points there are on the volume of the panel."""
+    """Return the number of points on the volume of the panel."""
     lists = [markups.markupsOf(panel.parameters.inputVolume, kind) for kind in (markups.POSITIVE, markups.NEGATIVE)]
     return sum(node.GetNumberOfDefinedControlPoints() for line in lists for node in line)
 
@@ -145,7 +145,7 @@ def test_a_double_click_ends_placing_and_releases_the_button(view, panel, ready)
 
 
 def test_the_button_says_what_a_click_does_after_every_key(view, panel, ready) -> None:
-    """No key of the slice view ends placing in Slicer 5; whatever a key does, button and mouse agree after it."""
+    """No key of the slice view ends placing in Slicer 5; after any key, the button and the mouse mode agree."""
     panel.ui.insideButton.checked = True
     view.move(view.pixel(ready))
     for name, code in (("Escape", "\x1b"), ("Delete", "\x7f"), ("Return", "\r"), ("v", "v")):

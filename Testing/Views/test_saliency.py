@@ -1,4 +1,4 @@
-"""The saliency map lies over the image where it is high enough, and goes with the controls of the panel."""
+"""The saliency map is drawn over the image where it is high enough, and follows the controls of the panel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from volumes import GEOMETRIES, Geometry, add_volume, bright, every_geometry
 
 BESIDE = -14.0, -10.5
-"""A step (R, A) from the middle of the block, 17.5 mm back along i of the turned volume, to what is half as salient."""
+"""Step (R, A) from the center of the block to the half as salient place, 17.5 mm back along i of the turned volume."""
 
 
 def write(volume, geometry: Geometry, beside: tuple[float, float] | None = None):
@@ -26,7 +26,7 @@ def write(volume, geometry: Geometry, beside: tuple[float, float] | None = None)
 
 
 def colored(view) -> np.ndarray:
-    """How far each pixel is from gray."""
+    """Return how far each pixel is from gray."""
     return np.ptp(view.image().astype(int), -1)
 
 
@@ -65,7 +65,7 @@ def test_the_map_is_not_drawn_on_other_slices(view) -> None:
 
 @pytest.fixture
 def shown(view, panel) -> tuple[tuple[int, int], tuple[int, int]]:
-    """A map in the view and its volume in the panel: the (row, column) of what is salient, and of what is half so."""
+    """A map in the view and its volume in the panel, as the (row, column) of the salient and half salient places."""
     geometry = GEOMETRIES["turned"]
     volume = add_volume(geometry)
     write(volume, geometry, BESIDE)

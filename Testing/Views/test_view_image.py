@@ -1,4 +1,4 @@
-"""The image of the README: a prompt, what it found, and a correction, as Slicer's views draw them."""
+"""The image in the README: a prompt, its result, and a correction, as Slicer's views draw them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ INFERNO = (
     (250, 193, 39),
     (252, 255, 164),
 )
-"""Colors of the map of this name, evenly spaced: slicer-core has no such file."""
+"""Evenly spaced colors of the color map of this name, for which slicer-core has no file."""
 
 
 def add_inferno() -> None:
-    """Add the color table that the saliency map asks for, under the name that it has in Slicer."""
+    """Add the color table that the saliency map uses, under its name in Slicer."""
     node = slicer.vtkMRMLColorTableNode()
     node.SetTypeToUser()
     node.SetSingletonTag("FileInferno.txt")
@@ -43,7 +43,7 @@ def add_inferno() -> None:
 
 
 def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
-    """Left: the saliency and the boxes for SAM. Middle: the mask. Right: the mask after a click on what it missed."""
+    """Draw, from left to right, the saliency with SAM's boxes, the mask, and the mask after a correcting click."""
     add_inferno()
     phantom = make_phantom("validation", 6, "MR", 1)
     volume, ui = heads.add_volume(phantom.image), panel.ui

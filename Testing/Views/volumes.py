@@ -1,4 +1,4 @@
-"""Volumes with a bright block whose place in the world was worked out by hand, in every kind of geometry."""
+"""Volumes in every kind of geometry, with a bright block whose position in the world was worked out by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import slicer.util
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 SHAPE = 9, 60, 40
-"""Of the volumes, voxels along k, j, i."""
+"""Shape of the volumes: voxels along k, j, i."""
 BLOCK = np.s_[4:5, 30:42, 20:28]
 """The bright voxels; their middle is the voxel (i, j, k) = (23.5, 35.5, 4), of the volumes 1.5, 1 and 4 mm apart."""
 DARK, BRIGHT = 60, 200
@@ -19,16 +19,16 @@ DARK, BRIGHT = 60, 200
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a volume lies, and where on the axial slice through the middle of its block the block begins and ends.
+    """The position of a volume, and the ends of its block on the axial slice through the block's center.
 
     Attributes:
         matrix: IJK to RAS without a transform.
-        move: translation in mm of the transform that the volume is under; none where it is zero.
-        middle: of the block in the world, RAS in mm.
-        voxel: where its voxel (21, 39, 4) is.
-        along: the way (R, A) that i goes.
-        inside: steps in mm (R, A) from the middle that are still in the block.
-        outside: and those that are out of it.
+        move: translation in mm of the transform that the volume is under; zero means no transform.
+        middle: center of the block in world RAS, mm.
+        voxel: position of the voxel (21, 39, 4) in world RAS, mm.
+        along: direction (R, A) of i.
+        inside: steps (R, A) in mm from the center that are still in the block.
+        outside: steps (R, A) in mm from the center that are outside the block.
     """
 
     matrix: tuple[tuple[float, ...], ...]
@@ -40,7 +40,7 @@ class Geometry:
     move: tuple[float, float, float] = (0, 0, 0)
 
     def index(self, world: np.ndarray) -> np.ndarray:
-        """The voxel indices (i, j, k) of points in the world, (..., 3)."""
+        """Return the voxel indices (i, j, k) of points in the world, (..., 3)."""
         matrix = np.array(self.matrix)
         return (np.asarray(world) - self.move - matrix[:3, 3]) @ np.linalg.inv(matrix[:3, :3]).T
 
@@ -119,7 +119,7 @@ def show(volume):
 
 
 def bright(slices: SceneSlices) -> tuple[int, np.ndarray]:
-    """The number of the slice with the block, and the mask of what is bright on its image."""
+    """Return the number of the slice with the block, and the mask of the bright pixels of its image."""
     masks = {k: slices.stack.image(k)[..., 0] > (DARK + BRIGHT) / 2 for k in range(len(slices))}
     (k,) = [k for k, mask in masks.items() if mask.any()]
     return k, masks[k]

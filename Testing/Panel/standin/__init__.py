@@ -1,8 +1,8 @@
-"""A stand-in for Slicer's desktop, so that the module's panel runs without it: PySide6 in place of PythonQt.
+"""A stand-in for Slicer's desktop, so that the module's panel runs without it: PySide6 replaces PythonQt.
 
-MRML is real (slicer-core); the widgets of CTK and qMRML are drawn here, with the properties, methods and signals of
-the real ones' headers. It is strict: a property, method, signal, enum value or parameter that does not exist is an
-error, and so is an exception in a slot or an observer, at the next `pump` or at the end of the test.
+MRML is real (slicer-core). The widgets of CTK and qMRML are imitated, with the properties, methods and signals in the
+headers of the real ones. The stand-in is strict: a property, method, signal, enum value or parameter that does not
+exist is an error. So is an exception in a slot or an observer, at the next `pump` or at the end of the test.
 
     standin.install()
     module = standin.load_module(path)  # as Slicer does at its start
@@ -11,17 +11,17 @@ error, and so is an exception in a slot or an observer, at the next `pump` or at
     standin.pump(lambda: done, timeout=60)
     standin.screenshot(widget.parent, path)
 
-Of Slicer's Python layer `slicer.util` is real (slicer-core brings it), and with SLICER_SOURCE all the rest; without,
-the rest is imitated as it is in Slicer 5.8, which allows the least.
+In Slicer's Python layer, `slicer.util` is real (slicer-core contains it). With SLICER_SOURCE the rest is real, too;
+otherwise the rest is imitated as in Slicer 5.8, which allows the least.
 
 From the bottom up: proxy (objects and classes of Qt as PythonQt shows them), qtmodule (`qt`, `ctk`), dialogs, errors,
 observations; the widgets in collapsible, ctkwidgets, qmrmlwidget, nodecombobox, segmenteditor with editorlook,
 editoreffects, segmenteffects and scriptedeffects, and uifile that loads them; `slicer` in scene, application,
 mainwindow, scriptedmodule, mouse, utilities; the imitated Python in modules, language, parametertypes, parametergui,
-parameternode; slicersource in place of those.
+parameternode; slicersource replaces the imitated Python.
 
-What it cannot prove: PythonQt's enums are integers, here they are PySide6's; nothing is rendered in the slice views;
-and Slicer's own style, fonts and translations are not here.
+Limits: PythonQt's enums are integers, here they are PySide6's; nothing is rendered in the slice views; and Slicer's
+own style, fonts and translations are missing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ GRAY = QtGui.QImage.Format.Format_Grayscale8
 """For `screenshot(...).convertToFormat`, to look at what was drawn."""
 
 SLICERS_PYTHON = slicersource.tree() is not None
-"""Whether Slicer's own Python layer is tested with, and not its imitation."""
+"""Whether Slicer's own Python layer is used instead of its imitation."""
 
 _started: list[QtWidgets.QApplication] = []
 
@@ -60,7 +60,7 @@ def reset() -> None:
 
 
 def install() -> None:
-    """Put `qt` and `ctk` among the modules and complete `slicer`; once a process."""
+    """Add `qt` and `ctk` to the modules and complete `slicer`, once per process."""
     if _started:
         return
     app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["standin"])
@@ -90,11 +90,11 @@ def install() -> None:
 
 
 def pump(until: Callable[[], bool], timeout: float = 60.0) -> None:
-    """Let events run until a condition holds.
+    """Process events until a condition holds.
 
     Raises:
-        TimeoutError: it did not hold in time.
-        Exception: the first one that a slot or an observer raised meanwhile.
+        TimeoutError: the condition did not hold in time.
+        Exception: the first exception that a slot or an observer raised meanwhile.
     """
     end = time.monotonic() + timeout
     while not until():
@@ -107,10 +107,10 @@ def pump(until: Callable[[], bool], timeout: float = 60.0) -> None:
 
 
 def screenshot(widget, path: Path | str, width: int | None = None) -> QtGui.QImage:
-    """Draw a widget into a PNG file, as high as its contents want.
+    """Draw a widget into a PNG file, at the height of its contents.
 
     Args:
-        width: in pixels; the widget's own when None.
+        width: in pixels; by default the widget's own.
     """
     target = unwrap(widget)
     target.show()

@@ -1,6 +1,6 @@
-"""`slicer.app` and `slicer.modules`: the simple part of them; a name that is not here is an error.
+"""The simple parts of `slicer.app` and `slicer.modules`; any other name is an error.
 
-As in Slicer's Base/QTCore/qSlicerCoreApplication.h, Base/QTGUI/qSlicerApplication.h and qSlicerLayoutManager.h.
+They imitate Slicer's Base/QTCore/qSlicerCoreApplication.h, Base/QTGUI/qSlicerApplication.h and qSlicerLayoutManager.h.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .proxy import wrap
 
 
 class SliceWidget(QtCore.QObject):
-    """A slice view without its image: the real node and logic."""
+    """A slice view with its real node and logic, but without an image."""
 
     def __init__(self, name: str, application_logic: Any) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class SliceWidget(QtCore.QObject):
 
 
 class LayoutManager(QtCore.QObject):
-    """Slice views alone; there is no 3D view. Those of a layout are made when it is chosen, and stay after it."""
+    """The slice views; there is no 3D view. Those of a layout are made when it is first chosen, and are kept."""
 
     layoutChanged = Signal(int)
 
@@ -80,7 +80,7 @@ class LayoutManager(QtCore.QObject):
         self.layoutChanged.emit(layout)
 
     def forget(self) -> None:
-        """Go back to the first layout, and forget the views of others, which Slicer cannot; for tests."""
+        """Return to the first layout and drop the views of others. Only tests need this; Slicer cannot do it."""
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         for name in set(self._widgets) - set(scene.VIEWS):
             del self._widgets[name]
@@ -111,7 +111,7 @@ class ModuleManager(QtCore.QObject):
         return self._modules.get(name)
 
     def add(self, module: Any) -> None:
-        """Put a module where Slicer has it: here, and in `slicer.modules`."""
+        """Register a module here and in `slicer.modules`, as Slicer does."""
         self._modules[module.name] = module
         setattr(slicer.modules, module.name.lower(), wrap(module))
         self.moduleLoaded.emit(module.name)
@@ -124,7 +124,7 @@ class CommandOptions(QtCore.QObject):
 
 
 class qSlicerApplication(QtCore.QObject):
-    """The part of the application that needs no window; its version is that of the Python layer, see `slicersource`."""
+    """The application without its window. Its version is that of the Python layer; see `slicersource`."""
 
     startupCompleted = Signal()
 
@@ -148,7 +148,7 @@ class qSlicerApplication(QtCore.QObject):
         return self._logic
 
     def layoutManager(self) -> LayoutManager | None:
-        """None in an application without a main window, which is what makes it; see `mainwindow`."""
+        """The layout manager, which the main window makes; None without one. See `mainwindow`."""
         return self._layouts
 
     def setLayoutManager(self, manager: LayoutManager | None) -> None:
@@ -176,7 +176,7 @@ class qSlicerApplication(QtCore.QObject):
         return ctkSettings()
 
     def startupEnvironment(self) -> QtCore.QProcessEnvironment:
-        """The environment as it was before Slicer's launcher added to it: that of when the stand-in was installed."""
+        """The environment before Slicer's launcher changed it, here as it was when the stand-in was installed."""
         return QtCore.QProcessEnvironment(self._startup)
 
     def testingEnabled(self) -> bool:
@@ -187,7 +187,7 @@ class qSlicerApplication(QtCore.QObject):
 
 
 class LoadableModule(QtCore.QObject):
-    """A module of C++: its name and its real logic."""
+    """A C++ module: its name and its real logic."""
 
     def __init__(self, name: str, logic: Any) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""ctkCollapsibleButton: a header with an arrow that hides and shows what is below it.
+"""ctkCollapsibleButton: a header with an arrow that hides and shows the contents below it.
 
-As in CTK's Libs/Widgets/ctkCollapsibleButton.cpp.
+It imitates CTK's Libs/Widgets/ctkCollapsibleButton.cpp.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         return self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly)
 
     def _hide_contents(self) -> None:
-        """Hide the children, and remember those that come back: the ones that were not hidden of themselves."""
+        """Hide the children, and remember those to show again: the ones that were not hidden before."""
         self._busy = True
         for child in self._contents():
             if not child.isHidden():
@@ -63,7 +63,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self._busy = False
 
     def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
-        """A child shown or hidden by someone else while collapsed is so after the expansion."""
+        """Remember that other code has shown or hidden a child while collapsed, for the expansion."""
         if not self._busy and event.type() == QtCore.QEvent.Type.ShowToParent:
             self._hide_contents()
         elif not self._busy and event.type() == QtCore.QEvent.Type.HideToParent:

@@ -1,6 +1,6 @@
-"""Widgets of CTK: ctkSliderWidget, ctkPathLineEdit, ctkMessageBox; the collapsible button is in a file of its own.
+"""CTK widgets: ctkSliderWidget, ctkPathLineEdit and ctkMessageBox. The collapsible button is in its own file.
 
-As in CTK's Libs/Widgets/ctkSliderWidget.cpp, ctkPathLineEdit.cpp and ctkMessageBox.cpp.
+They imitate CTK's Libs/Widgets/ctkSliderWidget.cpp, ctkPathLineEdit.cpp and ctkMessageBox.cpp.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._slider.valueChanged.connect(self._moved)
 
     def _rescale(self) -> None:
-        """The slider counts single steps from the minimum."""
+        """Set the slider, which counts single steps from the minimum."""
         blocked = self._slider.blockSignals(True)
         step = self._box.singleStep() or 1.0
         self._slider.setRange(0, math.ceil((self._box.maximum() - self._box.minimum()) / step))
@@ -70,9 +70,10 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
-    """A line for a path, with its history and a button to browse.
+    """A line edit for a path, with its history and a Browse button.
 
-    Browse asks for a file when Files is among the filters, to save when Writable is too, else for a folder.
+    Browse asks for a file if Files is among the filters, for a file to save if Writable is, too, and otherwise for a
+    folder.
     """
 
     currentPathChanged = Signal(str)
@@ -115,7 +116,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._line.setText(path)
 
     def _changed(self, path: str) -> None:
-        """An empty path is not told; only that it is not valid. Filters of names are not imitated."""
+        """Emit the signals of a change; an empty path is only reported as invalid. Name filters are not imitated."""
         before, self._valid = self._valid, bool(path)
         if self._valid:
             self.currentPathChanged.emit(path)
@@ -124,7 +125,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     @Slot()
     def browse(self) -> None:
-        """Ask for a path, by the dialog of Qt that the filters choose; see `standin.answers`."""
+        """Ask for a path with the Qt dialog that the filters require; see `standin.answers`."""
         name, title = "getExistingDirectory", "Select a directory..."
         if self._filters & self.Filter.Files:
             save = self._filters & self.Filter.Writable
@@ -141,7 +142,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
 
 class ctkMessageBox(QtWidgets.QMessageBox):
-    """What `slicer.util` asks and tells with: it is kept in `standin.messages`, and answered by `standin.answers`."""
+    """The message box of `slicer.util`. Messages are kept in `standin.messages` and answered by `standin.answers`."""
 
     KINDS = {"Critical": "error", "Warning": "warning", "Information": "info", "Question": "confirm"}
 
@@ -152,7 +153,7 @@ class ctkMessageBox(QtWidgets.QMessageBox):
     dontShowAgainSettingsKey = Property(str, lambda self: self._key, lambda self, text: setattr(self, "_key", text))
 
     def ask(self) -> int:
-        """Close it at once; with a choice the first button is taken where the answer to "confirm" is yes."""
+        """Close the box at once. If there is a choice, press the first button if the answer to "confirm" is yes."""
         kinds = self.StandardButton
         accepting = [kind for kind in (kinds.Ok, kinds.Yes, kinds.Retry) if self.standardButtons() & kind]
         refusing = [kind for kind in (kinds.Cancel, kinds.No, kinds.Close) if self.standardButtons() & kind]

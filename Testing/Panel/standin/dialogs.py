@@ -1,4 +1,4 @@
-"""Dialogs are not shown: what they say is kept, and what they would be answered is set by the test."""
+"""Dialogs that are not shown: their messages are kept, and the test sets their answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ messages: list[tuple[str, str]] = []
 
 DEFAULTS: dict[str, Any] = {"confirm": True}
 answers: dict[str, Any] = dict(DEFAULTS)
-"""Answers to "confirm", and by the name of the function to dialogs of Qt, such as "QFileDialog.getOpenFileName"."""
+"""Answers by "confirm", or by the function of a Qt dialog, such as "QFileDialog.getOpenFileName"."""
 
 
 def reset() -> None:
@@ -21,7 +21,7 @@ def reset() -> None:
 
 
 def function(cls: str, name: str) -> Callable[..., Any]:
-    """A static function of a dialog of Qt, which would wait for the user."""
+    """Replacement of a static function of a Qt dialog, which would wait for the user."""
 
     def ask(*arguments: Any) -> Any:
         key = f"{cls}.{name}"

@@ -1,4 +1,4 @@
-"""The effects of one Segment Editor: copies of those that are registered, and the active one."""
+"""The effects of one Segment Editor: copies of the registered effects, and the active one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EditorEffects:
     """Effects by name.
 
     Args:
-        editor: answers what they ask for.
+        editor: the editor, which answers the requests of the effects.
         look: shows their buttons and options.
     """
 
@@ -32,7 +32,7 @@ class EditorEffects:
         return self._effects.get(name)
 
     def initialize(self, node: Any) -> None:
-        """Let the effects have the editor's node, with their defaults in it."""
+        """Give the editor's node to the effects, and write their defaults into it."""
         if node is None:
             return
         before = node.StartModify()
@@ -45,7 +45,7 @@ class EditorEffects:
         node.EndModify(before)
 
     def refresh(self, node: Any) -> None:
-        """Copy effects that were registered since, and show the buttons: Slicer's own first, in their order."""
+        """Copy newly registered effects, and show the buttons: those of Slicer's effects first, in their order."""
         for effect in qSlicerSegmentEditorEffectFactory.instance().registeredEffects():
             if effect.name not in self._effects:
                 made = self._effects[effect.name] = effect.clone()
@@ -66,12 +66,12 @@ class EditorEffects:
             effect.layoutChanged()
 
     def mouse_changed(self, node: Any) -> None:
-        """The mouse has another mode."""
+        """Tell the active effect that the mouse mode has changed."""
         if self.active is not None:
             self.active.interactionNodeModified(node)
 
     def follow(self, node: Any, scene: Any) -> None:
-        """Activate the effect that the editor's node names, which takes the mouse from what has it."""
+        """Activate the effect that the editor's node names, and give it the mouse."""
         effect = self.by_name(node.GetActiveEffectName() or "")
         if effect is self.active:
             return
@@ -91,7 +91,7 @@ class EditorEffects:
         self.last, self.active = self.active, effect
 
     def _has_labelmaps(self) -> bool:
-        """Make label maps of the segments; `standin.answers["confirm"]` answers where something may be lost."""
+        """Convert the segments to label maps; `standin.answers["confirm"]` answers if details may be lost."""
         logic = self._editor.logic()
         if logic.CanTriviallyConvertSourceRepresentationToBinaryLabelMap():
             return bool(logic.TrivialSetSourceRepresentationToBinaryLabelmap())

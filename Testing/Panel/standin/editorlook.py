@@ -1,4 +1,4 @@
-"""What is seen of the Segment Editor: selectors, the list of segments, buttons, and its keys."""
+"""The visible parts of the Segment Editor: selectors, the list of segments and buttons; and its keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Selector(qMRMLNodeComboBox):
 
 
 class Segments(QtWidgets.QListView):
-    """The segments of a node. Rows go and come with the segments; Qt decides what is selected after that."""
+    """The list of a node's segments. Rows are removed and inserted with the segments; Qt then decides the selection."""
 
     changed = Signal()
 
@@ -72,7 +72,7 @@ class Segments(QtWidgets.QListView):
         self.selectionModel().select(index, QtCore.QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
     def pick(self, identifier: str) -> None:
-        """What a click of the user does."""
+        """Select a row as a click of the user does."""
         self.setCurrentIndex(self._model.index(self._rows().index(identifier), 0))
 
 
@@ -122,7 +122,7 @@ class EditorLook:
         layout.addWidget(rows[1])
 
     def show(self, options: dict[str, Any]) -> None:
-        """Show or hide what the properties of the editor say."""
+        """Show or hide parts of the editor according to its properties."""
         for option, selector in (
             ("segmentationNodeSelectorVisible", self.segmentationSelector),
             ("sourceVolumeNodeSelectorVisible", self.sourceSelector),
@@ -130,7 +130,7 @@ class EditorLook:
             self._form.setRowVisible(selector, options[option])
 
     def enable(self, segmentation: bool, segment: str, locked: bool) -> None:
-        """Enable what can be done."""
+        """Enable the possible actions."""
         self.sourceSelector.setEnabled(segmentation)
         self.add.setEnabled(self._editor.logic().CanAddSegments())
         self.remove.setEnabled(bool(segment) and not locked)
@@ -141,7 +141,7 @@ class EditorLook:
             button.setEnabled(not effect.requireSegments or bool(segment) or not effect.perSegment)
 
     def show_effects(self, effects: dict[str, Any], shown: list[str]) -> None:
-        """Show the buttons of effects, in columns, and have the options of each at hand."""
+        """Show the buttons of effects in columns, and add the options of each."""
         self._order = shown
         for name, effect in effects.items():
             if name not in self._buttons:
@@ -155,7 +155,7 @@ class EditorLook:
             self._grid.addWidget(self._buttons[name], *divmod(index, 2))
 
     def effect(self, index: int) -> Any:
-        """The effect whose button is in a place, from 1 on; none at 0."""
+        """Return the effect whose button is at a position, counted from 1; none for 0."""
         return self._editor.effectByName(self._order[index - 1]) if 0 < index <= len(self._order) else None
 
     def check_effect(self, effect: Any) -> None:
@@ -163,7 +163,7 @@ class EditorLook:
             button.setChecked(effect is not None and name == effect.name)
 
     def show_source(self, volume: Any) -> None:
-        """Show a volume in the slice views where it is not shown yet."""
+        """Show a volume in the slice views that do not show it yet."""
         for logic in slicer.app.layoutManager().mrmlSliceLogics():
             composite = logic.GetSliceCompositeNode()
             if volume.GetID() not in (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()):
@@ -178,7 +178,7 @@ class EditorLook:
             logic.GetSliceCompositeNode().SetLabelVolumeID(None)
 
     def shortcuts(self, window: QtWidgets.QWidget | None) -> list[QtGui.QShortcut]:
-        """The keys of the editor in a window."""
+        """Install the keys of the editor in a window."""
         editor, logic = self._editor, self._editor.logic()
         keys = {str(index % 10): lambda index=index: editor.toggleEffect(index) for index in range(1, 11)}
         keys |= {f"Shift+{index % 10}": lambda index=index: editor.toggleEffect(index + 10) for index in range(1, 11)}

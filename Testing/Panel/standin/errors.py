@@ -1,15 +1,15 @@
-"""Exceptions in slots and observers, which Qt and VTK would only print: here they are kept, and a test can fail."""
+"""Exceptions in slots and observers. Qt and VTK would only print them; here they are kept, so that tests fail."""
 
 from __future__ import annotations
 
 import sys
 
 raised: list[BaseException] = []
-"""What was raised since the last `check`."""
+"""Exceptions that were raised since the last `check`."""
 
 
 def install() -> None:
-    """Listen to what Python prints as unhandled."""
+    """Collect the exceptions that Python would print as unhandled."""
     before = sys.excepthook
 
     def keep(kind, value, traceback) -> None:

@@ -1,6 +1,7 @@
-"""The main window: with it there are a layout manager, slice views and a selector of modules; without it there are not.
+"""The main window. Only with it there are a layout manager, slice views and a module selector.
 
-As in Slicer's Base/QTApp/qSlicerMainWindow.cxx, which makes the layout manager, and qSlicerModuleSelectorToolBar.cxx.
+It imitates Slicer's Base/QTApp/qSlicerMainWindow.cxx, which makes the layout manager, and
+qSlicerModuleSelectorToolBar.cxx.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ OTHERS = ("Welcome", "Data", "SampleData", "SegmentEditor", "Transforms", "Volum
 
 
 class ModuleSelector(QtCore.QObject):
-    """The selector of modules; the panel of one is left before that of another is entered."""
+    """The module selector, which calls exit() of the previous panel before enter() of the next."""
 
     moduleSelected = Signal(str)
 
@@ -45,7 +46,7 @@ class ModuleSelector(QtCore.QObject):
 
 
 class qSlicerMainWindow(QtWidgets.QMainWindow):
-    """The window; it is not shown, and panels are not in it."""
+    """The window, which is not shown and contains no panels."""
 
     def __init__(self, manager: Any) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ def install(manager: Any) -> None:
 
 @contextlib.contextmanager
 def without_main_window() -> Iterator[None]:
-    """As Slicer runs with --no-main-window, and with it the generic tests of modules: no views, no window."""
+    """Run without a window and views, as Slicer does with --no-main-window and in the generic tests of modules."""
     window, layouts = _window[0], slicer.app.layoutManager()
     window.setObjectName("")
     slicer.app.setLayoutManager(None)

@@ -1,7 +1,7 @@
-"""The base classes of scripted modules, the functions of translation, and Reload.
+"""The base classes of scripted modules, the translation functions, and Reload.
 
-As in Slicer's Base/Python/slicer/ScriptedLoadableModule.py (the same in 5.8 to 5.12) and i18n.py. Every constructor
-calls that of the next class in the order of resolution, without arguments.
+They imitate Slicer's Base/Python/slicer/ScriptedLoadableModule.py (the same in 5.8 to 5.12) and i18n.py. Every
+constructor calls that of the next class in the method resolution order, without arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import language
 
 
 class ScriptedLoadableModule:
-    """What Slicer knows of a module."""
+    """The description of a module for Slicer."""
 
     def __init__(self, parent) -> None:
         super().__init__()
@@ -40,18 +40,18 @@ class ScriptedLoadableModule:
         slicer.selfTests[self.moduleName] = self.runTest
 
     def resourcePath(self, filename: str) -> str:
-        """A file in the Resources folder beside the module."""
+        """Return the path of a file in the Resources folder next to the module."""
         return str(Path(self.parent.path).parent / "Resources" / filename)
 
     def runTest(self, msec: int = 100, **named) -> None:
-        """Run the class of tests that the module brings."""
+        """Run the module's test class."""
         test = getattr(importlib.import_module(type(self).__module__), f"{self.moduleName}Test")()
         test.messageDelay = msec
         test.runTest(**named)
 
 
 class ScriptedLoadableModuleWidget:
-    """The base of a panel. Without a parent it makes one, and is set up and shown at once."""
+    """The base class of panels. Without a parent, a panel makes one, and is set up and shown at once."""
 
     def __init__(self, parent=None) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class ScriptedLoadableModuleWidget:
         slicer.app.moduleManager().connect(signal, self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename: str) -> str:
-        """A file in the Resources folder beside the module."""
+        """Return the path of a file in the Resources folder next to the module."""
         return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
 
     def setup(self) -> None:
@@ -94,7 +94,7 @@ class ScriptedLoadableModuleWidget:
 
 
 class ScriptedLoadableModuleLogic:
-    """The base of a logic."""
+    """The base class of logics."""
 
     def __init__(self, parent=None) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class ScriptedLoadableModuleLogic:
         return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
 
     def getParameterNode(self):
-        """The node that holds the module's parameters, one a scene; it is made when there is none."""
+        """Return the node with the module's parameters, one per scene, which is created if there is none."""
         if self.isSingletonParameterNode:
             found = [slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")]
         else:
@@ -118,7 +118,7 @@ class ScriptedLoadableModuleLogic:
         return slicer.mrmlScene.AddNode(self.createParameterNode())
 
     def createParameterNode(self):
-        """A new parameter node, not yet in the scene."""
+        """Return a new parameter node, which is not in the scene yet."""
         node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
         node.UnRegister(None)
         if self.isSingletonParameterNode:
@@ -129,7 +129,7 @@ class ScriptedLoadableModuleLogic:
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
-    """The base of a self-test."""
+    """The base class of self-tests."""
 
     def __init__(self, *arguments, **named) -> None:
         self.moduleTestNames: list[str] = []
@@ -140,7 +140,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         self.moduleTestNames = self.moduleTestNames or names
 
     def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:
-        """Show a text for a while; below 400 ms, events run once."""
+        """Show a text for a while; for less than 400 ms, only process events once."""
         for wanted in (getattr(self, "messageDelay", None), msec, requestedDelay, 100):
             if wanted is not None:
                 slicer.util.delayDisplay(message, wanted)
@@ -153,7 +153,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         """For subclasses."""
 
     def runTest(self) -> None:
-        """Run every test, each between setUp and tearDown; tearDown is left out after a failure."""
+        """Run every test, each between setUp and tearDown; tearDown is skipped after a failure."""
         self.setUpClass()
         for name in self.moduleTestNames:
             self.setUp()
@@ -164,7 +164,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
 
 def install() -> None:
-    """Put them where modules look for them."""
+    """Install the classes and functions where modules look for them."""
     classes = (
         ScriptedLoadableModule,
         ScriptedLoadableModuleWidget,

@@ -1,8 +1,8 @@
 """qMRMLNodeComboBox on the real MRML scene.
 
-As in Slicer's Libs/MRML/Widgets: qMRMLNodeComboBox.cxx, qMRMLSceneModel.cxx and
-qMRMLSortFilterProxyModel.cxx. As there, a QComboBox has a row for each node, between those of None and of the actions,
-and Qt chooses the row when one is inserted or removed: after the current node is removed, the row before it.
+It imitates Slicer's Libs/MRML/Widgets: qMRMLNodeComboBox.cxx, qMRMLSceneModel.cxx and qMRMLSortFilterProxyModel.cxx. As
+there, a QComboBox has a row for each node, between the rows for None and for the actions. Qt chooses the current row
+when one is inserted or removed: after the current node is removed, it is the row before it.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._follow()
 
     def _scene_replaced(self, _caller, _event) -> None:
-        """All rows of nodes go, so that none is chosen, and come again."""
+        """Remove all rows of nodes, so that none is chosen, and insert them again."""
         self._listed.clear()
         self._model.removeRows(self._first(), self.nodeCount())
         self.setCurrentNode(None)
@@ -114,12 +114,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_leaves(self, _caller, _event, node) -> None:
-        """The row goes before the node does."""
+        """Remove the row of a node before the node is removed."""
         if not self._scene.IsClosing():
             self._drop(node.GetID())
 
     def _node_modified(self, node, _event) -> None:
-        """A node may have another name, or may fit no more."""
+        """Update the row of a node, which may have another name or no longer match."""
         row = self._row(node)
         if row >= 0 and self._model.item(row).text() != node.GetName():
             self._model.item(row).setText(node.GetName())
@@ -145,7 +145,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return self._first() + identifiers.index(identifier) if identifier in identifiers else -1
 
     def _nodes(self) -> dict[str, object]:
-        """The nodes of the scene that can be chosen: id -> node."""
+        """Return the nodes of the scene that can be chosen: id -> node."""
         if self._scene is None:
             return {}
         nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
@@ -156,7 +156,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return {node.GetID(): node for node in nodes if self._fits(node)}
 
     def _drop(self, identifier: str) -> None:
-        """Remove the row of a node; Qt makes the row before it the current one when it was that."""
+        """Remove the row of a node; if it was the current row, Qt makes the row before it the current one."""
         node = self._listed.node(identifier)
         self._listed.remove(identifier)
         if identifier in self._identifiers():
@@ -166,7 +166,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
                 self.setCurrentNode(None)
 
     def _follow(self) -> None:
-        """Remove and insert the rows of nodes that are gone and new."""
+        """Remove the rows of nodes that are gone, and insert rows for new nodes."""
         for identifier in self._listed.names():
             node = self._listed.node(identifier)
             if self._scene.GetNodeByID(identifier) is not node or not self._fits(node):
@@ -186,7 +186,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return item
 
     def _refill(self) -> None:
-        """List everything anew; the current node stays when it still fits."""
+        """Rebuild the list; the current node stays if it still matches."""
         before = self.currentNode()
         blocked = self._box.blockSignals(True)
         self._model.clear()
@@ -210,7 +210,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None
 
     def setCurrentNode(self, node) -> None:
-        """Choose a node; none when it is not in the list. Before there is a scene it is kept for then."""
+        """Choose a node, or none if it is not in the list. Without a scene, it is chosen when the scene is set."""
         if self._scene is None:
             self._requested = node
         row = self._row(node)
@@ -221,7 +221,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setCurrentNode(self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None)
 
     def _moved(self, *_arguments) -> None:
-        """The current row, or the name in it, is another one."""
+        """Handle a change of the current row, or of the name in it."""
         node, index = self.currentNode(), self._box.currentIndex()
         now = (node.GetID() if node is not None else "", self._box.currentText() if node is not None else "")
         if node is None and index != (0 if self._options["noneEnabled"] else -1):  # an action: the last node instead
@@ -242,7 +242,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return self._scene.GetNodeByID(identifiers[index]) if 0 <= index < len(identifiers) else None
 
     def addNode(self, nodeType: str = ""):
-        """Make a node of the type, or of the first of `nodeTypes`."""
+        """Make a node of the given type, or of the first of `nodeTypes`."""
         nodeType = nodeType or self._options["nodeTypes"][0]
         if nodeType not in self._options["nodeTypes"]:
             return None
@@ -259,14 +259,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene.RemoveNode(self.currentNode())
 
     def pick(self, text: str) -> None:
-        """What a click of the user on a row does."""
+        """Choose a row as a click of the user does."""
         row = self._box.findText(text)
         if self._model.item(row).flags() & QtCore.Qt.ItemFlag.ItemIsSelectable:
             self._box.setCurrentIndex(row)
         self._box.activated.emit(row)
 
     def _picked(self, index: int) -> None:
-        """The user has picked a row."""
+        """Handle a row that the user has picked."""
         action = self._model.item(index).data(ACTION)
         if not action:
             self._activated.emit(self.currentNode())

@@ -1,4 +1,4 @@
-"""What a widget listens to in MRML, and that it ends with the widget."""
+"""A widget's observers of MRML nodes, which are removed with the widget."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from PySide6 import QtCore
 
 
 class Observations:
-    """Observers by what they are for.
+    """Observers by their purpose.
 
     Args:
-        owner: with it they are removed.
+        owner: the observers are removed when it is destroyed.
     """
 
     def __init__(self, owner: QtCore.QObject) -> None:
@@ -20,10 +20,10 @@ class Observations:
         owner.destroyed.connect(self.clear)
 
     def set(self, what: str, node: Any, *events: tuple[Any, Callable]) -> None:
-        """Listen to a node in place of the one before.
+        """Observe a node instead of the previous one.
 
         Args:
-            events: event and callback, and the priority where it is not 0.
+            events: event and callback, and the priority if it is not 0.
         """
         self.remove(what)
         if node is not None:
@@ -34,7 +34,7 @@ class Observations:
             node.RemoveObserver(tag)
 
     def node(self, what: str) -> Any:
-        """What is listened to, or None."""
+        """Return the observed node, or None."""
         return self._tags[what][0][0] if what in self._tags else None
 
     def names(self) -> list[str]:

@@ -1,8 +1,8 @@
-"""Connectors: a widget that shows and changes a parameter.
+"""Connectors between a widget and the parameter that it shows and changes.
 
-As in Slicer's Base/Python/slicer/parameterNodeWrapper/guiConnectors.py of 5.8: an int goes into a QSpinBox only, and a
-QLineEdit is written also when its text is the same. No version has a connector of QPlainTextEdit. Those of widgets that
-the panel does not have are not here.
+They imitate Slicer's Base/Python/slicer/parameterNodeWrapper/guiConnectors.py of 5.8: an int can only be connected to a
+QSpinBox, and a QLineEdit is written even if its text is the same. No version has a connector of QPlainTextEdit.
+Connectors of widgets that the panel does not have are not imitated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .proxy import Proxy, unwrap
 
 
 class GuiConnector:
-    """The base of connectors, also of a module's own."""
+    """The base class of connectors, including those of a module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class GuiConnector:
         self._disconnect() if callback is None else self._connect()
 
     def changed(self) -> None:
-        """For the signal of the widget."""
+        """Slot for the signal of the widget."""
         if self._callback is not None:
             self._callback()
 
@@ -84,7 +84,7 @@ class _PropertyConnector(GuiConnector):
 
 
 class NumberConnector(_PropertyConnector):
-    """The limits of the parameter become those of the widget; without any, those of the .ui file are undone."""
+    """A connector that passes the parameter's limits to the widget; without any, it removes those of the .ui file."""
 
     KINDS = {
         QtWidgets.QSpinBox: (int, "value", "valueChanged(int)"),
@@ -125,7 +125,7 @@ class EnumConnector(_PropertyConnector):
 
 
 class NodeConnector(_PropertyConnector):
-    """A selector: the classes in the .ui file are replaced by that of the parameter, which must be concrete."""
+    """A node selector, whose classes in the .ui file are replaced by that of the parameter, which must be concrete."""
 
     KINDS = {qMRMLNodeComboBox: (None, "", "currentNodeChanged(vtkMRMLNode*)")}
 
@@ -146,10 +146,10 @@ class NodeConnector(_PropertyConnector):
 
 
 def createGuiConnector(widget: Proxy, datatype: Any) -> GuiConnector:
-    """The connector of a widget and a type, annotated or not.
+    """Return the connector for a widget and a type, annotated or not.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: there is no such connector.
     """
     for cls in (_PropertyConnector, NumberConnector, EnumConnector, NodeConnector):
         if cls.canRepresent(widget, datatype):

@@ -1,7 +1,7 @@
 """`slicer.parameterNodeWrapper`: typed access to the parameters in a vtkMRMLScriptedModuleNode.
 
-As in Slicer's Base/Python/slicer/parameterNodeWrapper/wrapper.py of 5.8. `connectGui`, whose tag that version does not
-tell, is not here: `connectParametersToGui` tells it in all.
+It imitates Slicer's Base/Python/slicer/parameterNodeWrapper/wrapper.py of 5.8. `connectGui` is not imitated, because it
+returns no tag in that version; `connectParametersToGui` returns one in every version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .parametertypes import Member, dataType, members, own
 
 
 class _Cell:
-    """A parameter in a node. Its value is kept beside the node, and read anew when the node has changed."""
+    """A parameter in a node. Its value is cached, and read again after the node has changed."""
 
     def __init__(self, member: Member, node: Any, name: str) -> None:
         self._serializer, self._default = member.serializer, member.default
@@ -40,7 +40,7 @@ class _Cell:
             self._value = self.fetch()
 
     def fetch(self) -> Any:
-        """The value in the node; the default is written where there is none, such as when a scene was closed."""
+        """Return the value in the node; write the default if there is none, such as after a scene was closed."""
         if not self._serializer.isIn(self._node, self._name):
             self._serializer.write(self._node, self._name, self._default.value)
         return self._serializer.read(self._node, self._name)
@@ -59,7 +59,7 @@ class _Cell:
 
 
 class _Wrapper:
-    """The methods of every wrapped class. A name that is no parameter is an error, also when it is written."""
+    """The methods of every wrapped class. Reading or writing a name that is not a parameter is an error."""
 
     allParameters: dict[str, Member]
 
@@ -84,7 +84,7 @@ class _Wrapper:
         self._cells[name].write(value)
 
     def getValue(self, name: str) -> Any:
-        """A value by its name, with dots for what is in a pack."""
+        """Return a value by its name, with dots for members of packs."""
         dataType(type(self), name)
         top, _dot, rest = name.partition(".")
         value = self._cells[top].read()
@@ -126,7 +126,7 @@ class _Wrapper:
         return tag
 
     def disconnectGui(self, tag: int | None) -> None:
-        """Undo `connectParametersToGui`; nothing happens with a tag that it did not give."""
+        """Undo `connectParametersToGui`; an unknown tag is ignored."""
         for connector in self._guis.pop(tag, {}).values():
             connector.onChanged(None)
 

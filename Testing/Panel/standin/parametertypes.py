@@ -1,7 +1,7 @@
-"""Types of parameters: how a value is kept in a vtkMRMLScriptedModuleNode, and what is refused; and packs of them.
+"""Types of parameters: how a value is stored in a vtkMRMLScriptedModuleNode, and which values are refused; and packs.
 
-As in Slicer's Base/Python/slicer/parameterNodeWrapper: default.py, validators.py, serializers.py, parameterPack.py and
-util.py of 5.8. Of the types and limits there these are the ones that the module has; any other is an error.
+They imitate Slicer's Base/Python/slicer/parameterNodeWrapper: default.py, validators.py, serializers.py,
+parameterPack.py and util.py of 5.8, with the types and limits that the module uses only; any other is an error.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import slicer.util
 
 @dataclasses.dataclass
 class Default:
-    """The value that a parameter begins with."""
+    """The initial value of a parameter."""
 
     value: Any = None
 
 
 class Validator:
-    """The base of what may stand in an annotation to refuse values."""
+    """The base class of annotations that refuse values."""
 
     def validate(self, value: Any) -> None:
         raise NotImplementedError
@@ -48,7 +48,7 @@ class NotNone(Validator):
 
 
 class IsInstance(Validator):
-    """None passes; NotNone is for that."""
+    """A validator that accepts None, which NotNone refuses."""
 
     def __init__(self, classtype: Any) -> None:
         self.classtype = classtype
@@ -59,7 +59,7 @@ class IsInstance(Validator):
 
 
 def split(annotation: Any) -> tuple[Any, tuple]:
-    """The type of an annotation, and what Annotated adds to it."""
+    """Return the type of an annotation, and what Annotated adds to it."""
     if typing.get_origin(annotation) is typing.Annotated:
         kind, *notes = typing.get_args(annotation)
         return kind, tuple(notes)
@@ -67,7 +67,7 @@ def split(annotation: Any) -> tuple[Any, tuple]:
 
 
 class Serializer:
-    """How a value of a type is kept: here as one text.
+    """A serializer that stores a value as one text.
 
     Args:
         kind: str, int, float, bool or an enum.
@@ -107,7 +107,10 @@ class Serializer:
 
 
 class NodeSerializer(Serializer):
-    """A node by reference, in a role of the parameter's name; an empty text tells that there is a value, maybe None."""
+    """A serializer of a node, as a reference with the parameter's name as role.
+
+    An empty text marks that there is a value, which may be None.
+    """
 
     def default(self) -> None:
         return None
@@ -121,7 +124,7 @@ class NodeSerializer(Serializer):
 
 
 class PackSerializer(Serializer):
-    """A pack: each member in name.member. What is read writes itself when a member changes."""
+    """A serializer of a pack, with each member as name.member. A pack that is read writes changes of its members."""
 
     def isIn(self, node: Any, name: str) -> bool:
         first = next(iter(self.type.allParameters.values()))
@@ -141,7 +144,7 @@ class PackSerializer(Serializer):
 
 
 def serializer(annotation: Any) -> Serializer:
-    """The serializer of an annotation.
+    """Return the serializer of an annotation.
 
     Raises:
         NotImplementedError: the stand-in has no parameters of this type.
@@ -160,7 +163,7 @@ def serializer(annotation: Any) -> Serializer:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """A field of a pack or of a wrapped class. In a pack its default is the value itself, else a `Default`."""
+    """A field of a pack or of a wrapped class. Its default is the value itself in a pack, otherwise a `Default`."""
 
     basename: str
     serializer: Serializer
@@ -169,7 +172,7 @@ class Member:
 
 
 def members(cls: type) -> dict[str, Member]:
-    """The annotated fields of a class."""
+    """Return the annotated fields of a class."""
     hints = typing.get_type_hints(cls, vars(sys.modules[cls.__module__]), include_extras=True)
     found = {}
     for name, hint in hints.items():
@@ -180,16 +183,16 @@ def members(cls: type) -> dict[str, Member]:
 
 
 def own(cls: type) -> dict[str, Callable]:
-    """What a class defines beside its fields."""
+    """Return what a class defines besides its fields."""
     found = {name: value for name, value in vars(cls).items() if callable(value) or isinstance(value, property)}
     return {name: value for name, value in found.items() if not name.startswith("__")}
 
 
 def dataType(cls: Any, name: str) -> Any:
-    """The annotation of a member by its dotted name.
+    """Return the annotation of a member by its dotted name.
 
     Raises:
-        ValueError: there is none of the name.
+        ValueError: there is no such member.
     """
     top, _dot, rest = name.partition(".")
     if top not in getattr(cls, "allParameters", {}):
@@ -199,7 +202,7 @@ def dataType(cls: Any, name: str) -> Any:
 
 
 def isParameterPack(value: Any) -> bool:
-    """Whether this is a pack or the class of one."""
+    """Return whether an object is a pack or the class of one."""
     return getattr(value, "_is_parameterPack", False)
 
 
@@ -234,7 +237,7 @@ class _Pack:
         self._saved()
 
     def _saved(self) -> None:
-        """For packs that are in a parameter node."""
+        """Hook for packs that are in a parameter node."""
 
     def getValue(self, name: str) -> Any:
         top, _dot, rest = name.partition(".")
@@ -256,7 +259,7 @@ class _Pack:
 
 @functools.cache
 def _observed(pack: type) -> type:
-    """The class of a pack whose changes are written into its node."""
+    """Return the class of a pack whose changes are written into its node."""
     return type(pack.__name__, (pack,), {"_save": None, "_saved": lambda self: self._save() if self._save else None})
 
 
@@ -264,8 +267,8 @@ def parameterPack(cls: type) -> type:
     """Class decorator: the annotated fields become the members of a pack.
 
     Raises:
-        ValueError: there are none, a default is refused, or a name is reserved.
-        NotImplementedError: the class has a constructor of its own.
+        ValueError: there are no fields, a default is refused, or a name is reserved.
+        NotImplementedError: the class has its own constructor.
     """
     found = {name: dataclasses.replace(member, default=member.default.value) for name, member in members(cls).items()}
     if not found:

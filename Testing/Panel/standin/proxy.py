@@ -1,4 +1,4 @@
-"""Objects and classes of Qt as PythonQt shows them: properties are attributes, signals have C++ signatures."""
+"""Qt objects and classes as PythonQt shows them: properties are attributes, and signals have C++ signatures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _signals: dict[type, list[str]] = {}
 _connections: dict[int, list[tuple[str, Any, Any]]] = {}
 
 DIALOGS = ("QMessageBox", "QFileDialog", "QInputDialog", "QColorDialog", "QFontDialog")
-"""Static functions of these would wait for the user."""
+"""Classes whose static functions would wait for the user."""
 
 _ACCEPTED = {"QString": str, "bool": int, "int": int, "uint": int, "double": (int, float), "QStringList": (list, tuple)}
-"""Types of properties -> what may be assigned; Qt itself would turn None into an empty text and 3.7 into 4."""
+"""Type of a property -> types that may be assigned; Qt itself would turn None into an empty text and 3.7 into 4."""
 
 
 def wrap(value: Any) -> Any:
-    """A QObject as PythonQt shows it, one proxy for one QObject; anything else as it is."""
+    """Return the proxy of a QObject, the same one each time; return anything else as it is."""
     if isinstance(value, QtCore.QObject):
         address = shiboken6.getCppPointer(value)[0]
         proxy = _proxies.get(address)
@@ -40,7 +40,7 @@ def wrap(value: Any) -> Any:
 
 
 def unwrap(value: Any) -> Any:
-    """What a proxy stands for."""
+    """Return the QObject that a proxy stands for."""
     if isinstance(value, Proxy):
         return object.__getattribute__(value, "_object")
     if isinstance(value, ObjectClass):
@@ -53,7 +53,7 @@ def unwrap(value: Any) -> Any:
 
 
 def call(function: Any) -> Any:
-    """A method that takes and gives proxies. PythonQt knows no named arguments."""
+    """A method that takes and returns proxies. PythonQt has no named arguments."""
 
     def method(*arguments: Any) -> Any:
         return wrap(function(*(unwrap(argument) for argument in arguments)))
@@ -62,7 +62,7 @@ def call(function: Any) -> Any:
 
 
 def flat(cls: type, name: str) -> Any:
-    """An attribute of a class of Qt; the members of its enums are its attributes, as in C++."""
+    """Return an attribute of a Qt class; the members of its enums are its attributes, as in C++."""
     if cls.__name__ in DIALOGS and inspect.isbuiltin(getattr(cls, name, None)):
         return dialogs.function(cls.__name__, name)
     for owner in cls.__mro__:
@@ -74,7 +74,7 @@ def flat(cls: type, name: str) -> Any:
 
 
 class ObjectClass(type):
-    """A class of QObjects: called, it gives a proxy, and proxies of its objects are its instances."""
+    """A class of QObjects. Calling it returns a proxy, and proxies of its objects are its instances."""
 
     _qt: type
 
@@ -90,7 +90,7 @@ class ObjectClass(type):
 
 
 class ValueClass:
-    """Any other class of Qt: called, it gives an object as it is."""
+    """Any other Qt class. Calling it returns an object without a proxy."""
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
@@ -111,7 +111,7 @@ class ValueClass:
 
 @functools.cache
 def _derived(cls: type) -> type:
-    """A class of Qt whose events go to the proxies of its objects, which hold them."""
+    """Return a Qt class that passes events to the proxies of its objects, which keep the objects alive."""
 
     class Derived(cls):
         def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
@@ -124,7 +124,7 @@ def _derived(cls: type) -> type:
 
 @functools.cache
 def class_proxy(cls: type) -> Any:
-    """One class of proxies for one class of Qt."""
+    """Return the class of proxies for a Qt class, the same one each time."""
     if not issubclass(cls, QtCore.QObject):
         return ValueClass(cls)
     bases = tuple(class_proxy(base) for base in cls.__bases__ if issubclass(base, QtCore.QObject)) or (Proxy,)
@@ -136,12 +136,12 @@ def class_proxy(cls: type) -> Any:
 
 
 class Proxy:
-    """A QObject. Names that it does not have are errors."""
+    """A proxy of a QObject. Names that the object does not have are errors."""
 
     __slots__ = ("_object", "__weakref__")
 
     def __init__(self, *arguments: Any) -> None:
-        """Make the object of a class of Python, which may have an `eventFilter` of its own."""
+        """Make the object of a Python class, which may have its own `eventFilter`."""
         made = _derived(unwrap(type(self)))(*unwrap(arguments))
         object.__setattr__(self, "_object", made)
         made.proxy = weakref.ref(self)
@@ -201,7 +201,7 @@ class Proxy:
         return True
 
     def disconnect(self, signature: str, function: Any) -> bool:
-        """Undo `connect`; False when it was not connected."""
+        """Undo `connect`; return False if the slot was not connected."""
         target, signature = unwrap(self), self._signal(signature)
         made = _connections.get(shiboken6.getCppPointer(target)[0], [])
         for index, (connected, known, receive) in enumerate(made):
@@ -228,9 +228,9 @@ class Proxy:
 
 
 class BoundSignal:
-    """`widget.clicked`: to connect without a signature, and to emit by a call.
+    """A signal such as `widget.clicked`, for connecting without a signature, and for emitting by a call.
 
-    Of several signals of one name it is the one declared first, as PythonQt has it.
+    If several signals have the same name, it is the one declared first, as in PythonQt.
     """
 
     def __init__(self, proxy: Proxy, signature: str) -> None:
@@ -254,7 +254,7 @@ def _renamed(target: QtCore.QObject, name: str) -> str:
 
 
 def signals(target: QtCore.QObject) -> list[str]:
-    """The signatures of an object's signals."""
+    """Return the signatures of an object's signals."""
     cls = type(target)
     if cls not in _signals:
         meta = target.metaObject()
@@ -268,13 +268,13 @@ def signals(target: QtCore.QObject) -> list[str]:
 
 
 def _hidden_signals(target: QtCore.QObject) -> dict[str, QtCore.SignalInstance]:
-    """Signals with arguments of VTK: signature -> the signal of Python that stands for it."""
+    """Return the signals with VTK arguments: signature -> Python signal that replaces it."""
     aliases = getattr(type(target), "SIGNALS", {})
     return {signature: getattr(target, name) for signature, name in aliases.items()}
 
 
 def _receiver(function: Any) -> Any:
-    """PythonQt gives a function of Python as many arguments as it takes, those with defaults among them."""
+    """Pass a Python function as many arguments as it takes, including those with defaults, as PythonQt does."""
     inner = function.__func__ if inspect.ismethod(function) else function
     limit = None
     if inspect.isfunction(inner) and not inner.__code__.co_flags & inspect.CO_VARARGS:

@@ -1,6 +1,6 @@
-"""qMRMLWidget: a panel that hands its scene on.
+"""qMRMLWidget: a panel that passes its scene on to its widgets.
 
-As in Slicer's Libs/MRML/Widgets/qMRMLWidget.cxx.
+It imitates Slicer's Libs/MRML/Widgets/qMRMLWidget.cxx.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ _MODULES = (QtCore, QtGui, QtWidgets, QtUiTools)
 
 
 class QtModule(types.ModuleType):
-    """The module `qt`: what PySide6 has and C++ too.
+    """The module `qt`, with what both PySide6 and the C++ library have.
 
     Args:
-        replaced: classes that stand in for those of their names.
+        replaced: classes that replace those of the same names.
     """
 
     def __init__(self, replaced: tuple[type, ...]) -> None:
@@ -38,14 +38,14 @@ class QtModule(types.ModuleType):
 
 
 class Absent(types.ModuleType):
-    """A module that can be imported, and has nothing in it."""
+    """Make an empty module that can be imported."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the stand-in has no {self.__name__}.{name}")
 
 
 class NotImitated(type):
-    """The metaclass of classes that have a name here and nothing else: making an object of one is an error."""
+    """The metaclass of classes that only have a name; making an object of one is an error."""
 
     def __call__(cls, *arguments: Any) -> Any:
         raise NotImplementedError(f"the stand-in has no {cls.__name__}")
@@ -55,8 +55,8 @@ class CtkModule(types.ModuleType):
     """The module `ctk`.
 
     Args:
-        classes: those that are imitated.
-        names: those that Slicer's Python compares the type of a widget with, but that are not imitated.
+        classes: classes that are imitated.
+        names: names of classes that are not imitated, but that Slicer's Python compares the type of a widget with.
     """
 
     def __init__(self, classes: tuple[type, ...], names: tuple[str, ...]) -> None:
@@ -71,7 +71,7 @@ class CtkModule(types.ModuleType):
 
 
 def redirect_settings() -> None:
-    """Settings go to a folder of this process, never to the user's."""
+    """Store settings in a folder of this process, never in the user's."""
     folder = tempfile.mkdtemp(prefix="standin-settings-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     settings = QtCore.QSettings

@@ -1,4 +1,4 @@
-"""A real MRML scene with the logics that Slicer has, its slice views, and the nodes of mouse and selection."""
+"""A real MRML scene with Slicer's logics, slice views, and the nodes of mouse mode and selection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make() -> tuple[object, dict[str, object]]:
 
 
 def add_singletons() -> None:
-    """The nodes that Slicer's scene is never without; slice views of the layout are marked as such."""
+    """Add the nodes that Slicer's scene always has, and mark the slice views of the layout."""
     scene = slicer.mrmlScene
     if scene.GetDefaultNodeByClass("vtkMRMLSliceNode") is None:
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
@@ -49,14 +49,14 @@ def add_singletons() -> None:
 
 
 def show_layout(names: tuple[str, ...]) -> None:
-    """Let the layout have these views; the nodes of others stay in the scene."""
+    """Show these views in the layout; the nodes of other views stay in the scene."""
     _shown.clear()
     _shown.update(names)
     add_singletons()
 
 
 def show_views(shown: bool) -> None:
-    """Give the scene the nodes of the slice views, or take them away: without a main window it has none."""
+    """Add the nodes of the slice views to the scene, or remove them, because there are none without a main window."""
     if shown:
         show_layout(tuple(VIEWS))
         return

@@ -1,6 +1,6 @@
-"""Effects of the Segment Editor: Slicer's own, in name only, and those written in Python; and where they register.
+"""Effects of the Segment Editor, which are Slicer's (in name only) and those written in Python, and their factory.
 
-As in Slicer's Modules/Loadable/Segmentations/EditorEffects: qSlicerSegmentEditorScriptedEffect.cxx and
+They imitate Slicer's Modules/Loadable/Segmentations/EditorEffects: qSlicerSegmentEditorScriptedEffect.cxx and
 qSlicerSegmentEditorEffectFactory.cxx.
 """
 
@@ -27,7 +27,7 @@ NAMES = (
 
 
 class BuiltinEffect(qSlicerSegmentEditorAbstractEffect):
-    """One of Slicer's own, without what it does."""
+    """One of Slicer's own effects, without its function."""
 
     def __init__(self, name: str, parent: QtCore.QObject | None = None) -> None:
         super().__init__(parent)
@@ -35,7 +35,7 @@ class BuiltinEffect(qSlicerSegmentEditorAbstractEffect):
 
 
 class qSlicerSegmentEditorScriptedEffect(qSlicerSegmentEditorAbstractEffect):
-    """An effect that a Python object fills: what that has is called, what it has not is the base's."""
+    """An effect implemented by a Python object; methods that this does not have are those of the base."""
 
     def __init__(self, parent: QtCore.QObject | None = None) -> None:
         super().__init__(parent)
@@ -43,7 +43,7 @@ class qSlicerSegmentEditorScriptedEffect(qSlicerSegmentEditorAbstractEffect):
         self._self, self._source = None, ""
 
     def setPythonSource(self, path: str) -> bool:
-        """Make the object: its class is named as the file, and its module as the folder of the file."""
+        """Make the Python object. Its class is named after the file, and its module after the file's folder."""
         if not path.endswith((".py", ".pyc")):
             return False
         name, module = Path(path).stem, Path(path).parent.name
@@ -129,7 +129,7 @@ class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
         return qSlicerSegmentEditorEffectFactory._instances[0]
 
     def registerEffect(self, effect: qSlicerSegmentEditorAbstractEffect) -> bool:
-        """False when there is one of this name."""
+        """Register an effect; return False if there is already one of this name."""
         if not effect.name or any(effect.name == other.name for other in self._effects):
             return False
         self._effects.append(effect)
@@ -137,7 +137,7 @@ class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
         return True
 
     def forget(self, name: str) -> None:
-        """Take an effect out again, which Slicer cannot; for tests."""
+        """Remove an effect. Only tests need this; Slicer cannot do it."""
         self._effects = [other for other in self._effects if other.name != name]
 
     def registeredEffects(self) -> list[qSlicerSegmentEditorAbstractEffect]:
@@ -153,7 +153,7 @@ EFFECTS = (
 
 
 class AbstractScriptedSegmentEditorEffect:
-    """The base of an effect of Python, as in Slicer's SegmentEditorEffects/AbstractScriptedSegmentEditorEffect.py."""
+    """The base class of Python effects, as in Slicer's SegmentEditorEffects/AbstractScriptedSegmentEditorEffect.py."""
 
     def __init__(self, scriptedEffect) -> None:
         self.scriptedEffect = scriptedEffect
@@ -166,10 +166,10 @@ class AbstractScriptedSegmentEditorEffect:
 
 
 def install(python: bool) -> None:
-    """Put the effects where modules of Python look for them.
+    """Install the effects where Python modules look for them.
 
     Args:
-        python: put the base class of effects there too, which is Slicer's Python.
+        python: also install the base class of effects, which is part of Slicer's Python.
     """
     module = types.ModuleType("qSlicerSegmentationsEditorEffectsPythonQt")
     for cls in EFFECTS:

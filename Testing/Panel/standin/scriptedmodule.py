@@ -1,7 +1,7 @@
 """A scripted module and its panel, as Slicer's C++ makes them from the file of the module.
 
-As in Slicer's Base/QTGUI/qSlicerScriptedLoadableModule.cxx, qSlicerScriptedLoadableModuleWidget.cxx and
-Base/QTCore/qSlicerAbstractCoreModule.cxx. What those only print, such as an error of the module's Python, is raised.
+They imitate Slicer's Base/QTGUI/qSlicerScriptedLoadableModule.cxx, qSlicerScriptedLoadableModuleWidget.cxx and
+Base/QTCore/qSlicerAbstractCoreModule.cxx. Errors that those only print, such as one in the module's Python, are raised.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _kept(name: str, kind: Any) -> Property:
 
 
 def _class(path: str, name: str) -> type:
-    """A class of the module in a file, which is imported when it is not yet."""
+    """Return a class of the module in a file, which is imported if necessary."""
     folder, module = str(Path(path).parent), Path(path).stem
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -52,7 +52,7 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self._self.setup()
 
     def reload(self) -> None:
-        """A second Python object fills the same widget; it is not entered, also when the first one was."""
+        """Let a second Python object fill the same widget; its enter() is not called, even if that of the first was."""
         self.setPythonSource(self._source)
         self.setup()
 
@@ -71,7 +71,7 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
 
 class qSlicerScriptedLoadableModule(QtCore.QObject):
-    """The module: what it says of itself, and its panel, which is made when it is asked for."""
+    """The module: its description, and its panel, which is made when it is requested."""
 
     def __init__(self, path: Path | str) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
         setattr(slicer.modules, f"{self.name}Instance", self._self)
 
     def logic(self):
-        """The logic of C++, which for a scripted module does nothing; that of Python belongs to the panel."""
+        """The C++ logic, which does nothing for a scripted module; the Python logic belongs to the panel."""
         if self._logic is None:
             self._logic = slicer.vtkSlicerScriptedLoadableModuleLogic()
             self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
@@ -114,13 +114,13 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
                 method(scene)
 
     def widgetRepresentation(self) -> qSlicerScriptedLoadableModuleWidget:
-        """The panel of the module, made with the first call."""
+        """Return the panel of the module, which is made by the first call."""
         if self._panel is None:
             self._panel = self.createNewWidgetRepresentation()
         return self._panel
 
     def createNewWidgetRepresentation(self) -> qSlicerScriptedLoadableModuleWidget:
-        """Another panel: it is set up before it has the scene."""
+        """Return another panel, which is set up before it gets the scene."""
         panel = qSlicerScriptedLoadableModuleWidget()
         panel.setPythonSource(self._path)
         panel.setup()
@@ -129,7 +129,7 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
 
 
 def load_module(path: Path | str) -> Any:
-    """A scripted module, from its file, among the modules of Slicer; once a process and module."""
+    """Load a scripted module from its file and register it with Slicer, once per process and module."""
     manager = slicer.app.moduleManager()
     name = Path(path).stem
     if manager.module(name) is None:

@@ -1,7 +1,8 @@
 """qMRMLSegmentEditorWidget: its node selectors, list of segments, effects, undo and keys.
 
-As in Slicer's Modules/Loadable/Segmentations/Widgets: qMRMLSegmentEditorWidget.cxx and qMRMLSegmentsTableView.cxx, on
-the real vtkSlicerSegmentEditorLogic. The table has the names only; masking, 3D and the mouse in views are not here.
+It imitates Slicer's Modules/Loadable/Segmentations/Widgets: qMRMLSegmentEditorWidget.cxx and
+qMRMLSegmentsTableView.cxx, on the real vtkSlicerSegmentEditorLogic. The table only has the names; masking, 3D and the
+mouse in views are not imitated.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def _stored(name: str) -> Property:
 
 
 class qMRMLSegmentEditorWidget(qMRMLWidget):
-    """The editor. Its parameter node should be set before the scene, so that what the scene selects is kept."""
+    """The editor. Its parameter node should be set before the scene, so that the selections in the scene are kept."""
 
     _segmentation_changed, _source_changed = Signal(object), Signal(object)
     currentSegmentIDChanged = Signal(str)
@@ -71,7 +72,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     )
 
     def logic(self):
-        """The real logic; for the effects and the look."""
+        """The real logic, for the effects and the visible parts."""
         return self._logic
 
     def _shown(self, option: str) -> None:
@@ -122,7 +123,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self.updateWidgetFromMRML()
 
     def _batchEnded(self) -> None:
-        """What the selectors took meanwhile is taken over."""
+        """Adopt what the selectors have chosen meanwhile."""
         if self._node is not None:
             if self._logic.GetSegmentationNode() is not self._look.segmentationSelector.currentNode():
                 self.setSegmentationNode(self._look.segmentationSelector.currentNode())
@@ -168,7 +169,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     @Slot(str)
     def setCurrentSegmentID(self, identifier: str) -> None:
-        """Choose a segment; the signal is for those that the user chooses, or that are gone."""
+        """Choose a segment. The signal is emitted only for a choice of the user, or for a segment that is gone."""
         if self._node is not None:
             self._node.SetSelectedSegmentID(identifier)
 
@@ -212,7 +213,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self._effects.names()
 
     def effectByName(self, name: str):
-        """None when there is none of the name."""
+        """Return an effect by its name, or None."""
         return self._effects.by_name(name)
 
     def activeEffect(self):
@@ -224,20 +225,20 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     @Slot(str)
     def setActiveEffectByName(self, name: str) -> None:
-        """Activate an effect; one that does not exist is an error here, where Slicer activates none."""
+        """Activate an effect. One that does not exist is an error here, whereas Slicer then activates none."""
         if name and self.effectByName(name) is None:
             raise ValueError(f"no effect of the Segment Editor: {name}")
         self.setActiveEffect(self.effectByName(name))
 
     @Slot()
     def updateEffectList(self) -> None:
-        """Take in copies of effects that were registered since; their buttons are shown in their order."""
+        """Add copies of newly registered effects, and show their buttons in their order."""
         self._effects.refresh(self._node)
 
     # Keyboard and views
 
     def installKeyboardShortcuts(self, parent: QtWidgets.QWidget | None = None) -> None:
-        """Single keys for effects and segments, undo and redo, on the main window when no parent is given."""
+        """Install single keys for effects and segments, undo and redo, by default on the main window."""
         self.uninstallKeyboardShortcuts()
         self._shortcuts = self._look.shortcuts(parent or unwrap(slicer.util.mainWindow()))
 
@@ -249,12 +250,12 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._shortcuts = []
 
     def toggleEffect(self, index: int) -> None:
-        """What a key does: 0 ends the active effect, -1 takes the last one, others begin the one in that place."""
+        """Handle a key: 0 ends the active effect, -1 activates the last one, others the one at that position."""
         effect = self._effects.last if index < 0 else self._look.effect(index)
         self.setActiveEffect(None if effect is self.activeEffect() else effect)
 
     def setupViewObservations(self) -> None:
-        """Let effects hear of layouts; the mouse in views is not imitated."""
+        """Tell effects about changes of the layout; the mouse in views is not imitated."""
         self._views_observed = True
 
     def removeViewObservations(self) -> None:

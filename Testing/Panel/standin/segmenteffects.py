@@ -1,7 +1,7 @@
-"""What all effects of the Segment Editor have: parameters, options, and the way to segments.
+"""The common part of all effects of the Segment Editor: parameters, options, and access to segments.
 
-As in Slicer's Modules/Loadable/Segmentations/EditorEffects/qSlicerSegmentEditorAbstractEffect.cxx. What effects do to
-segments is done by the real vtkSlicerSegmentEditorLogic. Mouse events in views and actors are not imitated.
+It imitates Slicer's Modules/Loadable/Segmentations/EditorEffects/qSlicerSegmentEditorAbstractEffect.cxx. Segments are
+changed by the real vtkSlicerSegmentEditorLogic. Mouse events in views and actors are not imitated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _kept(name: str, kind: Any) -> Property:
 
 
 class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
-    """The part of effects that all have. Parameters are attributes of the editor's node, named effect.parameter."""
+    """The base class of effects. Parameters are attributes of the editor's node, named effect.parameter."""
 
     class ModificationMode(enum.IntEnum):
         ModificationModeSet = 0
@@ -83,7 +83,7 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         self._editor.saveStateForUndo()
 
     def interactionNodeModified(self, node) -> None:
-        """An effect ends when the mouse is given to something else, such as placing markups."""
+        """Deactivate the effect when the mouse is used for something else, such as placing markups."""
         if node.GetCurrentInteractionMode() != node.ViewTransform:
             self.selectEffect("")
 
@@ -143,7 +143,7 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
             self.setParameter(name, value)
 
     def parameter(self, name: str) -> str:
-        """The effect's own, or else that which all share; Slicer only logs that there is none."""
+        """Return the effect's own parameter, or else the common one; if there is none, Slicer only logs it."""
         if self._node is None:
             return ""
         for attribute in (f"{self.name}.{name}", name):
@@ -190,7 +190,7 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         )
 
     def confirmCurrentSegmentVisible(self) -> int:
-        """Whether to go on; the user is asked when the segment is hidden, and `standin.answers["confirm"]` answers."""
+        """Return whether to continue; if the segment is hidden, `standin.answers["confirm"]` answers the question."""
         results, node = self.ConfirmationResult, self._node and self._node.GetSegmentationNode()
         identifier = self._node.GetSelectedSegmentID() if node else None
         display = node.GetDisplayNode() if identifier else None

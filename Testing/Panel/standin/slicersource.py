@@ -1,8 +1,8 @@
-"""Slicer's own Python layer from a source tree, in place of its imitation.
+"""Slicer's own Python layer from a source tree, which replaces the imitation.
 
-SLICER_SOURCE names a folder with Base/Python and CMakeLists.txt of Slicer, and Modules/Loadable/Segmentations where
-effects of the Segment Editor are used. Of it come slicer.util, slicer.i18n, slicer.ScriptedLoadableModule,
-slicer.parameterNodeWrapper, and slicer.packaging where there is one.
+SLICER_SOURCE names a folder with Base/Python and CMakeLists.txt of Slicer, and with Modules/Loadable/Segmentations if
+effects of the Segment Editor are used. It provides slicer.util, slicer.i18n, slicer.ScriptedLoadableModule,
+slicer.parameterNodeWrapper, and slicer.packaging if that exists.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .qtmodule import Absent
 
 NAMES = ("util", "i18n", "ScriptedLoadableModule", "parameterNodeWrapper", "packaging")
 IMITATED = (5, 8, 1)
-"""The version of Slicer's Python without a source tree: that which allows the least."""
+"""The version of Slicer's Python without a source tree, which is the one that allows the least."""
 
 
 def tree() -> Path | None:
-    """The source tree, or None when Slicer's Python is imitated.
+    """Return the source tree, or None if Slicer's Python is imitated.
 
     Raises:
-        FileNotFoundError: the folder is no source tree.
+        FileNotFoundError: the folder is not a source tree.
     """
     given = os.environ.get("SLICER_SOURCE")
     if not given:
@@ -38,7 +38,7 @@ def tree() -> Path | None:
 
 
 def version(source: Path | None) -> tuple[int, int, int]:
-    """The version of a source tree."""
+    """Return the version of a source tree."""
     if source is None:
         return IMITATED
     text = (source / "CMakeLists.txt").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def version(source: Path | None) -> tuple[int, int, int]:
 
 
 def begin(source: Path) -> None:
-    """Let `slicer.util` be that of the tree. What needs `slicer.app` comes with `finish`."""
+    """Use `slicer.util` of the tree. What needs `slicer.app` is imported by `finish`."""
     slicer.__path__.insert(0, str(source / "Base/Python/slicer"))
     for name in NAMES:
         sys.modules.pop(f"slicer.{name}", None)

@@ -1,4 +1,4 @@
-"""QUiLoader, which `slicer.util.loadUI` uses: what a .ui file names must exist."""
+"""QUiLoader for `slicer.util.loadUI`, which requires that everything that a .ui file names exists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CTK_NAMES = (
     *("ctkCheckBox", "ctkCheckablePushButton", "ctkColorPickerButton", "ctkComboBox", "ctkDirectoryButton"),
     *("ctkDoubleRangeSlider", "ctkDoubleSlider", "ctkDoubleSpinBox", "ctkRangeWidget"),
 )
-"""Classes of `ctk` that are not imitated, but that the connectors of parameters name."""
+"""Classes of `ctk` that are not imitated, but named by the connectors of parameters."""
 QMRML = (
     *(qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentEditorWidget),
     *(qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget),
@@ -40,10 +40,10 @@ class QUiLoader(QtUiTools.QUiLoader):
 
 
 def load_ui(path: Path | str) -> QtWidgets.QWidget:
-    """The widget in a .ui file.
+    """Load the widget in a .ui file.
 
     Raises:
-        ValueError: it names a class, property, enum value, signal or slot that does not exist.
+        ValueError: the file names a class, property, enum value, signal or slot that does not exist.
     """
     tree = ElementTree.parse(path).getroot()
     connections = [word for part in tree.findall("connections") for word in part]
@@ -60,13 +60,13 @@ def load_ui(path: Path | str) -> QtWidgets.QWidget:
 
 
 def _is_in_editor(child: QtCore.QObject) -> bool:
-    """Whether an object is part of a Segment Editor, whose effects may name their options as they like."""
+    """Return whether an object is part of a Segment Editor, whose effects may give their options any name."""
     parent = child.parent()
     return parent is not None and (isinstance(parent, qMRMLSegmentEditorWidget) or _is_in_editor(parent))
 
 
 def _number_filters(tree: ElementTree.Element) -> None:
-    """The filters of a ctkPathLineEdit as a number: PySide6 cannot read the names of flags of classes of Python."""
+    """Convert the filters of a ctkPathLineEdit to a number: PySide6 cannot read names of flags of Python classes."""
     for element in tree.iter("widget"):
         for flags in element.findall("property[@name='filters']/set"):
             names = [flag.removeprefix("ctkPathLineEdit::") for flag in flags.text.split("|")]
@@ -92,7 +92,7 @@ def _load(content: bytes, path: Path | str) -> QtWidgets.QWidget:
 
 
 def _check_properties(tree: ElementTree.Element, everything: dict, path: Path | str) -> None:
-    """Properties that Qt made up because the widget has none of the name; stdset="0" marks those that are meant."""
+    """List dynamic properties that Qt made because the widget has none of that name; stdset="0" marks intended ones."""
     for element in tree.iter("widget"):
         meant = {property_.get("name") for property_ in element.findall("property") if property_.get("stdset") == "0"}
         widget = everything[element.get("name")]

@@ -1,4 +1,4 @@
-"""What `slicer.util` does with the desktop's readers and with the network; all else of it is Slicer's own Python."""
+"""The functions of `slicer.util` that need the desktop's readers or the network; the others are Slicer's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scriptedeffects import EFFECTS
 from .uifile import QMRML
 
 installed: list[Any] = []
-"""What `slicer.util.pip_install` was asked for; nothing is installed."""
+"""Arguments of the calls of `slicer.util.pip_install`; nothing is installed."""
 
 
 def install() -> None:
@@ -30,14 +30,14 @@ def install() -> None:
 
 
 def install_packaging() -> None:
-    """Let `slicer.packaging`, where Slicer has it, install nothing either."""
+    """Prevent `slicer.packaging`, if Slicer has it, from installing anything."""
     if hasattr(slicer, "packaging"):
         for name in ("pip_install", "pip_ensure"):
             setattr(slicer.packaging, name, _instead_of(getattr(slicer.packaging, name)))
 
 
 def _instead_of(install: Callable[..., Any]) -> Callable[..., None]:
-    """A function that installs nothing, and refuses the arguments that the real one does not have."""
+    """Return a function that installs nothing and refuses arguments that the real one does not have."""
 
     def keep(*requirements: Any, **named: Any) -> None:
         inspect.signature(install).bind(*requirements, **named)
@@ -47,7 +47,7 @@ def _instead_of(install: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _load_volume(path: str, properties: dict[str, Any] | None = None) -> Any:
-    """A volume from a file; slicer-core cannot read PNG, which SimpleITK reads here as Slicer shows images."""
+    """Load a volume from a file; slicer-core cannot read PNG, so SimpleITK reads it, as Slicer would show it."""
     properties = dict(properties or {})
     name, single = properties.pop("name", None), properties.pop("singleFile", False)
     if properties:
