@@ -25,6 +25,8 @@ AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
 """Names of masks, or of predictions of nnU-Net's images, whose names end with the number of the channel."""
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 """Names of files that `medclipsam weak predict` and `segment` write beside a mask."""
+OF_ALL = re.compile(rf"{WORD}s?(Tr|Ts)?", re.IGNORECASE)
+"""Names of folders with the masks of all images, not those of one."""
 FOLDERS = (
     "Folders in it are not looked into, except one of the name of each image: name the pairs in a table, "
     "prediction,truth a line."
@@ -209,7 +211,8 @@ def _mask_files(folder: Path) -> dict[str, Path]:
         raise InputError(f"There is no folder '{folder}'.", "Check the path.")
     paths = masks_in(folder)
     if not paths:
-        by_name = {path.name: masks_in(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()}
+        inner = [path for path in sorted(folder.glob("[!.]*")) if path.is_dir() and not OF_ALL.fullmatch(path.name)]
+        by_name = {path.name: masks_in(path) for path in inner}
         is_whole = lambda name, files: len(files) == 1 and files[0].name.startswith(name)  # as MONAI writes it
         return {name: files[0] if is_whole(name, files) else folder / name for name, files in by_name.items() if files}
     files: dict[str, Path] = {}

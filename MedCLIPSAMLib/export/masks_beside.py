@@ -41,8 +41,8 @@ TASKS = {"seg", "segmentation", "segmentations"}
 """Words that data sets are named after too, whose folders hold folders of images."""
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
 FEW_VALUES = 4
-SMALL = 0.25
-"""Maximum size of the file of a volume that may be a mask of a larger one beside it, or of its name: of that one."""
+SMALL = 0.1
+"""Maximum file size of a volume that may be a mask, as a share of the largest one in its folder or of its name."""
 SIGNS = " ._-"
 _WORD = "|".join(map(re.escape, WORDS))
 _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)

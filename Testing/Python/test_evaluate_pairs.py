@@ -197,6 +197,10 @@ def test_predictions_without_a_mask_of_any_case_are_refused(run, tmp_path):
     assert code == 2 and f"'{tmp_path / 'p'}' holds no mask." in err and "Readable are" in err
     code, _, err = run("evaluate", tmp_path, tmp_path / "t")
     assert code == 2 and "Folders in it are not looked into" in err
+    for side in ("above1", "above2"):  # the folder above the masks of all images is not a case
+        mask(tmp_path / side / "masks" / "a.png"), mask(tmp_path / side / "masks" / "b.png")
+    code, _, err = run("evaluate", tmp_path / "above1", tmp_path / "above2")
+    assert code == 2 and "Folders in it are not looked into" in err
     mask(tmp_path / "p" / "patient1.png")
     code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
     assert code == 2 and "'patient1' and 'a'" in err
