@@ -133,7 +133,7 @@ def test_what_cannot_be_trained_is_refused_before_an_image_is_read_and_leaves_no
         (replace(here, captions="part.tar"), QUICK, "m", "r", "separate validation pairs"),
         (here, QUICK, "x", "x", "both the run and the model"),
         (here, QUICK, "../m", "r", "cannot be the name"),
-        (here, QUICK, "biomedclip", "r", "has a model 'biomedclip' already"),
+        (here, QUICK, "biomedclip", "r", "already has a model 'biomedclip'"),
     ):
         with pytest.raises(MedCLIPSAMError, match=message):
             run(data, settings, name, tmp_path / out, "cpu", tmp_path)
