@@ -78,7 +78,7 @@ def download(
         if error.errno == errno.ENOSPC:
             raise ModelError(
                 f"The disk became full while downloading '{model.name}' to '{folder}'.",
-                "Free some space and run it again; it resumes.",
+                "Free some space and run it again; it continues.",
             ) from error
         raise OutputError(
             f"Cannot write to '{folder}': {error.strerror or error}.", "Check the permissions."
@@ -233,5 +233,5 @@ def _by_hand(model: Model, folder: Path) -> str:
 def _broken(model: Model, what: str) -> ModelError:
     return ModelError(
         f"The download of '{model.name}' stopped: {what}.",
-        "Check the network and run it again; it resumes where it stopped.",
+        "Check the network and run it again; it continues where it stopped.",
     )

@@ -85,8 +85,8 @@ def test_what_cannot_be_used_is_counted_and_listed(folder):
     assert [pair.image.name for pair in found.pairs] == ["image0.png", "image3.png"]
     parts = (
         "2 pairs",
-        "1 pairs are there twice",
-        "2 captions have less than 20",
+        "1 pairs are duplicates",
+        "2 captions have fewer than 20",
         "2 images are missing",
         "another image",
     )
@@ -139,7 +139,7 @@ def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
         ("a.csv", "image,words\n1,2\n", "no column with captions"),
         ("a.csv", "", "no rows"),
         ("a.csv", f"image0.png,{LONG}\n", "line with the names of the columns.*got one line"),
-        ("a.json", '{"image0.png": {"en": "x"}}', "no pair that can be used.*captions are no text"),
+        ("a.json", '{"image0.png": {"en": "x"}}', "no pair that can be used.*captions are not text"),
         ("a.jsonl", "{not json", "cannot be read"),
         ("a.jsonl", '\n{"image": "a", "caption": "b"}\n[1, 2]\n', r"as line 3 of .*got \[1, 2\]"),
         ("a.jsonl", '{"image": "a", "caption": "b"}\n{x}\n', "line 2: Expecting property name"),
@@ -245,10 +245,10 @@ def test_zero_nan_objects_and_folders_in_records_are_what_they_are(folder):
     table(folder, "b.csv", f"image,caption,patient\nimage0.png,{LONG},7.0\nimage1.png,{LONG},\n")
     assert read_captions(folder / "b.csv").patients == {"7"}
     assert [reason for reason, _ in found.dropped] == [
-        "captions are no text",
-        "captions are no text",
-        "captions have less than 20 characters",
-        "names of images are no text",
+        "captions are not text",
+        "captions are not text",
+        "captions have fewer than 20 characters",
+        "image names are not text",
         "images are folders",
         "images are missing",
     ]
