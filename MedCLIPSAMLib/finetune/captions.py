@@ -43,7 +43,7 @@ CAPTION_FIELDS = (
 )
 PATIENT_FIELDS = (
     *("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id"),
-    *("study_id", "uid"),  # of an examination, where nothing names the patient
+    *("study_id", "uid"),  # name an examination, used if nothing names the patient
 )
 HELD_OUT = frozenset(("test", "testing", "val", "valid", "validation", "dev"))
 SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")

@@ -88,12 +88,12 @@ class Chunks:
         """Return the number of pairs that fit, extrapolated linearly from the memory of two trials."""
         trial(FEW)  # allocates the gradients, and what libraries allocate once
         few, some = (self._memory.measure(lambda pairs=pairs: trial(pairs)) for pairs in (FEW, SOME))  # type: ignore[misc]
-        pair = max(1, (some - few) // (SOME - FEW))
-        left = self._memory.free() - needed_later - max(0, few - FEW * pair)
-        fits = min(batch, max(1, left // pair))
+        pair_bytes = max(1, (some - few) // (SOME - FEW))
+        left = self._memory.free() - needed_later - max(0, few - FEW * pair_bytes)
+        fits = min(batch, max(1, left // pair_bytes))
         self._context.notify(
             f"Processing {_even(fits, batch)} of the {batch} pairs of a batch at once: a pair takes "
-            f"{max(1, round(pair / 2**20))} MiB, and {max(0, left) / 2**30:.1f} GiB can be used."
+            f"{max(1, round(pair_bytes / 2**20))} MiB, and {max(0, left) / 2**30:.1f} GiB can be used."
         )
         return fits
 

@@ -98,12 +98,12 @@ def run(
 
     with claim_run(out):
         _leave_out_unreadable((training, validation), out, dropped, context)
-        made_of = training.checksums(data.min_characters) | validation.checksums(data.min_characters)
+        checksums = training.checksums(data.min_characters) | validation.checksums(data.min_characters)
         sources = (
             lambda size, rank, world: source(training, size, settings.min_crop, rank, world),
             lambda size: source(validation, size),
         )
-        result = fine_tune(*sources, settings, out, device, models_dir, made_of, context)
+        result = fine_tune(*sources, settings, out, device, models_dir, checksums, context)
         if is_first_process():
             _check_name_is_free(model, out, replace)  # again: another run may have ended meanwhile
             publish(result, settings, name, Path(data.captions).absolute().name, models_dir)

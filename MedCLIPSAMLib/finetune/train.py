@@ -107,10 +107,10 @@ def fine_tune(
     sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
     inputs = lambda images, captions: (clip.preprocess(images.numpy()), clip.tokenize(captions, True))
     task = TrainingTask(model, model, *sources, inputs)
-    made_of = {"files of the base": clip.checksum(), **(data or {})}
+    checksums = {"files of the base": clip.checksum(), **(data or {})}
     if settings.heads_alone and fabric.world_size == 1:
-        task = encode_once(task, clip, fabric, out / FEATURES, {"base": settings.base, **made_of}, context)
-    return _Run(fabric, task, settings, out, settings.fingerprint() | made_of, context).train()
+        task = encode_once(task, clip, fabric, out / FEATURES, {"base": settings.base, **checksums}, context)
+    return _Run(fabric, task, settings, out, settings.fingerprint() | checksums, context).train()
 
 
 class _Run:

@@ -260,7 +260,7 @@ def build_clip(folder: Path) -> TextImageModel:
     bert = read_config(folder / "config.json")
     read_preprocessing(folder)
     try:
-        with torch.device("cpu"):  # whatever the program's default device is; the default dtype is undone by .float()
+        with torch.device("cpu"):  # ignores the program's default device; .float() below undoes its default dtype
             if is_own(config):
                 return build(config, bert).float()
             from .open_clip_model import build_open_clip

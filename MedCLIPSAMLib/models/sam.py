@@ -134,7 +134,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         model: Any = OmegaConf.merge(read_sam_config(config), dict(options or {}))
         model["_target_"] = _PREDICTOR
         with OnCpu(), torch.device("cpu"):
-            sam = instantiate(model, _recursive_=True).float().eval()  # whatever the program's default dtype is
+            sam = instantiate(model, _recursive_=True).float().eval()  # .float() undoes the program's default dtype
         check_sam_size(sam.image_size)
         return sam
     except (

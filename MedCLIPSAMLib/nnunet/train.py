@@ -89,17 +89,17 @@ def train(
     """
     require_extra("weak", "nnU-Net")
     kind, gpu = choose_gpu(str(resolve_device(device)))
-    there = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
-    if gpus > there:
+    available = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
+    if gpus > available:
         raise DeviceError(
-            f"Expected {gpus} GPUs, got {there} for the device '{device}'.", "Request fewer, or 'cuda' for all."
+            f"Expected {gpus} GPUs, got {available} for the device '{device}'.", "Request fewer, or 'cuda' for all."
         )
     found = read_dataset(dataset)
-    alike = found.folder.parent.glob(f"Dataset{found.number:03d}*")
-    twins = [path.name for path in alike if path.is_dir() and path != found.folder]
-    if twins:
+    same_number = found.folder.parent.glob(f"Dataset{found.number:03d}*")
+    others = [path.name for path in same_number if path.is_dir() and path != found.folder]
+    if others:
         raise InputError(
-            f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net finds datasets.",
+            f"'{found.folder.name}' and '{others[0]}' have the same number, by which nnU-Net finds datasets.",
             "Give one of them another number.",
         )
     request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": asdict(settings)}
