@@ -285,7 +285,7 @@ def test_members_of_shards_are_what_their_makers_meant(tmp_path, members):
 )
 def test_shards_without_a_pair_say_why(tmp_path, members, reasons):
     path = write_shard(tmp_path / "part.tar", members)
-    with pytest.raises(InputError, match=f"no pair that can be used, beginning with '.*part.tar'{reasons}\\."):
+    with pytest.raises(InputError, match=f"beginning with '.*part.tar', hold no pair that can be used{reasons}\\."):
         ShardSource(expand_shards(str(path)), 16, 2)
 
 
