@@ -1,1 +1,1 @@
-"""Fine-tuning of the text-image model on captions."""
+"""Fine-tuning of a text-image model on image-caption pairs."""

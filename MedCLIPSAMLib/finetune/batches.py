@@ -1,4 +1,4 @@
-"""Batches of pairs that depend only on a seed and the number of the step, so that a stopped run can be resumed."""
+"""Batches of pairs that depend only on the seed and the step number, so that a stopped run can be resumed."""
 
 from __future__ import annotations
 
@@ -30,34 +30,36 @@ UNREADABLE = "images cannot be read"
 
 
 class Source(Protocol):
-    """Anything with batches of pairs: `PairSource` reads files, `shards.ShardSource` tar files.
+    """Any source of batches of pairs, such as `PairSource` for files and `shards.ShardSource` for tar files.
 
     Attributes:
-        steps: batches an epoch.
-        batch: pairs a batch, over all processes.
+        steps: number of batches per epoch.
+        batch: number of pairs per batch, over all processes.
     """
 
     steps: int
     batch: int
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield this process's part of the batches of an epoch from number `start` on: uint8 (b, S, S, 3), captions."""
+        """Yield this process's part of an epoch's batches from number `start` on: uint8 (b, S, S, 3) and captions."""
 
     def image_names(self, epoch: int) -> list[str]:
-        """Return what tells the images of the pairs of an epoch apart, in the order of all its batches."""
+        """Return unique names of the images of an epoch's pairs, in the order of all its batches."""
 
 
 def read_slice(path: Path) -> np.ndarray:
-    """Read an image file, uint8 (H, W, 3); of a volume the middle axial slice."""
+    """Read an image file, or the middle axial slice of a volume, as uint8 (H, W, 3)."""
     stack = SliceStack(read_volume(path))
     return stack.image(len(stack) // 2)
 
 
 def square(image: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> torch.Tensor:
-    """Resize an image (H, W, 3) to the model's square, uint8 (size, size, 3), bicubic with antialias.
+    """Resize an image (H, W, 3) to the model's square, uint8 (size, size, 3), bicubic with antialiasing.
 
     Args:
-        crop: share of each side that is kept, and where it begins between the first (0) and the last (1) place.
+        image: (H, W, 3).
+        size: edge of the square, in pixels.
+        crop: share of each side that is kept, and its start in x and y between the first (0) and last (1) position.
     """
     share, x, y = crop
     height, width = image.shape[:2]
@@ -70,12 +72,15 @@ def square(image: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0
 
 
 def draw_crop(rng: np.random.Generator, min_share: float) -> tuple[float, float, float]:
-    """Draw a random crop for `square`, of an area from `min_share` to 1; never a flip, which would swap sides."""
+    """Draw a random crop for `square`, with a share of the area from `min_share` to 1.
+
+    Images are never flipped, which would swap left and right.
+    """
     return float(np.sqrt(rng.uniform(min_share, 1))), float(rng.random()), float(rng.random())
 
 
 def stamp(path: Path) -> str:
-    """Return the path, the size and the time of the last change of a file, which tell whether it was changed."""
+    """Return a file's path, size and modification time, by which a change of the file is noticed."""
     stat = path.stat()
     return f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
 
@@ -83,11 +88,13 @@ def stamp(path: Path) -> str:
 def readable(
     pairs: list[Pair], record: Path | None = None, context: RunContext = RunContext()
 ) -> tuple[list[Pair], list[tuple[str, str]]]:
-    """Find the pairs whose image can be read, and (reason, file) of the others.
+    """Return the pairs whose image can be read, and (reason, file) for the other images.
 
     Args:
-        record: a JSON file that records which files were read before, by size and modification time, so that each
-            that could be is read once only; also when the run is cancelled.
+        pairs: the pairs to check.
+        record: a JSON file that records which files were readable, by size and modification time, so that each is read
+            only once. It is also written when the run is cancelled.
+        context: receives the number of images read.
     """
     known = _read_recorded(record)
     files = list(dict.fromkeys(pair.image for pair in pairs))
@@ -127,25 +134,27 @@ def _read_recorded(record: Path | None) -> dict[str, str]:
 
 
 class PairSource:
-    """Batches of pairs in files; every epoch in another order.
+    """Batches of pairs in files, in another order in every epoch.
 
-    A batch for training has one pair of an image at most, whose other captions would be its negatives though they are
-    true, and pairs with the same caption are in different batches while there are others. An epoch leaves out the rest,
-    and what is too much of an image.
+    A training batch has at most one pair of each image, since the image's other captions would be negatives although
+    they are true of it. Pairs with the same caption are in different batches if possible. An epoch leaves out pairs
+    that do not fill a batch, and surplus pairs of an image.
 
     Args:
-        pairs: at least two.
-        size: edge of the image that the model sees.
-        batch: pairs a batch over all processes.
-        crop: minimum share of an image's area that a random crop keeps; 1 takes it whole.
-        rank, world: number of this process, and of all; each takes every `world`-th pair of a batch.
-        workers: processes that read images.
+        pairs: at least two pairs.
+        size: edge of the model's input, in pixels.
+        batch: number of pairs per batch, over all processes.
+        crop: minimum share of an image's area that a random crop keeps; 1 takes whole images.
+        seed: seed of the order and the crops.
+        rank, world: number of this process, and number of processes; each takes every `world`-th pair of a batch.
+        workers: number of processes that read images.
         read: path of an image file -> uint8 (H, W, 3).
-        keep_rest: for validation. All pairs are in an epoch: the rest is a smaller batch of two or more, or one more
-            pair in the last batch; and fewer pairs than a batch are one.
+        keep_rest: for validation; an epoch has all pairs. Two or more remaining pairs make a smaller batch, and a
+            single one is added to the last batch. If there are fewer pairs than `batch`, they make one batch.
 
     Raises:
-        InputError: a batch of less than 2, or not a multiple of `world`, or fewer pairs, or images, than a batch.
+        InputError: the batch is smaller than 2 or not a multiple of `world`, or larger than the number of pairs or
+            images.
     """
 
     def __init__(
@@ -176,7 +185,7 @@ class PairSource:
         yield from self.load([numbers[self.rank :: self.world] for numbers in self.order(epoch)[start:]], epoch)
 
     def load(self, batches: list[list[int]], epoch: int = 0) -> Iterator[Batch]:
-        """Yield the pairs of each list of numbers, with the crops of an epoch."""
+        """Yield the batch for each list of pair numbers, with the crops of an epoch."""
         loader = DataLoader(
             _Images(self, epoch), batch_sampler=batches, num_workers=min(self.workers, len(batches)), collate_fn=_join
         )
@@ -188,14 +197,14 @@ class PairSource:
                     raise batch
                 yield batch
         finally:
-            del batch_iterator  # ends its processes: a traceback would keep it, and Python's exit wait for them
+            del batch_iterator  # ends its processes; a traceback would keep it, and Python would wait for them at exit
 
     def image_names(self, epoch: int) -> list[str]:
         """See `Source`."""
         return [str(self.pairs[number].image) for batch in self.order(epoch) for number in batch]
 
     def order(self, epoch: int) -> list[list[int]]:
-        """Return the numbers of the pairs in each batch of an epoch."""
+        """Return the pair numbers in each batch of an epoch."""
         rng = np.random.default_rng([self.seed, epoch])
         drawn = rng.permutation(len(self.pairs)).tolist()
         if not self.keep_rest:
@@ -210,7 +219,7 @@ class PairSource:
         return batches
 
     def _counted(self, numbers: list[int]) -> Iterator[tuple[int, int]]:
-        """Yield numbers of pairs, and how many of the image there have been with it."""
+        """Yield each pair number with how many pairs of its image there have been so far, itself included."""
         times = Counter[Path]()
         for number in numbers:
             times[self.pairs[number].image] += 1
@@ -218,7 +227,7 @@ class PairSource:
 
 
 class _Images(Dataset):
-    """The images of a source in one epoch: (uint8 (S, S, 3), caption), or why one cannot be read any more."""
+    """The items of a source in one epoch: (uint8 (S, S, 3), caption), or the error if an image became unreadable."""
 
     def __init__(self, source: PairSource, epoch: int) -> None:
         self._source, self._epoch = source, epoch
@@ -234,7 +243,10 @@ class _Images(Dataset):
 
 
 def _join(items: list[tuple[torch.Tensor, str] | MedCLIPSAMError]) -> Batch | MedCLIPSAMError:
-    """Join images and captions to a batch, or return the first error; loaders raise none that other code can read."""
+    """Join images and captions to a batch, or return the first error.
+
+    The error is returned, since a data loader would not raise it in its original form.
+    """
     images, captions = [], []
     for item in items:
         if isinstance(item, MedCLIPSAMError):
@@ -246,11 +258,11 @@ def _join(items: list[tuple[torch.Tensor, str] | MedCLIPSAMError]) -> Batch | Me
 
 @contextmanager
 def _without_signals() -> Iterator[None]:
-    """Let processes that are started in the block outlive the signals to their group: their parent ends them.
+    """Let processes that are started in the block ignore signals to their group, so that only their parent ends them.
 
-    A parent whose workers are gone before it has ended may wait for them for ever.
+    A parent may wait forever if its workers end before it does.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, where a group gets no signals
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no signals to process groups
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ending_signals())
@@ -263,13 +275,15 @@ def _without_signals() -> Iterator[None]:
 def check_batch(batch: int, world: int) -> None:
     """Refuse a batch that has no negatives or cannot be divided among the processes; see `PairSource`."""
     if batch < 2:
-        raise InputError(f"A batch of {batch} has no negatives to learn from.", "Take 2 or more; the paper takes 64.")
+        raise InputError(f"A batch of {batch} has no negatives to learn from.", "Use at least 2; the paper uses 64.")
     if batch % world:
-        raise InputError(f"A batch of {batch} cannot be shared by {world} processes.", "Take a multiple of it.")
+        raise InputError(
+            f"A batch of {batch} cannot be shared by {world} processes.", "Use a multiple of the number of processes."
+        )
 
 
 def divide(pairs: int, batch: int, keep_rest: bool) -> tuple[int, int, int]:
-    """Return the size of an epoch's batches, their number, and the number of pairs in them; see `PairSource`."""
+    """Return the size of an epoch's batches, their number, and the number of pairs in all of them; see `PairSource`."""
     if pairs < (least := 2 if keep_rest else batch):
         raise InputError(f"{pairs} usable pairs do not fill a batch of {least}.", "Give more pairs or a smaller batch.")
     batch = min(batch, pairs)

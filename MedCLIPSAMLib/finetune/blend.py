@@ -1,7 +1,7 @@
-"""Blending what was learned with the base, which keeps what the base can do beside it.
+"""Blend learned weights with those of the base, to preserve abilities of the base that the captions do not cover.
 
-Weights of a fine-tuned model and of its base are averaged (Wortsman et al., Robust fine-tuning of zero-shot models,
-CVPR 2022, "WiSE-FT").
+The weights of the fine-tuned model and of its base are averaged (Wortsman et al., Robust fine-tuning of zero-shot
+models, CVPR 2022, "WiSE-FT").
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .trainable import select_trained
 
 
 class Blend:
-    """The average of a module's trained weights with those it has now.
+    """The weighted average of a module's trained weights and of its weights at the time of construction.
 
     Args:
-        module: before the training.
-        share: of the trained weights, above 0 to 1.
+        module: the module before training.
+        share: share of the trained weights, above 0 and up to 1.
     """
 
     def __init__(self, module: torch.nn.Module, share: float) -> None:
@@ -29,7 +29,7 @@ class Blend:
     @contextmanager
     @torch.no_grad()
     def applied(self) -> Iterator[None]:
-        """Give the module the blended weights until the block ends."""
+        """Give the module the blended weights for the duration of the block."""
         learned = {name: weight.clone() for name, weight in self._weights().items() if name in self._base}
         for name, weight in self._weights().items():
             if name in learned:
@@ -42,5 +42,5 @@ class Blend:
                     weight.copy_(learned[name])
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        """Return what is blended: of LoRA's two matrices the one that begins as 0, as their product is what counts."""
+        """Return the weights to blend; of LoRA's two matrices only the one that starts at 0, as the product counts."""
         return {name: weight for name, weight in select_trained(self._module).items() if ".lora_A." not in name}

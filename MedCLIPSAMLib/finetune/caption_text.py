@@ -1,4 +1,4 @@
-"""What a caption says, without markup and meaningless signs, and whether that is enough to learn from."""
+"""Clean captions of markup and meaningless symbols, and judge whether they are long enough to learn from."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 from ..errors import shorten
 
 MIN_CHARACTERS = 20
-"""Minimum length of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
+"""Minimum number of characters in a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
 
 WIDE_CHARACTER = 5
-"""Characters that a Chinese, Japanese or Korean one counts for: about a word."""
+"""Number of characters that a Chinese, Japanese or Korean character counts as, since it is about a word."""
 
 MARKUP = re.compile(
     r"""<!--.{0,1000}?--> | <[!?][^<>]{1,200}> | https?://\S+ | www\.\S+
@@ -31,17 +31,17 @@ SIGNS = {
     **{"٫": ".", "٬": ",", "。": ".", "、": ",", "\u200b": " "},  # noqa: RUF001
     **{"↑": " increased ", "↓": " decreased ", "♀": " female ", "♂": " male "},
 }
-"""Signs as a caption has them; every dash is "-"."""
+"""Symbols and their replacements in ASCII; every dash becomes "-"."""
 
 PLAIN = frozenset(" .,;:()/%+-'\"<>=?~^*&#")
-"""Signs that stay: those of numbers, T2* and sentences."""
+"""Symbols that are kept: those of numbers, T2* and punctuation."""
 
 _RAISED = "[⁰¹²³⁴⁵⁶⁷⁸⁹]"
 _BEFORE_COMPATIBLE = (
     (re.compile(rf"(?<=\d)(?=[¼-¾⅐-⅞↉]|{_RAISED}+⁄)"), " "),  # noqa: RUF001
     (re.compile(rf"(?<=[0-9)\]])(?=[⁺⁻]?{_RAISED}+(?![⁰¹²³⁴⁵⁶⁷⁸⁹⁄]))|(?<=[^\W\d_])(?=[⁺⁻]{_RAISED})"), "^"),  # noqa: RUF001
 )
-"""What keeps 1½ from 11/2 and 10³ from 103, as NFKC writes raised digits and fractions on the line."""
+"""Replacements before NFKC, which would turn 1½ into 11/2 and 10³ into 103."""
 
 _AFTER_COMPATIBLE = (
     (re.compile(r"(?<=\d)\s*[~∼]\s*(?=\d)"), "-"),  # a range  # noqa: RUF001
@@ -53,10 +53,10 @@ _AFTER_COMPATIBLE = (
 
 
 def clean_caption(text: str) -> str:
-    """Clean a caption of markup, links, control characters and meaningless signs; "" when nothing is left.
+    """Clean a caption of markup, links, control characters and meaningless symbols; "" if nothing is left.
 
-    Numbers and what says more or less stay: "<3 cm" is no markup, dashes and signs beyond ASCII are written in it, and
-    letters keep their marks.
+    Numbers and comparisons are kept: "<3 cm" is not markup. Dashes and other symbols are converted to ASCII, and
+    letters keep their diacritics.
     """
     text = re.sub(r"\\[rnt](?![a-z])", " ", html.unescape(html.unescape(text)))  # some sources escape twice
     for pattern, written in _BEFORE_COMPATIBLE:
@@ -73,30 +73,31 @@ def clean_caption(text: str) -> str:
             kept.append(letter if marks and not "\ufe00" <= letter <= "\ufe0f" else "")
         elif sign != letter or letter.isalnum() or letter in PLAIN:
             kept.append(sign)
-        elif category != "Cf":  # soft hyphens, joiners and marks of direction are within words
+        elif category != "Cf":  # soft hyphens, joiners and direction marks occur within words
             kept.append(" ")
     return re.sub(r"\s+([.,;:)?])", r"\1", re.sub(r"\s+", " ", "".join(kept))).strip()
 
 
 def count_characters(caption: str) -> int:
-    """Count the characters of a caption, with a wide one as a word of several."""
+    """Count the characters of a caption, with wide characters counted as `WIDE_CHARACTER`."""
     wide = sum(letter.isalnum() and unicodedata.east_asian_width(letter) == "W" for letter in caption)
     return len(caption) + (WIDE_CHARACTER - 1) * wide
 
 
 def clean_captions(field: Any, min_characters: int = MIN_CHARACTERS) -> Iterator[tuple[str, str]]:
-    """Yield each caption of a field, cleaned, and why it cannot be used: "" when it can.
+    """Yield each cleaned caption of a field, and the reason why it cannot be used, or "" if it can.
 
     Args:
-        field: of a table or a JSON record: a text, or a list of several, which pandas writes as "['a', 'b']".
+        field: field of a table or a JSON record: a text, or a list of texts, which pandas writes as "['a', 'b']".
+        min_characters: minimum length of a usable caption.
     """
     if isinstance(field, str) and re.fullmatch(r"""\s*\[\s*['"].*['"]\s*\]\s*""", field, re.DOTALL):
         with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             field = ast.literal_eval(field.strip())
     for text in (field or [""]) if isinstance(field, list) else [field]:
         if isinstance(text, dict | list):
-            yield shorten(repr(text), 60), "captions are no text"
+            yield shorten(repr(text), 60), "captions are not text"
             continue
         caption = clean_caption("" if text is None else str(text))
         short = count_characters(caption) < min_characters
-        yield caption, f"captions have less than {min_characters} characters" if short else ""
+        yield caption, f"captions have fewer than {min_characters} characters" if short else ""

@@ -1,13 +1,13 @@
-"""Image-caption pairs from a table: its columns, cleaned captions, and the rows that were dropped.
+"""Read image-caption pairs from a table, clean the captions, and list the rows that were dropped.
 
-These are read by the names of their columns or fields:
+The columns or fields are found by their names. These formats are read:
 
     MedPix 2.0   JSON lines: image, U_id, Description.Caption
     ROCO         ID,Caption (v2), or a file .txt of NAME <tab> caption (v1)
     open_clip    filepath <tab> title
     COCO         JSON with images (id, file_name) and annotations (image_id, caption)
     any other    CSV (comma, semicolon or tab) or JSON lines with an image and a caption, and a patient if known
-    a folder     NAME.txt beside NAME.png, also in folders within
+    a folder     NAME.txt beside NAME.png, in subfolders too
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CAPTION_FIELDS = (
 )
 PATIENT_FIELDS = (
     *("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id"),
-    *("study_id", "uid"),  # of an examination, where nothing names the patient
+    *("study_id", "uid"),  # name an examination, used if nothing names the patient
 )
 HELD_OUT = frozenset(("test", "testing", "val", "valid", "validation", "dev"))
 SUFFIXES = (*RASTER_SUFFIXES, *WHOLE_SUFFIXES, ".dcm")
@@ -53,7 +53,7 @@ EXAMPLE = '{"image": "a.png", "caption": "A brain MRI with a tumor"}'
 MISSING = "images are missing"
 NAMELESS = "(no name)"
 UNKNOWN_PATIENTS = NOTHING | {"unknown"}
-"""What other programs write where a patient is unknown."""
+"""What other programs write for an unknown patient."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ class Pair:
     """An image and its caption.
 
     Args:
-        image: its file, with one path in a table whatever its rows name it by.
-        caption: cleaned.
-        patient: images of one patient are never split; the image's file where the patient is unknown, and the first
-            name by the alphabet where an image, or several, make one patient of several names.
+        image: file of the image; the same path for all rows that name the file in different ways.
+        caption: the cleaned caption.
+        patient: name of the patient, whose images are never split between training and validation. If the patient is
+            unknown, it is the image's file. If one or more images join several names to one patient, it is the
+            alphabetically first of these.
     """
 
     image: Path
@@ -77,12 +78,12 @@ class Captions:
     """The pairs of a table, in its order.
 
     Args:
-        pairs: the usable ones.
-        dropped: (reason, name) of each row that cannot be used.
-        patients: the names of patients that the table gives.
-        unknown: how many of the pairs it says no patient of.
-        contradicting: files of images that it gives several patients.
-        held_out: how many rows its column `split` calls test or validation.
+        pairs: the usable pairs.
+        dropped: (reason, name) for each row that cannot be used.
+        patients: the names of patients in the table.
+        unknown: number of pairs without a patient.
+        contradicting: image files for which the table names several patients.
+        held_out: number of rows that the column `split` marks as test or validation.
     """
 
     pairs: list[Pair]
@@ -93,36 +94,38 @@ class Captions:
     held_out: int = 0
 
     def summary(self) -> str:
-        """Return how many pairs there are, and how many were dropped for which reason."""
+        """Return the number of pairs, and how many rows were dropped for which reason, as text."""
         dropped = count_reasons(self.dropped)
         times = Counter(pair.caption for pair in self.pairs)
         same = sum(count for count in times.values() if count > 1)
-        repeated = f"; {same} captions belong to another image too" if same else ""
+        repeated = f"; {same} captions also belong to another image" if same else ""
         several = sum(count > 1 for count in Counter(pair.image for pair in self.pairs).values())
         described = f"; {counted(several, 'image')} with several captions" if several else ""
         return f"{counted(len(self.pairs), 'pair')}{dropped}{repeated}{described}"
 
 
 def is_shards(pattern: str) -> bool:
-    """Tell whether a name, or a pattern of names, is of tar files; see `shards`."""
+    """Tell whether a file name, or a pattern of names, stands for tar files; see `shards`."""
     return pattern.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
 def count_reasons(dropped: Iterable[tuple[str, str]]) -> str:
-    """Return how many were dropped for which reason, each after a semicolon."""
+    """Return how many pairs were dropped for which reason as text, each after a semicolon."""
     counts = Counter(reason for reason, _ in dropped)
     return "".join(f"; {count} {reason}" for reason, count in counts.most_common())
 
 
 def read_captions(table: Path, images: Path | None = None, min_characters: int = MIN_CHARACTERS) -> Captions:
-    """Read a table of image-caption pairs; see the head of this file.
+    """Read a table of image-caption pairs; see the top of this file for the formats.
 
     Args:
-        table: .csv, .tsv, .txt, .jsonl, .ndjson or .json (a list, an object by image name, or lines), or a folder.
-        images: folder that the images' names are relative to; the table's own by default.
+        table: a folder, or a .csv, .tsv, .txt, .jsonl, .ndjson or .json file; JSON may be a list, an object by image
+            name, or lines.
+        images: folder that the images' names are relative to; by default the table's own folder.
+        min_characters: minimum length of a caption.
 
     Raises:
-        InputError: the table is absent, unreadable, lacks a column, or holds no pair that can be used.
+        InputError: the table is missing or unreadable, lacks a column, or holds no usable pair.
     """
     if is_shards(table.name):
         raise InputError(f"Expected a table of captions, got the shards '{table}'.", "Give a CSV or JSON lines file.")
@@ -153,7 +156,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         image = files.setdefault(path.resolve(), path)
         for caption, problem in clean_captions(row.get(caption_field), min_characters):
             if problem or (image, caption) in captions:
-                found.dropped.append((problem or "pairs are there twice", f"{name}: {caption}"))
+                found.dropped.append((problem or "pairs are duplicates", f"{name}: {caption}"))
             else:
                 captions[image, caption] = None
         if patient := _patient(row.get(patient_field)):
@@ -171,22 +174,27 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         absent = next((name for reason, name in found.dropped if reason == MISSING and name != NAMELESS), None)
         looked = f"; looked for '{folder / absent}'" if absent else ""
         raise InputError(
-            f"'{table}' holds no pair that can be used, with the images in '{folder}': {found.summary()}{looked}.",
+            f"'{table}' holds no pair that can be used with the images in '{folder}': {found.summary()}{looked}.",
             "Give the folder of the images, or correct the table; see docs/finetune.md.",
         )
     return found
 
 
 def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tuple[list[Pair], list[Pair]]:
-    """Split pairs into training and validation, about a share `validation` of the patients, none in both.
+    """Split pairs by patient into training pairs and validation pairs.
 
-    A patient's side depends on the name and the seed alone, so that it stays when pairs are added.
+    The side of a patient depends only on the name and the seed, so that it stays the same when pairs are added.
+
+    Args:
+        pairs: the pairs to split.
+        validation: approximate share of the patients for validation, between 0 and 1.
+        seed: seed of the split.
 
     Raises:
-        InputError: a share outside 0 to 1, or a side that would be empty.
+        InputError: the share is not between 0 and 1, or a side would be empty.
     """
     if not 0 < validation < 1:
-        raise InputError(f"Expected a validation share between 0 and 1, got {validation}.", "Take 0.15, for example.")
+        raise InputError(f"Expected a validation share between 0 and 1, got {validation}.", "Use 0.15, for example.")
     side: dict[str, bool] = {}
     for pair in pairs:
         if pair.patient not in side:
@@ -207,7 +215,7 @@ def _rows_of_folder(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield rows as fields by name, see `_field_name`; nested fields as outer.inner."""
+    """Yield each row as fields by name, see `_field_name`, with nested fields as outer.inner."""
     text = read_text(table)
     if table.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         for where, record in _records(text, table):
@@ -229,14 +237,14 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     rows = read_rows(text, table)
     if not rows and first:
         raise InputError(
-            f"Expected a line with the names of the columns and others of images, got one line in '{table}'.",
-            f"Name the columns in the first, such as {IMAGE_FIELDS[0]} and {CAPTION_FIELDS[0]}.",
+            f"Expected a header line and lines of images, got one line in '{table}'.",
+            f"Name the columns in the first line, such as {IMAGE_FIELDS[0]} and {CAPTION_FIELDS[0]}.",
         )
     yield from ({_field_name(name): value for name, value in row.items()} for _, row in rows)
 
 
 def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the records of JSON or JSON lines, and the place of each for messages."""
+    """Yield the records of JSON or JSON lines, each with its position for messages."""
     if table.suffix.lower() != ".json" or re.match(r"\s*\{.*\}[ \t]*\n\s*\{", text):
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
@@ -262,7 +270,7 @@ def _records(text: str, table: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _of_object(found: dict[str, Any]) -> list[Any]:
-    """Return the records of an object: one, columns or rows of pandas, a list, or captions by image name."""
+    """Return the records in an object, which is one record, pandas columns or rows, a list, or captions by image."""
     named = lambda value: isinstance(value, dict) and bool(set(IMAGE_FIELDS) & set(map(_field_name, value)))
     values = list(found.values())
     if named(found) and set(CAPTION_FIELDS) & set(map(_field_name, found)):
@@ -279,7 +287,7 @@ def _of_object(found: dict[str, Any]) -> list[Any]:
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a JSON record by name, see `_field_name`, with nested ones as outer.inner too."""
+    """Return the fields of a JSON record by name, see `_field_name`, with nested fields also as outer.inner."""
     inner = {
         f"{outer}.{name}": value
         for outer, nested in record.items()
@@ -290,12 +298,12 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _field_name(name: str) -> str:
-    """Return the name of a field in lower case, with "_" in place of blanks and hyphens: "Patient ID" is patient_id."""
+    """Return a field's name in lower case with "_" for blanks and hyphens: "Patient ID" becomes patient_id."""
     return re.sub(r"[\s-]+", "_", name.lower())
 
 
 def unite(groups: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Join the groups that share a name, and return the first name by the alphabet for each name."""
+    """Join the groups that share a name, and map each name to the alphabetically first name of its joined group."""
     joined = DisjointSet()
     for names in groups:
         for name in names:
@@ -308,19 +316,22 @@ def unite(groups: Iterable[Sequence[str]]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """Return a value of a table as text; "" of None and NaN."""
+    """Return a value of a table as text; None and NaN become ""."""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # as other programs write whole numbers of a column with gaps
+        value = int(value)  # other programs write a column of integers with gaps as floats
     return "" if value is None or value != value else str(value).strip()
 
 
 def _patient(value: Any) -> str:
-    text = re.sub(r"^(\d+)\.0$", r"\1", _text(value))  # of a column with gaps, which are NaN
+    text = re.sub(r"^(\d+)\.0$", r"\1", _text(value))  # from a column of integers with gaps
     return "" if text.lower() in UNKNOWN_PATIENTS else text
 
 
 def choose_field(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
-    """Choose the name that most records have, with an object last, the first of equals; None where none has one."""
+    """Choose the name that most records have; None if no record has any.
+
+    Fields whose values are not objects are preferred, and earlier names win ties.
+    """
     objects = {name: [isinstance(row[name], dict) for row in rows if name in row] for name in names}
     most = max(names, key=lambda name: (objects[name].count(False), len(objects[name])))
     return most if objects[most] else None
@@ -337,9 +348,9 @@ def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -
 
 
 def _image(folder: Path, value: Any) -> tuple[Path | None, str]:
-    """Find the file of a name, which may lack its suffix, and why there is none."""
+    """Find the file for a name, which may lack its suffix; if there is none, return None and the reason."""
     if isinstance(value, dict | list):
-        return None, "names of images are no text"
+        return None, "image names are not text"
     if not (name := _text(value)):
         return None, MISSING
     suffixes = ("", *SUFFIXES, *map(str.upper, SUFFIXES))

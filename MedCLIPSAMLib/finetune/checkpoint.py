@@ -1,4 +1,4 @@
-"""The state of a training in a file, written whole or not at all, so that the last good one stays."""
+"""Write the state of a training to a file atomically, so that the last good checkpoint survives, and read it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ..models.weights import READ_ERRORS
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values.
+    """Write tensors and plain values to a checkpoint.
 
     Raises:
-        OutputError: the disk is full or read-only; an earlier file at `path` is left as it was.
+        OutputError: the disk is full or read-only; an earlier file at `path` is left unchanged.
     """
     try:
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
     except (RuntimeError, OSError) as error:
-        # Where the disk is full, torch says "[enforce fail at inline_container.cc:672] . unexpected pos 3520 vs 3414".
-        reason = error.strerror or str(error) if isinstance(error, OSError) else "the disk took only a part of it"
+        # If the disk is full, torch says "[enforce fail at inline_container.cc:672] . unexpected pos 3520 vs 3414".
+        reason = error.strerror or str(error) if isinstance(error, OSError) else "the disk took only part of it"
         raise OutputError(
             f"The checkpoint '{path}' cannot be written: {reason}.",
-            "Make room on the disk, or make its folder writable. The same command resumes from the one before.",
+            "Make room on the disk, or make its folder writable. A new start resumes from the previous checkpoint.",
         ) from error
 
 
@@ -39,11 +39,12 @@ def read_checkpoint(
     """Read a checkpoint of this training, without running code from the file.
 
     Args:
-        fingerprint: settings and checksums by their names, see `FineTuneSettings.fingerprint`.
-        shapes: of the parameters that are trained; None takes any.
+        path: the checkpoint.
+        fingerprint: settings and checksums by name; see `FineTuneSettings.fingerprint`.
+        shapes: shapes of the trained parameters by name; None accepts any.
 
     Raises:
-        ModelError: damaged, of other settings or data, or of a model of another architecture; the message says which.
+        ModelError: the checkpoint is damaged, or has other settings, data or shapes; the message says which.
     """
     start_over = "Choose another run folder, or remove this one to start from the beginning."
     try:
@@ -56,18 +57,18 @@ def read_checkpoint(
     if written != fingerprint:
         raise ModelError(
             f"The checkpoint '{path}' is of another training: {_differences(written, fingerprint)}.",
-            f"Give the settings and the data of that one. {start_over}",
+            f"Give the settings and data of that training. {start_over}",
         )
     if shapes is not None and found != shapes:
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
         raise ModelError(
-            f"The checkpoint '{path}' is of another architecture: {list_names(differing)} differ.", start_over
+            f"The checkpoint '{path}' belongs to another architecture: {list_names(differing)} differ.", start_over
         )
     return state
 
 
 def _differences(written: Any, expected: Mapping[str, Any]) -> str:
-    """Say in which settings, with both values, and in which checksums two fingerprints differ."""
+    """Describe the settings (with both values) and the checksums in which two fingerprints differ."""
     said: list[str] = []
     for name in {**expected, **written} if isinstance(written, dict) else ():
         before, now = written.get(name), expected.get(name)
@@ -75,4 +76,4 @@ def _differences(written: Any, expected: Mapping[str, Any]) -> str:
             said.append(f"the {name} differ")
         elif before != now and name in written and name in expected:
             said.append(f"{name} was {before} and is {now}")
-    return ", ".join(said) or "it is of another version"
+    return ", ".join(said) or "it was written by another version"

@@ -1,6 +1,6 @@
-"""The number of pairs of a batch that go through the model at once; the gradients do not depend on it.
+"""Choose how many pairs of a batch go through the model at once, which does not change the gradients.
 
-As many as fit into memory: on a GPU a few pairs take the time of many, since it waits for the launch of kernels.
+As many as fit into memory are taken. On a GPU, a few pairs take as long as many, since it waits for kernel launches.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from ..run_context import RunContext
 from .memory import MemoryReader
 
 FEW, SOME = 2, 8
-"""Pairs of the two trials; a batch of SOME or fewer is taken whole."""
+"""Numbers of pairs in the two trials; a batch of at most SOME pairs is not divided."""
 
 
 class Chunks:
-    """The size of a chunk, found at the first batch and halved where memory runs out all the same.
+    """The size of a chunk, which is found at the first batch and halved if memory runs out nevertheless.
 
     Args:
-        size: pairs at once; 0 finds it.
-        memory: of the device.
+        size: number of pairs at once; 0 finds it automatically.
+        memory: reader of the device's memory.
         context: notified of the size.
-        alone: no other process takes part, which would wait for what a repeated step has sent already.
+        alone: whether this is the only process. With others, a step cannot be repeated with a smaller size, since
+            they would wait for what it has already sent.
     """
 
     def __init__(self, size: int, memory: MemoryReader, context: RunContext, alone: bool = True) -> None:
@@ -32,19 +33,20 @@ class Chunks:
 
     @property
     def size(self) -> int:
-        """Pairs at once; 0 before it is found."""
+        """The number of pairs at once; 0 before it is found."""
         return self._size
 
     def go_on(self, size: int) -> None:
-        """Take the size of the run that this one resumes, unless it was set by hand."""
+        """Take over the size of the run that this one resumes, unless the user set a size."""
         if not self._fixed:
             self._size = size
 
     def choose(self, batch: int, trial: Callable[[int], None], needed_later: Callable[[], int]) -> None:
-        """Find the size for a batch, once.
+        """Find the size for a batch, if it has not been found yet.
 
         Args:
-            trial: takes a number of pairs through the model and back; the gradients stay allocated.
+            batch: number of pairs in the batch.
+            trial: runs a given number of pairs through the model forward and backward, and keeps the gradients.
             needed_later: returns the bytes that a step needs besides the model, its gradients and activations.
         """
         if self._size:
@@ -62,12 +64,12 @@ class Chunks:
         self._size = _even(found, batch)
 
     def run(self, batch: int, work: Callable[[int], float]) -> float:
-        """Return `work` of the size of a chunk; again with half of it when memory runs out.
+        """Call `work` with the size of a chunk and return its result; retry with half the size if memory runs out.
 
-        Not where it was set by hand, nor with several processes.
+        There is no retry if the user set the size or if there are several processes.
 
         Raises:
-            DeviceError: memory is full and cannot be saved this way.
+            DeviceError: memory is full and there is no retry, or the size is 1.
         """
         while True:
             size = self._size
@@ -80,30 +82,30 @@ class Chunks:
                     raise full_memory(size) from error
             self._size = _even(size // 2, batch)
             self._memory.restart()
-            self._context.notify(f"Memory ran out with {size} pairs at once: going on with {self._size}.")
+            self._context.notify(f"Memory ran out with {size} pairs at once: continuing with {self._size}.")
 
     def _fitting(self, batch: int, trial: Callable[[int], None], needed_later: int) -> int:
-        """Return the number of pairs that fit, by a linear fit to the memory of two numbers of pairs."""
-        trial(FEW)  # from here on gradients, and what libraries allocate once, are there
+        """Return the number of pairs that fit, extrapolated linearly from the memory of two trials."""
+        trial(FEW)  # allocates the gradients, and what libraries allocate once
         few, some = (self._memory.measure(lambda pairs=pairs: trial(pairs)) for pairs in (FEW, SOME))  # type: ignore[misc]
-        pair = max(1, (some - few) // (SOME - FEW))
-        left = self._memory.free() - needed_later - max(0, few - FEW * pair)
-        fits = min(batch, max(1, left // pair))
+        pair_bytes = max(1, (some - few) // (SOME - FEW))
+        left = self._memory.free() - needed_later - max(0, few - FEW * pair_bytes)
+        fits = min(batch, max(1, left // pair_bytes))
         self._context.notify(
-            f"{_even(fits, batch)} of the {batch} pairs of a batch at once: a pair takes "
-            f"{max(1, round(pair / 2**20))} MiB, and {max(0, left) / 2**30:.1f} GiB may be taken."
+            f"Processing {_even(fits, batch)} of the {batch} pairs of a batch at once: a pair takes "
+            f"{max(1, round(pair_bytes / 2**20))} MiB, and {max(0, left) / 2**30:.1f} GiB can be used."
         )
         return fits
 
 
 def full_memory(size: int) -> DeviceError:
-    """Return the error that memory is full with `size` pairs at once."""
+    """Return the error for memory that is full with `size` pairs at once."""
     return DeviceError(
         f"The memory of the device is full with {size} pairs at once.",
-        "Take fewer at once by a smaller chunk size, which changes nothing else, or LoRA of rank 8.",
+        "Set a smaller chunk size, which changes nothing else, or use LoRA of rank 8.",
     )
 
 
 def _even(size: int, batch: int) -> int:
-    """Return the size of equal chunks that are no more than those of `size`, so that none is left nearly empty."""
+    """Return the size of equal chunks, as few as there would be of `size`, so that none is nearly empty."""
     return -(-batch // -(-batch // size))

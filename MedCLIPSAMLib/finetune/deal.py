@@ -1,6 +1,6 @@
-"""Which pairs come together in a batch: none of the same image, and none of the same caption while there are others.
+"""Deal pairs out to batches so that a batch has no two pairs of an image and, if possible, none with equal captions.
 
-The other captions of an image are true of it, and would be negatives in its batch.
+Otherwise, another caption of an image would be a negative in the batch although it is true of the image.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from .captions import Pair, unite
 
 
 def count_batches(pairs: Sequence[Pair], batch: int) -> int:
-    """Count the batches that can be made of pairs, each of so many different images.
+    """Count the batches that can be made of some pairs, each with `batch` different images.
 
-    These are the most K for which the sum over the images of min(pairs of the image, K) is K * batch or more.
+    This is the largest K for which the sum over the images of min(pairs of the image, K) is at least K * batch.
+
+    Raises:
+        InputError: the pairs do not fill one batch.
     """
     times = np.array(list(Counter(pair.image for pair in pairs).values()))
     fits = lambda steps: np.minimum(times, steps).sum() >= steps * batch
     steps = bisect_left(range(1, len(pairs) // batch + 1), True, key=lambda steps: not fits(steps))
     if not steps:
         raise InputError(
-            f"{len(pairs)} usable pairs of {len(times)} images do not fill a batch of {batch}, a pair of each image.",
+            f"{len(pairs)} usable pairs of {len(times)} images do not fill a batch of {batch} with one pair per image.",
             "Give more images or a smaller batch.",
         )
     return steps
 
 
 def group_pairs(pairs: Sequence[Pair]) -> list[str]:
-    """Name the group of each pair: pairs of the same image or caption, and of a chain of these, have one."""
+    """Name the group of each pair; pairs that are linked by equal images or captions share a group."""
     groups = unite([f"image {pair.image}", f"caption {pair.caption}"] for pair in pairs)
     return [groups[f"image {pair.image}"] for pair in pairs]
 
@@ -40,19 +43,21 @@ def group_pairs(pairs: Sequence[Pair]) -> list[str]:
 def deal(
     pairs: Sequence[Pair], groups: Sequence[str], numbers: Sequence[int], steps: int, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Deal pairs out to batches of equal size (or one more in some), so that those of an image are in different ones.
+    """Deal pairs out to batches of equal size (some may have one more), with pairs of an image in different batches.
 
-    Group by group, each pair goes into another batch; when all batches have had one, the next round begins with those
-    that have none of the group, and ends with those that have one of the image.
+    The pairs are dealt group by group, each to another batch. When all batches have received one, the next round starts
+    with the batches that have no pair of the group, and ends with those that have one of the image.
 
     Args:
-        groups: of each pair, see `group_pairs`.
-        numbers: of the pairs to deal, in random order; of an image at most as many as there are batches, else two of
-            them meet.
+        pairs: all pairs.
+        groups: the group of each pair; see `group_pairs`.
+        numbers: numbers of the pairs to deal, in random order. If an image has more pairs than there are batches, two
+            of them will meet in a batch.
         steps: number of batches.
+        rng: source of the random order of the batches.
 
     Returns:
-        The numbers in each batch.
+        The numbers of the pairs in each batch.
     """
     rank: dict[str, int] = {}
     captions: dict[object, int] = {}

@@ -19,25 +19,27 @@ def dhn_nce_loss(
 ) -> torch.Tensor:
     """Compute the DHN-NCE loss of a batch of matching pairs: the mean over the batch of the sum of both directions.
 
-    With z_ij = cos(image_i, text_j) / temperature, image to text:
+    With z_ij = cos(image_i, text_j) / temperature, the loss from image to text is
 
         L_i = -z_ii + log sum_{j != i} w_ij exp(z_ij),   w_ij = (B - 1) exp(beta z_ij) / sum_{k != i} exp(beta z_ik)
 
-    and the same over texts with its own beta. "Decoupled": the positive is not in the sum. "Hard negative": the weights
-    raise the negatives that are near. With both betas 0 it is the decoupled contrastive loss (DCL). Computed as
-    -z_ii + logsumexp((1 + beta) z) - logsumexp(beta z) + log(B - 1) over the negatives, in float32 at least.
+    and that from text to image is the same with its own beta. "Decoupled" means that the positive is not in the sum.
+    "Hard negative" means that the weights raise negatives that are close. With both betas 0, the loss is the decoupled
+    contrastive loss (DCL). It is computed as -z_ii + logsumexp((1 + beta) z) - logsumexp(beta z) + log(B - 1) over the
+    negatives, at least in float32.
 
     Args:
-        image_features: (B, D), row i belongs to row i of the texts; need not be normalized.
+        image_features: (B, D); row i belongs to row i of the texts. They need not be normalized.
         text_features: (B, D).
-        temperature: tau of the paper.
-        beta_image: hardness of the negatives of image to text; `beta_text` of text to image.
+        temperature: tau in the paper.
+        beta_image: hardness of the negatives from image to text.
+        beta_text: hardness of the negatives from text to image.
 
     Returns:
         A float32 scalar (float64 for float64 features).
 
     Raises:
-        InputError: shapes that do not match, less than two pairs (there is no negative), or settings out of range.
+        InputError: shapes do not match, there are fewer than two pairs (so no negative), or a setting is out of range.
     """
     logits = compute_pair_logits("DHN-NCE", image_features, text_features, temperature)
     if beta_image < 0 or beta_text < 0:
@@ -48,10 +50,11 @@ def dhn_nce_loss(
 def compute_pair_logits(
     name: str, image_features: torch.Tensor, text_features: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Check the inputs of a loss, and compute the cosines of all pairs over the temperature, (B, B), float32 at least.
+    """Check the inputs of a loss, and compute all cosines divided by the temperature, (B, B), at least in float32.
 
     Args:
-        name: of the loss, for the message.
+        name: name of the loss, for error messages.
+        image_features, text_features, temperature: see `dhn_nce_loss`.
     """
     if image_features.shape != text_features.shape or image_features.ndim != 2:
         raise InputError(
@@ -60,7 +63,7 @@ def compute_pair_logits(
             "Give one row for each pair.",
         )
     if len(image_features) < 2:
-        raise InputError(f"{name}: a batch of {len(image_features)} pair has no negatives.", "Use two pairs or more.")
+        raise InputError(f"{name}: a batch of {len(image_features)} pair has no negatives.", "Use at least two pairs.")
     if temperature <= 0:
         raise InputError(f"{name}: expected a temperature above 0, got {temperature}.")
     wide = torch.promote_types(image_features.dtype, torch.float32)
@@ -70,7 +73,7 @@ def compute_pair_logits(
 
 
 def weight_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
-    """Compute log sum_{j != i} w_ij exp(z_ij) of every row of logits z (B, B): (B,)."""
+    """Compute log sum_{j != i} w_ij exp(z_ij) for every row of logits z (B, B), as (B,)."""
     count = len(logits)
     others = ~torch.eye(count, dtype=torch.bool, device=logits.device)
     negatives = logits[others].reshape(count, count - 1)
@@ -78,5 +81,5 @@ def weight_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
 
 
 def _one_direction(logits: torch.Tensor, beta: float) -> torch.Tensor:
-    """Compute L_i of every row, (B,)."""
+    """Compute L_i for every row, as (B,)."""
     return weight_negatives(logits, beta) - logits.diagonal()

@@ -1,4 +1,4 @@
-"""Retrieval of a model of the catalogue on pairs in files."""
+"""Measure the retrieval of a model in the catalogue on pairs in files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ T = TypeVar("T")
 def features(
     clip: ClipModel, pairs: Sequence[Pair], context: RunContext = RunContext()
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Encode images and captions, each different one once: float32 (N, D) each on the CPU, L2-normalized."""
+    """Encode the images and captions of N pairs to float32 (N, D) each, L2-normalized and on the CPU.
+
+    Images and captions that occur several times are encoded once.
+    """
 
     def encode(values: list[T], encode_some: Callable[[list[T]], torch.Tensor]) -> torch.Tensor:
         rows = {value: row for row, value in enumerate(dict.fromkeys(values))}
@@ -53,9 +56,9 @@ def evaluate(
     models_dir: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Measure the retrieval of a model; see `retrieval.retrieval`."""
+    """Measure the retrieval of a model; see `retrieval.retrieval` for the figures."""
     if len(pairs) < 2:
-        raise InputError(f"Expected two pairs or more for retrieval, got {len(pairs)}.", "Give more pairs.")
+        raise InputError(f"Expected at least two pairs for retrieval, got {len(pairs)}.", "Give more pairs.")
     clip = load_clip(name, resolve_device(device), models_dir=models_dir)
     images, texts = features(clip, pairs, context)
     captions, files = [pair.caption for pair in pairs], [pair.image for pair in pairs]

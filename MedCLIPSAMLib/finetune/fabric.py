@@ -1,4 +1,4 @@
-"""Lightning Fabric for a fine-tuning: device, precision, processes and TensorBoard."""
+"""Set up Lightning Fabric for a fine-tuning: device, precision, processes and TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from .settings import FineTuneSettings
 
 
 def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
-    """Launch Fabric on a device, or under torchrun on the device of this process.
+    """Launch Fabric on a device or, under torchrun, on the device of this process.
 
     Args:
+        settings: settings of the training, of which the precision is used.
+        device: see `models.device.resolve_device`.
         out: folder of the run, for TensorBoard's files.
     """
     require_extra("finetune", "Fine-tuning")
@@ -42,9 +44,9 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if many else "auto",
-        precision=cast(Any, precision.value),  # one of the literals that Fabric takes
+        precision=cast(Any, precision.value),  # one of the literals that Fabric accepts
         loggers=[logger],
     )
     fabric.launch()
-    rank_zero_only.rank = fabric.global_rank  # not that of a cluster's RANK, for which TensorBoard's files stay empty
+    rank_zero_only.rank = fabric.global_rank  # a cluster's RANK could leave TensorBoard's files empty
     return fabric

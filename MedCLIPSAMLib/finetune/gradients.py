@@ -1,9 +1,9 @@
 """The gradients of a contrastive loss over a batch that is larger than memory, or spread over several processes.
 
-The loss needs the features of all pairs at once, but not the activations that made them. So features are computed
-without gradients a chunk at a time, the loss of the whole batch gives the gradient at each feature, and each chunk is
-computed again, with gradients, and handed its part (Gao et al. 2021, "GradCache"). The result is that of the whole
-batch at once. Random numbers (dropout) are the same both times.
+The loss needs the features of all pairs at once, but not the activations that produced them. Features are therefore
+computed without gradients, one chunk at a time. The loss of the whole batch then gives the gradient at each feature.
+Finally, each chunk is computed again with gradients, and receives its part (Gao et al. 2021, "GradCache"). The result
+equals that of the whole batch at once. Random numbers (dropout) are the same in both passes.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def contrastive_backward(
     world: int = 1,
     without_sync: Callable[[], AbstractContextManager] = nullcontext,
 ) -> torch.Tensor:
-    """Add the gradients of a loss over all pairs to the parameters behind `encode`.
+    """Add the gradients of a loss over all pairs to the parameters of `encode`.
 
     Args:
         encode: (pixels (b, 3, S, S), tokens (b, L)) -> features of images and texts, (b, D) each.
         chunks: this process's pairs, in parts that fit into memory.
-        loss_of: takes the features of all pairs of all processes, in the order of the processes.
-        backward: scales the loss and the like, as Fabric's.
-        rank, world: number of this process, and of all; each has the same number of pairs.
-        without_sync: a context without the exchange of gradients, for all chunks but the last.
+        loss_of: computes the loss from the features of all processes' pairs, in the order of the processes.
+        backward: runs the backward pass, for example with loss scaling as in Fabric.
+        rank, world: number of this process, and number of processes; each has the same number of pairs.
+        without_sync: makes a context without synchronization of gradients, for all chunks but the last.
 
     Returns:
         The loss of the whole batch, detached; the same in every process. Each process's gradients are `world` times its
-        share, for their mean over the processes, which is taken elsewhere, to be the gradient of the whole batch.
+        share, so that their mean over the processes, which is taken elsewhere, is the gradient of the whole batch.
     """
     single = len(chunks) == 1
     states, made = [], []

@@ -1,7 +1,7 @@
-"""Training of the heads alone, which needs the towers once.
+"""Train only the heads, so that the towers are needed only once.
 
-Where both towers are frozen and images are whole, they give the same features for an image or a caption in every epoch.
-These are computed once, so that an epoch takes less than a second in place of minutes.
+If both towers are frozen and images are not cropped, the features of an image or caption are the same in every epoch.
+They are computed once, so that an epoch takes less than a second instead of minutes.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ ENCODED_AT_ONCE = 32
 
 
 class Heads(nn.Module):
-    """The projections of a model's towers into the common space, under the names that they have in the model.
+    """The projections of a model's towers into the common space, under the same names as in the model.
 
     Args:
-        model: whose projections these are; they are not copied.
+        model: the model, whose projections are shared, not copied.
     """
 
     def __init__(self, model: TextImageModel) -> None:
@@ -42,18 +42,18 @@ class Heads(nn.Module):
         self.text = nn.ModuleDict({"proj": model.text.proj})
 
     def forward(self, images: torch.Tensor, texts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Project the features of towers, (N, W) and (N, V), to (N, D) each, L2-normalized."""
+        """Project the towers' features, (N, W) for images and (N, V) for texts, to (N, D) each, L2-normalized."""
         image, text = self.visual["head"](images), self.text["proj"](texts)
         return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
 
 
 class EncodedSource:
-    """The batches of another source, with the features of the image tower, float32 (b, W), in place of images.
+    """The batches of another source, with the image tower's features, float32 (b, W), instead of images.
 
     Args:
-        source: pairs in files.
-        images: features of images, (N, W).
-        rows: of an image's features.
+        source: the source of pairs in files.
+        images: features of all images, (N, W).
+        rows: row of each image file in `images`.
     """
 
     def __init__(self, source: PairSource, images: torch.Tensor, rows: Mapping[Path, int]) -> None:
@@ -74,17 +74,20 @@ class EncodedSource:
 def encode_once(
     task: TrainingTask, clip: ClipModel, fabric: Any, store: Path, fingerprint: Mapping[str, Any], context: RunContext
 ) -> TrainingTask:
-    """Run the towers once on all images and captions, and train the heads on their features.
+    """Run the towers once on all images and captions, and return the task of training the heads on their features.
 
     Args:
-        task: training of a model whose towers are frozen. It stays as it is where its pairs are in shards, which may be
-            more than memory holds, or its images are cropped.
-        store: file of the features of images, from which a run that was stopped goes on.
-        fingerprint: of the base and the data; a store of others is refused.
-        context: reports the stage "encoding", and is checked between batches.
+        task: task of training a model whose towers are frozen. It is returned unchanged if its pairs are in shards,
+            which may exceed memory, or if its images are cropped.
+        clip: the model.
+        fabric: Lightning Fabric, for its precision.
+        store: file with the features of images, from which a stopped run resumes.
+        fingerprint: names and checksums of the base and the data; a store with another fingerprint is refused.
+        context: receives the stage "encoding", and is checked between batches.
 
     Raises:
-        Cancelled: the features so far are stored. ModelError: see `checkpoint.read_checkpoint`.
+        Cancelled: the context was cancelled; the features so far are stored.
+        ModelError: the store is refused; see `checkpoint.read_checkpoint`.
     """
     sources = [source for source in (task.training, task.validation) if isinstance(source, PairSource)]
     if len(sources) < 2 or any(source.crop < 1 for source in sources):
@@ -109,10 +112,10 @@ def encode_once(
 
 
 def _read_features(store: Path, fingerprint: Mapping[str, Any], most: int) -> torch.Tensor:
-    """Read the features of the first images, float32 (n, W), of at most so many."""
+    """Read the features of the first images, float32 (n, W), with n at most `most`."""
     found = read_checkpoint(store, fingerprint)["model"].get("images")
     if found is None or found.ndim != 2 or len(found) > most or not found.isfinite().all():
-        raise ModelError(f"The features '{store}' are damaged.", "Remove the file: the images are encoded again.")
+        raise ModelError(f"The features '{store}' are damaged.", "Remove the file to encode the images again.")
     return found
 
 
@@ -120,7 +123,7 @@ def _read_features(store: Path, fingerprint: Mapping[str, Any], most: int) -> to
 def _encode_images(
     clip: ClipModel, source: PairSource, found: list[torch.Tensor], fabric: Any, context: RunContext
 ) -> None:
-    """Run the image tower on the images of a source that are not found yet, and add float32 (b, W) of each batch."""
+    """Run the image tower on the images of a source after those in `found`, and append float32 (b, W) per batch."""
     done, total = sum(map(len, found)), len(source.pairs)
     left = range(done, total)
     for images, _captions in source.load(
@@ -135,7 +138,7 @@ def _encode_images(
 
 @torch.no_grad()
 def _encode_captions(clip: ClipModel, captions: list[str], fabric: Any, context: RunContext) -> dict[str, torch.Tensor]:
-    """Run the text tower on every caption: float32 (V,) each on the model's device."""
+    """Run the text tower on every caption, and return its features, float32 (V,) on the model's device."""
     features: dict[str, torch.Tensor] = {}
     unique = sorted(set(captions), key=len)
     for at in range(0, len(unique), ENCODED_AT_ONCE):
@@ -149,7 +152,7 @@ def _encode_captions(clip: ClipModel, captions: list[str], fabric: Any, context:
 
 
 def _input_of(head: nn.Module, encode: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
-    """Return a copy of what a head is given when a tower encodes inputs, which may be a part of all its tokens."""
+    """Return a copy of a head's input when a tower encodes `inputs`; this may be some of the tower's tokens."""
     given: list[torch.Tensor] = []
     hook = head.register_forward_pre_hook(
         lambda _head, arguments: given.append(arguments[0].detach().to(torch.float32, copy=True))

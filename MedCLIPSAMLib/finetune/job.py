@@ -1,4 +1,4 @@
-"""A whole fine-tuning: from captions, or shards, to a model of the catalogue."""
+"""A complete fine-tuning, from captions or shards to a model in the catalogue."""
 
 from __future__ import annotations
 
@@ -45,16 +45,26 @@ def run(
 ) -> tuple[FineTuned, Path]:
     """Fine-tune, or resume a stopped run in `out`, and add the model to the catalogue.
 
-    What can be refused before an image is read is refused before that, and before `out` is made.
+    Everything that can be checked without reading images is checked first, before `out` is created.
 
     Args:
-        name: of the new model.
+        data: the image-caption pairs.
+        settings: settings of the training.
+        name: name of the new model.
         out: folder of the run; its dropped.csv lists the pairs that were dropped.
-        context: notified about the data; see `train.fine_tune`.
-        replace: replace a model of that name from another run.
+        device: see `models.device.resolve_device`.
+        models_dir: a folder of models, searched for the base first, into which the new model is written; None takes
+            the user's folder of trained models.
+        workers: number of processes that read images.
+        context: notified about the data; see also `train.fine_tune`.
+        replace: whether to replace a model of the same name from another run.
 
     Returns:
         The result, and the model's folder, which the first of several processes writes.
+
+    Raises:
+        InputError, DeviceError, ModelError, OutputError, Cancelled: see `train.fine_tune`, `sides.open_sides` and
+            `owner.claim_run`. ModelError also if the model's name is not allowed, or taken by another run.
     """
     require_extra("finetune", "Fine-tuning")
     settings = settings.resolved()
@@ -64,7 +74,7 @@ def run(
     model = (models_dir or trained_folder()) / name
     _check_name_is_free(model, out, replace)
     if model.resolve() == out.resolve():
-        raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
+        raise InputError(f"'{out}' would contain both the run and the model.", "Choose another folder for the run.")
     if is_first_process():
         check_folder(model)
     training, validation, dropped = open_sides(data, settings.seed, context)
@@ -79,7 +89,7 @@ def run(
             return PairSource(side.pairs, *order, workers, keep_rest=keep_rest)
         from .shards import ShardSource  # it imports webdataset
 
-        record, silent = out / f"shards-{side.name}.json", context.without_progress()  # which is that of steps
+        record, silent = out / f"shards-{side.name}.json", context.without_progress()  # progress counts steps only
         made = ShardSource(side.shards, *order, record, silent, data.min_characters, keep_rest)
         dropped.extend(made.dropped)
         _write_dropped(out, dropped)
@@ -88,12 +98,12 @@ def run(
 
     with claim_run(out):
         _leave_out_unreadable((training, validation), out, dropped, context)
-        made_of = training.checksums(data.min_characters) | validation.checksums(data.min_characters)
+        checksums = training.checksums(data.min_characters) | validation.checksums(data.min_characters)
         sources = (
             lambda size, rank, world: source(training, size, settings.min_crop, rank, world),
             lambda size: source(validation, size),
         )
-        result = fine_tune(*sources, settings, out, device, models_dir, made_of, context)
+        result = fine_tune(*sources, settings, out, device, models_dir, checksums, context)
         if is_first_process():
             _check_name_is_free(model, out, replace)  # again: another run may have ended meanwhile
             publish(result, settings, name, Path(data.captions).absolute().name, models_dir)
@@ -101,18 +111,18 @@ def run(
 
 
 def _check_name_is_free(model: Path, out: Path, replace: bool) -> None:
-    """Refuse to replace the model of another run, unless that is wanted; ModelError."""
+    """Raise ModelError if a model of another run would be replaced and `replace` is false."""
     if model.exists() and not replace and not owns(out, model):
         raise ModelError(
-            f"There is a model '{model.name}' already, in '{model}'.",
-            "Choose another name for the same folder of the run, or have it replaced.",
+            f"There is already a model '{model.name}', in '{model}'.",
+            "Choose another name and keep the folder of the run, or have the model replaced.",
         )
 
 
 def _leave_out_unreadable(
     sides: Sequence[Side], out: Path, dropped: list[tuple[str, str]], context: RunContext
 ) -> None:
-    """Read all images once, drop the pairs of those that cannot be read, and list what was dropped so far."""
+    """Read all images once, drop the pairs whose image cannot be read, and list the pairs dropped so far."""
     every = [pair for side in sides for pair in side.pairs]
     good, unreadable = readable(every, out / "images.json", context.without_progress())
     dropped += unreadable
@@ -126,7 +136,7 @@ def _leave_out_unreadable(
 
 
 def _tell_unknown_words(captions: list[str], base: str, tokenizer: BertWordPieceTokenizer, context: RunContext) -> None:
-    """Notify which words of the captions the model cannot tell apart, the most frequent first."""
+    """Notify which words of the captions the model does not know, the most frequent first."""
     counts = Counter(word.strip(".,;:()?").lower() for caption in captions for word in caption.split())
     unknown = [word for word, _ in counts.most_common() if word and unknown_words(tokenizer, word)]
     if unknown:

@@ -1,7 +1,7 @@
-"""The losses that a text-image model can be fine-tuned with: DHN-NCE, and others to compare it with.
+"""The losses for fine-tuning a text-image model: DHN-NCE, and others for comparison.
 
-Each takes features (B, D) of B matching pairs, not normalized, and a temperature, and returns the mean over the
-batch of the sum of both directions, so that their values can be compared. With
+Each takes the features (B, D) of B matching pairs, which need not be normalized, and a temperature. It returns the mean
+over the batch of the sum of both directions, so that values are comparable. With
 z_ij = cos(image_i, text_j) / temperature:
 
     info-nce   -z_ii + log sum_j exp(z_ij)                                       (van den Oord et al. 2018; CLIP)
@@ -24,7 +24,7 @@ from .dhn_nce import compute_pair_logits, dhn_nce_loss, weight_negatives
 
 
 def info_nce_loss(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
-    """Compute InfoNCE, the loss of CLIP; see the head of this file."""
+    """Compute InfoNCE, the loss of CLIP; see the top of this file."""
     return hn_nce_loss(image_features, text_features, temperature, 0.0, 0.0)
 
 
@@ -40,7 +40,7 @@ def hn_nce_loss(
     beta_image: float = 0.15,
     beta_text: float = 0.15,
 ) -> torch.Tensor:
-    """Compute HN-NCE: the weights of DHN-NCE, with the positive in the denominator; see the head of this file."""
+    """Compute HN-NCE: the weights of DHN-NCE, with the positive in the denominator; see the top of this file."""
     logits = compute_pair_logits("HN-NCE", image_features, text_features, temperature)
     positives = logits.diagonal()
     denominators = [
@@ -53,7 +53,7 @@ def hn_nce_loss(
 def siglip_loss(
     image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.1, bias: float = -10.0
 ) -> torch.Tensor:
-    """Compute the pairwise sigmoid loss, with a bias that is not learned; see the head of this file."""
+    """Compute the pairwise sigmoid loss with a constant bias; see the top of this file."""
     logits = compute_pair_logits("SigLIP", image_features, text_features, temperature) + bias
     signs = 2 * torch.eye(len(logits), device=logits.device, dtype=logits.dtype) - 1
     return -F.logsigmoid(signs * logits).sum() / len(logits)
@@ -68,10 +68,11 @@ def dhn_nce_released_loss(
 ) -> torch.Tensor:
     """Compute the loss that the script released with MedCLIP-SAM calls DHN-NCE; for comparison only.
 
-    It differs from the paper's equations: the logits of the other pairs (of the pair, for the positives) are set to 0
-    in place of being left out, so each counts as exp(0) = 1; nothing is summed over the negatives, and the mean goes
-    over a B x B table; and the weights' denominators run along the wrong axis, with a beta of 1. A near negative is
-    drawn nearer by it. Not stable at low temperatures.
+    It differs from the paper's equations in three ways. The logits of other pairs (for the positives) and of the pair
+    itself (for the negatives) are set to 0 instead of being left out, so that each counts as exp(0) = 1. There is no
+    sum over the negatives, and the mean is taken over a B x B table. The denominators of the weights run along the
+    wrong axis, with a beta of 1. As a result, a close negative is drawn closer. The loss is unstable at low
+    temperatures.
     """
     logits = compute_pair_logits("DHN-NCE as released", image_features, text_features, temperature)
     pairs = torch.eye(len(logits), device=logits.device, dtype=logits.dtype)
@@ -85,12 +86,12 @@ def dhn_nce_released_loss(
 
 @dataclass(frozen=True)
 class LossEntry:
-    """A loss by name.
+    """An entry of `LOSSES`.
 
     Args:
         function: (image features, text features, temperature) -> scalar.
-        temperature: its default.
-        betas: whether it takes `beta_image` and `beta_text` too.
+        temperature: the default temperature.
+        betas: whether the function also takes `beta_image` and `beta_text`.
     """
 
     function: Callable[..., torch.Tensor]
@@ -111,7 +112,11 @@ LOSSES = {
 def make_loss(
     name: str, temperature: float | None = None, beta_image: float = 0.15, beta_text: float = 0.15
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return a loss of two features by its name, with its settings bound."""
+    """Return a loss by its name as a function of image features and text features, with its settings bound.
+
+    Raises:
+        InputError: there is no such loss.
+    """
     if name not in LOSSES:
         raise InputError(f"Expected a loss of {', '.join(LOSSES)}, got '{name}'.", "Choose one of them.")
     entry = LOSSES[name]

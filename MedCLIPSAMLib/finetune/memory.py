@@ -1,4 +1,4 @@
-"""Free memory of a device, and the memory that some work takes."""
+"""Measure the free memory of a device and the memory that a function takes."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from ..models.acceleration.memory import release
 
 
 class CudaMemory:
-    """A GPU's memory in bytes, as counted by torch's allocator."""
+    """The memory of a GPU in bytes, as counted by torch's allocator."""
 
     SHARE = 0.85
-    """The rest is left to fragments and to captions that are longer than those measured."""
+    """Share of the free memory to use; the rest is for fragmentation and longer captions than those measured."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def free(self) -> int:
-        """Return the driver's free memory and torch's unused memory, less a margin."""
+        """Return the sum of the driver's free memory and torch's unused memory, less a margin."""
         held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return int(self.SHARE * (torch.cuda.mem_get_info(self._device)[0] + held))
 
     def measure(self, work: Callable[[], None]) -> int:
-        """Run `work` and return its peak of memory, above what was taken before."""
+        """Run `work` and return by how much its peak memory exceeds the memory in use before."""
         torch.cuda.reset_peak_memory_stats(self._device)
         before = torch.cuda.memory_allocated(self._device)
         work()
         return torch.cuda.max_memory_allocated(self._device) - before
 
     def peak(self) -> int:
-        """Return the peak since `restart`."""
+        """Return the peak memory since the last `restart`."""
         return torch.cuda.max_memory_allocated(self._device)
 
     def restart(self) -> None:
-        """Empty the allocator's cache and reset its peak."""
+        """Empty the allocator's cache and reset the peak."""
         release()
         torch.cuda.reset_peak_memory_stats(self._device)
 
 
 class SharedMemory:
-    """The computer's memory, of a CPU or an Apple GPU, for which torch has no counter.
+    """The computer's memory, used by a CPU or an Apple GPU, for which torch has no counter.
 
-    Memory is measured by the activations that autograd keeps: most of what grows with the number of pairs, 161 of
-    195 MiB a pair at BiomedCLIP's size in float32.
+    The memory of a function is measured by the activations that autograd keeps. They are most of what grows with the
+    number of pairs: 161 of 195 MiB per pair at BiomedCLIP's size in float32.
     """
 
     SHARE = 0.5
-    """Other programs need memory too, and a process that takes too much is killed without a message."""
+    """Share of the available memory to use; other programs need memory, and a process that takes too much is killed."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def free(self) -> int:
         """Return a share of the system's available memory, divided among the processes that torchrun started."""
-        import psutil  # of an extra
+        import psutil  # from an extra
 
         return int(self.SHARE * psutil.virtual_memory().available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     def measure(self, work: Callable[[], None]) -> int:
-        """Add up the storages that are kept for the backward pass."""
+        """Run `work` and return the bytes of the storages that it keeps for the backward pass."""
         kept: dict[int, int] = {}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -75,7 +75,7 @@ class SharedMemory:
         return sum(kept.values())
 
     def peak(self) -> int:
-        """Return the peak memory of this process, with Python and its packages."""
+        """Return the peak memory of this process, including Python and its packages."""
         if sys.platform == "win32":
             import psutil
 
@@ -94,5 +94,5 @@ MemoryReader = CudaMemory | SharedMemory
 
 
 def make_memory_reader(device: torch.device) -> MemoryReader:
-    """Return the reader of a device's memory."""
+    """Return a reader of a device's memory."""
     return CudaMemory(device) if device.type == "cuda" else SharedMemory(device)

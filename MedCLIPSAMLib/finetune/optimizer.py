@@ -1,4 +1,4 @@
-"""What trainings share: which parameters of AdamW decay, the demo models' learning rate, and weights in float16."""
+"""Functions shared by trainings: AdamW's parameter groups, the demo models' schedule, and weights in float16."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def group_by_decay(parameters: Iterable[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Group parameters for AdamW: matrices decay, vectors and single numbers do not."""
+    """Group parameters for AdamW, with weight decay for matrices but not for vectors and scalars."""
     matrices: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
     for parameter in parameters:
@@ -19,14 +19,14 @@ def group_by_decay(parameters: Iterable[torch.nn.Parameter], weight_decay: float
 
 
 def cosine_schedule(optimizer: torch.optim.Optimizer, warm_up: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Let the learning rate rise linearly in `warm_up` steps, below half a cosine that falls to 0 over all `steps`."""
+    """Make a schedule: the minimum of a linear rise over `warm_up` steps and a half cosine to 0 over all `steps`."""
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
 
 
 def convert_to_half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Convert a model's state to what is shipped: in float16, on the CPU, without the numbers of positions."""
+    """Convert a model's state to the shipped form: float16 on the CPU, without position ids."""
     return {
         name: (tensor.detach().half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in state.items()

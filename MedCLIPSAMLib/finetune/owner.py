@@ -1,4 +1,4 @@
-"""Which run a trained model belongs to: a number in both, so that no run replaces the model of another."""
+"""Record which run a trained model belongs to, by an ID in both, so that no run replaces the model of another."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from ..files.outputs import MARKER, claim_outputs
 
 RUN_ID = "run-id.txt"
 WAIT = 120.0
-"""Seconds that other processes wait until the first one has the folder."""
+"""Maximum number of seconds that other processes wait until the first one has claimed the folder."""
 
 
 def is_first_process() -> bool:
-    """Tell whether this process writes the results: the first that torchrun started, or one that it did not start.
+    """Tell whether this process writes the results.
 
-    Clusters set RANK for their own purposes.
+    It does if it is the first process that torchrun started, or if torchrun did not start it. RANK alone does not tell,
+    since clusters set it for their own purposes.
     """
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def claim_run(out: Path) -> Iterator[None]:
-    """Lock the folder of a run, new, empty, or of an earlier run, while the block runs.
+    """Lock the folder of a run while the block runs; with several processes, only the first one locks it.
 
-    Among several processes the first one does.
+    The folder must be new, empty, or the folder of an earlier run.
 
     Raises:
-        OutputError: another run has it, it holds something else, or it cannot be written.
+        OutputError: another run uses the folder, it contains something else, or it cannot be written.
     """
     if not is_first_process():
         until = time.monotonic() + WAIT
@@ -54,7 +55,7 @@ def owns(out: Path, model: Path) -> bool:
 
 
 def sign(out: Path, model: Path) -> None:
-    """Write the number of the run, if it has one, into a model's folder."""
+    """Write the ID of the run, if it has one, into a model's folder."""
     if number := _read(out):
         (model / RUN_ID).write_text(number + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""From trained weights to a model of the catalogue, and from there to the layouts of open_clip and Hugging Face."""
+"""Add trained weights to the catalogue as a model, and export models in the layouts of open_clip and Hugging Face."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ def publish(
     """Add the best weights of a training to the catalogue, where the pipeline and the panel find them.
 
     Args:
+        result: the result of the training.
+        settings: its settings.
+        name: name of the new model.
         data: one line about the captions.
-        models_dir: a folder of models; the user's folder of trained models by default.
+        models_dir: a folder of models; by default the user's folder of trained models.
 
     Returns:
         The model's folder.
@@ -51,15 +54,16 @@ def publish(
 
 
 def export_model(name: str, layout: str, out: Path, models_dir: Path | None = None) -> Path:
-    """Write a text-image model into a new folder, to be used by other programs.
+    """Write a text-image model into a new folder for other programs, in one of two layouts.
 
     "open-clip": open_clip.create_model("local-dir:OUT", pretrained_text=False, pretrained_image=False) loads it.
         A shipped model's image tower needs `register_image_towers()` first, and OUT as the working directory.
     "hugging-face": the layout of `chuhac/BiomedCLIP-vit-bert-hf`, for models of BiomedCLIP's architecture.
 
     Raises:
-        InputError: no such layout. ModelError: no such model, or of another architecture. OutputError: the folder is
-        there already, or cannot be written.
+        InputError: there is no such layout.
+        ModelError: there is no such model, or its architecture does not fit the layout.
+        OutputError: the folder already exists, or cannot be written.
     """
     if layout not in LAYOUTS:
         raise InputError(f"Expected a layout of {', '.join(LAYOUTS)}, got '{layout}'.", "Choose one of them.")
@@ -83,7 +87,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
 
 
 def _copy_files(source: Path, folder: Path, map_by: str) -> None:
-    """Copy what a text-image model needs beside its weights, with the folders of what makes its maps."""
+    """Copy the files that a text-image model needs beside its weights, and the folders of its locator, if any."""
     for file in CLIP_FILES:
         shutil.copyfile(source / file, folder / file)
     for part in {Path(file).parent for file in MAPS_BY[map_by]}:
@@ -91,7 +95,7 @@ def _copy_files(source: Path, folder: Path, map_by: str) -> None:
 
 
 def _write_hugging_face_config(folder: Path) -> None:
-    """Write preprocessor_config.json for Hugging Face's image processors; config.json stays that of the BERT."""
+    """Write preprocessor_config.json for Hugging Face's image processors; config.json remains that of the BERT."""
     preprocess = read_preprocessing(folder)
     config = {
         "image_processor_type": "CLIPImageProcessor",

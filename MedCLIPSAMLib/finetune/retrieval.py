@@ -1,8 +1,9 @@
-"""Retrieval as the paper measures it: which caption of 50 belongs to an image, and which image to a caption.
+"""Measure retrieval as in the paper: which of 50 captions belongs to an image, and which of 50 images to a caption.
 
-Pairs are shuffled into batches of 50; in each, the share of images whose own caption is among the 1 or 2 most similar
-ones (image to text), and the reverse. The shuffle is repeated with several seeds: figures are means over seeds with the
-95 % interval of the mean by Student's t (arXiv 2409.19483, table of ROCO retrieval: 5 runs).
+Pairs are shuffled into batches of 50. In each batch, retrieval is the share of images whose own caption is among the 1
+or 2 most similar captions (image to text), and the reverse. The shuffle is repeated with several seeds. Figures are
+means over the seeds, with the 95 % interval of the mean by Student's t (arXiv 2409.19483, table of ROCO retrieval with
+5 runs).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..errors import InputError
 BATCH = 50
 TOP = (1, 2)
 SPREAD_TOGETHER = 256
-"""Images whose cosines with all texts are in memory at once."""
+"""Number of images whose cosines with all texts are in memory at once."""
 
 
 def retrieval(
@@ -33,18 +34,19 @@ def retrieval(
 
     Args:
         image_features, text_features: (N, D), L2-normalized; row i of both is a pair.
-        captions, images: the texts, and what tells images apart; by default all differ. Right for an image is every
-            caption that one of the N pairs gives it, and for a caption every image that has it.
-        batch: pairs a batch; all of them where there are fewer. The rest of a shuffle is dropped.
+        captions, images: the texts, and unique names of the images; by default all differ. For an image, every caption
+            that it has in one of the N pairs is right; for a caption, every image that has it.
+        batch: number of pairs per batch; at most N. The remaining pairs of a shuffle are dropped.
+        seeds: seeds of the shuffles.
 
     Returns:
         {"pairs", "batch", "seeds", "chance", "image_to_text": {"top1": {"mean", "interval", "by_seed"}, "top2": ...},
-        "text_to_image": ...}, shares from 0 to 1; interval is half the width of the 95 % interval, and chance the
-        top-1 of guessing.
+        "text_to_image": ...}, with shares from 0 to 1. "interval" is half the width of the 95 % interval, and "chance"
+        is the top-1 retrieval of guessing.
     """
     count = len(image_features)
     if count < 2:
-        raise InputError(f"Expected two pairs or more for retrieval, got {count}.")
+        raise InputError(f"Expected at least two pairs for retrieval, got {count}.")
     batch = min(batch, count)
     image_ids, caption_ids = _identify(images or range(count)), _identify(captions or range(count))
     known = np.unique(image_ids * count + caption_ids)
@@ -73,23 +75,23 @@ def retrieval(
 
 
 def top1(figures: dict) -> float:
-    """Average both directions' top-1 retrieval."""
+    """Return the mean top-1 retrieval of both directions."""
     return (figures["image_to_text"]["top1"]["mean"] + figures["text_to_image"]["top1"]["mean"]) / 2
 
 
 def spread_of(image_features: torch.Tensor, text_features: torch.Tensor) -> float:
-    """Compute how far apart texts lie for an image: the standard deviation of its cosines, mean over the images.
+    """Compute the spread of texts: the standard deviation of an image's cosines with them, averaged over images.
 
     Args:
         image_features: (N, D), L2-normalized.
-        text_features: (M, D), L2-normalized, two or more.
+        text_features: (M, D), L2-normalized, with M at least 2.
     """
     parts = [(part @ text_features.T).float().std(1) for part in image_features.split(SPREAD_TOGETHER)]
     return torch.cat(parts).mean().item()
 
 
 def _identify(values: Sequence[Hashable]) -> np.ndarray:
-    """Return a number for each value, int64 (N,), the same for equal ones."""
+    """Assign numbers to values, int64 (N,), with the same number for equal values."""
     numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
     return np.array([numbers[value] for value in values], np.int64)
 

@@ -17,26 +17,32 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 @settings_class
 class FineTuneSettings:
-    """The defaults are the paper's: all weights, batch 64, learning rate 1e-6 with decay, DHN-NCE with tau 0.6.
+    """Settings of a fine-tuning.
+
+    The defaults are the paper's: all weights, batch 64, learning rate 1e-6 with decay, DHN-NCE with tau 0.6.
 
     Args:
-        base: the model that is trained on, by its name in the catalogue.
-        loss: see `losses.make_loss`; its temperature (its own default when None) and hardness.
-        batch: pairs a step over all processes; each pair has `batch` - 1 negatives.
-        chunk: pairs that go through the model at once, with the same result; 0 takes what fits, see `chunks`.
-        epochs: at most; see `patience`.
-        learning_rate: at its highest; None takes 1e-6, 1e-4 with LoRA, or 3e-4 where the heads alone are trained.
-        warm_up: share of the steps in which it rises from 0; then it falls to 0 along a cosine.
-        weight_decay: AdamW's, of matrices only.
+        base: name in the catalogue of the model to fine-tune.
+        loss: name of the loss; see `losses.make_loss`.
+        temperature: temperature of the loss; None takes the loss's own default.
+        beta_image, beta_text: hardness of the negatives, for losses that have it.
+        batch: pairs per step over all processes; each pair has `batch` - 1 negatives.
+        chunk: pairs that go through the model at once, which does not change the result; 0 takes as many as fit, see
+            `chunks`.
+        epochs: maximum number of epochs; see `patience`.
+        learning_rate: peak learning rate; None takes 1e-6, 1e-4 with LoRA, or 3e-4 if only the heads are trained.
+        warm_up: share of the steps in which the learning rate rises from 0, before it falls to 0 along a cosine.
+        weight_decay: weight decay of AdamW, applied to matrices only.
         clip_norm: maximum norm of the gradient.
-        crop: minimum share of an image's area that a random crop keeps; 1 takes images whole. None takes 0.9, or 1
-            where the heads alone are trained, see `heads`.
-        freeze: see `trainable.prepare`; `lora_rank` too.
-        blend: share of what was learned in the result, see `blend`. None takes 1, or 0.5 where the heads alone are
-            trained, whose high learning rate would cost what the base can do beside the captions.
-        patience: epochs without a better retrieval on validation pairs after which training ends; 0 never ends it.
-        precision: "auto" takes bf16 on a GPU that has it, else 16 bits there, and 32 on a CPU.
-        seed: of the order, crops, dropout and LoRA's first weights.
+        crop: minimum share of an image's area that a random crop keeps; 1 takes whole images. None takes 0.9, or 1 if
+            only the heads are trained, see `heads`.
+        freeze, lora_rank: see `trainable.prepare`.
+        blend: share of the learned weights in the result, see `blend`. None takes 1, or 0.5 if only the heads are
+            trained, whose high learning rate would otherwise cost abilities of the base that the captions do not cover.
+        patience: number of epochs without better retrieval on the validation pairs after which training ends; 0 never
+            ends it early.
+        precision: "auto" takes bf16 on a GPU that supports it, 16 bits on other GPUs, and 32 bits on a CPU.
+        seed: seed of the order, the crops, dropout and LoRA's initial weights.
     """
 
     base: str = "biomedclip"
@@ -62,39 +68,39 @@ class FineTuneSettings:
     def __post_init__(self) -> None:
         if self.heads_alone and self.lora_rank:
             raise InputError(
-                "LoRA is trained in the encoders, which are frozen where the heads alone are trained.",
-                "Leave LoRA out, or freeze less.",
+                "LoRA is trained in the encoders, which are frozen when only the heads are trained.",
+                "Do not use LoRA, or freeze less.",
             )
 
     @property
     def loss_temperature(self) -> float:
-        """Temperature of the loss."""
+        """The temperature of the loss."""
         from .losses import LOSSES
 
         return self.temperature or LOSSES[self.loss].temperature
 
     @property
     def rate(self) -> float:
-        """Maximum learning rate."""
+        """The peak learning rate."""
         return self.learning_rate or (1e-4 if self.lora_rank else 3e-4 if self.heads_alone else 1e-6)
 
     @property
     def min_crop(self) -> float:
-        """Minimum share of an image's area that a random crop keeps."""
+        """The minimum share of an image's area that a random crop keeps."""
         return self.crop or (1.0 if self.heads_alone else 0.9)
 
     @property
     def learned_share(self) -> float:
-        """Share of what was learned in the result."""
+        """The share of the learned weights in the result."""
         return self.blend or (0.5 if self.heads_alone else 1.0)
 
     @property
     def heads_alone(self) -> bool:
-        """Whether both towers stay as they are."""
+        """Whether only the heads are trained and both towers are frozen."""
         return self.freeze is Freeze.ALL_BUT_HEADS
 
     def resolved(self) -> FineTuneSettings:
-        """Return the settings with the values in use in place of None."""
+        """Return the settings with each None replaced by the value in use."""
         return replace(
             self,
             temperature=self.loss_temperature,
@@ -104,9 +110,9 @@ class FineTuneSettings:
         )
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree with to be resumed, as JSON values.
+        """Return the settings that a checkpoint must share to be resumed, as JSON values.
 
-        Patience, chunk and precision may change, and the betas of a loss that has none.
+        Patience, chunk and precision may differ, and so may the betas if the loss does not use them.
         """
         from .losses import LOSSES
 

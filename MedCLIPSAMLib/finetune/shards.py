@@ -1,8 +1,8 @@
-"""Pairs in tar files, for sets that are too large for single files: webdataset's layout (NAME.jpg, NAME.txt, ...).
+"""Pairs in tar files, for sets too large for separate files, in webdataset's layout (NAME.jpg, NAME.txt, ...).
 
-Shards are read one after the other, in another order every epoch, through a buffer that shuffles pairs. A first reading
-counts usable pairs. Of an image with several captions an epoch of training takes one, in turn; all of them are pairs of
-validation. Nothing in a shard is run: images and captions are taken as bytes and read by this package.
+Shards are read one after another, in another order every epoch, through a buffer that shuffles pairs. A first reading
+counts the usable pairs. If an image has several captions, each training epoch takes one of them in turn, and validation
+takes all. No code in a shard is run: images and captions are taken as bytes and read by this package.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from .captions import CAPTION_FIELDS, MISSING, SUFFIXES, choose_field, count_rea
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 CAPTIONS = ("txt", "caption", "json")
 BUFFER = 1000
-DOTTED = "names have a dot before their ending"
+DOTTED = "names have a dot before their suffix"
 
 
 def expand_shards(pattern: str) -> list[Path]:
-    """List the files that a pattern such as "train-{000..099}.tar" names.
+    """List the files that a pattern such as "train-{000..099}.tar" names; only local files are supported.
 
     Raises:
-        InputError: one of them is not there. Only files on this machine are read.
+        InputError: one of the files does not exist.
     """
-    escapes = os.name == "posix"  # on Windows "\\" divides the names of folders
+    escapes = os.name == "posix"  # on Windows "\\" separates folders
     paths = [Path(name) for name in braceexpand.braceexpand(pattern, escape=escapes)]
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
@@ -58,12 +58,13 @@ class ShardSource:
     Args:
         paths: the tar files.
         size, batch, crop, seed, rank, world, keep_rest: see `batches.PairSource`.
-        record: a JSON file that records which pairs can be used.
-        context: reports the number of pairs in the first reading.
+        record: a JSON file that records which pairs are usable.
+        context: receives the number of pairs during the first reading.
+        min_characters: minimum length of a caption.
 
     Attributes:
-        count: pairs in an epoch.
-        dropped: (reason, shard and key) of each pair that cannot be used.
+        count: number of usable pairs; with several captions, an image counts once for training.
+        dropped: (reason, shard and key) for each unusable pair.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class ShardSource:
         self.count, self.dropped = self._count(record, context)
         if not self.count:
             raise InputError(
-                f"The shards hold no pair that can be used, beginning with '{paths[0]}'{count_reasons(self.dropped)}.",
-                "Of a pair, NAME.png and NAME.txt or .json follow one another in a tar file, and NAME has no dot.",
+                f"The shards, beginning with '{paths[0]}', hold no pair that can be used{count_reasons(self.dropped)}.",
+                "The files of a pair, NAME.png and NAME.txt or .json, must be adjacent in a tar file, and NAME must "
+                "have no dot.",
             )
         self._unreadable = {what for reason, what in self.dropped if reason == UNREADABLE}
         self.batch, self.steps, self._used = divide(self.count, batch, keep_rest)
@@ -113,14 +115,14 @@ class ShardSource:
         return [_name(pair) for pair, _caption in self._draw(epoch)]
 
     def _draw(self, epoch: int) -> Iterator[tuple[dict, str]]:
-        """Yield the members and the caption of each pair of an epoch."""
+        """Yield the tar members and the caption of each pair in an epoch."""
         order = random.Random(f"{self.seed} {epoch}")
         paths = order.sample(self.paths, len(self.paths))
         shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(self._captioned(paths, epoch))
         yield from islice(_spread(iter(shuffled), self.batch), self._used)
 
     def _captioned(self, paths: list[Path], epoch: int) -> Iterator[tuple[dict, str]]:
-        """Yield the usable images of shards with their captions in an epoch: all, or one."""
+        """Yield the usable images of some shards with their captions in an epoch, either all or one of them."""
         for pair in self._pairs(paths):
             usable, _problems = self._captions(pair)
             if usable and _name(pair) not in self._unreadable:
@@ -129,18 +131,18 @@ class ShardSource:
                     yield pair, caption
 
     def _pairs(self, paths: list[Path]) -> Iterator[dict]:
-        """Yield the members of each pair as bytes, by their ending."""
+        """Yield the tar members of each pair as bytes by suffix."""
         is_shown = lambda name: not Path(name).name.startswith(".")  # macOS puts ._NAME.png beside NAME.png
         for path in paths:
             try:
-                with open(path, "rb") as stream:  # webdataset would run or download what some names say
+                with open(path, "rb") as stream:  # webdataset itself would run or download what some names say
                     members = tar_file_expander([{"url": str(path), "stream": stream}], select_files=is_shown)
                     yield from group_by_keys(members)
-            except Exception as error:  # tarfile, zlib and webdataset have many, and add objects to their arguments
+            except Exception as error:  # tarfile, zlib and webdataset raise many kinds, some with objects as arguments
                 reason = getattr(error, "strerror", None) or str(error.args[0] if error.args else error)
                 raise InputError(
                     f"The shard '{path}' cannot be read: {reason.partition(' dict_keys')[0]}.",
-                    "Make it again, or leave it out.",
+                    "Create it again, or leave it out.",
                 ) from error
 
     def _count(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
@@ -165,7 +167,7 @@ class ShardSource:
         return count, dropped
 
     def _captions(self, pair: dict) -> tuple[list[str], list[str]]:
-        """Return the usable captions of an image, and why others cannot be used."""
+        """Return the usable captions of an image, and the reasons why the others cannot be used."""
         ending = next((suffix for suffix in CAPTIONS if suffix in pair), None)
         if not _image_ending(pair):
             return [], [DOTTED for name in pair if name.endswith(SUFFIXES)] or [MISSING]
@@ -183,7 +185,7 @@ class ShardSource:
 
 
 def _spread(pairs: Iterator[tuple[dict, str]], batch: int) -> Iterator[tuple[dict, str]]:
-    """Put off pairs whose caption their batch has already, `BUFFER` of them at most, while there are others."""
+    """Defer pairs whose caption is already in their batch, up to `BUFFER` of them, as long as there are others."""
     waiting: list[tuple[dict, str]] = []
     while True:
         captions: set[str] = set()
@@ -203,7 +205,7 @@ def _spread(pairs: Iterator[tuple[dict, str]], batch: int) -> Iterator[tuple[dic
 
 
 def _name(pair: dict) -> str:
-    """Name a pair by its shard and key, as keys repeat across shards."""
+    """Name a pair by its shard and key, since keys can repeat across shards."""
     return f"{pair['__url__']}: {pair['__key__']}"
 
 

@@ -1,4 +1,4 @@
-"""Training and validation data side by side: opened, split by patient, compared, and told apart by checksums."""
+"""Training and validation data: open them, split them by patient, compare them, and compute their checksums."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class CaptionData:
 
     Args:
         captions: a table or a folder, see `captions`; or shards such as "train-{00..09}.tar", see `shards`.
-        images: folder that a table's names are relative to; the table's own by default.
-        validation: the same for validation pairs; None takes a share of the table's patients.
-        share: that share.
-        min_characters: of a caption.
+        images: folder that the image names in a table are relative to; by default the table's own folder.
+        validation: the validation pairs, given like `captions`; None takes a share of the table's patients.
+        share: that share of the patients.
+        min_characters: minimum length of a caption.
     """
 
     captions: str
@@ -36,14 +36,14 @@ class CaptionData:
 
 @dataclass
 class Side:
-    """The pairs of the training or of the validation.
+    """The pairs for training or for validation.
 
     Args:
         name: "training" or "validation".
-        source: table, folder or shards, as the user gave them.
-        pairs: in files, perhaps of images that cannot be read.
-        patients: names of those that the table gives.
-        shards: tar files in place of pairs in files.
+        source: the table, folder or shards as the user named them.
+        pairs: pairs in files, whose images may be unreadable.
+        patients: names of the patients in the table.
+        shards: tar files, instead of pairs in files.
     """
 
     name: str
@@ -53,17 +53,17 @@ class Side:
     shards: list[Path] = field(default_factory=list)
 
     def check_captions(self) -> None:
-        """Refuse pairs in files that have not two different captions."""
+        """Refuse pairs in files with fewer than two different captions."""
         if not self.shards and len({pair.caption for pair in self.pairs}) < 2:
-            all_same = ", which all say the same" if len(self.pairs) > 1 else ""
+            all_same = ", which all have the same caption" if len(self.pairs) > 1 else ""
             raise InputError(
                 f"Expected at least two captions for {self.name} in '{self.source}', got "
                 f"{counted(len(self.pairs), 'usable pair')}{all_same}.",
-                "Give more pairs whose captions differ, another validation share, or validation pairs in a table.",
+                "Give more pairs with different captions, another validation share, or validation pairs in a table.",
             )
 
     def checksums(self, min_characters: int) -> dict[str, str]:
-        """Compute checksums by what they are of: the pairs and the files of the images, or the shards."""
+        """Compute the checksums of the pairs and the image files, or of the shards, each under a descriptive name."""
         if self.shards:
             parts = [*(stamp(path.resolve()) for path in self.shards), str(min_characters)]
             return {f"{self.name} shards": _checksum(parts)}
@@ -75,17 +75,17 @@ class Side:
 
 
 def open_sides(data: CaptionData, seed: int, context: RunContext) -> tuple[Side, Side, list[tuple[str, str]]]:
-    """Read the tables and find the shards of training and validation; no image is read.
+    """Read the tables and find the shards of training and validation, without reading images.
 
     Returns:
-        Both sides, and (reason, what) of the rows of tables that were dropped.
+        Both sides, and (reason, name) for the rows of tables that were dropped.
 
     Raises:
-        InputError: see `captions.read_captions` and `captions.split_by_patient`; shards without validation pairs, sides
-            of one caption, or validation pairs that are all training pairs.
+        InputError: see `captions.read_captions` and `captions.split_by_patient`. Also: shards have no validation pairs,
+            a side has only one caption, or all validation data are training data.
     """
     if is_shards(data.captions) and data.validation is None:
-        raise InputError("Shards have no patients to split by.", "Give separate validation pairs.")
+        raise InputError("Shards name no patients to split by.", "Give separate validation pairs.")
     dropped: list[tuple[str, str]] = []
     training = _open("training", data.captions, data, dropped, context)
     if data.validation is not None:
@@ -110,20 +110,20 @@ def _open(name: str, source: str, data: CaptionData, dropped: list[tuple[str, st
     found = read_captions(Path(source), data.images, data.min_characters)
     context.notify(f"{Path(source).absolute().name}: {found.summary()}.")
     if not found.patients:
-        context.notify("The table has no patients: every image counts as a separate patient.")
+        context.notify("The table names no patients: every image counts as a separate patient.")
     elif found.unknown:
         context.notify(
             f"Without a patient: {counted(found.unknown, 'pair')}. Each of their images counts as a separate patient."
         )
     if found.contradicting:
         context.notify(
-            f"With several patients, who count as one: {counted(len(found.contradicting), 'image')}, such as "
+            f"With several patients, which count as one: {counted(len(found.contradicting), 'image')}, such as "
             f"'{found.contradicting[0].name}'."
         )
     if name == "training" and found.held_out:
         context.notify(
-            f"The column 'split' calls {counted(found.held_out, 'row')} test or validation. It is not read: all rows "
-            "are taken. Give these rows as validation pairs in a separate table, or leave them out."
+            f"The column 'split' marks {counted(found.held_out, 'row')} as test or validation. It is ignored: all rows "
+            "are used. Give these rows as validation pairs in a separate table, or leave them out."
         )
     dropped += found.dropped
     side = Side(name, source, found.pairs, found.patients)
@@ -132,21 +132,21 @@ def _open(name: str, source: str, data: CaptionData, dropped: list[tuple[str, st
 
 
 def _compare(training: Side, validation: Side, context: RunContext) -> None:
-    """Notify of what validation and training share; InputError where that is all images or shards."""
+    """Notify about what validation and training share; raise InputError if that is all images or shards."""
     trained = _parts(training)
     if training.shards or validation.shards:
-        context.notify("Of shards, only the files are compared: the same images in other shards are not noticed.")
+        context.notify("For shards, only the files are compared: the same images in other shards go unnoticed.")
     for what, held_out in _parts(validation).items():
         shared = len(trained[what] & held_out)
         if shared and shared == len(held_out) and what != "patients":
             raise InputError(
-                f"All {shared} {what} of the validation data are in the training data too.",
-                "Give validation data of other patients.",
+                f"All {shared} {what} of the validation data are also in the training data.",
+                "Give validation data from other patients.",
             )
         if shared:
             context.notify(
-                f"{shared} of {len(held_out)} {what} of the validation data are in the training data too: the "
-                "validation figures are too high."
+                f"{shared} of {len(held_out)} {what} of the validation data are also in the training data: the "
+                "validation figures will be too high."
             )
 
 

@@ -1,4 +1,4 @@
-"""The figures of each training step: in the log of the run, in TensorBoard, and reported to the caller."""
+"""The figures of each training step, for the run's log, TensorBoard and the caller."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from ..run_context import RunContext
 
 @dataclass(frozen=True)
 class StepFigures:
-    """The figures of a training step: a line of the log, and the details of the progress.
+    """The figures of a training step, which make a line of the log and the details of a progress report.
 
     Args:
-        step, steps: steps done, and their number unless training ends earlier.
-        epoch: counted from 0.
-        loss: of the last batch.
-        learning_rate: of the last step.
-        seconds_left: an estimate, at most.
-        validation: after an epoch {"loss", "top1", "best"}: loss, mean of both top-1 retrievals, and the best so far.
+        step: number of steps done.
+        steps: total number of steps, unless training ends early.
+        epoch: number of the epoch, from 0.
+        loss: loss of the last batch.
+        learning_rate: learning rate of the last step.
+        seconds_left: estimated time left, if training does not end early.
+        validation: at the end of an epoch, {"loss", "top1", "best"}: the loss, the mean top-1 retrieval of both
+            directions, and the best of these so far.
     """
 
     step: int
@@ -34,19 +36,19 @@ class StepFigures:
 
 
 class StepLog:
-    """Writes the figures of each step in the first process; the others write nothing.
+    """The log of the steps, which only the first process writes.
 
     Args:
-        fabric: of Lightning, with a logger for TensorBoard.
-        path: a file of JSON lines, one a step.
-        context: reports every step, with `StepFigures` as details.
+        fabric: Lightning Fabric with a logger for TensorBoard.
+        path: a file of JSON lines, one per step.
+        context: receives every step, with `StepFigures` as details.
     """
 
     def __init__(self, fabric: Any, path: Path, context: RunContext) -> None:
         self._fabric, self._path, self._context = fabric, path, context
 
     def report(self, figures: StepFigures) -> None:
-        """Append the figures of a step to the log, and report them."""
+        """Append the figures of a step to the log, and report them to the context."""
         if not self._fabric.is_global_zero:
             return
         line = asdict(figures)
@@ -60,7 +62,7 @@ class StepLog:
         self._context.report(figures.step, figures.steps, message, seconds_left=left, **line)
 
     def drop_after(self, step: int) -> None:
-        """Drop the lines of steps after a checkpoint, which are trained again, and a line cut off by a kill."""
+        """Drop the lines of steps after a checkpoint, which will be repeated, and any truncated line."""
         if not self._fabric.is_global_zero:
             return
         try:

@@ -1,4 +1,4 @@
-"""What is trained in a fine-tuning, and on what."""
+"""The module that a fine-tuning trains, and its data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class TrainingTask:
     """A module to train, the model that it belongs to, and its data.
 
     Args:
-        trained: inputs of images and texts -> features of both, (b, D) each, L2-normalized; perhaps wrapped by LoRA.
-        model: what `trained` is a part of; its weights are the result.
-        training, validation: batches.
-        inputs: a batch -> what `trained` takes: of a whole model pixels and tokens.
+        trained: (image inputs, text inputs) -> features of both, (b, D) each, L2-normalized; may be wrapped by LoRA.
+        model: the model that `trained` is, or is a part of; its weights are the result.
+        training, validation: sources of batches.
+        inputs: converts a batch to the inputs of `trained`, which are pixels and tokens for a whole model.
     """
 
     trained: torch.nn.Module

@@ -1,8 +1,8 @@
-"""Fine-tuning a text-image model on image-caption pairs, on Lightning Fabric.
+"""Fine-tune a text-image model on image-caption pairs with Lightning Fabric.
 
-Fabric moves the model to the device, runs mixed precision with its loss scaling, joins processes under torchrun and
-writes TensorBoard's files. The loop is custom, since cached contrastive gradients need the model twice a step. Every
-step depends only on the seed and its number, so that a stopped run resumes to the same result.
+Fabric moves the model to the device, handles mixed precision with loss scaling, connects processes under torchrun and
+writes TensorBoard's files. The training loop is custom, since cached contrastive gradients need the model twice per
+step. Every step depends only on the seed and the number of the step, so that a stopped run resumes to the same result.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ class FineTuned:
 
     Args:
         weights: file of the best weights, in open_clip's layout, with LoRA merged.
-        before, after: retrieval on the validation pairs of the base and of the best weights; see `retrieval`.
-        step: the step of the best weights, and `steps` how many were done.
-        peak_memory: maximum bytes of a GPU's memory or of this process; of the last of several starts.
+        before, after: figures on the validation pairs of the base model and of the best weights; see `validation`.
+        step: the step of the best weights.
+        steps: number of steps done.
+        peak_memory: peak memory in bytes, of the GPU or of this process; for a resumed run, since its last start.
     """
 
     weights: Path
@@ -74,24 +75,30 @@ def fine_tune(
     data: Mapping[str, str] | None = None,
     context: RunContext = RunContext(),
 ) -> FineTuned:
-    """Train, or resume a stopped training, and keep the weights that retrieve best on validation pairs.
+    """Train, or resume a stopped training, and keep the weights with the best retrieval on the validation pairs.
+
+    A checkpoint is also written when training is cancelled or interrupted by Ctrl+C, or meets an image that can no
+    longer be read.
 
     Args:
-        training: (edge of the image, rank, processes) -> source of training batches.
-        validation: edge of the image -> source of validation batches, whole images.
-        out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/; features.ckpt where
-            the heads alone are trained.
-        data: checksums of the data by what they are of, such as "training pairs"; a checkpoint of others is not
-            resumed.
-        context: reports every step in the first process, with `StepFigures` as details, and the stage "encoding"
-            before them where the heads alone are trained; checked at every step and every batch of the validation. A
-            checkpoint is written before a training ends that was cancelled, was interrupted by Ctrl+C, or met an image
-            that cannot be read any more.
+        training: (edge of the image, rank, number of processes) -> source of training batches.
+        validation: edge of the image -> source of validation batches, with whole images.
+        settings: settings of the training.
+        out: folder of the run, with last.ckpt, best.safetensors, log.jsonl, result.json and tensorboard/, and with
+            features.ckpt if only the heads are trained.
+        device: see `models.device.resolve_device`.
+        models_dir: a folder of models that is searched for the base first.
+        data: checksums of the data, each under a name such as "training pairs". A checkpoint with other checksums is
+            not resumed.
+        context: reports every step in the first process, with `StepFigures` as details, and before them the stage
+            "encoding" if only the heads are trained. It is checked at every step and every validation batch.
 
     Raises:
-        InputError: settings or data that cannot work, or an epoch of fewer batches than its source has. ModelError: the
-            base is absent, or the checkpoint in `out` does not belong to this training. OutputError: the disk is full.
-            Cancelled.
+        InputError: the settings or data cannot work, or an epoch had fewer batches than its source announced.
+        DeviceError: the device is not available, or its memory is full.
+        ModelError: the base is missing, or the checkpoint in `out` does not belong to this training.
+        OutputError: the disk is full.
+        Cancelled: the context was cancelled.
     """
     fabric = launch_fabric(settings, device, out)
     clip = load_clip(settings.base, fabric.device, models_dir=models_dir)
@@ -100,10 +107,10 @@ def fine_tune(
     sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
     inputs = lambda images, captions: (clip.preprocess(images.numpy()), clip.tokenize(captions, True))
     task = TrainingTask(model, model, *sources, inputs)
-    made_of = {"files of the base": clip.checksum(), **(data or {})}
+    checksums = {"files of the base": clip.checksum(), **(data or {})}
     if settings.heads_alone and fabric.world_size == 1:
-        task = encode_once(task, clip, fabric, out / FEATURES, {"base": settings.base, **made_of}, context)
-    return _Run(fabric, task, settings, out, settings.fingerprint() | made_of, context).train()
+        task = encode_once(task, clip, fabric, out / FEATURES, {"base": settings.base, **checksums}, context)
+    return _Run(fabric, task, settings, out, settings.fingerprint() | checksums, context).train()
 
 
 class _Run:
@@ -129,8 +136,8 @@ class _Run:
         self._memory = make_memory_reader(fabric.device)
         self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
-        self._whole = True  # the weights and AdamW's means are those after the step
-        self._ended: StepFigures | None = None  # of the step that ended an epoch, until its weights are compared
+        self._whole = True  # the weights and AdamW's means all belong to the same step
+        self._ended: StepFigures | None = None  # figures of an epoch's last step, until its weights are validated
         self._best: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
 
@@ -170,7 +177,7 @@ class _Run:
                 except RuntimeError as error:
                     if not is_out_of_memory(error):
                         raise
-                    raise full_memory(self._chunks.size) from error  # in AdamW's step, which cannot be repeated
+                    raise full_memory(self._chunks.size) from error  # raised in AdamW's step, which cannot be repeated
                 self._step += 1
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
                 figures = StepFigures(self._step, steps, epoch, loss, rate, left)
@@ -185,7 +192,7 @@ class _Run:
             if self._step < (epoch + 1) * training.steps:
                 raise InputError(
                     f"Expected {training.steps} batches in an epoch, got {self._step - epoch * training.steps}.",
-                    "Give every pair a key of its own, and leave the data as they are during a training.",
+                    "Give every pair its own key, and do not change the data during training.",
                 )
 
     def _raise_if_cancelled(self) -> None:
@@ -193,7 +200,7 @@ class _Run:
             raise Cancelled
 
     def _end_epoch(self, figures: StepFigures) -> None:
-        """Validate the weights, keep them where they are the best so far, and store and report the step."""
+        """Validate the weights, keep them if they are the best so far, write a checkpoint, and report the step."""
         with self._blend.applied():
             found = self._validate()
             best = self._best["figures"]
@@ -208,7 +215,7 @@ class _Run:
         settings, fabric = self._settings, self._fabric
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._model.train(not settings.heads_alone)  # frozen towers give the same with every batch
+        self._model.train(not settings.heads_alone)  # frozen towers must give the same features in every epoch
         try_pairs = lambda pairs: self._try_pairs(images, captions, pairs)
         self._chunks.choose(len(captions), try_pairs, lambda: self._beside(images))
         loss = self._chunks.run(len(captions), lambda size: self._backward(images, captions, size))
@@ -221,17 +228,17 @@ class _Run:
     def _check_loss(self, name: str, loss: float) -> None:
         if not math.isfinite(loss):
             raise InputError(
-                f"The {name} is {loss} at step {self._step}.", "Take a higher temperature or a lower learning rate."
+                f"The {name} is {loss} at step {self._step}.", "Use a higher temperature or a lower learning rate."
             )
 
     def _beside(self, images: torch.Tensor) -> int:
-        """Return the bytes of the images of a batch, and of AdamW's two means where they are not there yet."""
+        """Return the bytes of a batch's images and, if they are not allocated yet, of AdamW's two means."""
         inputs = images.numel() * torch.float32.itemsize
         means = 2 * sum(parameter.nbytes for parameter in self._plain.parameters() if parameter.requires_grad)
         return inputs if self._optimizer.state_dict()["state"] else inputs + means
 
     def _try_pairs(self, images: torch.Tensor, captions: list[str], pairs: int) -> None:
-        """Run the pairs with the longest captions forward and backward as a chunk, to measure its memory."""
+        """Run the pairs with the longest captions forward and backward as a chunk, to measure the memory it takes."""
         longest = sorted(range(len(captions)), key=lambda index: len(captions[index]))[-pairs:]
         inputs = self._task.inputs(images[longest], [captions[index] for index in longest])
         with self._fabric.no_backward_sync(self._model):
@@ -239,7 +246,7 @@ class _Run:
             self._fabric.backward(image.sum() + text.sum())
 
     def _backward(self, images: torch.Tensor, captions: list[str], size: int) -> float:
-        """Compute the gradients of a batch in chunks of a size, from zero; return the loss."""
+        """Compute the gradients of a batch in chunks of `size` pairs, starting from zero; return the loss."""
         settings, fabric = self._settings, self._fabric
         torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
         self._optimizer.zero_grad(set_to_none=True)
@@ -252,7 +259,7 @@ class _Run:
         return loss.item()
 
     def _rate(self, step: int, steps: int) -> float:
-        """Compute the learning rate: rising from 0 in the warm-up, then falling to 0 along a cosine."""
+        """Compute the learning rate, which rises linearly in the warm-up and then falls to 0 along a cosine."""
         warm = round(self._settings.warm_up * steps)
         share = (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / (steps - warm))
         return self._settings.rate * share
@@ -267,7 +274,8 @@ class _Run:
         """Write the weights as the best so far."""
         if self._fabric.is_global_zero:
             weights = merge_lora(self._task.model)
-            # The scale makes probabilities of cosines: where these spread, it falls, and the presence stays as sharp.
+            # The scale turns cosines into probabilities. If cosines spread more, it is lowered accordingly, so that the
+            # presence stays as sharp as before.
             weights["logit_scale"] += math.log(self._before["spread"] / figures["spread"])
             write_weights(self._out / BEST, weights)
         self._best = {"step": self._step, "figures": figures}
@@ -303,16 +311,16 @@ class _Run:
             return
         if not (self._out / BEST).is_file():
             raise ModelError(
-                f"There is no '{self._out / BEST}', the best weights of the checkpoint beside it.",
+                f"There is no '{self._out / BEST}' with the best weights for the checkpoint beside it.",
                 "Put the file back, or choose another run folder.",
             )
         shapes = {name: tensor.shape for name, tensor in select_trained(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)
         self._plain.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
-        if state["precision"]:  # none where the run before had no scaled loss, as on a CPU
+        if state["precision"]:  # empty if the earlier run did not scale the loss, as on a CPU
             self._fabric.strategy.precision.load_state_dict(state["precision"])
-        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are as in an uninterrupted run
+        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout match an uninterrupted run
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
         ended = json.loads(state.get("ended", "null"))
         self._ended = ended and StepFigures(**ended)

@@ -1,4 +1,4 @@
-"""Which parameters of a text-image model are trained: all, the last layers, or low-rank additions (LoRA)."""
+"""Select the parameters of a text-image model to train: all, some layers, or low-rank additions (LoRA)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ _LORA_MODULES = (
 
 
 def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: int = 0) -> torch.nn.Module:
-    """Set the trained parameters to require gradients; with LoRA, wrap the model by peft.
+    """Make the trained parameters require gradients, and wrap the model with peft if LoRA is used.
 
-    The scale of the logits is never trained: the losses have their own temperature.
+    The scale of the logits is never trained, since the losses have their own temperature.
 
     Args:
-        freeze: what stays as it is: "nothing"; the "image" or "text" tower; the "lower-half" of the layers of both and
-            their embeddings; "all-but-heads", the projections into the common space.
-        lora_rank: rank of the matrices that LoRA adds to each linear layer that is not frozen (Hu et al. 2021), which
-            alone are trained; 0 trains the weights themselves.
+        model: the model to train.
+        freeze: the part that is not trained: "nothing"; the "image" or "text" tower; the "lower-half" of both towers'
+            layers, with their embeddings; or "all-but-heads", where the heads are the projections into the common
+            space.
+        lora_rank: rank of the matrices that LoRA (Hu et al. 2021) adds to each linear layer that is not frozen. Only
+            these matrices are then trained. 0 trains the weights themselves.
+
+    Returns:
+        The model, or the peft model around it.
 
     Raises:
-        InputError: no such choice, nothing left to train, or the package peft is missing.
+        InputError: there is no such choice, nothing is left to train, or the package peft is missing.
     """
     freeze = parse_choice(Freeze, freeze, "part to freeze")
     if lora_rank < 0:
@@ -41,19 +46,19 @@ def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: i
         parameter.requires_grad_(not frozen(name) and name != "logit_scale")
     trained = _with_lora(model, lora_rank, frozen) if lora_rank else model
     if not any(parameter.requires_grad for parameter in trained.parameters()):
-        raise InputError(f"Nothing is left to train with '{freeze}' frozen.", "Freeze less, or leave LoRA out.")
+        raise InputError(f"Nothing is left to train with '{freeze}' frozen.", "Freeze less, or do not use LoRA.")
     return trained
 
 
 def merge_lora(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights under open_clip's names, with what LoRA learned added to them; copies on the CPU, float32."""
+    """Return float32 copies of the weights on the CPU, under open_clip's names and with LoRA merged."""
     if hasattr(model, "peft_config"):
         model = cast(Any, copy.deepcopy(model)).merge_and_unload()
     return {name: tensor.detach().float().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def select_trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the parameters that are trained, by name: what a checkpoint must hold."""
+    """Return the trained parameters by name, which are those that a checkpoint must contain."""
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
@@ -74,7 +79,7 @@ def _with_lora(model: TextImageModel, rank: int, frozen: Callable[[str], bool]) 
 
 
 def _is_frozen(model: TextImageModel, freeze: Freeze) -> Callable[[str], bool]:
-    """Return a function that tells whether the parameter of a name is frozen."""
+    """Return a function that tells whether the parameter with a given name is frozen."""
     layers = {
         "visual.trunk.blocks.": len(model.visual.trunk.blocks),
         "text.transformer.encoder.layer.": len(model.text.transformer.encoder.layer),

@@ -1,4 +1,4 @@
-"""What a model in training does with validation pairs: its loss, its retrieval, and how far it moves texts apart."""
+"""Validate a model in training: its loss and retrieval on the validation pairs, and how far apart it places texts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ def validate(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Compute the figures of the validation pairs of a task, in every process the same.
+    """Compute the figures of a task's validation pairs; they are the same in every process.
 
     Args:
-        model: what the task trains, in evaluation mode, as Fabric has set it up.
-        check: called before every batch; what it raises ends the validation.
+        model: the trained module of the task, as set up by Fabric, in evaluation mode.
+        task: the task.
+        loss: (image features, text features) -> scalar.
+        check: called before every batch; an exception that it raises ends the validation.
 
     Returns:
-        Those of `retrieval.retrieval`; "loss", the mean over the batches; "spread", of the captions and of the texts
-        that the presence of a prompt is compared with, see `retrieval.spread_of`.
+        The figures of `retrieval.retrieval`; "loss", the mean loss over the batches; and "spread", see
+        `retrieval.spread_of`, of the captions and the everyday texts with which the presence of a prompt is compared.
     """
     losses, image_parts, text_parts = list[float](), list[torch.Tensor](), list[torch.Tensor]()
     captions: list[str] = []
@@ -47,10 +49,11 @@ def validate(
 
 
 def _encode_everyday(model: torch.nn.Module, task: TrainingTask, images: torch.Tensor) -> torch.Tensor:
-    """Encode the everyday texts, (M, D) on the CPU, L2-normalized.
+    """Encode the everyday texts to (M, D) on the CPU, L2-normalized.
 
     Args:
-        images: of a batch, which go through the model beside them.
+        model, task: see `validate`.
+        images: images of a batch, which the model takes together with the texts.
     """
     parts = [EVERYDAY[at : at + len(images)] for at in range(0, len(EVERYDAY), len(images))]
     texts = [model(*task.inputs(images[: len(part)], list(part)))[1] for part in parts]

@@ -1,1 +1,1 @@
-"""Models by name: the catalogue, download and offline folder, BiomedCLIP, SAM 2."""
+"""Models by name: the catalogue, downloads and offline folders, BiomedCLIP and SAM 2."""

@@ -1,6 +1,6 @@
-"""The models that can be used: purpose, license, and the addresses and checksums of their files.
+"""The catalogue of models: their purposes and licenses, and the URLs and checksums of their files.
 
-Code that needs a model gets its entry from `find` and reads it; no code branches on a model's name.
+Code that needs a model looks up its entry with `find`; no code branches on a model's name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BIOMEDCLIP_ARCHITECTURE = (
 _PAPER_SALIENCY = {"layer": 9, "beta": 1.0}
 """The authors' settings for breast ultrasound."""
 _PAPER_BY_WORD = {"brain": {"beta": 2.0}}
-"""And for brain MRI."""
+"""The authors' settings for prompts that contain the word, here for brain MRI."""
 
 _STARTER_LICENSE = (
     "Apache-2.0; the training images come under their own terms (CC BY 3.0 and 4.0, BUS-BRA's), which ask that "
@@ -79,7 +79,7 @@ def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) ->
 
 
 def _shipped(checksums: Mapping[str, str]) -> tuple[ModelFile, ...]:
-    """Describe the files of a shipped model by their SHA-256; whoever trains it anew writes those anew, too."""
+    """Describe the files of a shipped model by their SHA-256, which must be updated when the model is retrained."""
     return tuple(ModelFile(name, sha256=checksum) for name, checksum in checksums.items())
 
 
@@ -240,7 +240,7 @@ MODELS: tuple[Model, ...] = (
     _sam2(
         "base-plus",
         "sam2.1_hiera_b+",
-        "Better outlines; for a GPU or a patient user.",
+        "Better outlines; for a GPU, or slow on a CPU.",
         323_606_802,
         "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
     ),
@@ -255,12 +255,13 @@ MODELS: tuple[Model, ...] = (
 
 
 def find(name: str, kind: Kind | None = None, models: Sequence[Model] = MODELS) -> Model:
-    """Find the entry of that name among `models`; `kind` is needed where both kinds have one ("demo").
+    """Find the entry with a given name among `models`.
 
-    `store.find` looks among the user's own models too.
+    `kind` is needed when models of both kinds have that name, such as "demo". `store.find` searches the user's own
+    models too.
 
     Raises:
-        ModelError: no such entry; the message lists the existing ones.
+        ModelError: there is no such entry; the message lists the existing ones.
     """
     entries = [model for model in models if kind in (None, model.kind)]
     for model in entries:

@@ -1,4 +1,4 @@
-"""An entry of the catalogue of models, and of its files."""
+"""The entries of the catalogue: a model and its files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ Kind = Literal["clip", "sam"]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file of a model's folder.
+    """A file in a model's folder.
 
     Args:
-        name: in the folder.
-        url: where it is downloaded from; empty for a shipped file.
-        size: in bytes, where known.
-        sha256: where known; else the checksum of the first download is recorded and later ones are compared with it.
+        name: path in the folder.
+        url: address for the download; empty for a shipped file.
+        size: size in bytes, if known.
+        sha256: checksum, if known. If it is not, the checksum of the first download is recorded, and later downloads
+            are compared with that.
     """
 
     name: str
@@ -33,26 +34,30 @@ class Model:
 
     Args:
         name: what the user types; unique within a kind.
-        kind: "clip" (text and image in one space) or "sam" (outlines what a box or point marks).
-        title, purpose: for people, one line each.
-        seen: the data that it was trained on, one line for people.
-        kinds: of a shipped model: the kinds of images that it knows, as the end of "knows ... only".
-        tested: what it was tested on and how well, one line for people; empty where it was not tested in this project.
-        synthetic: it was trained on synthetic images only, so its results on a patient's scan mean nothing.
-        license: SPDX identifier, or a sentence where there is none.
-        source: a page about the model.
+        kind: "clip" (encodes text and images into one space) or "sam" (segments what a box or point marks).
+        title, purpose: one line each, for display.
+        seen: one line about the training data, for display.
+        kinds: the kinds of images that a shipped model knows, to complete the phrase "knows ... only".
+        tested: one line about test data and scores, for display; empty if this project has not tested the model.
+        synthetic: whether it was trained on synthetic images only, so that its results on a patient's scan mean
+            nothing.
+        license: SPDX identifier, or a sentence if there is none.
+        source: URL of a page about the model, or a place in this package.
         folder: name of its folder in any folder of models.
-        image_size: edge in pixels of the square that the model sees.
-        files: what the folder must hold.
-        shipped: comes with the package, in Resources/models.
-        trained: the user's own, see `models.trained`.
-        by_hand: how to get the weights when the download is refused.
-        config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
+        image_size: edge in pixels of the model's square input.
+        files: the files that the folder must contain.
+        shipped: whether it comes with the package, in Resources/models.
+        trained: whether it is the user's own; see `models.trained`.
+        by_hand: how to get the weights when the server refuses the download.
+        config: for SAM, the configuration inside the package `sam2`; empty if the folder has its own .yaml.
         options: for SAM, settings merged into that configuration.
-        saliency: for CLIP, what differs from the defaults of `segmentation.saliency.M2IBSettings`.
-        by_word: and what differs for prompts that hold a word; see `segmentation.settings.Settings`.
-        map_by: for CLIP, what makes the maps: "m2ib", or the name of a locator in `segmentation.locators`.
-        answer: for CLIP, what else differs from the defaults of `segmentation.settings.Settings`, as JSON values.
+        saliency: for CLIP, the settings that differ from the defaults of `segmentation.saliency.M2IBSettings`.
+        by_word: for CLIP, the settings that differ for prompts that contain a word; see
+            `segmentation.settings.Settings`.
+        map_by: for CLIP, the method that computes the maps: "m2ib", or the name of a locator in
+            `segmentation.locators`.
+        answer: for CLIP, the other settings that differ from the defaults of `segmentation.settings.Settings`, as JSON
+            values.
     """
 
     name: str
@@ -84,11 +89,11 @@ class Model:
 
     @property
     def downloadable(self) -> bool:
-        """Whether it is offered for download: neither shipped nor the user's own, and every file has an address."""
+        """Whether it can be downloaded: it is neither shipped nor the user's own, and every file has a URL."""
         return not (self.shipped or self.trained) and all(file.url for file in self.files)
 
     @property
     def size(self) -> int | None:
-        """Bytes to download, as far as they are known; None when not even the weights' are."""
+        """Known number of bytes to download; None if no file's size is known."""
         known = [file.size for file in self.files if file.size]
         return sum(known) if known else None

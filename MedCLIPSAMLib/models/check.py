@@ -1,4 +1,4 @@
-"""Check every file of the models on this machine: by its checksum, or, where there is none, by loading the model."""
+"""Check every file of the models on this machine, by its checksum or, if it has none, by loading the model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .store import Status, statuses
 
 
 def check_models(models_dir: Path | None = None) -> list[Status]:
-    """Return the status of every model as `store.statuses` does, with all files read.
+    """Return the status of every model as `store.statuses` does, after reading all files.
 
-    What has a checksum is compared with it. A model of which a file has none is loaded, on the CPU, and "damaged" where
-    that fails; its detail says which files have none.
+    Files with a checksum are compared with it. A model that has files without one is loaded on the CPU, and is
+    "damaged" if that fails; otherwise its detail names these files.
     """
     found = statuses(models_dir, checksums=True)
     return [_check(status, models_dir) if status.usable and status.detail else status for status in found]

@@ -1,4 +1,4 @@
-"""BiomedCLIP and similar models, loaded from a folder: they encode texts and images in one space."""
+"""BiomedCLIP and similar models, which encode texts and images into one space, loaded from a folder."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from .store import find, find_model_folder
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
-"""Names of a folder's weights, searched in this order; the keys in the file tell the layout."""
+"""File names of the weights in a model's folder, in order of search; the keys in the file tell the layout."""
 
 
 class ClipModel:
     """A text-image model with its tokenizer and image normalization.
 
     Args:
-        name: in the catalogue.
-        model: in evaluation mode, its parameters frozen.
-        folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
-        feature_statistics: statistics of its training images; None where there are none.
-        dsc_predictor: predicts the DSC of masks; None where none was fitted.
+        name: name in the catalogue.
+        model: the model in evaluation mode, with frozen parameters.
+        folder: the folder with vocab.txt, tokenizer_config.json and open_clip_config.json.
+        feature_statistics: statistics of its training images; None if there are none.
+        dsc_predictor: predicts the DSC of masks; None if none was fitted.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class ClipModel:
         self._tokenizer = load_tokenizer(folder)
 
     def checksum(self) -> str:
-        """Compute a checksum of the files that the model is made of: configurations, vocabulary and weights."""
+        """Compute a checksum of the model's files: configurations, vocabulary and weights."""
         files = [self._folder / name for name in CLIP_FILES] + [_weights_of(self._folder)]
         digests = [sha256_of(path) for path in files if path.is_file()]
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
-        """Tokenize N texts: int64 (N, L) on the model's device, with L the length of the longest one.
+        """Tokenize N texts to int64 (N, L) on the model's device, with L the length of the longest text.
 
         Args:
-            cut: leave out the end of a text that the model cannot take; its last token stays.
+            cut: truncate texts that are too long for the model, keeping their last token, which marks the end.
 
         Raises:
-            PromptError: a text of more tokens than the model can take, unless `cut`; half characters.
+            PromptError: a text has more tokens than the model takes and `cut` is false, or has unpaired surrogates.
         """
         for text in texts:
             _require_text(text)
@@ -82,7 +82,7 @@ class ClipModel:
             elif len(ids) > self.context_length:
                 raise PromptError(
                     f"The prompt '{shorten(text, 40)}' has {len(ids)} tokens; "
-                    f"'{self.name}' takes {self.context_length} at most.",
+                    f"'{self.name}' takes at most {self.context_length}.",
                     "Shorten it.",
                 )
         length, padding = max(map(len, encoded), default=0), self.model.text.config.pad_token_id
@@ -90,11 +90,11 @@ class ClipModel:
         return torch.tensor(padded, dtype=torch.long, device=self.device).reshape(len(texts), length)
 
     def unknown_words(self, text: str) -> list[str]:
-        """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
+        """List the words of a text that are unknown to the tokenizer; see `unknown_words`."""
         return unknown_words(self._tokenizer, text)
 
     def known_part(self, text: str) -> str:
-        """Return a text without the words that the tokenizer does not know at all; as it is where it knows none."""
+        """Return a text without the words that are unknown to the tokenizer; unchanged if it knows none of them."""
         unknown = set(self.unknown_words(text))
         known = [word for word in text.split() if word not in unknown]
         return " ".join(known) if unknown and known else text
@@ -105,12 +105,12 @@ class ClipModel:
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
-        """Encode the known words of N texts: float32 (N, D) on the model's device, L2-normalized if `normalized`.
+        """Encode the known words of N texts to float32 (N, D) on the model's device, L2-normalized if `normalized`.
 
-        Unknown words would all be the same token, of which the model has learned nothing; see `known_part`.
+        Unknown words would all become one token that means nothing to the model; see `known_part`.
 
         Raises:
-            PromptError: a text of more tokens than the model can take.
+            PromptError: a text has more tokens than the model takes.
         """
         known = [self.known_part(text) for text in texts]
         features = self.model.encode_text(self.tokenize(known or [""]))[: len(texts)].float()
@@ -119,10 +119,11 @@ class ClipModel:
     def preprocess(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Convert images, uint8 (N, H, W, 3), to the model's input, float32 (N, 3, S, S) on its device.
 
-        The whole image is resized to the square, bicubic with antialias, without a crop: every part gets a patch.
+        The whole image is resized to the square (bicubic with antialiasing) without a crop, so that patches cover all
+        of it.
 
         Raises:
-            InputError: another shape or type.
+            InputError: the images have another shape or dtype.
         """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, torch.uint8):
             raise InputError(
@@ -136,12 +137,12 @@ class ClipModel:
 
     @torch.inference_mode()
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Encode the output of `preprocess`: float32 (N, D) on the model's device, L2-normalized."""
+        """Encode the output of `preprocess` to float32 (N, D) on the model's device, L2-normalized."""
         return F.normalize(self.model.encode_image(pixels.to(self.device)).float(), dim=-1)
 
 
 def load_tokenizer(folder: Path) -> BertWordPieceTokenizer:
-    """Load the tokenizer of a model's folder.
+    """Load the tokenizer in a model's folder.
 
     Raises:
         ModelError: see `clip_config.read_preprocessing`.
@@ -151,10 +152,10 @@ def load_tokenizer(folder: Path) -> BertWordPieceTokenizer:
 
 
 def unknown_words(tokenizer: BertWordPieceTokenizer, text: str) -> list[str]:
-    """List the words of `text` that a tokenizer does not know at all: it makes [UNK] of all their letters.
+    """List the words of a text that a tokenizer does not know at all, and turns into nothing but [UNK].
 
     Raises:
-        PromptError: half characters.
+        PromptError: the text has unpaired surrogates.
     """
 
     def is_unknown(word: str) -> bool:
@@ -168,22 +169,24 @@ def unknown_words(tokenizer: BertWordPieceTokenizer, text: str) -> list[str]:
 
 
 def _require_text(text: str) -> None:
-    """Refuse unpaired surrogates, which JSON and the command line can hold, before the tokenizer reads them."""
+    """Refuse unpaired surrogates, which can come from JSON or the command line, before the tokenizer reads them."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise PromptError(f"Expected a prompt of valid text, got {text[:40]!r}.", "Write it in UTF-8.") from error
+        raise PromptError(f"Expected valid text as a prompt, got {text[:40]!r}.", "Write it in UTF-8.") from error
 
 
-@torch.inference_mode(False)  # no gradient flows through weights that are made in it, as M2IB needs
+@torch.inference_mode(False)  # M2IB needs gradients, which do not flow through weights made in inference mode
 def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> ClipModel:
-    """Load a text-image model of the catalogue, in float32, from open_clip's layout or the Hugging Face one, offline.
+    """Load a text-image model of the catalogue offline, in float32, from open_clip's or the Hugging Face layout.
 
     Args:
+        name: name in the catalogue, or of one of the user's own models.
+        device: the device to load it on.
         models_dir: a folder of models that is searched first.
 
     Raises:
-        ModelError: unknown, absent, damaged, or of another architecture than its configuration says.
+        ModelError: the model is unknown, missing or damaged, or its weights do not fit its configuration.
     """
     folder = find_model_folder(find(name, "clip", models_dir), models_dir)
     model = build_clip(folder)
@@ -195,12 +198,13 @@ def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | 
 
 
 def load_weights(model: TextImageModel, folder: Path) -> None:
-    """Load the weights of a folder, in either layout, strictly.
+    """Load the weights in a folder strictly, in either layout.
 
-    Weights in the Hugging Face layout need another epsilon in the image tower's norms, which is set here.
+    Weights in the Hugging Face layout need another epsilon in the image tower's layer norms, which is set here.
 
     Raises:
-        ModelError: no weights, an unreadable file, or names or shapes that do not fit; the message names a few.
+        ModelError: there are no weights, the file is unreadable, or names or shapes do not fit; the message names a
+            few of these.
     """
     path = _weights_of(folder)
     state = read_weights(path)
@@ -220,10 +224,10 @@ def _weights_of(folder: Path) -> Path:
 
 
 def _check_fits(model: TextImageModel, folder: Path) -> None:
-    """Refuse a vocabulary or a context length that the text tower has no embeddings for, or images of another size.
+    """Refuse a vocabulary or context length beyond the text tower's embeddings, or an image size unlike the tower's.
 
     Raises:
-        ModelError: naming which.
+        ModelError: something does not fit; the message says what.
     """
     shape, words, preprocess = model.text.config, load_tokenizer(folder).get_vocab_size(), read_preprocessing(folder)
     length, side = preprocess.context_length, preprocess.image_size
@@ -231,9 +235,9 @@ def _check_fits(model: TextImageModel, folder: Path) -> None:
         ("a vocabulary", words, shape.vocab_size),
         ("a context length", length, getattr(shape, "max_position_embeddings", length)),
     )
-    misfits = [(what, f"{limit} at most", value) for what, value, limit in limits if value > limit]
+    misfits = [(what, f"at most {limit}", value) for what, value, limit in limits if value > limit]
     patches: Any = getattr(getattr(model.visual, "trunk", None), "patch_embed", None)
-    sides = getattr(patches, "img_size", None)  # timm's; our own towers are built for the size
+    sides = getattr(patches, "img_size", None)  # timm's; this package's own towers are built for the configured size
     if sides and set(sides) != {side}:
         misfits.append(("an image size", f"{sides[0]}", side))
     for what, expected, value in misfits:
@@ -244,17 +248,19 @@ def _check_fits(model: TextImageModel, folder: Path) -> None:
 
 
 def build_clip(folder: Path) -> TextImageModel:
-    """Build a model with random weights, shaped by open_clip_config.json and config.json (BERT), without the network.
+    """Build a model with random weights from open_clip_config.json and config.json (BERT), without the network.
+
+    Errors of torch when memory runs out are not caught.
 
     Raises:
-        ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code, another folder
-            or the network. Errors of torch when memory runs out.
+        ModelError: a configuration is missing, unreadable, or not of this kind of model, or refers to code, another
+            folder or the network.
     """
     config = read_config(folder / "open_clip_config.json").get("model_cfg", {})
     bert = read_config(folder / "config.json")
     read_preprocessing(folder)
     try:
-        with torch.device("cpu"):  # and float32, whatever the program's defaults are
+        with torch.device("cpu"):  # ignores the program's default device; .float() below undoes its default dtype
             if is_own(config):
                 return build(config, bert).float()
             from .open_clip_model import build_open_clip

@@ -1,4 +1,4 @@
-"""Download a model's files: resumed where they were interrupted, checked, and put in place only when whole."""
+"""Download a model's files: interrupted downloads are resumed, and only complete, checked files are put in place."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .store import cache_folder
 
 CHUNK = 1 << 20
 MAX_BYTES = 20_000_000_000
-"""Maximum size of a file whose size is not known before; the largest model of the catalogue has a tenth of it."""
+"""Maximum size in bytes of a file whose size is unknown; the largest model of the catalogue has a tenth of it."""
 TIMEOUT = 30.0
-"""Seconds without an answer before a connection is closed."""
+"""Seconds without an answer after which a connection is closed."""
 
 
 def download(
@@ -30,29 +30,31 @@ def download(
     folder: Path | None = None,
     context: RunContext = RunContext(),
 ) -> Path:
-    """Download what a model's folder lacks and return the folder.
+    """Download the files that a model's folder lacks and return the folder.
 
-    A file arrives as NAME.partial, which a later call continues where the server's file is still the same: by its
-    SHA-256 where that is known, else by the server's ETag or date (If-Range, kept in NAME.partial.state).
-    It gets its name when its size and SHA-256 are right: those of the catalogue, else those recorded when it was first
-    downloaded into the folder. Only one process downloads into a folder at a time.
+    A file is downloaded as NAME.partial. A later call resumes it if the server's file is still the same, which is
+    judged by its SHA-256 if that is known, otherwise by the server's ETag or date (If-Range, kept in
+    NAME.partial.state). The file gets its final name once its size and SHA-256 are right: those of the catalogue, or
+    else those recorded when it was first downloaded into the folder. Only one process downloads into a folder at a
+    time.
 
     Args:
-        folder: the model's folder; in the user's cache when None.
-        context: reports the bytes received, the bytes of the whole file (None where the server does not say), and
-            the file's name as the message; checked once a megabyte, and a cancelled download is resumed later.
+        folder: the model's folder; None takes the one in the user's cache.
+        context: receives the bytes downloaded, the bytes of the whole file (None if the server does not tell), and the
+            file's name as the message. It is checked once per megabyte; a cancelled download can be resumed later.
 
     Raises:
-        ModelError: a model that cannot be downloaded (shipped, trained, or without an address), no network, a
-            refusal by the server, no space, or a wrong checksum (then the file is removed).
-        OutputError: the folder cannot be written, or another process downloads into it. Cancelled.
+        ModelError: the model cannot be downloaded (it is shipped, trained, or has no URL), there is no network, the
+            server refuses, the disk is full, or the checksum is wrong (then the file is removed).
+        OutputError: the folder cannot be written, or another process is downloading into it.
+        Cancelled: the context was cancelled.
     """
     if model.shipped:
         raise ModelError(f"The model '{model.name}' comes with the program; there is nothing to download.")
     if model.trained:
         raise ModelError(
             f"The model '{model.name}' is your own; it cannot be downloaded.",
-            "Copy the missing files from the source of the model, or train it again.",
+            "Copy the missing files from where you got the model, or train it again.",
         )
     if not model.downloadable:
         raise ModelError(
@@ -69,7 +71,9 @@ def download(
                 if not _is_whole(folder / file.name, file, expected):
                     _fetch(model, file, folder, expected, context)
     except BlockingIOError as error:
-        raise OutputError(f"'{model.name}' is being downloaded to '{folder}' already.", "Wait for it.") from error
+        raise OutputError(
+            f"'{model.name}' is already being downloaded to '{folder}'.", "Wait until that has finished."
+        ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise ModelError(
@@ -103,7 +107,7 @@ def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, co
         raise ModelError(
             f"The checksum of '{file.name}' of '{model.name}' is wrong; the file was removed "
             f"(SHA-256 {sha256[:12]}..., not {expected[:12]}...).",
-            "Run it again. If it fails again, the file at its source has changed.",
+            "Run it again. If it fails again, the file at the source has changed.",
         )
     record(folder, file.name, sha256, size, file.url)
     move(partial, folder / file.name)
@@ -112,11 +116,11 @@ def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, co
 def _continue(
     model: Model, file: ModelFile, partial: Path, state: Path, expected: str | None, context: RunContext
 ) -> None:
-    """Add to `partial` what it lacks of the file, or all of it where the server cannot send a part of the same file.
+    """Append the missing bytes to `partial`, or start over if the server cannot send a part of the same file.
 
     Args:
         state: a file with the server's ETag or date of the file that `partial` is part of.
-        expected: the SHA-256 of the whole file, None where it is not known.
+        expected: the SHA-256 of the whole file; None if it is not known.
     """
     done = partial.stat().st_size if partial.is_file() else 0
     known = state.read_text(encoding="utf-8") if state.is_file() else ""
@@ -125,7 +129,7 @@ def _continue(
     with _open(model, file, done, known) as response:
         if response.headers.get_content_type() == "text/html":
             raise ModelError(
-                f"The server answered with a web page in place of '{file.name}' of '{model.name}'.",
+                f"The server answered with a web page instead of '{file.name}' of '{model.name}'.",
                 _by_hand(model, partial.parent),
             )
         if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
@@ -152,10 +156,10 @@ def _continue(
 def _total(
     model: Model, file: ModelFile, response: HTTPResponse, done: int, expected: str | None, folder: Path
 ) -> int | None:
-    """Return how many bytes the whole file has, None where only its end tells.
+    """Return the size of the whole file in bytes; None if only the end of the stream will tell.
 
     Raises:
-        ModelError: another size than in the catalogue, more than is free, or no length where it is needed.
+        ModelError: the size differs from the catalogue's, exceeds the free space, or is needed and not known.
     """
     length = response.headers.get("Content-Length", "")
     total = done + int(length) if length.isdecimal() else file.size
@@ -168,14 +172,15 @@ def _total(
         raise _another_size(model, file, total, folder)
     if total is None and expected is None and not response.chunked:
         raise ModelError(
-            f"The server does not say how long '{file.name}' of '{model.name}' is, so a truncated file would pass.",
+            f"The server does not say how long '{file.name}' of '{model.name}' is, so a truncated file would go "
+            "unnoticed.",
             _by_hand(model, folder),
         )
     return total
 
 
 def _remember(state: Path, response: HTTPResponse) -> None:
-    """Store the server's ETag or date of the file, where it can be used to resume."""
+    """Store the server's ETag or date of the file, if one can be used to resume."""
     tag = response.headers.get("ETag", "")
     name = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
     if name:
@@ -200,9 +205,9 @@ def _read(model: Model, file: ModelFile, response: HTTPResponse, done: int) -> b
 
 
 def _open(model: Model, file: ModelFile, done: int, state: str = "") -> HTTPResponse:
-    """Request the file from byte `done` on, where it has not changed.
+    """Request the file from byte `done` on, provided that it has not changed.
 
-    The server sends the whole file (status 200) where it has changed, or where it cannot resume.
+    The server sends the whole file (status 200) if it has changed, or if the server cannot resume.
     """
     headers = {"User-Agent": f"medclipsam/{__version__}"} | ({"Range": f"bytes={done}-"} if done else {})
     if done and state:

@@ -1,10 +1,10 @@
-"""Predict the DSC of a mask without a truth mask, from the scores that a pair of models gives its own answer.
+"""Predict the DSC of a mask without a ground-truth mask, from the scores that the two models give their own answer.
 
-Four indicators, each 0 to 1, cost nothing beyond the mask: the presence of the prompt, the IoU that SAM 2 predicts, the
-agreement (IoU) of the mask with the coarse mask, and its consistency (mean Dice) with the masks of the other saliency
-maps among which it was chosen. A logistic model, fitted to validation images with truth masks, turns them into the
-expected DSC. It is a file beside the weights of the text-image model, and holds for the SAM 2, the settings and the
-targets that it was fitted with.
+Four indicators, each from 0 to 1, come at no extra cost with the mask: the presence of the prompt, the IoU that SAM 2
+predicts, the agreement (IoU) of the mask with the coarse mask, and its consistency (mean Dice) with the masks from the
+other saliency maps among which it was chosen. A logistic model, fitted to validation images with ground-truth masks,
+converts them to the expected DSC. It is stored in a file beside the weights of the text-image model, and is valid for
+the SAM 2 model, the settings and the targets that it was fitted with.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ EXPECTED_DSC = "expected_dsc.json"
 """Name of the file in a model's folder."""
 MAX_BYTES = 1 << 16
 RIDGE = 0.02
-"""Penalty on the squares of the weights of standardized indicators: small, and not tuned."""
-_REMEDY = "Get the model again from its source, or remove that file: then no DSC is predicted."
+"""Penalty on the squared weights of the standardized indicators; small, and not tuned."""
+_REMEDY = "Get the model again from its source, or remove that file to go without a predicted DSC."
 
 
 @settings_class
 class Indicators:
-    """Scores of two models for a mask, 0 to 1 each.
+    """The two models' scores of a mask, each from 0 to 1.
 
     Args:
-        presence: of the prompt in the image.
+        presence: presence of the prompt in the image.
         quality: mean IoU that SAM 2 predicts for its masks.
         agreement: IoU of the mask and the coarse mask.
-        consistency: mean Dice of the mask with those of the other saliency maps; 1 where there was one map alone.
+        consistency: mean Dice of the mask with those of the other saliency maps; 1 if there was only one map.
     """
 
     presence: float
@@ -51,11 +51,11 @@ class DscPredictor:
     """A logistic model of the DSC: 1 / (1 + exp(-(bias + weights . indicators))).
 
     Args:
-        sam: name of the SAM 2 in the catalogue that it was fitted with.
+        sam: catalogue name of the SAM 2 model that it was fitted with.
         settings: JSON values of the settings that it was fitted with.
-        prompts: what the masks show that it was fitted to.
-        bias, weights: of the logistic model, a weight for each indicator.
-        cases: number of masks it was fitted to.
+        prompts: the targets of the masks that it was fitted to.
+        bias, weights: parameters of the logistic model, with one weight per indicator.
+        cases: number of masks that it was fitted to.
     """
 
     sam: str
@@ -66,12 +66,12 @@ class DscPredictor:
     cases: int
 
     def predict(self, indicators: Indicators) -> float:
-        """Return the expected DSC of a mask, 0 to 1."""
+        """Return the expected DSC of a mask, from 0 to 1."""
         value = self.bias + sum(weight * value for weight, value in zip(astuple(self.weights), astuple(indicators)))
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
 
     def write(self, path: Path) -> None:
-        """Write it as JSON.
+        """Write the predictor as JSON.
 
         Raises:
             OutputError: the disk is full.
@@ -86,10 +86,11 @@ def fit_predictor(
     settings: Mapping[str, Any],
     prompts: Sequence[str],
 ) -> DscPredictor:
-    """Fit the logistic model to the DSC of masks by cross entropy, with a ridge penalty on the weights.
+    """Fit the logistic model to the DSC of masks by cross-entropy, with a ridge penalty on the weights.
 
     Args:
-        indicators, scores: of each mask; the DSC is 0 to 1.
+        indicators: the indicators of each mask.
+        scores: the DSC of each mask, from 0 to 1.
         sam, settings, prompts: see `DscPredictor`.
     """
     from scipy.optimize import minimize
@@ -111,7 +112,7 @@ def fit_predictor(
 
 
 def read_predictor(folder: Path) -> DscPredictor | None:
-    """Read the predictor of a model's folder; None where it has none.
+    """Read the predictor in a model's folder; None if there is none.
 
     Raises:
         ModelError: the file is damaged.

@@ -1,10 +1,10 @@
-"""How unlike an image is to a text-image model's training images, by the statistics of their features.
+"""How much an image differs from a text-image model's training images, by the statistics of their features.
 
-The features of the training images of each kind ("brain MR") are modeled by a normal distribution with its own mean
-and one covariance for all; they are in a file beside the weights. An image's distance to a kind is Mahalanobis'
-(Lee et al., A simple unified framework for detecting out-of-distribution samples, NeurIPS 2018); it is divided by a
-limit that was chosen on validation images, and the minimum over all kinds counts: above 1 an image is unlike any
-training image.
+The features of the training images of each kind (such as "brain MR") are modeled by a normal distribution with a mean
+per kind and a covariance shared by all kinds. These statistics are stored in a file beside the weights. The distance of
+an image to a kind is the Mahalanobis distance (Lee et al., A simple unified framework for detecting out-of-distribution
+samples, NeurIPS 2018), divided by a limit that was chosen on validation images. The out-of-distribution score is the
+minimum over all kinds: above 1, an image is unlike all training images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..files.regular import check_regular
 STATISTICS = "statistics.safetensors"
 """Name of the file in a model's folder."""
 MAX_BYTES, MAX_KINDS, MAX_NAME = 1 << 20, 64, 60
-_REMEDY = "Get the model again from its source, or remove that file: then nothing is said of unfamiliar images."
+_REMEDY = "Get the model again from its source, or remove that file to go without warnings about unfamiliar images."
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class FeatureStatistics:
     """The kinds of images that a model has seen.
 
     Args:
-        kinds: their names, for people; several may share one.
+        kinds: G names for display; several kinds may share one.
         means: (G, D) float32, mean of the L2-normalized features of each kind.
-        whitening: (D, R) float32: |(x - mean) @ whitening| is the distance of features x to a kind.
-        limits: (G,) float32, the distance that counts as 1.
+        whitening: (D, R) float32; |(x - mean) @ whitening| is the distance of features x to a kind.
+        limits: (G,) float32, the distance to each kind that scores 1.
     """
 
     kinds: tuple[str, ...]
@@ -44,12 +44,12 @@ class FeatureStatistics:
     limits: torch.Tensor
 
     def ood_score(self, features: torch.Tensor) -> torch.Tensor:
-        """Compute out-of-distribution scores, (N,) float32 on the CPU, from their L2-normalized features, (N, D)."""
+        """Compute out-of-distribution scores, (N,) float32 on the CPU, from images' L2-normalized features, (N, D)."""
         away = features.detach().float().cpu()[:, None] - self.means
         return ((away @ self.whitening).norm(dim=2) / self.limits).amin(1)
 
     def write(self, path: Path) -> None:
-        """Write the statistics, the whitening in float16.
+        """Write the statistics, with the whitening in float16.
 
         Raises:
             OutputError: the disk is full.
@@ -61,13 +61,13 @@ class FeatureStatistics:
 
 
 def read_statistics(folder: Path, width: int) -> FeatureStatistics | None:
-    """Read the statistics of a model's folder; None where it has none.
+    """Read the statistics in a model's folder; None if there are none.
 
     Args:
-        width: D of the model's features.
+        width: dimension D of the model's features.
 
     Raises:
-        ModelError: the file is damaged, too large, or does not fit the model.
+        ModelError: the file is damaged, is too large, or does not fit the model.
     """
     path = folder / STATISTICS
     if not path.exists():
@@ -79,7 +79,7 @@ def read_statistics(folder: Path, width: int) -> FeatureStatistics | None:
         with safe_open(path, "pt") as file:
             kinds = _names((file.metadata() or {}).get("kinds", ""))
             names = ("means", "whitening", "limits")
-            # Copies: Windows lets nobody replace or remove a file that is mapped into memory.
+            # Copied, since Windows does not let a file that is mapped into memory be replaced or removed.
             found = [file.get_tensor(name).to(torch.float32, copy=True) for name in names]
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ModelError(f"Expected statistics of images in '{path}', got a damaged file: {error}.", _REMEDY) from error
@@ -97,7 +97,7 @@ def read_statistics(folder: Path, width: int) -> FeatureStatistics | None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Read the names of the kinds, which are shown to people."""
+    """Read the names of the kinds, which are displayed."""
     names = json.loads(text[: MAX_KINDS * 2 * MAX_NAME])
     good = isinstance(names, list) and 0 < len(names) <= MAX_KINDS
     if not good or not all(

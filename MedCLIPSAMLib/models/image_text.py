@@ -1,6 +1,6 @@
-"""Our own small text-image models: an image tower and a text tower, with the parameter names of open_clip.
+"""The small shipped text-image models: an image tower and a text tower, with the parameter names of open_clip.
 
-They need torch alone, so that the shipped models load quickly. All others are open_clip's, see `open_clip_model`.
+They need only torch, so that they load quickly. All other models are open_clip's; see `open_clip_model`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class VisualTower(nn.Module):
-    """Pixels (N, 3, S, S) to features (N, D): a vision transformer, `trunk`, and a projection, `head`."""
+    """The image tower, from pixels (N, 3, S, S) to features (N, D): a vision transformer and a linear projection."""
 
     def __init__(self, trunk: VisionTransformer, embed_dim: int) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class VisualTower(nn.Module):
 
 
 class ImageTextModel(nn.Module):
-    """Two towers into one space, and the scale of their logits.
+    """An image tower and a text tower that encode into one space, and the scale of their logits.
 
     Args:
-        visual: pixels (N, 3, S, S) to (N, D).
-        text: token ids (N, L) to (N, D).
+        visual: maps pixels (N, 3, S, S) to features (N, D).
+        text: maps token ids (N, L) to features (N, D).
     """
 
     def __init__(self, visual: VisualTower, text: TextTower) -> None:
@@ -56,7 +56,7 @@ class ImageTextModel(nn.Module):
         return self.text(ids)
 
     def forward(self, pixels: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode pixels and token ids, each to (N, D), L2-normalized."""
+        """Encode pixels and token ids to L2-normalized features, (N, D) each."""
         return F.normalize(self.visual(pixels), dim=-1), F.normalize(self.text(ids), dim=-1)
 
 
@@ -65,12 +65,12 @@ TextImageModel: TypeAlias = "ImageTextModel | CustomTextCLIP"
 
 
 def is_own(config: Mapping[str, Any]) -> bool:
-    """Tell whether `model_cfg` of an open_clip_config.json has one of our own image towers."""
+    """Tell whether the `model_cfg` of an open_clip_config.json names one of this package's image towers."""
     return str(config["vision_cfg"].get("timm_model_name")) in OWN_TOWERS
 
 
 def build(config: Mapping[str, Any], bert: Mapping[str, Any]) -> ImageTextModel:
-    """Build a model with random weights from the part `model_cfg` of open_clip_config.json and a BERT's config.json.
+    """Build a model with random weights from the `model_cfg` of open_clip_config.json and a BERT's config.json.
 
     Raises:
         KeyError, TypeError, ValueError: an entry is missing, or describes a model that is not of this kind.

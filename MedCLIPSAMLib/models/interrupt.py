@@ -1,4 +1,4 @@
-"""Cancellation inside a forward pass that takes seconds."""
+"""Cancellation during a forward pass that takes seconds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..run_context import RunContext
 
 @contextmanager
 def interruptible(blocks: Iterable[torch.nn.Module], context: RunContext) -> Iterator[None]:
-    """Check before every one of some blocks of a network whether the run was cancelled.
+    """Check before each of some blocks of a network whether the run was cancelled.
 
     Raises:
-        Cancelled: out of the forward pass.
+        Cancelled: raised from within the forward pass.
     """
     hooks = [block.register_forward_pre_hook(lambda *_: context.raise_if_cancelled()) for block in blocks]
     try:

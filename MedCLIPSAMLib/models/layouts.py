@@ -1,7 +1,7 @@
 """BiomedCLIP's weights in two layouts: open_clip's, and the Hugging Face one of `chuhac/BiomedCLIP-vit-bert-hf`.
 
-The Hugging Face layout, in which the authors of MedCLIP-SAMv2 publish their weights, has other names, and separate
-query, key and value matrices in the image tower where open_clip (timm) has one. Both hold the same numbers.
+The authors of MedCLIP-SAMv2 publish their weights in the Hugging Face layout. It has other names, and its image tower
+has separate query, key and value matrices, which open_clip (timm) joins into one. Both hold the same numbers.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ _TENSORS = {
     "text_projection.fc2.weight": "text.proj.2.weight",
 }
 VISION_EPSILON = 1e-12
-"""Epsilon of the layer norms of the image tower in the Hugging Face layout; timm's has 1e-6."""
+"""Epsilon of the image tower's layer norms in the Hugging Face layout; timm's is 1e-6."""
 _BUFFERS = (".position_ids", ".token_type_ids")
-"""Constants that some versions of transformers saved with the weights."""
+"""Endings of the names of constants that some versions of transformers save with the weights."""
 
 
 def is_hugging_face(state: State) -> bool:
@@ -65,12 +65,12 @@ def is_hugging_face(state: State) -> bool:
 
 
 def without_buffers(state: State) -> dict[str, torch.Tensor]:
-    """Return the weights without the constants that are no weights."""
+    """Return the weights without the constants that are saved with them."""
     return {name: tensor for name, tensor in state.items() if not name.endswith(_BUFFERS)}
 
 
 def to_open_clip(state: State) -> dict[str, torch.Tensor]:
-    """Convert weights of the Hugging Face layout to open_clip's names and shapes.
+    """Convert weights in the Hugging Face layout to open_clip's names and shapes.
 
     Raises:
         ModelError: a query, key or value is missing, or a name belongs to neither layout; the message names a few.
@@ -87,7 +87,7 @@ def to_open_clip(state: State) -> dict[str, torch.Tensor]:
     names = _names(state, "vision_model.encoder.layers.", "text_model.encoder.layers.")
     if strange := [name for name in state if name not in names]:
         raise ModelError(
-            f"The weights have names of neither layout: {list_names(strange)}.",
+            f"The weights have names that belong to neither layout: {list_names(strange)}.",
             "Get the file again; it must be BiomedCLIP in the Hugging Face layout.",
         )
     shaped = {_CLASS_TOKEN: (1, 1, -1), _POSITIONS: (1, *state[_POSITIONS].shape[-2:])} if _POSITIONS in state else {}
@@ -95,10 +95,10 @@ def to_open_clip(state: State) -> dict[str, torch.Tensor]:
 
 
 def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
-    """Convert weights of open_clip's layout to Hugging Face's names and shapes: the reverse of `to_open_clip`.
+    """Convert weights in open_clip's layout to Hugging Face's names and shapes: the inverse of `to_open_clip`.
 
     Raises:
-        ModelError: a model of another architecture than BiomedCLIP's, for which that layout has no names.
+        ModelError: the architecture is not BiomedCLIP's, so the layout has no names for some weights.
     """
     state = without_buffers(state)
     names = {
@@ -108,7 +108,7 @@ def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
     if strange := [name for name in state if name not in names]:
         raise ModelError(
             f"The Hugging Face layout has no names for {list_names(strange)}.",
-            "Only models of BiomedCLIP's architecture can be written in it.",
+            "Only models of BiomedCLIP's architecture can be written in this layout.",
         )
     renamed = {names[name]: tensor for name, tensor in state.items()}
     for name in [name for name in renamed if ".self_attn.qkv." in name]:
@@ -119,14 +119,14 @@ def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
 
 
 def set_layer_norm_epsilon(tower: torch.nn.Module) -> None:
-    """Set the epsilon of all layer norms of an image tower to `VISION_EPSILON`."""
+    """Set the epsilon of all layer norms in an image tower to `VISION_EPSILON`."""
     for module in tower.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = VISION_EPSILON
 
 
 def _names(state: State, vision_prefix: str, text_prefix: str) -> dict[str, str]:
-    """Map every name of the Hugging Face layout (query, key and value of the image tower fused) to open_clip's name."""
+    """Map the Hugging Face layout's names, with query, key and value of the image tower fused, to open_clip's names."""
     modules = dict(_MODULES)
     for layer in range(_depth(state, vision_prefix)):
         modules |= {

@@ -1,8 +1,8 @@
-"""Models whose towers are open_clip's and timm's: BiomedCLIP, and all others but the small shipped ones.
+"""Models whose towers come from open_clip and timm: BiomedCLIP, and all others except the small shipped models.
 
-Imported only when such a model is loaded: both import torch's compiler, which takes seconds. timm
-before 1.0.23, which nnunetv2 requires, warns at its import of deprecations in torch 2.14, about which users can do
-nothing.
+This module is imported only when such a model is loaded, since both packages import torch's compiler, which takes
+seconds. nnunetv2 requires timm before 1.0.23, whose import warns of deprecations in torch 2.14. These warnings are
+suppressed, since users can do nothing about them.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ with warnings.catch_warnings():
 
 
 def build_open_clip(config: Mapping[str, Any], folder: Path) -> CustomTextCLIP:
-    """Build a model with random weights from the part `model_cfg` of open_clip_config.json, without the network.
+    """Build a model with random weights from the `model_cfg` of open_clip_config.json, without the network.
 
     Args:
-        folder: where config.json of the text tower is.
+        config: the contents of `model_cfg`.
+        folder: the folder with the text tower's config.json.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError, RuntimeError: from open_clip and timm, on a configuration
+        KeyError, TypeError, ValueError, AttributeError, RuntimeError: raised by open_clip and timm for a configuration
             that is not of this kind.
     """
     vision = config["vision_cfg"] | {"timm_model_pretrained": False}
     if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
-        raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
+        raise ValueError(f"the image tower '{vision['timm_model_name']}' would be loaded from elsewhere")
     text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
     return CustomTextCLIP(config["embed_dim"], vision, text)
 
 
 class TimmTrunk:
-    """A timm VisionTransformer with the parts of `vision_transformer.VisionTransformer` that saliency needs.
+    """A timm VisionTransformer with the interface of `vision_transformer.VisionTransformer` that saliency needs.
 
     Raises:
-        ValueError: another kind of trunk, or another pooling than by class token or average.
+        ValueError: the trunk is of another kind, or pools otherwise than by class token or average.
     """
 
     def __init__(self, trunk: nn.Module | None) -> None:
@@ -57,7 +58,7 @@ class TimmTrunk:
         self.num_prefix_tokens: int = module.num_prefix_tokens
 
     def dtypes(self) -> set[torch.dtype]:
-        """Return the data types of the weights of the patch embedding and the first block; the others are alike."""
+        """Return the dtypes of the patch embedding's and first block's weights; the other blocks have the same."""
         parts = (self._trunk.patch_embed, self.blocks[0])
         return {parameter.dtype for part in parts for parameter in part.parameters()}
 
@@ -67,15 +68,15 @@ class TimmTrunk:
         return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
 
     def pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Pool the normalized tokens behind the last block to features (N, C)."""
+        """Pool the normalized tokens from the last block to features (N, C)."""
         return self._trunk.forward_head(tokens)
 
     def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Normalize patch tokens (N, T, C) behind the last block as the pooled ones are."""
+        """Normalize patch tokens (N, T, C) from the last block in the same way as the pooled token."""
         return self._trunk.fc_norm(self.norm(tokens))
 
     def is_plain(self, block: Any) -> bool:
-        """Tell whether a block is pre-norm, with heads as wide as the tokens, and no norm or gate inside."""
+        """Tell whether a block is pre-norm, with heads as wide as the tokens together, and no inner norm or gate."""
         if type(block) is not Block or type(block.attn) is not Attention:
             return False
         attention: Any = block.attn

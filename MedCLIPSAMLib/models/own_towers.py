@@ -1,4 +1,4 @@
-"""The image towers of the small shipped models, by their names in open_clip_config.json."""
+"""The image towers of the small shipped models, under their names in open_clip_config.json."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from torch import nn
 from .vision_transformer import PatchEmbed, VisionTransformer
 
 STEM_CHANNELS = (48, 96, 192)
-"""Output channels of the stem's convolutions, each of which halves height and width."""
+"""Output channels of the stem's convolutions, each of which halves the height and width."""
 PATCH = 2 ** len(STEM_CHANNELS)
 GROUPS = 8
 """Groups of the stem's group norms."""
 
 
 class ConvolutionalStem(nn.Module):
-    """Patches of 8 x 8 pixels as tokens, in reading order: (N, 3, S, S) to (N, patches, width).
+    """The embedding of patches of 8 x 8 pixels as tokens, in reading order: (N, 3, S, S) to (N, patches, width).
 
-    A stem of strided 3 x 3 convolutions in place of one large stride trains faster and more steadily (Xiao et al.,
-    Early Convolutions Help Transformers See Better, NeurIPS 2021).
+    A stem of strided 3 x 3 convolutions trains faster and more stably than a single convolution with a large stride
+    (Xiao et al., Early Convolutions Help Transformers See Better, NeurIPS 2021).
 
     Args:
         image_size: S, in pixels.
+        width: channels of the tokens.
     """
 
     def __init__(self, image_size: int, width: int) -> None:
         super().__init__()
         if image_size % PATCH:
-            raise ValueError(f"Expected an image size that patches of {PATCH} pixels divide, got {image_size}")
+            raise ValueError(f"Expected an image size that is a multiple of {PATCH} pixels, got {image_size}")
         side = image_size // PATCH
         self.grid_size = side, side
         layers: list[nn.Module] = []
@@ -45,12 +46,12 @@ class ConvolutionalStem(nn.Module):
 
 
 def demo_vit(image_size: int = 128) -> VisionTransformer:
-    """Build the demo CLIP's tower: patch 8, width 128, depth 4, 4 heads, no class token, average pooling."""
+    """Build the demo CLIP's tower: patch size 8, width 128, depth 4, 4 heads, no class token, average pooling."""
     return VisionTransformer(image_size, lambda side, width: PatchEmbed(side, 8, width), 128, 4, 4, "avg")
 
 
 def starter_vit(image_size: int = 224) -> VisionTransformer:
-    """Build the starter CLIP's tower: patch 8, width 256, depth 8, 4 heads, no class token, average pooling."""
+    """Build the starter CLIP's tower: patch size 8, width 256, depth 8, 4 heads, no class token, average pooling."""
     return VisionTransformer(image_size, ConvolutionalStem, 256, 8, 4, "avg")
 
 
@@ -58,11 +59,11 @@ OWN_TOWERS: dict[str, Callable[..., VisionTransformer]] = {
     "medclipsam_demo_vit": demo_vit,
     "medclipsam_starter_vit": starter_vit,
 }
-"""The function that builds each tower, given the edge of its images in pixels."""
+"""Functions that build each tower, given the edge of its input images in pixels."""
 
 
 def register_image_towers() -> None:
-    """Register the towers with timm, so that open_clip can load exported models that have them; once is enough."""
+    """Register the towers with timm, so that open_clip can load exported models; calling it again does no harm."""
     from timm.models import is_model, register_model
 
     for name, build in OWN_TOWERS.items():
@@ -71,7 +72,7 @@ def register_image_towers() -> None:
 
 
 def _entry(name: str, build: Callable[..., VisionTransformer]) -> Callable[..., VisionTransformer]:
-    """Return the function that timm calls to make a tower."""
+    """Return the function that timm calls to build a tower."""
 
     def make(pretrained: bool = False, **options: Any) -> VisionTransformer:
         tower: Any = build()

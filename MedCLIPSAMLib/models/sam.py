@@ -1,4 +1,4 @@
-"""SAM 2 from the package `sam2`, built from a shipped configuration or one of the package."""
+"""SAM 2 from the package `sam2`, built from a configuration in the model's folder or in that package."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from .trained import check_sam_size
 from .weights import load_strictly, read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and std of the three channels of SAM 2's input, on the scale 0 to 1."""
+"""Mean and std of the three channels of SAM 2's input, for values from 0 to 1."""
 MAX_RECORDED_PIXELS, MAX_RECORDED_PROMPTS = 1024**2, 4
-"""Maximum of a batch for which a recording is used: more keep a GPU busy without one, and take its memory twice."""
+"""Largest batch for which a recording is used; larger ones keep a GPU busy anyway, and would need twice the memory."""
 
 
 class Sam2(SAM2VideoPredictor):
-    """sam2's model for images and stacks of them.
+    """SAM 2 for images and for stacks of images.
 
     Attributes:
-        name: in the catalogue, once it is loaded.
-        bfloat16: the image encoder and the memory attention multiply matrices in bfloat16; their outputs, and all else,
-            are float32.
+        name: name in the catalogue, set when the model is loaded.
+        bfloat16: whether the image encoder and the memory attention multiply matrices in bfloat16. Their outputs, and
+            everything else, are float32.
     """
 
     name: str
@@ -63,14 +63,14 @@ class Sam2(SAM2VideoPredictor):
             use_own(self.obj_ptr_tpos_proj, Linear)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the recordings, which replay this very model: a copy has none."""
+        """Leave out the recordings, which replay this instance and not a copy of it."""
         return {**self.__dict__, "_captures": None}
 
     @property
     def captures(self) -> Captures | None:
-        """Recordings that replay the image encoder and the decoder; None computes plainly.
+        """The recordings that replay the image encoder and the decoder; None computes without recordings.
 
-        They are another's, and hold this model, which therefore does not hold them.
+        Their owner is another object. They refer to this model, so the model holds only a weak reference to them.
         """
         return self._captures() if self._captures else None
 
@@ -81,7 +81,7 @@ class Sam2(SAM2VideoPredictor):
     def preprocess(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Convert images, uint8 (N, H, W, 3), to the model's input, float32 (N, 3, S, S) on its device.
 
-        sam2 itself does the same, but for rounding, with torchvision on the CPU, image by image.
+        Apart from rounding, the result is that of sam2, which uses torchvision on the CPU, image by image.
         """
         pixels = scale(to_device(self.device, images)).contiguous()
         size = self.image_size, self.image_size
@@ -90,7 +90,7 @@ class Sam2(SAM2VideoPredictor):
         return (pixels - self._mean) / self._std
 
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
-        """Encode images (N, 3, S, S); overrides the method of sam2."""
+        """Encode images (N, 3, S, S); overrides sam2's method."""
         captures = None if torch.is_grad_enabled() else self.captures
         if captures and len(img_batch) * self.image_size**2 <= MAX_RECORDED_PIXELS:
             levels = captures.run(("image encoder", self.bfloat16), self._encode, img_batch)
@@ -103,12 +103,12 @@ class Sam2(SAM2VideoPredictor):
         }
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Encode images (N, 3, S, S) to the levels of the feature pyramid, finest first."""
+        """Encode images (N, 3, S, S) to the levels of the feature pyramid, from fine to coarse."""
         with in_bfloat16(images.device, self.bfloat16):
             return tuple(level.float() for level in super().forward_image(images)["backbone_fpn"])
 
     def _prepare_memory_conditioned_features(self, *args: Any, **options: Any) -> torch.Tensor:
-        """Condition the features of a slice, (1, C, h, w), on the memory of the slices before."""
+        """Condition a slice's features, (1, C, h, w), on the memory of previous slices; overrides sam2's method."""
         with in_bfloat16(self.device, self.bfloat16):
             return super()._prepare_memory_conditioned_features(*args, **options).float()
 
@@ -117,22 +117,24 @@ _PREDICTOR = f"{Sam2.__module__}.{Sam2.__name__}"
 
 
 def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
-    """Build a model with random weights on the CPU, in evaluation mode, shaped by a sam2 configuration file.
+    """Build a model with random weights from a sam2 configuration file, on the CPU and in evaluation mode.
 
     The file is read directly, not through hydra's global search path, which other code in the process may use.
-    Some parts of sam2 put tensors on a GPU as they are built, wherever torch finds one; here they stay on the CPU.
+    Some parts of sam2 create tensors on a GPU whenever torch finds one; here they are created on the CPU. Errors of
+    torch when memory runs out are not caught.
 
     Args:
-        options: settings merged into the model's part of the configuration.
+        config: the configuration file.
+        options: settings merged into the configuration's part `model`.
 
     Raises:
-        ModelError: see `read_sam_config`, or settings that do not fit together. Errors of torch when memory runs out.
+        ModelError: the configuration is refused, see `read_sam_config`, or its settings do not fit together.
     """
     try:
         model: Any = OmegaConf.merge(read_sam_config(config), dict(options or {}))
         model["_target_"] = _PREDICTOR
         with OnCpu(), torch.device("cpu"):
-            sam = instantiate(model, _recursive_=True).float().eval()  # whatever the program's default type is
+            sam = instantiate(model, _recursive_=True).float().eval()  # .float() undoes the program's default dtype
         check_sam_size(sam.image_size)
         return sam
     except (
@@ -152,16 +154,18 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration again.") from error
 
 
-@torch.inference_mode(False)  # weights that are made in it have no version, by which what is kept of them is known
+@torch.inference_mode(False)  # weights made in inference mode have no version counter, which caches are checked by
 def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> Sam2:
-    """Load a SAM 2 of the catalogue, in evaluation mode, frozen, with its name in the catalogue as attribute `name`.
+    """Load a SAM 2 model of the catalogue, frozen, in float32 and in evaluation mode.
 
     Args:
-        models_dir: a folder of models that is looked into first.
+        name: name in the catalogue, or of one of the user's own models.
+        device: the device to load it on.
+        models_dir: a folder of models that is searched first.
 
     Raises:
-        ModelError: unknown, absent, damaged, several files of weights or configurations of which none is the
-            catalogue's, or weights that do not fit the configuration; the message names a few.
+        ModelError: the model is unknown, missing or damaged; there are several files of weights or configurations and
+            none is the catalogue's; or the weights do not fit the configuration. The message names a few of these.
     """
     entry = find(name, "sam", models_dir)
     folder = find_model_folder(entry, models_dir)
@@ -170,7 +174,7 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     if not config and not entry.config:
         raise ModelError(f"'{folder}' holds no configuration (.yaml).", "Put it beside the weights.")
     path = _find_one(folder, WEIGHT_SUFFIXES, known)
-    assert path  # which `find_model_folder` has seen
+    assert path  # `find_model_folder` has found it
     sam = build_sam(config or Path(str(files("sam2").joinpath(entry.config))), entry.options)
     load_strictly(sam, read_weights(path), path)
     sam.name = name
@@ -178,14 +182,14 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
 
 
 def _find_one(folder: Path, suffixes: Sequence[str], known: Sequence[Path]) -> Path | None:
-    """Find the file with one of some suffixes in a model's folder: the catalogue's, else the only one of its suffix."""
+    """Find the file with one of some suffixes in a model's folder: the catalogue's, or else the only such file."""
     groups = [[path for path in known if path.name.endswith(tuple(suffixes))]]
-    groups += [sorted(folder.glob(f"[!.]*{suffix}")) for suffix in suffixes]  # not the ._NAME that macOS puts beside
+    groups += [sorted(folder.glob(f"[!.]*{suffix}")) for suffix in suffixes]  # without macOS's ._NAME files
     found = next(filter(None, groups), [])
     if len(found) > 1:
         raise ModelError(
             f"Expected one {found[0].suffix} file in '{folder}', got {list_names(path.name for path in found)}.",
-            "Keep the one to use there; parts of one model must be joined.",
+            "Keep only the file to use; parts of one model must be merged.",
         )
     return found[0] if found else None
 
@@ -198,14 +202,19 @@ def decode(
     masks: torch.Tensor | None = None,
     multimask: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Decode N prompts, one an embedding: mask logits (N, M, h, w), predicted IoU (N, M), object score logits (N, 1).
+    """Decode N prompts, one per embedding.
 
     Args:
+        sam: the model.
         embedding: (N, C, h / 4, w / 4); h and w are a quarter of the image size.
-        fine: the features at h and h / 2.
-        points: (N, P, 2) x y in pixels of the image size, and (N, P): 1 inside, 0 outside, 2 and 3 a box's corners.
+        fine: the features at sizes h x w and h / 2 x w / 2.
+        points: coordinates, (N, P, 2), x and y in pixels of the image size; and labels, (N, P), 1 inside, 0 outside, 2
+            and 3 the corners of a box.
         masks: (N, 1, h, w) logits to start from.
-        multimask: several answers to one prompt.
+        multimask: whether to predict several masks for each prompt.
+
+    Returns:
+        Mask logits (N, M, h, w), predicted IoU (N, M) and object score logits (N, 1).
     """
     inputs = (embedding, *points, *(() if masks is None else (masks,)), *fine)
     predict = partial(_decode, sam, masks is not None, multimask)
@@ -225,7 +234,7 @@ def _decode(
     labels: torch.Tensor,
     *rest: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Decode as `decode` says; `rest` are the masks to start from, if there are any, and the finer features."""
+    """Decode as `decode` does; `rest` holds the masks to start from, if `masked`, and then the finer features."""
     masks, fine = (rest[0], rest[1:]) if masked else (None, rest)
     sparse, dense = sam.sam_prompt_encoder(points=(places, labels), boxes=None, masks=masks)
     logits, quality, _, score = sam.sam_mask_decoder(
@@ -241,7 +250,7 @@ def _decode(
 
 
 def embed(sam: Sam2, pixels: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Encode images (N, 3, S, S) for `decode`: the embedding (N, C, h, w) and the features finer than it."""
+    """Encode images (N, 3, S, S) for `decode`: return the embedding (N, C, h, w) and the finer features."""
     _, features, _, sizes = sam._prepare_backbone_features(sam.forward_image(pixels))
     if sam.directly_add_no_mem_embed:
         features[-1] = features[-1] + sam.no_mem_embed

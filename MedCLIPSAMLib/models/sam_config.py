@@ -1,4 +1,4 @@
-"""A SAM 2 configuration file, read such that it can only build known parts of SAM 2 with known settings."""
+"""Read a SAM 2 configuration file, which may only build known parts of SAM 2 with known settings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..errors import ModelError
 from ..files.regular import check_regular
 
 LIMIT = 1 << 16
-"""Bytes of a file."""
+"""Maximum size of a file in bytes."""
 
 LARGEST, MAX_LAYERS = 1 << 20, 1000
-"""Maximum number in a configuration, and in one that says how many layers there are; those of SAM 2 are far smaller."""
+"""Maximum of any number in a configuration, and of a number of layers; SAM 2's are far smaller."""
 
 WHOLE = ("sam2.modeling.sam2_base.SAM2Base", "sam2.sam2_video_predictor.SAM2VideoPredictor")
 PARTS = tuple(
@@ -39,7 +39,7 @@ PARTS = tuple(
 )
 DECODER = "sam2.modeling.sam.mask_decoder.MaskDecoder"
 PLAIN = {"sam_mask_decoder_extra_args": DECODER}
-"""Settings that are tables of settings for these parts."""
+"""Settings that are tables, each with the part of SAM 2 whose settings it holds."""
 
 NEVER = ("self", "weights_path", "args", "kwargs")
 """Parameters that are refused: sam2 would unpickle the file that `weights_path` names."""
@@ -49,8 +49,8 @@ def read_sam_config(path: Path) -> dict[str, Any]:
     """Read the part `model` of a configuration, as plain values.
 
     Raises:
-        ModelError: unreadable, larger than 64 KiB, no YAML, or it has anchors, interpolations, settings that the parts
-            of sam2 do not have, or anything to be called but those.
+        ModelError: the file is unreadable, larger than 64 KiB or not YAML; it has anchors, interpolations, or settings
+            that the parts of sam2 do not have; or it calls anything other than these parts.
     """
     check_regular(path)
     try:
@@ -72,7 +72,7 @@ def read_sam_config(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML without anchors, with each key once, and with numbers such as 1e-6."""
+    """A loader of plain YAML that refuses anchors and duplicate keys, and reads 1e-6 as a number."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent) or getattr(self.peek_event(), "anchor", None):
@@ -82,7 +82,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         names = [key.value for key, _ in node.value]
         if len(set(map(str, names))) < len(names):
-            raise ValueError("a key is there twice")
+            raise ValueError("it has a duplicate key")
         return super().construct_mapping(node, deep)
 
 
@@ -92,7 +92,7 @@ _Loader.add_implicit_resolver(
 
 
 def _check(part: Mapping[Any, Any], target: Any, allowed: tuple[str, ...]) -> None:
-    """Check a table that makes an object: what it calls, and each of its settings."""
+    """Check a table that builds an object: the class that it calls, and each of its settings."""
     if target not in allowed:
         raise ValueError(f"it would run '{target}', which is not a part of SAM 2")
     known = _settings(target)
@@ -129,7 +129,7 @@ def _largest(name: str) -> int:
 
 
 def _settings(target: str) -> set[str]:
-    """List the parameters of a class of sam2, and of those that it extends."""
+    """List the parameters of a class of sam2 and of its base classes."""
     module, _, name = (WHOLE[1] if target in WHOLE else target).rpartition(".")
     classes = [base for base in getattr(import_module(module), name).__mro__ if base.__module__.startswith("sam2.")]
     return {name for base in classes for name in inspect.signature(base.__init__).parameters} - set(NEVER)

@@ -1,4 +1,4 @@
-"""Images for SAM 2: embedded at the first use, and prompted with many objects at once."""
+"""Images for SAM 2, embedded at first use and prompted with many objects at once."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from .sam import Sam2, decode, embed
 from .threads import run_on_threads
 
 PIXELS = 4 * 1024**2
-"""Maximum pixels, at SAM 2's image size, that a GPU embeds together."""
+"""Maximum number of pixels, at SAM 2's image size, that a GPU embeds together."""
 OBJECTS = 16
-"""Maximum objects that a GPU outlines together."""
+"""Maximum number of objects that a GPU segments together."""
 
 ChangeMask = Callable[[int, np.ndarray], np.ndarray]
-"""Takes the number of an object and its mask at SAM 2's size, (h, w) bool, and returns the corrected mask."""
+"""Function of an object's number and its mask at SAM 2's size, (h, w) bool, that returns the corrected mask."""
 
 
 class SamImageBatch:
-    """Images of one size, and SAM 2's masks on them.
+    """A batch of images of one size, on which SAM 2 predicts masks.
 
     Attributes:
-        at_once: several images and objects together, which is faster on a GPU and takes more memory.
+        at_once: whether several images and objects are processed together, which is faster on a GPU and takes more
+            memory.
     """
 
     def __init__(self, sam: Sam2) -> None:
@@ -37,26 +38,26 @@ class SamImageBatch:
         self._by_precision: dict[bool, dict[int, list[torch.Tensor]]] = {}
 
     def set(self, images: np.ndarray | torch.Tensor) -> None:
-        """Set images, uint8 (N, H, W, 3), in place of the previous ones."""
+        """Replace the images by new ones, uint8 (N, H, W, 3)."""
         self._images, self._by_precision = to_device(self._sam.device, images), {}
 
     @property
     def _features(self) -> dict[int, list[torch.Tensor]]:
-        """Features by image, in SAM 2's current precision."""
+        """The features by image, in SAM 2's current precision."""
         return self._by_precision.setdefault(self._sam.bfloat16, {})
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Size (H, W) of the images."""
+        """The size (H, W) of the images."""
         height, width = self._images.shape[1:3]
         return height, width
 
     def are_embedded(self, numbers: Sequence[int]) -> bool:
-        """Tell whether all images of these numbers are embedded."""
+        """Tell whether all images with these numbers are embedded."""
         return all(number in self._features for number in numbers)
 
     def embed(self, numbers: Sequence[int], context: RunContext = RunContext()) -> None:
-        """Embed the images that are not embedded yet; a cancelled context stops between two blocks of the encoder."""
+        """Embed the images that are not embedded yet; cancellation takes effect between two blocks of the encoder."""
         left = [number for number in dict.fromkeys(numbers) if number not in self._features]
         together = max(1, PIXELS // self._sam.image_size**2) if self.at_once else 1
         for start in range(0, len(left), together):
@@ -78,14 +79,15 @@ class SamImageBatch:
         logits: np.ndarray | None = None,
         change_mask: ChangeMask | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Predict one mask an object, (B, H, W) bool, and the IoU of each, (B,) float32.
+        """Predict one mask per object, (B, H, W) bool, and the IoU of each, (B,) float32.
 
         Args:
-            numbers: the image of each object.
-            boxes: (B, 4), x0 y0 x1 y1 in pixels.
-            points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
-            logits: (B, h, w) float32 to start from, see `TextSegmenter.predict_mask`.
-            change_mask: changes each mask before it is enlarged to the size of the image, which is much larger.
+            numbers: number of each object's image.
+            boxes: (B, 4), x0 y0 x1 y1 in pixels of the images.
+            points: (B, P, 2), x y in pixels of the images.
+            labels: (B, P), 1 for points inside the object, 0 for points outside.
+            logits: (B, h, w) float32 to start from; see `TextSegmenter.predict_mask`.
+            change_mask: changes each mask at SAM 2's size, before it is enlarged to the much larger size of the image.
         """
         self.embed(numbers)
         together = OBJECTS if self.at_once else 1
@@ -102,7 +104,7 @@ class SamImageBatch:
         return masks, quality
 
     def features(self, number: int) -> list[torch.Tensor]:
-        """Return the features of an image, embedding it if necessary: (1, C, h, w) at strides of 4, 8 and 16 pixels."""
+        """Return an image's features, (1, C, h, w) at strides of 4, 8 and 16 pixels, embedding it if necessary."""
         self.embed([number])
         return self._features[number]
 
@@ -118,7 +120,7 @@ class SamImageBatch:
 
         Args:
             numbers, boxes, points, labels: see `masks`.
-            several: three masks; else one, as in `masks`.
+            several: whether to predict three masks per object; otherwise one, as in `masks`.
         """
         self.embed(numbers)
         found = []
@@ -132,7 +134,7 @@ class SamImageBatch:
 
     @torch.no_grad()
     def enlarge(self, maps: np.ndarray) -> np.ndarray:
-        """Enlarge maps of any size, (B, h, w) float32, bilinearly to that of the images, (B, H, W)."""
+        """Enlarge maps of any size, (B, h, w) float32, bilinearly to the size of the images, (B, H, W)."""
         return F.interpolate(torch.from_numpy(maps)[None], self.shape, mode="bilinear", align_corners=False)[0].numpy()
 
     @torch.no_grad()
@@ -166,13 +168,16 @@ class SamImageBatch:
         return found, quality
 
     def _scaled(self, places: np.ndarray) -> np.ndarray:
-        """Scale x, y from pixels of the images to SAM 2's image size, float32."""
+        """Scale coordinates x, y from pixels of the images to SAM 2's image size, as float32."""
         height, width = self.shape
         return places.astype(np.float32) / np.array([width, height], np.float32) * np.float32(self._sam.image_size)
 
 
 def _change_logits(change_mask: ChangeMask, first: int, logits: torch.Tensor) -> torch.Tensor:
-    """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as told."""
+    """Flip the sign of logits (B, 1, h, w), positive inside, where `change_mask` changes the mask.
+
+    The objects are numbered from `first` on.
+    """
     (masks,) = to_host(logits[:, 0] > 0)
     wanted = np.stack(run_on_threads(change_mask, range(first, first + len(masks)), masks))
     if np.array_equal(wanted, masks):

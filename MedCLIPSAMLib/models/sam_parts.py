@@ -1,7 +1,7 @@
-"""Parts of sam2 as they are used here: position embeddings are computed once, and memory is attended to in float32.
+"""Parts of sam2 that compute position embeddings only once, and attend to the memory in float32.
 
-A part gets its class in place, so that its weights and their names stay, and what it keeps is its own: a model can be
-copied and pickled.
+The class of a part is changed in place, so that its weights and their names stay the same. What a part caches belongs
+to that instance, so that models can be copied and pickled.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sam2.modeling.sam import prompt_encoder
 
 
 class Hiera(hieradet.Hiera):
-    """Trunk of the image encoder whose position embedding is kept until the weights or the size change."""
+    """The trunk of the image encoder, with a position embedding that is cached until the weights or the size change."""
 
     _kept: tuple[tuple, torch.Tensor] | None = None
 
     def _get_pos_embed(self, hw: Any) -> torch.Tensor:
-        """Return the position embedding of a size (h, w), (1, h, w, C); overrides the method of sam2."""
+        """Return the position embedding for a size (h, w), as (1, h, w, C); overrides sam2's method."""
         weights = self.pos_embed, self.pos_embed_window
         if torch.is_grad_enabled() and weights[0].requires_grad:
             return super()._get_pos_embed(hw)
@@ -35,10 +35,10 @@ class Hiera(hieradet.Hiera):
 
 
 class PositionEmbeddingSine(position_encoding.PositionEmbeddingSine):
-    """Position embeddings, which depend on the size of an image alone, without a copy for every image."""
+    """Position embeddings, which depend only on an image's size, without a copy for every image."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Encode the positions of features (N, C, H, W), in the same shape and type."""
+        """Encode the positions of features (N, C, H, W), in the same shape and dtype."""
         key = x.shape[-2:], x.device, x.dtype
         if key not in self.cache:
             self.cache[key] = super().forward(x[:1]).to(x.dtype)
@@ -46,15 +46,15 @@ class PositionEmbeddingSine(position_encoding.PositionEmbeddingSine):
 
 
 class MemoryAttention(memory_attention.MemoryAttention):
-    """Attention to the memory, which sam2 keeps in bfloat16: without a pointer to an object beside it, it stays so."""
+    """Attention to the memory, which sam2 keeps in bfloat16 and leaves so if no object pointer is joined to it."""
 
     def forward(self, curr: Any, memory: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-        """Attend to the memory, (M, N, C) of any type, in the type of the weights."""
+        """Attend to the memory, (M, N, C) of any dtype, in the dtype of the weights."""
         return super().forward(curr, memory.to(self.norm.weight.dtype), *args, **options)
 
 
 class PromptEncoder(prompt_encoder.PromptEncoder):
-    """Encoder of prompts whose embeddings have the type of its weights, whatever the program's default type is."""
+    """A prompt encoder whose embeddings have the dtype of its weights, whatever the program's default dtype is."""
 
     def forward(self, *args: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode prompts to embeddings (B, N, C) and (B, C, h, w)."""
@@ -63,15 +63,15 @@ class PromptEncoder(prompt_encoder.PromptEncoder):
 
 
 class Linear(torch.nn.Linear):
-    """Projection of the distances of slices, which are of the program's default type."""
+    """The projection of the distances between slices, which have the program's default dtype."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Project numbers of any type: (..., in_features) to (..., out_features)."""
+        """Project numbers of any dtype, (..., in_features) to (..., out_features)."""
         return super().forward(input.to(self.weight.dtype))
 
 
 def use_own(part: torch.nn.Module, kind: type[torch.nn.Module]) -> None:
-    """Make a part of sam2 one of a class that extends its own; TypeError where it is another part."""
+    """Change the class of a part of sam2 to one that extends it; raise TypeError if the part is of another class."""
     (expected,) = kind.__bases__
     if type(part) is not expected:
         raise TypeError(f"expected a {expected.__name__}, got a {type(part).__name__}")

@@ -1,4 +1,4 @@
-"""Find the files of a model: in a folder that the user names, among the shipped ones, or in the download cache."""
+"""Find a model's files in a folder that the user names, among the shipped models, or in the download cache."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Status:
     """The folder and the state of a model.
 
     Args:
-        state: "shipped", "offline" (in a folder that the user named), "downloaded" and "trained" (the user's own) can
-            be used; "incomplete", "damaged" and "missing" can not.
+        state: "shipped", "offline" (in a folder that the user named), "downloaded" or "trained" (the user's own) for a
+            usable model; "incomplete", "damaged" or "missing" for an unusable one.
         folder: where the model is, or would be downloaded to.
-        detail: the problem, or which files have no checksum where they are compared; empty when there is none.
+        detail: the problem or, after a check of the checksums, the files that have none; otherwise empty.
     """
 
     model: Model
@@ -44,11 +44,11 @@ class Status:
 
     @property
     def usable(self) -> bool:
-        """Whether a segmenter can be loaded with it."""
+        """Whether the model can be loaded."""
         return self.state in ("shipped", "offline", "downloaded", "trained")
 
     def as_dict(self) -> dict[str, str | bool | int | None]:
-        """Return what the user and other programs need to know of the model, as JSON values."""
+        """Return what users and other programs need to know about the model, as JSON values."""
         names = ("name", "kind", "title", "purpose", "seen", "tested", "synthetic", "license", "source", "downloadable")
         return {name: getattr(self.model, name) for name in names} | {
             "state": self.state,
@@ -65,11 +65,11 @@ def cache_folder() -> Path:
 
 
 def status(model: Model, models_dir: Path | str | None = None, checksums: bool = False) -> Status:
-    """Look a model up in `models_dir`, in $MEDCLIPSAM_MODELS, then among the shipped ones or in the user's cache.
+    """Look up a model in `models_dir`, in $MEDCLIPSAM_MODELS, and then among the shipped models or in the user's cache.
 
     Args:
-        models_dir: a folder of models, each in a folder named as in the catalogue.
-        checksums: read every file and compare its SHA-256, not only its size; a second or so a gigabyte.
+        models_dir: a folder of models, each in a subfolder named as in the catalogue.
+        checksums: read every file and compare its SHA-256, not only its size; takes about a second per gigabyte.
 
     Raises:
         ModelError: a folder that the user named does not exist.
@@ -88,9 +88,9 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
 
 
 def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> list[Status]:
-    """Return the status of every model of the catalogue, in its order, and of the user's own.
+    """Return the status of every model in the catalogue, in its order, and of the user's own models.
 
-    A folder whose medclipsam.json cannot be used is "damaged", under the folder's name.
+    A folder whose medclipsam.json cannot be used is listed as "damaged", under the folder's name.
     """
     found = [status(model, models_dir, checksums) for model in models(models_dir)]
     taken = {(known.model.name, known.model.kind) for known in found}
@@ -103,12 +103,12 @@ def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> l
 
 
 def models(models_dir: Path | str | None = None) -> list[Model]:
-    """List every entry of the catalogue, then the user's own models."""
+    """List all entries of the catalogue, then the user's own models."""
     return [*MODELS, *trained_models(_own_folders(models_dir))[0]]
 
 
 def _named_folders(models_dir: Path | str | None) -> list[Path]:
-    """List the folders of models that an option and the environment name.
+    """List the folders of models that are named by an option or by the environment.
 
     Raises:
         ModelError: one of them does not exist.
@@ -118,20 +118,20 @@ def _named_folders(models_dir: Path | str | None) -> list[Path]:
         if named:
             folders.append(Path(named).expanduser())
             if not folders[-1].is_dir():
-                raise ModelError(f"The folder of models '{named}' does not exist.", f"Make it, or correct {by}.")
+                raise ModelError(f"The folder of models '{named}' does not exist.", f"Create it, or correct {by}.")
     return folders
 
 
 def _own_folders(models_dir: Path | str | None) -> list[Path]:
-    """List the folders in which the user's own models may be."""
+    """List the folders that may contain the user's own models."""
     return [*_named_folders(models_dir), trained_folder()]
 
 
 def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = None) -> Model:
-    """Find the entry of that name, of the catalogue or of the user's own models; see `catalogue.find`.
+    """Find an entry by name in the catalogue and among the user's own models; see `catalogue.find`.
 
     Raises:
-        ModelError: no such model, or one whose medclipsam.json cannot be used, and why.
+        ModelError: there is no such model, or its medclipsam.json cannot be used; the message says why.
     """
     own, unusable = trained_models(_own_folders(models_dir))
     try:
@@ -147,13 +147,15 @@ def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = No
 
 
 def own_folder(name: str, models_dir: Path | str | None = None) -> Path:
-    """Find the folder of a model of the user's own, also of one whose entry cannot be used.
+    """Find the folder of one of the user's own models, even if its entry cannot be used.
 
     Raises:
-        ModelError: a model of the catalogue, or no such model.
+        ModelError: the model is in the catalogue, or does not exist.
     """
     if any(name in (model.name, model.folder) for model in MODELS):
-        raise ModelError(f"'{name}' is a model of the catalogue, not your own.", "Name one that you trained or added.")
+        raise ModelError(
+            f"'{name}' is a model of the catalogue, not your own.", "Name a model that you trained or added."
+        )
     folders = _own_folders(models_dir)
     is_name = bool(name) and Path(name).name == name and not name.startswith(".")
     found = [folder / name for folder in folders if is_name and (folder / name / ENTRY).is_file()]
@@ -161,17 +163,17 @@ def own_folder(name: str, models_dir: Path | str | None = None) -> Path:
         places = ", ".join(f"'{folder}'" for folder in folders)
         own = [*(model.name for model in trained_models(folders)[0])]
         raise ModelError(
-            f"There is no model of your own '{name}' in {places}.",
-            f"There are: {', '.join(own)}." if own else "Give the folder that contains its folder by --models-dir.",
+            f"There is no model of your own named '{name}' in {places}.",
+            f"There are: {', '.join(own)}." if own else "Name the folder that contains its folder by --models-dir.",
         )
     return found[0]
 
 
 def find_model_folder(model: Model, models_dir: Path | str | None = None) -> Path:
-    """Find the folder of a model that can be used.
+    """Find the folder of a usable model.
 
     Raises:
-        ModelError: the model is absent, incomplete or damaged; the message says where it was searched and what to do.
+        ModelError: the model is missing, incomplete or damaged; the message says where it was sought and what to do.
     """
     found = status(model, models_dir)
     if found.usable:
@@ -190,9 +192,7 @@ def find_model_folder(model: Model, models_dir: Path | str | None = None) -> Pat
         remedy = f"Put the right files there, or remove that folder and {run}."
     if found.state == "missing":
         places = ", ".join(f"'{folder.parent}'" for _, folder in _candidates(model, models_dir))
-        raise ModelError(
-            f"The model '{model.name}' ({model.title}) is not on this machine; looked in {places}.", remedy
-        )
+        raise ModelError(f"The model '{model.name}' ({model.title}) is not on this machine; searched {places}.", remedy)
     raise ModelError(f"The model '{model.name}' in '{found.folder}' is {found.state}: {found.detail}.", remedy)
 
 
@@ -208,7 +208,10 @@ def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[S
 
 
 def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Status:
-    """Look into a folder. Users may keep weights under another name, so only the small files are required by name."""
+    """Inspect a folder.
+
+    Users may keep the weights under another name, so only the small files are required by name.
+    """
     absent = [
         file.name
         for file in model.files
@@ -236,10 +239,10 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
 
 
 def experience(names: Iterable[tuple[str, Kind]], models_dir: Path | None = None) -> list[dict[str, str]]:
-    """Return what some models, by name and kind, were trained and tested on, as JSON values.
+    """Return what some models, given by name and kind, were trained and tested on, as JSON values.
 
     Raises:
-        ModelError: no such model.
+        ModelError: one of the models does not exist.
     """
     found = [find(name, kind, models_dir) for name, kind in names]
     return [{"name": m.name, "kind": m.kind, "seen": m.seen, "tested": m.tested} for m in found]

@@ -1,7 +1,8 @@
 """The text tower of the small shipped models: BERT with the parameter names of transformers.
 
-Written in torch alone, since transformers imports torch's compiler and torch.distributed, which takes seconds. The
-architecture is that of Devlin et al., BERT, NAACL 2019. BiomedCLIP's is in transformers, see `open_clip_model`.
+It is written in torch alone, since transformers imports torch's compiler and torch.distributed, which takes seconds.
+The architecture is that of Devlin et al., BERT, NAACL 2019. BiomedCLIP's text tower comes from transformers; see
+`open_clip_model`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 
 LARGEST = 1 << 20
-"""Maximum number in a configuration; those of a BERT are far smaller."""
+"""Maximum of any number in a configuration; a BERT's are far smaller."""
 
 _ONLY = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
-"""Entries of a configuration that can have one value."""
+"""Entries of a configuration that may have only one value."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class BertConfig:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> BertConfig:
-        """Take the entries out of a config.json.
+        """Read the entries from the contents of a config.json.
 
         Raises:
-            ValueError: of another model than BERT, or a number that no BERT can have.
+            ValueError: the model is not a BERT, or has a number that no BERT can have.
         """
         for name, value in _ONLY.items():
             found = config.get(name, None if name == "model_type" else value)
@@ -101,7 +102,7 @@ class _SelfAttention(nn.Module):
 
 
 class _Output(nn.Module):
-    """A projection to the width of the tokens, a residual connection, and a layer norm."""
+    """A projection to the width of the tokens, followed by a residual connection and a layer norm."""
 
     def __init__(self, width: int, config: BertConfig) -> None:
         super().__init__()
@@ -153,20 +154,22 @@ class Bert(nn.Module):
                 nn.init.zeros_(module.weight[module.padding_idx].detach())
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Encode token ids (N, L) int64, with a mask (N, L) bool that is False at padding, to tokens (N, L, C)."""
+        """Encode token ids (N, L) int64 to tokens (N, L, C); the mask (N, L) bool is False at padding."""
         return self.encoder(self.embeddings(ids), mask[:, None, None, :])
 
 
 class TextTower(nn.Module):
-    """Token ids (N, L) to features (N, D): BERT, a pooling of its tokens and a projection, as in open_clip.
+    """The text tower, from token ids (N, L) to features (N, D): BERT, pooling and a projection, as in open_clip.
 
     Args:
-        pooler: "cls_last_hidden_state_pooler" takes the first token, "mean_pooler" the mean of those that are no
+        config: shape of the BERT.
+        embed_dim: D.
+        pooler: "cls_last_hidden_state_pooler" takes the first token; "mean_pooler" takes the mean of all tokens but
             padding.
-        projection: "linear", or "mlp" with a GELU and a layer of the mean width.
+        projection: "linear"; or "mlp", two linear layers with a GELU, whose hidden width is the mean of both widths.
 
     Raises:
-        ValueError: another pooler or projection.
+        ValueError: the pooler or the projection is another one.
     """
 
     def __init__(self, config: BertConfig, embed_dim: int, pooler: str, projection: str) -> None:

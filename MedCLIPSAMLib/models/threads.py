@@ -1,4 +1,4 @@
-"""Run the same small work for several images on threads."""
+"""Run a small function for several images on threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def run_on_threads(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
-    """Return `work` of each row of some columns, in order; on threads where there are several rows."""
+    """Call `work` on each row of some columns and return the results in order; several rows run on threads."""
     rows = list(zip(*columns, strict=True))
     if len(rows) < 2:
         return [work(*row) for row in rows]

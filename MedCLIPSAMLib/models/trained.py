@@ -1,7 +1,8 @@
-"""Models that the user trained: folders with an entry, which join the catalogue.
+"""The user's own models: folders with an entry of their own, which join the catalogue.
 
-A folder of a trained model holds the files of any text-image model, and medclipsam.json with what the catalogue
-says about others. They are in the user's folder of trained models, or in any folder of models that is named.
+The folder of a trained model holds the files of a text-image model and medclipsam.json, which contains what the
+catalogue says about other models. It is in the user's folder of trained models, or in any folder of models that the
+user names.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from .catalogue_entry import Kind, Model, ModelFile
 ENTRY = "medclipsam.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
 MAPS_BY = {"m2ib": (), "cosine": (), "clipseg": ("clipseg/config.json", "clipseg/model.safetensors")}
-"""What can make the maps of a text, M2IB or a locator of `segmentation.locators`, and the files that it must have in
-folders of its own in the model's; what else is there belongs to it too."""
+"""Methods that can compute the maps of a text, M2IB or a locator of `segmentation.locators`, and the files that each
+needs in subfolders of the model's folder. The other files in these subfolders belong to the method too."""
 MAX_SIZE = 4096
-"""Maximum image size of a SAM 2, in pixels."""
+"""Maximum image size of a SAM 2 model, in pixels."""
 _OF_ALL = ("name", "title", "purpose", "license", "base", "image_size")
 _OF_CLIP = ("saliency", "by_word")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -38,12 +39,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 @dataclass(frozen=True)
 class Training:
-    """Facts about a trained model, for people.
+    """Facts about a trained model, for display.
 
     Args:
-        base: name of the model it was trained from.
+        base: name of the model that it was trained from.
         data: one line about its captions.
-        settings: of the training, as JSON values.
+        settings: settings of the training, as JSON values.
         figures: measurements, as JSON values.
     """
 
@@ -62,22 +63,22 @@ def check_name(name: str) -> None:
     """Refuse a name that a trained model cannot have.
 
     Raises:
-        ModelError: other characters than a-z, 0-9, dot, dash and underscore, or the name of a model of the catalogue.
+        ModelError: the name has characters other than a-z, 0-9, dot, hyphen and underscore, or is in the catalogue.
     """
     if not _NAME.fullmatch(name):
         raise ModelError(
             f"'{name}' cannot be the name of a model.",
-            "Use small letters, digits, dots, dashes and underscores, such as 'my-biomedclip'.",
+            "Use lowercase letters, digits, dots, hyphens and underscores, such as 'my-biomedclip'.",
         )
     if any(model.name == name for model in MODELS):
-        raise ModelError(f"The catalogue has a model '{name}' already.", "Choose another name.")
+        raise ModelError(f"The catalogue already has a model '{name}'.", "Choose another name.")
 
 
 def read_entry(folder: Path) -> Model:
-    """Read the catalogue entry of a folder of the user's.
+    """Read the entry of one of the user's own models.
 
     Raises:
-        ModelError: it cannot be used, and why.
+        ModelError: the entry cannot be used; the message says why.
     """
     try:
         entry = read_json(folder / ENTRY, 1 << 20)
@@ -99,14 +100,14 @@ def read_entry(folder: Path) -> Model:
 def _unusable(folder: Path, reason: str) -> ModelError:
     return ModelError(
         f"The entry '{folder / ENTRY}' cannot be used: {reason}.",
-        "docs/models.md has an example with all that it needs.",
+        "docs/models.md has an example of a complete entry.",
     )
 
 
 def _clip_entry(entry: dict, folder: Path) -> Model:
-    """Make the entry of a text-image model that the user has; docs/models.md has an example.
+    """Make the entry of the user's own text-image model; docs/models.md has an example.
 
-    Its maps are by one of `MAPS_BY`; those of CLIPSeg need its files in the folder `clipseg` too.
+    Its maps come from one of `MAPS_BY`; those of CLIPSeg also need its files in the subfolder `clipseg`.
     """
     name, map_by = str(entry["name"]), str(entry.get("map_by", "m2ib"))
     by_word = {str(word): _numbers(changes) for word, changes in _object(entry["by_word"]).items()}
@@ -128,10 +129,10 @@ def _clip_entry(entry: dict, folder: Path) -> Model:
 
 
 def _sam_entry(entry: dict, folder: Path) -> Model:
-    """Make the entry of a SAM 2 that the user has, such as MedSAM2: the architecture of a model of the catalogue.
+    """Make the entry of the user's own SAM 2 model, such as MedSAM2, with the architecture of a catalogue model.
 
-    {"kind": "sam", "name", "title", "purpose", "license", "base": name in the catalogue, "image_size"}; the folder may
-    hold its own configuration, see `sam.load_sam`.
+    The keys are {"kind": "sam", "name", "title", "purpose", "license", "base": name in the catalogue, "image_size"}.
+    The folder may contain its own configuration; see `sam.load_sam`.
     """
     name, size = str(entry["name"]), _typed("image_size", entry["image_size"], int)
     check_name(name)
@@ -150,24 +151,24 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
 
 
 def check_sam_size(size: int) -> None:
-    """Refuse an image size that no SAM 2 can have.
+    """Refuse an image size that no SAM 2 model can have.
 
     Raises:
-        ValueError: no multiple of 32, or too large.
+        ValueError: the size is not a multiple of 32, or is too large.
     """
     if not 32 <= size <= MAX_SIZE or size % 32:
-        raise ValueError(f"expected an image_size of a multiple of 32 up to {MAX_SIZE}, got {size}")
+        raise ValueError(f"expected a multiple of 32 up to {MAX_SIZE} as image_size, got {size}")
 
 
 def _about(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Collect what an entry of either kind says of itself."""
+    """Collect the descriptive fields of an entry of either kind."""
     purpose = _line(entry["purpose"], 400)
     words = {"title": _line(entry["title"], 200), "license": _line(entry["license"], 200), "purpose": purpose}
     return words | {"seen": purpose, "folder": folder.name, "trained": True}
 
 
 def _line(value: object, limit: int) -> str:
-    """Make one printable line of a value, of at most `limit` characters: it is shown in a terminal and in the panel."""
+    """Convert a value to one printable line of at most `limit` characters, for the terminal and the panel."""
     return "".join(letter if letter.isprintable() else " " for letter in str(value))[:limit]
 
 
@@ -178,7 +179,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _numbers(settings: Any) -> dict[str, float]:
-    """Read settings of M2IB, which are numbers, or yes and no."""
+    """Read settings of M2IB, which are numbers or booleans."""
     kinds = {"layer": int, "beta": float, "steps": int, "samples": int, "earliest": int}
     kinds |= {"mirror": bool, "finer": bool}
     if unknown := [name for name in _object(settings) if name not in kinds]:
@@ -187,7 +188,7 @@ def _numbers(settings: Any) -> dict[str, float]:
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
-    """Return a JSON value that is of a type; where numbers may have fractions whole ones are taken, too."""
+    """Return a JSON value after checking its type; an integer is accepted as a float too."""
     if type(value) is kind or (kind is float and type(value) is int):
         return value
     expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
@@ -196,10 +197,12 @@ def _typed(name: str, value: Any, kind: type) -> Any:
 
 @dataclass(frozen=True)
 class UnusableEntry:
-    """A folder whose entry cannot be used, by the name of its folder.
+    """A model's folder whose entry cannot be used.
 
     Args:
-        kind: that it claims; "clip" where it claims none.
+        name: name of the folder.
+        kind: the kind that the entry claims; "clip" if it claims none.
+        error: why it cannot be used.
     """
 
     folder: Path
@@ -209,7 +212,7 @@ class UnusableEntry:
 
 
 def trained_models(folders: list[Path]) -> tuple[list[Model], list[UnusableEntry]]:
-    """Find the entries of the trained models in some folders of models; the first of a name counts."""
+    """Find the entries of the trained models in some folders of models; the first entry of each name is used."""
     found: dict[str, Model] = {}
     unusable: list[UnusableEntry] = []
     for path in (path.parent for parent in folders for path in sorted(parent.glob(f"[!.]*/{ENTRY}"))):
@@ -234,19 +237,21 @@ def _claimed_kind(folder: Path) -> Kind:
 def write_trained(
     parent: Path, base: Model, name: str, training: Training, write_model: Callable[[Path], None]
 ) -> Path:
-    """Add a trained model to a folder of models, whole or not at all; one of the same name is replaced.
+    """Add a trained model to a folder of models atomically, replacing a model of the same name.
 
-    The SHA-256 of its files are recorded, as those of a download are.
+    The SHA-256 checksums of its files are recorded, as for a download.
 
     Args:
-        base: the entry of the model that it was trained from, whose license and settings of the maps it takes over.
-        write_model: writes configurations, vocabulary and `WEIGHTS_FILE` into the folder that it is given.
+        parent: the folder of models.
+        base: entry of the model that it was trained from; its license and its settings for the maps are taken over.
+        write_model: writes configurations, vocabulary and `WEIGHTS_FILE` into a given folder.
 
     Returns:
-        Its folder.
+        The model's folder.
 
     Raises:
-        ModelError: see `check_name`. OutputError: it cannot be written.
+        ModelError: the name is not allowed; see `check_name`.
+        OutputError: the folder cannot be written.
     """
     check_name(name)
     entry = {

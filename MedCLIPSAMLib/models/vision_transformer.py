@@ -1,8 +1,8 @@
 """The image tower of the small shipped models: a vision transformer with the parameter names of timm.
 
-Written in torch alone, since timm imports torchvision and with it torch's compiler, which takes seconds. The
-architecture is that of Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021. BiomedCLIP's is in timm, see
-`open_clip_model`.
+It is written in torch alone, since timm imports torchvision and with it torch's compiler, which takes seconds. The
+architecture is that of Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021. BiomedCLIP's image tower comes
+from timm; see `open_clip_model`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Pool = Literal["token", "avg"]
 
 
 class PatchEmbed(nn.Module):
-    """Squares of an image as tokens, in reading order: (N, 3, S, S) to (N, patches, width)."""
+    """The embedding of square patches as tokens, in reading order: (N, 3, S, S) to (N, patches, width)."""
 
     def __init__(self, image_size: int, patch_size: int, width: int) -> None:
         super().__init__()
         if image_size % patch_size:
-            raise ValueError(f"Expected an image size that patches of {patch_size} pixels divide, got {image_size}")
+            raise ValueError(f"Expected an image size that is a multiple of {patch_size} pixels, got {image_size}")
         side = image_size // patch_size
         self.grid_size = side, side
         self.proj = nn.Conv2d(3, width, patch_size, patch_size)
@@ -37,12 +37,12 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention of tokens (N, T, C), with the query, key and value matrices in one."""
+    """Self-attention of tokens (N, T, C), with the query, key and value matrices joined into one."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"Expected a width that {heads} heads divide, got {width}")
+            raise ValueError(f"Expected a width that is divisible by {heads} heads, got {width}")
         self.num_heads, self.scale = heads, (width // heads) ** -0.5
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
@@ -84,10 +84,12 @@ class VisionTransformer(nn.Module):
 
     Args:
         image_size: S, in pixels.
-        embed: makes the tokens, given S and C; has `grid_size`, (h, w) of the patches.
+        embed: builds the patch embedding, given S and C; its `grid_size` is the number of patches (h, w).
         width: C.
-        global_pool: "token" has a class token, whose features are the image's after a layer norm of all tokens; "avg"
-            takes the mean of the patches and normalizes it.
+        depth: number of blocks.
+        heads: attention heads in each block.
+        global_pool: "token" adds a class token, whose features after a layer norm of all tokens are the image's; "avg"
+            takes the mean of the patch tokens and then applies the layer norm.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class VisionTransformer(nn.Module):
         self._initialize()
 
     def dtypes(self) -> set[torch.dtype]:
-        """Return the data types of the weights of the patch embedding and the first block; the others are alike."""
+        """Return the dtypes of the patch embedding's and first block's weights; the other blocks have the same."""
         parts = (self.patch_embed, self.blocks[0])
         return {parameter.dtype for part in parts for parameter in part.parameters()}
 
@@ -126,7 +128,7 @@ class VisionTransformer(nn.Module):
         return tokens + self.pos_embed
 
     def forward_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Compute the tokens behind the last block, normalized with a class token: (N, 3, S, S) to (N, T, C)."""
+        """Compute the tokens after the last block, (N, 3, S, S) to (N, T, C); normalized if there is a class token."""
         tokens = self.embed(pixels)
         for block in self.blocks:
             tokens = block(tokens)
@@ -137,11 +139,11 @@ class VisionTransformer(nn.Module):
         return self.fc_norm(tokens[:, 0] if self.global_pool == "token" else tokens.mean(1))
 
     def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Normalize patch tokens (N, T, C) behind the last block as the pooled ones are."""
+        """Normalize patch tokens (N, T, C) from the last block in the same way as the pooled token."""
         return self.fc_norm(self.norm(tokens))
 
     def is_plain(self, block: nn.Module) -> bool:
-        """Tell whether a block is pre-norm with nothing inside but attention and an MLP, as these blocks are."""
+        """Tell whether a block is pre-norm with nothing but attention and an MLP inside, as these blocks are."""
         return isinstance(block, Block)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -149,7 +151,7 @@ class VisionTransformer(nn.Module):
         return self.pool(self.forward_features(pixels))
 
     def _initialize(self) -> None:
-        """Initialize the weights, truncated normal with a standard deviation of 0.02, as timm does."""
+        """Initialize the weights from a truncated normal distribution with standard deviation 0.02, as timm does."""
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         if self.num_prefix_tokens:
             nn.init.normal_(self.cls_token, std=1e-6)

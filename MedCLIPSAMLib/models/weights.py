@@ -1,4 +1,4 @@
-"""Write weights, read them without running code from the file, and load all of them into a model."""
+"""Write weights, read them without running code from the file, and load them strictly into a model."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ READ_ERRORS = (
     SafetensorError,
     pickle.UnpicklingError,
 )
-"""What torch and safetensors raise on a file that is damaged or holds more than tensors."""
+"""Errors that torch and safetensors raise for a file that is damaged or holds more than tensors."""
 DISTRIBUTED = "module."
-"""What torch's DistributedDataParallel puts before the names of all weights."""
+"""Prefix that torch's DistributedDataParallel puts before the names of all weights."""
 
 
 def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as a .safetensors file, whole or not at all.
+    """Write tensors to a .safetensors file, atomically.
 
     Raises:
         OutputError: the disk is full or read-only.
@@ -42,7 +42,7 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Map
     try:
         with atomic_path(path) as temporary:
             save_file(dict(weights), str(temporary), metadata=None if metadata is None else dict(metadata))
-    except SafetensorError as error:  # which wraps the system's errors
+    except SafetensorError as error:  # wraps errors of the operating system
         raise OutputError(
             f"The weights '{path}' cannot be written: {error}.",
             "Make room on the disk, or make its folder writable.",
@@ -50,15 +50,16 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Map
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a .safetensors file, or of a PyTorch file, on the CPU.
+    """Read the tensors of a .safetensors or PyTorch file, on the CPU.
 
-    Of a checkpoint that a training wrote, they are its entry "model" (Meta's) or "state_dict" (open_clip's, whose names
-    begin with "module." where several GPUs trained). They are mapped into memory, not read into it, but for PyTorch's
-    format before 1.6.
+    In a training checkpoint they are the entry "model" (Meta's) or "state_dict" (open_clip's, whose names begin with
+    "module." after training on several GPUs). The file is mapped into memory instead of being read, except in PyTorch's
+    format before 1.6. Errors of torch when memory runs out are not caught.
 
     Raises:
-        ModelError: a truncated or foreign file, one that holds more than tensors and could run code, or values that are
-            NaN or infinite. InputError: a pipe or a device. Errors of torch when memory runs out.
+        ModelError: the file is truncated or of another kind, holds more than tensors and could run code, or holds NaN
+            or infinite values.
+        InputError: the path is a pipe or a device.
     """
     check_regular(path)
     try:
@@ -92,7 +93,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(name: object, value: object) -> bool:
-    """Tell whether an entry is a tensor with a name, on the CPU, and with as many values in the file as it has."""
+    """Tell whether an entry is a named dense tensor on the CPU whose storage in the file is complete."""
     if not isinstance(name, str) or not isinstance(value, torch.Tensor):
         return False
     is_dense = value.layout == torch.strided and value.device.type == "cpu"
@@ -100,17 +101,17 @@ def _is_plain(name: object, value: object) -> bool:
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Tell whether all values are finite: by their sum, in one pass, and one by one only where the sum is not."""
+    """Tell whether all values are finite: by their sum, in one pass, and one by one only if the sum is not finite."""
     if not tensor.is_floating_point():
         return True
     return bool(tensor.sum(dtype=torch.float64).isfinite()) or bool(tensor.double().isfinite().all())
 
 
 def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Load every tensor of `state` into `model`, which must have exactly these.
+    """Load every tensor of `state` into `model`, whose weights must have exactly these names and shapes.
 
     Raises:
-        ModelError: names are missing or left over, shapes differ, or weights are whole numbers; the message names some.
+        ModelError: names are missing or unexpected, shapes differ, or weights are integers; the message names some.
     """
     wanted = without_buffers(model.state_dict())
     for what, names in (
@@ -130,6 +131,6 @@ def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], pat
     if whole := sorted(filter(is_whole, wanted)):
         raise ModelError(
             f"Expected floating-point weights in '{path}', got {state[whole[0]].dtype} in {list_names(whole)}.",
-            "Get the weights as they were before they were quantized.",
+            "Get the weights in floating point, before quantization.",
         )
     model.load_state_dict(state, strict=False)

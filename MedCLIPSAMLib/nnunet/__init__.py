@@ -1,1 +1,1 @@
-"""nnU-Net on a dataset of pseudo-labels: training, prediction with uncertainty, review."""
+"""nnU-Net on a dataset of pseudo-labels: training, prediction with uncertainty, and review."""

@@ -1,8 +1,8 @@
-"""Pseudo-labels that a network trained on them disagrees with: what to strike out before it is trained again.
+"""Find pseudo-labels that disagree with a network trained on them, to strike them out before training again.
 
-A short training learns what most labels have in common before it learns what is wrong with single ones, so that a label
-unlike the network's own mask of that image is more often a wrong one. To leave such labels out and to train again is
-the filter of CLISC (Ma et al., ISBI 2025, arXiv 2501.16246), there between SAM's mask and the network's.
+A short training learns what most labels have in common before it learns the errors of single labels. A label that is
+unlike the network's own mask of that image is therefore more likely to be wrong. Leaving out such labels and training
+again is the filter of CLISC (Ma et al., ISBI 2025, arXiv 2501.16246), which compares SAM's mask with the network's.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ SHARE = 0.2
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of a network's mask with the label of a case.
+    """The agreement of a network's mask with the label of a case.
 
     Args:
-        dsc: mean over `labels`; 1 where there are none.
-        labels: DSC by the name of each label that either of them has.
-        trusted: whether a person set the label.
+        case: name of the case.
+        dsc: mean DSC over `labels`; 1 if there are none.
+        labels: DSC of each label that occurs in either mask, by its name.
+        trusted: whether a person set the label of the case.
     """
 
     case: str
@@ -49,15 +50,20 @@ class Agreement:
 
 
 def measure_agreement(predictions: Path, dataset: Path, context: RunContext = RunContext()) -> list[Agreement]:
-    """Compare the labels of a dataset with a network's masks of its images, by case, but for what labels ignore.
+    """Compare the labels of a dataset with a network's masks of its images, case by case.
+
+    Voxels with the ignore label do not count.
 
     Args:
-        predictions: folder that `weak predict` wrote of the dataset; cases that were struck out since are left out.
-        dataset: that the network was trained on.
+        predictions: folder that `weak predict` wrote for the dataset; cases that have been struck out since are left
+            out.
+        dataset: the dataset that the network was trained on.
+        context: receives the finished cases.
 
     Raises:
-        InputError: no dataset, no predictions or those of another dataset or other labels, a case without a prediction,
-            a file that cannot be read, or masks on different grids. Cancelled.
+        InputError: there is no dataset, the predictions are missing or are for another dataset or other labels, a case
+            has no prediction, a file cannot be read, or masks are on different grids.
+        Cancelled: the context was cancelled.
     """
     found = read_dataset(dataset)
     _check_belongs(predictions, found)
@@ -82,14 +88,16 @@ def measure_agreement(predictions: Path, dataset: Path, context: RunContext = Ru
 
 
 def choose_struck(agreements: Sequence[Agreement], below: float | None = None, share: float | None = None) -> list[str]:
-    """Choose the cases to strike out, those of the lowest DSC first; never one whose label is trusted.
+    """Choose the cases to strike out, the lowest DSC first; cases with a trusted label are never chosen.
 
     Args:
-        below: those with a DSC below it, 0 to 1.
-        share: of the cases that are not trusted, 0 to 1; `SHARE` where neither is given.
+        agreements: the agreements of all cases.
+        below: choose the cases with a DSC below this, from 0 to 1.
+        share: choose this share, from 0 to 1, of the cases that are not trusted. The default is `SHARE` if neither
+            argument is given.
 
     Raises:
-        InputError: both are given, a number out of its range, or no case would be left.
+        InputError: both arguments are given, a number is out of its range, or no case would be left.
     """
     if below is not None and share is not None:
         raise InputError("Expected a DSC or a share, got both.", "Give one of --below and --share.")
@@ -110,18 +118,20 @@ def choose_struck(agreements: Sequence[Agreement], below: float | None = None, s
 
 
 def lowest(scores: Mapping[str, float], share: float) -> list[str]:
-    """Return the share of the cases with the lowest scores, the lowest first; of equal ones the first by name."""
+    """Return a share of the cases, those with the lowest scores, the lowest first; ties are ordered by name."""
     return sorted(scores, key=lambda case: (scores[case], case))[: round(share * len(scores))]
 
 
 def write_struck_list(path: Path, chosen: Sequence[str], dataset: Path) -> set[str]:
-    """Write a list for `medclipsam strike`, including what is struck out already, which would come back otherwise.
+    """Write a list for `medclipsam strike`.
+
+    It includes the cases that are already struck out, which would otherwise be restored.
 
     Returns:
-        What was struck out before.
+        The cases that were already struck out.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the list cannot be written.
     """
     before = read_struck(dataset)
     with atomic_path(path) as temporary:
@@ -130,10 +140,10 @@ def write_struck_list(path: Path, chosen: Sequence[str], dataset: Path) -> set[s
 
 
 def write_table(path: Path, agreements: Sequence[Agreement], chosen: Collection[str], labels: Sequence[str]) -> None:
-    """Write a row for each case, the lowest DSC first: whether it is struck out, and its DSC by label.
+    """Write a table with a row per case, the lowest DSC first: whether it is struck out, and its DSC by label.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the table cannot be written.
     """
     rows: list[Sequence[Any]] = [("case", "dsc", "struck", "trusted", *labels)]
     for about in sorted(agreements, key=lambda about: (about.dsc, about.case)):
@@ -143,7 +153,7 @@ def write_table(path: Path, agreements: Sequence[Agreement], chosen: Collection[
 
 
 def _check_belongs(predictions: Path, dataset: RawDataset) -> None:
-    """Check that a folder holds a prediction of each case of a dataset, by the same labels, and nothing of another."""
+    """Check that a folder has a prediction for each case of a dataset, with the same labels, and no other cases."""
     named = dataset_of(predictions)
     if named is not None and named != dataset.folder:
         raise InputError(
@@ -162,11 +172,12 @@ def _check_belongs(predictions: Path, dataset: RawDataset) -> None:
         raise InputError(
             f"{len(lacking)} of {len(dataset.cases)} cases of '{dataset.folder.name}' have no prediction in "
             f"'{predictions}', such as '{lacking[0]}'.",
-            "Give the same medclipsam weak predict command again; it resumes.",
+            "Run the same medclipsam weak predict command again; it resumes.",
         )
     foreign = sorted(read_records(predictions).keys() - set(dataset.cases) - read_struck(dataset.folder))
     if foreign:
         raise InputError(
-            f"'{predictions}' has {counted(len(foreign), 'case')} not of '{dataset.folder.name}', as '{foreign[0]}'.",
-            "Give the predictions of this dataset alone.",
+            f"'{predictions}' has {counted(len(foreign), 'case')} not of '{dataset.folder.name}', such as "
+            f"'{foreign[0]}'.",
+            "Give the predictions of this dataset only.",
         )

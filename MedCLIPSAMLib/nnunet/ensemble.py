@@ -1,4 +1,4 @@
-"""The mean of the predictions of a training's checkpoints, on the voxels of the image."""
+"""Average the predictions of a training's checkpoints, on the grid of the image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .train import FOLD, model_folder
 
 NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.\w+\.\w+")
 LAYER = re.compile(r"torch\.nn\.(modules\.\w+\.)?[A-Z]\w*")
-"""Names that plans may use for the network and its layers."""
+"""Patterns of the class names that plans may use for the network and its layers."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Prediction:
     """The prediction of an ensemble for one image.
 
     Args:
-        labels: (K, J, I) uint8, the most probable label of each voxel on the grid of the image; 0 is background.
-        probabilities: (C, K, J, I) float32 that sum to 1, class 0 the background.
+        labels: (K, J, I) uint8, the label of each voxel on the grid of the image; 0 is background.
+        probabilities: (C, K, J, I) float32, which sum to 1 over the C classes; class 0 is background.
     """
 
     labels: np.ndarray
@@ -44,24 +44,25 @@ class Prediction:
 
 
 class Ensemble:
-    """All stored checkpoints of a training, in memory.
+    """All stored checkpoints of a training, loaded into memory.
 
     Args:
-        path: a run's or a model's folder.
+        path: folder of a run or a model.
         device: see `models.device.resolve_device`.
-        mirroring: predict mirrored images too, as nnU-Net does, at four times the cost in 2-D.
-        last: number of checkpoints to take, from the end.
-        best: also take the best checkpoint by nnU-Net's progress curve, as the authors' code does.
-        foreground: probability of the foreground, all labels together, above which a voxel belongs to the most probable
-            of them; None where the most probable of all classes is taken. The authors' code has 0.2.
+        mirroring: whether to predict mirrored images too, as nnU-Net does, at four times the cost in 2-D.
+        last: number of checkpoints to use, counted from the end; None uses all.
+        best: whether to add the best checkpoint by nnU-Net's progress curve, as the authors' code does.
+        foreground: probability of all labels together above which a voxel gets the most probable of them; None assigns
+            the most probable of all classes, background included. The authors' code has 0.2.
 
     Attributes:
-        labels: names by number, see `raw_dataset.read_labels`.
-        name: the model's: its dataset, a checksum of its last weights, and its options.
+        labels: names of the labels by number; see `raw_dataset.read_labels`.
+        name: name of the model, composed of its dataset, a checksum of its last weights, and its options.
 
     Raises:
-        InputError: nnunetv2 is not installed. ModelError: no model, an unfinished one, or a damaged checkpoint.
-            DeviceError.
+        InputError: nnunetv2 is not installed.
+        ModelError: there is no model, its training is unfinished, or a checkpoint is damaged.
+        DeviceError: the device is not available.
     """
 
     def __init__(
@@ -101,8 +102,8 @@ class Ensemble:
         lacking = [name for name in files if not (folder / FOLD / name).is_file()]
         if lacking:
             raise ModelError(
-                f"The training in '{folder}' is not finished: {len(lacking)} of {len(files)} checkpoints are lacking.",
-                "Give the same medclipsam weak train command again; it resumes.",
+                f"The training in '{folder}' is not finished: {len(lacking)} of {len(files)} checkpoints are missing.",
+                "Run the same medclipsam weak train command again; it resumes.",
             )
         if best and not (folder / FOLD / BEST).is_file():
             raise ModelError(f"The training in '{folder}' kept no '{BEST}'.", "Leave out --best, or train again.")
@@ -116,19 +117,20 @@ class Ensemble:
         self.name = f"{folder.parent.name} {digest} ({len(self._states)} checkpoints, {how})"
         self.device = resolve_device(device)
         axes = tuple(range(len(configuration.patch_size))) if mirroring else None
-        with redirect_stdout(StringIO()):  # nnU-Net prints what it chose
+        with redirect_stdout(StringIO()):  # nnU-Net prints its choices
             self._predictor = nnUNetPredictor(use_mirroring=mirroring, device=self.device, allow_tqdm=False)
         self._predictor.manual_initialization(network, manager, configuration, self._states[:1], about, "", axes)
 
     @torch.inference_mode()
     def predict(self, volume: Volume, context: RunContext = RunContext()) -> Prediction:
-        """Predict one image by every checkpoint, and take the mean of their probabilities.
+        """Predict one image with every checkpoint, and average their probabilities.
 
-        The mean is taken on nnU-Net's grid; its logarithm, whose softmax it is, goes back to the image's voxels as
-        nnU-Net brings back logits.
+        The mean is computed on nnU-Net's grid. Its logarithm, whose softmax is the mean again, is then resampled to the
+        image's grid in the way nnU-Net resamples logits.
 
         Raises:
-            InputError: the image does not fit the model. Cancelled.
+            InputError: the image has voxels that are not finite.
+            Cancelled: the context was cancelled.
         """
         from nnunetv2.inference.export_prediction import (
             convert_predicted_logits_to_segmentation_with_correct_shape as back_to_image,
@@ -138,9 +140,9 @@ class Ensemble:
         manager, configuration = predictor.plans_manager, predictor.configuration_manager
         image = gray(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
-            raise InputError(f"'{volume.name}' has voxels that are not numbers.", "Replace them first.")
+            raise InputError(f"'{volume.name}' has voxels that are NaN or infinite.", "Replace their values first.")
         spacing = list(volume.geometry.spacing[::-1])
-        if volume.natural and not volume.known_spacing:  # pixel by pixel: the resolution is that of a print or a screen
+        if volume.natural and not volume.known_spacing:  # no resampling: the resolution is that of a print or screen
             target = [1.0, *configuration.spacing][-3:]
             spacing = [target[axis] for axis in manager.transpose_backward]
         about = {"spacing": spacing}
@@ -150,7 +152,7 @@ class Ensemble:
         total = torch.zeros(())
         for state in self._states:
             context.raise_if_cancelled()
-            predictor.network.load_state_dict(state, strict=False)  # what is shared has one name in it
+            predictor.network.load_state_dict(state, strict=False)  # shared weights are stored under one name only
             with redirect_stdout(StringIO()):
                 logits = predictor.predict_sliding_window_return_logits(data)
             total = total + torch.softmax(logits.float().cpu(), dim=0)
@@ -165,7 +167,7 @@ class Ensemble:
 
 
 def label_foreground(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Label voxels whose foreground is more probable than `threshold`: (C, K, J, I) float to (K, J, I) uint8."""
+    """Label voxels whose foreground probability exceeds `threshold`: (C, K, J, I) float to (K, J, I) uint8."""
     labels = probabilities[1:].argmax(0) + 1
     return np.where(1 - probabilities[0] > threshold, labels, 0).astype(np.uint8)
 
@@ -176,21 +178,23 @@ def compute_digest(path: Path) -> str:
 
 
 def _check_network(architecture: dict, folder: Path) -> None:
-    """Refuse plans that name other Python objects for nnU-Net to call than parts of its networks."""
+    """Refuse plans that make nnU-Net call Python objects other than parts of its networks."""
     kwargs = architecture["arch_kwargs"]
     imported = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
     for name, allowed in ((architecture["network_class_name"], NETWORK), *((module, LAYER) for module in imported)):
         if not (isinstance(name, str) and allowed.fullmatch(name)):
             raise ModelError(
-                f"The plans in '{folder}' name '{name}', which is no part of a network.", "Train it again."
+                f"The plans in '{folder}' name '{name}', which is not part of a network.", "Train the model again."
             )
 
 
 def _weights(network: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
-    """Read the weights in a file, which must be exactly those of the network."""
+    """Read the weights in a file, which must fit the network exactly."""
     try:
         load_model(network, path)
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"'{path}' is damaged or of another network: {reason}", "Train it again.") from error
+        raise ModelError(
+            f"'{path}' is damaged or belongs to another network: {reason}", "Train the model again."
+        ) from error
     return read_weights(path)

@@ -1,10 +1,10 @@
-"""Masks and uncertainty of many images by an ensemble, ranked for review.
+"""Predict the masks and uncertainty of many images with an ensemble, and rank them for review.
 
 OUT/CASE.seg.nrrd              the masks, with the names of the labels
-OUT/CASE_uncertainty.nii.gz    the entropy of the mean probability, float32, 0 to 1, on the image's voxels
-OUT/manifest.jsonl             a line a case: uncertainty, sizes, files, or why it failed
-OUT/review.csv                 the cases, the least sure first
-OUT/report.html                overlays to look through
+OUT/CASE_uncertainty.nii.gz    the entropy of the mean probabilities, float32, 0 to 1, on the image's grid
+OUT/manifest.jsonl             one line per case: uncertainty, sizes, files, or why it failed
+OUT/review.csv                 the cases, the least certain first
+OUT/report.html                overlays for review
 """
 
 from __future__ import annotations
@@ -39,13 +39,17 @@ REVIEW = "review.csv"
 
 
 def find_images(inputs: Path, notify: Callable[[str], None] = lambda note: None) -> tuple[list[Case], Path | None]:
-    """Find the images of a folder tree, an image, or those of a dataset of nnU-Net, which is returned too.
+    """Find the images in a folder tree or an nnU-Net dataset, or a single image.
 
     Args:
-        notify: is told which files of a folder are left out.
+        inputs: the folder, dataset or image.
+        notify: called with notes about files in a folder that are left out.
+
+    Returns:
+        The images as cases, and the folder of the dataset if `inputs` is one.
 
     Raises:
-        InputError: nothing readable there.
+        InputError: there is nothing readable.
     """
     if (inputs / "dataset.json").is_file():
         dataset = read_dataset(inputs)
@@ -62,21 +66,24 @@ def predict(
     context: RunContext = RunContext(),
     key: CaseKey | None = None,
 ) -> list[dict]:
-    """Predict every image that is not in the folder yet, has changed, or failed before.
+    """Predict every image that is not in the output folder yet, has changed, or failed before.
 
     Args:
-        images: their prompts do not matter.
-        out: new, empty, or of the same model.
-        dataset: the one that the images belong to, into which a correction of them goes.
-        key: name the cases by its numbers, and let nothing else in `out` name their images.
+        images: the images; their prompts are ignored.
+        ensemble: the model.
+        out: output folder; it must be new, empty, or of the same model.
+        dataset: the dataset that the images belong to, into which corrections of their masks go.
+        context: receives the finished images.
+        key: if given, cases are named by its numbers, and nothing else in `out` identifies their images.
 
     Returns:
-        The records of the manifest, the least sure case first, failed ones at the end.
+        The records of the manifest, the least certain case first and failed cases last.
 
     Raises:
-        InputError: two images of one name, or an image of another place than the one that `out` has under its name.
-            OutputError: see `Manifest`, or the disk is full; DeviceError: out of memory; Cancelled: what was done is
-            kept.
+        InputError: two images have the same name, or `out` has an image from elsewhere under that name.
+        OutputError: see `Manifest`; or the disk is full.
+        DeviceError: memory ran out.
+        Cancelled: the context was cancelled; finished cases are kept.
     """
     if key is not None:
         key.check_outside(out)
@@ -106,7 +113,7 @@ def predict(
 
 
 def _predict_case(case: Case, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
-    """Predict an image and write its files; return the line of the manifest."""
+    """Predict an image, write its files, and return its record for the manifest."""
     record = new_record(case) | {"source": Sources().describe(case.image)}
     started = time.perf_counter()
 
@@ -118,7 +125,7 @@ def _predict_case(case: Case, ensemble: Ensemble, out: Path, context: RunContext
             if str(ensemble.device) == "cpu" or not is_out_of_memory(error):
                 raise
             raise DeviceError(
-                f"The memory of {ensemble.device} is too small for '{case.name}'.", "Go on with --device cpu."
+                f"The memory of {ensemble.device} is too small for '{case.name}'.", "Continue with --device cpu."
             ) from error
         return _write_case(case.name, volume, prediction, ensemble.labels, out)
 

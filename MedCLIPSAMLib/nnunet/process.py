@@ -1,4 +1,4 @@
-"""Stock nnU-Net v2 as a process: its environment variables, its commands, its log, and its end."""
+"""Run stock nnU-Net v2 as a process: its environment variables, commands, log and end."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _TRAIN = (
 
 
 def environment(raw: Path, out: Path) -> dict[str, str]:
-    """Return the variables of this process with nnU-Net's for a run.
+    """Return the environment variables of this process together with those of nnU-Net for a run.
 
     Args:
-        raw: the folder of datasets.
-        out: the run's folder, for all that nnU-Net writes.
+        raw: the folder that contains the datasets.
+        out: the run's folder, for everything that nnU-Net writes.
     """
     out = out.resolve()
     ours = {
@@ -56,15 +56,18 @@ def preprocess_command(number: int, configuration: str) -> list[str]:
 
 
 def limit_processes() -> dict[str, str]:
-    """Return variables that limit nnU-Net's augmentation processes to the cores of a small machine.
+    """Return variables that keep nnU-Net from starting augmentation processes on a machine with at most four cores.
 
-    Only for training: with it, nnU-Net 2.8's planner fails.
+    They are for training only; the planner of nnU-Net 2.8 fails with them.
     """
     return {"nnUNet_n_proc_DA": "0"} if (os.cpu_count() or 1) <= 4 else {}
 
 
 def choose_gpu(device: str) -> tuple[str, dict[str, str]]:
-    """Return nnU-Net's name of a device, and the variables that show it GPU N of "cuda:N" alone: it takes the first."""
+    """Return nnU-Net's name for a device, and variables that make GPU N of "cuda:N" the only one that it sees.
+
+    nnU-Net itself always uses the first GPU.
+    """
     kind, _, index = device.partition(":")
     if not index:
         return kind, {}
@@ -73,18 +76,18 @@ def choose_gpu(device: str) -> tuple[str, dict[str, str]]:
 
 
 def train_command(**options: Any) -> list[str]:
-    """Return the command of nnU-Net's `run_training` with these arguments; `device` is a name."""
+    """Return the command that calls nnU-Net's `run_training` with these arguments; `device` is a name."""
     return [sys.executable, "-c", _TRAIN, json.dumps(options)]
 
 
 class Process:
-    """Runs nnU-Net's commands one after the other, each in a process group that ends with the call.
+    """A runner of nnU-Net's commands, each in a process group that ends with the call.
 
     Args:
-        log: file that their output is appended to.
-        variables: their environment.
-        lock: open file that they inherit, so that its lock persists if this process is killed.
-        context: cancels them.
+        log: file to which the output of the commands is appended.
+        variables: environment of the commands.
+        lock: open file that the commands inherit, so that its lock persists if this process is killed.
+        context: checked for cancellation.
     """
 
     def __init__(self, log: Path, variables: Mapping[str, str], lock: IO[str], context: RunContext) -> None:
@@ -99,11 +102,13 @@ class Process:
         """Run a command to its end.
 
         Args:
-            look: called while it runs, and once after.
-            more: further variables of this command.
+            command: the command with its arguments.
+            look: called repeatedly while the command runs, and once after it.
+            more: further environment variables for this command.
 
         Raises:
-            ModelError: it failed; with its last line. Cancelled.
+            ModelError: the command failed; the message has its last line.
+            Cancelled: the context was cancelled.
         """
         inherited = (self._lock.fileno(),) if os.name != "nt" else ()
         with open(self._log, "ab") as log:
@@ -134,10 +139,10 @@ class Process:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End a process and its children."""
+    """Terminate a process and its children."""
     running = process.poll() is None
     if os.name == "nt":
-        with suppress(OSError):  # it has no process groups
+        with suppress(OSError):  # Windows has no process groups
             subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
     else:
         with suppress(ProcessLookupError, PermissionError):
@@ -149,4 +154,4 @@ def _end(process: subprocess.Popen) -> None:
         process.wait()
     if os.name != "nt":
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
+            os.killpg(process.pid, signal.SIGKILL)  # children that it left behind

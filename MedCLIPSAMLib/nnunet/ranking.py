@@ -1,4 +1,4 @@
-"""Read a folder of predictions for review: the least sure case first."""
+"""Read a folder of predictions for review, the least certain case first."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..files.json_text import read_json
 
 
 def mask_file(case: str) -> str:
-    """Return the file of a case's masks, in the folder of predictions."""
+    """Return the name of a case's mask file in the folder of predictions."""
     return f"{case}.seg.nrrd"
 
 
 def uncertainty_file(case: str) -> str:
-    """Return the file of a case's map of the uncertainty."""
+    """Return the name of a case's uncertainty map in the folder of predictions."""
     return f"{case}_uncertainty.nii.gz"
 
 
 def rank_records(folder: Path) -> list[dict]:
-    """Read the records of a folder of predictions, the least sure first and failed ones at the end."""
+    """Read the records of a folder of predictions, the least certain case first and failed cases last."""
     records = read_records(folder).values()
     return sorted(
         records, key=lambda record: (record["status"] == "failed", -record.get("uncertainty", 0), record["case"])
@@ -28,21 +28,21 @@ def rank_records(folder: Path) -> list[dict]:
 
 
 def dataset_of(folder: Path) -> Path | None:
-    """Find the dataset that the predicted images belong to, where one was named.
+    """Find the dataset that the predicted images belong to; None if none was named.
 
-    The folder may come from elsewhere, and so may the path of the dataset, absolute or from the folder: whoever writes
-    into it on that word alone asks first where it is not `is_beside`.
+    The folder, and with it the path of the dataset (absolute, or relative to the folder), may come from someone else.
+    Before writing into the dataset on the strength of this path alone, ask the user, unless `is_beside` is true.
 
     Returns:
-        Its absolute path without links.
+        The absolute path of the dataset, with links resolved.
 
     Raises:
-        InputError: the folder holds no predictions, or what it names is no path.
+        InputError: the folder contains no predictions, or does not name a valid path.
     """
     try:
         request = read_json(folder / REQUEST)
         if not isinstance(request, dict) or "model" not in request:
-            raise ValueError("it is no request of weak predict")
+            raise ValueError("it is not a request of weak predict")
         dataset = request.get("dataset")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -52,13 +52,13 @@ def dataset_of(folder: Path) -> Path | None:
         return None
     try:
         return (folder / dataset).resolve()
-    except (TypeError, ValueError, OSError, RuntimeError) as error:  # no text, a zero in it, links in a circle
+    except (TypeError, ValueError, OSError, RuntimeError) as error:  # not text, a null byte, circular links
         raise InputError(
             f"'{folder / REQUEST}': expected the path of a dataset, got {str(dataset)[:200]!r}.", "Choose the dataset."
         ) from error
 
 
 def is_beside(dataset: Path, folder: Path) -> bool:
-    """Tell whether a dataset lies beside a folder of predictions or is its parent, links followed."""
+    """Tell whether a dataset lies beside a folder of predictions or is its parent, after resolving links."""
     dataset, folder = dataset.resolve(), folder.resolve()
     return folder.parent in (dataset.parent, dataset)

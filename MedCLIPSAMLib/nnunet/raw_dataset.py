@@ -1,4 +1,4 @@
-"""Check that a folder is a raw dataset of nnU-Net v2 that can be trained on, before hours of training."""
+"""Check that a folder is a raw nnU-Net v2 dataset that can be used for training, before hours are spent on it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ..files.regular import check_file
 from ..volumes.itk_read import itk_path
 
 IGNORE = "ignore"
-"""Name of the label of voxels that nnU-Net learns nothing from."""
+"""Name of the label for voxels that nnU-Net's training ignores."""
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A dataset of nnU-Net.
+    """A raw dataset of nnU-Net.
 
     Args:
-        folder: DatasetNNN_Name.
-        number: its number, NNN.
-        cases: names, sorted.
-        labels: names by number, without the background and what is ignored.
-        ending: of its files.
-        ignored: value of voxels that nnU-Net takes for neither, where there is one.
+        folder: the folder DatasetNNN_Name.
+        number: the dataset's number, NNN.
+        cases: names of the cases, sorted.
+        labels: names of the labels by number, without the background and the ignore label.
+        ending: suffix of the files.
+        ignored: value of the ignore label, if there is one.
     """
 
     folder: Path
@@ -44,27 +44,29 @@ class RawDataset:
     ignored: int | None = None
 
     def image(self, case: str) -> Path:
-        """Return the file of a case's image."""
+        """Return the path of a case's image."""
         return self.folder / "imagesTr" / f"{case}_0000{self.ending}"
 
     def label(self, case: str) -> Path:
-        """Return the file of a case's labels."""
+        """Return the path of a case's labels."""
         return self.folder / "labelsTr" / f"{case}{self.ending}"
 
 
 def read_dataset(folder: Path) -> RawDataset:
-    """Read the description of a dataset, and check its names.
+    """Read the description of a dataset, and check the names of its files.
 
     Raises:
-        InputError: no dataset of nnU-Net, more than one channel, regions, images and labels of different names, or no
-            cases.
+        InputError: the folder is not an nnU-Net dataset, has more than one channel, regions, or no cases, or its images
+            and labels have different names.
     """
     if not os.path.isdir(folder):
         raise InputError(f"There is no folder '{folder}'.", "Give the folder of a dataset.")
     folder = folder.resolve()
     named = DATASET.fullmatch(folder.name)
     if not named:
-        raise InputError(f"'{folder}' is not a dataset of nnU-Net.", "Its name must be such as Dataset101_BrainTumor.")
+        raise InputError(
+            f"'{folder}' is not a dataset of nnU-Net.", "It must have a name such as Dataset101_BrainTumor."
+        )
     check_file(folder / "dataset.json", "Write the dataset by medclipsam export, or as nnU-Net v2 describes it.")
     try:
         about = read_json(folder / "dataset.json")
@@ -73,7 +75,7 @@ def read_dataset(folder: Path) -> RawDataset:
         ignored = about["labels"].get(IGNORE)
         ending, channels = str(about["file_ending"]), len(about["channel_names"])
         if not re.fullmatch(r"(\.[A-Za-z0-9]+){1,3}", ending):
-            raise ValueError(f"'{ending}' is no ending of a file")
+            raise ValueError(f"'{ending}' is not a suffix of a file")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"'{folder / 'dataset.json'}' cannot be used: {type(error).__name__}: {error}.",
@@ -81,13 +83,15 @@ def read_dataset(folder: Path) -> RawDataset:
         ) from error
     if regions:
         raise InputError(
-            f"'{folder}' has regions, which are labels of several values, such as '{regions[0]}'.",
+            f"'{folder}' has regions, which are labels with several values, such as '{regions[0]}'.",
             "Give each label one value.",
         )
     if channels != 1:
-        raise InputError(f"'{folder}' has {channels} channels.", "Training needs images of one channel.")
+        raise InputError(f"'{folder}' has {channels} channels.", "Training needs images with one channel.")
     if not labels:
-        raise InputError(f"'{folder / 'dataset.json'}' knows no label but the background.", "Add what is segmented.")
+        raise InputError(
+            f"'{folder / 'dataset.json'}' has no label but the background.", "Add the labels that are segmented."
+        )
     images = _names(folder / "imagesTr", f"_0000{ending}")
     masks = _names(folder / "labelsTr", ending)
     for lacking, what in ((images - masks, "label"), (masks - images, "image")):
@@ -102,20 +106,20 @@ def read_dataset(folder: Path) -> RawDataset:
 
 
 def read_labels(about: Mapping[str, Any]) -> dict[int, str]:
-    """Return the names of labels by number, without the background and what is ignored.
+    """Return the names of the labels by number, without the background and the ignore label.
 
     Args:
-        about: the content of dataset.json.
+        about: the contents of dataset.json.
     """
     return {int(number): str(name) for name, number in about["labels"].items() if int(number) and name != IGNORE}
 
 
 def check_voxels(dataset: RawDataset) -> None:
-    """Read every label, and every image's size.
+    """Check the voxels of every label file and the size of every image.
 
     Raises:
-        InputError: a case whose image and label differ in size, a value that is no label, a file that cannot be read,
-            labels that are empty in all cases, or numbers of labels with a gap.
+        InputError: an image and its label differ in size, a value is not a label, a file cannot be read, all labels are
+            empty, or the numbers of the labels are not consecutive.
     """
     ignored = [] if dataset.ignored is None else [dataset.ignored]
     numbers = sorted({0, *dataset.labels, *ignored})
@@ -135,12 +139,12 @@ def check_voxels(dataset: RawDataset) -> None:
         except RuntimeError as error:
             raise InputError(
                 f"The case '{case}' of '{dataset.folder}' cannot be read: {str(error).strip().splitlines()[-1]}",
-                "Take it out of the dataset, or write it again.",
+                "Remove it from the dataset, or write it again.",
             ) from error
         if tuple(header.GetSize()) != tuple(mask.GetSize()):
             raise InputError(
                 f"The case '{case}' has an image of {header.GetSize()} and a label of {mask.GetSize()} voxels.",
-                "Give both the same grid.",
+                "Write both on the same grid.",
             )
         values = set(np.unique(sitk.GetArrayViewFromImage(mask)).tolist()) - {0, dataset.ignored}
         strange = values - dataset.labels.keys()
@@ -151,7 +155,10 @@ def check_voxels(dataset: RawDataset) -> None:
             )
         anything = anything or bool(values)
     if not anything:
-        raise InputError(f"All labels of '{dataset.folder}' are empty.", "Nothing can be learned from them.")
+        raise InputError(
+            f"All labels of '{dataset.folder}' are empty, so nothing can be learned from them.",
+            "Use a dataset with labels.",
+        )
 
 
 def _names(folder: Path, ending: str) -> set[str]:

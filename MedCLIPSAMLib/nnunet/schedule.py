@@ -1,12 +1,13 @@
-"""The cyclical learning rate of the weakly supervised stage, and which checkpoints of it are kept.
+"""The cyclical learning rate of the weakly supervised stage, and the checkpoints that are kept.
 
-MedCLIP-SAMv2 (arXiv 2409.19483), section on weak supervision: 3 cycles of 200 epochs from a rate of 0.01, the last 10
-checkpoints of each cycle kept. In a cycle the rate falls as in Zhao et al. 2022 (arXiv 2212.06278): polynomially for
-most of the cycle, then it stays, so that the kept checkpoints are different weights of one optimum.
+The schedule is that of MedCLIP-SAMv2 (arXiv 2409.19483, section on weak supervision): 3 cycles of 200 epochs, each
+starting from a rate of 0.01, with the last 10 checkpoints of each cycle kept. Within a cycle the rate follows Zhao et
+al. 2022 (arXiv 2212.06278): it falls polynomially for most of the cycle and then stays constant, so that the kept
+checkpoints are different weights around one optimum.
 
-The paper does not say over which length the rate falls. `Schedule()` divides by the cycle's own epochs and ends each
-cycle at .0024; the authors' released code, run as its README says, divides by the epochs of all cycles, stops falling
-in the middle of a cycle and ends at .0085: `RELEASED`.
+The paper does not state the length over which the rate falls. `Schedule()` divides by the epochs of one cycle, so that
+each cycle ends at .0024. The authors' released code, run as in its README, divides by the epochs of all cycles, and the
+rate stops falling in the middle of a cycle, at .0085; this is `RELEASED`.
 """
 
 from __future__ import annotations
@@ -21,31 +22,31 @@ from ..errors import InputError
 from ..validated import Choice, settings_class
 
 IN_PLANS = "medclipsam"
-"""Key of a schedule in nnU-Net's plans, so that nnU-Net's own commands train by it too."""
+"""Key of the schedule in nnU-Net's plans, from which nnU-Net's own commands follow it too."""
 
 SEED_IN_PLANS = "medclipsam_seed"
-"""And the seed of all random draws, where there is one."""
+"""Key of the random seed in nnU-Net's plans, if there is one."""
 
 EXPONENT = 0.9
 """Exponent of nnU-Net's polynomial decay."""
 
 BEST = "best.safetensors"
-"""The best weights by nnU-Net's progress curve; not in the ensemble unless requested."""
+"""File of the best weights by nnU-Net's progress curve, which are in the ensemble only on request."""
 
 Count = Annotated[int, Field(ge=1)]
 
 
 @settings_class
 class Schedule:
-    """The learning rate by epoch, and the checkpoints to keep.
+    """The learning rate of each epoch, and the checkpoints to keep.
 
     Args:
-        cycles, epochs: cycles, and epochs of each.
-        keep: checkpoints at the end of each cycle that make the ensemble.
-        iterations, validations: batches an epoch, for training and for the progress curve.
-        learning_rate: at the start of a cycle.
-        falling: share of a cycle in which the rate falls; then it stays.
-        decay: "cycle", and the rate falls as if to 0 at the end of the cycle; "training", at the end of all cycles.
+        cycles, epochs: number of cycles, and of epochs per cycle.
+        keep: number of checkpoints at the end of each cycle that make up the ensemble.
+        iterations, validations: batches per epoch for training and for the progress curve.
+        learning_rate: learning rate at the start of a cycle.
+        falling: share of a cycle during which the rate falls; after that it stays constant.
+        decay: when the rate would reach 0 if it kept falling: at the end of the "cycle", or of the whole "training".
     """
 
     cycles: Count = 3
@@ -60,12 +61,13 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.keep > self.epochs:
             raise InputError(
-                f"Expected at most {self.epochs} checkpoints of a cycle, one an epoch, got {self.keep}.", "Keep fewer."
+                f"Expected at most {self.epochs} checkpoints of a cycle, one per epoch, got {self.keep}.",
+                "Keep fewer.",
             )
 
     @property
     def total(self) -> int:
-        """Number of all epochs."""
+        """The number of epochs in all cycles."""
         return self.cycles * self.epochs
 
     def rate(self, epoch: int) -> float:
@@ -79,25 +81,25 @@ class Schedule:
         return epoch % self.epochs >= self.epochs - self.keep
 
     def file(self, epoch: int) -> str:
-        """Return the file of the weights after an epoch; cycles and epochs in it count from 1."""
+        """Return the name of the weights file after an epoch, in which cycles and epochs are counted from 1."""
         return f"cycle{epoch // self.epochs + 1}_epoch{epoch % self.epochs + 1:04d}.safetensors"
 
     def files(self) -> list[str]:
-        """Return the files of the whole ensemble, in the order of training."""
+        """Return the names of the whole ensemble's files, in the order of training."""
         return [self.file(epoch) for epoch in range(self.total) if self.keeps(epoch)]
 
 
 RELEASED = Schedule(falling=0.5, decay=RateDecay.TRAINING)
-"""The rate of the authors' released code; it keeps epochs 190 to 199 of a cycle, this class 191 to 200."""
+"""The rate of the authors' released code, which keeps epochs 190 to 199 of a cycle; this class keeps 191 to 200."""
 
 
 def read_schedule(plans: Mapping[str, Any]) -> Schedule:
-    """Read the schedule in nnU-Net's plans; the paper's where they hold none.
+    """Read the schedule in nnU-Net's plans, or return the paper's if they contain none.
 
     Raises:
-        InputError: an invalid schedule.
+        InputError: the schedule is invalid.
     """
     try:
         return Schedule(**plans.get(IN_PLANS, {}))
     except (TypeError, InputError) as error:
-        raise InputError(f"The plans hold no schedule under '{IN_PLANS}': {error}.", "Train again.") from error
+        raise InputError(f"The plans hold no valid schedule under '{IN_PLANS}': {error}.", "Train again.") from error

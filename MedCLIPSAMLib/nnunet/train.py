@@ -1,8 +1,8 @@
-"""Train a nnU-Net on a dataset of pseudo-labels: stock nnunetv2 in a separate process, with this package's trainer.
+"""Train an nnU-Net on a dataset of pseudo-labels: stock nnunetv2 in a separate process, with this package's trainer.
 
-OUT/run.json       the dataset and the settings; another request on the same folder is refused
-OUT/preprocessed   nnU-Net's, with its plans
-OUT/results        nnU-Net's; the model is in DatasetNNN_NAME/nnUNetTrainerMedCLIPSAM__nnUNetPlans__CONFIGURATION
+OUT/run.json       the dataset and the settings; a run with others is refused this folder
+OUT/preprocessed   nnU-Net's preprocessed data and plans
+OUT/results        nnU-Net's results; model in DatasetNNN_NAME/nnUNetTrainerMedCLIPSAM__nnUNetPlans__CONFIGURATION
 OUT/training.log   the output of nnU-Net
 """
 
@@ -34,7 +34,7 @@ from .schedule import IN_PLANS, SEED_IN_PLANS, Schedule
 TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
 RUN, LOG, PROGRESS = "run.json", "training.log", "progress.jsonl"
 FIGURES = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
-"""Figures of a finished epoch: its number and the total, rate, losses, DSC on the batches of the curve."""
+"""Figures of a finished epoch: its number, the total, the learning rate, the losses, and the validation DSC."""
 
 
 @settings_class
@@ -42,12 +42,13 @@ class TrainSettings:
     """Settings of the training; the defaults are the paper's.
 
     Args:
-        schedule: cycles, epochs and rate.
-        configuration: of nnU-Net: "2d" or "3d_fullres".
-        batch: images a step; None leaves it to nnU-Net's planner.
-        width: channels of the first stage of the network; None leaves it to nnU-Net (32 for a new plan).
-        seed: of weights, batches and augmentation; None is another one at every run. With more than four cores nnU-Net
-            augments in processes that no seed reaches, and a run that was stopped repeats the numbers of its start.
+        schedule: cycles, epochs and learning rate.
+        configuration: nnU-Net's configuration, "2d" or "3d_fullres".
+        batch: images per step; None leaves this to nnU-Net's planner.
+        width: channels of the network's first stage; None leaves this to nnU-Net (32 for a new plan).
+        seed: seed of the weights, batches and augmentation; None takes another one in every run. With more than four
+            cores, nnU-Net augments in processes that the seed does not reach. A resumed run repeats the random numbers
+            of its start.
     """
 
     schedule: Schedule = field(default_factory=Schedule)
@@ -58,7 +59,7 @@ class TrainSettings:
 
 
 SHORT = TrainSettings(Schedule(epochs=10, keep=3, iterations=30, validations=4), batch=8, width=8)
-"""Minutes on two cores: a small network and few steps, to try things and for tests."""
+"""Settings for trials and tests: a small network and few steps, which take minutes on two cores."""
 
 
 def train(
@@ -72,30 +73,33 @@ def train(
     """Train, or resume a stopped run, and return the folder of the model.
 
     Args:
-        dataset: DatasetNNN_Name, as `medclipsam export` writes it.
-        out: folder of the run; new, empty, or of the same run.
+        dataset: folder DatasetNNN_Name, as written by `medclipsam export`.
+        out: folder of the run; it must be new, empty, or of the same run.
+        settings: settings of the training.
         device: see `models.device.resolve_device`.
-        gpus: of this machine, for nnU-Net's distributed training.
-        context: notified at each stage; reports finished epochs with the figures of `FIGURES`.
+        gpus: number of this machine's GPUs for nnU-Net's distributed training.
+        context: notified at each stage; receives finished epochs with the figures in `FIGURES`.
 
     Raises:
-        InputError: the dataset cannot be trained on, or nnunetv2 is not installed. OutputError: the folder holds
-            something else, or another run is writing to it. DeviceError: there is no such device. ModelError: nnU-Net
-            failed; its last words. Cancelled.
+        InputError: the dataset cannot be used for training, or nnunetv2 is not installed.
+        OutputError: the folder contains something else, or another run is writing to it.
+        DeviceError: the device, or as many GPUs, are not available.
+        ModelError: nnU-Net failed; the message has its last line.
+        Cancelled: the context was cancelled.
     """
     require_extra("weak", "nnU-Net")
     kind, gpu = choose_gpu(str(resolve_device(device)))
-    there = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
-    if gpus > there:
+    available = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
+    if gpus > available:
         raise DeviceError(
-            f"Expected {gpus} GPUs, got {there} by the device '{device}'.", "Give fewer, or 'cuda' for all."
+            f"Expected {gpus} GPUs, got {available} for the device '{device}'.", "Request fewer, or 'cuda' for all."
         )
     found = read_dataset(dataset)
-    alike = found.folder.parent.glob(f"Dataset{found.number:03d}*")
-    twins = [path.name for path in alike if path.is_dir() and path != found.folder]
-    if twins:
+    same_number = found.folder.parent.glob(f"Dataset{found.number:03d}*")
+    others = [path.name for path in same_number if path.is_dir() and path != found.folder]
+    if others:
         raise InputError(
-            f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net finds them.",
+            f"'{found.folder.name}' and '{others[0]}' have the same number, by which nnU-Net finds datasets.",
             "Give one of them another number.",
         )
     request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": asdict(settings)}
@@ -105,13 +109,15 @@ def train(
         if not done.is_file():
             context.notify(f"Checking {counted(len(found.cases), 'case')}...")
             check_voxels(found)
-            context.notify("nnU-Net plans and preprocesses...")
+            context.notify("nnU-Net is planning and preprocessing...")
             process.run(preprocess_command(found.number, settings.configuration))
             _change_plans(out / "preprocessed" / found.folder.name / f"{PLANS}.json", settings)
             done.touch()
         model = out / "results" / found.folder.name / f"{TRAINER}__{PLANS}__{settings.configuration}"
         if not is_finished(model, settings.schedule):
-            context.notify(f"nnU-Net trains {counted(settings.schedule.total, 'epoch')}; {out / LOG} says all...")
+            context.notify(
+                f"nnU-Net is training for {counted(settings.schedule.total, 'epoch')}; its output is in {out / LOG}..."
+            )
             command = train_command(
                 dataset_name_or_id=found.folder.name,
                 configuration=settings.configuration,
@@ -128,10 +134,10 @@ def train(
 
 
 def model_folder(path: Path) -> Path:
-    """Find the folder of the model for a run's folder, or `path` itself where it is a model's.
+    """Find the model's folder in a run's folder, or return `path` itself if it is a model's folder.
 
     Raises:
-        ModelError: neither.
+        ModelError: the folder is neither.
     """
     if (path / "plans.json").is_file() and (path / FOLD).is_dir():
         return path
@@ -142,7 +148,7 @@ def model_folder(path: Path) -> Path:
 
 
 def has_checkpoint(out: Path) -> bool:
-    """Tell whether a run's folder holds a checkpoint of nnU-Net to resume from."""
+    """Tell whether a run's folder contains a checkpoint of nnU-Net to resume from."""
     return any(out.glob(f"results/*/{TRAINER}__*/{FOLD}/checkpoint_*.pth"))
 
 
@@ -152,7 +158,7 @@ def is_finished(model: Path, schedule: Schedule) -> bool:
 
 
 class _Watch:
-    """Reports the epochs that a training has finished since the last call."""
+    """A callable that reports the epochs that a training has finished since the last call."""
 
     def __init__(self, path: Path, context: RunContext) -> None:
         self._path, self._context, self._reported = path, context, 0
@@ -165,7 +171,7 @@ class _Watch:
         for line in lines[self._reported :]:
             try:
                 entry = json.loads(line)
-            except ValueError:  # a line that is being written
+            except ValueError:  # the line is still being written
                 return
             self._reported += 1
             left = (entry["epochs"] - entry["epoch"]) * entry["seconds"] / self._reported
@@ -175,7 +181,7 @@ class _Watch:
 
 
 def _continues(fold: Path) -> bool:
-    """Tell whether nnU-Net finds a checkpoint to resume from; each process starts a new progress file."""
+    """Tell whether nnU-Net finds a checkpoint to resume from, and move the earlier progress file aside."""
     progress = fold / PROGRESS
     if progress.is_file():
         move(progress, progress.with_name(f"progress-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))
@@ -183,7 +189,7 @@ def _continues(fold: Path) -> bool:
 
 
 def _state(dataset: RawDataset) -> str:
-    """Compute a checksum over the names, sizes and times of a dataset's labels and their description."""
+    """Compute a checksum over the names, sizes and modification times of a dataset's labels and its dataset.json."""
     digest = hashlib.sha256()
     for path in (dataset.folder / "dataset.json", *(dataset.label(case) for case in dataset.cases)):
         about = path.stat()
@@ -192,12 +198,10 @@ def _state(dataset: RawDataset) -> str:
 
 
 def _change_plans(path: Path, settings: TrainSettings) -> None:
-    """Write the schedule, seed, batch and width into nnU-Net's plans, from which its trainer reads them."""
+    """Write the schedule, seed, batch and width into nnU-Net's plans, where the trainer reads them."""
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if settings.configuration not in plans["configurations"]:
-        raise InputError(
-            f"nnU-Net planned no '{settings.configuration}' for these images.", "2-D images are trained in 2d."
-        )
+        raise InputError(f"nnU-Net planned no '{settings.configuration}' for these images.", "For 2-D images, use 2d.")
     plans[IN_PLANS] = asdict(settings.schedule)
     if settings.seed is not None:
         plans[SEED_IN_PLANS] = settings.seed

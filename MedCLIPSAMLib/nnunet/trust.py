@@ -1,7 +1,7 @@
 """Write a corrected mask back into a dataset as a trusted label for the next round of training.
 
-The previous label, predicted by models, is kept in replaced/; the manifest says that a person set the new one. A case
-that was struck out is restored.
+The previous label, which the models predicted, is kept in replaced/. The manifest records that a person set the new
+label. If the case was struck out, it is restored.
 """
 
 from __future__ import annotations
@@ -37,20 +37,22 @@ REPLACED = "replaced"
 
 
 def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Volume) -> int:
-    """Make masks the label of a case, and the case part of the dataset.
+    """Write masks as the trusted label of a case, which is added to the dataset if it is not part of it.
 
     Args:
-        dataset: DatasetNNN_Name that medclipsam export wrote.
-        case: in it, or a new one.
-        masks: by the dataset's labels, (K, J, I) bool on the grid of `volume`; a missing label is absent.
-        volume: the image; the dataset's own where the case is in it.
+        dataset: folder DatasetNNN_Name that `medclipsam export` wrote.
+        case: name of a case in the dataset, or of a new case.
+        masks: (K, J, I) bool on the grid of `volume`, by the names of the dataset's labels. A label without a mask is
+            taken as absent from the image.
+        volume: the image; the dataset's own image if it has the case.
 
     Returns:
         The number of trusted cases in the dataset.
 
     Raises:
-        InputError: no dataset of an export, an unknown label, masks that overlap, or another grid than the image has in
-            the dataset. OutputError: an export is writing to it, or it cannot be written; the previous label is kept.
+        InputError: the dataset is not from an export, a label is unknown, masks overlap, or their grid differs from
+            that of the dataset's image.
+        OutputError: an export is writing to the dataset, or it cannot be written; the previous label is kept.
     """
     check_case(case)
     found = read_dataset(dataset)
@@ -61,11 +63,13 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
             f"'{found.folder.name}' has no label '{unknown[0]}'.", f"Name the segments {', '.join(labels)}."
         )
     if np.max(sum(mask.astype(np.uint8) for mask in masks.values()), initial=0) > 1:
-        raise InputError(f"The masks of '{case}' overlap.", "A voxel has one label; erase one of them there.")
+        raise InputError(
+            f"The masks of '{case}' overlap.", "A voxel has only one label; erase the others where they overlap."
+        )
     try:
         request = read_json(found.folder / REQUEST)
         if request["export"]["form"] != "nnunet":
-            raise ValueError("its format is another")
+            raise ValueError("it has another format")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"'{found.folder}' was not written by medclipsam export.",
@@ -76,7 +80,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         other = next((name for name in manifest.records if name.lower() == case.lower()), None)
         if other is not None and case not in manifest.records:
             raise InputError(
-                f"The case '{case}' differs from '{other}' of the dataset in case only.",
+                f"The name '{case}' differs from the dataset's case '{other}' only in upper and lower case.",
                 "Give the name of that case, or another name.",
             )
         before = manifest.records.get(case, {})
@@ -94,7 +98,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
             about["files"] = write_case(found.folder, case, "nnunet", volume, segments)
         about["status"] = "found" if any(mask.any() for mask in drawn.values()) else "empty"
         about["trusted"] = datetime.now(UTC).isoformat(timespec="seconds")
-        of_guess = ("problem", "remedy", "notes")  # or of why there was none
+        of_guess = ("problem", "remedy", "notes")  # about the predicted label, or why there was none
         kept = {name: value for name, value in before.items() if name not in of_guess}
         image = {} if "image" in before else _describe(found.folder, case, volume, request)
         manifest.write({"case": case, "seconds": {}, "modality": volume.modality} | image | kept | about)
@@ -113,7 +117,7 @@ def _slices(volume: Volume, settings: Mapping[str, Any]) -> SliceStack:
 
 
 def _by_hand(label: str, mask: np.ndarray, volume: Volume, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a label whose mask a person set: it has no score and no expected DSC."""
+    """Describe a label whose mask a person set, and which has no score and no expected DSC."""
     known = before.get("labels", {})
     prompt = known.get(label, {}).get("prompt")
     if any(other["unit"] == PIXELS for other in known.values()):  # the dataset's copy of an image is a volume
@@ -124,21 +128,32 @@ def _by_hand(label: str, mask: np.ndarray, volume: Volume, before: Mapping[str, 
 
 
 def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None, notes: list[str] | None = None) -> int:
-    """Trust a mask from a file, see `trust`: segments go by their names, label maps by their values.
+    """Trust a mask from a file; see `trust`.
 
-    A single segment, whatever its name, is the dataset's only label. A case that was struck out has its image there.
-    How the mask was read is added to `notes`.
+    Segments are assigned to labels by name, label maps by value. If the dataset has only one label, a single segment is
+    assigned to it whatever its name. The image of a case that was struck out is found among the struck-out files.
+
+    Args:
+        dataset: folder DatasetNNN_Name that `medclipsam export` wrote.
+        case: name of a case in the dataset, or of a new case.
+        mask: file of the mask.
+        image: file of the image, which only a new case needs.
+        notes: list to which notes on how the mask was read are added.
+
+    Returns:
+        The number of trusted cases in the dataset.
 
     Raises:
-        InputError: see `trust`; the mask lies on another grid than the image, see `evaluation.masks.place_on_image`; or
-            the dataset lacks the case and no image was given.
+        InputError: see `trust`. Also: the mask is on another grid than the image, see
+            `evaluation.masks.place_on_image`, or the dataset lacks the case and no image is given.
+        OutputError: see `trust`.
     """
     found = read_dataset(dataset)
     check_case(case)
     own = _find_image(found, case) or image
     if own is None:
         meant = similar_cases(case, found.cases)
-        remedy = "A case that is new needs its image too, by --image."
+        remedy = "A new case needs its image too, by --image."
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", f"{meant} {remedy}".strip())
     volume = read_volume(own)
     read = read_masks(mask, volume.geometry)
@@ -149,7 +164,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None, 
 
 
 def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the manifest that name the image of a new case."""
+    """Return the fields of the manifest that identify the image of a new case."""
     if volume.path is None:
         return {"image": ""}
     names = ImageNames(dataset, "anonymous" in request)
@@ -159,21 +174,21 @@ def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, An
 
 
 def trusted_cases(dataset: Path) -> set[str]:
-    """Read which cases have a label that a person set."""
+    """Return the names of the cases whose label a person set."""
     return {name for name, record in read_records(dataset).items() if "trusted" in record}
 
 
 def _masks_by_label(read: Masks, dataset: RawDataset) -> Masks:
-    """Find masks by label: by the names of segments, by the values of a label map.
+    """Assign masks to labels, by name for segments and by value for a label map.
 
-    White in an image is the only label of the dataset; of several it does not say which.
+    White in a black-and-white image means the dataset's only label; if there are several, it is ambiguous and refused.
     """
     voxels = sitk.GetArrayViewFromImage(read.grid)
     if read.is_raster and len(dataset.labels) > 1 and voxels.max() > max(dataset.labels) and [*read.masks] == ["1"]:
         raise InputError(
-            f"'{read.path}' is black and white, and does not say which of the labels "
-            f"{', '.join(f'{n} ({name})' for n, name in dataset.labels.items())} its mask is.",
-            "Save the number of the label in place of white, or a segmentation with its name.",
+            f"'{read.path}' is black and white, and does not tell which of the labels "
+            f"{', '.join(f'{n} ({name})' for n, name in dataset.labels.items())} its mask shows.",
+            "Save the number of the label instead of white, or a segmentation with its name.",
         )
     if read.segments:
         known, given = {name: name for name in dataset.labels.values()}, [segment.name for segment in read.segments]
@@ -185,29 +200,30 @@ def _masks_by_label(read: Masks, dataset: RawDataset) -> Masks:
     if len(masks) != len(given) or not masks.keys() <= known.keys():
         raise InputError(
             f"'{read.path}' has the segments {', '.join(given)}.",
-            f"Each is one of the dataset's labels: {', '.join(f'{n} ({name})' for n, name in dataset.labels.items())}.",
+            "Each must be one of the dataset's labels: "
+            f"{', '.join(f'{n} ({name})' for n, name in dataset.labels.items())}.",
         )
     return replace(read, masks={known[name]: mask for name, mask in masks.items()})
 
 
 def _find_image(dataset: RawDataset, case: str) -> Path | None:
-    """Find the image of a case, in the dataset or struck out; a new case has none."""
+    """Find the image of a case in the dataset or among the struck-out files; a new case has none."""
     places = (dataset.image(case), _outside(dataset, dataset.image(case)))
     return next((path for path in places if path.is_file()), None)
 
 
 def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
-    """Check the grid against the case's image."""
+    """Raise InputError if a volume is not on the grid of the case's image."""
     image = _find_image(dataset, case)
     own = volume if image is None else read_volume(image)
     if own.shape != volume.shape or not own.geometry.is_close(volume.geometry, 1e-3):
         raise InputError(
-            f"Expected the mask of '{case}' on the grid of its image, got another grid.", "Correct it on that image."
+            f"Expected the mask of '{case}' on the grid of its image, got another grid.", "Draw it on that image."
         )
 
 
 def _take_back(dataset: RawDataset, case: str) -> None:
-    """Put the files of a case that was struck out back into the dataset."""
+    """Move the files of a struck-out case back into the dataset."""
     for path in (dataset.image(case), dataset.label(case)):
         outside = _outside(dataset, path)
         if outside.is_file() and not path.exists():
@@ -215,12 +231,12 @@ def _take_back(dataset: RawDataset, case: str) -> None:
 
 
 def _outside(dataset: RawDataset, path: Path) -> Path:
-    """Return the path of a file of the dataset when its case is struck out."""
+    """Return the path that a file of the dataset has when its case is struck out."""
     return dataset.folder / STRUCK_FOLDER / path.relative_to(dataset.folder)
 
 
 def _keep_before(dataset: RawDataset, case: str) -> None:
-    """Copy the label that is replaced, the first time: later ones are a person's, and the last one counts."""
+    """Keep a copy of the label that is replaced for the first time; later labels are a person's and need no copy."""
     label, original = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
     if label.is_file() and not original.exists():
         try:

@@ -166,7 +166,7 @@ def shards(folder):
 def test_shards_give_the_pairs_that_can_be_used(shards, folder):
     made = ShardSource(expand_shards(shards), 16, 2, record=folder / "record.json")
     assert made.count == 6 and made.steps == 3 and len(made.dropped) == 4
-    assert {reason for reason, _ in made.dropped} == {"images cannot be read", "captions have less than 20 characters"}
+    assert {reason for reason, _ in made.dropped} == {"images cannot be read", "captions have fewer than 20 characters"}
     every = list(made.batches(0))
     assert sorted(caption for _, captions in every for caption in captions) == [
         f"Ultrasound number {shard} {number}" for shard in range(2) for number in (0, 1, 3)
@@ -231,11 +231,11 @@ def test_records_in_shards_are_read_as_those_of_json_lines(folder):
     assert sorted(names) == ["a", "a", "b", "c", "e"]
     assert {captions[at] for at, name in enumerate(names) if name == "a"} == {left, right}
     assert [(reason, what[-1]) for reason, what in every.dropped] == [
-        ("captions have less than 20 characters", "a"),
-        ("captions are no text", "d"),
+        ("captions have fewer than 20 characters", "a"),
+        ("captions are not text", "d"),
         ("captions cannot be read", "f"),
-        ("captions are no text", "g"),
-        ("captions have less than 20 characters", "h"),
+        ("captions are not text", "g"),
+        ("captions have fewer than 20 characters", "h"),
         ("captions cannot be read", "i"),
     ]
     training = ShardSource([folder / "part.tar"], 16, 4, record=folder / "record.json")
@@ -279,13 +279,13 @@ def test_members_of_shards_are_what_their_makers_meant(tmp_path, members):
     "members, reasons",
     [
         ([*MEMBERS[::2], *MEMBERS[1::2]], "; 3 captions are missing; 3 images are missing"),
-        ([(f"1.2.840.{name}", content) for name, content in MEMBERS], "; 3 names have a dot before their ending"),
+        ([(f"1.2.840.{name}", content) for name, content in MEMBERS], "; 3 names have a dot before their suffix"),
         ([], ""),
     ],
 )
 def test_shards_without_a_pair_say_why(tmp_path, members, reasons):
     path = write_shard(tmp_path / "part.tar", members)
-    with pytest.raises(InputError, match=f"no pair that can be used, beginning with '.*part.tar'{reasons}\\."):
+    with pytest.raises(InputError, match=f"beginning with '.*part.tar', hold no pair that can be used{reasons}\\."):
         ShardSource(expand_shards(str(path)), 16, 2)
 
 

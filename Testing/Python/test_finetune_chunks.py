@@ -97,7 +97,8 @@ def test_the_largest_chunk_that_fits_is_taken_and_said(gpu, gib, batch):
     most = min(batch, (device.total - device.casts - device.gradients - (2400 << 20)) // device.pair)
     assert size <= most and -(-batch // size) <= -(-batch // (0.75 * most)), "as few chunks as memory takes, or nearly"
     assert batch - size * (-(-batch // size) - 1) > size / 2 or size < 2, "no chunk is left nearly empty"
-    assert notices == [notices[0]] and notices[0].startswith(f"{size} of the {batch} pairs") and "73 MiB" in notices[0]
+    said = f"Processing {size} of the {batch} pairs"
+    assert len(notices) == 1 and notices[0].startswith(said) and "73 MiB" in notices[0]
 
 
 def test_a_batch_that_fits_is_taken_whole(gpu):
@@ -121,7 +122,7 @@ def test_where_memory_runs_out_all_the_same_chunks_are_halved(gpu):
     chunks.choose(64, device.step, lambda: 0)
     device.pair *= 5
     assert chunks.run(64, device.step) == 32
-    assert notices[-1] == "Memory ran out with 64 pairs at once: going on with 32."
+    assert notices[-1] == "Memory ran out with 64 pairs at once: continuing with 32."
     assert chunks.run(64, device.step) == 32 and len(notices) == 2
     device.pair = device.total
     with pytest.raises(DeviceError, match="1 pairs at once"):
@@ -197,12 +198,12 @@ def test_a_run_is_the_same_with_what_fits_and_what_does_not(pairs, tmp_path, mon
     context = RunContext(on_notice=said.append)
     whole = train(pairs, tmp_path / "whole", context=context)
     train(pairs, tmp_path / "by-hand", 12)
-    assert len(said) == 1 and said[0].startswith("12 of the 12 pairs of a batch at once")
+    assert len(said) == 1 and said[0].startswith("Processing 12 of the 12 pairs of a batch at once")
     assert_trained_alike(tmp_path / "whole", tmp_path / "by-hand", "the trial leaves nothing behind")
     assert 50 * MIB < whole.peak_memory < 64 << 30
     few_fit(monkeypatch)
     train(pairs, tmp_path / "few", context=context)
-    assert said[-1].startswith("4 of the 12 pairs of a batch at once")
+    assert said[-1].startswith("Processing 4 of the 12 pairs of a batch at once")
     assert losses(tmp_path / "few") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
@@ -231,7 +232,7 @@ def test_a_full_memory_in_training_repeats_the_step_with_half(pairs, tmp_path, m
 
     monkeypatch.setattr(training, "contrastive_backward", fill)
     train(pairs, tmp_path / "full", context=RunContext(on_notice=said.append))
-    assert sizes == [12, 6] and said[-1] == "Memory ran out with 12 pairs at once: going on with 6."
+    assert sizes == [12, 6] and said[-1] == "Memory ran out with 12 pairs at once: continuing with 6."
     assert_trained_alike(tmp_path / "full", tmp_path / "plain", "nor does the failed attempt")
 
 

@@ -85,8 +85,8 @@ def test_what_cannot_be_used_is_counted_and_listed(folder):
     assert [pair.image.name for pair in found.pairs] == ["image0.png", "image3.png"]
     parts = (
         "2 pairs",
-        "1 pairs are there twice",
-        "2 captions have less than 20",
+        "1 pairs are duplicates",
+        "2 captions have fewer than 20",
         "2 images are missing",
         "another image",
     )
@@ -138,8 +138,8 @@ def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
         ("a.csv", "picture,words\n1,2\n", "no column with images.*picture, words"),
         ("a.csv", "image,words\n1,2\n", "no column with captions"),
         ("a.csv", "", "no rows"),
-        ("a.csv", f"image0.png,{LONG}\n", "line with the names of the columns.*got one line"),
-        ("a.json", '{"image0.png": {"en": "x"}}', "no pair that can be used.*captions are no text"),
+        ("a.csv", f"image0.png,{LONG}\n", "header line and lines of images, got one line"),
+        ("a.json", '{"image0.png": {"en": "x"}}', "no pair that can be used.*captions are not text"),
         ("a.jsonl", "{not json", "cannot be read"),
         ("a.jsonl", '\n{"image": "a", "caption": "b"}\n[1, 2]\n', r"as line 3 of .*got \[1, 2\]"),
         ("a.jsonl", '{"image": "a", "caption": "b"}\n{x}\n', "line 2: Expecting property name"),
@@ -151,7 +151,7 @@ def test_a_chinese_japanese_or_korean_character_is_as_long_as_a_word(folder):
         ("a.json", '"image0.png"', 'list of records .*got "image0.png"'),
         ("a.json", "9" * 5000, "cannot be read"),
         ("a.json", "[" * 100_000, "cannot be read"),
-        ("a.csv", "image,caption\nimage0.png,short\n", "no pair that can be used.*less than 20"),
+        ("a.csv", "image,caption\nimage0.png,short\n", "no pair that can be used.*fewer than 20"),
         ("a.csv", "image,caption\n\u00e9", "no pair"),
         ("a.csv", "image,caption\nimage0.png,A mass, 3 cm wide, malignant\n", "Line 2 of .* 4 fields for 2 columns"),
         ("a.csv", f'image,caption\nimage0.png,{LONG}\nimage1.png,"{LONG}\nimage2.png,{LONG}\n', "Line 3 of"),
@@ -245,10 +245,10 @@ def test_zero_nan_objects_and_folders_in_records_are_what_they_are(folder):
     table(folder, "b.csv", f"image,caption,patient\nimage0.png,{LONG},7.0\nimage1.png,{LONG},\n")
     assert read_captions(folder / "b.csv").patients == {"7"}
     assert [reason for reason, _ in found.dropped] == [
-        "captions are no text",
-        "captions are no text",
-        "captions have less than 20 characters",
-        "names of images are no text",
+        "captions are not text",
+        "captions are not text",
+        "captions have fewer than 20 characters",
+        "image names are not text",
         "images are folders",
         "images are missing",
     ]

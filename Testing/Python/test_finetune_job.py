@@ -125,7 +125,7 @@ def test_what_cannot_be_trained_is_refused_before_an_image_is_read_and_leaves_no
     (tmp_path / "empty.jsonl").write_text("")
     here, same = CaptionData(str(captions)), CaptionData(str(tmp_path / "same.jsonl"), captions.parent)
     for data, settings, name, out, message in (
-        (same, QUICK, "m", "r", "got . usable pairs, which all say the same"),
+        (same, QUICK, "m", "r", "got . usable pairs, which all have the same caption"),
         (replace(here, captions=str(tmp_path / "empty.jsonl")), QUICK, "m", "r", "no rows"),
         (replace(here, share=0.03), QUICK, "m", "r", "two captions for validation in .*got 1 usable pair"),
         (replace(here, share=0.3), replace(QUICK, batch=64), "m", "r", "do not fill a batch of 64"),
@@ -133,7 +133,7 @@ def test_what_cannot_be_trained_is_refused_before_an_image_is_read_and_leaves_no
         (replace(here, captions="part.tar"), QUICK, "m", "r", "separate validation pairs"),
         (here, QUICK, "x", "x", "both the run and the model"),
         (here, QUICK, "../m", "r", "cannot be the name"),
-        (here, QUICK, "biomedclip", "r", "has a model 'biomedclip' already"),
+        (here, QUICK, "biomedclip", "r", "already has a model 'biomedclip'"),
     ):
         with pytest.raises(MedCLIPSAMError, match=message):
             run(data, settings, name, tmp_path / out, "cpu", tmp_path)
@@ -216,7 +216,7 @@ def test_records_without_a_patient_and_of_another_split_are_counted(captions, tm
     with pytest.raises(InputError, match="all say the same"):
         run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=RunContext(on_notice=notes.append))
     assert any(note.startswith("Without a patient: 8 pairs.") for note in notes), notes
-    assert any(note.startswith("The column 'split' calls 1 row test or validation.") for note in notes), notes
+    assert any(note.startswith("The column 'split' marks 1 row as test or validation.") for note in notes), notes
 
 
 def test_a_model_is_trained_on_shards(tmp_path):
@@ -238,6 +238,6 @@ def test_a_model_is_trained_on_shards(tmp_path):
     assert [report.details["step"] for report in reported] == [1, 2, 3]
     assert result.steps == 3 and result.after["pairs"] == 6 and (folder / "medclipsam.json").is_file()
     assert any("12 pairs" in line for line in progress)
-    assert any("Of shards, only the files are compared" in line for line in progress)
+    assert any("For shards, only the files are compared" in line for line in progress)
     dropped = (tmp_path / "run" / "dropped.csv").read_text().splitlines()[1:]
     assert [line.split("/")[-1] for line in dropped] == [f"part-{shard}.tar: case{shard}6" for shard in range(3)]

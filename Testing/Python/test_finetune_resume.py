@@ -166,7 +166,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     path = tmp_path / CHECKPOINT
     write_checkpoint(path, {"step": 1})
     with full_disk(100_000):
-        with pytest.raises(OutputError, match="cannot be written: the disk took only a part of it"):
+        with pytest.raises(OutputError, match="cannot be written: the disk took only part of it"):
             write_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
         with pytest.raises(OutputError, match="cannot be written"):
             export_model("demo", "open-clip", tmp_path / "exported")

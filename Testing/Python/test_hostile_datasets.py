@@ -177,7 +177,7 @@ def test_a_dataset_is_beside_predictions_where_it_lies_and_not_where_a_link_to_i
 def test_the_ending_of_files_does_not_lead_out(dataset, ending):
     about = json.loads((dataset / "dataset.json").read_text()) | {"file_ending": ending}
     (dataset / "dataset.json").write_text(json.dumps(about))
-    with pytest.raises(InputError, match="no ending of a file"):
+    with pytest.raises(InputError, match="not a suffix of a file"):
         trust_file(dataset, "a", dataset / "labelsTr" / "a.nii.gz")
 
 

@@ -55,13 +55,13 @@ def change(path, before, after):
         ("scalp: 1", "scalp: 1e999", "'scalp' cannot be"),
         ("scalp: 1", "scalp: [[1]]", "holds more than numbers"),
         ("scalp: 1", "scalp: &a 1", "anchors"),
-        ("scalp: 1", "scalp: 1\n    scalp: 2", "twice"),
+        ("scalp: 1", "scalp: 1\n    scalp: 2", "duplicate key"),
         ("stages: [1, 2, 3, 1]", "stages: [1, 2, 999999999999, 1]", "'stages' cannot be"),
         ("sam2.modeling.sam2_base.SAM2Base", "os.system", "would run 'os.system'"),
         ("scalp: 1", "scalp: {_target_: sam2.build_sam.build_sam2}", "would run 'sam2.build_sam.build_sam2'"),
         ("stages: [1, 2, 3, 1]", "stages: [1, 2, 100000, 1]", "'stages' cannot be 100000"),
-        ("image_size: 192", "image_size: 0", "expected an image_size of a multiple of 32 up to 4096, got 0"),
-        ("image_size: 192", "image_size: 100", "expected an image_size of a multiple of 32 up to 4096, got 100"),
+        ("image_size: 192", "image_size: 0", "expected a multiple of 32 up to 4096 as image_size, got 0"),
+        ("image_size: 192", "image_size: 100", "expected a multiple of 32 up to 4096 as image_size, got 100"),
         ("model:", "other: 1\nmodel:", "one entry 'model'"),
         ("num_maskmem: 5", "sam_mask_decoder_extra_args: {transformer: 1, nonsense: 2}", "'nonsense' is not a setting"),
     ],
@@ -270,7 +270,7 @@ def test_an_entry_that_cannot_be_read_ends_no_list_of_models(run, tmp_path, cont
         ({"image_size": "512", "kind": "sam", "base": "sam2.1-tiny"}, 'as image_size, got "512"'),
         ({"image_size": 512, "kind": "sam2", "base": "sam2.1-tiny"}, 'expected a kind of clip, sam, got "sam2"'),
         *(
-            ({"image_size": size, "kind": "sam", "base": "sam2.1-tiny"}, f"a multiple of 32 up to 4096, got {size}")
+            ({"image_size": size, "kind": "sam", "base": "sam2.1-tiny"}, f"up to 4096 as image_size, got {size}")
             for size in (0, 500, 1 << 30)
         ),
     ],

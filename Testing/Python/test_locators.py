@@ -141,7 +141,7 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
     entry = own / "config.json"
     plain = json.loads(entry.read_text(encoding="utf-8"))
     entry.write_text(json.dumps(plain | {"quantization_config": {"quant_method": "x"}}), encoding="utf-8")
-    with pytest.raises(ModelError, match="custom code by 'quantization_config'"):
+    with pytest.raises(ModelError, match="custom code in 'quantization_config'"):
         load_segmenter("mine", "demo", "cpu", tmp_path)
     entry.write_text(json.dumps(plain), encoding="utf-8")
     (own / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}', encoding="utf-8")
@@ -234,7 +234,7 @@ def test_a_sam_checkpoint_of_ones_own_is_an_entry_of_the_architecture_it_names(t
     assert sam.name == "medsam2" and sam.image_size == 256
     assert torch.equal(sam.state_dict()["no_mem_embed"], weights["no_mem_embed"])
     (own / "medclipsam.json").write_text(json.dumps(entry | {"image_size": 250}), encoding="utf-8")
-    with pytest.raises(ModelError, match="expected an image_size of a multiple of 32 up to 4096, got 250"):
+    with pytest.raises(ModelError, match="expected a multiple of 32 up to 4096 as image_size, got 250"):
         find("medsam2", "sam", tmp_path)
 
 

@@ -107,7 +107,7 @@ def test_padding_does_not_change_a_text(clip):
 
 def test_a_prompt_over_the_limit_is_refused_with_limit_and_count(clip):
     assert clip.tokenize(["brain " * 14]).shape == (1, 16)
-    with pytest.raises(PromptError, match="'brain brain.* has 17 tokens; 'biomedclip' takes 16"):
+    with pytest.raises(PromptError, match="'brain brain.* has 17 tokens; 'biomedclip' takes at most 16"):
         clip.tokenize(["lungs", "brain " * 15])
 
 

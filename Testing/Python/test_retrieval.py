@@ -123,4 +123,4 @@ def test_a_table_whose_images_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     (tmp_path / "c.csv").write_text("image,caption\na.png,breast ultrasound of a tumor\n", encoding="utf-8")
     done = CliRunner().invoke(cli.app, ["retrieval", str(tmp_path / "c.csv"), "-m", "demo", "--device", "cpu"])
-    assert isinstance(done.exception, InputError) and "two pairs or more" in str(done.exception)
+    assert isinstance(done.exception, InputError) and "at least two pairs" in str(done.exception)

@@ -379,11 +379,11 @@ def test_unfinished_and_damaged_models_are_refused(trained, tmp_path):
     evil = json.loads(json.dumps(plans))
     evil["configurations"]["2d"]["architecture"]["network_class_name"] = "subprocess.Popen"
     (copy / "plans.json").write_text(json.dumps(evil))
-    with pytest.raises(ModelError, match="subprocess.Popen.*no part of a network"):
+    with pytest.raises(ModelError, match="subprocess.Popen.*not part of a network"):
         load(copy)
     (copy / "plans.json").write_text(json.dumps(plans))
     first.unlink()
-    with pytest.raises(ModelError, match="1 of 4 checkpoints are lacking"):
+    with pytest.raises(ModelError, match="1 of 4 checkpoints are missing"):
         load(copy)
     with pytest.raises(ModelError, match="no trained nnU-Net"):
         load(tmp_path)

@@ -181,7 +181,7 @@ def other_grid(folder):
         (failed, "1 of 4 cases .* no prediction .* such as '2'"),
         (of_another, "Dataset003_Heads', not of .*Dataset004_Others"),
         (other_labels, "labels .*liver.*tumor"),
-        (one_more, "1 case not of 'Dataset003_Heads', as '3'"),
+        (one_more, "1 case not of 'Dataset003_Heads', such as '3'"),
         (other_grid, "'1' lie on different grids"),
         (lambda folder: shutil.rmtree(folder / "predictions"), "holds no predictions"),
     ],

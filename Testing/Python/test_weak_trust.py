@@ -101,7 +101,7 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
     with pytest.raises(InputError, match="medclipsam export"):
         trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
-    with pytest.raises(InputError, match="no case 'ct0'. Did you mean 'ct00'. A case that is new needs"):
+    with pytest.raises(InputError, match="no case 'ct0'. Did you mean 'ct00'. A new case needs"):
         trust_file(tmp_path / "Dataset004_Other", "ct0", out / "labelsTr" / "0.nii.gz")
     lock = lock_folder(out)
     with pytest.raises(OutputError, match="Another run"):
@@ -249,7 +249,7 @@ def test_a_new_case_whose_name_differs_in_case_only_is_refused(two_labels):
     """Many systems have one file for both names: the label of the other case would be written over."""
     out, image = two_labels
     before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
-    with pytest.raises(InputError, match="'A' differs from 'a' of the dataset in case only"):
+    with pytest.raises(InputError, match="'A' differs from the dataset's case 'a' only in upper and lower case"):
         trust(out, "A", {"lung": np.ones(image.shape, bool)}, image)
     assert {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()} == before
 

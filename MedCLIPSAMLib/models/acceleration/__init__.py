@@ -1,1 +1,1 @@
-"""The same results faster or in less memory: CUDA graphs, bfloat16, oneDNN, freeing memory."""
+"""Ways to the same results in less time or memory: CUDA graphs, bfloat16, oneDNN, and freeing memory."""

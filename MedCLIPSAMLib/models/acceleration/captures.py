@@ -1,7 +1,7 @@
-"""Computations on a GPU recorded once and replayed, as CUDA graphs.
+"""Record computations on a GPU as CUDA graphs, and replay them.
 
-Thousands of small kernels cost more to launch from Python, one after the other, than to compute. A recording launches
-them all at once, always the same ones: what is recorded must not decide anything by the values of its tensors.
+Launching thousands of small kernels from Python one by one takes longer than computing them. A recording launches all
+of them at once. It always launches the same ones, so a recorded function must not branch on the values of its tensors.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ Tensors = tuple[torch.Tensor, ...]
 Function = Callable[..., Tensors]
 
 MAX_GRAPHS, MAX_SEEN = 16, 64
-"""Maximum number of recordings, which share one memory pool, and of computations that were run once so far."""
+"""Maximum number of recordings, which share one memory pool, and of remembered computations that have run before."""
 MAX_DIFFERENCE = 1e-3
-"""Maximum difference to the plain computation, as a share of its largest value, for a recording to be used."""
+"""Maximum difference from the plain computation, relative to its largest value, for a recording to be used."""
 
 log = logging.getLogger(__name__)
 
 
 class Captures:
-    """Recordings, each made when a computation is run for a second time on tensors of the same shapes.
+    """Recordings of computations, each made when a computation runs for the second time on tensors of the same shapes.
 
-    One that fails, or differs from the plain computation, is not used: a warning is logged, and the computation
-    stays plain. Where memory runs out in it, all are let go of. For one thread, as all share memory.
+    If a recording fails or differs from the plain computation, a warning is logged and the plain computation is used
+    from then on. If memory runs out while recording, all recordings are released. Use an instance from one thread only,
+    since all its recordings share memory.
 
     Args:
         record: takes a function and tensors, and returns a function that replays it on other tensors.
@@ -45,20 +46,22 @@ class Captures:
 
     @property
     def count(self) -> int:
-        """Number of recordings."""
+        """The number of recordings."""
         return len(self._graphs)
 
     def clear(self) -> None:
-        """Let go of all recordings, and of their memory."""
+        """Release all recordings and their memory."""
         self._graphs.clear()
 
     def run(self, name: Hashable, function: Function, *inputs: torch.Tensor) -> Tensors:
-        """Return the outputs of `function` for a batch: the first axis of all inputs and outputs, on one device.
+        """Return the outputs of `function` for a batch, which is the first axis of all inputs and outputs.
 
-        The batch is filled up to the next power of two by its last row, so that few recordings are needed.
+        The batch is padded to the next power of two by repeating its last row, so that few recordings are needed.
 
         Args:
-            name: with shapes, types and device of the tensors it says which computation this is.
+            name: identifies the computation, together with the shapes, dtypes and device of the tensors.
+            function: the computation; it must not branch on the values of its tensors.
+            inputs: tensors on one device.
         """
         count = len(inputs[0])
         missing = (1 << (count - 1).bit_length()) - count
@@ -77,7 +80,7 @@ class Captures:
         return tuple(tensor[:count] for tensor in outputs) if missing else outputs
 
     def _is_first(self, key: Hashable) -> bool:
-        """Tell whether a computation was not run before, as far as is known, and remember it."""
+        """Tell whether a computation has not run before, as far as is remembered, and remember it."""
         if key in self._graphs:
             return False
         known = key in self._seen
@@ -90,13 +93,13 @@ class Captures:
     def _add(self, key: Hashable, function: Function, inputs: Tensors, plain: Tensors) -> None:
         """Record a computation, unless its recording fails or its outputs differ."""
         with_gradients = torch.is_grad_enabled()
-        try:  # outside of inference mode, whose tensors cannot be written to after it
+        try:  # outside inference mode, since tensors made in it cannot be written to afterwards
             with torch.inference_mode(False), torch.set_grad_enabled(with_gradients):
                 replay = self._record(function, inputs)
                 same = all(map(_alike, replay(*inputs), plain))
         except RuntimeError as error:
-            cause = error.__context__ or error  # of an invalid operation, behind that of the end of its recording
-            log.warning("Not recorded as a CUDA graph, so it takes longer: %s: %s", key, cause)
+            cause = error.__context__ or error  # the invalid operation, masked by the error at the recording's end
+            log.warning("A computation was not recorded as a CUDA graph and takes longer: %s: %s", key, cause)
             self._plain.add(key)
             if is_out_of_memory(error) or is_out_of_memory(cause):
                 self.clear()
@@ -116,10 +119,10 @@ def _alike(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 
 class CudaGraphs:
-    """Records on the GPU of the inputs, in a memory pool and on a stream that all its recordings share.
+    """A recorder on the GPU of the inputs, with a memory pool and a stream that all its recordings share.
 
-    The outputs of one are copied before another one is replayed. After a recording that failed none is made any more:
-    torch before 2.12 takes memory as if it went on.
+    The outputs of one recording are copied before another one is replayed. After a failed recording, no more are made,
+    because torch before 2.12 keeps allocating memory as if that recording went on.
     """
 
     def __init__(self) -> None:
@@ -131,7 +134,7 @@ class CudaGraphs:
         """Record a function on some tensors, and return a function that replays it on others.
 
         Raises:
-            RuntimeError: the function cannot be recorded, or another one could not.
+            RuntimeError: the function cannot be recorded, or an earlier one could not.
         """
         if self._failed:
             raise RuntimeError("another one could not be recorded")
@@ -142,15 +145,15 @@ class CudaGraphs:
             current, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
             self._beside.wait_stream(current)
             try:
-                with torch.cuda.stream(self._beside):  # which a recording that fails does not leave by itself
-                    function(*static_inputs)  # libraries initialize on a stream at their first call
+                with torch.cuda.stream(self._beside):  # a failed recording does not leave the stream by itself
+                    function(*static_inputs)  # libraries initialize at their first call on a stream
                     outputs = self._captured(graph, function, static_inputs)
             finally:
                 current.wait_stream(self._beside)
         return _Replay(function, graph, static_inputs, outputs)
 
     def _captured(self, graph: torch.cuda.CUDAGraph, function: Function, inputs: list[torch.Tensor]) -> Tensors:
-        """Capture a call in `graph`, and return its outputs, which every replay writes to."""
+        """Capture a call in `graph`, and return its outputs, which each replay overwrites."""
         try:  # other threads may copy images to the GPU meanwhile
             with torch.cuda.graph(graph, self._memory, self._beside, capture_error_mode="thread_local"):
                 return function(*inputs)
@@ -161,7 +164,7 @@ class CudaGraphs:
 
 
 def _end_allocation(memory: Any) -> None:
-    """End that the allocator takes memory for a recording that failed, which torch before 2.12 does not do itself."""
+    """Stop the allocator from taking memory for a failed recording, which torch before 2.12 does not do itself."""
     end = getattr(torch._C, "_cuda_endAllocateToPool", None)
     with suppress(RuntimeError, TypeError):
         if end is not None:
@@ -169,7 +172,7 @@ def _end_allocation(memory: Any) -> None:
 
 
 class _Replay:
-    """A recording with all tensors that it reads and writes, which must stay allocated, as those of its function."""
+    """A recording with its function and all tensors that it reads and writes, which must stay allocated."""
 
     def __init__(
         self, function: Function, graph: torch.cuda.CUDAGraph, static_inputs: list[torch.Tensor], outputs: Tensors

@@ -1,7 +1,7 @@
-"""Linear layers in float32 by oneDNN, on processors on which torch's default library runs at half speed.
+"""Linear layers in float32 computed by oneDNN, on processors where torch's default library runs at half speed.
 
-torch multiplies float32 matrices by MKL, which gives AMD's processors with AVX-512 no more than their AVX2. oneDNN,
-which torch uses for convolutions, does not depend on the vendor: a linear layer is a convolution of one pixel.
+torch multiplies float32 matrices with MKL, which uses only AVX2 on AMD processors with AVX-512. oneDNN, which torch
+uses for convolutions, does not depend on the vendor. A linear layer is therefore computed as a 1 x 1 convolution.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import nn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 MIN_PRODUCTS = 2**24
-"""Multiplications below which the library does not matter."""
+"""Number of multiplications below which the choice of library does not matter."""
 
 
 class OneDnnLinear(nn.Linear):
-    """The same layer for frozen weights; rounding differs."""
+    """A linear layer with frozen weights that gives the same result up to rounding."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Apply the layer: (..., in_features) to (..., out_features)."""
@@ -34,7 +34,7 @@ class OneDnnLinear(nn.Linear):
 
 
 def with_fast_linear(model: AnyModule) -> AnyModule:
-    """Replace linear layers by oneDNN's where that is faster, and return the model; weights and their names stay."""
+    """Change linear layers to oneDNN if that is faster, and return the model; weights and their names stay the same."""
     for module in model.modules() if mkl_is_slow() else ():
         if type(module) is nn.Linear:
             module.__class__ = OneDnnLinear
@@ -43,7 +43,7 @@ def with_fast_linear(model: AnyModule) -> AnyModule:
 
 @cache
 def mkl_is_slow() -> bool:
-    """Tell whether this is an AMD processor with AVX-512 and torch was built with MKL."""
+    """Tell whether the processor is from AMD with AVX-512 and torch was built with MKL."""
     described = Path("/proc/cpuinfo")
     maker = described.read_text(encoding="utf-8") if described.is_file() else platform.processor()
     capable = torch.backends.cpu.get_cpu_capability() == "AVX512"

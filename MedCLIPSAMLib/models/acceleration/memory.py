@@ -1,4 +1,4 @@
-"""Detect that the memory of a device ran out, and free it."""
+"""Detect that a device ran out of memory, and free memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on any kind of device, or is one of `refuse_too_large`."""
+    """Tell whether an error means that memory ran out on any device; errors of `refuse_too_large` count too."""
     if isinstance(error, DeviceError) and error.__cause__ is not None:
         return is_out_of_memory(error.__cause__)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -24,10 +24,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def refuse_too_large(device: torch.device) -> Iterator[None]:
-    """Turn running out of memory, while models are loaded, into an error for the user.
+    """Convert running out of memory while loading models into an error for the user.
 
     Raises:
-        DeviceError: memory ran out, and what to do.
+        DeviceError: memory ran out; the message says what to do.
     """
     try:
         yield
@@ -38,12 +38,12 @@ def refuse_too_large(device: torch.device) -> Iterator[None]:
             problem, remedy = "The models do not fit into this machine's memory.", "Choose smaller models."
         else:
             problem = f"The models do not fit into the memory of {device}, or other programs use it."
-            remedy = "Choose the CPU as the device, or smaller models, or end the other programs."
+            remedy = "Choose the CPU as the device, choose smaller models, or close the other programs."
         raise DeviceError(problem, remedy) from error
 
 
 def release() -> None:
-    """Free unused memory of the device; call it outside exception handlers, as exceptions hold tensors."""
+    """Free unused memory of the device; call this outside exception handlers, since exceptions hold tensors."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

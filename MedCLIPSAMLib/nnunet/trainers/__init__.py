@@ -1,1 +1,1 @@
-"""Trainers that nnU-Net looks up by their class name in this folder (nnUNet_extTrainer); the package imports none."""
+"""Trainers that nnU-Net finds by class name in this folder (nnUNet_extTrainer); the package itself imports none."""

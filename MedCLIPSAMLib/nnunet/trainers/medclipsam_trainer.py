@@ -23,21 +23,22 @@ PROGRESS = "progress.jsonl"
 
 
 class CyclicalRate:
-    """Sets the optimizer's rate for an epoch, in the way nnU-Net calls its schedulers."""
+    """A scheduler of the optimizer's learning rate, with the interface that nnU-Net expects."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, rate) -> None:
         self._optimizer, self._rate = optimizer, rate
 
     def step(self, epoch: int) -> None:
-        """Set the rate of an epoch."""
+        """Set the learning rate of an epoch."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate(epoch)
 
 
 class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names its trainers
-    """nnU-Net's trainer with the cyclical rate of `nnunet.schedule.Schedule`, which keeps the weights of each cycle.
+    """nnU-Net's trainer with the cyclical rate of `nnunet.schedule.Schedule`, which keeps weights from each cycle.
 
-    Only the weights are kept, as safetensors beside nnU-Net's own checkpoints. progress.jsonl gets a line an epoch.
+    The weights alone are kept, as safetensors files beside nnU-Net's own checkpoints. progress.jsonl gets one line per
+    epoch.
     """
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
@@ -55,12 +56,12 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
                 set_seed(seed)
 
     def configure_optimizers(self):
-        """Return nnU-Net's optimizer with the cyclical rate."""
+        """Return nnU-Net's optimizer and the cyclical scheduler."""
         optimizer, _ = super().configure_optimizers()
         return optimizer, CyclicalRate(optimizer, self.schedule.rate)
 
     def on_epoch_end(self):
-        """Store the weights of an epoch that belongs to the ensemble before the next epoch."""
+        """Store the weights if the epoch belongs to the ensemble, and log the epoch's progress."""
         epoch = self.current_epoch
         if self.local_rank == 0 and self.schedule.keeps(epoch):
             self._keep(Path(self.output_folder) / self.schedule.file(epoch))
@@ -77,8 +78,8 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
                 self._keep(Path(filename).with_name(BEST))
 
     def perform_actual_validation(self, save_probabilities: bool = False):
-        """Skip the validation: nnU-Net would validate the last weights alone, not the ensemble."""
-        self.print_to_log_file("The ensemble is validated by what it predicts: medclipsam weak predict.")
+        """Skip the validation, since nnU-Net would validate only the last weights, not the ensemble."""
+        self.print_to_log_file("The ensemble is validated by its predictions: medclipsam weak predict.")
 
     def _keep(self, path: Path) -> None:
         network = self.network.module if self.is_ddp else self.network
