@@ -234,7 +234,7 @@ def test_a_table_with_a_sentence_an_image_may_grow(folder):
     table.write_text("image,label,prompt\nc.png,tumor,a round tumor\na b.png,tumor,a bright tumor\n")
     assert run(table, out, None) == ["a_b"]
     table.write_text("image,label,prompt\nc.png,tumor,another sentence\na b.png,tumor,a bright tumor\n")
-    with pytest.raises(OutputError, match="'c' is in the dataset by the prompt 'a round tumor'"):
+    with pytest.raises(OutputError, match="'c' is in the dataset with the prompt 'a round tumor'"):
         run(table, out, None)
 
 
