@@ -110,7 +110,7 @@ def test_a_report_of_which_the_model_can_take_nothing_is_refused(run, head, tmp_
 @pytest.mark.parametrize(
     "content, more, told",
     [
-        (b"No mass. Lungs are clear.", (), "names nothing that is there"),
+        (b"No mass. Lungs are clear.", (), "names nothing that is present"),
         (b"", (), "empty"),
         (b"\xff\xfe\x00mass", (), "UTF-8"),
         (b"a mass. " * 20_000, (), "at most"),
