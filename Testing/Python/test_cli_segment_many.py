@@ -235,9 +235,9 @@ def test_a_folder_holds_masks_of_one_phase_and_of_one_series_of_a_zip_file(run, 
     code, text, err = run(*ask, "--phase", "1")
     assert code == 0 and "1 written" in text, err
     code, text, err = run(*ask, "--phase", "2")
-    assert code == 2 and "other phase" in err and "there before" not in text
+    assert code == 2 and "other phase" in err and "already there" not in text
     code, text, err = run(*ask, "--phase", "1")
-    assert code == 0 and "1 there before" in text, err
+    assert code == 0 and "1 already there" in text, err
     with zipfile.ZipFile(tmp_path / "scans.zip", "w") as file:
         for number, path in enumerate(sorted((tmp_path / "scan").iterdir())):
             file.write(path, f"{number}.dcm")

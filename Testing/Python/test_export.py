@@ -297,6 +297,6 @@ def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, run)
     assert not (tmp_path / "Dataset008_New").exists()
     assert "other export" in run(*ask, "--min-score", "0.2")[2]
     (tmp_path / "struck.txt").write_text("a\n")
-    assert "1 case struck out, 0 put back" in run("strike", out, tmp_path / "struck.txt")[1]
+    assert "1 case struck out, 0 restored" in run("strike", out, tmp_path / "struck.txt")[1]
     assert not list((out / "labelsTr").iterdir())
     assert run("strike", out, tmp_path / "absent.txt")[0] == 2

@@ -145,7 +145,7 @@ def test_a_second_run_says_what_it_adds_and_what_is_odd(folder, run, monkeypatch
     said = "Copies of other images: 1 image, such as 'd' of 'c'."
     assert f"note: {said}" in err and said in (out / "report.html").read_text(encoding="utf-8")
     code, text, err = ask(folder)
-    assert code == 0 and "0 cases done, 2 there before; the dataset holds 3: 3 found." in text
+    assert code == 0 and "0 cases done, 2 already there; the dataset holds 3: 3 found." in text
     assert "come from" not in err
 
 
@@ -172,8 +172,8 @@ def test_a_dry_run_lists_what_the_run_would_do(folder, run, monkeypatch):
     states = {case["case"]: case["state"] for case in json.loads(text)["cases"]}
     assert states == {"a_b": "again", "c": "there", new: "new"}
     code, text, _ = run(*ask, "--dry-run")
-    assert f"c: {folder / 'c.png'}, in the dataset already\n" in text and 'Prompts: tumor: "brain tumor".\n' in text
-    assert "3 cases: 1 there, 2 to do; nothing was done." in text
+    assert f"c: {folder / 'c.png'}, already in the dataset\n" in text and 'Prompts: tumor: "brain tumor".\n' in text
+    assert "3 cases: 1 already there, 2 to do; nothing was done." in text
     assert run(*ask)[0] == 0 and read_records(out).keys() == {"a_b", "c", new}
 
 
