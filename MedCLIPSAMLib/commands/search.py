@@ -138,7 +138,7 @@ def _row(trial: LabelFreeTrial, with_truth: bool) -> tuple[str, ...]:
 
 
 def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCase]:
-    """Take the slice with the largest mask of each image that has a mask of its name; the first slice if it is empty."""
+    """Take the slice with the largest mask of each image that has a mask of its name; the first if it is empty."""
     import numpy as np
 
     from ..errors import InputError
