@@ -136,7 +136,7 @@ def test_statistics_of_volumes_images_and_unknown_spacing(run, tmp_path):
     (row,) = json.loads(text)["statistics"]
     assert row["mm2"] == pytest.approx(row["voxels"] * 0.125) and row["ml"] is None and row["voxels"] > 300
     code, text, _ = run("segment", tmp_path / "r.png", *box, "-o", tmp_path / "p.png")
-    assert code == 0 and "unknown" in text and "how large a pixel is" in text
+    assert code == 0 and "unknown" in text and "the size of its pixels" in text
 
 
 def test_a_file_for_each_label(run, tmp_path):

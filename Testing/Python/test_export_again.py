@@ -182,8 +182,8 @@ def test_a_dry_run_refuses_what_the_run_would(folder, run):
     ask = ("export", folder, "--prompts", prompts, "-o", folder.parent / "Dataset101_Head", "--dry-run")
     for text, message in (
         ('{"background": "brain tumor"}', "'background' cannot be a label"),
-        ('{"c.png": "brain tumor", "x": "head"}', "got one of the image 'c.png'"),
-        ('{"c": "brain tumor", "a b": "head"}', "got one of the image 'c'"),
+        ('{"c.png": "brain tumor", "x": "head"}', "got one for the image 'c.png'"),
+        ('{"c": "brain tumor", "a b": "head"}', "got one for the image 'c'"),
     ):
         prompts.write_text(text)
         code, _, err = run(*ask)
