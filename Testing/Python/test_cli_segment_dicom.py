@@ -80,7 +80,7 @@ def test_dicom_objects_are_refused_for_other_images_before_the_models_load(run, 
     head = phantom_png(tmp_path / "head.png")
     for options in (["-o", tmp_path / "x.dcm"], ["-o", tmp_path / "x.dcm", "--format", "rtstruct"]):
         code, _, err = run("segment", head, "-p", "x", "--sam", "none", *options)
-        assert code == 2 and "no DICOM series" in err
+        assert code == 2 and "not a DICOM series" in err
     code, _, err = run("segment", head, "-p", "x", "--sam", "none", "-o", tmp_path / "x.png", "--format", "rtstruct")
     assert code == 2 and ".dcm" in err
 
