@@ -1,1 +1,1 @@
-"""A process that runs command lines of one user with the models loaded; its clients need only the standard library."""
+"""A process that runs a user's command lines with loaded models; its clients need only the standard library."""

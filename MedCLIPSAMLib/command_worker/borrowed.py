@@ -1,4 +1,4 @@
-"""Act as the process of a client during one command: with its files, folder, environment and permissions."""
+"""Act as a client's process during one command, with its files, folder, environment and umask."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 @contextmanager
 def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None]:
-    """Switch to a client's files, folder and environment; afterwards all is restored, and the files are closed here.
+    """Switch to a client's files, folder and environment; afterwards restore everything and close the files.
 
     Args:
-        request: with directory, environment, umask and encoding (of three streams).
-        files: its standard input, output and error.
+        request: holds directory, environment, umask and encoding (of the three standard streams).
+        files: file descriptors of the client's standard input, output and error.
 
     Raises:
-        OSError: its folder is not there.
+        OSError: the client's folder cannot be entered.
     """
     folder, environment, mask = os.getcwd(), dict(os.environ), os.umask(0o077)
     streams, kept = (sys.stdin, sys.stdout, sys.stderr), [os.dup(number) for number in range(3)]
@@ -30,7 +30,7 @@ def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None
         sys.stdin, sys.stdout, sys.stderr = (_stream(number, request["encoding"][number]) for number in range(3))
         os.environ.clear()
         os.environ.update(request["environment"])
-        tempfile.tempdir = None  # else that of the worker, or of a command whose folder is gone
+        tempfile.tempdir = None  # forget the folder of the worker, or of an earlier command, which may be gone
         os.umask(request["umask"])
         try:
             os.chdir(request["directory"])

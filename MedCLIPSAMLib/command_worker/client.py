@@ -1,4 +1,4 @@
-"""Send a command line to the worker, where one runs, with the open files, so that its output is this process's."""
+"""Send a command line to the worker, if one is running, with this process's open files, to which the worker writes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .messages import pack, receive
 from .place import SOCKET, check, folder, supported
 
 COMMANDS = ("segment",)
-"""The commands that the worker runs: those that need the models and have no other lasting state."""
+"""The commands that the worker runs: those that need the models and keep no other state."""
 INTERRUPT, TERMINATE = b"I", b"T"
 PATIENCE = 30.0
-"""Seconds within which the worker must answer whether it takes a command."""
+"""Seconds within which the worker must answer whether it accepts a command."""
 
 
 def connect() -> socket.socket | None:
-    """Connect to the worker; None where there is none.
+    """Connect to the worker; return None if there is none.
 
     Raises:
-        ConnectionRefusedError: there was one, which crashed. PlaceError: its folder cannot be trusted.
-        OSError.
+        ConnectionRefusedError: the worker has crashed. PlaceError: its folder cannot be trusted. OSError: the
+            connection fails otherwise.
     """
     place = folder()
     if not supported() or not os.path.lexists(place / SOCKET):
@@ -45,10 +45,10 @@ def connect() -> socket.socket | None:
 
 
 def ask(question: str) -> dict[str, Any] | None:
-    """Ask the worker for its "status", or to "stop"; None where none runs.
+    """Ask the worker for its "status", or to "stop"; return its answer, or None if none is running.
 
     Raises:
-        OSError: it does not answer. PlaceError.
+        OSError: the worker does not answer. PlaceError: its folder cannot be trusted.
     """
     try:
         connection = connect()
@@ -61,7 +61,7 @@ def ask(question: str) -> dict[str, Any] | None:
         try:
             answer, _ = receive(connection)
             if question == "stop":
-                while connection.recv(1):  # until it has ended
+                while connection.recv(1):  # until the worker has ended
                     pass
         except ValueError as error:
             raise OSError(f"the worker sent no answer: {error}") from error
@@ -69,7 +69,7 @@ def ask(question: str) -> dict[str, Any] | None:
 
 
 def hand_over(arguments: Sequence[str]) -> int | None:
-    """Let the worker run a command line; return its exit code, or None where this process has to run it."""
+    """Let the worker run a command line; return the exit code, or None if this process has to run it."""
     if not arguments or arguments[0] not in COMMANDS or {"-h", "--help", "--no-worker"} & set(arguments):
         return None
     if os.environ.get(SWITCH) == "off" or not all((sys.stdin, sys.stdout, sys.stderr)):
@@ -83,9 +83,9 @@ def hand_over(arguments: Sequence[str]) -> int | None:
             if not refused:
                 return _wait(connection)
     except ConnectionRefusedError:
-        refused = "has crashed (medclipsam worker start starts another)"
+        refused = "has crashed ('medclipsam worker start' starts a new one)"
     except MedCLIPSAMError as error:
-        refused = f"is not used: {error}"
+        refused = f"cannot be used: {error}"
     except (OSError, ValueError) as error:
         refused = f"does not answer: {error}"
     print(f"note: The worker {refused}; the models are loaded for this command.", file=sys.stderr)
@@ -93,7 +93,7 @@ def hand_over(arguments: Sequence[str]) -> int | None:
 
 
 def _request(arguments: Sequence[str]) -> dict[str, Any]:
-    """Describe what a command depends on besides its open files."""
+    """Describe everything a command depends on except its open files."""
     mask = os.umask(0)
     os.umask(mask)
     return {
@@ -108,12 +108,12 @@ def _request(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _send(connection: socket.socket, request: dict[str, Any]) -> str:
-    """Send a command with the standard files of this process; return why the worker refuses it, or nothing."""
+    """Send a command with this process's standard streams; return why the worker refuses it, or "" if it accepts."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     data = pack(request)
     sent = socket.send_fds(connection, [data], [0, 1, 2])
-    with suppress(BrokenPipeError):  # it may have answered before the end
+    with suppress(BrokenPipeError):  # the worker may answer before it has read everything
         connection.sendall(data[sent:])
     answer, _ = receive(connection)
     if answer is None:
@@ -126,7 +126,7 @@ def _send(connection: socket.socket, request: dict[str, Any]) -> str:
 
 
 def _wait(connection: socket.socket) -> int:
-    """Wait for the exit code, and pass on interrupts; after the third it waits no longer."""
+    """Wait for the exit code and pass on signals; stop waiting at the third one."""
     connection.settimeout(None)
     signals = 0
 
@@ -142,7 +142,7 @@ def _wait(connection: socket.socket) -> int:
     before = {number: signal.signal(number, forward) for number in passed_on}
     try:
         answer, _ = receive(connection)
-    except KeyboardInterrupt:  # that the connection closes ends the command
+    except KeyboardInterrupt:  # closing the connection ends the command
         return EXIT_INTERRUPTED
     except (OSError, ValueError):
         answer = None
@@ -150,7 +150,7 @@ def _wait(connection: socket.socket) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     if answer is None or type(answer.get("code")) is not int:
-        print("error: The worker ended while it ran this command.", file=sys.stderr)
+        print("error: The worker ended while it was running this command.", file=sys.stderr)
         print("  Start it again, or add --no-worker.", file=sys.stderr)
         return EXIT_ERROR
     return answer["code"]

@@ -1,4 +1,4 @@
-"""What a command and the worker must have in common for the same result from either."""
+"""What a command and the worker must have in common so that either gives the same result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWITCH = "MEDCLIPSAM_WORKER"
 
 
 def identity() -> dict[str, str]:
-    """Describe the program and the environment variables that libraries read once, by names for people."""
+    """Return the program's version and the environment variables that libraries read only once, by readable names."""
     package = Path(__file__).resolve().parents[1]
     changed = max(entry.stat().st_mtime_ns for entry in package.rglob("*.py"))
     found = {
@@ -43,5 +43,5 @@ def identity() -> dict[str, str]:
 
 
 def difference(mine: dict[str, str], theirs: dict[str, str]) -> str:
-    """Name the first thing that differs; empty where all is the same."""
+    """Return the name of the first difference, or "" if there is none."""
     return next((name for name in (*mine, *theirs) if mine.get(name) != theirs.get(name)), "")

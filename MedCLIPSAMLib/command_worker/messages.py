@@ -1,4 +1,4 @@
-"""Messages over the socket: JSON objects, each preceded by its length, the first one with open files."""
+"""Messages over the socket: JSON objects, each preceded by its length; the first one carries open files."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import struct
 from typing import Any
 
 LIMIT = 4 << 20
-"""Maximum bytes of an object; a request holds the arguments and the environment of a command."""
+"""Maximum bytes of an object; requests hold the arguments and the environment of a command."""
 _LENGTH = struct.Struct(">I")
 
 
 def pack(content: dict[str, Any]) -> bytes:
-    """Write an object as bytes; unpaired surrogates, which file names can have, stay."""
+    """Encode an object as bytes; unpaired surrogates, which file names can contain, are preserved."""
     data = json.dumps(content).encode("ascii")
     return _LENGTH.pack(len(data)) + data
 
 
 def receive(connection: socket.socket, files: int = 0) -> tuple[dict[str, Any] | None, list[int]]:
-    """Wait for an object, and for open files sent with it: None where the other side has gone.
+    """Wait for an object and the open files sent with it; the object is None if the other side is gone.
+
+    Args:
+        files: maximum number of open files.
 
     Raises:
-        ValueError: no object, or one that is too large; the files sent with it are closed.
+        ValueError: the message is not an object, ends early or is too large. Files sent with it are closed.
     """
     data, found = socket.recv_fds(connection, _LENGTH.size, files)[:2] if files else (connection.recv(_LENGTH.size), [])
     try:

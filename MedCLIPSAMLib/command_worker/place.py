@@ -1,4 +1,4 @@
-"""The socket of the command line's worker: in a folder that only the user can enter."""
+"""The socket of the command line's worker, in a folder that only the user can enter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import MedCLIPSAMError
 
 SOCKET, LOG, LOCK = "worker.sock", "worker.log", "worker.lock"
 LONGEST = 100
-"""Maximum bytes of a socket's path on every system."""
+"""Maximum bytes of a socket's path that all systems allow."""
 
 
 class PlaceError(MedCLIPSAMError):
@@ -25,7 +25,7 @@ def supported() -> bool:
 
 
 def folder() -> Path:
-    """Return the folder: in the user's runtime directory, which ends with the session, else in the cache."""
+    """Return the folder: in the user's runtime directory, which is deleted after the session, or else in the cache."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isabs(runtime):
         return Path(runtime) / "medclipsam"
@@ -39,10 +39,10 @@ def folder() -> Path:
 
 
 def make_folder() -> Path:
-    """Make the folder where it is absent, for the user alone.
+    """Create the folder if it is missing, accessible only to the user.
 
     Raises:
-        PlaceError: see `check`, or it cannot be made, or its path is too long for a socket.
+        PlaceError: see `check`; or the folder cannot be created, or its path is too long for a socket.
     """
     place = folder()
     try:
@@ -50,13 +50,13 @@ def make_folder() -> Path:
         place.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise PlaceError(
-            f"'{place}' cannot be made: {error.strerror}.", "Set XDG_RUNTIME_DIR to a folder of yours."
+            f"'{place}' cannot be created: {error.strerror}.", "Set XDG_RUNTIME_DIR to a folder of your own."
         ) from error
     check(place)
     if len(os.fsencode(place / SOCKET)) > LONGEST:
         raise PlaceError(
             f"The path of the socket, '{place / SOCKET}', is longer than {LONGEST} bytes.",
-            "Set XDG_RUNTIME_DIR to a folder of yours with a shorter path.",
+            "Set XDG_RUNTIME_DIR to a folder of your own with a shorter path.",
         )
     return place
 
@@ -65,17 +65,17 @@ def check(place: Path) -> None:
     """Refuse a folder that belongs to another user, or that others can enter or write to.
 
     Raises:
-        PlaceError: naming it.
+        PlaceError: the folder is not safe, is not a folder, or cannot be checked.
     """
     try:
         found = place.lstat()
     except OSError as error:
         raise PlaceError(f"'{place}' cannot be checked: {error.strerror}.", "Check its permissions.") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise PlaceError(f"Expected a folder at '{place}', got something else.", "Remove it; the worker makes one.")
+        raise PlaceError(f"Expected a folder at '{place}', got something else.", "Remove it; the worker creates one.")
     if found.st_uid != os.geteuid():
         raise PlaceError(
-            f"'{place}' belongs to another user.", "Remove it, or set XDG_RUNTIME_DIR to a folder of yours."
+            f"'{place}' belongs to another user.", "Remove it, or set XDG_RUNTIME_DIR to a folder of your own."
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise PlaceError(f"Others can enter '{place}'.", f"Run: chmod 700 '{place}'")

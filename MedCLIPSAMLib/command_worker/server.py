@@ -1,7 +1,7 @@
-"""The worker of the command line: it runs one command at a time, on its main thread, as its client would.
+"""The worker of the command line, which runs one command at a time, on its main thread, as its client would.
 
-A thread takes requests, so that a second client hears at once that the worker is busy. The process ends when it is
-told to, and after a time without a command, which frees the GPU.
+Other threads accept requests, so a second client learns immediately that the worker is busy. The process ends when it
+is told to, or after some time without a command, which frees the GPU.
 """
 
 from __future__ import annotations
@@ -36,10 +36,13 @@ PATIENCE = 20.0
 
 @dataclass
 class _Command:
-    """A command of a client that waits for its end.
+    """A command whose client waits for it to end.
 
     Attributes:
-        interrupted: its client cancelled it, or is gone.
+        connection: connection to the client.
+        request: the client's request.
+        files: file descriptors of the client's standard streams.
+        interrupted: whether the client cancelled the command or is gone.
     """
 
     connection: socket.socket
@@ -49,13 +52,13 @@ class _Command:
 
 
 class CommandServer:
-    """Serve a socket until told to stop.
+    """Server of the worker's socket, which runs until told to stop.
 
     Args:
-        place: folder of the socket, for the user alone.
+        place: folder of the socket, accessible only to the user.
         run: runs a command line in this process and returns its exit code.
         idle_seconds: end after this time without a command; 0 waits forever.
-        about: further fields of "status".
+        about: returns additional fields of "status".
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class CommandServer:
     ) -> None:
         self._socket, self._run, self._idle, self._about = place / SOCKET, run, idle_seconds, about
         self._identity = identity()
-        self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()  # a signal may fill it
+        self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()  # safe to fill in a signal handler
         self._lock = threading.Lock()
         self._current: _Command | None = None
         self._interruptible = self._stopping = False
@@ -87,7 +90,7 @@ class CommandServer:
         finally:
             os.umask(before)
         listener.listen()
-        fresh.rename(self._socket)  # whoever finds it can connect
+        fresh.rename(self._socket)  # only now, so that clients that see the socket can connect
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
         try:
             while not self._stopping:
@@ -96,7 +99,7 @@ class CommandServer:
                     command = self._commands.get(timeout=self._idle if ends else None)
                 except queue.Empty:
                     with self._lock:
-                        self._stopping = self._current is None  # else one is on its way
+                        self._stopping = self._current is None  # otherwise a command is about to be queued
                     log.info("no command for %g s", self._idle)
                     continue
                 if command is not None:
@@ -125,18 +128,18 @@ class CommandServer:
                     self._interruptible = False
         except KeyboardInterrupt:
             log.info("a command was interrupted before it began")
-        except Exception:  # its folder is gone, say: the next command must find a worker
+        except Exception:  # such as a missing folder: the worker must survive for the next command
             log.exception("a command could not be run")
             code = EXIT_ERROR
         if code in (EXIT_TERMINATED, EXIT_HUNG_UP) and not command.interrupted:
-            self._stopping = True  # somebody ended this process, not the command
+            self._stopping = True  # the signal was sent to this process, not passed on by the client
         log.info("command ended with %d after %.2f s", code, time.perf_counter() - started)
         with self._lock:
             self._current = None
         try:
             command.connection.sendall(pack({"code": code}))
         except OSError:
-            log.info("nobody waited for it")
+            log.info("the client of the command is gone")
         command.connection.close()
 
     def _interrupt(self, *_: object) -> None:
@@ -144,7 +147,7 @@ class CommandServer:
             raise KeyboardInterrupt
 
     def _stop(self) -> None:
-        """Interrupt the running command, and end."""
+        """Interrupt the running command, and end the server."""
         self._stopping = True
         self._commands.put(None)
         current = self._current
@@ -200,11 +203,11 @@ class CommandServer:
         connection.close()
 
     def _take(self, connection: socket.socket, request: dict[str, Any], files: list[int]) -> bool:
-        """Put a command into the queue, or answer why not."""
+        """Queue a command and return True, or answer why it is refused and return False."""
         theirs = request.get("identity")
         expected = {"arguments": list, "directory": str, "environment": dict, "umask": int, "encoding": list}
         if not isinstance(theirs, dict) or any(type(request.get(name)) is not kind for name, kind in expected.items()):
-            raise ValueError("a command lacks something")
+            raise ValueError("a field of a command is missing or has the wrong type")
         if len(files) != 3:
             raise ValueError(f"expected 3 files with a command, got {len(files)}")
         if difference(self._identity, theirs):
@@ -218,7 +221,7 @@ class CommandServer:
             self._current = command
         try:
             connection.sendall(pack({"answer": "running"}))
-        except OSError:  # the client has gone: the worker is free again
+        except OSError:  # the client is gone: the worker is free again
             with self._lock:
                 self._current = None
             raise
@@ -232,7 +235,7 @@ class CommandServer:
 
 
 def _is_ours(connection: socket.socket) -> bool:
-    """Tell whether a client is of the same user, where the system says so; the folder admits nobody else anyway."""
+    """Tell whether a client belongs to this user. Only Linux is asked; the folder keeps other users out everywhere."""
     if sys.platform != "linux":
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -83,7 +83,7 @@ def volumes(
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
     table = figures_table(
         f"Phantom volumes of the {split} split, 3-D DSC, mean over {counted(cases, 'case')}",
-        ("strategy", *figures["tasks"], "lesion-free empty", "s a volume"),
+        ("strategy", *figures["tasks"], "lesion-free empty", "s per volume"),
     )
     for strategy, free in figures["lesion_free"].items():
         rows = [task["strategies"][strategy] for task in figures["tasks"].values()]
@@ -94,14 +94,14 @@ def volumes(
     corrected = figures["correction"]
     if corrected["cases"]:
         typer.echo(
-            f"One corrected slice, propagated: {corrected['cases']} cases below 0.6, "
+            f"One corrected slice, propagated: {corrected['cases']} cases with a DSC below 0.6, "
             f"median DSC {corrected['before']:.2f} before, {corrected['after']:.2f} after."
         )
     write_figures(out, figures)
 
 
 def phantom_table(figures: dict, split: str = "test") -> Table:
-    """Show the figures."""
+    """Show the figures of each task."""
     columns = ("coarse DSC", "DSC", "NSD (2 px)", "nothing found", "random box", "full box", "other saliency")
     rows = []
     for name, row in figures["tasks"].items():

@@ -49,7 +49,7 @@ def expected_dsc(
 
     check_figures(data, (out, predictor_file, plot), overwrite)
     if predictor_file is not None and split != "validation":
-        raise InputError(f"Expected the split 'validation' to fit to, got '{split}'.", "Give --split validation.")
+        raise InputError(f"Expected the split 'validation' for --fit, got '{split}'.", "Give --split validation.")
     segmenter = models.load_measured()
     if predictor_file is None:
         require_fitted(segmenter)
@@ -77,7 +77,7 @@ def expected_dsc(
 
 
 def require_fitted(segmenter: TextSegmenter) -> DscPredictor:
-    """Return the predictor that holds for the models and settings of a segmenter.
+    """Return the predictor that is valid for the models and settings of a segmenter.
 
     Raises:
         InputError: there is none.
@@ -88,8 +88,8 @@ def require_fitted(segmenter: TextSegmenter) -> DscPredictor:
     predictor = segmenter.clip.dsc_predictor
     if predictor is None or not holds_for(predictor, segmenter.sam.name, segmenter.settings):
         raise InputError(
-            f"Expected models whose DSC is predicted, got '{segmenter.clip.name}' with '{segmenter.sam.name}'.",
-            "Fit a predictor first, by --fit.",
+            f"Expected models with a predictor of their DSC, got '{segmenter.clip.name}' with '{segmenter.sam.name}'.",
+            "Fit a predictor first with --fit.",
         )
     return predictor
 
@@ -107,17 +107,17 @@ def sets_table(figures: dict[str, Any], title: str) -> Table:
 
 
 def coverage_table(figures: dict[str, Any]) -> Table:
-    """Show the mean DSC of the masks that are kept, by the order in which they are taken."""
+    """Show the mean DSC of the masks that are kept, by the criterion that orders them."""
     columns = {"expected_dsc": "by expected DSC", "score": "by score", "random": "at random", "truth": "by truth"}
     rows = [(share, *(f"{row[key]:.3f}" for key in columns)) for share, row in figures["coverage"].items()]
     return figures_table("Mean DSC of the share that is kept", ("kept", *columns.values()), rows)
 
 
 def summary_lines(figures: dict[str, Any]) -> list[str]:
-    """Say the error, the ranking (0 random, 1 by truth) and what is found without a target."""
+    """Describe the error, the ranking (0 random, 1 by truth) and what is found without a target."""
     low, high = figures["ranking_gain"]
     lines = [
-        f"Mean absolute error {figures['mae']:.3f}; of the mean DSC as the prediction for all "
+        f"Mean absolute error {figures['mae']:.3f}; with the mean DSC as the prediction for all masks "
         f"{figures['mae_of_mean']:.3f}.",
         f"Ranking, 0 at random and 1 by truth: {figures['ranking']:.2f}, by score {figures['ranking_of_score']:.2f} "
         f"(95 % interval of the difference {low:+.2f} to {high:+.2f}).",
@@ -125,7 +125,7 @@ def summary_lines(figures: dict[str, Any]) -> list[str]:
     free = figures.get("without_target")
     if free and free["images"]:
         lines.append(
-            f"Of {free['images']} images without the target {free['found']} get a mask; for {free['above']} of these a "
-            "DSC of .7 or more is expected."
+            f"Of {free['images']} images without the target, {free['found']} get a mask; for {free['above']} of these "
+            "the expected DSC is .7 or more."
         )
     return lines

@@ -43,12 +43,12 @@ def options(
 
 
 def report(figures: dict) -> str:
-    """Write the figures as tables in Markdown: of the final mask, of the coarse mask, and of what is found."""
+    """Write the figures as Markdown tables: for the final mask, the coarse mask, and how often something is found."""
     names = list(next(iter(figures.values()))["options"])
     heads = [f"{name} ({row['cases']})" for name, row in figures.items()]
     lines = []
     for title, gain, interval, mean in (
-        ("Final DSC, and the gain with its 95 % interval where there are several images.", "gain", "interval", "dsc"),
+        ("Final DSC, and the gain with its 95 % interval if there are several images.", "gain", "interval", "dsc"),
         ("DSC of the coarse mask, and its gain.", "coarse_gain", "coarse_interval", "coarse_dsc"),
     ):
         table = []
@@ -67,12 +67,12 @@ def report(figures: dict) -> str:
         )
         for name in names
     ]
-    title = "Share of images in which something is found: with the target, and without it."
+    title = "Share of images in which something is found, with and without the target."
     return "\n".join([*lines, title, "", *markdown_table(("", *heads, *kinds), shares), ""])
 
 
 def _gain(gain: float, interval: list[float] | None, is_base: bool) -> str:
-    """Write a gain with its interval; without one where one image was measured, and nothing for the base."""
+    """Format a gain with its interval, without one if a single image was measured; nothing for the base."""
     if is_base:
         return ""
     return f" ({gain:+.3f})" if interval is None else f" ({gain:+.3f}, {interval[0]:+.3f} to {interval[1]:+.3f})"

@@ -70,7 +70,7 @@ def real(
 
 
 def masks_table(figures: dict, split: str) -> Table:
-    """Show how well the masks agree with the truth."""
+    """Show the agreement of the masks with the truth."""
     columns = {"coarse_dsc": "coarse DSC", "dsc": "DSC", "nsd": "NSD (2 px)"}
     rows = [
         (name, str(row["cases"]), *(_with_interval(row[key], row["intervals"][key]) for key in columns))
@@ -81,13 +81,13 @@ def masks_table(figures: dict, split: str) -> Table:
 
 
 def beside_table(figures: dict) -> Table:
-    """Show what SAM 2 does with other boxes, presence, and the time."""
+    """Show the DSC of SAM 2 with other boxes, the presence, and the time."""
     columns = "set", "true boxes", "loose boxes", "random box", "full box", "other saliency", "presence", "empty", "s"
     rows = []
     for name, row in figures["sets"].items():
         other = row["sam_true_box_dsc"], row["sam_loose_box_dsc"], *row["controls"].values(), row["presence"]
         rows.append((name, *(f"{value:.2f}" for value in other), str(row["empty"]), f"{row['seconds']:.2f}"))
-    return figures_table("DSC of SAM 2 with other boxes; presence, nothing found, seconds an image", columns, rows)
+    return figures_table("DSC of SAM 2 with other boxes; presence, nothing found, seconds per image", columns, rows)
 
 
 def _with_interval(mean: float, interval: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""The engine's packages, imported at once."""
+"""Import all packages of the engine in advance."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MODULES = ("tasks.batch", "tasks.segment_files", "segmentation.segmenter")
 
 
 def import_engine() -> None:
-    """Import the modules that segment images, without garbage collection, which takes a seventh of the time.
+    """Import the modules that segment images, without garbage collection, which would take a seventh of the time.
 
-    The imported objects are not scanned later either.
+    Later collections do not scan the imported objects either.
     """
     names = [f"{__package__.rpartition('.')[0]}.{name}" for name in MODULES]
     if all(name in sys.modules for name in names):

@@ -61,7 +61,7 @@ def evaluate(
         pairs = pairs_of_folders(predictions, truths, suffix)
     elif predictions.is_dir() or predictions.name.lower().endswith(IMAGE_SUFFIXES) or is_dicom(predictions):
         raise InputError(
-            f"Expected a table where one path is given, got '{predictions}'.",
+            f"Expected a table, as only one path was given, got '{predictions}'.",
             "Give the true masks after it, or a CSV with the columns prediction,truth.",
         )
     else:
@@ -105,20 +105,20 @@ def _print_table(evaluation: Evaluation) -> None:
     filled = [score.dsc for score in scores if score.note != EMPTY]
     if infinite:
         typer.echo(
-            f"HD95 leaves out {infinite} of {counted(len(scores), 'mask')}, where one of the two is empty or missing."
+            f"HD95 leaves out {infinite} of {counted(len(scores), 'mask')}: the mask or its truth is empty or missing."
         )
     if len(filled) < len(scores):
         rest = f", and the mean DSC of the others {sum(filled) / len(filled):.4f}" if filled else ""
         typer.echo(
             f"Empty in both: {len(scores) - len(filled)} of {counted(len(scores), 'mask')}. "
-            f"Their DSC and NSD are 1, their HD95 is left out{rest}."
+            f"Their DSC and NSD are 1, and their HD95 is left out{rest}."
         )
     if rows := sum(score.note == ROW for score in scores):
         typer.echo(f"NSD and HD95 leave out {counted(rows, 'mask')} of a single row of pixels, without a contour.")
     unmatched = {
         "No prediction (scored 0)": evaluation.missing,
         "No truth (not scored)": evaluation.extra,
-        "Segments that no truth has (not scored)": evaluation.extra_segments,
+        "Segments without truth (not scored)": evaluation.extra_segments,
     }
     for heading, names in unmatched.items():
         if names:

@@ -1,4 +1,4 @@
-"""`medclipsam export` and `medclipsam strike`: pseudo-labels by the thousand, and their review."""
+"""`medclipsam export` and `medclipsam strike`: pseudo-labels in bulk, and their review."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class CaseOptions:
     ] = field(default_factory=list)
 
     def find(self, inputs: Path, text: TextOptions, series: SeriesOptions, notes: Notes) -> list[Case]:
-        """Find the cases, and say what is left out.
+        """Find the cases, and print what is left out.
 
         Raises:
-            InputError: prompts in two ways; or see `find_cases`.
+            InputError: prompts were given in two ways or not at all; or see `find_cases`.
         """
         from ..errors import InputError
         from ..export.cases import TABLES, find_cases
@@ -66,7 +66,7 @@ class CaseOptions:
         if text.prompt and self.prompts:
             raise InputError("Both -p and --prompts were given.", "Give one of them.")
         if not text.prompt and not self.prompts and inputs.exists() and inputs.suffix.lower() not in TABLES:
-            raise InputError("No prompt was given.", 'Say what to segment by -p "brain tumor", or by --prompts FILE.')
+            raise InputError("No prompt was given.", 'Say what to segment with -p "brain tumor" or --prompts FILE.')
         prompts = read_prompts(self.prompts) if self.prompts else parse_prompts(text.prompt)
         chosen = series.series, series.phase, self.include, self.exclude
         cases = find_cases(inputs, prompts, *chosen, text.negative, notes.say)
@@ -140,7 +140,7 @@ class EngineOptions:
         """Load the models here, or have a cluster load them.
 
         Raises:
-            InputError: an option of a cluster is given without one; or see `load_segmenter`.
+            InputError: an option for a cluster was given without --engine ray; or see `load_segmenter`.
         """
         from ..errors import InputError
 
@@ -228,7 +228,7 @@ def export(
 def _list_cases(
     cases: Sequence[Case], out: Path, key: CaseKey | None, retry: bool, notes: Notes, as_json: bool
 ) -> None:
-    """Print what the run would do: each case by its name in the dataset, and whether it would be done."""
+    """Print what the run would do: each case by its name in the dataset, and whether it would be processed."""
     from ..export.export import plan_cases
     from ..export.image_names import ImageNames
     from ..export.manifest import read_records
@@ -247,7 +247,7 @@ def _list_cases(
         ]
         print_json({"cases": rows, "notes": notes.said})
         return
-    words = {"new": "", "there": ", in the dataset already", "again": ", done again"}
+    words = {"new": "", "there": ", already in the dataset", "again": ", to be done again"}
     prompts = list(dict.fromkeys(tuple(case.prompts.items()) for case in cases))
     shown = lambda pairs: ", ".join(f'{label}: "{prompt}"' for label, prompt in pairs)
     if len(prompts) == 1:
@@ -257,22 +257,23 @@ def _list_cases(
         own = f", {shown(case.prompts.items())}" if len(prompts) > 1 else ""
         typer.echo(f"{case.name}: {case.image}{series}{own}{words[state(case.name)]}")
     there = len(cases) - len(todo)
-    known = f": {there} there, {len(todo)} to do" if there else ""
+    known = f": {there} already there, {len(todo)} to do" if there else ""
     typer.echo(f"{counted(len(cases), 'case')}{known}; nothing was done.")
 
 
 def _say_outcome(
     out: Path, count: int, done: int, counts: dict[str, int], keep_empty: bool, notes: Notes, as_json: bool
 ) -> None:
-    """Print how many cases have each status, and which failed.
+    """Print how many cases have each status, and which ones failed.
 
     Args:
-        count, done: of the cases of this command, and of those that it has segmented.
-        counts: of the dataset's cases, by status.
-        keep_empty: empty cases are in the dataset.
+        count: number of cases of this command.
+        done: number of cases that it has segmented.
+        counts: number of cases in the dataset, by status.
+        keep_empty: whether empty cases are in the dataset.
 
     Raises:
-        typer.Exit: with 1 where cases failed, with 0 else.
+        typer.Exit: with 1 if cases failed; with --json also with 0 if none did.
     """
     from ..export.manifest import read_records
     from ..export.remarks import copies, failures, overlaid, unlike
@@ -288,7 +289,8 @@ def _say_outcome(
         print_json(counts | {"notes": notes.said})
     if counts.keys() == {"failed"}:
         typer.echo(
-            f"All failed ({counted(counts['failed'], 'case')}); mend that, and run them again with --retry.", err=True
+            f"All failed ({counted(counts['failed'], 'case')}). Fix the cause, and run them again with --retry.",
+            err=True,
         )
         raise typer.Exit(1)
     if as_json:
@@ -296,11 +298,11 @@ def _say_outcome(
     by_status = ", ".join(
         f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name)
     )
-    total, before = sum(counts.values()), f", {count - done} there before" if count > done else ""
+    total, before = sum(counts.values()), f", {count - done} already there" if count > done else ""
     here = "" if done == total else f" done{before}; the dataset holds {total}"
     typer.echo(f"{counted(done, 'case')}{here}: {by_status}.")
     if not counts.get("found") and not (keep_empty and counts.get("empty")):
-        typer.echo("The dataset holds no image: try another prompt, a lower --presence or fewer filters.")
+        typer.echo("The dataset holds no images. Try another prompt, a lower --presence or fewer filters.")
         raise typer.Exit(int("failed" in counts))
     strike_out = f"medclipsam strike {quoted(out)} struck.txt"
     typer.echo(f"Look through {out / 'report.html'}, strike out what is wrong, and run: {strike_out}")
@@ -324,4 +326,4 @@ def strike(
     from ..export.strike import strike as run
 
     struck, restored = run(dataset, read_list(names))
-    typer.echo(f"{counted(struck, 'case')} struck out, {restored} put back.")
+    typer.echo(f"{counted(struck, 'case')} struck out, {restored} restored.")

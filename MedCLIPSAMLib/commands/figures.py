@@ -1,4 +1,4 @@
-"""Figures of benchmarks and reproductions, as a file; and the options that several of them share."""
+"""Write the figures of benchmarks and reproductions to a file; and options that several of these commands share."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SplitName = Annotated[
 def check_figures(
     data: Path | None, outputs: Sequence[Path | None], overwrite: bool = False, work: Path | None = None
 ) -> None:
-    """Refuse outputs, or a folder to work in, inside the data; and outputs as `check_outputs` does, before any work.
+    """Refuse, before any work, outputs or a working folder inside the data, and outputs that `check_outputs` refuses.
 
     Raises:
-        OutputError: naming the output.
+        OutputError: an output is refused.
     """
     from ..files.outputs import check_outputs
 
@@ -40,10 +40,13 @@ def check_figures(
 
 
 def refuse_inside(folder: Path, path: Path | None, what: str) -> None:
-    """Refuse an output in a folder; `what` says which folder that is.
+    """Refuse an output inside a folder.
+
+    Args:
+        what: description of the folder, for the error.
 
     Raises:
-        OutputError: with the path.
+        OutputError: the path is inside the folder.
     """
     from ..errors import OutputError
 
@@ -52,10 +55,10 @@ def refuse_inside(folder: Path, path: Path | None, what: str) -> None:
 
 
 def write_figures(path: Path | None, figures: object) -> None:
-    """Write figures as JSON, where a file was named.
+    """Write figures as JSON if a file was named.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     from ..files.atomic import atomic_path
 

@@ -48,7 +48,7 @@ class DataOptions:
     min_characters: MinCharacters = 20
 
     def data(self, captions: str) -> CaptionData:
-        """Return the pairs, unread."""
+        """Return the pairs, which are not read yet."""
         from ..finetune.sides import CaptionData
 
         return CaptionData(captions, self.images, self.validation, self.validation_share, self.min_characters)
@@ -161,7 +161,7 @@ def finetune(
     except KeyboardInterrupt:
         if first:
             resumes = any((folder / file).is_file() for file in (CHECKPOINT, FEATURES))
-            how = f"goes on from what is stored in '{folder}'" if resumes else "begins again"
+            how = f"resumes from what is stored in '{folder}'" if resumes else "starts again"
             typer.echo(f"Stopped; the same command {how}.", err=True)
         raise
     if first and as_json:
@@ -221,10 +221,10 @@ def _say_result(result: FineTuned, name: str, model: Path) -> None:
     for when, figures in (("before", result.before), ("after", result.after)):
         typer.echo(f"{when}: {_sentence(figures)}")
     if result.step == 0:
-        typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
-    typer.echo(f"Memory at most: {result.peak_memory / 2**30:.1f} GiB.")
+        typer.echo("No epoch retrieved better than the base model, so the base's weights were kept.")
+    typer.echo(f"Peak memory: {result.peak_memory / 2**30:.1f} GiB.")
     typer.echo(f"Best at step {result.step} of {result.steps}. Use it with --model {name} ({model}).")
-    typer.echo("Captions of one kind can make prompts absent: compare its masks with the base's before you rely on it.")
+    typer.echo("Captions of only one kind can make it call things absent: compare its masks with the base's first.")
 
 
 def _sentence(figures: dict) -> str:
@@ -236,7 +236,7 @@ def _sentence(figures: dict) -> str:
 
 
 def _epoch(progress: Progress) -> str | None:
-    """Describe how an epoch ended; nothing within one."""
+    """Describe the result of an epoch; None within an epoch."""
     figures = progress.details.get("validation")
     if not figures:
         return None

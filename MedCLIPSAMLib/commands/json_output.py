@@ -9,11 +9,11 @@ from typing import Any
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; see `format_json`."""
-    print(format_json(value), flush=True)  # a full disk is an error here, and not when the process ends
+    print(format_json(value), flush=True)  # so that a full disk raises here, not when the process ends
 
 
 def format_json(value: Any) -> str:
-    """Return a value as JSON; NaN and infinity, which JSON does not have, are null."""
+    """Return a value as JSON; NaN and infinity, which JSON lacks, become null."""
     return json.dumps(_finite(value), indent=1, allow_nan=False)
 
 

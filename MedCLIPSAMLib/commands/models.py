@@ -109,7 +109,7 @@ def remove(
     folder = own_folder(name, models_dir)
     if not yes:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        raise OutputError(f"'{folder}' with {size / 1e6:.0f} MB would be removed.", "Give --yes to remove it.")
+        raise OutputError(f"'{folder}' with {size / 1e6:.0f} MB would be removed.", "Add --yes to remove it.")
     remove_folder(folder)
     typer.echo(f"Removed {folder}")
 

@@ -1,4 +1,4 @@
-"""Sentences that the user should know of a run as a whole."""
+"""Notes for the user on a run as a whole."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Notes:
-    """Prints notes on the error stream when they come.
+    """Prints notes to standard error as they come.
 
     Attributes:
-        said: all of them, for the JSON.
+        said: all notes so far, for the JSON.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Notes:
         typer.echo(f"note: {note}", err=True)
 
     def of_run(self, context: RunContext) -> RunContext:
-        """Return the same context, whose notices are notes."""
+        """Return the same context with its notices turned into notes."""
 
         def say(note: str) -> None:
             self.said.append(note)

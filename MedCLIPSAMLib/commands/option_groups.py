@@ -50,9 +50,10 @@ if TYPE_CHECKING:
 
 
 def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the fields of a command's dataclass parameters into its options, which the help shows under its docstring.
+    """Turn the fields of a command's dataclass parameters into options.
 
-    Typer reads the resulting signature; the command gets the dataclasses.
+    The help shows the options of a dataclass under the first line of its docstring. Typer reads the resulting
+    signature; the command receives the dataclasses.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
@@ -95,19 +96,19 @@ class ModelOptions:
     device: DeviceName = "auto"
 
     def default_settings(self) -> Settings:
-        """Return the settings of the catalogue for the text-image model."""
+        """Return the catalogue's settings for the text-image model."""
         from ..segmentation.settings import default_settings
 
         return default_settings(self.model, self.models_dir)
 
     def choice(self, settings: Settings | None = None) -> ModelChoice:
-        """Return them as a choice, with these settings or those of the catalogue."""
+        """Return the models as a choice, with these settings or those of the catalogue."""
         from ..segmentation.model_choice import ModelChoice
 
         return ModelChoice(self.model, self.sam, self.device, self.models_dir, settings)
 
     def load(self, settings: Settings | None = None, cache: ModelCache | None = None) -> TextSegmenter:
-        """Load the models, from a cache where there is one; errors as `load_segmenter`."""
+        """Load the models, from the cache if there is one; raises the same errors as `load_segmenter`."""
         choice = self.choice(settings)
         return cache.load(choice) if cache else choice.load()
 
@@ -119,7 +120,7 @@ class MeasuredModels(ModelOptions):
     precision: PrecisionName = Precision.AUTO
 
     def load_measured(self) -> TextSegmenter:
-        """Load the models with the settings of the catalogue; errors as `load_segmenter`."""
+        """Load the models with the settings of the catalogue; raises the same errors as `load_segmenter`."""
         return self.load(ComputeOptions(self.precision).apply(self.default_settings()))
 
 
@@ -146,7 +147,7 @@ class ClipOptions:
     device: DeviceName = "auto"
 
     def load(self) -> ClipModel:
-        """Load the model; errors as `load_clip`."""
+        """Load the model; raises the same errors as `load_clip`."""
         from ..models.clip import load_clip
         from ..models.device import resolve_device
 
@@ -162,7 +163,7 @@ class ComputeOptions:
     capture: Capture = True
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings with these options; a precision of the model's own stays with 'auto'."""
+        """Return the settings with these options; 'auto' keeps a precision that the model sets itself."""
         precision = settings.precision if self.precision == Precision.AUTO else self.precision
         return replace(settings, precision=precision, at_once=self.at_once, capture=self.capture)
 
@@ -207,10 +208,10 @@ class MaskOptions:
     ] = None
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings of a model with the options that were given in their place.
+        """Return the settings of a model, overridden by the options that were given.
 
         Raises:
-            InputError: a class without a style; or see `Settings`.
+            InputError: a class was given without a style; or see `Settings`.
         """
         from ..errors import InputError
 
@@ -233,7 +234,7 @@ def _given(**options: Any) -> dict[str, Any]:
 class OptionalStages:
     """Parts of the method that are off by default.
 
-    docs/results/method.md has what each gains and costs.
+    docs/results/method.md lists what each gains and costs.
     """
 
     vote: Annotated[
@@ -270,16 +271,16 @@ class OptionalStages:
     ] = False
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings with the parts turned on that were asked for.
+        """Return the settings with the requested parts turned on.
 
         Raises:
-            InputError: three masks of each prompt without a vote.
+            InputError: three masks of each prompt were requested without a vote.
         """
         from ..errors import InputError
         from ..segmentation.affinity import SHARP
 
         if self.vote_masks and self.vote == VoteMethod.NONE:
-            raise InputError("--vote-masks was given without a vote.", "Add --vote mean, or leave it out.")
+            raise InputError("--vote-masks was given without a vote.", "Add --vote mean, or leave out --vote-masks.")
         wanted: dict[str, Any] = {"affinity": SHARP} if self.affinity else {}
         if self.vote != VoteMethod.NONE:
             wanted["vote"] = replace(settings.vote, method=self.vote, several=self.vote_masks)
@@ -325,7 +326,7 @@ class SliceOptions:
     window: WindowRange = None
 
     def request(self, prompts: tuple[str, ...], negative: str | None) -> SegmentationRequest:
-        """Return the request of prompts on these slices."""
+        """Return a request for these prompts on these slices."""
         from ..pipeline.request import SegmentationRequest
 
         slices = parse_slices(self.number, self.slices, self.all_slices)

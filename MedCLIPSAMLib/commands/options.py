@@ -42,7 +42,7 @@ Negative = Annotated[
 
 
 def complete_model(kind: Literal["clip", "sam"] | None = None) -> Callable[[typer.Context, str], list[str]]:
-    """Return what completes the name of a model in the shell, of the catalogue and of the user's own."""
+    """Return a function that completes model names in the shell, from the catalogue and the user's own models."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         from ..errors import ModelError
@@ -50,7 +50,7 @@ def complete_model(kind: Literal["clip", "sam"] | None = None) -> Callable[[type
 
         try:
             known = models(ctx.params.get("models_dir"))
-        except ModelError:  # which the command itself says
+        except ModelError:  # the command itself will report it
             return []
         names = dict.fromkeys(model.name for model in known if kind in (None, model.kind))
         return [name for name in names if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""Parse the text of options: slices, windows, lists of numbers; and write paths as arguments."""
+"""Parse the values of options (slices, windows, lists), and quote paths for the shell."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Number = TypeVar("Number", int, float)
 
 
 def quoted(path: Path) -> str:
-    """Write a path as an argument of the shell here; those of Windows have one quotation mark in common."""
+    """Quote a path for this machine's shell; on Windows with double quotes, which all its shells accept."""
     return shlex.quote(str(path)) if os.name == "posix" else f'"{path}"'
 
 
 def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:
-    """Read --slice, --slices and --all, of which at most one may be given."""
+    """Parse --slice, --slices and --all, of which at most one may be given."""
     if sum((number is not None, span is not None, every)) > 1:
         raise InputError("More than one of --slice, --slices and --all was given.", "Give one.")
     if every:
@@ -30,13 +30,13 @@ def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int
     if span is not None:
         ends = re.fullmatch(r"\s*(-?[0-9]{1,6})\s*:\s*(-?[0-9]{1,6})\s*", span)
         if not ends or int(ends[1]) > int(ends[2]):
-            raise InputError(f"Expected a range A:B for --slices, got '{span}'.", "Write A not above B, such as 40:60.")
+            raise InputError(f"Expected a range A:B for --slices, got '{span}'.", "Write A up to B, such as 40:60.")
         return tuple(range(int(ends[1]), int(ends[2]) + 1))
     return None if number is None else (number,)
 
 
 def parse_window(text: str | None) -> Window:
-    """Read --window: None, the name of a preset, or (low, high)."""
+    """Parse --window into None, the name of a preset, or (low, high)."""
     if text is None or ":" not in text:
         return text
     try:
@@ -49,16 +49,16 @@ def parse_window(text: str | None) -> Window:
 
 
 def parse_names(text: str) -> list[str]:
-    """Read names with commas between them."""
+    """Parse names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def parse_numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
-    """Read numbers with commas between them."""
+    """Parse numbers separated by commas."""
     try:
         return [kind(part) for part in parse_names(text)]
     except ValueError:
         what = "whole numbers" if kind is int else "numbers"
         raise InputError(
-            f"Expected {what} for {option}, got '{text}'.", "Write them with commas, such as 7,8,9."
+            f"Expected {what} for {option}, got '{text}'.", "Separate them by commas, such as 7,8,9."
         ) from None

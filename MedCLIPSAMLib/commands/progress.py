@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def duration(seconds: float) -> str:
-    """Format a time in a readable unit."""
+    """Format a duration in a readable unit."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def telling(context: RunContext, say: Callable[[Progress], str | None]) -> RunContext:
-    """Return the same context, which also notifies with the text of `say` for a report, unless it is empty."""
+    """Return a context that also notifies the user of what `say` returns for each report, unless that is empty."""
 
     def report(progress: Progress) -> None:
         context.on_progress(progress)
@@ -35,15 +35,15 @@ def telling(context: RunContext, say: Callable[[Progress], str | None]) -> RunCo
 def progress_bar(
     description: str, quiet: bool = False, unit: Literal["share", "count", "bytes"] = "share", lines: bool = False
 ) -> Iterator[RunContext]:
-    """Yield the context of a run that draws a bar and prints notices on the error stream.
+    """Yield the context of a run, which draws a progress bar and prints notices to standard error.
 
-    The bar is drawn on a terminal only, and disappears at the end.
+    The bar is drawn only on a terminal, and disappears at the end.
 
     Args:
-        description: shown until the run reports a message.
-        quiet: neither bar nor notices.
+        description: text shown until the run reports a message.
+        quiet: show neither bar nor notices.
         unit: how the bar shows progress: in percent, as a count, or as a size.
-        lines: where there is no terminal, such as in a log file, print a line for each report of a count.
+        lines: without a terminal, such as into a log file, print a line for each reported count.
     """
     from rich.console import Console
     from rich.markup import escape

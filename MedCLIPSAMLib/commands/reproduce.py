@@ -52,7 +52,7 @@ def search_table(figures: dict) -> Table:
     """Show validation retrieval at every temperature."""
     temperatures = list(next(iter(figures["search"].values())))
     return figures_table(
-        "Top-1 retrieval on validation pairs, first seed; the best temperature is taken",
+        "Top-1 retrieval on validation pairs, first seed; the best temperature is used",
         ("loss", *(f"{float(temperature):g}" for temperature in temperatures)),
         [
             (loss, *(f"{tops[temperature]:.3f}" for temperature in temperatures))
@@ -62,16 +62,16 @@ def search_table(figures: dict) -> Table:
 
 
 def result_table(figures: dict) -> Table:
-    """Show test figures, mean and standard deviation over seeds, and the difference to InfoNCE seed by seed."""
+    """Show test figures as mean and standard deviation over seeds, and the differences from InfoNCE seed by seed."""
     import numpy as np
 
     plan = figures["plan"]
     names = {"image_to_text": "image-text top-1", "text_to_image": "text-image top-1"}
     names |= {"coarse_dsc": "coarse DSC", "dsc": "DSC"}
     table = figures_table(
-        f"Test split: {plan['test']} pairs in batches of 50 (chance 0.020), {plan['cases']} phantoms a task, "
+        f"Test split: {plan['test']} pairs in batches of 50 (chance 0.020), {plan['cases']} phantoms per task, "
         f"{len(plan['seeds'])} seeds",
-        ("loss", "temperature", *names.values(), "top-1 less InfoNCE's", "DSC less InfoNCE's"),
+        ("loss", "temperature", *names.values(), "top-1 minus InfoNCE's", "DSC minus InfoNCE's"),
     )
     values = lambda row, name: np.array([scores[name] for scores in row["seeds"]])
     against = figures["rows"]["info-nce"]

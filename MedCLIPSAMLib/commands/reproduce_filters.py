@@ -1,4 +1,4 @@
-"""`medclipsam reproduce filters`: which pseudo-labels an nnU-Net is better trained without."""
+"""`medclipsam reproduce filters`: which pseudo-labels are better left out of the training of nnU-Net."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def filters(
 
 
 def filter_tables(figures: dict) -> tuple[Table, Table]:
-    """Show DSC on test images by filter, and the differences to all pseudo-labels and to as many at random."""
+    """Show DSC on test images by filter, and its differences from all pseudo-labels and from random selection."""
     from ..experiments.filters_summary import BASES, MEASURED
     from ..experiments.reproduce_filters import FILTERS
 

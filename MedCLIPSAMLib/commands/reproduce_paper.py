@@ -1,4 +1,4 @@
-"""`medclipsam reproduce paper`: the paper's test sets, with this engine's table beside the published one."""
+"""`medclipsam reproduce paper`: this program's results on the paper's test sets beside the published ones."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def paper(
 
 
 def figures(runs: list[StyleRun]) -> list[dict]:
-    """Compute the means of each run, in per cent, with the interval of the DSC."""
+    """Compute the means of each run in percent, with the interval of the DSC."""
     import numpy as np
 
     from ..evaluation.folders import summarize
@@ -117,7 +117,7 @@ def figures(runs: list[StyleRun]) -> list[dict]:
 
 
 def tables(runs: list[StyleRun], models: str) -> tuple[Table, Table]:
-    """Show this engine's figures in the published terms beside the published ones, and by sound metrics."""
+    """Show this program's figures in the published metrics beside the published ones, and in sound metrics."""
     from ..experiments.paper import PUBLISHED, TASKS
 
     rows = figures(runs)
@@ -152,7 +152,7 @@ def tables(runs: list[StyleRun], models: str) -> tuple[Table, Table]:
 
 
 def _mean(rows: list) -> dict | None:
-    """Compute the mean over all four tasks, as published; None where one is missing."""
+    """Compute the mean over all four tasks, as published; None if a task is missing."""
     if not all(rows):
         return None
     return {name: sum(row[name] for row in rows) / len(rows) for name in ("dsc", "nsd_as_published")}

@@ -62,10 +62,10 @@ def weak(
 
 
 def check_real(data: Path, plan: WeakPlan) -> None:
-    """Refuse data that cannot be used, before any work starts.
+    """Refuse unusable data before any work starts.
 
     Raises:
-        InputError: what is wrong with the data.
+        InputError: the data cannot be used.
     """
     from ..experiments.weak_cases import RealCases
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def segment_rows(segments: Sequence[str]) -> list[tuple[str, str | None]]:
-    """List (title, segment) of the rows: each segment, and all of them where there are several."""
+    """List (title, segment) of the rows: each segment, and the mean over all if there are several."""
     return [(name, name) for name in segments] + ([("all", None)] if len(segments) > 1 else [])
 
 
 def metric_rows(units: Sequence[str]) -> dict[str, tuple[str, str, str | None]]:
-    """Find {key: (title, metric, unit of the scores)} of the rows of a segment; lengths of two units have no mean."""
+    """Return {key: (title, metric, unit)} for the rows of a segment; lengths have a row for each unit."""
     distances = {"hd95" if len(units) == 1 else f"hd95_{unit}": (f"HD95, {unit}", "hd95", unit) for unit in units}
     return {"dsc": ("DSC", "dsc", None), "nsd": ("NSD", "nsd", None), **distances}

@@ -73,7 +73,7 @@ def search(
         require_extra("search", "A search without masks")
     tried_steps = parse_numbers("--steps", steps or ("5,20" if label_free else "10"), int)
     if not tried_betas or not tried_steps:
-        raise InputError("Expected numbers for --betas and --steps, got none.", "Write them, such as 0.1,1,2 and 10.")
+        raise InputError("Expected numbers for --betas and --steps, got none.", "Give some, such as 0.1,1,2 and 10.")
     segmenter = models.load()
     tower = VisionTower(segmenter.clip.model.visual)
     for layer in tried_layers:
@@ -120,7 +120,7 @@ def _label_free_table(title: str, trials: Sequence[LabelFreeTrial]) -> Table:
 
 
 def _by_masks(trials: Sequence[LabelFreeTrial]) -> str:
-    """Say what the masks, which the search did not use, say of its choice: the first trial."""
+    """Describe how the search's choice, the first trial, scores on the masks, which the search did not use."""
     default = next(trial.dsc or 0.0 for trial in trials if trial.default)
     best = max(trials, key=lambda trial: trial.dsc or 0.0)
     choice = "the default settings" if trials[0].default else f"the settings in the first row (default: {default:.3f})"
@@ -138,7 +138,7 @@ def _row(trial: LabelFreeTrial, with_truth: bool) -> tuple[str, ...]:
 
 
 def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCase]:
-    """Take the slice with the largest mask of each image that has a mask of its name; the first of empty ones."""
+    """Take the slice with the largest mask of each image that has a mask of its name; the first if it is empty."""
     import numpy as np
 
     from ..errors import InputError
@@ -167,7 +167,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
 
 
 def _cases_without_masks(images: Path, prompt: str, segmenter: TextSegmenter) -> list[SearchCase]:
-    """Choose the slice of each image of a folder on which the prompt is most present."""
+    """Choose, for each image of a folder, the slice on which the presence of the prompt is highest."""
     from ..errors import InputError
     from ..experiments.search import SearchCase
     from ..propagation.key_slices import compute_presence_profile

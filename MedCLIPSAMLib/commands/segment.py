@@ -47,12 +47,15 @@ Images = Annotated[
 
 
 def _out(text: str) -> Path:
-    """Read -o, in which a slash at the end names a folder."""
+    """Parse -o; a slash at the end denotes a folder."""
     from ..errors import OutputError
 
     path = Path(text)
     if text.endswith(("/", os.sep)) and path.suffix and not path.is_dir():
-        raise OutputError(f"'{text}' is not a folder, but ends like a file.", "Create it first, or leave out the dot.")
+        raise OutputError(
+            f"'{text}' is not an existing folder, but has a suffix like a file.",
+            "Create it first, or leave out the dot.",
+        )
     return path
 
 
@@ -104,7 +107,7 @@ class MarkOptions:
         """Return the task for every image.
 
         Raises:
-            PromptError: nothing says what to segment.
+            PromptError: there is neither a prompt nor a box, point or region.
         """
         from ..errors import PromptError
         from ..tasks.marks import Marks, parse_box, parse_point
@@ -114,7 +117,7 @@ class MarkOptions:
         marks = Marks(tuple(map(parse_box, self.box)), tuple(map(parse_point, self.point)))
         roi = None if self.roi is None else parse_box(self.roi, "--roi")
         if roi is not None and not text.prompt and not marks:
-            marks, roi = Marks((roi,)), None  # nothing says what to look for in it
+            marks, roi = Marks((roi,)), None  # without a prompt the region is outlined as a box
         if not text.prompt and not marks:
             raise PromptError("No prompt was given.", 'Say what to segment, such as -p "brain tumor".')
         labels = parse_prompts(text.prompt or ["object"])
@@ -122,15 +125,15 @@ class MarkOptions:
 
 
 def _refuse_stray_words(images: Sequence[Path], prompts: Sequence[str]) -> None:
-    """Refuse words among the images that are no files, as of a prompt without quotes or without its option."""
+    """Refuse words among the images that are not files, such as those of a prompt without quotes or without -p."""
     from ..errors import PromptError
 
     stray = [str(path) for path in images if not path.suffix and not os.path.exists(path)]
     if stray and (len(stray) < len(images) or not prompts):
         words = re.sub("[\u201c\u201d\u201e]", "", " ".join([*prompts[-1:], *stray]))
-        remedy = f'If it belongs to the prompt, write that in straight quotes: -p "{words}".'
+        remedy = f'If it belongs to the prompt, put the prompt in straight quotes: -p "{words}".'
         if stray[0][0] in "\u2013\u2014":
-            remedy = "Options begin with the hyphen of the keyboard, not with a dash."
+            remedy = "Options begin with a hyphen (-), not with a dash."
         raise PromptError(f"There is no file or folder '{stray[0]}'.", remedy)
 
 
@@ -151,7 +154,7 @@ class ReportOptions:
         """Read the given report.
 
         Raises:
-            InputError: prompts or marks besides it; or see `read_report`, also for PromptError.
+            InputError: prompts or marks were also given; or see `read_report`. PromptError: see `read_report`.
         """
         from ..errors import InputError
         from ..tasks.report_file import read_report
@@ -204,10 +207,10 @@ class OutputOptions:
 
 
 def check_vote(settings: Settings, output: OutputOptions, task: Task) -> None:
-    """Refuse a vote, or its uncertainty, where there would be none.
+    """Refuse a vote or its uncertainty if the other options do not allow it.
 
     Raises:
-        InputError: saying why.
+        InputError: there would be no vote or no uncertainty.
     """
     from ..errors import InputError
 
@@ -220,7 +223,7 @@ def check_vote(settings: Settings, output: OutputOptions, task: Task) -> None:
             "Choose --prompts boxes, or add --vote-masks.",
         )
     if votes and task.marks:
-        raise InputError("Boxes and points are outlined by one mask, without a vote.", "Leave --vote out.")
+        raise InputError("Boxes and points are outlined by one mask, without a vote.", "Leave out --vote.")
     if output.uncertainty is not None and task.request.strategy == Strategy.PLANES:
         raise InputError("--propagate planes gives no uncertainty.", "Choose another --propagate.")
 
@@ -290,11 +293,11 @@ def segment(
                 title = f"{number} of {len(todo)}, {image.name}" if outputs.is_folder else ""
                 source = batch.describe_source(image, places)
                 is_new = not any(path.exists() for path in places.masks.values())
-                if is_new:  # before them, as a killed run may leave masks alone
+                if is_new:  # before the masks, as a killed run might leave them without a record
                     batch.record_source(image, source)
                 with progress_bar(title or "loading", quiet=as_json) as run_context:
                     outcome = segmenter.segment(image, places, run_context.titled(title) if title else run_context)
-                if not is_new and isinstance(outcome, Segmented):  # after them: until then the old masks are there
+                if not is_new and isinstance(outcome, Segmented):  # after the masks, which have only now been replaced
                     batch.record_source(image, source)
                 report.add(image, outcome)
         except KeyboardInterrupt:

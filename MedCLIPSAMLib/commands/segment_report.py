@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class SegmentReport:
-    """Prints the outcome of each image when it is done; on the error stream what is no result.
+    """Prints the outcome of each image when it is done, and everything else to standard error.
 
     Args:
-        outputs: one file, or a folder.
-        models: of the command.
-        statistics: print the sizes of the segments too.
-        as_json: print nothing but one JSON object at the end.
+        outputs: the requested outputs: one file, or a folder.
+        models: models of the command.
+        statistics: also print the sizes of the segments.
+        as_json: print only one JSON object at the end.
 
     Attributes:
-        notes: on the run.
-        finished: images that the same command has written before.
+        notes: notes on the run.
+        finished: images that the same command has finished before.
     """
 
     def __init__(self, outputs: Outputs, models: ModelOptions, statistics: bool, as_json: bool) -> None:
@@ -50,7 +50,7 @@ class SegmentReport:
         self.finished: list[tuple[Input, Places]] = []
 
     def say_read(self, report: Report) -> None:
-        """Print the findings of a radiologist's report."""
+        """Print the notes on a radiologist's report, and keep its findings for the JSON."""
         from dataclasses import asdict
 
         self._read = {"report": asdict(report)}
@@ -62,7 +62,7 @@ class SegmentReport:
         """Print the outcome of one image.
 
         Raises:
-            MedCLIPSAMError: it failed, and there is no other one.
+            MedCLIPSAMError: the image failed, and it is the only one.
         """
         from ..models.store import experience
         from ..tasks.segment_files import Failed
@@ -90,12 +90,12 @@ class SegmentReport:
         typer.echo(segmenter.describe_device(), err=True)
 
     def say_exchanged(self, images: Sequence[Input]) -> None:
-        """Print which masks stay although they were made of other files."""
+        """Print which masks are kept although they were made from other files."""
         self._exchanged = [image.shown for image in images]
         for image in images:
             typer.echo(
-                f"note: {image.name}: the mask in the folder stays, but was made from other files than the image has "
-                "now. Remove it to have it made again; --overwrite replaces all.",
+                f"note: {image.name}: the mask in the folder is kept, but was made from other files than the image has "
+                "now. Remove it to have it made again; --overwrite replaces all masks.",
                 err=True,
             )
 
@@ -106,7 +106,7 @@ class SegmentReport:
             steps: stored steps of an unfinished volume.
         """
         if steps:
-            typer.echo(f"Stopped after {counted(steps, 'step')}; the same command goes on from there.", err=True)
+            typer.echo(f"Stopped after {counted(steps, 'step')}; the same command resumes from there.", err=True)
         elif self._outputs.is_folder:
             typer.echo("Stopped; the same command continues with the next image.", err=True)
         else:
@@ -116,7 +116,7 @@ class SegmentReport:
         """Print the summary.
 
         Raises:
-            typer.Exit: with 1 where images failed.
+            typer.Exit: with 1 if images failed.
         """
         if self._as_json:
             self._print_json()
@@ -126,7 +126,7 @@ class SegmentReport:
             raise typer.Exit(1)
 
     def _say_left_out(self, left_out: Sequence[LeftOut]) -> None:
-        """Print once which findings the model cannot take, and list them as left out of the report."""
+        """Print once which findings the model cannot process, and list them in the JSON as left out of the report."""
         from dataclasses import asdict
 
         if not left_out or self._said_left_out:
@@ -167,12 +167,12 @@ class SegmentReport:
         used = find(self._models.model, "clip", self._models.models_dir)
         if self._reports and used.shipped:
             typer.echo(
-                f"note: '{self._models.model}' knows only {used.kinds}: on other images it is worse or wrong.", err=True
+                f"note: '{self._models.model}' knows only {used.kinds}; on other images it is worse or wrong.", err=True
             )
         if self._statistics:
             _print_statistics(self._measured)
         if self._outputs.is_folder:
-            before = f", {len(self.finished)} there before" if self.finished else ""
+            before = f", {len(self.finished)} already there" if self.finished else ""
             failed = f", {len(self._failed)} failed" if self._failed else ""
             written = f"{len(self._reports)} written to {self._outputs.out}{before}{failed}"
         else:
@@ -187,4 +187,4 @@ def _print_statistics(measured: list[tuple[str, SegmentStatistics]]) -> None:
     rows = [(name, row.segment, str(row.voxels), str(row.slices), row.size)[first:] for name, row in measured]
     print_table(figures_table(None, ("image", "segment", "voxels", "slices", "size")[first:], rows, words=2 - first))
     if any(row.ml is None and row.mm2 is None for _, row in measured):
-        typer.echo("Where the size is unknown, the image does not say how large a pixel is.")
+        typer.echo("A size is unknown if the image does not give the size of its pixels.")

@@ -18,7 +18,7 @@ class Session:
 
     Args:
         run: runs another command line in this process and returns its exit code.
-        cache: of the models in use; None loads them for each command.
+        cache: cache of loaded models; None loads them for each command.
     """
 
     run: Callable[[Sequence[str], Session], int]
@@ -26,6 +26,6 @@ class Session:
 
 
 def model_cache(context: typer.Context) -> ModelCache | None:
-    """Return the session's cache of models; None where it has none."""
+    """Return the session's cache of models, or None."""
     session = context.obj
     return session.cache if isinstance(session, Session) else None

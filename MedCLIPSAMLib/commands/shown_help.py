@@ -1,4 +1,4 @@
-"""What the help shows beside the texts of the commands: names of values, an example of each group, whole sentences."""
+"""Additions to the help of commands: names of values, an example for each group, and complete sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES: dict[Any, str] = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PA
 
 
 class CommandLine(TyperGroup):
-    """The group of all commands. A command that is looked up has its values named, whatever the version of Typer."""
+    """The group of all commands. It names the values of each command, in the same way with all versions of Typer."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -23,7 +23,7 @@ class CommandLine(TyperGroup):
         _give_example(self)
 
     def get_command(self, *arguments: Any, **options: Any) -> Any:
-        """Return a command or a group by its name; None where there is none."""
+        """Return a command or a group by its name, or None."""
         command = super().get_command(*arguments, **options)
         if command is not None:
             for one in (command, *getattr(command, "commands", {}).values()):
@@ -44,7 +44,7 @@ def _name_values(command: Any) -> None:
 
 
 def _name_argument(argument: Any) -> None:
-    """Show INPUT... in place of {INPUT}... and of its type in Python."""
+    """Show INPUT... instead of {INPUT}... or the Python type."""
     argument.metavar = name = argument.metavar or argument.name.upper()
     shown = name if argument.nargs == 1 else f"{name}..."
     help_record = argument.get_help_record
@@ -53,13 +53,13 @@ def _name_argument(argument: Any) -> None:
 
 
 def _name_of(kind: Any) -> str | None:
-    """Return the name of a value of this type; None where the help lists what it may be."""
+    """Return the name shown for values of this type; None if the help lists the possible values."""
     inner = [part for part in typing.get_args(kind) if part is not NoneType]
     return _NAMES.get(kind) if not inner else _name_of(inner[0])
 
 
 def _group_options(command: Any) -> None:
-    """Show the options of each dataclass of a command under a heading, behind those of the command itself."""
+    """Show the options of each dataclass of a command under a heading, after those of the command itself."""
     headings: dict[str, str] = (
         getattr(inspect.unwrap(command.callback), "option_headings", {}) if command.callback else {}
     )

@@ -25,8 +25,8 @@ class Plan:
     """Settings of the timing.
 
     Args:
-        rounds: turns of each variant.
-        layers: blocks of the saliency.
+        rounds: number of times that each variant is timed.
+        layers: transformer blocks for the saliency.
     """
 
     rounds: int
@@ -147,7 +147,7 @@ def speed(
     where = resolve_device(device)
     if where.type != "cuda":
         if parts is not None and "gpu" in names:
-            raise DeviceError(f"Expected a CUDA GPU for the part gpu, got {where}.", "Leave it out of --parts.")
+            raise DeviceError(f"Expected a CUDA GPU for the part gpu, got {where}.", "Leave gpu out of --parts.")
         names = [name for name in names if name != "gpu"]
     context = RunContext(on_notice=lambda line: typer.echo(line, err=True))
     plan = Plan(rounds, blocks, where, context)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def saliency_table(costs: list[SaliencyCost], peak: PeakThroughput) -> Table:
-    """Show seconds, ratios, operations and differences of the maps."""
+    """Show seconds, ratios, operations and the differences between the maps."""
     from ..experiments.speed.saliency import AUTHORS, BF16, F32
 
     table = figures_table(
@@ -42,7 +42,7 @@ def saliency_table(costs: list[SaliencyCost], peak: PeakThroughput) -> Table:
 
 
 def outline_table(costs: list[OutlineCost]) -> Table:
-    """Show the seconds of an embedding, and the milliseconds of a box on it."""
+    """Show the seconds for an image embedding, and the milliseconds for a box on it."""
     table = figures_table(
         "SAM: an image embedded, and a box on it", ("model", "px", "f32 s", "bf16 s", "ratio", "box ms")
     )
@@ -87,15 +87,15 @@ def waiting_table(waits: WaitingTimes) -> Table:
 
 
 def between_table(costs: list[BetweenCost]) -> Table:
-    """Show the milliseconds between the networks."""
+    """Show the milliseconds spent between the networks."""
     rows = [(step, *(f"{cost.ms[step]:.2f}" for cost in costs)) for step in costs[0].ms]
-    rows.append(("together, but for these two", *(f"{cost.total:.2f}" for cost in costs)))
+    rows.append(("total without these two", *(f"{cost.total:.2f}" for cost in costs)))
     columns = ("", *(f"{cost.pixels} px, ms" for cost in costs))
     return figures_table("An image between the networks, one thread", columns, rows)
 
 
 def start_table(costs: list[StartCost]) -> Table:
-    """Show the seconds to the first answer."""
+    """Show the seconds until the first answer."""
     rows = [
         (cost.name, "" if cost.processor is None else f"{cost.processor:.2f}", f"{cost.seconds:.2f}") for cost in costs
     ]
@@ -104,7 +104,7 @@ def start_table(costs: list[StartCost]) -> Table:
 
 
 def gpu_table(cost: GpuCost) -> Table:
-    """Show milliseconds, images a second and memory on a GPU, with the reason of failures."""
+    """Show milliseconds, images per second and memory on a GPU, with the reasons for failures."""
     table = figures_table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "note"))
     for figure in cost.figures:
         shown = "" if figure.value is None else f"{figure.value:.{0 if figure.unit == 'MiB' else 1}f} {figure.unit}"
@@ -113,11 +113,11 @@ def gpu_table(cost: GpuCost) -> Table:
 
 
 def profile_table(profile: Profile) -> Table:
-    """Show milliseconds by part, longest first, and how much of the time the GPU works."""
+    """Show milliseconds by part, longest first, and how much of the time the GPU is busy."""
     table = figures_table(f"Where the time goes: {profile.name}, {profile.ms:.1f} ms", ("", "ms"))
     for name, ms in sorted(profile.parts.items(), key=lambda step: -step[1]):
         table.add_row(name, f"{ms:.1f}")
-    table.caption = "Each part is waited for, so that they sum up to more."
+    table.caption = "Each part is timed until the GPU has finished it, so the sum exceeds the total."
     if profile.kernels is not None:
         table.add_row("the GPU works", f"{profile.kernels:.1f} ({profile.kernels / profile.ms:.0%})")
     return table

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NARROW = 80
-"""Width of a terminal, in characters, below which columns that do not fit would break most words."""
+"""Terminal width, in characters, below which a table that does not fit is printed as blocks, not with broken words."""
 
 
 def figures_table(
     title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]] = (), words: int = 1
 ) -> Table:
-    """Make a table of figures, at the right of their columns, after columns of words.
+    """Make a table whose first columns hold words, and whose other columns hold right-aligned figures.
 
     Args:
-        rows: those to begin with; more can be added.
-        words: number of columns at the beginning with words.
+        rows: initial rows; more can be added.
+        words: number of columns that hold words.
     """
     from rich.table import Table
 
@@ -33,12 +33,12 @@ def figures_table(
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Write a table as lines of Markdown, for the pages of docs/results."""
+    """Format a table as lines of Markdown, for the pages of docs/results."""
     return ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
 
 
 def print_table(table: Table) -> None:
-    """Print a table: on a narrow terminal with folded cells or as blocks, into a file or a pipe at full width."""
+    """Print a table: on a narrow terminal with folded cells or as blocks, to a file or a pipe at full width."""
     from rich.console import Console
 
     console = Console(markup=False)
@@ -47,7 +47,7 @@ def print_table(table: Table) -> None:
         return
     for column in table.columns:
         column.overflow = "fold"
-        if column.no_wrap and console.is_terminal:  # whole as long as there is room
+        if column.no_wrap and console.is_terminal:  # not wrapped if there is room
             longest = max((len(str(cell)) for cell in column.cells), default=0)
             column.min_width = min(longest, console.width // 4)
         column.no_wrap = not console.is_terminal
@@ -59,7 +59,7 @@ def print_table(table: Table) -> None:
 
 
 def _print_blocks(table: Table, console: Console) -> None:
-    """Print each row as a block, a line for each cell that is not empty."""
+    """Print each row as a block, with a line for each nonempty cell."""
     if table.title:
         console.print(str(table.title), highlight=False)
     headings = [str(column.header) for column in table.columns]

@@ -1,4 +1,4 @@
-"""Command lines that cannot be parsed, in the words of all other errors; Typer's own show the library inside it."""
+"""Errors of command lines that cannot be parsed, worded like all other errors of the program."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _INVALID = re.compile(r"Invalid value for '?(?P<where>.+?)'?: ", re.DOTALL)
 
 
 def usage_error(error: Any) -> MedCLIPSAMError:
-    """Convert an error of Typer: what was expected, the value that was given, and where the help is.
+    """Convert an error of Typer to one that says what was expected, what was given, and where to find help.
 
     Args:
-        error: a ClickException, of click or of the copy of it in newer versions of Typer.
+        error: a ClickException, from click or from the copy of click in newer versions of Typer.
     """
     message = error.format_message().strip()
     context = getattr(error, "ctx", None)
@@ -37,7 +37,7 @@ def usage_error(error: Any) -> MedCLIPSAMError:
 
 
 def _invalid(where: str, found: Any, remedy: str) -> MedCLIPSAMError:
-    """Describe a value that pydantic refuses."""
+    """Describe a value that pydantic has refused."""
     value, expected = str(found["input"]), found["msg"].removeprefix("Input should be ").partition(", unable")[0]
     choices = re.findall(r"'([^']+)'", expected.partition(" is not one of ")[2])
     if choices:

@@ -1,4 +1,4 @@
-"""`medclipsam weak`: train a nnU-Net on pseudo-labels, predict masks with their uncertainty, and review them."""
+"""`medclipsam weak`: train an nnU-Net on pseudo-labels, predict masks with their uncertainty, and review them."""
 
 from __future__ import annotations
 
@@ -96,18 +96,18 @@ def train(
             epoch_context = telling(context, _epoch)
             model = run(dataset, out, settings, device, gpus, epoch_context)
     except KeyboardInterrupt:
-        where = f"goes on from nnU-Net's last checkpoint in '{out}'" if has_checkpoint(out) else "begins again"
+        where = f"resumes from nnU-Net's last checkpoint in '{out}'" if has_checkpoint(out) else "starts again"
         typer.echo(f"Stopped; the same command {where}.", err=True)
         raise
     if as_json:
         print_json({"model": str(model), "checkpoints": settings.schedule.files()})
         return
     count, following = len(settings.schedule.files()), f"medclipsam weak predict {quoted(out)} IMAGES -o OUT"
-    typer.echo(f"{counted(count, 'checkpoint')} in {model}. Predict by: {following}")
+    typer.echo(f"{counted(count, 'checkpoint')} in {model}. Predict with: {following}")
 
 
 def _epoch(progress: Progress) -> str | None:
-    """Describe how an epoch ended and how long the rest takes, thirty times in a run."""
+    """Describe how an epoch ended and how long the rest will take; None for all but thirty epochs of a run."""
     done, total = round(progress.done), round(progress.total or 0)
     if done < total and done % max(1, total // 30):
         return None
@@ -168,10 +168,10 @@ def predict(
         print_json(records)
     else:
         made = records[: len(records) - len(failed)]
-        typer.echo(f"{counted(len(made), 'image')} predicted, {len(failed)} failed.{' The least sure:' * bool(made)}")
+        typer.echo(f"{counted(len(made), 'image')} predicted, {len(failed)} failed.{' Least certain:' * bool(made)}")
         for record in made[:5]:
             typer.echo(f"  {record['case']}: {record['uncertainty']:.3f}")
-        typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
+        typer.echo(f"All are listed in {out / 'review.csv'}. For research, not for diagnosis.")
     raise typer.Exit(int(bool(failed)))
 
 
@@ -209,7 +209,7 @@ def disagree(
     from ..nnunet.disagreement import choose_struck, measure_agreement, write_struck_list, write_table
     from ..nnunet.raw_dataset import read_dataset
 
-    choose_struck([], below, share)  # refuse numbers out of their range before the masks are read
+    choose_struck([], below, share)  # refuses numbers out of range before the masks are read
     check_outputs((predictions, dataset), (out, table), overwrite)
     for path, (folder, what) in product((out, table), ((dataset, "the dataset"), (predictions, "the predictions"))):
         refuse_inside(folder.resolve(), path, what)
@@ -231,7 +231,9 @@ def disagree(
     for case in chosen[:5]:
         typer.echo(f"  {case}: {by_case[case]:.3f}")
     if chosen or before:
-        typer.echo(f"Take them out by: medclipsam strike {quoted(dataset)} {quoted(out)}. Then train in a new folder.")
+        typer.echo(
+            f"Take them out with: medclipsam strike {quoted(dataset)} {quoted(out)}. Then train in a new folder."
+        )
 
 
 @app.command()

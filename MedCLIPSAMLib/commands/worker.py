@@ -34,7 +34,9 @@ def start(idle_minutes: IdleMinutes = 30.0) -> None:
 
     folder = _folder()
     if ask("status") is not None:
-        raise MedCLIPSAMError("A worker runs already.", "medclipsam worker status tells more; stop ends it.")
+        raise MedCLIPSAMError(
+            "A worker is already running.", "'medclipsam worker status' shows it; 'medclipsam worker stop' ends it."
+        )
     command = [sys.executable, "-m", "MedCLIPSAMLib", "worker", "run", "--idle-minutes", str(idle_minutes)]
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -43,11 +45,11 @@ def start(idle_minutes: IdleMinutes = 30.0) -> None:
         if process.poll() is not None or time.monotonic() > end:
             process.terminate()
             lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = lines[-1] if lines else "it wrote nothing"
+            last = lines[-1] if lines else "there was no output"
             raise MedCLIPSAMError(f"The worker did not start: {last}", f"See '{folder / LOG}'.")
         time.sleep(0.05)
     ends = f"ends after {idle_minutes:g} minutes without a command" if idle_minutes else "runs until it is stopped"
-    typer.echo(f"The worker runs (process {process.pid}) and {ends}. 'medclipsam segment' uses it.")
+    typer.echo(f"The worker is running (process {process.pid}) and {ends}. 'medclipsam segment' uses it.")
 
 
 @app.command("stop")
@@ -58,7 +60,7 @@ def stop() -> None:
     """
     from ..command_worker.client import ask
 
-    typer.echo("No worker runs." if ask("stop") is None else "The worker has ended.")
+    typer.echo("No worker is running." if ask("stop") is None else "The worker has ended.")
 
 
 @app.command("status")
@@ -73,7 +75,7 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"running": found is not None, **(found or {})})
     else:
-        typer.echo("No worker runs." if found is None else _describe(found))
+        typer.echo("No worker is running." if found is None else _describe(found))
     if found is None:
         raise typer.Exit(1)
 
@@ -94,7 +96,7 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
     try:
         lock = lock_file(folder / LOCK)
     except BlockingIOError as error:
-        raise MedCLIPSAMError("A worker runs already.", "medclipsam worker stop ends it.") from error
+        raise MedCLIPSAMError("A worker is already running.", "'medclipsam worker stop' ends it.") from error
     import_engine()  # before the first command
     from ..segmentation.model_cache import ModelCache
 
@@ -107,14 +109,18 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
 
 
 def _folder() -> Path:
-    """Make the folder of the socket; errors as in `make_folder`, and where the system has no such sockets."""
+    """Create the folder of the socket.
+
+    Raises:
+        MedCLIPSAMError: the system cannot pass open files through sockets; or see `make_folder`.
+    """
     from ..command_worker.place import make_folder, supported
     from ..errors import MedCLIPSAMError
 
     if not supported():
         raise MedCLIPSAMError(
             "This system cannot send open files through Unix-domain sockets.",
-            "On Windows, use WSL for the worker of the command line; all else works without it.",
+            "On Windows, use WSL for the worker of the command line; everything else works without it.",
         )
     return make_folder()
 
@@ -126,4 +132,4 @@ def _describe(status: dict[str, Any]) -> str:
     if "model" in status:
         models = f"{status['model']} and {status['sam']} loaded on {status['device']}"
     process = f"process {status['pid']}, version {status['version']}"
-    return f"The worker runs ({process}) since {minutes:.0f} min: {state}, {models}."
+    return f"The worker has been running for {minutes:.0f} min ({process}): {state}, {models}."

@@ -1,1 +1,1 @@
-"""Pseudo-labels of a collection of images: the run, the dataset that it writes, and its upkeep."""
+"""Pseudo-labels for a collection of images: the run, the dataset that it writes, and its maintenance."""

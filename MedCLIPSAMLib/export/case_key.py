@@ -1,4 +1,4 @@
-"""Numbers in place of the names of cases, and the key from numbers to images."""
+"""Numbers instead of names for cases, and the key from numbers to images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CASE = re.compile("case_[0-9]{4,9}")
 
 
 class CaseKey:
-    """The table of cases and images: columns case, image (absolute path) and series (UID, or empty).
+    """The table of cases and images, with the columns case, image (absolute path) and series (UID, or empty).
 
-    It is readable by its owner only. A case keeps its number for as long as its line stays.
+    The file is readable only by its owner. A case keeps its number as long as its line stays in the file.
 
     Args:
-        path: made when absent.
+        path: the file, which `number` creates if it is missing.
 
     Raises:
         InputError: the file holds something else.
@@ -38,7 +38,7 @@ class CaseKey:
         """Refuse a key that would be passed on together with the cases, or that cannot be written.
 
         Raises:
-            OutputError: it is in the folder, or its own folder cannot be written to.
+            OutputError: the key lies in the folder, or its own folder cannot be written to.
         """
         if self.path.resolve().is_relative_to(folder.resolve()):
             raise OutputError(
@@ -50,7 +50,7 @@ class CaseKey:
         """Return a name such as case_0001 for each image and series; new ones are added to the file.
 
         Raises:
-            OutputError: the file cannot be written, or not be locked.
+            OutputError: the file cannot be written or locked.
         """
         try:
             with hold_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
@@ -68,7 +68,7 @@ class CaseKey:
         return [names[place] for place in map(_place, images)]
 
     def _numbered(self, images: Sequence[tuple[Path, str | None]]) -> dict[tuple[str, str], str]:
-        """Return the names in the file and new ones of images that it lacks."""
+        """Return the names in the file, and new ones for images that it lacks."""
         names = self._read()
         highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
         for place in dict.fromkeys(map(_place, images)):

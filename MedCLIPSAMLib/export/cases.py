@@ -1,7 +1,7 @@
-"""Which images are exported, under which names, and by which prompts.
+"""The images to export, their names and their prompts.
 
-Inputs are a folder tree of image files and DICOM series, or a table with an image and its prompt on each line. Prompts
-are the same for all images, or come with the table; a label is what the mask is called in the dataset.
+The input is a folder tree of image files and DICOM series, or a table with an image and its prompt on each line. The
+prompts are the same for all images, or come from the table. A label is the name of a mask in the dataset.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 DICOM_SUFFIXES = (".dcm", ".ima")
 SEGMENTATION = ".seg.nrrd"
 OF_MACOS = "._"
-"""Beginning of the names of files in which macOS keeps what other disks cannot hold of a file."""
+"""Prefix of the files in which macOS stores metadata on foreign file systems."""
 SOURCES = "sourcedata"
 OF_SUBJECT = re.compile("(.+/)?sub-[^/]+/")
 PATTERNS = (
-    "Change what they take and leave out: '*.JPG' does not fit 'a.jpg', nor '*/a.jpg' an image in the folder itself."
+    "Change the patterns: '*.JPG' does not match 'a.jpg', nor does '*/a.jpg' match an image in the folder itself."
 )
 TABLES = (".csv", ".tsv")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
@@ -52,13 +52,13 @@ class Case:
     """One image.
 
     Args:
-        name: in the dataset: letters, digits, dots, dashes and underscores; unique.
+        name: unique name in the dataset, of letters, digits, dots, dashes and underscores.
         image: a file, or the folder of a DICOM series.
         prompts: label -> prompt.
         negative: a prompt for what to exclude.
-        series: of a folder with several, its UID or what else `read_volume` takes.
-        phase: of a series with several images at one position.
-        root: the folder that the user named, which paths in the manifest are relative to; None is the image's own.
+        series: which DICOM series of a folder with several: its UID, or anything else that `read_volume` accepts.
+        phase: which phase of a series with several images at one position.
+        root: the folder that the user named, to which paths in the manifest are relative; None for the image's own.
     """
 
     name: str
@@ -71,11 +71,11 @@ class Case:
 
     @property
     def folder(self) -> Path:
-        """Folder that the image's path is relative to."""
+        """Folder to which the image's path is relative."""
         return self.image.parent if self.root is None else self.root
 
     def choice(self) -> dict[str, str]:
-        """Return the arguments of `read_volume` besides the path."""
+        """Return the arguments of `read_volume` other than the path."""
         requested = {"series": self.series, "phase": self.phase}
         return {name: value for name, value in requested.items() if value is not None}
 
@@ -84,17 +84,17 @@ def check_case(name: str) -> None:
     """Refuse a name that could lead out of a dataset's folder.
 
     Raises:
-        InputError: it holds more than letters, digits, dots, dashes and underscores, or begins with a dot.
+        InputError: it contains anything but letters, digits, dots, dashes and underscores, or begins with a dot.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
         raise InputError(
             f"'{name}' cannot be the name of a case.",
-            "Use letters, digits, dots, dashes and underscores, no dot first.",
+            "Use letters, digits, dots, dashes and underscores, and do not begin with a dot.",
         )
 
 
 def check_names(cases: Sequence[Case]) -> None:
-    """Refuse two cases of one name.
+    """Refuse two cases with the same name.
 
     Raises:
         InputError: naming their images.
@@ -113,10 +113,10 @@ class ImageChoice:
     """The choice of images in a folder tree.
 
     Args:
-        series: only the DICOM series that it fits, by UID, number or words of the description.
-        include: patterns such as "*.dcm" or "patient1/*", of which one fits the path or the name; all where there are
-            none. They take masks too, which are else left out.
-        exclude: patterns of which none does.
+        series: take only the DICOM series that match this UID, number, or words of the description.
+        include: take only images whose path or name matches one of these patterns, such as "*.dcm" or "patient1/*".
+            Without patterns all images are taken except masks; patterns take masks too.
+        exclude: leave out images whose path or name matches one of these patterns.
     """
 
     series: str | None = None
@@ -139,16 +139,17 @@ def find_cases(
     negative: str | None = None,
     notify: Callable[[str], None] = log.warning,
 ) -> list[Case]:
-    """Find the images of a folder tree, or of a table (.csv, .tsv) with their paths and, if it has them, prompts.
+    """Find the images of a folder tree, or of a table (.csv, .tsv) of their paths and, optionally, prompts.
 
     Args:
-        prompts, negative: by label, and what to exclude, for images without one in the table.
-        series, include, exclude: see `ImageChoice`; patterns choose among the images of a table too.
-        phase: of series with several images at one position.
+        prompts: label -> prompt, for images without a prompt in the table.
+        negative: what to exclude, for images without a negative prompt in the table.
+        series, include, exclude: see `ImageChoice`; patterns also choose among the images of a table.
+        phase: which phase of series with several images at one position.
         notify: see `images_below`.
 
     Raises:
-        InputError: nothing there, an unknown column, an image that is missing, or no prompt for one.
+        InputError: there are no images, a column is unknown, an image is missing, or an image has no prompt.
     """
     choice = ImageChoice(series, tuple(include), tuple(exclude))
     check_regular(inputs)
@@ -156,7 +157,7 @@ def find_cases(
         cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts, negative)]
         cases = [case for case in cases if choice.takes(relative_path(case.image, inputs.parent))]
         if not cases:
-            raise InputError(f"No image of '{inputs}' fits the patterns.", PATTERNS)
+            raise InputError(f"No image of '{inputs}' matches the patterns.", PATTERNS)
         return cases
     if not inputs.exists():
         raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv, .tsv) or an image.")
@@ -176,19 +177,23 @@ def find_cases(
 def images_below(
     folder: Path, choice: ImageChoice = ImageChoice(), notify: Callable[[str], None] = log.warning
 ) -> list[tuple[Path, Path, str | None]]:
-    """Find images: a relative path for the name, the file or folder, and the UID where other series are beside it.
+    """Find the images in a folder tree.
 
-    Hidden files and folders, results of this program, and duplicates by links are left out; so are segmentations, masks
-    beside images, pictures on DICOM discs, and files that are no images.
+    Left out are hidden files and folders, results of this program, duplicates by links, segmentations, masks beside
+    images, pictures on DICOM discs, and files that are not images.
 
     Args:
-        notify: is told the number and kinds of files that are left out, and of series that lie in several folders.
+        notify: called with the number and kinds of files left out, and with series that are spread over folders.
+
+    Returns:
+        For each image: a relative path to name it by; its file or folder; and the UID of its series if there are other
+        series beside it.
 
     Raises:
-        InputError: there is none, or this program wrote the folder.
+        InputError: there are no images, or this program wrote the folder.
     """
     if is_own(folder):
-        raise InputError(f"'{folder}' holds an export or other results itself.", "Give the folder of the images.")
+        raise InputError(f"'{folder}' itself holds an export or other results.", "Give the folder of the images.")
     found: list[tuple[Path, Path, str | None]] = []
     segmentations: list[Path] = []
     others: list[Path] = []
@@ -224,16 +229,20 @@ def images_below(
     taken = [path for path in found if choice.takes(path[0])]
     if not taken:
         if found:
-            raise InputError(f"None of the {counted(len(found), 'image')} in '{folder}' fits the patterns.", PATTERNS)
+            raise InputError(
+                f"None of the {counted(len(found), 'image')} in '{folder}' matches the patterns.", PATTERNS
+            )
         which = f" of the DICOM series '{choice.series}'" if choice.series else ""
-        raise InputError(f"'{folder}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
+        raise InputError(
+            f"'{folder}' holds no images{which}.", f"Readable formats are DICOM and {', '.join(IMAGE_SUFFIXES)}."
+        )
     return taken
 
 
 def _without_sources(
     found: list[tuple[Path, Path, str | None]], notify: Callable[[str], None]
 ) -> list[tuple[Path, Path, str | None]]:
-    """Leave out what lies below "sourcedata" of BIDS, where the images that were made of it are there."""
+    """Leave out what lies below "sourcedata" of BIDS if the images made from it are present."""
     sources = [item for item in found if SOURCES in item[0].parts]
     if not sources or all(SOURCES in item[0].parts or not OF_SUBJECT.match(item[0].as_posix()) for item in found):
         return found
@@ -250,7 +259,7 @@ def _without_masks(
     if masks:
         first = min(str(path.name) for path in masks)
         more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
-        how = "They are taken where a pattern, a table or a path names them."
+        how = "They are taken only if a pattern, a table or a path names them."
         notify(f"Left out as masks or results: {first}{more}. {how}")
     return [path for path in found if path[1] not in masks]
 
@@ -264,7 +273,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
     requested: dict[Path, tuple[Path, dict[str, str], str | None]] = {}
     for line, fields in rows:
-        row = filled(fields) | {"image": fields["image"].strip()}  # a folder may be called "NA"
+        row = filled(fields) | {"image": fields["image"].strip()}  # unlike other cells, "NA" may be a folder's name
         image = listed_path(table.parent, row["image"])
         if not row["image"] or not image.exists():
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")
@@ -278,7 +287,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
         if before and excluded and before != excluded:
             raise InputError(
                 f"Line {line} of '{table}' has another negative prompt than '{key}' before.",
-                "Give all lines of a case the same.",
+                "Give all lines of a case the same negative prompt.",
             )
         requested[key] = image, known | own, before or excluded
     if not requested:
@@ -290,14 +299,14 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None, negative: str | 
 
 
 def case_names(paths: list[Path]) -> list[str]:
-    """Make file names of ASCII from relative paths, "é" as "e"; where two would be equal, with a checksum."""
+    """Make ASCII file names from relative paths, with "e" for "é"; names that would be equal get a checksum."""
     plain = [_ascii_name(path.as_posix()) for path in paths]
     count = Counter(name.lower() for name in plain)
     return [name if count[name.lower()] == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
 
 
 def _ascii_name(path: str) -> str:
-    """Make a file name from a relative path, without accents and letters that ASCII lacks."""
+    """Make an ASCII file name from a relative path: accents are removed, other characters become underscores."""
     text = "".join(sign for sign in unicodedata.normalize("NFKD", path) if not unicodedata.combining(sign))
     suffix = next((suffix for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(suffix)), "")
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")[-100:].lstrip("._-") or "case"

@@ -2,11 +2,11 @@
 
 nnunet    imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json (nnU-Net v2)
 seg.nrrd  CASE.seg.nrrd, with prompts, scores and models as tags
-nii.gz    CASE.nii.gz, a label map; labels.json says which number is which
-png       CASE.png, for images
+nii.gz    CASE.nii.gz, a label map; labels.json says which number is which label
+png       CASE.png, a label map, for 2-D images
 dcm       CASE.dcm, a DICOM Segmentation that refers to the series, for DICOM input
 
-Where several masks voted, uncertainty/CASE.nii.gz, the largest of all labels.
+If several masks voted, uncertainty/CASE.nii.gz holds the largest uncertainty over all labels.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ RESERVED = ("background", "ignore")
 """Labels with a special meaning in nnU-Net."""
 
 DATASET = re.compile(r"Dataset([0-9]{3})_.+")
-"""What nnU-Net reads as the name of a dataset: its number, and any text."""
+"""The dataset names that nnU-Net accepts: a number and any text."""
 
 
 def check_folder(folder: Path, form: str) -> None:
-    """Refuse a folder that nnU-Net would not read.
+    """Refuse a folder whose name nnU-Net would not accept.
 
     Raises:
-        InputError: naming what is wrong.
+        InputError: the format is nnU-Net's, and the name is not that of a dataset.
     """
     name = folder.absolute().name
     if form == "nnunet" and not DATASET.fullmatch(name):
@@ -53,7 +53,7 @@ def check_folder(folder: Path, form: str) -> None:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse labels with a special meaning in nnU-Net, that no file can hold, or that differ only in case.
+    """Refuse labels that have a special meaning in nnU-Net, cannot be stored in a file, or differ only in case.
 
     Raises:
         InputError: naming the label.
@@ -66,27 +66,29 @@ def check_labels(labels: Sequence[str]) -> None:
                 "Write the label of a structure in the same way everywhere.",
             )
         if label.strip().casefold() in RESERVED:
-            raise InputError(f"'{label}' cannot be a label: nnU-Net has its own.", "Give it another name.")
+            raise InputError(f"'{label}' cannot be a label: nnU-Net reserves it.", "Give it another name.")
         if not label.strip() or not label.isprintable():
-            raise InputError(f"{label!r} cannot be a label.", "Use letters, digits and signs that can be printed.")
+            raise InputError(f"{label!r} cannot be a label.", "Use letters, digits and other printable characters.")
 
 
 def check_slices(form: str, cases: Sequence[Case], min_expected_dsc: float = 0.0) -> None:
-    """Refuse volumes where images of one slice are needed, by their headers, before models are loaded for them.
+    """Refuse volumes if the format or the minimum expected DSC needs 2-D images, before models are loaded.
+
+    Only headers are read.
 
     Raises:
-        InputError: naming the first one.
+        InputError: an image has several slices; the first one is named.
     """
     for case in cases if form == "png" or min_expected_dsc else ():
         count = slice_count(case.image, case.series) or 1
         if count > 1 and min_expected_dsc:
             raise InputError(
                 f"'{case.name}' has {count} slices, but a DSC can be predicted only for 2-D images.",
-                "Leave out the minimum of the expected DSC (that of the score is for every image), or the volumes.",
+                "Leave out the minimum expected DSC (the minimum score works for every image), or the volumes.",
             )
         if count > 1:
             raise InputError(
-                f"'{case.name}' has {count} slices, which no PNG holds.", "Export as nii.gz, or leave volumes out."
+                f"'{case.name}' has {count} slices, but a PNG holds one.", "Export as nii.gz, or leave out volumes."
             )
 
 
@@ -98,7 +100,7 @@ def case_files(name: str, form: str) -> list[str]:
 
 
 def is_label_map(form: str) -> bool:
-    """Tell whether the masks of a format are label maps, in which a voxel has one label."""
+    """Tell whether a format stores masks as label maps, in which a voxel has only one label."""
     return form not in ("seg.nrrd", "dcm")
 
 
@@ -110,23 +112,23 @@ def write_case(
     segments: Sequence[Segment],
     uncertain: Sequence[np.ndarray | None] = (),
 ) -> list[str]:
-    """Write a case, with its image for nnU-Net, and return the files' names, relative to `folder`; the masks' is last.
+    """Write a case, for nnU-Net with its image, and return the file names relative to `folder`, the masks' name last.
 
-    All files are there once all are complete; where that fails, earlier ones of the case stay as they were. Where
+    The files appear only once all are complete; if writing fails, earlier files of the case stay as they were. Where
     segments overlap, a label map keeps the one with the higher score (tag MedCLIPSAM.Score).
 
     Args:
-        uncertain: the uncertainty of the vote on each label, (K, J, I) float32, of which the largest value is written;
-            None where there was no vote.
+        uncertain: for each label the uncertainty of the vote, (K, J, I) float32, or None without a vote. The maximum
+            over the labels is written.
 
     Raises:
-        InputError: this image does not fit that format. OutputError: it cannot be written.
+        InputError: the image does not fit the format. OutputError: a file cannot be written.
     """
     *images, masks = case_files(name, form)
     voted = [values for values in uncertain if values is not None]
     files = [*images, *([f"{UNCERTAINTY}/{name}.nii.gz"] if voted else []), masks]
     if form == "png" and volume.shape[0] > 1:
-        raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
+        raise InputError(f"'{name}' has {volume.shape[0]} slices, but a PNG holds one.", "Export as nii.gz.")
     if is_label_map(form):
         segments, _ = without_overlap(segments)
     if form == "nnunet":
@@ -153,11 +155,11 @@ def write_case(
 
 
 def write_description(folder: Path, form: str, labels: Sequence[str], cases: Sequence[str], channel: str) -> None:
-    """Write the names of the labels: dataset.json for nnU-Net, labels.json beside label maps.
+    """Write the names of the labels: into dataset.json for nnU-Net, into labels.json for other label maps.
 
     Args:
-        cases: that are in the dataset now.
-        channel: kind of the images, such as "CT": nnU-Net treats Hounsfield units differently.
+        cases: the cases that are in the dataset now.
+        channel: kind of the images, such as "CT", for which nnU-Net normalizes intensities differently.
     """
     numbers = {"background": 0} | {label: number for number, label in enumerate(labels, 1)}
     if form == "nnunet":
@@ -177,15 +179,15 @@ def write_description(folder: Path, form: str, labels: Sequence[str], cases: Seq
 
 
 def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Mapping[str, dict]) -> list[Segment]:
-    """Make a segment for each label, in their order, so that label n is number n in every case; empty where absent."""
+    """Make a segment for each label, in order, empty if a mask is absent, so that label n is number n in every case."""
     nothing = np.zeros_like(next(iter(masks.values())))
     return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
 
 
 def by_pixel(volume: Volume) -> Volume:
-    """Return an image with pixels of 1 mm where its file knows at most their size on a print or a screen.
+    """Set the pixel size of a 2-D image to 1 mm if its file gives no physical size, or only that of a print or screen.
 
-    nnU-Net would bring images to one size of a pixel, which theirs is none of the body.
+    nnU-Net resamples images to a common pixel size, which would be meaningless for these.
     """
     if not volume.natural or volume.known_spacing:
         return volume
@@ -193,5 +195,5 @@ def by_pixel(volume: Volume) -> Volume:
 
 
 def gray(volume: Volume) -> np.ndarray:
-    """Return one channel (K, J, I), the mean of colors: nnU-Net needs the same channels in every image of a dataset."""
+    """Average colors into one channel (K, J, I): nnU-Net needs the same channels in every image of a dataset."""
     return volume.array.mean(-1).astype(np.float32) if volume.is_rgb else volume.array

@@ -1,4 +1,4 @@
-"""Masks as a DICOM Segmentation that refers to the series they were made on."""
+"""Write masks as a DICOM Segmentation that refers to the segmented series."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .dicom_source import source_slices
 
 MAKER, PROGRAM = "MedCLIPSAM contributors", "MedCLIPSAM"
 UNICODE = "ISO_IR 192"
-"""The character set of what is written, UTF-8: labels are in any language."""
+"""The character set of written objects, UTF-8: labels may be in any language."""
 
 
 def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
-    """Write the segments that are not empty as one binary DICOM SEG object; where all are empty, all of them.
+    """Write the segments as one binary DICOM SEG object, without empty ones unless all are empty.
 
     Args:
         segments: masks on the grid of `volume`.
-        volume: read from a DICOM file of one slice or from a series' folder.
+        volume: a volume read from a DICOM file of one slice or from the folder of a series.
 
     Raises:
-        InputError: the volume did not come from DICOM, the series cannot be referred to (highdicom
-            says why), or highdicom is not installed. OutputError: the file cannot be written.
+        InputError: the volume did not come from DICOM, objects cannot refer to its series (the reason is highdicom's),
+            or highdicom is not installed. OutputError: the file cannot be written.
     """
     made = _make(segments, volume, source_slices(volume))
     with atomic_path(path) as temporary:
@@ -43,15 +43,15 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
 
 
 def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]) -> Any:
-    """Make the object of segments on some slices of a volume; see `write_dicom_seg`."""
+    """Make a DICOM SEG object of segments on some slices of a volume; see `write_dicom_seg`."""
     require_extra("dicom", "DICOM SEG")
     import highdicom
 
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
-    logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
+    logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns about empty masks
     pixels = np.stack([segment.mask for segment in shown], -1)
     try:
-        # The user of an export need not see warnings on patients' names in the series.
+        # The user of an export need not see warnings about patient names in the series.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return highdicom.seg.Segmentation(
                 source_images=slices,
@@ -71,10 +71,10 @@ def _make(segments: Sequence[Segment], volume: Volume, slices: Sequence[Dataset]
                 specific_character_set=UNICODE,
             )
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        # highdicom knows the classes of the standard, and looks what they hold up by them.
+        # highdicom raises a KeyError for SOP classes that it does not know.
         reason = str(error).rstrip(".")
         if isinstance(error, KeyError) and error.args[:1] == (slices[0].SOPClassUID,):
-            reason = f"its class of objects, {slices[0].SOPClassUID}, is none that highdicom knows"
+            reason = f"highdicom does not know its SOP class {slices[0].SOPClassUID}"
         raise InputError(f"No DICOM SEG can be made for '{volume.path}': {reason}.", "Use another format.") from error
 
 
@@ -105,7 +105,7 @@ def _code_or_tissue(code: tuple[str, str, str]) -> tuple[str, str, str]:
 
 
 def dicom_texts(names: Iterable[str]) -> list[str]:
-    """Return names as values of type LO: 64 characters, no backslash, which parts values; equal ones are numbered."""
+    """Return names as unique DICOM LO values: at most 64 characters, without the backslash, which separates values."""
     made: list[str] = []
     for name in names:
         whole = name.replace("\\", "/")
@@ -115,10 +115,10 @@ def dicom_texts(names: Iterable[str]) -> list[str]:
 
 
 def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
-    """Refuse images that no DICOM SEG can refer to, by their headers, before models are loaded for them.
+    """Refuse images that a DICOM SEG cannot refer to, before models are loaded; only headers are read.
 
     Raises:
-        InputError: naming the first ones, or highdicom is not installed.
+        InputError: there are such images, of which the first ones are named; or highdicom is not installed.
     """
     if form != "dcm":
         return
@@ -126,8 +126,8 @@ def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
     refused = [case.image.name for case in cases if case.image.is_file() and not _can_be_referred_to(case.image)]
     if refused:
         raise InputError(
-            f"{len(refused)} of {len(cases)} images are no DICOM files of a slice with its position, "
-            f"as DICOM SEG needs them: {list_names(refused)}.",
+            f"DICOM SEG needs DICOM files of one slice with its position, but {len(refused)} of {len(cases)} images "
+            f"are not: {list_names(refused)}.",
             "Leave them out, or export all as seg.nrrd.",
         )
 
@@ -140,13 +140,13 @@ def _can_be_referred_to(path: Path) -> bool:
             header = read_header(path)
             return "ImagePositionPatient" in header and len(frames_of(path, header)) == 1
     except (InputError, *DAMAGED):
-        return True  # what is damaged fails by itself, and says how
+        return True  # a damaged file fails later, with its own message
 
 
 def check_dicom_seg(volume: Volume) -> None:
-    """Refuse a volume that no DICOM SEG can refer to, before long work, by making an empty one of its first slice.
+    """Refuse a volume that a DICOM SEG cannot refer to, before long work, by making an empty one for its first slice.
 
     Raises:
-        InputError: as `write_dicom_seg`.
+        InputError: see `write_dicom_seg`.
     """
     _make([Segment("nothing", np.zeros((1, *volume.shape[1:]), bool))], volume, source_slices(volume)[:1])

@@ -1,4 +1,4 @@
-"""The slices of a DICOM series as objects that refer to them need them: readable, on one grid, text in Unicode."""
+"""The slices of a DICOM series, prepared for objects that refer to them: readable, on one grid, with Unicode text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..volumes import Volume
 from ..volumes.dicom_header import DAMAGED, Frame, object_class, quiet, read_header, text
 
 REFERENCES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-"""Elements by which other objects refer to a slice."""
+"""Elements by which other DICOM objects refer to a slice."""
 IDENTITY = (
     "PatientName",
     "PatientID",
@@ -28,19 +28,19 @@ IDENTITY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-"""Elements on patient and study that DICOM objects need, also where they are empty."""
+"""Elements on the patient and study that DICOM objects must have, even if empty."""
 SEXES = ("M", "F", "O")
 
 
 def source_slices(volume: Volume) -> list[Dataset]:
-    """Read the slices of a volume, without their pixels, slice 0 along K first as in its arrays.
+    """Read the headers of a volume's slices, without pixels, in the order of its array along K.
 
-    Each has the elements that others refer to it by, its own position, and size of pixels, orientation and frame of
-    reference of the volume. The first one also has what its file says of patient, study and the rest, but for elements
-    that cannot be read, and with `IDENTITY`, empty where it says nothing that DICOM allows.
+    Each has the elements of `REFERENCES`, its own position, and the volume's pixel size, orientation and frame of
+    reference. The first one also has all other readable elements of its file, such as those on the patient and study,
+    and all elements of `IDENTITY`, empty if the file has no valid value.
 
     Raises:
-        InputError: it was not read from DICOM, or the files do not make its slices.
+        InputError: the volume was not read from DICOM, or its files are not one slice each.
     """
     if not volume.files:
         raise InputError(
@@ -70,17 +70,17 @@ def source_slices(volume: Volume) -> list[Dataset]:
 
 
 def _check(frames: Sequence[Frame], volume: Volume) -> None:
-    """Refuse slices without a place, and those that cannot be referred to.
+    """Refuse slices without a position, or without the elements by which objects refer to them.
 
     Raises:
-        InputError: naming what they lack.
+        InputError: a slice lacks such elements, which are named.
     """
     placed = ("ImagePositionPatient", "ImageOrientationPatient")
     if any(frame.position is None or frame.orientation is None for frame in frames) or any(
         keyword not in frame.header for frame in frames for keyword in placed
     ):
         raise InputError(
-            f"'{volume.path}' is not a DICOM series with positions and orientation.", "Choose another format."
+            f"'{volume.path}' is not a DICOM series with positions and an orientation.", "Choose another format."
         )
     lacks = [name for name in REFERENCES[1:] if not all(text(frame.header, name) for frame in frames)]
     lacks += [] if all(object_class(frame.header) for frame in frames) else REFERENCES[:1]
@@ -92,16 +92,16 @@ def _check(frames: Sequence[Frame], volume: Volume) -> None:
 
 
 def _decimals(values: Iterable[float]) -> list[DSfloat]:
-    """Return decimal strings of at most the 16 letters that DICOM allows."""
+    """Return DICOM decimal strings, which have at most 16 characters."""
     return [DSfloat(value, auto_format=True) for value in values]
 
 
 def _readable(header: Dataset) -> Dataset:
-    """Return the elements of a header that can be read, as Unicode, and those of `IDENTITY`."""
+    """Return the readable elements of a header, with text as Unicode, and all elements of `IDENTITY`."""
     characters = header.get("SpecificCharacterSet")
     made = Dataset()
     for tag in header.keys():  # noqa: SIM118  (a data set iterates over its elements, and converts each)
-        if tag.is_private or tag == 0x00080005:  # the character set, which is Unicode's now
+        if tag.is_private or tag == 0x00080005:  # the character set: text is Unicode now
             continue
         try:
             element = header[tag]
@@ -116,7 +116,7 @@ def _readable(header: Dataset) -> Dataset:
 
 
 def _is_usable(keyword: str, value: object) -> bool:
-    """Tell whether a value is a single one, and a date, a time or a sex where it should be."""
+    """Tell whether a value is a single one, and a valid date, time or sex if the element holds one."""
     if isinstance(value, (MultiValue, list)):
         return False
     written, kind = str(value or "").strip(), dictionary_VR(keyword)

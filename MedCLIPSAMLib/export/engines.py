@@ -1,4 +1,4 @@
-"""Engines that process the cases of an export: this process, or many workers with the models (`ray_engine`)."""
+"""Engines that process the cases of an export: this process, or many workers that hold the models (`ray_engine`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .cases import Case
 from .job import ExportJob, SegmentedCase, read_case, segment_case, write_result
 
 Write = Callable[[dict], None]
-"""Takes the line of a case whose files are whole, with the source that it was made of; called once a case, one call at
-a time."""
+"""Takes the manifest line of a case whose files are complete, including its source. Called once per case, never
+concurrently."""
 
 
 class Engine(Protocol):
@@ -24,7 +24,7 @@ class Engine(Protocol):
 
     Attributes:
         clip, sam: names of the models in the catalogue.
-        settings: of the segmentation.
+        settings: settings of the segmentation.
     """
 
     clip: str
@@ -32,21 +32,21 @@ class Engine(Protocol):
     settings: Settings
 
     def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
-        """Do every case, hand its line to `write`, and yield it; cancelled by the context."""
+        """Process every case, pass its manifest line to `write`, and yield it; the context can cancel the run."""
 
     def notes_on(self, prompts: Sequence[str]) -> list[str]:
-        """Return what the user should know of the wording of prompts; none where the models are elsewhere.
+        """Return notes for the user on the wording of prompts; none if the models are on other machines.
 
         Raises:
-            PromptError: a prompt that the model cannot take.
+            PromptError: the model cannot process a prompt.
         """
 
 
 class LocalEngine:
-    """The models in this process. The next image is read, and the last one written, while they segment this one."""
+    """The models in this process. While an image is segmented, the next one is read and the last one is written."""
 
     def __init__(self, segmenter: TextSegmenter) -> None:
-        self._segmenter = segmenter.with_settings(segmenter.settings)  # the precision stays, whatever becomes of memory
+        self._segmenter = segmenter.with_settings(segmenter.settings)  # a copy: running out of memory changes settings
         self.clip: str = segmenter.clip.name
         self.sam: str = segmenter.sam.name
         self.settings = segmenter.settings

@@ -1,7 +1,7 @@
-"""Pseudo-labels by the thousand: every case segmented by its prompts and written into a dataset.
+"""Pseudo-labels in bulk: every case is segmented by its prompts and written into a dataset.
 
-A case is in the manifest once its files are complete, so that a killed run resumes with the next; a broken file is
-recorded and the run goes on.
+A case enters the manifest once its files are complete, so a killed run resumes with the next case. A broken file is
+recorded as failed, and the run continues.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ def export(
     retry: bool = False,
     key: CaseKey | None = None,
 ) -> dict[str, int]:
-    """Segment and write every case that is not in the manifest in `out` yet, or whose image has changed.
+    """Segment and write every case that is not yet in the manifest of `out`, or whose image has changed.
 
-    Cases that were struck out are left alone.
+    Cases that were struck out are skipped.
 
     Args:
         engine: segments on this machine or on a cluster; the masks are the same.
-        out: the dataset's folder; new, empty, or of the same export.
+        out: the dataset's folder: new, empty, or from the same export.
         context: reports each finished case, with its name as the message, and its status.
-        retry: process failed cases again also where their image is the same.
-        key: name the cases by its numbers, and let nothing else in the dataset name their images.
+        retry: also process failed cases again if their image has not changed.
+        key: names the cases by number; nothing else in the dataset then names their images.
 
     Returns:
         The number of cases in the manifest by status: "found", "empty", "filtered", "failed".
 
     Raises:
-        InputError: two cases of one name, a label that cannot be, a folder or volumes that do not fit the format.
-            OutputError: see `Manifest`; other prompts than before; or the disk is full: what was done is kept.
-            Cancelled: the same.
+        InputError: two cases have the same name, a label is invalid, or the folder or a volume does not fit the
+            format. OutputError: see `Manifest`; the prompts differ from those before; or the disk is full (finished
+            cases are kept). Cancelled: finished cases are kept.
     """
     check_request(cases, out, settings, key)
     if key is not None:
@@ -77,7 +77,7 @@ def export(
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done, name = len(cases) - len(todo) + finished, record["case"]
             context.report(done, len(cases), name, seconds_left=left, status=record["status"])
-        sweep(out)  # what a worker that died had half written
+        sweep(out)  # remove half-written files of workers that died
     finally:
         try:
             refresh(out, settings.form, labels)
@@ -92,13 +92,13 @@ def export(
 def plan_cases(
     cases: Sequence[Case], out: Path, records: Mapping[str, Mapping[str, Any]], images: ImageNames, retry: bool = False
 ) -> tuple[list[Case], list[Case]]:
-    """Find the names that cases have in a dataset, and which of them an export does, without writing anything.
+    """Find the names of the cases in a dataset, and which of them an export would process, without writing anything.
 
     Returns:
-        All cases, and those that are new, whose image has changed, or which failed and are retried.
+        All cases, and those to process: new ones, those whose image has changed, and failed ones to retry.
 
     Raises:
-        InputError: two cases of one name. OutputError: other prompts than before.
+        InputError: two cases have the same name. OutputError: the prompts differ from those before.
     """
     cases = [replace(case, image=case.image.absolute(), root=case.folder.absolute()) for case in cases]
     cases = with_known_names(cases, records, images)
@@ -115,7 +115,7 @@ def _labels(cases: Sequence[Case]) -> list[str]:
 
 
 def _say_other_folder(cases: Sequence[Case], images: ImageNames, context: RunContext) -> None:
-    """Notify where the dataset has images, and these come from other folders."""
+    """Notify the user if the dataset already has images, and these come from other folders."""
     now = {str(case.folder.resolve()) for case in cases}
     if images.stored and not now & set(images.stored):
         context.notify(
@@ -128,9 +128,9 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
     """Refuse an invalid export before models are loaded for it; see `export` for the arguments.
 
     Raises:
-        InputError: the folder's name, a label, or an image by its header, does not fit the format.
-        OutputError: the folder holds something else, the key lies in the dataset, or its format holds the patient's
-            identity.
+        InputError: the folder's name, a label, or an image (judged by its header) does not fit the format.
+        OutputError: the folder holds something else, or, with a key, the key lies in the dataset or the format carries
+            the patient's identity.
     """
     check_folder(out, settings.form)
     check_place(out)
@@ -150,7 +150,7 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
 def _describe_request(
     cases: Sequence[Case], engine: Engine, settings: ExportSettings, labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what the masks depend on besides images and prompts, as JSON values."""
+    """Return everything the masks depend on besides images and prompts, as JSON values."""
     phases = sorted({case.phase for case in cases if case.phase})
     request: dict[str, Any] = {
         "models": {"clip": engine.clip, "sam": engine.sam, "version": __version__},

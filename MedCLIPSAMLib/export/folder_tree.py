@@ -1,4 +1,4 @@
-"""The files and folders below a folder, without those that this program wrote."""
+"""The files and folders below a folder, except those written by this program."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..files.outputs import MARKER
 from ..files.unfinished import DESCRIPTION, ENDING
 
 REQUEST = "export.json"
-"""File in the dataset of an export with its request."""
+"""File in a dataset that holds the request of its export."""
 
 
 def walk(folder: Path) -> list[Path]:
-    """List a folder and what is below it but hidden folders, sorted, files and folders before links to them.
+    """List a folder and everything below it except hidden folders and results, sorted, with links last.
 
-    Links to folders are followed, but for those that lead up, and each folder is looked into once.
+    Links to folders are followed unless they lead up the tree, and each folder is visited once.
     """
     paths, tops, seen = [folder], deque([folder]), set[Path]()
     while tops:
@@ -33,7 +33,7 @@ def walk(folder: Path) -> list[Path]:
 
 
 def is_own(folder: Path) -> bool:
-    """Tell whether this program wrote a folder: a dataset, predictions, results, the steps of a run."""
+    """Tell whether this program wrote a folder: a dataset, predictions, other results, or the steps of a run."""
     locked = (folder / LOCK).is_file()
     return (locked and any((folder / name).is_file() for name in (REQUEST, MARKER))) or (
         folder.name.endswith(ENDING) and (folder / DESCRIPTION).is_file()

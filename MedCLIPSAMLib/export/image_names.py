@@ -1,4 +1,4 @@
-"""How a manifest names the image of a case: by a path that does not identify this machine, or by a number only."""
+"""The names of images in a manifest: paths that do not identify this machine, or only numbers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ..files.json_text import read_json, write_json
 from ..files.relative import relative_path
 
 FOLDERS = "image_folders.json"
-"""In a dataset, readable by its owner only: the folders that the paths of its manifest are relative to."""
+"""File in a dataset, readable only by its owner: the folders to which the paths in its manifest are relative."""
 
 
 WORD = 4
-"""Minimum length of a name that is hidden inside longer words too."""
+"""Minimum length of a name that is also hidden inside longer words."""
 
 
 class ImageNames:
     """Names the images of a dataset relative to the folders they were found in.
 
-    A record has the path as "image", with "/" between its parts, and as "folder" the place of the folder in
-    `image_folders.json`, which may be left out when a dataset is passed on.
+    A record has as "image" the relative path, with "/" as the separator, and as "folder" the index of its folder in
+    `image_folders.json`. That file can be left out when a dataset is passed on.
 
     Args:
-        dataset: the folder.
-        anonymous: give images the names of their cases, and leave folders, series and times out.
+        dataset: the dataset's folder.
+        anonymous: give images the names of their cases, and leave out folders, series and times.
     """
 
     def __init__(self, dataset: Path, anonymous: bool = False) -> None:
@@ -38,11 +38,11 @@ class ImageNames:
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """The folders that the images of the dataset were found in."""
+        """The folders in which the images of the dataset were found."""
         return tuple(self._stored)
 
     def describe(self, case: str, image: Path, root: Path, series: str | None = None) -> dict[str, Any]:
-        """Return the fields of a case's record that name its image; `store` its folder with the record.
+        """Return the fields of a case's record that name its image; call `store` before writing the record.
 
         Args:
             root: the folder that the user named, which holds the image.
@@ -59,7 +59,7 @@ class ImageNames:
         return described | ({"series": series} if series is not None else {})
 
     def scrub(self, record: Mapping[str, Any], image: Path, root: Path) -> dict[str, Any]:
-        """Return a record whose sentences name no file where cases are anonymous; else only no folder above `root`."""
+        """Remove from a record's sentences all file names if cases are anonymous, else only the path of `root`."""
         hide = lambda text: _hide_folder(text, root)
         if self.anonymous:
             hide = lambda text: hide_names(text, image, root)
@@ -67,7 +67,7 @@ class ImageNames:
         return {**record, **hidden, "notes": [hide(note) for note in record.get("notes", ())]}
 
     def store(self) -> None:
-        """Write the folders that `describe` has met, if any."""
+        """Write the folders that `describe` has seen, if there are new ones."""
         if self._folders == self._stored:
             return
         self._stored = list(self._folders)
@@ -75,13 +75,13 @@ class ImageNames:
 
 
 def hide_names(text: str, image: Path, root: Path) -> str:
-    """Return a sentence without the path of an image, the names in it, and whatever else stands in quotes."""
+    """Remove from a sentence the path of an image, the names in that path, and everything in single quotes."""
     text = _hide_folder(text, root)
     for path in sorted({*_spellings(image), *_spellings(root)}, key=len, reverse=True):
         text = text.replace(path, "...") if os.sep in path else text
     parts = relative_path(image, root).parts
     for part in sorted({image.stem, *parts} - {".", "..", ""}, key=len, reverse=True):
-        # A short name is hidden where it is a word: "1" must not be taken out of every number.
+        # A short name is hidden only where it is a whole word: "1" must not be removed from every number.
         pattern = re.escape(part) if len(part) >= WORD else rf"(?<![^\W_]){re.escape(part)}(?![^\W_])"
         text = re.sub(pattern, "...", text)
     return re.sub(r"'[^']*'", "'...'", text)
@@ -94,7 +94,7 @@ def _hide_folder(text: str, folder: Path) -> str:
 
 
 def _spellings(path: Path) -> set[str]:
-    """Return a path as messages may spell it."""
+    """Return the ways in which messages may spell a path."""
     return {str(path), str(path.absolute()), str(path.resolve())} - {".", os.sep}
 
 
@@ -111,7 +111,7 @@ def find_image(dataset: Path, record: Mapping[str, Any]) -> Path:
     if not isinstance(folder, int) or not 0 <= folder < len(folders):
         raise InputError(
             f"'{dataset}' does not say where the image of '{record['case']}' lies.",
-            f"Such a dataset was passed on without {FOLDERS}, or its cases are anonymous. Open the image yourself.",
+            f"It was passed on without {FOLDERS}, or its cases are anonymous. Open the image yourself.",
         )
     return Path(folders[folder]) / image
 

@@ -1,4 +1,4 @@
-"""One case of an export: read, segment, write. It is the same on this machine and on a cluster."""
+"""Read, segment and write one case of an export, in the same way on this machine and on a cluster."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ class ExportSettings:
     """Settings of an export.
 
     Args:
-        form: the format that is written for each image.
-        strategy: for volumes of several slices, see `choices.Strategy`.
-        plane: of the slices.
+        form: the format written for each image.
+        strategy: how volumes of several slices are segmented; see `choices.Strategy`.
+        plane: plane of the slices.
         window: display window; see `volumes.SliceStack`.
-        min_score: a label with a lower score counts as not found; 0 to 1.
-        min_expected_dsc: and one of a lower expected DSC, 0 to 1; for images of one slice and models that predict it.
-        min_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
-            pixels).
-        keep_empty: cases in which nothing was found are in the dataset too, with an empty mask; not those in which
-            something was found that the minimums and maximums leave out.
+        min_score: a label with a lower score, 0 to 1, counts as not found.
+        min_expected_dsc: a label with a lower expected DSC, 0 to 1, counts as not found; only for images of one slice
+            and models whose DSC can be predicted.
+        min_ml, max_ml: a label with a smaller or larger volume, in ml, counts as not found; for 2-D images, which have
+            no thickness, in thousands of pixels.
+        keep_empty: also add cases in which nothing was found, with an empty mask, but not those whose findings were
+            removed by the minimums and maximums.
     """
 
     form: Choice[ExportFormat] = ExportFormat.NNUNET
@@ -62,13 +63,13 @@ class ExportSettings:
         check_window(self.window)
         if self.min_ml > self.max_ml:
             raise InputError(
-                f"Expected sizes from the minimum to the maximum, got {self.min_ml} to {self.max_ml} ml.", "Swap them."
+                f"Expected a minimum size up to the maximum, got {self.min_ml} and {self.max_ml} ml.", "Swap them."
             )
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """The state that all cases of an export share: the dataset's folder, the settings, and the labels in order."""
+    """What all cases of an export share: the dataset's folder, the settings, and the labels in order."""
 
     out: Path
     settings: ExportSettings
@@ -77,7 +78,7 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """An image that was read, or why it cannot be; its files, see `known.Sources`, and the seconds it took."""
+    """An image, or why it cannot be read; a description of its files (see `known.Sources`); and the seconds it took."""
 
     volume: Volume | MedCLIPSAMError
     source: dict[str, Any]
@@ -86,7 +87,7 @@ class LoadedCase:
 
 @dataclass(frozen=True)
 class SegmentedCase:
-    """An image and its result, or why there is none, and the seconds it took."""
+    """An image, its result or why there is none, and the seconds it took."""
 
     loaded: LoadedCase
     result: VolumeResult | MedCLIPSAMError
@@ -94,7 +95,10 @@ class SegmentedCase:
 
 
 def read_case(case: Case) -> LoadedCase:
-    """Read the image of a case; its files are described before, so that a change in between shows as one."""
+    """Read the image of a case.
+
+    Its files are described before they are read, so that a change in between is detected by the next run.
+    """
     started = time.perf_counter()
     source = Sources().describe(case.image)
     volume = attempt(lambda: read_volume(case.image, **case.choice()), case.name, f"'{case.image}' cannot be read")
@@ -104,10 +108,10 @@ def read_case(case: Case) -> LoadedCase:
 def segment_case(
     segmenter: TextSegmenter, case: Case, loaded: LoadedCase, settings: ExportSettings, context: RunContext
 ) -> SegmentedCase:
-    """Segment the image of `read_case`.
+    """Segment an image that `read_case` returned.
 
     Raises:
-        Cancelled: by the context.
+        Cancelled: the context was cancelled.
     """
     volume, started = loaded.volume, time.perf_counter()
     if isinstance(volume, MedCLIPSAMError):
@@ -133,7 +137,7 @@ def write_result(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str
     """Write the files of a case, and return its line of the manifest.
 
     Raises:
-        OutputError: the system refuses to write, as on a full disk.
+        OutputError: the system refuses to write, for example because the disk is full.
     """
     volume, result, started = outcome.loaded.volume, outcome.result, time.perf_counter()
     written: dict[str, Any] | MedCLIPSAMError
@@ -152,13 +156,13 @@ def write_result(case: Case, outcome: SegmentedCase, job: ExportJob) -> dict[str
 
 
 def new_record(case: Case) -> dict[str, Any]:
-    """Make the line of the manifest of a case that failed, to which its cause is added."""
+    """Make the manifest line of a failed case; the caller adds the cause."""
     record = {"case": case.name, "image": str(case.image), "status": "failed", "labels": {}, "files": []}
     return record | {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _write_files(case: Case, volume: Volume, result: VolumeResult, job: ExportJob) -> dict[str, Any]:
-    """Write the overlay of a case, then its masks and image, and return their fields of the manifest."""
+    """Write the overlay of a case, then its masks and image, and return their manifest fields."""
     settings = job.settings
     labels, segments, lost = _judge(case, volume, result, job)
     masks, tags = ({label: getattr(one, name) for label, one in segments.items()} for name in ("mask", "tags"))
@@ -177,10 +181,12 @@ def _write_files(case: Case, volume: Volume, result: VolumeResult, job: ExportJo
 def _judge(
     case: Case, volume: Volume, result: VolumeResult, job: ExportJob
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Segment], list[str]]:
-    """Decide which labels are found, each by the voxels that it has in the file: in a label map surer ones are first.
+    """Decide which labels count as found, by the voxels that each has in the written file.
+
+    In a label map, where labels cannot overlap, voxels go to the label with the higher score.
 
     Returns:
-        The fields of the manifest and the segment of each label, empty where it is not found; and notes on overlaps.
+        The manifest fields of each label; its segment, empty if not found; and notes on overlaps.
     """
     by_prompt = {segment.name: segment for segment in result.segments()}
     labels: dict[str, dict[str, Any]] = {label: {} for label in case.prompts}
@@ -193,9 +199,9 @@ def _judge(
         about = _about(result, prompt, segment.mask, volume)
         if job.settings.min_expected_dsc and about["voxels"] and about["expected_dsc"] is None:
             raise InputError(
-                "Expected one slice, no negative prompt, and models, settings and prompts whose DSC is predicted, "
-                "got others.",
-                "Leave the minimum of the expected DSC out; the minimum of the score is for every image.",
+                "The DSC of this case cannot be predicted: that needs a single slice, no negative prompt, and models, "
+                "settings and prompts for which a predictor was fitted.",
+                "Leave out the minimum expected DSC; the minimum score works for every image.",
             )
         status = _status(about, job.settings)
         if about["voxels"] and is_label_map(job.settings.form) and _is_sure(about, job.settings):

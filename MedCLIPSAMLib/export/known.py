@@ -1,4 +1,4 @@
-"""The cases of a dataset: the image and the prompts that each was made from, and whether they have changed."""
+"""The image and prompts that each case of a dataset was made from, and whether they have changed since."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .image_names import ImageNames
 
 Records = Mapping[str, Mapping[str, Any]]
 HEAD = 1 << 20
-"""Bytes of a header that may name files of voxels."""
+"""Maximum bytes of a header that may name voxel files."""
 _SUM = re.compile(r"-[0-9a-f]{8}$")
 
 
 class Sources:
-    """The files of images, each read once: {"size", "time", "sha256"} as JSON values."""
+    """Descriptions of the files of images, {"size", "time", "sha256"} as JSON values; each image is read once."""
 
     def __init__(self) -> None:
         self._known: dict[Path, dict[str, Any]] = {}
 
     def describe(self, image: Path) -> dict[str, Any]:
-        """Describe a file, or the files of a folder; {} where it cannot be read."""
+        """Describe a file, or the files of a folder; {} if it cannot be read."""
         if image not in self._known:
             try:
                 digest = hashlib.sha256()
@@ -46,20 +46,20 @@ class Sources:
         return self._known[image]
 
     def is_same(self, image: Path, before: Mapping[str, Any]) -> bool:
-        """Tell whether an image is unchanged; by its content where its time or size differs."""
+        """Tell whether an image is unchanged; its content is compared only if its time or size differs."""
         try:
             if _stat(image).items() <= before.items():
                 return True
         except OSError:
-            return True  # it is gone, and its case stays
+            return True  # the image is gone; its case stays
         return self.describe(image).get("sha256") == before.get("sha256")
 
 
 def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames) -> list[Case]:
-    """Give images the names that they have in the dataset, with or without a checksum.
+    """Give images the names that they already have in the dataset, with or without a checksum.
 
-    Whether a name needs one depends on the files beside the image, which may have changed. A new name that differs from
-    a known one in case only gets one, as many systems have one file for both.
+    Whether a name needs a checksum depends on the files beside the image, which may have changed. A new name that
+    differs from a known one only in upper and lower case gets a checksum, as many file systems do not distinguish them.
     """
     names = {_place(record): name for name, record in records.items()}
     lower = {name.lower() for name in records}
@@ -77,28 +77,32 @@ def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames
 
 
 def check_prompts(cases: Sequence[Case], records: Records) -> None:
-    """Refuse cases that the dataset has by other prompts, and another text for a label that has one in all of them.
+    """Refuse prompts that differ from those in the dataset.
+
+    That is, a different prompt for a case that the dataset has, or for a label that has the same prompt in all cases.
 
     Raises:
-        OutputError: naming the label, both texts and what to do.
+        OutputError: the prompts differ; the case or label and the earlier prompt are named.
     """
-    remedy = "Choose another folder, or give the same prompts as before to go on."
+    remedy = "Choose another folder, or give the same prompts as before to resume."
     for case in cases:
         before = _prompts_of(records[case.name]) if case.name in records else {}
         for name, text in _prompts_of({"prompts": case.prompts, "negative": case.negative}).items():
             if name in before and before[name] != text:
-                raise OutputError(f"'{case.name}' is in the dataset by {_describe_prompt(name, before[name])}.", remedy)
+                raise OutputError(
+                    f"'{case.name}' is in the dataset with {_describe_prompt(name, before[name])}.", remedy
+                )
     now, then = _texts({"prompts": case.prompts, "negative": case.negative} for case in cases), _texts(records.values())
     for name in now.keys() & then.keys():
         if len(now[name]) == len(then[name]) == 1 and now[name] != then[name]:
-            raise OutputError(f"The dataset was made by {_describe_prompt(name, next(iter(then[name])))}.", remedy)
+            raise OutputError(f"The dataset was made with {_describe_prompt(name, next(iter(then[name])))}.", remedy)
 
 
 def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images: ImageNames) -> set[str]:
-    """Find the cases whose image has changed; labels set by a person stay.
+    """Find the cases whose image has changed, except those whose labels a person has set.
 
     Raises:
-        InputError: an image of another place would replace the one that the dataset has under that name.
+        InputError: an image from another place would replace the one that the dataset has under the same name.
     """
     found = set()
     for case in cases:
@@ -108,8 +112,8 @@ def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images:
             continue
         if _place(record) != _place(_describe(case, images)):
             raise InputError(
-                f"There is a case '{case.name}' of another image, '{record['image']}'.",
-                "Name the cases in a table, in its column case, or choose another folder.",
+                f"The dataset has a case '{case.name}' of another image, '{record['image']}'.",
+                "Name the cases in the column case of a table, or choose another folder.",
             )
         found.add(case.name)
     return found
@@ -118,9 +122,9 @@ def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images:
 def describing(
     cases: Sequence[Case], out: Path, records: Records, images: ImageNames, write: Callable[[Mapping[str, Any]], None]
 ) -> Callable[[Mapping[str, Any]], None]:
-    """Let `write` also record the source of a case; before it, remove earlier files that the case no longer has.
+    """Wrap `write` to also record the prompts and the source of a case, after removing files it no longer has.
 
-    A run that is killed in between does the case again, as its source is not recorded yet.
+    If a run is killed in between, the case is processed again, as its source is not recorded yet.
     """
     by_name = {case.name: case for case in cases}
 
@@ -144,12 +148,12 @@ def _describe(case: Case, images: ImageNames) -> dict[str, Any]:
 
 
 def _place(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells the image of a record from others."""
+    """Return what distinguishes the image of a record from others."""
     return record["image"], record.get("folder"), record.get("series")
 
 
 def _prompts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return a record's prompts by label, the negative one under ""; of a case that a person added, those it has."""
+    """Return a record's prompts by label, with the negative one under ""; a case added by a person has only some."""
     if "prompts" in record:
         return {**record["prompts"], "": record.get("negative")}
     return {name: label.get("prompt") for name, label in record["labels"].items()}
@@ -170,7 +174,10 @@ def _describe_prompt(name: str, text: str | None) -> str:
 
 
 def _files(image: Path) -> list[Path]:
-    """List the files of an image: those in a folder, or below it where a series is cut, and a header's voxels."""
+    """List the files of an image: the file, with the voxel files that a header names, or those of a DICOM folder.
+
+    If a folder holds no DICOM itself, as when a series is split into subfolders, the files below it are listed.
+    """
     if image.is_dir():
         of = lambda paths: sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
         files = of(image.iterdir())
@@ -184,7 +191,7 @@ def _files(image: Path) -> list[Path]:
         names = (re.split("[:=]", line, maxsplit=1)[-1].strip().removeprefix("./") for line in lines)
         plain = (name for name in names if name not in ("", ".", "..") and not re.search(r"[/\\\0]", name))
         for name in plain:
-            pattern = re.sub(r"%\d*d", "*", glob.escape(name.split()[0])) if "%" in name else None  # a file a slice
+            pattern = re.sub(r"%\d*d", "*", glob.escape(name.split()[0])) if "%" in name else None  # a file per slice
             voxels += sorted(image.parent.glob(pattern)) if pattern else [image.with_name(name)]
     return [image, *(path for path in voxels if os.path.isfile(path))]
 

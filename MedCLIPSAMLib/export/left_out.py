@@ -1,4 +1,4 @@
-"""Say which files of a folder tree are no images that can be read: how many of each kind."""
+"""Count the files of a folder tree that are not readable images, by kind."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_KINDS = 20
 
 
 def left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path, str]) -> list[str]:
-    """Say in a sentence how many files are left out by kind; [] where none is.
+    """Return a sentence with the number of files left out, by kind; [] if none is left out.
 
     Args:
-        files: those that are no images by their names.
-        images: the files and folders that are.
-        dicom: DICOM files -> what those are that are left out, such as "segmentation"; "" for images.
+        files: files that are not images, judged by their names.
+        images: files and folders that are images.
+        dicom: DICOM file -> what it is if it is left out, such as "segmentation"; "" for images.
     """
     headers = {image for image in images if image.name.lower().endswith((*DETACHED_SUFFIXES, *PAIR_SUFFIXES))}
     pairs = {(image.parent, stem(image).lower()) for image in headers}
@@ -56,9 +56,12 @@ def left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path,
 
 
 def pictures_of_viewers(paths: Sequence[Path], has_dicom: bool) -> set[Path]:
-    """Find the pictures of scenes of 3D Slicer, and PNG, JPEG and the like below a DICOMDIR where DICOM images are.
+    """Find pictures of scenes of 3D Slicer, and PNG, JPEG and the like on DICOM discs (below a DICOMDIR).
 
-    These are of a viewer, or the images once more, for browsers.
+    Those on discs belong to a viewer or are copies of the images for browsers.
+
+    Args:
+        has_dicom: whether there are DICOM images; if not, pictures on discs are kept.
     """
     scenes = {path.with_suffix(".png") for path in paths if path.suffix.lower() == SCENE}
     if not has_dicom:
@@ -69,6 +72,6 @@ def pictures_of_viewers(paths: Sequence[Path], has_dicom: bool) -> set[Path]:
 
 
 def _ending(path: Path) -> str:
-    """Return the ending of a name: the last one, with the one before it where that is only a compression."""
+    """Return the suffix of a name, together with the one before it if it only says how the file is compressed."""
     match = re.search(r"((?:\.seg|\.[a-z]\w{0,7}(?=\.gz))?\.[a-z]\w{0,7})$", path.name.lower())
     return match[1] if match else "without an ending"

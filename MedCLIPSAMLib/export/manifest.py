@@ -1,7 +1,7 @@
 """The record of an export: a line for each case, written when its files are complete, and a lock against a second run.
 
-manifest.jsonl grows by one line a case, so that a run that is killed at any moment goes on with the cases that have
-none. export.json holds what the results depend on; another request on the same folder is refused.
+manifest.jsonl grows by one line per case, so a run that is killed at any moment resumes with the cases that have no
+line. export.json holds everything the results depend on; a different request for the same folder is refused.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from .record import check_own, check_record
 
 MANIFEST = "manifest.jsonl"
 ESCAPE = 6
-"""Characters of the longest escape, such as \\u00e9, which may be cut."""
+"""Characters of the longest JSON escape, such as \\u00e9, which a killed run may have cut."""
 
 
 class Manifest:
     """The record of an export in its folder, locked until `close`.
 
     Args:
-        folder: made when absent.
-        request: what the results depend on, as JSON values.
+        folder: created if missing.
+        request: everything the results depend on, as JSON values.
 
     Attributes:
-        records: by case, as they were written.
+        records: the records by case name, as they were written.
 
     Raises:
-        OutputError: the folder is another run's at this moment, holds something else or an export of another request,
-            or cannot be written. InputError: see `read_records`, or a part of the folder is a link to another place.
+        OutputError: another run is using the folder, it holds something else or an export with a different request,
+            or it cannot be written. InputError: see `read_records`; or a part of the folder is a link elsewhere.
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any]) -> None:
@@ -44,7 +44,7 @@ class Manifest:
         self._lock = claim(folder, REQUEST, request)
         try:
             self.records = read_records(folder)
-            # A line that a killed run left unfinished is ended, so that the next one begins on a new line.
+            # Terminate a line that a killed run left unfinished, so that the next record begins on a new line.
             path = folder / MANIFEST
             if path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
                 with open(path, "ab") as file:
@@ -54,7 +54,7 @@ class Manifest:
             raise
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Add the line of a case; it is on the disk when this returns."""
+        """Append the line of a case; it is on the disk when this returns."""
         line = json.dumps(check_record(record), ensure_ascii=False) + "\n"
         try:
             with open(self._folder / MANIFEST, "a", encoding="utf-8", errors="backslashreplace") as file:
@@ -74,10 +74,10 @@ class Manifest:
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the lines of a manifest by case, the last of each; an unfinished line of a killed run is left out.
+    """Read the last line of each case in a manifest, by case name; the unfinished line of a killed run is skipped.
 
     Raises:
-        InputError: a whole line that is no record of a case of this folder; see `record.check_record`.
+        InputError: a complete line is not a valid record; see `record.check_record`.
     """
     records: dict[str, dict[str, Any]] = {}
     try:
@@ -86,7 +86,7 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     for number, line in enumerate(lines, 1):
         try:
-            line = line.strip("\0")  # which a loss of power leaves
+            line = line.strip("\0")  # a power failure can leave null bytes
             record = check_record(parse_json(line))
             records[record["case"]] = record
         except ValueError as error:
@@ -100,5 +100,5 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _is_cut(line: str, error: json.JSONDecodeError) -> bool:
-    """Tell whether a line is the beginning of one, or blank: what is wrong with it is at its end."""
+    """Tell whether a line is blank or was cut off: its syntax error is at its end."""
     return error.msg.startswith("Unterminated string") or error.pos >= len(line) - ESCAPE

@@ -1,11 +1,18 @@
-"""Find the image files of a folder tree that are no images to segment: masks, overlays and maps beside them.
+"""Find the image files of a folder tree that are not images to segment: masks, overlays and maps beside them.
 
-A file is one where this program wrote it as a result; where its name is that of another image and a word such as
-"_mask", or such a word in place of another, or that word alone beside an image; where it lies in a folder such as "lung
-masks" and bears the name of an image elsewhere, or is a volume of "masks" below the folder of an image, or has a few
-values; where it has a few values and such a word, or the name of an image beside it, or a name that begins as that, or
-is a small volume beside a large one or of its name; or where BIDS has it: a mask by its suffix, or what is of a subject
-below "derivatives" while images are elsewhere.
+A file counts as a mask by its origin or name if
+- this program wrote it as a result, or 3D Slicer as a segmentation;
+- its name is that of an image beside it plus a word such as "_mask", or has such a word in place of another, or is
+  that word alone, beside an image;
+- it lies in a folder such as "lung masks" and has the name of an image elsewhere, or it is a volume in a folder such
+  as "masks" inside the folder of an image;
+- BIDS says so: by the suffix of a mask, or as a derivative of a subject whose images are elsewhere.
+
+A file that holds only a few values counts as a mask if, moreover,
+- it lies in a folder that may hold masks, or its BIDS name ends in "mask" or "roi";
+- its name contains such a word, beside an image of any name;
+- it is a picture with the name of an image beside it, or with a longer name that begins with it;
+- it is a volume beside DICOM, or a small one compared with a volume beside it or of the same name.
 """
 
 from __future__ import annotations
@@ -36,9 +43,9 @@ WORDS = (
 FOLDERS = {*WORDS, "annots", "labelstr", "labelsts"} - {"anno", "msk", "pve"}
 """Words in the names of folders of masks."""
 OTHER_FOLDERS = {"instances", "manual", "structures"}
-"""Words in the names of folders of masks, or of images as well: the values tell."""
+"""Words in the names of folders of masks or of images: the voxel values decide."""
 TASKS = {"seg", "segmentation", "segmentations"}
-"""Words that data sets are named after too, whose folders hold folders of images."""
+"""Words that also occur in the names of data sets, whose folders hold folders of images."""
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "scan", "scans", "volume", "volumes"}
 FEW_VALUES = 4
 SMALL = 0.1
@@ -49,23 +56,23 @@ _ALONE = re.compile(rf"({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+?)[ ._-]({_WORD})([ ._-]?\d+)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"({_WORD})[ ._-](.+)", re.IGNORECASE)
 _OF_IMAGES = re.compile(r"segmentation-label|master scene view.*|combined_labels|aparc[.+].*|wmparc|ribbon")
-"""What 3D Slicer calls a label map that it exports, and the picture of a scene; AbdomenAtlas; and FreeSurfer."""
+"""Names of label maps and scene pictures exported by 3D Slicer, and of label maps of AbdomenAtlas and FreeSurfer."""
 _BIDS = re.compile(r"sub-[a-z0-9]+_(.+_)?([a-z0-9]+-)?(msk|dseg|probseg)")
-"""Names of masks in BIDS and of ISLES (lesion-msk); in small letters."""
+"""Names of masks in BIDS and ISLES (lesion-msk), in lower case."""
 _BIDS_WORD = re.compile(r"sub-[a-z0-9]+_(.+_)?(mask|roi)")
-"""The same with words that images may have, too: the values tell."""
+"""BIDS names with words that names of images may also have: the voxel values decide."""
 _DERIVED = re.compile("(.+/)?derivatives/(.+/)?sub-.+")
 SEGMENTS = "Segment0_ID"
-"""In the header of a segmentation of 3D Slicer, whatever its name."""
+"""Field in the header of every segmentation of 3D Slicer."""
 BYTE = ("unsigned char", "uchar", "uint8", "uint8_t")
 
 
 def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]:
-    """Find the files that are no images to segment.
+    """Find the files that are not images to segment.
 
     Args:
         files: image files.
-        others: files and folders that are images, or masks, of other kinds: DICOM, segmentations.
+        others: images or masks of other kinds, as files or folders: DICOM, segmentations.
     """
     by_folder: dict[Path, list[str]] = {}
     for path in (*files, *others):
@@ -86,7 +93,7 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
     sizes = {path: path.stat().st_size for path in files if path.suffix.lower() not in RASTER_SUFFIXES}
     ordered = sorted(sizes.items(), key=lambda item: item[1])
     largest = {of: size for path, size in ordered for of in (path.parent, _image_name(stem(path).lower()))}
-    above = {*others, *(top for folder in images for top in folder.parents)}  # folders that hold images, or theirs
+    above = {*others, *(top for folder in images for top in folder.parents)}  # folders above the images' folders
 
     def is_mask(path: Path) -> bool:
         name, folder = stem(path).lower(), path.parent
@@ -101,7 +108,7 @@ def masks_among(files: Sequence[Path], others: Sequence[Path] = ()) -> set[Path]
             return True
         if is_marked(path) or (path.suffix.lower() == ".nrrd" and _is_of_slicer(path)):
             return True
-        of_another = _without_word(name) and beside[folder].have_image_of("mask")  # of an image of another name
+        of_another = _without_word(name) and beside[folder].have_image_of("mask")  # may belong to any image here
         is_small = path in sizes and (
             folder in with_dicom or sizes[path] <= SMALL * max(largest[folder], largest[_image_name(name)])
         )
@@ -127,9 +134,9 @@ class _Names:
         self._ends = {re.split(f"[{SIGNS}]", name, maxsplit=1)[-1] for name in self._images}
 
     def have_image_of(self, name: str) -> bool:
-        """Tell whether a name is that of a mask of an image here.
+        """Tell whether a name is that of a mask of an image in this folder.
 
-        "a_mask" is of "a", "a_0000" or "a_t1", "mask_a" of these, "mask-1" of "volume-1", and "mask" of any image.
+        "a_mask" and "mask_a" belong to "a", "a_0000" or "a_t1", "mask-1" to "volume-1", and "mask" to any image.
         """
         if _ALONE.fullmatch(name) or _OF_IMAGES.fullmatch(name):
             return bool(self._images)
@@ -142,13 +149,13 @@ class _Names:
         return any(name and name[0].startswith(base + sign) for name, sign in zip(beginnings, SIGNS))
 
     def have_beginning_of(self, name: str) -> bool:
-        """Tell whether another name is what this one begins with, up to a sign, or says that it is an image."""
+        """Tell whether there is another name that this one begins with, up to a separator, or one such as "image"."""
         beginnings = {name[: sign.start()] for sign in re.finditer(f"[{SIGNS}]", name)}
         return any(self.count[other] for other in (beginnings | IMAGE_FOLDERS) - {name})
 
 
 def _without_word(name: str) -> str | None:
-    """Return the name of the image in a name such as "case1_mask"; None for other names."""
+    """Return the image's name in a name such as "case1_mask"; None for other names."""
     match = _AFTER.fullmatch(name)
     if match:
         return match[1]
@@ -157,15 +164,17 @@ def _without_word(name: str) -> str | None:
 
 
 def _holds_masks(folder: str, of_masks: Set[str]) -> bool:
-    """Tell whether the last folder of a path that says what it holds says masks: "lung masks/train", "leftMask".
+    """Tell whether a path such as "lung masks/train" or "leftMask" is that of a folder of masks.
+
+    The last part that names masks or images decides.
 
     Args:
-        of_masks: words that say so.
+        of_masks: words that name masks.
     """
     for above, part in enumerate(reversed(Path(folder).parts)):
         words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", part).lower()))
         named = of_masks - TASKS if above and len(words) > 1 else of_masks
-        if words & named or words == {"ground"}:  # of CHAOS; "ground glass" is a finding
+        if words & named or words == {"ground"}:  # "Ground" is used by CHAOS; "ground glass" is a finding
             return True
         if words & IMAGE_FOLDERS and not re.search("[0-9]", part):  # "scan1" may lie in a folder of masks
             return False
@@ -173,17 +182,20 @@ def _holds_masks(folder: str, of_masks: Set[str]) -> bool:
 
 
 def _image_name(name: str) -> str:
-    """Return a name without nnU-Net's number of the channel."""
+    """Return a name without nnU-Net's channel number."""
     return name.removesuffix("_0000")
 
 
 def _is_of_slicer(path: Path) -> bool:
-    """Tell whether an NRRD file is a segmentation of 3D Slicer, of bytes; a scan may have taken on its fields."""
+    """Tell whether an NRRD file is a segmentation of 3D Slicer.
+
+    Its type must be bytes, as a scan may have inherited the fields of a segmentation.
+    """
     return is_marked(path, SEGMENTS) and read_fields(read_header(path)[0]).get("type") in BYTE
 
 
 def _has_few_values(path: Path) -> bool:
-    """Tell whether an image file, or the DICOM series of a folder, holds a mask: a few values, 0 among them."""
+    """Tell whether an image file or a DICOM folder holds only a few values, 0 among them, as masks do."""
     try:
         values = np.unique(read_volume(path).array)
     except MedCLIPSAMError:

@@ -1,4 +1,4 @@
-"""Prompts for many images, from a file."""
+"""Read prompts for many images from a file."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ..files.text_file import read_text
 def read_prompts(path: Path) -> dict[str, str]:
     """Read prompts by label.
 
-    From a JSON object {label: prompt}, a table (.csv, .tsv) with the columns label and prompt, or a text file with a
-    prompt, or "label: prompt", a line.
+    The file is a JSON object {label: prompt}, a table (.csv, .tsv) with the columns label and prompt, or a text file
+    with a prompt or "label: prompt" on each line.
 
     Raises:
-        InputError: unreadable, empty, of another shape, or a label twice.
+        InputError: the file is unreadable, empty or malformed, or has a label twice.
     """
     pairs = _pairs(path)
     try:
-        "".join(label + prompt for label, prompt in pairs).encode()  # unpaired surrogates, which JSON can hold
+        "".join(label + prompt for label, prompt in pairs).encode()  # refuses unpaired surrogates, which JSON can hold
     except ValueError as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
-        raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write one prompt per line.")
+        raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write one prompt on each line.")
     if len({label for label, _ in pairs}) < len(pairs):
         raise InputError(f"'{path}' has the same label twice.", "Give each structure once.")
     return dict(pairs)
 
 
 def check_are_labels(prompts: Mapping[str, str], images: Iterable[Path], path: Path) -> None:
-    """Refuse a file of prompts by image, whose names would become labels of every image.
+    """Refuse a file with prompts by image, as the image names would become labels of every image.
 
     Raises:
-        InputError: naming one.
+        InputError: a label is the name of an image.
     """
     names = {image.name for image in images}
     stems = {name.split(".")[0] for name in names}
@@ -44,8 +44,8 @@ def check_are_labels(prompts: Mapping[str, str], images: Iterable[Path], path: P
     found = [label for label in prompts if label in names or are_stems]
     if found:
         raise InputError(
-            f"Expected prompts by label in '{path}', got one of the image '{found[0]}'.",
-            "Give prompts of single images as a CSV with the columns image and prompt, in place of the folder.",
+            f"Expected prompts by label in '{path}', got one for the image '{found[0]}'.",
+            "Give prompts by image as a CSV with the columns image and prompt, instead of the folder.",
         )
 
 
@@ -56,7 +56,7 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
         if rows and not {"label", "prompt"} <= rows[0].keys():
             raise InputError(
                 f"Expected the columns label and prompt in '{path}', got {', '.join(rows[0])}.",
-                "A table of prompts by image is given in place of the folder of images.",
+                "Give a table of prompts by image instead of the folder of images.",
             )
         return [(row["label"].strip(), row["prompt"].strip()) for row in rows]
     text = read_text(path)

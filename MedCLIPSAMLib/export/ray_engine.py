@@ -1,8 +1,8 @@
 """An export on a Ray cluster: workers that hold the models, one for each GPU, and a driver that holds the manifest.
 
-A worker reads an image, segments it and writes its files, so that all of them need the images, the dataset and the
-models' folder under the same paths (a shared file system); only names and lines of the manifest cross the network. A
-worker that dies is replaced, and its case is processed again.
+A worker reads an image, segments it and writes its files. All workers therefore need the images, the dataset and the
+models' folder under the same paths (a shared file system); only names and manifest lines cross the network. A worker
+that dies is replaced, and its case is processed again.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .job import ExportJob, LoadedCase, new_record, read_case, segment_case, wri
 from .known import Sources
 
 ATTEMPTS = 3
-"""Maximum number of workers that die of a case before it is recorded as failed: it would kill the next one too."""
+"""Number of workers that may die at a case before it is recorded as failed."""
 
 UNITS = "CPU", "GPU"
 START = 600.0
-"""Seconds without any worker after which an export ends: the cluster has no room for them."""
+"""Seconds without any worker after which an export gives up, as the cluster has no room."""
 POLL = 1.0
-"""Seconds after which the driver looks whether the run was cancelled."""
+"""Seconds between the driver's checks whether the run was cancelled."""
 
 
 def start_ray(address: str | None, **options: Any) -> None:
-    """Start Ray or join one, and leave SIGTERM to this program: Ray's own handler prints a stack and aborts."""
+    """Start Ray or join a cluster, and keep this program's SIGTERM handler: Ray's prints a stack trace and aborts."""
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)
@@ -62,12 +62,12 @@ class _Worker:
         self._next: dict[str, Future[LoadedCase]] = {}
 
     def ready(self) -> int:
-        """Return the process, once the models are loaded."""
+        """Return the process ID, once the models are loaded."""
         self._load()
         return os.getpid()
 
     def do(self, case: Case, following: Case | None, job: ExportJob) -> dict:
-        """Process a case, while the image of the one that will probably follow is read."""
+        """Process a case, while the image of the case that will probably follow is read ahead."""
         segmenter = self._load()
         reading = self._next.get(case.name)
         loaded = reading.result() if reading else read_case(case)
@@ -75,34 +75,36 @@ class _Worker:
         return write_result(case, segment_case(segmenter, case, loaded, job.settings, RunContext()), job)
 
     def _load(self) -> TextSegmenter:
-        """Return the models, loaded by the first call, so that errors in them are raised by this call."""
+        """Return the models, loaded by the first call rather than the constructor, so that errors reach the caller."""
         if self._segmenter is None:
             self._segmenter = self._models.load()
         return self._segmenter
 
 
 class RayEngine:
-    """The same export on a Ray cluster.
+    """Engine that exports on a Ray cluster.
 
     Args:
-        models: that every worker loads.
-        workers: their number; None takes one for each GPU of the cluster, or without GPUs one for every two CPUs.
-        address: of the cluster, such as "auto" or "ray://head:10001"; None takes RAY_ADDRESS, or starts Ray here.
+        models: the models that every worker loads.
+        workers: number of workers; None takes one for each GPU of the cluster, or without GPUs one for every two CPUs.
+        address: address of the cluster, such as "auto" or "ray://head:10001"; None takes RAY_ADDRESS, or starts Ray
+            here.
 
     Attributes:
-        pids: of the workers that have been ready; for tests and for those who look at their machines.
+        pids: process IDs of the workers that have become ready, for tests and administrators.
 
     Raises:
-        InputError: ray is not installed. DeviceError: no cluster under that address. ModelError: an unknown model.
+        InputError: ray is not installed. DeviceError: there is no cluster at that address. ModelError: a model is
+            unknown.
     """
 
     def __init__(self, models: ModelChoice, workers: int | None = None, address: str | None = None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        require_extra("cluster", "An export by Ray")
+        require_extra("cluster", "An export with Ray")
         import ray
 
         settings = models.settings or default_settings(models.clip, models.models_dir)
-        if settings.precision == Precision.AUTO:  # the machines may differ, the results must not
+        if settings.precision == Precision.AUTO:  # the machines may differ, but the results must not
             settings = replace(settings, precision=Precision.F32)
         self._ray, self._models = ray, replace(models, settings=settings)
         self.pids: list[int] = []
@@ -132,10 +134,10 @@ class RayEngine:
         return []
 
     def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
-        """See `engines.Engine`. A worker takes cases once its models are loaded; another one comes for one that died.
+        """See `engines.Engine`. A worker takes cases once its models are loaded; one that died is replaced.
 
         Raises:
-            MedCLIPSAMError: a worker cannot load the models or write; DeviceError: none can start.
+            MedCLIPSAMError: a worker cannot load the models or write. DeviceError: no worker can start.
         """
         ray, job = self._ray, replace(job, out=job.out.resolve())
         waiting = deque((case, 1) for case in cases)
@@ -150,7 +152,7 @@ class RayEngine:
         def assign_cases() -> None:
             while idle and waiting:
                 worker, (case, attempt) = idle.pop(), waiting.popleft()
-                # A guess for reading ahead: with all workers busy, the case after the others' next.
+                # A guess for reading ahead: if all workers are busy, they take the cases before this one.
                 ahead = min(len(running) + 1, len(waiting)) - 1
                 following = waiting[ahead][0] if ahead >= 0 else None
                 running[self._send(worker, case, following, job)] = worker, case, attempt
@@ -173,7 +175,7 @@ class RayEngine:
                     answer = ray.get(done[0])
                 except ray.exceptions.RayTaskError as error:
                     raise self._cause(error) from error
-                except ray.exceptions.RayError as error:  # its process or machine has gone
+                except ray.exceptions.RayError as error:  # its process or machine is gone
                     ray.kill(worker)
                     if case is None and not running and not idle:
                         raise self._cause(error) from error
@@ -198,7 +200,7 @@ class RayEngine:
                 ray.kill(worker)
 
     def close(self) -> None:
-        """Disconnect from the cluster, where this engine joined or started it."""
+        """Disconnect from the cluster if this engine joined or started it."""
         if self._own:
             self._ray.shutdown()
 
@@ -222,14 +224,14 @@ class RayEngine:
         if refusal is not None:
             return refusal
         reason = str(error).strip().splitlines()[-1]
-        return DeviceError(f"A worker of the cluster cannot work: {reason}", "See the logs of Ray on that machine.")
+        return DeviceError(f"A worker of the cluster failed: {reason}", "See the logs of Ray on that machine.")
 
 
 def _dead_record(case: Case) -> dict:
-    """Make the line of the manifest of a case at which workers died."""
+    """Make the manifest line of a case at which workers died."""
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
     return new_record(case) | {
         "source": Sources().describe(case.image),
         "problem": problem,
-        "remedy": "Run it alone, on a machine with more memory, by --retry.",
+        "remedy": "Process it alone, on a machine with more memory, with --retry.",
     }

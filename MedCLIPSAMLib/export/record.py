@@ -1,4 +1,4 @@
-"""A line of a manifest, checked: a dataset may come from elsewhere, and must not reach beyond its own folder."""
+"""Checks of the lines of a manifest: a dataset may come from elsewhere, and must not reach beyond its own folder."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _OWN = (".lock", "export.json", "manifest.jsonl", "image_folders.json", *_PARTS)
 
 
 def check_record(record: Any) -> dict[str, Any]:
-    """Check the fields that every command relies on, and return the record.
+    """Check the fields that commands rely on, and return the record.
 
     Raises:
-        ValueError: a field is absent or of another type, the case's name leads out of the folder, or one of its files
-            is not named after it.
+        ValueError: a field is missing or has the wrong type, the case's name leads out of the folder, or one of its
+            files is not named after it.
     """
     if not isinstance(record, Mapping):
-        raise ValueError("it is no object")
+        raise ValueError("it is not a JSON object")
     for name, kind in (("case", str), ("image", str), ("status", str), ("labels", dict), ("files", list)):
         if not isinstance(record.get(name), kind):
-            raise ValueError(f"'{name}' is absent or of another type")
+            raise ValueError(f"'{name}' is missing or has the wrong type")
     case = record["case"]
     if not case or len(case) > 250 or case.startswith(".") or re.search(r"[/\\\0\n]", case):
         raise ValueError(f"'{case[:50]}' cannot be the name of a case")
@@ -45,24 +45,24 @@ def check_record(record: Any) -> dict[str, Any]:
             raise ValueError(f"a label of '{case}' lacks its status or unit")
         if not isinstance(label.get("size"), int | float):
             raise ValueError(f"a label of '{case}' lacks its size")
-        for name, what in (("score", "score"), ("expected_dsc", "expected DSC")):  # a mask given by hand has none
+        for name, what in (("score", "score"), ("expected_dsc", "expected DSC")):  # a mask given by hand has neither
             if not isinstance(label.get(name, "" if name == "score" else None), int | float | None):
-                raise ValueError(f"the {what} of a label of '{case}' is no number")
+                raise ValueError(f"the {what} of a label of '{case}' is not a number")
     for name, optional in _OPTIONAL.items():
         if not isinstance(record.get(name), optional | None):
-            raise ValueError(f"'{name}' of '{case}' is of another type")
+            raise ValueError(f"'{name}' of '{case}' has the wrong type")
     prompts = [label.get("prompt") for label in record["labels"].values()] + [*(record.get("prompts") or {}).values()]
     texts = [*prompts, *(record.get("notes") or ()), (record.get("source") or {}).get("sha256")]
     if not all(isinstance(text, str | None) for text in texts):
-        raise ValueError(f"a prompt, a note or the checksum of '{case}' is no text")
+        raise ValueError(f"a prompt, a note or the checksum of '{case}' is not text")
     return dict(record)
 
 
 def check_own(folder: Path) -> None:
-    """Refuse a dataset's folder with a link to another place in it: files written there would leave it.
+    """Refuse a dataset in which a file or folder of this program is a symbolic link: writing would leave the dataset.
 
     Raises:
-        InputError: naming the link.
+        InputError: there is such a link, which is named.
     """
     for name in _OWN:
         if (folder / name).is_symlink():
@@ -72,5 +72,5 @@ def check_own(folder: Path) -> None:
 
 
 def _names(found: re.Match[str]) -> tuple[str, ...]:
-    """Return the cases that a file may belong to: "a_0000" may be a case itself."""
+    """Return the cases that a file may belong to: "a_0000" may be the name of a case, or an image of case "a"."""
     return found["name"], found["name"] + (found[3] or "")

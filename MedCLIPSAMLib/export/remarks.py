@@ -1,4 +1,4 @@
-"""Sentences on a dataset for the user, from the records of its manifest."""
+"""Sentences about a dataset for the user, from the records of its manifest."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ Records = Iterable[Mapping[str, Any]]
 
 
 def failures(records: Records) -> list[str]:
-    """Describe each failed case and its reason, a line each."""
+    """Describe each failed case and the reason, one line each."""
     failed = (record for record in records if record["status"] == "failed")
     words = lambda record: " ".join(filter(None, (record.get("problem"), record.get("remedy"))))
     return [f"{record['case']}: {words(record)}".replace("\n", " ") for record in failed]
 
 
 def overlaid(records: Records) -> list[str]:
-    """Describe each label that was found and has no voxel in a label map, as surer ones have them all, a line each."""
+    """Describe the labels that lost all their voxels in a label map to labels with higher scores, one line each."""
     counts: Counter[str] = Counter()
     for record in records:
         if "trusted" not in record:
             about = record["labels"].items()
             counts.update(name for name, label in about if (label["status"], label.get("voxels")) == ("filtered", 0))
     return [
-        f"'{label}' has no voxel left in {counted(count, 'case')}: surer labels overlap it wholly."
+        f"'{label}' has no voxel left in {counted(count, 'case')}: labels with higher scores cover it completely."
         for label, count in counts.items()
     ]
 
 
 def unlike(records: Records) -> list[str]:
-    """Say how many cases have an image unlike what the text-image model has seen, by their notes; [] without any."""
+    """Say how many images are unlike the training images of the text-image model, judged by notes; [] if none is."""
     cases = [record["case"] for record in records if any(UNLIKE in note for note in record.get("notes", ()))]
     if not cases:
         return []
@@ -42,7 +42,7 @@ def unlike(records: Records) -> list[str]:
 
 
 def copies(records: Records) -> list[str]:
-    """Say how many cases in the dataset have the same image as one before, by its checksum; [] without any."""
+    """Say how many cases have the same image as an earlier case, judged by the checksum; [] if none has."""
     first: dict[str, str] = {}
     twice = []
     for record in records:

@@ -1,4 +1,4 @@
-"""A page to review an export: an overlay of each case, and a click strikes a bad one out."""
+"""The HTML report to review an export: an overlay of each case, which a click strikes out."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ..volumes.write import write_png
 PAGE, IMAGE_FOLDER = "report.html", "report"
 TEMPLATE = "pages/export_report.html"
 PIXELS = "thousand pixels"
-"""The unit of the size of a mask in an image."""
+"""Unit of the size of masks in images without a physical pixel size."""
 
 
 def write_report(
     folder: Path, records: Sequence[Mapping[str, Any]], struck: Collection[str], remarks: Sequence[str] = ()
 ) -> None:
-    """Write report.html into an export's folder, beside the images in report/.
+    """Write report.html into an export's folder; its images are in report/.
 
-    The page needs no network and no server. The browser stores the cases struck out, and a button saves them as a
-    list of names, struck.txt, for `medclipsam strike`.
+    The page needs no network and no server. The browser stores the cases struck out, and a button saves their names
+    as struck.txt, for `medclipsam strike`.
 
     Args:
-        remarks: sentences on the whole dataset, for the head of the page.
+        remarks: sentences about the whole dataset, for the top of the page.
     """
     page = resource_path(TEMPLATE).read_text(encoding="utf-8")
     content = {"cases": list(records), "struck": sorted(struck), "remarks": list(remarks)}
@@ -41,7 +41,7 @@ def write_report(
 
 
 def describe_size(mask: np.ndarray, volume: Volume) -> dict[str, Any]:
-    """Return the fields of a label that say how large its mask is: ml, or thousand pixels of an image."""
+    """Return the size of a mask as fields of a label: in ml, or in thousands of pixels without a physical size."""
     flat = volume.natural or not volume.known_spacing
     size = float(mask.sum()) * (1e-3 if flat else volume.geometry.voxel_ml)
     return {"voxels": int(mask.sum()), "size": round(size, 4), "unit": PIXELS if flat else "ml"}
@@ -50,10 +50,11 @@ def describe_size(mask: np.ndarray, volume: Volume) -> dict[str, Any]:
 def write_overlay(
     folder: Path, case: str, stack: SliceStack, masks: Mapping[str, np.ndarray], number: int | None = None
 ) -> int:
-    """Write a slice with masks, (K, J, I) bool by label, for the report, and return its number.
+    """Write a picture of a slice with its masks for the report, and return the slice number.
 
     Args:
-        number: of the slice; None is the one with the largest masks.
+        masks: label -> mask, (K, J, I) bool.
+        number: slice number; None takes the slice with the largest masks.
     """
     if number is None:
         shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}

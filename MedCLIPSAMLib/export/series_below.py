@@ -1,4 +1,4 @@
-"""The DICOM series of images in the folders of a tree: of each by itself, and those cut into several folders."""
+"""The DICOM image series in a folder tree: those in single folders, and those split over several folders."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..volumes.dicom_series import Series, find_series, fitting, without_odd
 from ..volumes.suffixes import IMAGE_SUFFIXES
 
 MAX_FOLDERS = 500
-"""Folders that one series is looked for in: one in more of them is of files with one UID for all."""
+"""Maximum number of folders that a split series may have; with more, the UID is not unique to one series."""
 Key = tuple[str, ...]
-"""What sets a series apart: `Series.key`."""
+"""Identifies a series: `Series.key`."""
 
 
 @dataclass(frozen=True)
 class _Image:
-    """An image of a series: a file, or a folder with the UID; its name there is "" where the folder holds no other."""
+    """An image of a series: a file, or a folder and the UID; the name is "" if the folder holds no other image."""
 
     key: Key
     name: str
@@ -32,14 +32,14 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Folder:
-    """What is in a folder, not below it.
+    """The DICOM content of a folder, without its subfolders.
 
     Attributes:
-        images: those that are taken.
-        sizes: the number of files of each series of images that has a UID.
-        stacks: those of several images of a body.
-        holds_dicom: there is DICOM in it, of any kind.
-        aside: file -> `Series.aside`, where there is nothing else but objects that are no images.
+        images: the images that are taken.
+        sizes: the number of files of each image series that has a UID.
+        stacks: the series that are stacks of slices, not separate images.
+        holds_dicom: whether the folder holds DICOM of any kind.
+        aside: file -> `Series.aside`, if the folder holds nothing else except objects that are not images.
     """
 
     path: Path
@@ -53,14 +53,18 @@ class _Folder:
 def series_below(
     paths: Iterable[Path], which: str | None, dicom: dict[Path, str], notify: Callable[[str], None]
 ) -> dict[Path, list[tuple[str, Path, str | None]]]:
-    """Take the DICOM series of images in each of the folders among these paths: a name, the path and the UID of each.
+    """Find the DICOM image series in each folder among these paths.
 
-    One that was cut into several folders, as on discs, is taken of the folder above them, and the user told so. The UID
-    is None where the folder holds no other DICOM, nor has any below it.
+    A series that was split over several folders, as on discs, is assigned to the folder above them.
 
     Args:
-        which: chooses series; None takes all, but for localizers in folders of their own beside other images.
-        dicom: filled with the DICOM files, and why they are left out; "" where they are not.
+        which: chooses series; None takes all, except localizers in folders of their own beside other images.
+        dicom: filled with the DICOM files found and why each is left out, "" if it is not.
+        notify: told which series lie in several folders.
+
+    Returns:
+        By folder, a name, the path and the UID of each image. The UID is None if there is no other DICOM in the folder
+        or below it.
     """
     unique: dict[Path, Path] = {}
     for path in paths:
@@ -85,7 +89,7 @@ def series_below(
 
 
 def _look(path: Path, which: str | None, dicom: dict[Path, str]) -> _Folder:
-    """Look into a folder; see `series_below`. The headers of its files are not kept."""
+    """Find the series in one folder; see `series_below`. Headers are not kept in memory."""
     try:
         there = find_series(path, deep=False)[0]
     except InputError:  # none
@@ -104,10 +108,12 @@ def _look(path: Path, which: str | None, dicom: dict[Path, str]) -> _Folder:
 
 
 def _take(path: Path, there: Mapping[Series, str], which: str | None, dicom: dict[Path, str]) -> list[_Image]:
-    """Take the images among the series in a folder; those that stand aside (`Series.aside`) where there are no others.
+    """Take the images among the series in a folder.
+
+    Series such as localizers (`Series.aside`) are taken only if there are no others.
 
     Args:
-        there: each with what it stands aside as.
+        there: series -> its `Series.aside`.
     """
     images = [item for item in there if not item.what]
     every = [item for item in images if not there[item]] or images
@@ -132,9 +138,9 @@ def _name(item: Series) -> str:
 
 
 def _leave_out_scouts(folders: Sequence[_Folder], dicom: dict[Path, str]) -> None:
-    """Leave out localizers in folders of their own, where other images are there, and screen captures of their studies.
+    """Leave out localizers in folders of their own if there are other images, and screen captures of their studies.
 
-    Those of other studies may be images that were converted to DICOM.
+    Screen captures of other studies may be images that were converted to DICOM.
     """
     others = {_study(image) for folder in folders if not folder.aside for image in folder.images}
     for folder in folders:
@@ -150,10 +156,10 @@ def _study(image: _Image) -> Key:
 
 
 def _join(apart: Mapping[Key, Mapping[Path, int]], which: str | None) -> dict[Key, _Image | None]:
-    """Find the series, of those in several folders, that are one image; None of one that `which` does not choose.
+    """Find the series that are one image split over several folders; the image is None if `which` excludes it.
 
     Args:
-        apart: the number of files in each folder.
+        apart: series -> folder -> number of files.
     """
     tops: dict[Path, set[Key]] = defaultdict(set)
     for key, sizes in apart.items():
@@ -169,7 +175,7 @@ def _join(apart: Mapping[Key, Mapping[Path, int]], which: str | None) -> dict[Ke
 
 
 def _is_one_image(item: Series, sizes: Mapping[Path, int]) -> bool:
-    """Tell whether a series was cut into these folders; not where one of them has copies alone, or all of its files."""
+    """Tell whether a series was split over these folders, rather than copied: each holds some files, and none all."""
     if item.aside:
         return False
     parts = group_by(item.frames(), lambda frame: frame.path.parent)
@@ -182,7 +188,7 @@ def _tell(
     stacks: set[Key],
     notify: Callable[[str], None],
 ) -> None:
-    """Tell the user of series in several folders: those that are one image, and stacks that are one in each folder."""
+    """Notify the user of series in several folders: those that are one image, and those that are one in each folder."""
     others = [key for key in apart if key in stacks and key not in joined]
     for keys, what in (list(joined), "Each series is one image."), (others, "Each folder is one image."):
         if keys:
@@ -191,7 +197,7 @@ def _tell(
 
 
 def _named(images: Sequence[_Image], is_alone: bool) -> list[tuple[str, Path, str | None]]:
-    """Add the UID to names that are there twice, and leave it out of the only image of a folder by itself."""
+    """Add the UID to names that occur twice; the only image of a folder, if it stands alone, gets None as its UID."""
     names = Counter(image.name for image in images)
     return [
         (

@@ -1,4 +1,4 @@
-"""Strike bad cases out of a dataset, and restore them: their files move to struck/ in it, nothing is deleted."""
+"""Strike bad cases out of a dataset, and restore them: their files move to its folder struck/; nothing is deleted."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ FOLDER = "struck"
 
 
 def similar_cases(name: str, cases: Iterable[str]) -> str:
-    """Ask whether a case of a similar name was meant; "" where there is none."""
+    """Return a question whether a case with a similar name was meant; "" if there is none."""
     close = get_close_matches(name, list(cases), n=3, cutoff=0.7)
     return f"Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
-    """Strike the cases of `names` out of the dataset, and restore earlier ones that are not named.
+    """Strike the named cases out of the dataset, and restore those struck out earlier that are not named.
 
     Returns:
-        The number of cases struck out, and of those restored.
+        The number of cases struck out, and the number restored.
 
     Raises:
-        InputError: the folder holds no export, or a name is none of its cases. OutputError: an export is writing to it.
+        InputError: the folder holds no export, a name is not that of a case, or all cases would be struck out.
+        OutputError: another run is using the dataset, or it cannot be written.
     """
     try:
         request = read_json(dataset / REQUEST)
@@ -54,7 +55,7 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         if len(inside) > 1 and inside <= struck:
             raise InputError(
                 f"Expected a list of bad cases, got all {len(inside)} of '{dataset}': nothing would be left.",
-                "Leave the good ones out of the list; a table such as review.csv has them all.",
+                "Leave the good ones out of the list. A table such as review.csv names all cases.",
             )
         try:
             moved = [
@@ -69,7 +70,7 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
 
 
 def _move(dataset: Path, files: Sequence[str], out: bool) -> bool:
-    """Move the files of a case out of the dataset, or back; tell whether its masks, the last one, were moved."""
+    """Move the files of a case out of the dataset, or back; return whether its masks, the last file, were moved."""
     for file in files:
         source, target = dataset / file, dataset / FOLDER / file
         if not out:
@@ -81,10 +82,10 @@ def _move(dataset: Path, files: Sequence[str], out: bool) -> bool:
 
 
 def read_list(path: Path) -> list[str]:
-    """Read the names of cases: one a line, lines that begin with # left out, or the column `case` of a table.
+    """Read the names of cases: one per line, without lines that begin with #, or from the column `case` of a table.
 
     Raises:
-        InputError: it cannot be read, or is a table of all cases with a column `struck`.
+        InputError: the file cannot be read, or is a table of all cases with a column `struck`.
     """
     check_file(path, "Give the dataset, then the list that the report saved.")
     lines = [line for line in read_text(path).split("\n") if line.strip() and not line.lstrip().startswith("#")]
@@ -94,7 +95,7 @@ def read_list(path: Path) -> list[str]:
         return [name for line in lines for name in line.split()]
     if "struck" in columns:
         raise InputError(
-            f"Expected a list of cases, got '{path}', a table of those that are struck out and those that are not.",
+            f"Expected a list of cases to strike out, got '{path}', a table of all cases.",
             "Give the list that medclipsam weak disagree wrote beside it.",
         )
     return [row["case"].strip() for _, row in read_rows("\n".join(lines), path)]

@@ -1,4 +1,4 @@
-"""The files made from an export's manifest whenever it changes, and the list of cases struck out."""
+"""The files that are derived from an export's manifest whenever it changes, and the list of cases struck out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .remarks import copies, unlike
 from .report import write_report
 
 STRUCK = "struck.txt"
-"""File in a dataset with the cases that a person struck out, a name a line."""
+"""File in a dataset with the names of the cases that a person struck out, one per line."""
 
 
 def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
-    """Rewrite the files made from the manifest: the description of the dataset and the report."""
+    """Rewrite the files derived from the manifest: the description of the dataset and the report."""
     records = list(read_records(out).values())
     struck = read_struck(out)
     inside = [record["case"] for record in records if record["files"] and record["case"] not in struck]

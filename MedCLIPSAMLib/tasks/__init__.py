@@ -1,1 +1,1 @@
-"""From files to files: what the commands do, without a terminal."""
+"""The work of the commands from input files to output files, independent of the terminal."""

@@ -27,7 +27,7 @@ from .places import Outputs, Places
 
 MADE_BY = "medclipsam segment"
 LEFT_OUT = "left out"
-"""Name in the marker of a folder under which the labels stand that the models cannot take."""
+"""Key in the marker of a folder for the labels that the models cannot process."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Batch:
 
     Attributes:
         work: images and the paths of their outputs.
-        folders: folders of outputs; none where the output is a file.
-        overwrite: replace existing files.
+        folders: folders of outputs; empty if the output is a file.
+        overwrite: whether to replace existing files.
     """
 
     work: list[tuple[Input, Places]]
@@ -45,14 +45,15 @@ class Batch:
     overwrite: bool
 
     def claim(self, request: Mapping[str, Any], locks: ExitStack) -> None:
-        """Lock the folders until `locks` closes.
+        """Lock the output folders until `locks` closes; a folder holds results of only one request.
 
         Args:
-            request: what the results depend on besides the chosen phase, and the series of zip files, whose outputs
-                have no other name than that of the file; a folder holds results of one request.
+            request: everything the results depend on. The chosen phase is added, and the series chosen in zip files,
+                which the names of their outputs do not tell.
+            locks: holds the locks.
 
         Raises:
-            OutputError: another run has one of them, or it holds results of another request.
+            OutputError: another run is using a folder, or it holds results of another request.
         """
         zipped = {image.series for image, _ in self.work if image.path.is_file() and is_zip(image.path)}
         chosen = {"phase": {image.phase for image, _ in self.work}, "series": zipped}
@@ -62,11 +63,11 @@ class Batch:
             _take(folder, wanted, self.overwrite, locks)
 
     def split(self) -> tuple[list[tuple[Input, Places]], list[tuple[Input, Places]]]:
-        """Return the work to do, and the outputs that the same command has written before.
+        """Return the images still to segment, and those that the same command has finished before.
 
-        An image is finished when all is there that was to be written for it: labels that were left out have no file.
-        Masks that are there are kept also where others of their image are missing. Steps that a killed run left beside
-        a finished image are removed.
+        An image is finished if all its files exist, except those of labels that were left out. Existing masks are kept
+        even if other files of their image are missing. Steps that a killed run left beside a finished image are
+        removed.
         """
         if not self.folders or self.overwrite:
             return self.work, []
@@ -77,7 +78,7 @@ class Batch:
             masks = {label: path for label, path in places.masks.items() if label not in left_out or path.exists()}
             written = replace(places, masks=masks)
             if masks and all(path.exists() for path in written.files):
-                if places.unfinished.is_dir():  # of a run that was killed once its last file was in place
+                if places.unfinished.is_dir():  # from a run killed after its last file was in place
                     with suppress(OutputError), hold_unfinished(places.unfinished):
                         discard_unfinished(places.unfinished)
                 finished.append((image, written))
@@ -87,23 +88,23 @@ class Batch:
         return todo, finished
 
     def record_left_out(self, labels: Iterable[str]) -> None:
-        """Record in the claimed folder which labels no image gets a mask for, before the first one is written."""
+        """Record in the claimed folder which labels get no mask for any image, before the first mask is written."""
         for folder in self.folders[:1]:
             recorded = list(dict.fromkeys([*_left_out(folder), *labels]))
             write_json(folder / MARKER, _read_marker(folder) | {LEFT_OUT: recorded})
 
     def describe_source(self, image: Input, places: Places) -> dict[str, Any]:
-        """Describe the files of an image before it is read; {} where its masks are not new, or go into no folder."""
+        """Describe the files of an image before it is read; {} if masks are kept or the output is a single file."""
         source = Sources().describe(image.path) if self.folders and not places.kept else {}
         return {name: source[name] for name in source if name != "time" or not image.anonymous}
 
     def record_source(self, image: Input, source: Mapping[str, Any]) -> None:
-        """Record the files that new masks of an image are made from."""
+        """Record the files from which new masks of an image are made."""
         if source:
             add_source(self.folders[0], image.name, source)
 
     def exchanged(self) -> list[Input]:
-        """Find the images whose masks stay, and were made from other files than the image has now."""
+        """Find the images whose existing masks are kept although they were made from different files."""
         if not self.folders or self.overwrite:
             return []
         known, sources = read_sources(self.folders[0]), Sources()
@@ -114,7 +115,7 @@ class Batch:
 
     @property
     def unfinished_steps(self) -> int:
-        """Number of stored steps of long runs beside the outputs, from which they resume."""
+        """Number of steps stored beside the outputs, from which unfinished runs resume."""
         return sum(len(list(places.unfinished.glob(STEPS))) for _, places in self.work)
 
 
@@ -128,25 +129,28 @@ def prepare(
     key: CaseKey | None = None,
     notify: Callable[[str], None] = lambda note: None,
 ) -> Batch:
-    """Find the images and the paths of their outputs, and refuse impossible ones.
+    """Find the images and the paths of their outputs, and refuse outputs that cannot be written.
 
     Args:
-        labels: of the segments.
+        paths: files and folders of images.
+        outputs: the requested outputs.
+        labels: labels of the segments.
         overwrite: replace existing files.
         series, phase: see `read_volume`.
-        key: name the images by its numbers.
-        notify: is told which files of folders are left out.
+        key: names the images by number.
+        notify: told which files of folders are left out.
 
     Raises:
-        InputError: no images, or several of them or a key for one file. OutputError: an output is an input, is there
-            already, or is the same as another; a folder holds something else.
+        InputError: there are no images, or the output is one file but there are several inputs or a key.
+        OutputError: an output is an input, exists already, or is the same as another; or a folder holds something
+            else.
     """
     if not outputs.is_folder:
         if key is not None:
-            raise InputError("--anonymous numbers the files of a folder.", "Give -o a folder.")
+            raise InputError("--anonymous needs a folder as output, got a file.", "Give -o a folder.")
         if len(paths) > 1:
             raise InputError(
-                f"{len(paths)} inputs do not go into one file, '{outputs.out}'.",
+                f"The masks of {len(paths)} inputs cannot go into one file, '{outputs.out}'.",
                 "Give -o a folder: a name without a suffix.",
             )
         image = Input(clean_name(stem(paths[0])), paths[0], series, phase)
@@ -166,7 +170,9 @@ def prepare(
     named = Counter(str(path).casefold() for path in files)
     twice = next((path for path in files if named[str(path).casefold()] > 1), None)
     if twice:
-        raise OutputError(f"Two outputs are the same file '{twice}'.", "Rename an image, or write it by itself.")
+        raise OutputError(
+            f"Two outputs are the same file, '{twice}'.", "Rename an image, or segment it in a separate command."
+        )
     check_outputs(
         [image.path for image in images if image.path.is_file()], [path for path in files if path.exists()], True
     )
@@ -175,7 +181,7 @@ def prepare(
 
 
 def _check_slices(work: Sequence[tuple[Input, Places]], outputs: Outputs) -> None:
-    """Refuse PNG for images of several slices, by their headers."""
+    """Refuse PNG for images that have several slices according to their headers."""
     for image, places in work if outputs.check() == MaskFormat.PNG else ():
         count = slice_count(image.path, image.series) if image.path.exists() else None
         if count is not None and count > 1:
@@ -183,7 +189,7 @@ def _check_slices(work: Sequence[tuple[Input, Places]], outputs: Outputs) -> Non
 
 
 def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Input]:
-    """Name images by the key; DICOM objects are refused, as they carry the patient's identity."""
+    """Name images by the numbers of the key; refuse DICOM objects, which carry the patient's identity."""
     if outputs.check() in (MaskFormat.DICOM_SEG, MaskFormat.RTSTRUCT):
         raise OutputError("DICOM objects carry the identity of the patient and the study.", "Choose another --format.")
     for folder in outputs.folders():
@@ -193,7 +199,7 @@ def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Inp
 
 
 def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitStack) -> None:
-    """Claim a folder; with `overwrite` also one of another request of this command, which becomes this one."""
+    """Claim a folder; with `overwrite`, results of another request of this command are replaced by this request."""
     before = _read_marker(folder)
     replaced = overwrite and before.get("made by") == MADE_BY
     recorded = {LEFT_OUT: before[LEFT_OUT]} if LEFT_OUT in before else {}
@@ -208,7 +214,7 @@ def _left_out(folder: Path) -> list[str]:
 
 
 def _read_marker(folder: Path) -> dict[str, Any]:
-    """Read the marker of a folder; empty where there is none that can be read."""
+    """Read the marker of a folder; empty if there is no readable one."""
     with suppress(OSError, ValueError):
         marker = read_json(folder / MARKER)
         return marker if isinstance(marker, dict) else {}

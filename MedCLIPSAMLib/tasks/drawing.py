@@ -1,4 +1,4 @@
-"""Draw the segments of an image: its best slice, and its slices side by side."""
+"""Draw the segments of an image, on its best slice or on its slices side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SLICES = 25
 
 
 def draw_overlay(path: Path, segmented: Segmented) -> None:
-    """Write the best slice with the masks, their names and scores."""
+    """Write a picture of the best slice with the masks, their names and scores."""
     number = segmented.best_slice
     last = len(segmented.stack) - 1
     title = f"{segmented.name}, {segmented.stack.plane} slice {number} of 0 to {last}" if last else segmented.name
@@ -24,7 +24,10 @@ def draw_overlay(path: Path, segmented: Segmented) -> None:
 
 
 def draw_montage(path: Path, segmented: Segmented) -> None:
-    """Write the slices on which something was found, or else all segmented ones, evenly spaced where many."""
+    """Write a picture of the slices on which something was found, or of all segmented ones if nothing was.
+
+    If there are more than `MAX_SLICES`, an evenly spaced selection is shown.
+    """
     masks = [segment.mask for segment in segmented.segments.values()]
     looked = sorted({number for by_slice in segmented.results.values() for number in by_slice})
     found = [k for k in range(len(segmented.stack)) if any(segmented.stack.from_grid(mask, k).any() for mask in masks)]
@@ -46,7 +49,7 @@ def _drawn(segmented: Segmented, number: int) -> np.ndarray:
 
 
 def _entries(segmented: Segmented, number: int | None = None) -> list[Entry]:
-    """List the labels with their scores, on a slice or at best, in their colors."""
+    """List the labels with their colors and their scores on a slice, or the best scores without a slice number."""
     entries = []
     for label, segment in segmented.segments.items():
         result = segmented.results[label].get(number) if number is not None else None

@@ -1,4 +1,4 @@
-"""The images in several files and folders, each with a unique name."""
+"""Find the images in files and folders, and give each a unique name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Input:
     """One image.
 
     Args:
-        name: for its outputs.
+        name: name for its outputs.
         path: a file, or the folder of a DICOM series.
         series, phase: see `read_volume`.
-        anonymous: reports name the image by its name only.
+        anonymous: whether reports show only this name, not the path.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Input:
         return self.name if self.anonymous else str(self.path)
 
     def hide_names(self, text: str) -> str:
-        """Remove from a sentence what names the image, where it is anonymous."""
+        """Remove the names of the image's files from a sentence if the image is anonymous."""
         return hide_names(text, self.path, self.path.parent) if self.anonymous else text
 
     @property
     def holds_images(self) -> bool:
-        """Whether the path is a folder of several images, or of an image file, none of which was named."""
+        """Whether the path is a folder of several images or of an image file, and none of them was chosen."""
         if not self.path.is_dir() or self.series is not None:
             return False
         try:
@@ -54,7 +54,7 @@ class Input:
         return len(found) > 1 or found[0][1].is_file()
 
     def read(self) -> Volume:
-        """Read the image; errors as `read_volume`."""
+        """Read the image; raises the same errors as `read_volume`."""
         return read_volume(self.path, self.series, self.phase)
 
 
@@ -64,14 +64,16 @@ def find_inputs(
     phase: str | None = None,
     notify: Callable[[str], None] = lambda note: None,
 ) -> list[Input]:
-    """Find the images of files and folder trees: image files, DICOM series, and files named directly.
+    """Find the images in files and folder trees: named files, and the image files and DICOM series of folders.
 
-    A DICOMDIR stands for the folder that it is in. A missing file stays in the list: reading it reports what is wrong.
+    A DICOMDIR stands for the folder that it is in. A missing file stays in the list; reading it reports the error.
 
     Args:
-        series: only the DICOM series of folders and zip files that it fits, by UID, number or words of the description.
-        phase: of series with several images at one position.
-        notify: is told which files of folders are left out.
+        paths: files and folders.
+        series: take only the DICOM series of folders and zip files that match this UID, number, or words of the
+            description.
+        phase: which phase of series with several images at one position.
+        notify: told which files of folders are left out.
 
     Raises:
         InputError: a folder holds no images.
@@ -92,10 +94,11 @@ def find_inputs(
 
 
 def _names(short: Sequence[Path], images: Sequence[Path]) -> list[str]:
-    """Name images by short paths; where two would be equal, by their paths from the common folder.
+    """Name images by their short paths, or by their paths from the common folder if two short paths are equal.
 
     Args:
-        images: the resolved path of each.
+        short: short path of each image.
+        images: resolved path of each image.
     """
     levels = zip(*(image.parent.parts for image in images))
     shared = len([*takewhile(lambda level: len(set(level)) == 1, levels)])  # 0 on several drives of Windows

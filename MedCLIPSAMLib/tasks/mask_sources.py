@@ -1,6 +1,6 @@
-"""Which files the masks of a folder were made from, so that an image exchanged under its name is noticed.
+"""A record of the files from which the masks in a folder were made, to detect an image replaced under the same name.
 
-Each image is a line of its own, so that a folder of thousands is not written anew for each of them.
+Each image adds a line, so the record of a folder of thousands is not rewritten for each of them.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ SOURCES = ".medclipsam-images.jsonl"
 
 
 def add_source(folder: Path, image: str, source: Mapping[str, Any]) -> None:
-    """Add the files of an image.
+    """Record the files of an image.
 
     Args:
-        image: its name in the folder.
-        source: see `export.known.Sources`.
+        folder: folder of the masks.
+        image: name of the image in the folder.
+        source: description of the files; see `export.known.Sources`.
 
     Raises:
         OutputError: the line cannot be written.
     """
     try:
         with open(folder / SOURCES, "a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps({"image": image, **source}))  # ends a line that a killed run left unfinished
+            file.write("\n" + json.dumps({"image": image, **source}))  # "\n" first: a killed run may have cut a line
     except OSError as error:
         raise OutputError(
             f"'{folder / SOURCES}' cannot be written: {error.strerror or error}.",
-            "Check the permissions and the free space, and give the same command; it continues with the next image.",
+            "Check the permissions and the free space. The same command continues with the next image.",
         ) from error
 
 
 def read_sources(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the files of each image, the last line of each; lines that are no records are left out."""
+    """Read the last record of each image; lines that are not records are skipped."""
     try:
         lines = (folder / SOURCES).read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:

@@ -1,4 +1,4 @@
-"""The paths of the outputs of an image: a file that the user named, or files in a folder, named after the image."""
+"""The output paths of an image: a file that the user named, or files in a folder, named after the image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_outp
 
 ENDINGS = (*SEGMENTATION_SUFFIXES, ".dcm")
 MAPS = {"saliency": ".nii.gz", "uncertainty": ".nii.gz", "overlay": ".png", "montage": ".png"}
-"""What may be written beside the masks, and how its files in a folder end."""
+"""Outputs besides the masks, and the suffixes of their files in a folder."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Places:
     """The output files of one image.
 
     Attributes:
-        masks: label -> file; one file under "" where all labels go into it.
-        maps: what was requested of `MAPS` -> file.
-        kept: masks that an earlier run has written, and that are not replaced.
+        masks: label -> file; if all labels go into one file, its key is "".
+        maps: requested key of `MAPS` -> file.
+        kept: masks written by an earlier run, which are not replaced.
     """
 
     masks: dict[str, Path]
@@ -38,7 +38,7 @@ class Places:
 
     @property
     def unfinished(self) -> Path:
-        """Folder beside the masks in which a long run stores its steps."""
+        """Folder beside the masks in which an unfinished run stores its steps."""
         first = next(iter(self.masks.values()))
         return first.with_name(f"{first.name}{ENDING}")
 
@@ -49,9 +49,9 @@ class Outputs:
 
     Args:
         out: a file, or a folder for the masks of many images.
-        form: of the masks; None goes by the suffix of `out`, and is .seg.nrrd in a folder.
+        form: format of the masks; None means that of the suffix of `out`, or .seg.nrrd in a folder.
         layout: one file for all labels, or one for each.
-        maps: what is requested of `MAPS` -> file beside a file, folder beside a folder.
+        maps: requested key of `MAPS` -> path: a file if `out` is a file, else a folder.
     """
 
     out: Path
@@ -61,15 +61,14 @@ class Outputs:
 
     @property
     def is_folder(self) -> bool:
-        """Whether the outputs go into folders: a path that is a folder, or has no suffix."""
+        """Whether the outputs go into folders: `out` is an existing folder, or has no suffix."""
         return self.out.is_dir() or not self.out.suffix
 
     def check(self) -> MaskFormat:
         """Return the format of the masks.
 
         Raises:
-            OutputError: an unknown suffix, or one that does not fit the format; a path that cannot be
-                written.
+            OutputError: a suffix is unknown or does not fit the format, or a path cannot be written.
         """
         if self.is_folder:
             return self.form or MaskFormat.SEG_NRRD
@@ -78,14 +77,20 @@ class Outputs:
         own = next(form for form in MaskFormat if name.endswith(form.ending))
         if self.form is not None and self.form.ending != own.ending:
             raise OutputError(
-                f"'{self.out}' does not end as the format {self.form} does.", f"Give it the ending {self.form.ending}."
+                f"'{self.out}' does not have the suffix of the format {self.form}.",
+                f"Give it the suffix {self.form.ending}.",
             )
         for name, path in self.maps.items():
             check_output(path, (".png",) if MAPS[name] == ".png" else LABELMAP_SUFFIXES)
         return self.form or own
 
     def places(self, names: Sequence[str], labels: Iterable[str]) -> list[Places]:
-        """Return the files of each image, by the unique names of the images."""
+        """Return the files of each image.
+
+        Args:
+            names: unique names of the images.
+            labels: labels of the segments.
+        """
         form = self.check()
         parts = _parts(labels) if self.layout == OutputLayout.FILE_PER_LABEL else {"": ""}
         if not self.is_folder:
@@ -102,12 +107,12 @@ class Outputs:
         ]
 
     def folders(self) -> list[Path]:
-        """Return the folders of outputs, each once; none where files were named."""
+        """Return the output folders without duplicates; empty if the outputs are files."""
         return list(dict.fromkeys((self.out, *self.maps.values()))) if self.is_folder else []
 
 
 def _parts(labels: Iterable[str]) -> dict[str, str]:
-    """Return what each label adds to the name of a file, unique also where the system ignores case."""
+    """Return the part of the file name for each label, unique even on file systems that ignore case."""
     parts: dict[str, str] = {}
     for label in labels:
         plain = clean_name(label).replace(" ", "_")

@@ -1,4 +1,4 @@
-"""Prompts with the names of their segments, as the user types them: "brain tumor", or "tumor: brain tumor"."""
+"""Parse prompts as the user types them: "brain tumor", or with a label "tumor: brain tumor"."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..errors import PromptError
 
 
 def parse_prompts(texts: Iterable[str]) -> dict[str, str]:
-    """Read prompts as label -> prompt; a prompt without a label is its own.
+    """Parse prompts into label -> prompt; a prompt without a label is its own label.
 
     Raises:
-        PromptError: it is empty, nothing stands before or after the first colon, or a label was given twice.
+        PromptError: a prompt is empty, nothing precedes or follows its first colon, or a label was given twice.
     """
     found: dict[str, str] = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""A report in a text file."""
+"""Read a radiology report from a text file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..files.text_file import decode_text
 from ..segmentation.report import MAX_CHARACTERS, Report, parse_report
 
 _LIMIT = 4 * MAX_CHARACTERS
-"""Maximum bytes of a file: UTF-8 has at most four for a character."""
+"""Maximum bytes of a file: UTF-8 has at most four bytes per character."""
 
 
 class FindingPrompt(str):
-    """A prompt that a report names: where the model cannot take it, it is left out and the others are segmented.
+    """A prompt from a report, which is left out if the model cannot process it.
 
-    One that the user gave is refused instead, before the work.
+    A prompt that the user gave is refused instead, before any segmentation.
     """
 
 
@@ -25,8 +25,8 @@ def read_report(path: Path) -> Report:
     """Read a report with at least one finding; see `parse_report`.
 
     Raises:
-        InputError: it cannot be read, or is no text in UTF-8, nor in UTF-16 with a byte order mark.
-        PromptError: it is empty or too long, or names nothing that is there.
+        InputError: the file cannot be read, or is not text in UTF-8 or, with a byte order mark, UTF-16.
+        PromptError: the report is empty or too long, or names no finding as present.
     """
     try:
         check_regular(path)
@@ -45,8 +45,8 @@ def read_report(path: Path) -> Report:
     if not report.findings:
         reasons = "".join(f"\n  {note}" for note in report.notes)
         raise PromptError(
-            f"The report '{path}' names nothing that is there, so nothing was segmented.{reasons}",
-            "Name what to look for all the same with -p.",
+            f"The report '{path}' names nothing that is present, so nothing was segmented.{reasons}",
+            "To segment something anyway, name it with -p.",
         )
     findings = (replace(finding, prompt=FindingPrompt(finding.prompt)) for finding in report.findings)
     return replace(report, findings=tuple(findings))

@@ -1,8 +1,8 @@
-"""Masks as a DICOM RT Structure Set: closed contours on the slices of the series they were made on.
+"""Write masks as a DICOM RT Structure Set: closed contours on the slices of the segmented series.
 
-Written by pydicom, after DICOM PS3.3, A.19 and C.8.8.5 to C.8.8.8. Contours run half-way between the centers of voxels
-inside and outside, so that the mask is the voxels whose centers they enclose. Holes are joined to the contour around
-them by a line there and back (the keyhole of C.8.8.6.3), which every reader understands.
+Written with pydicom, following DICOM PS3.3, A.19 and C.8.8.5 to C.8.8.8. Contours run halfway between the centers of
+voxels inside and outside, so a mask consists of the voxels whose centers they enclose. A hole is joined to the contour
+around it by a line there and back (the keyhole technique of C.8.8.6.3), which all readers understand.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 
 
 def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
-    """Write segments as regions of an RT Structure Set; one without a voxel is a region without contours.
+    """Write segments as regions (ROIs) of an RT Structure Set; an empty segment becomes a region without contours.
 
     Args:
         segments: masks on the grid of `volume`.
-        volume: read from a DICOM series with a file a slice.
+        volume: a volume read from a DICOM series with one file per slice.
 
     Raises:
-        InputError: the volume is no such series. OutputError: the file cannot be written.
+        InputError: the volume is not such a series. OutputError: the file cannot be written.
     """
     slices = source_slices(volume)
     first = slices[0]
@@ -65,10 +65,11 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """Find the closed contours of a mask (rows, columns), (N, 2) each, row and column; holes are joined to them."""
+    """Find the closed contours of a mask (rows, columns), each (N, 2) rows and columns; holes are joined to them."""
     lines = [line[:-1] - 1 for line in find_contours(np.pad(mask, 1).astype(float), 0.5, fully_connected="low")]
     holes = [n for n, line in enumerate(lines) if _turns(line) < 0]
-    # A line goes to a hole at its leftmost point, from the point to the left in the row: only the mask lies between.
+    # A hole is joined at its leftmost point to the next contour point to the left in the same row: between them lies
+    # only the mask.
     places = [(n, at) for n, line in enumerate(lines) for at in range(len(line))]
     points = np.concatenate(lines) if lines else np.zeros((0, 2))
     order = np.lexsort(points.T[::-1])
@@ -76,7 +77,7 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
     first = np.cumsum([0, *map(len, lines)])
     leftmost = {n: int(lines[n][:, 1].argmin()) for n in holes}
     detours: list[list[tuple[int, np.ndarray]]] = [[] for _ in lines]
-    for n in sorted(holes, key=lambda n: lines[n][leftmost[n], 1], reverse=True):  # what joins a hole is right of it
+    for n in sorted(holes, key=lambda n: lines[n][leftmost[n], 1], reverse=True):  # holes joined to a hole come first
         start = leftmost[n]
         joined = _with_detours(lines[n], detours[n], start)
         around, at = places[before[int(first[n]) + start]]
@@ -85,13 +86,19 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _turns(line: np.ndarray) -> float:
-    """Compute twice the area inside, above 0 for a contour around voxels of the mask."""
+    """Compute twice the signed area inside, which is positive for a contour around voxels of the mask."""
     rows, columns = line.T
     return float(np.sum(columns * np.roll(rows, -1) - np.roll(columns, -1) * rows))
 
 
 def _with_detours(line: np.ndarray, detours: list[tuple[int, np.ndarray]], start: int = 0) -> np.ndarray:
-    """Return a contour from one of its points on, with closed lines that leave it at others, and come back there."""
+    """Return a contour that starts at point `start`, with closed lines inserted that leave and rejoin it at a point.
+
+    Args:
+        line: (N, 2) contour.
+        detours: index of a point, and the closed line that starts and ends beside it.
+        start: index of the first point of the result.
+    """
     parts, last = [], 0
     line = np.roll(line, -start, 0)
     left = {(at - start) % len(line): round_hole for at, round_hole in detours}
@@ -102,7 +109,7 @@ def _with_detours(line: np.ndarray, detours: list[tuple[int, np.ndarray]], start
 
 
 def _contour(points: np.ndarray, source: Dataset) -> Dataset:
-    """Make a contour on a slice from rows and columns."""
+    """Make a DICOM contour on a slice from (N, 2) rows and columns."""
     along_row, along_column = (np.array(source.ImageOrientationPatient[n : n + 3], float) for n in (0, 3))
     rows_apart, columns_apart = (float(value) for value in source.PixelSpacing)
     place = np.array(source.ImagePositionPatient, float)
@@ -142,12 +149,12 @@ def _head(first: Dataset, frame: str) -> Dataset:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = UID(RTSTRUCT)
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian  # an explicit one holds contours up to 64 kB alone
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian  # explicit VR limits contours to 64 kB
     return dataset
 
 
 def _reference(slices: Sequence[Dataset], frame: str) -> Dataset:
-    """Describe what the contours refer to: the series, slice by slice."""
+    """Describe the series that the contours refer to, slice by slice."""
     images = [
         _item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
         for header in slices
@@ -162,7 +169,7 @@ def _reference(slices: Sequence[Dataset], frame: str) -> Dataset:
 
 
 def _item(**elements: object) -> Dataset:
-    """Make a data set of elements by keyword."""
+    """Make a data set from elements by keyword."""
     item = Dataset()
     for keyword, value in elements.items():
         setattr(item, keyword, value)

@@ -1,4 +1,4 @@
-"""Segment image files one after the other with the same models; if one fails, the others go on."""
+"""Segment image files one after the other with the same models; if one fails, the others are still segmented."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Task:
 
     Args:
         labels: label -> prompt.
-        request: of these prompts.
-        form: of the masks.
+        request: request for these prompts.
+        form: format of the masks.
         marks: boxes and points to outline; the prompt is then only a name.
         roi: the part of the image to segment; see `marks.Region`.
 
     Raises:
-        InputError: marks with several labels or slices, or slices besides those of `roi`.
+        InputError: marks are combined with several labels or slices, or slices are given although `roi` selects them.
     """
 
     labels: dict[str, str]
@@ -54,15 +54,20 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.marks and len(self.labels) > 1:
-            raise InputError("Boxes and points are one segment.", "Give one prompt as its label, or none.")
+            raise InputError(
+                "Boxes and points make one segment, but several prompts were given.",
+                "Give one prompt as its label, or none.",
+            )
         slices = self.request.slices
         if self.marks and (slices == "all" or (slices and len(slices) > 1) or self.request.strategy is not None):
-            raise InputError("Boxes and points mark one slice.", "Leave --all, --slices and --propagate out.")
+            raise InputError("Boxes and points mark a single slice.", "Leave out --all, --slices and --propagate.")
         if self.roi is not None and len(self.roi) == 6 and slices is not None:
-            raise InputError("--roi of six numbers says which slices.", "Give four numbers, or no slices.")
+            raise InputError(
+                "Slices were given although --roi with six numbers selects them.", "Give four numbers, or no slices."
+            )
 
     def describe(self) -> dict[str, Any]:
-        """Collect what the results depend on besides the image, the models and their settings, as JSON values."""
+        """Return everything the results depend on besides the image, the models and their settings, as JSON values."""
         request = self.request
         described = {
             "prompts": self.labels,
@@ -78,7 +83,7 @@ class Task:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The boxes and points, for the tags of segments."""
+        """The boxes, points and region of interest as tags of segments."""
         text_of = lambda numbers: ",".join(f"{number:g}" for number in numbers)
         points = (f"{text_of(place)},{'+' if inside else '-'}" for place, inside in self.marks.points)
         marked = {
@@ -92,7 +97,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Failed:
-    """An image that failed, and why."""
+    """An image that failed, and its error."""
 
     image: Input
     error: MedCLIPSAMError
@@ -104,7 +109,7 @@ class Failed:
 
     @property
     def line(self) -> str:
-        """Failure in a line for the user."""
+        """The failure as one line for the user."""
         message = f"{self.error.problem} {self.error.remedy}".strip().replace("\n", " ")
         return f"failed: {self.image.name}: {self.image.hide_names(message)}"
 
@@ -113,9 +118,9 @@ class FileSegmenter:
     """Segments images one by one with the same models.
 
     Args:
-        task: what is done with every image.
-        load: loads the models; called once, after the first image was read.
-        record_left_out: is told the labels that the models cannot take, before the first mask is written.
+        task: what to do with every image.
+        load: loads the models; called once, after the first image has been read.
+        record_left_out: called with the labels that the models cannot process, before the first mask is written.
     """
 
     def __init__(
@@ -132,8 +137,8 @@ class FileSegmenter:
         """Segment and write one image, or return why that failed.
 
         Raises:
-            PromptError: the models cannot read a prompt that the user gave, or none of a report. ModelError,
-                DeviceError: by `load`. Cancelled, OutputError: see `errors.attempt`.
+            PromptError: the models cannot process a prompt that the user gave, or any finding of a report.
+            ModelError, DeviceError: from `load`. Cancelled, OutputError: see `errors.attempt`.
         """
         failure = f"'{image.path}' cannot be segmented"
         volume = attempt(lambda: _read(image, places, self._task), image.name, failure)
@@ -159,10 +164,10 @@ class FileSegmenter:
 
 
 def _leave_out(segmenter: TextSegmenter, task: Task) -> tuple[Task, tuple[LeftOut, ...]]:
-    """Leave out the findings of a report that the model cannot take, such as words that it does not know.
+    """Leave out the findings of a report that the model cannot process, such as words that it does not know.
 
     Raises:
-        PromptError: one that the user gave cannot be taken, or none of a report.
+        PromptError: the model cannot process a prompt that the user gave, or any finding of a report.
     """
     left_out, first = list[LeftOut](), None
     for prompt in task.request.prompts:
@@ -190,7 +195,7 @@ def segment_file(
     """Segment one image and write what was found.
 
     Raises:
-        MedCLIPSAMError: as the pipeline, or a file cannot be written.
+        MedCLIPSAMError: from the pipeline, or a file cannot be written.
     """
     stack = SliceStack(volume, task.request.plane, task.request.window)
     request, marks, looked_at, region = task.request, task.marks, volume, None
@@ -227,7 +232,7 @@ def _read(image: Input, places: Places, task: Task) -> Volume:
 def _outlined(
     segmenter: TextSegmenter, stack: SliceStack, marks: Marks, task: Task, context: RunContext
 ) -> VolumeResult:
-    """Outline boxes and points by SAM 2; the prompt is only a name."""
+    """Outline boxes and points with SAM 2; the prompt is only a name."""
     slices = task.request.slices
     number, sam_prompts = marks.place(stack, None if slices is None or slices == "all" else slices[0])
     image = stack.image(number)
@@ -241,8 +246,8 @@ def _outlined(
     mask, quality = run_within_memory(segmenter, work, context)
     ((label, prompt),) = task.labels.items()
     score = float(quality.mean()) if mask.any() else 0.0
-    outlined = f"Outlined '{label}' by its boxes and points: predicted mask quality {score:.2f}."
-    message = outlined if mask.any() else f"SAM 2 sees no object for '{label}' where it was marked."
+    outlined = f"Outlined '{label}' from its boxes and points: predicted mask quality {score:.2f}."
+    message = outlined if mask.any() else f"SAM 2 finds no object for '{label}' where it was marked."
     results: dict[str, dict[int, Result]] = {prompt: {number: Result(prompt, mask, score, message)}}
     resolved = ResolvedRequest((prompt,), None, (number,), Strategy.SLICES, task.request.window)
     return VolumeResult(stack, resolved, results, provenance(segmenter, resolved, stack.plane))

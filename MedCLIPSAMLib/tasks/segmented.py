@@ -19,7 +19,7 @@ from .marks import Region
 from .places import Places
 
 MIN_IOU = 0.9
-"""Minimum IoU of masks that are called the same."""
+"""Minimum IoU of two masks that are reported as the same."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Segmented:
     """The segments of one image.
 
     Attributes:
-        name: of the image.
+        name: name of the image.
         volume: the image.
-        stack: its slices.
-        segments: by label, on the grid of the image.
-        results: label -> slice number -> result; masks and boxes are on the segmented region.
+        stack: slices of the image.
+        segments: label -> segment, on the grid of the image.
+        results: label -> slice number -> result, with masks and boxes on the grid of the segmented region.
         slice_count: number of segmented slices.
-        tags: their provenance.
-        places: the files that were written.
-        region: the part of the image that was segmented; None is all of it.
-        notes: sentences for the user on the image and its results.
-        left_out: findings of a report that the model cannot take.
+        tags: provenance of the segments.
+        places: paths of the output files.
+        region: the part of the image that was segmented; None for all of it.
+        notes: sentences for the user about the image and its results.
+        left_out: findings of a report that the model cannot process.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Segmented:
         region: Region | None = None,
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Segmented:
-        """Make segments of the results of the pipeline on an image or a region of it.
+        """Make segments from the results of the pipeline on an image or a region of it.
 
         Args:
             labels: label -> prompt.
-            tags: further provenance.
+            tags: additional provenance.
         """
         by_prompt = dict(zip(found.results, found.segments()))
         segments = {}
@@ -87,7 +87,7 @@ class Segmented:
 
     @property
     def best_slice(self) -> int:
-        """Number of the slice with the highest scores; among equals, key slices come first."""
+        """Number of the slice with the highest sum of scores; key slices are preferred to propagated ones."""
         totals: dict[int, float] = {}
         for by_slice in self.results.values():
             for number, result in by_slice.items():
@@ -105,7 +105,7 @@ class Segmented:
         return max(result.score for result in self.results[label].values())
 
     def lines(self) -> Iterator[str]:
-        """Return a line for each label: its best slice, and on how many it was found."""
+        """Yield a line for each label: the result on its best slice, and on how many slices it was found."""
         for label, by_slice in self.results.items():
             best = max(by_slice, key=lambda number: by_slice[number].score)
             last = len(self.stack) - 1
@@ -161,7 +161,7 @@ class Segmented:
         return report
 
     def _in_whole(self, box: list[float]) -> list[float]:
-        """Convert a box in pixels of the region's image, x0 y0 x1 y1, to one of the whole image."""
+        """Convert a box, x0 y0 x1 y1, from pixels of the region's image to pixels of the whole image."""
         if self.region is not None:
             part = SliceStack(self.region.cut(self.volume), self.stack.plane)
             moved: list[float] = []
@@ -173,9 +173,9 @@ class Segmented:
 
 
 def _note_same_masks(segments: Mapping[str, Segment]) -> dict[str, str]:
-    """Return by label a sentence on each segment whose mask is that of an earlier one.
+    """Return, by label, a note on each segment whose mask is the same as that of an earlier one.
 
-    These are two prompts for one thing, or words that the models cannot tell apart.
+    This happens with two prompts for one structure, or with words that the models cannot distinguish.
     """
     notes = {}
     sizes = {label: int(np.count_nonzero(segment.mask)) for label, segment in segments.items()}

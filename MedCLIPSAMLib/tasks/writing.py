@@ -1,4 +1,4 @@
-"""Write the segments of an image in the formats of the request."""
+"""Write the segments of an image in the requested formats."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from .segmented import Segmented
 
 
 def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
-    """Refuse a format that an image cannot be written in, before long work.
+    """Refuse a format in which an image's masks cannot be written, before long work.
 
     Raises:
-        OutputError: several slices into an image. InputError: no DICOM series for a DICOM object.
+        OutputError: the format holds one slice, but the image has several. InputError: the format is a DICOM object,
+            but the image is not a DICOM series.
     """
     check_slices(path, volume)
     if form == MaskFormat.RTSTRUCT:
@@ -31,9 +32,9 @@ def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
 
 
 def write(segmented: Segmented, form: MaskFormat) -> Segmented:
-    """Write the files of an image, and return it with notes on what the masks lost in the format, or were not written.
+    """Write the files of an image, and return it with notes on what the format lost and which masks were not written.
 
-    Masks of an earlier run that are kept are not written: a person may have corrected them.
+    Kept masks of an earlier run are not replaced, as a person may have corrected them.
 
     Raises:
         OutputError: a file cannot be written.
@@ -47,7 +48,7 @@ def write(segmented: Segmented, form: MaskFormat) -> Segmented:
         if path in places.kept:
             notes.append(
                 f"'{path.name}' already existed and stays as it is; --overwrite replaces it. Scores, sizes, maps and "
-                "pictures are those of a new mask, which is not in that file."
+                "pictures belong to the new mask, which is not in that file."
             )
         else:
             notes += write_masks(path, form, part, segmented.volume)
@@ -78,14 +79,14 @@ def write_masks(path: Path, form: MaskFormat, segments: Sequence[Segment], volum
 
 
 def saliency(segmented: Segmented) -> np.ndarray:
-    """Return the saliency of the first label on the image's grid, (K, J, I) float32, 0 where there is none."""
+    """Return the saliency of the first label on the image's grid, (K, J, I) float32, 0 where none was computed."""
     first = next(iter(segmented.results.values()))
     maps = {number: result.where.saliency for number, result in first.items() if isinstance(result, PromptedResult)}
     return _to_grid(segmented, maps)
 
 
 def uncertainty(segmented: Segmented) -> np.ndarray:
-    """Return the largest uncertainty of all labels on the image's grid, (K, J, I) float32, 0 where no masks voted."""
+    """Return the maximum uncertainty over all labels on the image's grid, (K, J, I) float32, 0 without a vote."""
     maps: dict[int, np.ndarray] = {}
     for by_slice in segmented.results.values():
         for number, result in by_slice.items():
@@ -95,7 +96,7 @@ def uncertainty(segmented: Segmented) -> np.ndarray:
 
 
 def _to_grid(segmented: Segmented, maps: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Place maps of slices of the segmented region on the image's grid."""
+    """Place slice maps of the segmented region on the image's grid."""
     if segmented.region is None:
         return segmented.stack.to_grid(maps)
     part = SliceStack(segmented.region.cut(segmented.volume), segmented.stack.plane)

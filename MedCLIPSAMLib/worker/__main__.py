@@ -1,4 +1,4 @@
-"""`python -m MedCLIPSAMLib.worker` serves requests; see docs/worker.md."""
+"""Serve requests as `python -m MedCLIPSAMLib.worker`; see docs/worker.md."""
 
 from .server import main
 

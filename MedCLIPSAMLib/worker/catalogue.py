@@ -16,7 +16,7 @@ from ..segmentation.settings import with_checked_settings
 
 
 def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
-    """List every model of the catalogue with its state, and the devices that torch can use here."""
+    """List all models of the catalogue with their states, and the devices that torch can use here."""
     devices = [{"name": "cpu", "title": "CPU"}]
     if torch.backends.mps.is_available():
         devices.insert(0, {"name": "mps", "title": "Apple GPU (MPS)"})
@@ -36,7 +36,9 @@ def download_model(name: str, kind: Kind | None, context: RunContext) -> dict[st
     """Download a model into the cache of this machine; an interrupted download is resumed.
 
     Args:
-        context: reports a file's name and the fraction downloaded, at most once per percent.
+        name: name of the model.
+        kind: kind of model, if two have that name; None for either.
+        context: reports the name of a file and the fraction downloaded, at most once per percent.
     """
     last_percent: dict[str, int] = {}
 

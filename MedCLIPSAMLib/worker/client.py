@@ -1,4 +1,4 @@
-"""The client of the worker: it sends requests and receives events. It needs no torch, threads or event loop.
+"""The client of the worker, which sends requests and receives events. It needs no torch, threads or event loop.
 
     transport = SubprocessTransport([sys.executable, "-m", "MedCLIPSAMLib.worker"])
     client = WorkerClient(transport, on_event=print_progress)
@@ -8,7 +8,7 @@
     transport.run_until(lambda: request.done)
     mask = request.value().parts[0].arrays["mask"]
 
-The owner of the transport passes on what it reads: `feed`, `feed_log` and `ended`, all from one thread.
+The owner of the transport passes on what it reads by calling `feed`, `feed_log` and `ended`, all from one thread.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .protocol import Message, ProtocolError
 from .request import Request
 
 MAX_IMAGES = 4
-"""Stacks of images that are sent again to a new worker; as many as the worker keeps."""
+"""Maximum number of image stacks kept to be sent again to a restarted worker, which keeps as many."""
 
 
 class WorkerClient(Connection):
-    """Requests to a worker; a new one is sent the models and images that it needs again. See `Connection`."""
+    """Sends requests to a worker; a restarted worker is sent the models and images again. See `Connection`."""
 
     def __init__(
         self, transport: Transport, on_event: Callable[[Request | None, Message], None] = lambda request, message: None
@@ -44,22 +44,25 @@ class WorkerClient(Connection):
         self._image_requests: dict[str, Request] = {}
 
     def models(self, models_dir: Path | str | None = None) -> Request:
-        """Ask for the models and devices of the worker's machine.
+        """List the models and devices of the worker's machine.
 
-        The result has models (as `models.store.Status.as_dict`), devices (name, title), torch and built_for.
+        The result has the fields models (as `models.store.Status.as_dict`), devices (name, title), torch and built_for.
         """
         self._ensure_running()
         return self._request("models", {"models_dir": models_dir and str(models_dir)})
 
     def download(self, name: str, kind: str | None = None) -> Request:
-        """Download a model to the worker's machine; "progress" has file and fraction. Other requests wait for it."""
+        """Download a model to the worker's machine; other requests wait for it. "progress" has file and fraction."""
         self._ensure_running()
         return self._request("download", {"name": name, "kind": kind})
 
     def load(self, clip: str, sam: str, device: str = "auto", models_dir: Path | str | None = None) -> Request:
-        """Load models of the catalogue, unless they are loaded; `models_dir` is on the worker's machine.
+        """Load models of the catalogue unless they are loaded already.
 
-        The result has device, device_name, torch, settings (defaults) and seconds.
+        The result has the fields device, device_name, torch, settings (defaults) and seconds.
+
+        Args:
+            models_dir: folder of models on the worker's machine.
         """
         self._load = {"clip": clip, "sam": sam, "device": device, "models_dir": models_dir and str(models_dir)}
         self._ensure_running()
@@ -68,10 +71,10 @@ class WorkerClient(Connection):
     def set_image(self, key: str, images: np.ndarray) -> Request:
         """Send images, uint8 (H, W, 3) or (N, H, W, 3), to the worker under a key.
 
-        They are kept, not copied, to be sent to a new worker: leave them unchanged.
+        They are kept without copying, to be sent again to a restarted worker: do not modify them.
 
         Raises:
-            ProtocolError: of a type that cannot be sent; the images that were kept before are kept.
+            ProtocolError: the images have a type that cannot be sent. Images kept before are still kept.
         """
         before = self._images.copy()
         self._images[key] = images
@@ -86,7 +89,7 @@ class WorkerClient(Connection):
             raise
 
     def has_image(self, key: str) -> bool:
-        """Tell whether images under this key are kept, so that they need not be sent again."""
+        """Tell whether images under this key are kept, so the caller need not send them again."""
         return key in self._images
 
     def segment(
@@ -99,14 +102,15 @@ class WorkerClient(Connection):
         saliency: bool = True,
         uncertainty: bool = False,
     ) -> Request:
-        """Segment what each prompt names on slices of images sent before, all of them when None.
+        """Segment what each prompt names on slices of images that were sent before.
 
-        Each prompt on each slice is a part: prompt, slice, found, score, message, presence, seconds; arrays mask
-        (H, W) uint8, saliency (H, W) float32 unless declined, uncertainty (H, W) float32 where it is requested and the
-        settings let several masks vote, boxes (B, 4), points (B, P, 2), labels (B, P) and predicted_iou (B,). The
-        result has device, tags and seconds.
+        There is a part for each prompt and slice. Its fields are prompt, slice, found, score, message, presence and
+        seconds. Its arrays are mask (H, W) uint8; saliency (H, W) float32, if requested; uncertainty (H, W) float32, if
+        requested and the settings let several masks vote; boxes (B, 4), points (B, P, 2), labels (B, P) and
+        predicted_iou (B,). The result has the fields device, tags and seconds.
 
         Args:
+            slices: slice numbers; None for all.
             settings: changes to the defaults of the model, by the names in `segmentation.settings.Settings`.
         """
         fields = {
@@ -130,15 +134,16 @@ class WorkerClient(Connection):
         labels: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Request:
-        """Predict the mask of B objects on one slice by SAM 2.
+        """Predict the mask of B objects on one slice with SAM 2.
 
-        The result has the union of their masks, mask (H, W) uint8, predicted_iou (B,) float32, and the number of points
-        that the mask does not follow, "ignored_points".
+        The result has the arrays mask (H, W) uint8, the union of the objects' masks, and predicted_iou (B,) float32,
+        and the field ignored_points, the number of points that the mask contradicts.
 
         Args:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
-            points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
-            masks: (B, H, W), a mask to start from for each object, not 0 inside; H, W as the image.
+            points: (B, P, 2), x y in pixels.
+            labels: (B, P), 1 for points inside and 0 for points outside.
+            masks: (B, H, W), a mask to start from for each object, nonzero inside; H and W as in the image.
         """
         named = {"boxes": boxes, "points": points, "labels": labels}
         arrays = {name: np.asarray(array, np.float32) for name, array in named.items() if array is not None}
@@ -148,9 +153,9 @@ class WorkerClient(Connection):
         return self._request("predict_mask", {"image": key, "slice": number}, arrays)
 
     def set_slice(self, key: str, image: np.ndarray, number: int, count: int) -> Request:
-        """Send one slice, uint8 (H, W, 3), of a stack of `count`; large stacks are sent slice by slice.
+        """Send one slice, uint8 (H, W, 3), of a stack of `count` slices; large stacks are sent slice by slice.
 
-        It is not kept: a new worker must be sent all slices again.
+        The slice is not kept: after a restart of the worker, all slices must be sent again.
         """
         self._ensure_running()
         return self._request("image", {"key": key, "slice": number, "of": count}, {"images": image})
@@ -160,21 +165,23 @@ class WorkerClient(Connection):
     ) -> Request:
         """Propagate the masks of one object from some slices of a stack to the others.
 
-        There is a part for each slice reached: slice; mask (H, W) uint8. The result has device and seconds.
+        There is a part for each slice reached, with the field slice and the array mask (H, W) uint8. The result has
+        the fields device and seconds.
 
         Args:
-            masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
-            reach: slices to go beyond the outermost of these; None as far as the object is seen.
+            masks: slice number -> mask, (H, W) bool. Not all may be empty; an empty one says that the object is absent
+                from the slice.
+            reach: number of slices to go beyond the outermost given ones; None goes as far as the object is seen.
             method: "memory" or "boxes"; see `propagation.propagate_masks`.
 
         Raises:
-            InputError: no mask, or masks of several sizes.
+            InputError: there is no mask, or the masks differ in size.
         """
         numbers = sorted(masks)
         try:
             arrays = {"masks": np.stack([np.asarray(masks[k]) != 0 for k in numbers]).astype(np.uint8)}
         except ValueError as error:
-            raise InputError(f"Masks: {error}.", "Give one for each slice, as large as the image.") from error
+            raise InputError(f"Masks: {error}.", "Give a mask for each slice, with the size of the image.") from error
         self._ensure_given(key)
         return self._request(
             "propagate_masks", {"image": key, "slices": numbers, "reach": reach, "method": method}, arrays
@@ -188,10 +195,10 @@ class WorkerClient(Connection):
         settings: Mapping[str, Any] | None = None,
         method: str = "memory",
     ) -> Request:
-        """Segment what each prompt names in a whole stack, from key slices whose masks are propagated to the others.
+        """Segment what each prompt names in a whole stack: on key slices, whose masks are propagated to the others.
 
-        There is a part for each prompt and slice on which it was segmented, found or not: as in `segment`, without
-        saliency, points and predicted IoU. The result has device, tags and seconds.
+        There is a part for each prompt and segmented slice, whether something was found or not, as in `segment` but
+        without saliency, points and predicted IoU. The result has the fields device, tags and seconds.
         """
         fields = {
             "image": key,
@@ -216,13 +223,13 @@ class WorkerClient(Connection):
     ) -> Request:
         """Fine-tune a text-image model; other requests wait for it. All paths are on the worker's machine.
 
-        "progress" has the fields of `finetune.step_log.StepFigures`, but in the stage "encoding", and "notice" is a
-        sentence for the user on the data.
-        The result has model and run (folders), before and after (retrieval), step and steps.
+        "progress" has the fields of `finetune.step_log.StepFigures`, except in the stage "encoding"; "notice" is a
+        sentence about the data for the user. The result has the fields model and run (folders), before and after
+        (retrieval), step and steps.
 
         Args:
             settings: changes to `finetune.settings.FineTuneSettings`.
-            out: folder of the run, which is resumed; one for the name in the user's data when None.
+            out: folder of the run, which is resumed if it exists; None for a folder of that name in the user's data.
         """
         self._ensure_running()
         fields: dict[str, Any] = {"captions": captions, "name": name, "images": images, "validation": validation}
@@ -244,14 +251,16 @@ class WorkerClient(Connection):
         retry: bool = False,
         anonymous: str | None = None,
     ) -> Request:
-        """Write pseudo-labels of a collection; other requests wait for it. All paths are on the worker's machine.
+        """Write pseudo-labels for a collection; other requests wait for it. All paths are on the worker's machine.
 
-        "progress" has done, total, case, status and seconds_left. The result has counts by status, cases and report.
+        "progress" has the fields done, total, case, status and seconds_left. The result has the fields counts (by
+        status), cases and report.
 
         Args:
-            prompts: by label.
-            export: changes to `export.job.ExportSettings`; `settings` to `segmentation.settings.Settings`.
-            anonymous: the file of the key where cases are named by numbers; see `export.case_key.CaseKey`.
+            prompts: label -> prompt.
+            export: changes to `export.job.ExportSettings`.
+            settings: changes to `segmentation.settings.Settings`.
+            anonymous: file of the key, if cases are to be named by number; see `export.case_key.CaseKey`.
         """
         self._ensure_running()
         fields: dict[str, Any] = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
@@ -266,7 +275,7 @@ class WorkerClient(Connection):
         return started
 
     def _ensure_given(self, key: str) -> None:
-        """Start a worker where none runs, and send it the models and images that it does not have."""
+        """Start a worker if none is running, and send it the models and images that it lacks."""
         self._ensure_running()
         if self._load and not _is_given(self._load_request):
             self._send_load()
@@ -286,5 +295,5 @@ class WorkerClient(Connection):
 
 
 def _is_given(request: Request | None) -> bool:
-    """Tell whether the worker has what a request gives, or will have it before it handles the next request."""
+    """Tell whether the worker has received what a request sends, or will have before it handles the next request."""
     return request is not None and request.error is None and not request.cancelled

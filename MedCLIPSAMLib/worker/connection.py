@@ -1,6 +1,6 @@
 """Send requests of any kind to a worker and receive its messages.
 
-It needs no torch, threads or event loop. The owner of the transport passes on what it reads: `feed`,
+It needs no torch, threads or event loop. The owner of the transport passes on what it reads by calling `feed`,
 `feed_log` and `ended`, all from one thread.
 """
 
@@ -20,29 +20,34 @@ LOG_LINES = 200
 
 
 class Transport(Protocol):
-    """A process and its three streams."""
+    """A worker process and its three standard streams."""
 
     def start(self, client: Connection) -> None:
-        """Start a process, and from now on pass its output to the client's `feed`, `feed_log` and `ended`.
+        """Start a process, and pass its output to the client's `feed`, `feed_log` and `ended` from then on.
 
         Raises:
-            OSError: it cannot be started; where that is only known later, `ended` is called with the reason.
+            OSError: it cannot be started. If this is known only later, `ended` is called with the reason.
         """
 
     def write(self, data: bytes) -> None:
-        """Write to its standard input; when it is gone there is an OSError, or nothing and `ended` soon."""
+        """Write to the process's standard input.
+
+        Raises:
+            OSError: the process has ended. Instead of raising, a transport may call `ended` soon after.
+        """
 
     def stop(self) -> None:
-        """End the process, if there is one; from now on nothing of it is passed on, not even `ended`."""
+        """End the process, if there is one; nothing is passed on after that, not even `ended`."""
 
 
 class Connection:
-    """A worker that is started at the first request, and again at the first one after it died.
+    """A worker that is started by the first request, and restarted by the first request after it died.
 
     Args:
-        on_event: called with each message of the worker and the request that it belongs to, after the request handled
-            it: "progress" (stage, fraction, slice), "notice" (message), "part", "result", "error"; and with an "ended"
-            (problem, remedy) and no request when the worker died.
+        transport: starts the process and carries its streams.
+        on_event: called with each message of the worker and the request that it belongs to, after the request was
+            updated: "progress" (stage, fraction, slice), "notice" (message), "part", "result" or "error". When the
+            worker dies, it is called with None and a message "ended" (problem, remedy).
     """
 
     def __init__(
@@ -65,7 +70,7 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
+        """Whether any request is still unanswered."""
         return bool(self._pending)
 
     @property
@@ -74,13 +79,13 @@ class Connection:
         return "\n".join(self._log)
 
     def cancel(self, request: Request) -> None:
-        """Cancel a request, which then fails with `errors.Cancelled`; nothing happens when it is done."""
+        """Cancel a request, which then fails with `errors.Cancelled`; do nothing if it is done."""
         if request.id in self._pending:
             request.cancelled = True
             self._write(Message("cancel", 0, {"request": request.id}))
 
     def shutdown(self) -> None:
-        """End the worker now; requests without an answer are cancelled."""
+        """End the worker immediately, and cancel unanswered requests."""
         if self._running:
             self._running = False
             self._transport.stop()
@@ -91,7 +96,7 @@ class Connection:
         try:
             messages = self._parser.feed(data)
         except ProtocolError as error:
-            self._give_up(WorkerError(f"The worker cannot be understood: {error.problem}", error.remedy, self.log))
+            self._give_up(WorkerError(f"The worker sent invalid data: {error.problem}", error.remedy, self.log))
             return
         for message in messages:
             self._receive(message)
@@ -103,17 +108,21 @@ class Connection:
         self._log_rest = self._log_rest[-10_000:]
 
     def ended(self, reason: str = "") -> None:
-        """Handle the end of the process; `reason` is such as "exit code 1"."""
+        """Handle the end of the process.
+
+        Args:
+            reason: such as "exit code 1".
+        """
         if not self._running:
             return
         self.feed_log(b"\n" if self._log_rest else b"")
         cause = f" ({reason})" if reason else ""
-        last = next((f" It last wrote: {line.strip()}" for line in reversed(self._log) if line.strip()), "")
+        last = next((f" Its last output: {line.strip()}" for line in reversed(self._log) if line.strip()), "")
         problem = f"The worker process has ended{cause}.{last if reason != 'exit code 0' else ''}"
-        self._give_up(WorkerError(problem, "The next request starts it again.", self.log))
+        self._give_up(WorkerError(problem, "The next request restarts it.", self.log))
 
     def _ensure_running(self) -> bool:
-        """Start a worker where none runs, and return whether one was started."""
+        """Start a worker if none is running, and return whether one was started."""
         if self._running:
             return False
         self._parser, self._log_rest, self.about = FrameParser(), b"", {}
@@ -131,7 +140,7 @@ class Connection:
 
     def _request(self, type: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Request:
         if not self._running:
-            raise WorkerError("The worker does not run.", "Start it first.", self.log)
+            raise WorkerError("The worker is not running.", "Start it first.", self.log)
         self._last_id += 1
         request = Request(self._last_id, type)
         message = Message(type, request.id, fields, arrays or {})
@@ -147,10 +156,10 @@ class Connection:
         data = encode(message)
         try:
             self._transport.write(data)
-        except OSError:  # it has ended; the transport says so after its last output, which tells why
+        except OSError:  # the worker has ended; the transport reports this after its last output, which tells why
             pass
-        except BaseException:  # Ctrl+C, say: the worker would take the next message for the rest of this one
-            self._give_up(WorkerError("A message to the worker was interrupted.", "The next request starts another."))
+        except BaseException:  # such as Ctrl+C: the worker would take the next message for the rest of this one
+            self._give_up(WorkerError("A message to the worker was interrupted.", "The next request restarts it."))
             raise
 
     def _receive(self, message: Message) -> None:
@@ -176,7 +185,7 @@ class Connection:
         self.about = hello.fields
         if hello.fields.get("protocol") == VERSION:
             return True
-        problem = f"The worker speaks protocol {hello.fields.get('protocol')} and this program {VERSION}."
+        problem = f"Expected a worker with protocol {VERSION}, got protocol {hello.fields.get('protocol')}."
         self._give_up(WorkerError(problem, "Install the same version of MedCLIPSAM on both machines.", self.log))
         return False
 

@@ -1,4 +1,4 @@
-"""The worker's handlers of requests: models that stay loaded, images by key. It does no input or output."""
+"""The worker's request handlers, with models that stay loaded and images by key; the server does input and output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """The state of a worker; one request at a time."""
+    """The state of a worker, which handles one request at a time."""
 
     def __init__(self) -> None:
         self._models = ModelCache()
@@ -60,10 +60,10 @@ class Engine:
 
     @property
     def segmenter(self) -> TextSegmenter:
-        """Segmenter of the loaded models.
+        """Segmenter with the loaded models.
 
         Raises:
-            MedCLIPSAMError: why they could not be loaded. InputError: nothing was loaded yet.
+            MedCLIPSAMError: the models could not be loaded. InputError: no models have been loaded yet.
         """
         if self._failure:
             raise self._failure
@@ -72,10 +72,10 @@ class Engine:
         return self._segmenter
 
     def handle(self, message: Message, reply: Reply) -> Answer:
-        """Answer a request with the fields and arrays of its result.
+        """Handle a request, and return the fields and arrays of its result.
 
         Raises:
-            MedCLIPSAMError: with a cause and a remedy.
+            MedCLIPSAMError: the request is invalid or failed.
         """
         check_request(message)
         return self._handlers[message.type](message, reply)
@@ -87,7 +87,7 @@ class Engine:
     def _download(self, message: Message, reply: Reply) -> Answer:
         name, kind = read_text_field(message, "name"), read_text_field(message, "kind", "")
         if kind not in ("", "clip", "sam"):
-            raise InputError(f"Expected clip or sam as the kind of model, got '{kind}'.", "Choose one of them.")
+            raise InputError(f"Expected 'clip' or 'sam' as the kind of model, got '{kind}'.", "Choose one of them.")
         return download_model(name, cast(Kind, kind) or None, run_context(reply, "download")), {}
 
     def _load(self, message: Message, reply: Reply) -> Answer:
@@ -96,7 +96,7 @@ class Engine:
             read_text_field(message, name, getattr(ModelChoice, name)) for name in ("clip", "sam", "device")
         )
         choice = ModelChoice(clip, sam, device, read_models_folder(message))
-        self._segmenter, self._failure = None, None  # so that the cache can free it, and no earlier failure is told
+        self._segmenter, self._failure = None, None  # lets the cache free the models, and forgets an earlier failure
         run_context(reply).report(0.0, stage="loading")
         try:
             self._segmenter = self._load_models(choice, reply)
@@ -107,7 +107,7 @@ class Engine:
         return self._description() | {"seconds": time.perf_counter() - started}, {}
 
     def _load_models(self, choice: ModelChoice, reply: Reply) -> TextSegmenter:
-        """Load models on their device, or on the CPU where that has too little memory, and notify the user once."""
+        """Load models on their device, or on the CPU if that has too little memory, and notify the user once."""
         on_cpu, key = replace(choice, device="cpu"), self._models.key(choice)
         if key == self._too_large:
             return self._models.load(on_cpu)
@@ -117,7 +117,7 @@ class Engine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        release()  # outside of the handler, whose traceback holds tensors
+        release()  # outside of the except block, whose traceback holds tensors
         if resolve_device(choice.device).type == "cpu":
             raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.")
         run_context(reply).notify(

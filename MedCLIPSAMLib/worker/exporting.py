@@ -1,4 +1,4 @@
-"""Pseudo-labels written on the worker's machine: the request "export"."""
+"""Answer the request "export": pseudo-labels written on the worker's machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
 
     text, path = (lambda name: read_text_field(message, name, "")), (lambda name: read_path_field(message, name))
     if not path("inputs") or not path("out"):
-        raise InputError("No inputs or no folder for the dataset was given.", "Choose both.")
+        raise InputError("The inputs or the folder for the dataset are missing.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
     export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
     context = run_context(reply, "export")

@@ -1,4 +1,4 @@
-"""Read and check the fields and arrays of a message, and write a result as fields and arrays."""
+"""Read the fields and arrays of a request, and write results as fields and arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .reply import Answer
 
 
 def read_text_field(message: Message, name: str, default: str | None = None) -> str:
-    """Read a text; InputError where it is absent and there is no default."""
+    """Read a text; raise InputError if it is absent and there is no default."""
     value: str | None = message.fields.get(name)
     value = default if value is None else value
     if value is None:
@@ -29,17 +29,17 @@ def read_text_field(message: Message, name: str, default: str | None = None) -> 
 
 
 def read_path_field(message: Message, name: str) -> str:
-    """Read a path of this machine, with the home folder in place of "~"; empty where it is absent."""
+    """Read a path on this machine and expand "~"; an absent path is empty."""
     return os.path.expanduser(read_text_field(message, name, ""))
 
 
 def read_models_folder(message: Message) -> Path | None:
-    """Read the folder of models; None where no other than the user's is named."""
+    """Read the folder of models; None, meaning the user's folder, if it is absent."""
     return Path(read_path_field(message, "models_dir")) if message.fields.get("models_dir") else None
 
 
 def read_sam_prompts(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
-    """Read SAM prompts: boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
+    """Read SAM prompts from the arrays boxes (B, 4), points (B, P, 2) and labels (B, P), any of which may be absent."""
     return SamPrompts(**{name: arrays[name] for name in ("boxes", "points", "labels") if name in arrays})
 
 
@@ -52,7 +52,7 @@ def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
 
 
 def settings_of(message: Message, defaults: Settings) -> Settings:
-    """Read the settings of a message, which are changes to the defaults of the model."""
+    """Apply the settings of a message, which are changes to the defaults of the model."""
     changes = message.fields.get("settings") or {}
     settings = with_changes(defaults, changes)
     by_hand = changes.get("saliency") or {}
@@ -60,7 +60,7 @@ def settings_of(message: Message, defaults: Settings) -> Settings:
 
 
 def write_part(found: SliceResult, with_saliency: bool, with_uncertainty: bool = False) -> Answer:
-    """Write a result of the full pipeline on a slice as a "part"; uncertainty where there was a vote."""
+    """Write a result of the full pipeline on a slice as a "part"; uncertainty is included only after a vote."""
     result = found.result
     if not isinstance(result, PromptedResult):
         raise TypeError(f"Expected a PromptedResult, got {type(result).__name__}.")
@@ -78,7 +78,7 @@ def write_part(found: SliceResult, with_saliency: bool, with_uncertainty: bool =
 
 
 def write_propagated_part(found: SliceResult) -> Answer:
-    """Write a result of a propagation on a slice as a "part"; boxes where it is a key slice."""
+    """Write a result of a propagation on a slice as a "part"; only key slices have boxes."""
     result = found.result
     prompts = result.sam_prompts if isinstance(result, PromptedResult) else SamPrompts()
     fields = _describe(found) | {"presence": {"probability": found.presence}}

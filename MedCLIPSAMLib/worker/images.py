@@ -1,4 +1,4 @@
-"""The stacks of images that a worker was sent, by key."""
+"""The image stacks that a worker has received, by key."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from .fields import read_text_field
 from .protocol import Message
 
 MAX_IMAGES = 4
-"""Maximum number of stacks that are kept; the least recently used one is dropped."""
+"""Maximum number of stacks kept; beyond it the least recently used one is dropped."""
 
 MAX_SLICES = 10_000
-"""Maximum slices of a stack that is sent slice by slice."""
+"""Maximum number of slices of a stack that is sent slice by slice."""
 MAX_BYTES = 16 << 30
-"""Maximum bytes of such a stack; a CT of the whole body has a tenth of it."""
+"""Maximum bytes of such a stack, ten times those of a whole-body CT."""
 
 MAX_NAMED = 5
 """Maximum number of missing slices that an error names."""
 
 
 class ImageStack:
-    """Images of one size, uint8 (N, H, W, 3), as the slices of a pipeline; see `pipeline.segment_volume.Slices`.
+    """Images of one size as the slices of a pipeline; see `pipeline.segment_volume.Slices`.
 
     Args:
-        key: what the client calls it.
-        received: (N,) bool, which of the slices were sent.
+        key: the client's name for the stack.
+        images: uint8 (N, H, W, 3).
+        received: (N,) bool, which of the slices have been received.
     """
 
     def __init__(self, key: str, images: np.ndarray, received: np.ndarray) -> None:
@@ -48,10 +49,10 @@ class ImageStack:
         return self.images.shape[1], self.images.shape[2]
 
     def require(self, numbers: Sequence[int]) -> None:
-        """Refuse slices that are not in the stack, are named twice, or were not sent.
+        """Refuse slices that are outside of the stack, named twice, or not yet received.
 
         Raises:
-            InputError: naming them.
+            InputError: there are such slices, which are named.
         """
         for number in numbers:
             if not 0 <= number < len(self):
@@ -66,12 +67,12 @@ class ImageStack:
             raise InputError(f"Slices of '{self._key}' were not sent: {named}.", "Send them first.")
 
     def put(self, number: int, image: np.ndarray) -> None:
-        """Store a slice that was sent."""
+        """Store a received slice."""
         self.images[number], self._received[number] = image, True
 
 
 class ReceivedImages:
-    """The images that the client sent: some stacks by key, and one large stack that is sent slice by slice."""
+    """The images received from the client: several stacks by key, and one large stack that is sent slice by slice."""
 
     def __init__(self) -> None:
         self._stacks: OrderedDict[str, ImageStack] = OrderedDict()
@@ -80,10 +81,10 @@ class ReceivedImages:
     def receive(self, message: Message) -> int:
         """Store the images of a message, and return the number of slices of their stack.
 
-        Stacks that "keep" of the message does not name are dropped, so that the client knows which are there.
+        Stacks that the field "keep" does not name are dropped, so the client knows which ones the worker has.
 
         Raises:
-            InputError: no images, or a slice that does not fit its stack.
+            InputError: the message has no valid images, or a slice does not fit its stack.
         """
         key, images = read_text_field(message, "key"), message.arrays.get("images")
         array = images[None] if images is not None and images.ndim == 3 else images
@@ -94,7 +95,7 @@ class ReceivedImages:
             )
         number, count = message.fields.get("slice"), message.fields.get("of")
         if number is not None or count is not None:
-            self._large = {key: self._with_slice(key, array, number, count)}  # besides those that the client counts on
+            self._large = {key: self._with_slice(key, array, number, count)}  # apart from those limited by MAX_IMAGES
             self._stacks.pop(key, None)
             return len(self._large[key])
         self._large.pop(key, None)
@@ -109,10 +110,10 @@ class ReceivedImages:
         return len(array)
 
     def find(self, message: Message) -> ImageStack:
-        """Find the stack that a message is about.
+        """Find the stack that a message refers to.
 
         Raises:
-            InputError: it was never sent, or was dropped.
+            InputError: the stack was never sent, or was dropped.
         """
         key = read_text_field(message, "image")
         if key in self._large:
@@ -123,7 +124,7 @@ class ReceivedImages:
         return self._stacks[key]
 
     def _with_slice(self, key: str, image: np.ndarray, number: int | None, count: int | None) -> ImageStack:
-        """Store a slice in the stack of that name, which is sent slice by slice, and return the stack."""
+        """Store a slice in the stack with that key, which is created if it is new, and return the stack."""
         if count is None or not 0 < count <= MAX_SLICES or len(image) != 1:
             raise InputError(f"Expected 1 to {MAX_SLICES} slices of a stack, got {count}.", "Send each slice alone.")
         if number is None or not 0 <= number < count:
@@ -132,7 +133,7 @@ class ReceivedImages:
         if size > MAX_BYTES:
             raise InputError(
                 f"A stack of {count} images of {image.shape[2]} x {image.shape[1]} would be {size / 1e9:.0f} GB.",
-                f"Send fewer slices, or smaller ones: {MAX_BYTES / 1e9:.0f} GB at most.",
+                f"Send fewer or smaller slices: at most {MAX_BYTES / 1e9:.0f} GB.",
             )
         stack = self._large.get(key)
         if stack is None:
@@ -142,7 +143,7 @@ class ReceivedImages:
             raise InputError(
                 f"Slice {number} of '{key}': expected {one_of(*stack.images.shape)}, "
                 f"got {one_of(count, *image.shape[1:])}.",
-                "Send another stack under another key.",
+                "Use another key for another stack.",
             )
         stack.put(number, image[0])
         return stack

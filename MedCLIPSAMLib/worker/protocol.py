@@ -21,20 +21,20 @@ import numpy as np
 from ..errors import MedCLIPSAMError, shorten
 
 VERSION = 1
-"""Version of the protocol, which must be the same on both sides."""
+"""Version of the protocol, which must be the same in client and worker."""
 
 MAGIC = b"MCS1"
 DTYPES = {"uint8": "|u1", "int16": "<i2", "int32": "<i4", "float32": "<f4"}
 MAX_HEADER = 1 << 20
 MAX_PAYLOAD = 4 << 30
 MAX_DIMENSIONS = 4
-REMEDY = "Start the worker again, of the same version as the program that asks it."
+REMEDY = "Restart the worker, with the same version as the program that uses it."
 
 _PREAMBLE = struct.Struct(">4sIQ")
 
 
 class ProtocolError(MedCLIPSAMError):
-    """Bytes that are no message. The stream is unusable from here: nothing tells where the next frame begins."""
+    """Bytes that are not a message. The rest of the stream is unusable: nothing tells where the next frame begins."""
 
     def __init__(self, problem: str, remedy: str = REMEDY) -> None:
         super().__init__(problem, remedy)
@@ -45,10 +45,10 @@ class Message:
     """One message in either direction.
 
     Args:
-        type: such as "segment" or "progress".
-        id: number of the request that it is or answers; 0 for none.
-        fields: JSON values by name.
-        arrays: by name, of the types in DTYPES.
+        type: kind of message, such as "segment" or "progress".
+        id: number of the request that the message is or answers; 0 if there is none.
+        fields: name -> JSON value.
+        arrays: name -> array, of the types in `DTYPES`.
     """
 
     type: str
@@ -61,8 +61,8 @@ def encode(message: Message) -> bytes:
     """Encode a message as one frame.
 
     Raises:
-        ProtocolError: an array of another type, or a frame over the limits.
-        TypeError, ValueError: a field that JSON cannot express.
+        ProtocolError: an array has another type, or the frame exceeds the limits.
+        TypeError, ValueError: JSON cannot express a field.
     """
     described, parts = [], []
     for name, array in message.arrays.items():
@@ -80,17 +80,17 @@ def encode(message: Message) -> bytes:
 
 
 def _number(value: object) -> Any:
-    """Return a number of NumPy as Python's; JSON has no other values."""
+    """Convert a NumPy number for JSON; refuse any other value."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"expected a value of JSON, got {type(value).__name__}")
+    raise TypeError(f"expected a JSON value, got {type(value).__name__}")
 
 
 class FrameParser:
     """Turns bytes that arrive in pieces of any size into messages.
 
-    It holds what has arrived and no more: sizes that a frame claims are checked, never allocated. After an error every
-    further call raises the same error.
+    It stores only what has arrived: the sizes that a frame claims are checked, but never allocated. After an error
+    every further call raises the same error.
     """
 
     def __init__(self) -> None:
@@ -100,11 +100,10 @@ class FrameParser:
         self._error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> list[Message]:
-        """Return the messages that are complete with these bytes.
+        """Return the messages that these bytes complete.
 
         Raises:
-            ProtocolError: malformed or oversized; complete messages before the fault in the same piece are
-                lost with it.
+            ProtocolError: a message is malformed or oversized. Complete messages before it in the same piece are lost.
         """
         if self._error:
             raise self._error
@@ -119,13 +118,13 @@ class FrameParser:
         return messages
 
     def end(self) -> None:
-        """Refuse an end of the stream within a message.
+        """Refuse the end of the stream within a message.
 
         Raises:
-            ProtocolError: bytes of a message have arrived, and not all of it.
+            ProtocolError: only a part of a message has arrived.
         """
         if self._buffer or self._sizes:
-            raise ProtocolError("The input ended within a message.", "Send it whole; what it asked for was not done.")
+            raise ProtocolError("The input ended within a message.", "Send it again; the request was not processed.")
 
     def _next(self) -> Message | None:
         if self._sizes is None:
@@ -134,7 +133,7 @@ class FrameParser:
                 text = bytes(self._buffer[:80]).decode("utf-8", errors="replace")
                 raise ProtocolError(
                     f"Expected a message, got {text!r}.",
-                    "Nothing else may write on this stream: silence what the shell prints at login.",
+                    "Nothing else may write to this stream: turn off what the shell prints at login.",
                 )
             if len(self._buffer) < _PREAMBLE.size:
                 return None
@@ -188,15 +187,19 @@ def _read_header(data: bytearray, payload: int) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _layout(arrays: list[Any], payload: int) -> list[tuple[str, str, list[int], int, int]]:
-    """Locate the arrays: name, dtype, shape, number of elements and first byte, if they fill the payload exactly."""
+    """Locate the arrays: the name, dtype, shape, number of elements and first byte of each.
+
+    Raises:
+        ProtocolError: a description is invalid, or the arrays do not fill the payload exactly.
+    """
     found, offset, names = [], 0, set()
     for array in arrays:
         if not isinstance(array, dict) or array.keys() != {"name", "dtype", "shape", "bytes"}:
-            raise ProtocolError("An array is not described by name, dtype, shape and bytes.")
+            raise ProtocolError("Expected name, dtype, shape and bytes of each array, got something else.")
         name, dtype, shape, size = array["name"], array["dtype"], array["shape"], array["bytes"]
         if not isinstance(name, str) or name in names or not isinstance(dtype, str) or dtype not in DTYPES:
             raise ProtocolError("An array has no unique name or an unknown type.")
@@ -206,10 +209,10 @@ def _layout(arrays: list[Any], payload: int) -> list[tuple[str, str, list[int], 
             raise ProtocolError(f"The array '{name[:80]}' has an invalid shape.")
         count = math.prod(shape)
         if size != count * np.dtype(DTYPES[dtype]).itemsize or math.prod(max(side, 1) for side in shape) > MAX_PAYLOAD:
-            raise ProtocolError(f"The array '{name[:80]}' has another number of bytes than its shape.")
+            raise ProtocolError(f"The number of bytes of the array '{name[:80]}' does not fit its shape.")
         found.append((name, dtype, shape, count, offset))
         names.add(name)
         offset += size
     if offset != payload:
-        raise ProtocolError(f"The arrays of a message have {offset} bytes and the message says {payload}.")
+        raise ProtocolError(f"Expected {payload} bytes of arrays in a message, got {offset}.")
     return found

@@ -1,4 +1,4 @@
-"""Messages to the client while its request runs, also as the context of a run."""
+"""Send messages to the client while its request runs, directly or through the context of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Reply(Protocol):
     """Sends messages to the client of one request."""
 
     def send(self, type: str, fields: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
-        """Send a message; nothing once the request was cancelled."""
+        """Send a message, unless the request was cancelled."""
 
     def cancelled(self) -> bool:
         """Tell whether the request was cancelled."""
@@ -24,12 +24,12 @@ class Reply(Protocol):
 
 
 def run_context(reply: Reply, stage: str = "") -> RunContext:
-    """Make the context of a run whose progress and notices go to the client.
+    """Make the context of a run that sends its progress and notices to the client.
 
-    "progress" has stage, fraction and slice, and the details of the run.
+    "progress" has the fields stage, fraction and slice, and the details of the run.
 
     Args:
-        stage: of progress that names none.
+        stage: stage of progress that names none.
     """
 
     def on_progress(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""A request to the worker: the messages that answer it, and the errors that it can end with."""
+"""A request to the worker, the messages that answer it, and the errors with which it can end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from .protocol import Message
 
 
 class WorkerError(MedCLIPSAMError):
-    """The worker ended, could not be started, speaks another protocol, or failed inside; `log` has its last lines."""
+    """The worker ended, could not be started, uses another protocol, or failed internally.
+
+    Attributes:
+        log: last lines of the worker's log.
+    """
 
     def __init__(self, problem: str, remedy: str = "", log: str = "") -> None:
         super().__init__(problem, remedy)
@@ -24,10 +28,12 @@ class Request:
     """A request and its answer so far.
 
     Args:
-        parts: results sent one by one, of a prompt and a slice each.
-        result: the last message, when all went well.
+        id: number of the request.
+        type: kind of request, such as "segment".
+        parts: results that are sent one by one, each for a prompt and a slice.
+        result: the last message, if the request succeeded.
         error: why there is no result.
-        cancelled: the worker was told to cancel it; it is done when it has answered.
+        cancelled: whether the worker was told to cancel the request, which is done once the worker has answered.
     """
 
     id: int
@@ -43,7 +49,7 @@ class Request:
         return self.result is not None or self.error is not None
 
     def answer(self) -> Message:
-        """Return the result; raise the error where there is one."""
+        """Return the result, or raise the error."""
         if self.error:
             raise self.error
         if self.result is None:
@@ -51,7 +57,7 @@ class Request:
         return self.result
 
     def value(self) -> Request:
-        """Return the request itself when it has a result; else raise its error."""
+        """Return the request itself if it has a result, or raise the error."""
         self.answer()
         return self
 
@@ -69,7 +75,7 @@ _KINDS: dict[str, type[MedCLIPSAMError]] = {
 
 
 def error_from(fields: Mapping[str, Any], log: str) -> MedCLIPSAMError:
-    """Return the error of a message, in its class of `errors` where it has one."""
+    """Return the error of a message, as its class in `errors` if there is one, else as WorkerError."""
     kind, problem, remedy = (str(fields.get(name, "")) for name in ("kind", "problem", "remedy"))
     if kind == Cancelled.__name__:
         return Cancelled()

@@ -1,4 +1,4 @@
-"""The kinds of requests, with the fields and arrays that each may have; docs/worker.md says what they mean."""
+"""The kinds of requests, and the fields and arrays that each may have; docs/worker.md explains them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .protocol import Message
 
 @dataclass(frozen=True)
 class FieldKind:
-    """What the values of a field are, in words, and a test for them."""
+    """The values that a field may have, in words, and a test for them."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -58,25 +58,25 @@ REQUESTS: Mapping[str, Mapping[str, FieldKind]] = {
     "cancel": {"request": NUMBER},
     "shutdown": {},
 }
-"""Fields of each request; null is as good as none."""
+"""Fields of each request; null means that a field is absent."""
 
 ARRAYS: Mapping[str, tuple[str, ...]] = {
     "image": ("images",),
     "predict_mask": ("boxes", "points", "labels", "masks"),
     "propagate_masks": ("masks",),
 }
-"""Arrays of the requests that have some."""
+"""Arrays of the requests that have any."""
 
 
 def check_request(message: Message) -> None:
-    """Refuse a request that does not exist, and fields or arrays that it does not have, or of another kind.
+    """Refuse an unknown request, unknown fields or arrays, and fields of the wrong kind.
 
     Raises:
-        InputError: naming the first one.
+        InputError: the first problem found.
     """
     kind = message.type
     if kind not in REQUESTS:
-        raise InputError(f"Expected a request of {', '.join(REQUESTS)}, got '{kind}'.", "Use one of them.")
+        raise InputError(f"Expected one of the requests {', '.join(REQUESTS)}, got '{kind}'.", "Use one of them.")
     for what, names, known in (
         ("field", message.fields, REQUESTS[kind]),
         ("array", message.arrays, ARRAYS.get(kind, ())),

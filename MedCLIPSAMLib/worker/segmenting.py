@@ -1,4 +1,4 @@
-"""The requests that segment: prompts on slices and on whole stacks, boxes and points, and masks to propagate."""
+"""Answer the requests that segment: by prompts on slices or whole stacks, by boxes and points, and by propagation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, mes
 def propagate(
     segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, message: Message, reply: Reply
 ) -> Answer:
-    """Answer "propagate": a part for each prompt and slice on which it was segmented, found or not."""
+    """Answer "propagate": a part for each prompt and segmented slice, whether something was found or not."""
     method = _method_of(message)
     stack.require(range(len(stack)))
     request = ResolvedRequest(*prompts_of(message), tuple(range(len(stack))), Strategy(method))
@@ -76,7 +76,7 @@ def answer_predict_mask(segmenter: TextSegmenter, stack: ImageStack, message: Me
     stack.require([number])
     prompts, masks = read_sam_prompts(message.arrays), message.arrays.get("masks")
     if masks is not None:
-        _check_masks(masks, (len(prompts), *stack.shape), "Give one for each object, as large as the image.")
+        _check_masks(masks, (len(prompts), *stack.shape), "Send a mask for each object, with the size of the image.")
     part = context.part(0.0, 1.0, slice=number)
 
     def work() -> tuple[np.ndarray, np.ndarray]:
@@ -96,10 +96,10 @@ def answer_predict_mask(segmenter: TextSegmenter, stack: ImageStack, message: Me
 
 
 def answer_propagate_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
-    """Answer "propagate_masks": a part for each slice that a mask was propagated to.
+    """Answer "propagate_masks": a part for each slice to which a mask was propagated.
 
-    Fields: slices (the given ones), reach (slices beyond the outermost of them, or None), method. Arrays: masks, uint8
-    (M, H, W), one for each of these slices.
+    The fields of the request are slices (M numbers), reach (slices to go beyond the outermost of them, or None) and
+    method. Its array masks, uint8 (M, H, W), has a mask for each of the slices.
     """
     started = time.perf_counter()
     numbers, masks = message.fields.get("slices"), message.arrays.get("masks")
@@ -107,7 +107,7 @@ def answer_propagate_masks(segmenter: TextSegmenter, stack: ImageStack, message:
         raise InputError("Expected slice numbers and a mask for each, got none.", "Send both.")
     for needed in (numbers, range(len(stack))):
         stack.require(needed)
-    _check_masks(masks, (len(numbers), *stack.shape), "Give one for each slice, as large as the image.")
+    _check_masks(masks, (len(numbers), *stack.shape), "Send a mask for each slice, with the size of the image.")
     reach = message.fields.get("reach")
     if reach is not None and reach < 1:
         raise InputError(f"Expected a number of slices as reach, got {reach}.", "Send 1 or more, or null.")

@@ -1,7 +1,7 @@
-"""The worker process: it reads requests from standard input and writes answers to standard output, logs to stderr.
+"""The worker process: it reads requests from standard input, writes answers to standard output, and logs to stderr.
 
-One thread reads, so that a cancellation is seen while the models compute; the main thread computes. The process ends
-when its input ends, after the idle time without a request, and after bytes that are no message.
+A second thread reads, so that a cancellation is noticed while the main thread computes. The process ends when its
+input ends, after the idle time without a request, and after bytes that are not a message.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Server:
     """Answers requests until told to stop.
 
     Args:
-        source, sink: file descriptors to read from and to write to.
+        source, sink: file descriptors to read from and write to.
         idle_seconds: end after this time without a request; 0 waits forever.
     """
 
@@ -48,7 +48,7 @@ class Server:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """Serve; returns after "shutdown" or the idle time."""
+        """Serve until "shutdown" or the idle time."""
         threading.Thread(target=self._read, daemon=True).start()
         engine = None
         while True:
@@ -70,7 +70,7 @@ class Server:
                     result: Answer = _hello(), {}
                 else:
                     if engine is None:
-                        from .engine import Engine  # torch and the models' packages: seconds
+                        from .engine import Engine  # imports torch and the packages of the models, which takes seconds
 
                         engine = Engine()
                     result = engine.handle(message, _Reply(self, message.id))
@@ -87,7 +87,7 @@ class Server:
                 self.send(message.id, "error", _describe(error))
 
     def send(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
-        """Send a message of a request; nothing once it was cancelled, or has its last message, result or error."""
+        """Send a message of a request, unless it was cancelled or its last message (result or error) was sent."""
         data = encode(Message(type, request, fields, arrays or {}))
         with self._lock:
             if request not in self._open:
@@ -97,7 +97,7 @@ class Server:
             self._write(data)
 
     def is_open(self, request: int) -> bool:
-        """Tell whether a request is not answered yet."""
+        """Tell whether a request is still unanswered."""
         return request in self._open
 
     def _write(self, data: bytes) -> None:
@@ -142,7 +142,7 @@ class Server:
 
 
 class _Reply:
-    """The engine's reply to one request; once it is cancelled, everything sent to it is dropped."""
+    """The engine's reply to one request; once the request is cancelled, messages are dropped."""
 
     def __init__(self, server: Server, request: int) -> None:
         self._server, self._request = server, request
@@ -176,7 +176,7 @@ def _describe(error: Exception) -> dict[str, str]:
         return {"problem": error.problem, "remedy": error.remedy, "kind": type(error).__name__}
     return {
         "problem": f"The worker failed: {type(error).__name__}: {error}",
-        "remedy": "See the worker's log, and report it.",
+        "remedy": "See the worker's log, and report the problem.",
         "kind": "InternalError",
     }
 
@@ -190,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--idle-seconds", type=float, default=3600, help="end after this time without a request; 0: never (3600)"
     )
     parser.add_argument("--log-level", type=LogLevel, choices=list(LogLevel), default=LogLevel.WARNING)
-    parser.add_argument("--log-file", type=Path, help="write the log there too; else to standard error alone")
+    parser.add_argument("--log-file", type=Path, help="also write the log to this file; by default only to stderr")
     options = parser.parse_args(arguments)
     os.environ.setdefault(MPS_FALLBACK, "1")  # before torch is imported, which reads it once
     source, sink = _take_streams()
@@ -201,11 +201,11 @@ def main(arguments: list[str] | None = None) -> None:
     log.info("worker %s, protocol %d, process %d on %s", __version__, VERSION, os.getpid(), platform.node())
     Server(source, sink, options.idle_seconds).run()
     sys.stderr.flush()
-    os._exit(0)  # at once: the reader waits in a call that cannot be interrupted
+    os._exit(0)  # immediately: the reader thread waits in a call that cannot be interrupted
 
 
 def _take_streams() -> tuple[int, int]:
-    """Reserve standard input and output for messages; from here on everything printed goes to standard error."""
+    """Reserve standard input and output for messages; everything printed after this goes to standard error."""
     if sys.platform == "win32":
         import msvcrt
 

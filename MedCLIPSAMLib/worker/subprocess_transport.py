@@ -1,4 +1,4 @@
-"""A worker as a child process of a program without an event loop, such as tests, the command line and clusters."""
+"""A worker as the child process of a program without an event loop, such as a script or a test."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from .request import Request
 
 
 def worker_command(*options: str) -> list[str]:
-    """Return the command of a worker with this Python on this machine."""
+    """Return the command that starts a worker on this machine with this Python."""
     return [sys.executable, "-m", "MedCLIPSAMLib.worker", *options]
 
 
 def divide_command(command: str) -> list[str]:
-    """Divide a command as the shell of this machine does; Windows has backslashes in paths, and one quotation mark.
+    """Split a command into words as the shell of this machine does.
+
+    On Windows, backslashes belong to paths, and only double quotes quote.
 
     Raises:
         ValueError: a quotation mark is not closed.
@@ -35,11 +37,13 @@ def divide_command(command: str) -> list[str]:
 
 
 class SubprocessTransport:
-    """Two threads read the process; what they read reaches the client in `run_until`, on the caller's thread.
+    """Runs the worker as a subprocess, whose output two threads read.
+
+    The output is passed to the client by `run_until`, on the caller's thread.
 
     Args:
-        command: a list, or a line as in a shell: "ssh gpuhost python -m MedCLIPSAMLib.worker". No shell runs it.
-        environment: variables added to this process's.
+        command: a list, or one line such as "ssh gpuhost python -m MedCLIPSAMLib.worker". It is not run by a shell.
+        environment: variables added to those of this process.
     """
 
     def __init__(self, command: Sequence[str] | str, environment: Mapping[str, str] | None = None) -> None:
@@ -71,7 +75,7 @@ class SubprocessTransport:
         if process is not None:
             process.kill()
             process.wait()
-            with suppress(OSError):  # bytes that it did not read
+            with suppress(OSError):  # the process did not read all bytes
                 if process.stdin is not None:
                     process.stdin.close()
 
@@ -80,10 +84,10 @@ class SubprocessTransport:
         self.stop()
 
     def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:
-        """Pass on what the worker writes until `done`.
+        """Pass the worker's output to the client until `done` returns true.
 
         Raises:
-            TimeoutError: not done after `timeout` seconds.
+            TimeoutError: it does not within `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while not done():
@@ -103,10 +107,10 @@ class SubprocessTransport:
                 self._client.ended(f"exit code {code}" if code >= 0 else f"signal {-code}")
 
     def wait(self, request: Request, timeout: float | None = None) -> Request:
-        """Wait for a request and return it when it has its result.
+        """Wait for the result of a request, and return the request.
 
         Raises:
-            MedCLIPSAMError: its error. TimeoutError.
+            MedCLIPSAMError: the request failed. TimeoutError: see `run_until`.
         """
         self.run_until(lambda: request.done, timeout)
         return request.value()

@@ -1,4 +1,4 @@
-"""Fine-tuning on the worker's machine: the request "finetune"."""
+"""Answer the request "finetune": fine-tuning on the worker's machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fine_tune_model(message: Message, reply: Reply) -> Answer:
     name = text("name")
     check_name(name)
     if not path("captions"):
-        raise InputError("No table of captions was given.", "Choose a CSV or JSON lines file.")
+        raise InputError("No table of captions was given.", "Choose a CSV or JSON Lines file.")
     data = CaptionData(
         path("captions"), Path(path("images")) if path("images") else None, validation=path("validation") or None
     )

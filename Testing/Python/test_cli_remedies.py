@@ -23,7 +23,7 @@ REFUSED = {
     f"{SEGMENT} -o plainfile/x.png": ["'plainfile' is a file"],
     "export images -p tumor -o plainfile/Dataset001_X": ["'plainfile' is a file"],
     "models export demo -o plainfile/model": ["'plainfile' is a file"],
-    f"{SEGMENT} -o folder.png/": ["'folder.png/' is not a folder"],
+    f"{SEGMENT} -o folder.png/": ["'folder.png/' is not an existing folder"],
     f"{SEGMENT} -o -": ["'-' names no file"],
     "evaluate images truth --csv -": ["'-' names no file"],
     f"{SEGMENT} -o x.png --presence 50": ["for --presence, got '50'"],

@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, run):
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=120)
-    assert running.returncode == 130 and "the same command goes on from there" in err and not out.exists()
+    assert running.returncode == 130 and "the same command resumes from there" in err and not out.exists()
     code, text, err = run(*command[3:])
     assert code == 0 and "Resuming a run that was stopped" in err and "Found" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["head.nrrd", "out.seg.nrrd"]

@@ -136,7 +136,7 @@ def test_statistics_of_volumes_images_and_unknown_spacing(run, tmp_path):
     (row,) = json.loads(text)["statistics"]
     assert row["mm2"] == pytest.approx(row["voxels"] * 0.125) and row["ml"] is None and row["voxels"] > 300
     code, text, _ = run("segment", tmp_path / "r.png", *box, "-o", tmp_path / "p.png")
-    assert code == 0 and "unknown" in text and "how large a pixel is" in text
+    assert code == 0 and "unknown" in text and "the size of its pixels" in text
 
 
 def test_a_file_for_each_label(run, tmp_path):
@@ -235,9 +235,9 @@ def test_a_folder_holds_masks_of_one_phase_and_of_one_series_of_a_zip_file(run, 
     code, text, err = run(*ask, "--phase", "1")
     assert code == 0 and "1 written" in text, err
     code, text, err = run(*ask, "--phase", "2")
-    assert code == 2 and "other phase" in err and "there before" not in text
+    assert code == 2 and "other phase" in err and "already there" not in text
     code, text, err = run(*ask, "--phase", "1")
-    assert code == 0 and "1 there before" in text, err
+    assert code == 0 and "1 already there" in text, err
     with zipfile.ZipFile(tmp_path / "scans.zip", "w") as file:
         for number, path in enumerate(sorted((tmp_path / "scan").iterdir())):
             file.write(path, f"{number}.dcm")

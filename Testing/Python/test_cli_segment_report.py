@@ -81,7 +81,7 @@ def test_masks_are_not_written_again_where_a_finding_was_left_out(run, head, tmp
     assert skull.exists() and tumor.read_bytes() == corrected
     note = "'head_brain_tumor.nii.gz' already existed and stays as it is; --overwrite replaces it."
     (said,) = (text for text in json.loads(text)["images"][0]["notes"] if text.startswith(note))
-    assert "sizes, maps and pictures are those of a new mask" in said
+    assert "sizes, maps and pictures belong to the new mask" in said
     code, _, err = run(*command, "--overwrite")
     assert code == 0, err
     assert tumor.read_bytes() != corrected
@@ -110,7 +110,7 @@ def test_a_report_of_which_the_model_can_take_nothing_is_refused(run, head, tmp_
 @pytest.mark.parametrize(
     "content, more, told",
     [
-        (b"No mass. Lungs are clear.", (), "names nothing that is there"),
+        (b"No mass. Lungs are clear.", (), "names nothing that is present"),
         (b"", (), "empty"),
         (b"\xff\xfe\x00mass", (), "UTF-8"),
         (b"a mass. " * 20_000, (), "at most"),

@@ -69,7 +69,7 @@ def shell(tmp_path_factory):
     """With a worker that runs."""
     made = Shell(short_folder(tmp_path_factory))
     code, out, err = made.run("worker", "start", "--idle-minutes", 10)
-    assert code == 0 and "The worker runs" in out, err
+    assert code == 0 and "The worker is running" in out, err
     yield made
     made.run("worker", "stop")
 
@@ -179,7 +179,7 @@ def test_another_version_is_named():
 
 def test_one_worker_is_enough(shell):
     code, _, err = shell.run("worker", "start")
-    assert code == 2 and "A worker runs already" in err
+    assert code == 2 and "A worker is already running" in err
 
 
 def test_what_is_no_request_is_refused_and_harms_nothing(shell):
@@ -212,7 +212,7 @@ def test_a_worker_that_was_killed_is_told_and_replaced_and_one_that_is_stopped_l
     assert shell.run("worker", "stop")[1] == "The worker has ended.\n"
     wait_until(lambda: not exists(other))
     assert not (shell.folder / "medclipsam" / place.SOCKET).exists()
-    assert shell.run("worker", "status") == (1, "No worker runs.\n", "")
+    assert shell.run("worker", "status") == (1, "No worker is running.\n", "")
     assert shell.notes() == ""
 
 

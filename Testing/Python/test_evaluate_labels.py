@@ -72,7 +72,7 @@ def test_values_that_disagree_are_said_to(run, tmp_path):
     labels(tmp_path / "p" / "c.nii.gz", 1, 0)
     code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t")
     assert code == 0, err
-    assert "No truth (not scored): c\n" in text and "Segments that no truth has (not scored): b: 2\n" in text
+    assert "No truth (not scored): c\n" in text and "Segments without truth (not scored): b: 2\n" in text
     assert "The truth has '127', '254', which no prediction has, and the predictions '2', which no truth has" in err
 
 

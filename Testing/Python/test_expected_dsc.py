@@ -203,7 +203,7 @@ def test_what_has_no_expected_dsc_is_a_failure_with_a_reason_and_not_filtered(se
         out = tmp_path / str(number)
         assert export(cases, LocalEngine(engine), out, wanted) == {"failed": 1}
         assert got in next(iter(read_records(out).values()))["problem"]
-        assert "Leave the minimum" in failures(read_records(out).values())[0]
+        assert "Leave out the minimum" in failures(read_records(out).values())[0]
 
 
 def test_volumes_are_refused_before_the_work(segmenter, tmp_path):

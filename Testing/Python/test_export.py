@@ -269,7 +269,7 @@ def test_dicom_becomes_dicom_seg_and_other_images_are_refused_before_the_work(se
     pytest.importorskip("highdicom")
     cases = find_cases(series(tmp_path / "scan"), {"x": "tumor"}) + find_cases(images / "a.png", {"x": "brain tumor"})
     bold = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
-    with pytest.raises(InputError, match="1 of 2 images are no DICOM.*'a.png'"):
+    with pytest.raises(InputError, match="1 of 2 images are not: 'a.png'"):
         export(cases, LocalEngine(bold), tmp_path / "out", ExportSettings("dcm"))
     assert export(cases[:1], LocalEngine(bold), tmp_path / "out", ExportSettings("dcm")) == {"found": 1}
     (made,) = map(pydicom.dcmread, (tmp_path / "out").glob("*.dcm"))
@@ -297,6 +297,6 @@ def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, run)
     assert not (tmp_path / "Dataset008_New").exists()
     assert "other export" in run(*ask, "--min-score", "0.2")[2]
     (tmp_path / "struck.txt").write_text("a\n")
-    assert "1 case struck out, 0 put back" in run("strike", out, tmp_path / "struck.txt")[1]
+    assert "1 case struck out, 0 restored" in run("strike", out, tmp_path / "struck.txt")[1]
     assert not list((out / "labelsTr").iterdir())
     assert run("strike", out, tmp_path / "absent.txt")[0] == 2

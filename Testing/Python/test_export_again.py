@@ -145,7 +145,7 @@ def test_a_second_run_says_what_it_adds_and_what_is_odd(folder, run, monkeypatch
     said = "Copies of other images: 1 image, such as 'd' of 'c'."
     assert f"note: {said}" in err and said in (out / "report.html").read_text(encoding="utf-8")
     code, text, err = ask(folder)
-    assert code == 0 and "0 cases done, 2 there before; the dataset holds 3: 3 found." in text
+    assert code == 0 and "0 cases done, 2 already there; the dataset holds 3: 3 found." in text
     assert "come from" not in err
 
 
@@ -172,8 +172,8 @@ def test_a_dry_run_lists_what_the_run_would_do(folder, run, monkeypatch):
     states = {case["case"]: case["state"] for case in json.loads(text)["cases"]}
     assert states == {"a_b": "again", "c": "there", new: "new"}
     code, text, _ = run(*ask, "--dry-run")
-    assert f"c: {folder / 'c.png'}, in the dataset already\n" in text and 'Prompts: tumor: "brain tumor".\n' in text
-    assert "3 cases: 1 there, 2 to do; nothing was done." in text
+    assert f"c: {folder / 'c.png'}, already in the dataset\n" in text and 'Prompts: tumor: "brain tumor".\n' in text
+    assert "3 cases: 1 already there, 2 to do; nothing was done." in text
     assert run(*ask)[0] == 0 and read_records(out).keys() == {"a_b", "c", new}
 
 
@@ -182,8 +182,8 @@ def test_a_dry_run_refuses_what_the_run_would(folder, run):
     ask = ("export", folder, "--prompts", prompts, "-o", folder.parent / "Dataset101_Head", "--dry-run")
     for text, message in (
         ('{"background": "brain tumor"}', "'background' cannot be a label"),
-        ('{"c.png": "brain tumor", "x": "head"}', "got one of the image 'c.png'"),
-        ('{"c": "brain tumor", "a b": "head"}', "got one of the image 'c'"),
+        ('{"c.png": "brain tumor", "x": "head"}', "got one for the image 'c.png'"),
+        ('{"c": "brain tumor", "a b": "head"}', "got one for the image 'c'"),
     ):
         prompts.write_text(text)
         code, _, err = run(*ask)
@@ -234,7 +234,7 @@ def test_a_table_with_a_sentence_an_image_may_grow(folder):
     table.write_text("image,label,prompt\nc.png,tumor,a round tumor\na b.png,tumor,a bright tumor\n")
     assert run(table, out, None) == ["a_b"]
     table.write_text("image,label,prompt\nc.png,tumor,another sentence\na b.png,tumor,a bright tumor\n")
-    with pytest.raises(OutputError, match="'c' is in the dataset by the prompt 'a round tumor'"):
+    with pytest.raises(OutputError, match="'c' is in the dataset with the prompt 'a round tumor'"):
         run(table, out, None)
 
 

@@ -95,7 +95,7 @@ def test_patterns_choose_and_a_dry_run_lists_without_models(run, tmp_path):
     code, text, _ = run(*ask, "--include", "p1/a*")
     assert code == 0 and "1 case; nothing was done." in text and "p1_a: " in text
     code, _, err = run(*ask, "--include", "*.jpg")
-    assert code == 2 and "None of the 4 images" in err and "fits the patterns" in err
+    assert code == 2 and "None of the 4 images" in err and "matches the patterns" in err
 
 
 def test_volumes_are_refused_for_images_before_the_work(run, tmp_path):
@@ -197,7 +197,7 @@ def test_what_is_left_out_is_a_note_in_the_terminal_and_in_the_json(run, tmp_pat
     (tmp_path / "in" / "notes.txt").write_text("x")
     notes = [
         "Left out as no images: 1 .txt.",
-        "Left out as masks or results: a_mask.png. They are taken where a pattern, a table or a path names them.",
+        "Left out as masks or results: a_mask.png. They are taken only if a pattern, a table or a path names them.",
     ]
     ask = (command, tmp_path / "in", "-p", "t: brain tumor", "-o", tmp_path / "Dataset301_In", "--json")
     for more in ([], ["--dry-run"])[: 2 if command == "export" else 1]:

@@ -65,7 +65,7 @@ def test_a_label_that_vanished_wholly_is_filtered_and_said(write):
     about = record["labels"]["tumor"]
     assert record["status"] == "found" and (about["status"], about["voxels"], about["size"]) == ("filtered", 0, 0.0)
     assert record["notes"] == ["'tumor' overlaps 'brain': the label map gives 4 of 4 voxels to the surer one."]
-    assert overlaid([record]) == ["'tumor' has no voxel left in 1 case: surer labels overlap it wholly."]
+    assert overlaid([record]) == ["'tumor' has no voxel left in 1 case: labels with higher scores cover it completely."]
 
 
 def test_only_what_is_empty_is_kept_as_empty(write):

@@ -79,7 +79,7 @@ def test_what_ends_a_run_ends_its_workers(captions, tmp_path, end, code):
             os.killpg(running.pid, signal.Signals[end])
         assert running.wait(60) == code
     said = (tmp_path / "err").read_text()
-    assert ("There is no file" if code == 2 else "the same command goes on from what is stored") in said
+    assert ("There is no file" if code == 2 else "the same command resumes from what is stored") in said
 
 
 def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(pairs, tmp_path):

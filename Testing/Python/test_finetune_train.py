@@ -157,7 +157,7 @@ def test_two_processes_train_together(captions, tmp_path, run):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("Use it with --model two") == done.stdout.count("Memory at most: ") == 1
+    assert done.stdout.count("Use it with --model two") == done.stdout.count("Peak memory: ") == 1
     assert run(*ask, "--name", "one", "-o", tmp_path / "alone")[0] == 0
     losses = [
         [json.loads(line)["loss"] for line in (tmp_path / out / LOG).read_text().splitlines()]

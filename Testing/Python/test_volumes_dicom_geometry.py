@@ -241,7 +241,7 @@ def test_positions_without_orientation_give_order_and_distance(
     np.testing.assert_allclose(volume.geometry.cosines, np.transpose([row, column, normal]), atol=1e-9)
     (note,) = volume.notes
     assert "positions but no orientation" in note and plane in note
-    with pytest.raises(InputError, match="not a DICOM series with positions and orientation"):
+    with pytest.raises(InputError, match="not a DICOM series with positions and an orientation"):
         source_slices(volume)  # of which DICOM objects are made
 
 

@@ -179,7 +179,7 @@ def test_a_device_that_is_not_there_is_refused_before_the_work(tmp_path, monkeyp
 
 def test_a_training_that_is_ended_or_killed_goes_on_from_its_checkpoint(trained, run):
     dataset, out, (code, said, alive), epochs = trained
-    assert code == 143 and "goes on from nnU-Net's last checkpoint" in said and "Traceback" not in said
+    assert code == 143 and "resumes from nnU-Net's last checkpoint" in said and "Traceback" not in said
     assert not alive, "nnU-Net is taken with it"
     assert 1 < epochs[0].done and epochs[-1].done == 6 == epochs[-1].total, "it did not restart"
     assert [epoch.details["rate"] for epoch in epochs] == [SETTINGS.schedule.rate(epoch.done - 1) for epoch in epochs]
@@ -205,7 +205,7 @@ def test_a_cancelled_run_takes_its_process_with_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "checkpoint, said", [(False, "begins again"), (True, "goes on from nnU-Net's last checkpoint")]
+    "checkpoint, said", [(False, "starts again"), (True, "resumes from nnU-Net's last checkpoint")]
 )
 def test_a_stop_names_a_checkpoint_only_where_there_is_one(tmp_path, monkeypatch, run, checkpoint, said):
     fold = tmp_path / "r" / "results" / "Dataset001_X" / "nnUNetTrainerMedCLIPSAM__nnUNetPlans__2d" / FOLD

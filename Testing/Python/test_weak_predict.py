@@ -86,7 +86,7 @@ def test_the_command_says_which_images_failed_and_why(folder, tmp_path, run, mon
     monkeypatch.setattr("MedCLIPSAMLib.nnunet.ensemble.Ensemble", lambda *_, **__: Network())
     ask = ("weak", "predict", tmp_path, folder, "-o", tmp_path / "out")
     code, text, err = run(*ask)
-    assert code == 0 and "2 images predicted, 0 failed. The least sure:\n  a: 0.000" in text, err
+    assert code == 0 and "2 images predicted, 0 failed. Least certain:\n  a: 0.000" in text, err
     for name in "ab":
         (folder / f"{name}.png").write_bytes(b"no image")
     code, text, err = run(*ask)

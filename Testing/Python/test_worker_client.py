@@ -94,7 +94,7 @@ def test_every_request_on_images_starts_the_worker_and_counts_as_their_use(clien
 
 
 def test_a_request_without_a_worker_raises_and_is_not_waited_for(client):
-    with pytest.raises(WorkerError, match="does not run"):
+    with pytest.raises(WorkerError, match="is not running"):
         client._request("propagate", {"image": "a"})
     assert not client.busy
 
