@@ -130,7 +130,7 @@ def test_large_and_negative_values_are_labels_in_every_file(tmp_path):
 
 @pytest.mark.parametrize("side", ["p", "t"])
 @pytest.mark.parametrize(
-    "name, what", [("b.dcm", "DICOM"), ("b", "DICOM"), ("b.mat", "a file '.mat'"), ("b/", "a folder without any")]
+    "name, what", [("b.dcm", "DICOM"), ("b", "DICOM"), ("b.mat", "a file '.mat'"), ("b/", "a folder without masks")]
 )
 def test_a_file_of_another_format_is_not_absent(run, tmp_path, side, name, what):
     other = "t" if side == "p" else "p"
