@@ -32,11 +32,11 @@ def make_pipe(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "0 bytes"),
         (lambda path: path.write_bytes(bytes(path.stat().st_size)), "zeros only"),
         (lambda path: path.write_bytes(path.read_bytes()[:130]), "cut short"),
-        (lambda path: path.write_text("<html>404 Not Found</html>"), "no DICOM"),
+        (lambda path: path.write_text("<html>404 Not Found</html>"), "not DICOM"),
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"), "git-lfs"),
         (lambda path: path.write_text("/annex/objects/SHA256E-s5--0.dcm\n"), "git-annex"),
         (link_to_nothing, "a link to a missing file"),
-        (make_pipe, "no file"),
+        (make_pipe, "not a file"),
         (lambda path: path.rename(path.with_name(f".{path.name}")), "hidden"),
     ],
 )

@@ -106,7 +106,7 @@ def test_one_position_for_all_is_none_where_slice_locations_differ(tmp_path: Pat
         save(slice_at((0, 0, 0), n, SliceLocation=str(5 * n)), tmp_path / f"{9 - n}.dcm")
     volume = read_volume(tmp_path)
     assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.geometry.spacing[2] == 5
-    assert "one position" in volume.notes[0] and "slice locations" in volume.notes[1]
+    assert "same position" in volume.notes[0] and "slice locations" in volume.notes[1]
 
 
 def test_a_secondary_capture_among_slices_is_told_apart(tmp_path: Path) -> None:
