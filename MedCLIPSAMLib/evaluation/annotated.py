@@ -1,4 +1,4 @@
-"""Images with labels: a strip of text above an image, and many slices side by side."""
+"""Annotated images: a strip of text above an image, and many slices side by side."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from PIL import Image, ImageDraw, ImageFont
 from .overlays import Color
 
 Entry = tuple[str, Color]
-"""A text, and its color: red, green, blue, 0 to 1."""
+"""A text and its color: red, green, blue, each 0 to 1."""
 
 WHITE: Color = (1.0, 1.0, 1.0)
 TEXT_SIZE = 16
 CELL_TEXT_SIZE = 12
 GAP = 6
 CELL = 240
-"""The longer side of a slice in a montage, pixels."""
+"""Longer side of a slice in a montage, in pixels."""
 
 
 def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndarray:
-    """Put a black strip with a title and entries in their colors above an image.
+    """Put a black strip with a title and colored entries above an image.
 
     Args:
         image: (H, W, 3) uint8.
-        title: over several lines where needed.
-        entries: one after the other, over several lines where needed.
+        title: wrapped to several lines if needed.
+        entries: texts with their colors, in a row, wrapped to several lines if needed.
 
     Returns:
         (H + strip, W, 3) uint8.
@@ -58,16 +58,16 @@ def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndar
 
 
 def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Put images of one size side by side, in about as many rows as columns, each with its title.
+    """Arrange titled images of equal size in a grid of about as many rows as columns.
 
     Args:
-        cells: a title and an image (H, W, 3) uint8 each.
+        cells: for each cell, a title and an image (H, W, 3) uint8.
 
     Returns:
-        uint8 (rows of cells, columns of cells, 3).
+        (H, W, 3) uint8, in which the longer side of each image has `CELL` pixels.
 
     Raises:
-        ValueError: no cells.
+        ValueError: there are no cells.
     """
     if not cells:
         raise ValueError("Expected cells, got none.")
@@ -88,14 +88,14 @@ def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Load the sans-serif font of matplotlib, which has the letters of most languages."""
+    """Load the sans-serif font of matplotlib, which covers most languages."""
     from matplotlib import get_data_path
 
     return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """Break a text between its words into lines; a word that is too long is cut."""
+    """Break a text into lines between words; truncate a word that is too long."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:

@@ -1,4 +1,4 @@
-"""Two runs on the same cases: is one better, and how sure is that?"""
+"""Comparison of two runs on the same cases: whether one is better, and with what certainty."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class PairedDifference:
     """Differences by case, second run minus first.
 
     Args:
-        n: cases that have both values finite.
+        n: number of cases in which both values are finite.
         first, second, difference: means.
         low, high: 95 % bootstrap interval of the mean difference; NaN for fewer than two cases.
-        p: two-sided Wilcoxon signed-rank test; 1 where no case differs, NaN for fewer than two cases.
-        higher, lower: cases in which the second run has the higher, and the lower value.
+        p: p-value of the two-sided Wilcoxon signed-rank test; 1 if no case differs, NaN for fewer than two cases.
+        higher, lower: numbers of cases in which the second run has the higher, or the lower, value.
     """
 
     n: int
@@ -69,12 +69,12 @@ def compare_paired(first: ArrayLike, second: ArrayLike) -> PairedDifference:
 
 
 def error_after_review(errors: ArrayLike, order: ArrayLike, share: float) -> float:
-    """Compute the mean error left when a person corrects the share of the cases that come first in an order, perfectly.
+    """Compute the mean error that remains after a person has perfectly corrected a share of the cases.
 
     Args:
-        errors: of each case, such as 1 - DSC.
-        order: the higher, the earlier a case is reviewed; among equal ones the first.
-        share: 0 to 1; rounded to whole cases.
+        errors: error of each case, such as 1 - DSC.
+        order: priority of each case; the highest is reviewed first, and ties in the given order.
+        share: share of reviewed cases, 0 to 1, rounded to whole cases.
     """
     left = np.array(errors, float)
     left[np.argsort(-np.asarray(order, float), kind="stable")[: round(share * left.size)]] = 0

@@ -1,4 +1,4 @@
-"""Score predicted masks against true ones, case by case."""
+"""Scores of predicted masks against true ones, case by case."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ METRICS = ("dsc", "nsd", "hd95")
 DIFFERENCE = "difference_ml"
 ONLY_SEGMENT = "mask"
 VAST = Geometry(spacing=(1e7, 1e7, 1e7))
-"""A grid for contours without voxels that they could be drawn on: all are of one empty voxel, and keep their names."""
+"""A grid for contours when there are no voxels to draw them on: each becomes one empty voxel and keeps its name."""
 NO_PREDICTION, EMPTY, ROW = "no prediction", "empty in both", "a single row of pixels"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One segment of one case.
+    """Scores of one segment of one case.
 
     Attributes:
-        hd95: in `unit`; infinite where one of the masks is empty, NaN where both are.
-        note: "no prediction" or "empty in both", for which DSC and NSD are 0 and 1, or "a single row of pixels", which
-            has no contour: NSD and HD95 are NaN.
-        difference_ml: the volume of the prediction minus that of the truth; NaN where the spacing is unknown.
-        unit: of lengths: "mm", or "pixels" where the spacing of either mask is unknown.
+        hd95: in `unit`; infinite if one of the masks is empty, NaN if both are.
+        note: "no prediction", with DSC and NSD of 0; "empty in both", with DSC and NSD of 1; or "a single row of
+            pixels", which has no contour, so that NSD and HD95 are NaN.
+        difference_ml: volume of the prediction minus that of the truth, in ml; NaN if the spacing is unknown.
+        unit: unit of lengths, "mm", or "pixels" if the spacing of either mask is unknown.
     """
 
     case: str
@@ -47,13 +47,13 @@ class Score:
     nsd: float
     hd95: float
     note: str = ""
-    difference_ml: float = field(default=float("nan"), compare=False)  # which equals nothing
+    difference_ml: float = field(default=float("nan"), compare=False)  # NaN never equals NaN
     unit: str = "mm"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Number, mean, standard deviation (n - 1), median and 95 % interval of the mean, of the finite values."""
+    """Number, mean, standard deviation (n - 1), median, and 95 % interval of the mean, of the finite values."""
 
     n: int
     mean: float
@@ -65,16 +65,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of two folders.
+    """Scores of a folder of predictions against a folder of truths.
 
     Attributes:
-        scores: by case and segment, missing predictions among them as 0.
+        scores: by case and segment, including missing predictions, which score 0.
         missing: cases without a prediction.
-        extra: cases without a truth.
-        tolerance: of the NSD, in the unit of each score.
-        failed: why cases could not be scored, by case.
-        notes: sentences for the user on how files were read, and on names that do not agree.
-        extra_segments: predicted segments that the truth has in no case, which are not scored, as "case: segment".
+        extra: predictions without a truth.
+        tolerance: tolerance of the NSD, in the unit of each score.
+        failed: reason why a case could not be scored, by case.
+        notes: sentences for the user on how files were read, and on names that do not match.
+        extra_segments: predicted segments that the truth has in no case, as "case: segment"; they are not scored.
     """
 
     scores: list[Score]
@@ -96,10 +96,10 @@ class Evaluation:
         return sorted({score.segment for score in self.scores})
 
     def summary(self, metric: str, segment: str | None = None, unit: str | None = None) -> Summary:
-        """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all, of one unit or of all.
+        """Summarize "dsc", "nsd", "hd95" or "difference_ml", for one segment or all, and for one unit or all.
 
-        Of all segments it is the mean of each case, without those that are not finite: masks of one image are not
-        independent, so that an interval over all of them would be too narrow.
+        For all segments, the finite values of each case are averaged first: the masks of one image are not
+        independent, so an interval over all of them would be too narrow.
         """
         cases: dict[str, list[float]] = defaultdict(list)
         for score in self.scores:
@@ -112,20 +112,24 @@ class Evaluation:
 def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
     """Score predictions against their truth.
 
-    Every case has a score for every segment of the truth: DSC and NSD are 1 where both masks are empty, 0 where one is
-    or the prediction is missing. Where no file has more than one segment and the truth knows only one, masks are
-    compared whatever their names. Otherwise segments are matched by name (ignoring case) or label value: by the names
-    of values beside the files where both sides have them, or where nothing else is common. Cases that cannot be scored
-    are in `Evaluation.failed`.
+    Every case gets a score for every segment of the truth. DSC and NSD are 1 if both masks are empty, and 0 if one of
+    them is empty or the prediction is missing. If no file has more than one segment and the truth has only one, masks
+    are compared whatever their names. Otherwise segments are matched by name (ignoring case) or label value. The names
+    that files beside the masks give to label values are used if both sides have them, or if nothing else matches.
+    Cases that cannot be scored are in `Evaluation.failed`.
 
-    Volumes of one slice are measured by their contour. Lengths are mm; pixels where the spacing of either is unknown.
+    Volumes of one slice are measured by their contour. Lengths are in mm, or in pixels if either spacing is unknown.
+
+    Args:
+        pairs: files by case.
+        tolerance: tolerance of the NSD, in mm or pixels.
 
     Raises:
-        InputError: no case can be scored, the names of the segments have nothing in common, or the tolerance is no
-            length.
+        InputError: no case can be scored, the names of the segments have nothing in common, or the tolerance is
+            negative or not finite.
     """
     if not 0 <= tolerance < np.inf:
-        raise InputError(f"Expected a tolerance of 0 or more, got {tolerance:g}.", "Give mm, or pixels of images.")
+        raise InputError(f"Expected a tolerance of 0 or more, got {tolerance:g}.", "Give it in mm, or in pixels.")
     names, numbers, failed, notes = _names(pairs)
     cases = {case: pair for case, pair in pairs.cases.items() if case not in failed}
     failed |= _gray_levels(cases, names)
@@ -145,24 +149,24 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
             known, predicted = _segments(cases, names, renamed)
             path, found = next(iter(numbers.items()))
             listed = ", ".join(f"{number} is '{name}'" for name, number in list(found.items())[:5])
-            notes.append(f"Segments of DICOM went by their numbers, as in '{path}': {listed}.")
+            notes.append(f"DICOM segments were matched by their numbers, as in '{path}': {listed}.")
         if not known & predicted:
             raise InputError(
-                f"The predictions have other segments than the truth: {_listing(predicted)} and {_listing(known)}.",
+                f"The segments of the predictions ({_listing(predicted)}) and of the truth ({_listing(known)}) differ.",
                 "Give the segments the same names or label values.",
             )
     named = _segments(cases, names, labels)[1] if single else set()
     if len(named) > 1:
         notes.append(
-            f"The predictions have {_listing(named)}, and the truth one mask a case: each prediction is compared with "
-            "it, whatever its label."
+            f"The predictions have {_listing(named)}, but the truth has one mask per case: each prediction is compared "
+            "with that mask, whatever its label."
         )
     extra_segments: list[str] = []
     scores: list[Score] = []
     if not single and known - predicted and predicted - known:
         notes.append(
-            f"The truth has {_listing(known - predicted)}, which no prediction has, and the predictions "
-            f"{_listing(predicted - known)}, which no truth has: if these mean the same, give them the same names."
+            f"The truth has {_listing(known - predicted)}, which no prediction has, and the predictions have "
+            f"{_listing(predicted - known)}, which no truth has. If these mean the same, give them the same names."
         )
     for done, (case, (pred, truth)) in enumerate(sorted(cases.items())):
         context.report(done, len(cases), case)
@@ -182,7 +186,7 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
 
 
 def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[Path, dict[str, str]], dict[str, str], list[str]]:
-    """Read the segments of every file, their numbers, why files cannot be read, by case, and notes on the others."""
+    """Read the segments and their numbers of every file, the reasons for failures by case, and notes on the others."""
     names: dict[Path, set[str]] = {}
     numbers: dict[Path, dict[str, str]] = {}
     failed: dict[str, str] = {}
@@ -199,7 +203,7 @@ def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[Path, dict[str,
 
 
 def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
-    """Read the truth, and the prediction in front of it where there is one; DICOM on the slices of the other side."""
+    """Read the truth, preceded by the prediction if there is one; DICOM is placed on the grid of the other side."""
     pred_path, truth_path = pair
     if pred_path is None:
         return [read_masks(truth_path, VAST if _holds(is_structures, truth_path) else None)]
@@ -213,7 +217,7 @@ def _read_pair(pair: tuple[Path | None, Path]) -> list[Masks]:
 
 
 def _holds(is_kind: Callable[[Path], bool], path: Path) -> bool:
-    """Tell whether a file is of a kind, or one of a folder of masks."""
+    """Tell whether a file, or any file in a folder of masks, is of a kind."""
     return any(map(is_kind, masks_in(path) if path.is_dir() else [path]))
 
 
@@ -226,13 +230,13 @@ def _segments(
     names: Mapping[Path, set[str]],
     renamed: Mapping[Path, Mapping[str, str]],
 ) -> tuple[set[str], set[str]]:
-    """Return the segments of the truth and of the predictions, of all cases."""
+    """Return the segments of all truths and of all predictions."""
     known = set().union(*(_renamed(names, renamed, truth) for _, truth in cases.values()))
     return known, set().union(*(_renamed(names, renamed, pred) for pred, _ in cases.values() if pred))
 
 
 def _gray_levels(cases: Mapping[str, tuple[Path | None, Path]], names: Mapping[Path, set[str]]) -> dict[str, str]:
-    """Find cases with an image of several values up to white, which is no label of the other side."""
+    """Find cases with an image of several values, including white, which is not a label on the other side."""
     known, predicted = _segments(cases, names, {})
     failed = {}
     for case, (pred, truth) in cases.items():
@@ -244,7 +248,7 @@ def _gray_levels(cases: Mapping[str, tuple[Path | None, Path]], names: Mapping[P
 
 
 def summarize(values: np.ndarray) -> Summary:
-    """Summarize the finite `values` (N,); the interval by a bootstrap of 10,000 draws, NaN for less than two."""
+    """Summarize the finite `values` (N,); the interval is a bootstrap of 10,000 draws, NaN for fewer than two."""
     from scipy.stats import bootstrap
 
     values = values[np.isfinite(values)]
@@ -284,8 +288,8 @@ def _score_case(
     """Score one case.
 
     Args:
-        known: the segments of the truth of all cases, None where there is only one.
-        renamed: names for label values, by file.
+        known: the segments of the truth in all cases, None if masks are compared whatever their names.
+        renamed: names of label values, by file.
     """
     *preds, truth = (masks.with_names(renamed.get(masks.path, {})) for masks in _read_pair((pred_path, truth_path)))
     pred, spacing = None, truth.grid.GetSpacing()[::-1]
@@ -316,7 +320,7 @@ def _score_case(
 
 
 def _mask(masks: Masks | None, segment: str | None, grid: sitk.Image) -> np.ndarray:
-    """Return the mask of a segment, or the only one of the file for None; empty where there is none."""
+    """Return the mask of a segment, or the only mask of the file for None; empty if there is none."""
     found = {} if masks is None else masks.masks
     mask = next(iter(found.values()), None) if segment is None else found.get(segment)
     return np.zeros(grid.GetSize()[::-1], bool) if mask is None else mask

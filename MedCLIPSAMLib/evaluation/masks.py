@@ -1,4 +1,4 @@
-"""Masks by name with their grid, and two such files on a common grid."""
+"""Named masks with their grid, and two such files brought to a common grid."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from MedCLIPSAMLib.volumes.suffixes import IMAGE_SUFFIXES, RASTER_SUFFIXES
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 WHITE = {255, 65535}
-"""The value of a mask image of 8 and of 16 bits."""
+"""Values of white in a mask image of 8 and of 16 bits."""
 MAX_LEVELS, BRIGHT = 16, 200
-"""An image of more values than labels have, up to a bright one, has gray levels."""
+"""An image with this many values or more, up to a bright one, has gray levels rather than labels."""
 OF_DICOM = (
-    "Of DICOM, Segmentations (SEG), RT Structure Sets and images of few values are masks: give one, or save it as "
-    ".seg.nrrd. A folder holds the masks of one image."
+    "DICOM masks can be Segmentations (SEG), RT Structure Sets, and images with few values: give one of these, or save "
+    "the mask as .seg.nrrd. A folder holds the masks of one image."
 )
 PARALLEL = 1e-3
 """Maximum divergence of axes that count as parallel, in voxels per voxel."""
@@ -43,11 +43,16 @@ OFF_LATTICE = 0.01
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of a file or folder, (K, J, I) bool by lower-case name (of a segmentation) or label value; its grid.
+    """The masks of a file or folder, and their grid.
 
-    White (255, of 16 bits 65535) in an image of one mask is label 1. JPEG changes values: the brighter half of the
-    range is label 1. `notes` are sentences for the user on how the file was read, `segments` those of a segmentation;
-    `unsized` are those of images that do not say how large a pixel is.
+    White in an image with one mask (255, or 65535 in 16 bits) is label 1. JPEG changes values, so there the brighter
+    half of the range is label 1.
+
+    Attributes:
+        masks: (K, J, I) bool, by lower-case name in a segmentation, otherwise by label value.
+        notes: sentences for the user on how the file was read.
+        segments: the segments of a segmentation.
+        unsized: whether the images do not say how large a pixel is.
     """
 
     path: Path
@@ -59,13 +64,13 @@ class Masks:
 
     @property
     def numbers(self) -> dict[str, str]:
-        """The numbers of the segments of a DICOM Segmentation by their names, where these differ."""
+        """Numbers of the segments of a DICOM Segmentation by lower-case name; empty if they are not unique."""
         found = {segment.name.lower(): segment.tags.get(NUMBER, "") for segment in self.segments}
         return found if all(found.values()) and len(set(found.values())) == len(self.segments) else {}
 
     @property
     def geometry(self) -> Geometry:
-        """Where the voxels lie."""
+        """Position of the voxels."""
         return Geometry.from_sitk(self.grid)
 
     @property
@@ -75,24 +80,24 @@ class Masks:
 
     @property
     def known_spacing(self) -> bool:
-        """Whether the spacing is that of the body: neither an image nor made from one by this program."""
+        """Whether the spacing is physical: neither of a plain image, nor marked as unknown by this program."""
         return not self.is_raster and not is_marked(self.path, UNKNOWN_SPACING)
 
     def with_names(self, names: Mapping[str, str]) -> Masks:
-        """Return the same masks, renamed by `names` where they are in it."""
+        """Return the same masks, renamed by those `names` that occur."""
         return replace(self, masks={names.get(name, name): mask for name, mask in self.masks.items()})
 
     @property
     def may_be_cropped(self) -> bool:
-        """Whether the file is a segmentation of Slicer or DICOM, which are cropped to their content."""
+        """Whether the file is a segmentation of Slicer or DICOM, which may be cropped to its content."""
         return self.path.name.lower().endswith(".seg.nrrd") or bool(self.segments)
 
 
 def read_masks(path: Path, like: Geometry | None = None) -> Masks:
-    """Read one file of masks, or a folder of them, each by the name of its file where it has none.
+    """Read a file of masks, or a folder of them; masks without a name are named after their file in a folder.
 
     Args:
-        like: the grid of the image, or of the mask to compare with, for what a DICOM Segmentation leaves open.
+        like: grid of the image, or of the mask to compare with, for what a DICOM Segmentation does not specify.
 
     Raises:
         InputError: the file cannot be read as a mask.
@@ -124,7 +129,7 @@ def read_masks(path: Path, like: Geometry | None = None) -> Masks:
 
 
 def _read_folder(path: Path, files: list[Path], like: Geometry | None) -> Masks:
-    """Read the masks of one image from the files of a folder, which share a grid; those of one name are one mask."""
+    """Read the masks of one image from the files of a folder, which share a grid; masks of the same name are united."""
     whole: Masks | None = None
     for file in files:
         found = read_masks(file, like or (whole.geometry if whole else None))
@@ -143,15 +148,15 @@ def _read_folder(path: Path, files: list[Path], like: Geometry | None) -> Masks:
 
 
 def gray_levels(path: Path, count: int) -> InputError:
-    """Make the error on a mask image with gray levels in place of labels, as blurred borders make them."""
+    """Make the error for a mask image with gray levels instead of labels, as smoothed borders cause them."""
     return InputError(
         f"Expected a mask in '{path}', got an image of {count} gray levels.",
-        "Threshold it, so that it has two values, or save one label value per pixel, without smoothed borders.",
+        "Threshold it to two values, or save one label value per pixel, without smoothed borders.",
     )
 
 
 def _check_format(path: Path) -> None:
-    """Refuse what is there but is no format of masks; what is not there is told by who reads it."""
+    """Refuse an existing file that is not a mask format; a missing file is reported by the reader."""
     if path.name.lower().endswith(IMAGE_SUFFIXES) or not path.exists() or is_dicom_segmentation(path):
         return
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(IMAGE_SUFFIXES)}."
@@ -161,14 +166,14 @@ def _check_format(path: Path) -> None:
 
 
 def _read_dicom(path: Path) -> Masks:
-    """Read an image or a series whose few values are labels, as of CBIS-DDSM and 3D-IRCADb."""
+    """Read an image or a series whose few values are labels, as in CBIS-DDSM and 3D-IRCADb."""
     try:
         volume = read_volume(path)
     except MedCLIPSAMError:
         volume = None
     values = np.unique(volume.array if volume else [])
     if volume is None or volume.array.ndim > 3 or len(values) > MAX_LEVELS:
-        what = "a folder without any" if path.is_dir() else "DICOM"
+        what = "a folder without masks" if path.is_dir() else "DICOM"
         raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", OF_DICOM)
     white = len(values) == 2 and values[1] in WHITE
     masks = {"1" if white else f"{round(float(value))}": volume.array == value for value in values if value}
@@ -176,7 +181,7 @@ def _read_dicom(path: Path) -> Masks:
 
 
 def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[str]) -> Masks:
-    """Find segments by lower-case name; those of one name are one mask, with a note."""
+    """Make masks of segments by lower-case name; segments of the same name become one mask, with a note."""
     masks: dict[str, np.ndarray] = {}
     names: dict[str, str] = {}
     counts: Counter[str] = Counter()
@@ -198,13 +203,17 @@ def _by_name(path: Path, segments: list[Segment], grid: sitk.Image, notes: list[
 
 
 def bring_to_common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
-    """Bring both masks to one grid; return its spacing too, (K, J, I) in mm, or ones where either has an unknown one.
+    """Bring both masks to one grid.
 
-    Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
-    where the voxels coincide. Of images, whose pixels have no known size, only the number of pixels is compared.
+    Files must share their grid; the order and direction of their axes may differ. Slicer segmentations may be cropped:
+    they are padded if the voxels coincide. For images, whose pixels have no known size, only the number of pixels is
+    compared.
+
+    Returns:
+        Both masks, and their spacing (K, J, I) in mm, or ones if either spacing is unknown.
 
     Raises:
-        InputError: the grids differ; names the case.
+        InputError: the grids differ; the message names the case.
     """
     images = pred.is_raster or truth.is_raster
     known = pred.known_spacing and truth.known_spacing
@@ -230,27 +239,28 @@ def bring_to_common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, M
 
 
 def place_on_image(case: str, masks: Masks, image: Path, volume: Volume) -> dict[str, np.ndarray]:
-    """Return masks on the grid of an image; those of a segmentation that was cropped are padded.
+    """Return masks on the grid of an image; a cropped segmentation is padded.
 
     Raises:
-        InputError: the grids differ, see `bring_to_common_grid`, or a mask leaves the image; names the case.
+        InputError: the grids differ (see `bring_to_common_grid`), or a mask extends beyond the image. The message names
+            the case.
     """
     grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
     try:
         placed, _, _ = bring_to_common_grid(case, masks, Masks(image, {}, grid))
     except InputError as error:
-        raise InputError(error.problem, "Draw the mask on that image, or resample it.") from error
+        raise InputError(error.problem, "Draw the mask on this image, or resample it.") from error
     if placed.grid.GetSize() == grid.GetSize():
         return placed.masks
     start = np.rint(placed.grid.TransformPhysicalPointToContinuousIndex(grid.GetOrigin())).astype(int)[::-1]
     part = tuple(slice(first, first + extent) for first, extent in zip(start, volume.shape))
     if any(mask.sum() != mask[part].sum() for mask in placed.masks.values()):
-        raise InputError(f"The mask of '{case}' reaches beyond its image.", "Erase what lies outside.")
+        raise InputError(f"The mask of '{case}' extends beyond its image.", "Erase what lies outside.")
     return {name: mask[part] for name, mask in placed.masks.items()}
 
 
 def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
-    """Reorder the axes of masks to those of another grid, where they are parallel; exact."""
+    """Reorder the axes of masks to those of another grid if they are parallel; no resampling."""
     own, other = Geometry.from_sitk(masks.grid), Geometry.from_sitk(reference)
     steps = np.linalg.inv(other.affine) @ own.affine
     turn = np.rint(steps[:3, :3])
@@ -268,7 +278,7 @@ def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
 
 
 def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
-    """Count the voxels (i, j, k) from the origin of `reference` to that of `grid`; None where voxels do not match."""
+    """Return the voxels (i, j, k) from the origin of `reference` to that of `grid`; None if voxels do not coincide."""
     if not np.allclose(grid.GetSpacing(), reference.GetSpacing(), rtol=1e-3):
         return None
     if not np.allclose(grid.GetDirection(), reference.GetDirection(), atol=1e-3):

@@ -1,9 +1,9 @@
-"""How well a mask agrees with the truth: overlap (DSC) and surfaces (NSD, HD95).
+"""Agreement of a mask with the truth: overlap (DSC) and surface distances (NSD, HD95).
 
-The surfaces of the NSD are those of Nikolov et al. 2021 (J. Med. Internet Res. 23(7):e26151): contour segments in 2-D,
-surface patches in 3-D, weighted by their length or area in mm. Those of HD95 are the outermost pixels of a mask, by
-their centers, each of which counts once, as MONAI defines it; it is no percentile of Nikolov's surfaces.
-Masks are (H, W) or (K, H, W) arrays, non-zero inside, both on one grid.
+NSD uses the surfaces of Nikolov et al. 2021 (J. Med. Internet Res. 23(7):e26151): contour segments in 2-D and surface
+patches in 3-D, weighted by their length or area in mm. HD95 uses the centers of the outermost pixels of a mask, each
+counted once, as MONAI defines it; it is not a percentile over Nikolov's surfaces.
+Masks are (H, W) or (K, H, W) arrays on the same grid, non-zero inside.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 ROUNDING = 1e-6
-"""Relative difference that a distance, in float32, may be above a tolerance by rounding, such as 3 pixels of 0.1 mm."""
+"""Relative rounding error by which a float32 distance may exceed a tolerance, such as 3 pixels of 0.1 mm."""
 _quiet = partial(warnings.catch_warnings, action="ignore", category=FutureWarning)
 """Silences MONAI 1.6's warning about one of its own calls."""
 
 
 def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Compute the Dice coefficient, 2 |A and B| / (|A| + |B|), 0 to 1; 1.0 when both are empty, 0.0 when one is.
+    """Compute the Dice coefficient, 2 |A and B| / (|A| + |B|), 0 to 1; 1.0 if both are empty, 0.0 if one is.
 
     Raises:
         ValueError: the shapes differ.
@@ -35,14 +35,14 @@ def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
 def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:
     """Compute the normalized surface distance: the share of both surfaces within `tolerance` of the other, 0 to 1.
 
-    Axes of length one are left out, so that an image stored as a volume of one slice is measured by its contour.
+    Axes of length one are ignored, so an image stored as a volume of one slice is measured by its contour.
 
     Args:
-        spacing: mm for each axis of the arrays, in their order: (row, column) or (slice, row, column).
-        tolerance: mm; pixels with a spacing of ones.
+        spacing: mm for each axis of the arrays, in order: (row, column) or (slice, row, column).
+        tolerance: mm, or pixels with a spacing of ones.
 
     Returns:
-        1.0 when both are empty, 0.0 when one is. NaN for a single row of pixels, which has no contour.
+        1.0 if both masks are empty, 0.0 if one is; NaN for a single row of pixels, which has no contour.
 
     Raises:
         ValueError: the shapes differ, or more than three axes are longer than one.
@@ -54,11 +54,11 @@ def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance
 
 
 def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0) -> float:
-    """Compute the NSD column of the MedCLIP-SAMv2 paper, only to compare with it; use `nsd` to measure.
+    """Compute the NSD column of the MedCLIP-SAMv2 paper, only for comparison with it; use `nsd` to measure.
 
     The authors' code treats a 2-D mask as a volume of one slice, 1 mm thick. Every pixel of the mask then has surface
-    above and below it, and the score says more about overlap than about the contour: discs of radius 40 shifted by 6
-    pixels score 0.951, where the contours agree by 0.278.
+    above and below it, so the score reflects overlap more than the contour: discs of radius 40 shifted by 6 pixels
+    score 0.951, while the NSD of their contours is 0.278.
 
     Args:
         pred, truth: (H, W).
@@ -71,10 +71,11 @@ def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0
 def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float:
     """Compute the 95th percentile of the Hausdorff distance in mm, the larger of the two directions.
 
-    The distances are from the center of each outermost pixel of a mask to the nearest of the other, unweighted.
+    The distances, unweighted, are from the center of each outermost pixel of one mask to the nearest of the other.
+    Axes of length one are ignored, as in `nsd`.
 
-    Axes of length one are left out, as in `nsd`. NaN when both are empty, as there is no contour, and for a single row
-    of pixels; infinite when one is empty.
+    Returns:
+        Infinity if one mask is empty; NaN if both are, and for a single row of pixels, as there is no contour.
 
     Raises:
         ValueError: the shapes differ, or more than three axes are longer than one.

@@ -1,4 +1,4 @@
-"""Draw results: masks over an image, and contact sheets with a row for each case."""
+"""Drawings of results: masks over an image, and contact sheets with one row per case."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ COLUMNS = ("Image", "Saliency", "Coarse mask and boxes", "Mask", "Truth")
 def overlay(
     image: np.ndarray, masks: Mapping[str, np.ndarray], colors: Mapping[str, Color], boxes: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draw an image with masks as tinted areas with contours, and boxes.
+    """Draw masks over an image as tinted areas with contours, and boxes.
 
-    Small images are enlarged by a whole factor until their shorter side has at least 512 pixels, as contours are two
-    pixels wide. Where masks overlap, the later one lies on top.
+    Contours are two pixels wide, so small images are enlarged by an integer factor until their shorter side has at
+    least 512 pixels. Where masks overlap, the later one is on top.
 
     Args:
         image: (H, W, 3) uint8.
@@ -38,7 +38,7 @@ def overlay(
         boxes: (B, 4) x0, y0, x1, y1 in pixels of `image`, drawn white.
 
     Returns:
-        (F H, F W, 3) uint8, F the factor.
+        (F H, F W, 3) uint8, with the factor F.
     """
     from skimage.segmentation import find_boundaries
 
@@ -57,11 +57,11 @@ def overlay(
 
 
 def draw_heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """Draw the saliency in the colors of "inferno" over an image, more opaque where it is higher.
+    """Draw the saliency over an image in the colors of "inferno", more opaque where it is higher.
 
     Args:
         image: (H, W, 3) uint8.
-        saliency: (H, W), scaled by its own range; a constant map leaves the image as it is.
+        saliency: (H, W), scaled by its own range; a constant map leaves the image unchanged.
 
     Returns:
         (H, W, 3) uint8.
@@ -76,16 +76,16 @@ def draw_heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
 
 
 def write_contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write one figure (PNG, PDF or SVG by the suffix), a row for each case, from image to truth.
+    """Write one figure (PNG, PDF or SVG by the suffix) with one row per case, from image to truth.
 
     Args:
         rows: each with "title" and "caption" (str), "image" (H, W, 3) uint8, "saliency" (H, W), "boxes" (B, 4)
-            x0, y0, x1, y1 in pixels, "coarse", "mask" (H, W) bool and "truth" (H, W) bool or None. Without any truth,
-            its column is left out.
+            x0, y0, x1, y1 in pixels, "coarse", "mask" (H, W) bool and "truth" (H, W) bool or None. If no row has a
+            truth, its column is omitted.
 
     Raises:
         OutputError: the folder is missing or the file cannot be written.
-        ValueError: no rows.
+        ValueError: there are no rows.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -122,7 +122,7 @@ def _cells(row: Mapping[str, Any]) -> list[np.ndarray]:
 
 
 def _head_columns(figure: Any, first_line: Sequence[Any], columns: Sequence[str]) -> None:
-    """Write the names of the columns above the first row, clear of its titles."""
+    """Write the names of the columns above the first row, without touching its titles."""
     inch = 1 / figure.get_size_inches()[1]
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.06 * inch, top=1 - 0.52 * inch, wspace=0.03, hspace=0.15)
     for axis, name in zip(first_line, columns):
@@ -131,7 +131,7 @@ def _head_columns(figure: Any, first_line: Sequence[Any], columns: Sequence[str]
 
 
 def _frame(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
-    """Draw the outline of a box, (H, W) bool, two pixels wide, cut at the border of the image."""
+    """Draw the outline of a box, (H, W) bool, two pixels wide, clipped at the border of the image."""
     x0, y0, x1, y1 = np.rint(box).astype(int)
     x0, x1 = np.clip([x0, x1], 0, shape[1])
     y0, y1 = np.clip([y0, y1], 0, shape[0])

@@ -1,4 +1,4 @@
-"""Which prediction belongs to which truth: by the names of two folders, or by a table."""
+"""Pairs of predictions and truths, by the names in two folders or by a table."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ WORD = (
     r"|prediction|0000)"
 )
 AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
-"""Names of masks, or of predictions of nnU-Net's images, whose names end with the number of the channel."""
+"""Names of masks, or of predictions from nnU-Net's images, whose names end with a channel number."""
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
-"""Names of files that `medclipsam weak predict` and `segment` write beside a mask."""
+"""Suffixes of files that `medclipsam weak predict` and `segment` write beside a mask."""
 OF_ALL = re.compile(rf"{WORD}s?(Tr|Ts)?", re.IGNORECASE)
 """Names of folders with the masks of all images, not those of one."""
 FOLDERS = (
-    "Folders in it are not looked into, except one of the name of each image: name the pairs in a table, "
-    "prediction,truth a line."
+    "Its subfolders are not searched, except for one per image with the name of the image. Name the pairs in a table "
+    "instead, one line prediction,truth per case."
 )
 NO_MASKS = (".json", ".txt", ".csv", ".log", ".html", ".md", ".npz", ".pkl")
-"""What programs write beside a mask of that name."""
+"""Suffixes of files that programs write beside a mask under the same name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class MaskPairs:
     """The files to compare.
 
     Attributes:
-        cases: name of the case -> (prediction, truth), the prediction None where it is missing.
+        cases: (prediction, truth) by the name of the case; the prediction is None if it is missing.
         extra: predictions without a truth.
     """
 
@@ -51,14 +51,14 @@ class MaskPairs:
 def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
-    A folder without masks may have a folder for each image, with its masks. Where no name is equal, words such as
-    "_mask", "_gt", "_seg" or "_0000" at the end do not count.
+    A folder without masks may have one subfolder per image, with its masks. If names are not equal, words at the end
+    such as "_mask", "_gt", "_seg" or "_0000" are ignored.
 
     Args:
-        suffix: end of the names of the truth, such as "_lesion"; other files there are left out.
+        suffix: end of the names of the true masks, such as "_lesion"; other files there are ignored.
 
     Raises:
-        InputError: a folder is missing, the truth holds no mask, or two files share a name.
+        InputError: a folder is missing, there is no mask in one of them, no names match, or two files share a name.
     """
     found = _mask_files(predictions)
     true = {name.removesuffix(suffix): path for name, path in _mask_files(truths).items() if name.endswith(suffix)}
@@ -67,7 +67,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         true[name.removesuffix(suffix)] = path
     for folder, masks, end in ((truths, true, suffix), (predictions, found, "")):
         if not masks:
-            remedy = f"Readable are: {', '.join(IMAGE_SUFFIXES)}, DICOM Segmentations and RT Structure Sets."
+            remedy = f"Readable formats: {', '.join(IMAGE_SUFFIXES)}, DICOM Segmentations and RT Structure Sets."
             if any(path.is_dir() for path in folder.iterdir()):
                 remedy = FOLDERS
             which = f" with a name that ends with '{end}'" if end else ""
@@ -81,25 +81,26 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
         cases[name] = (found[match] if match is not None else None, path)
     if not any(prediction for prediction, _ in cases.values()):
         raise InputError(
-            f"No file in '{predictions}' has the name of one in '{truths}', such as '{min(found)}' and '{min(true)}'.",
+            f"No file in '{predictions}' has the name of one in '{truths}': they are named '{min(found)}' and "
+            f"'{min(true)}', for example.",
             _pairing_remedy(found, true) if any(path.is_file() for path in found.values()) else FOLDERS,
         )
     return MaskPairs(cases, sorted(found.keys() - used))
 
 
 def _pairing_remedy(found: Iterable[str], true: Iterable[str]) -> str:
-    """Say how names can be made to agree: by the ends of the true masks' names, where these are all that differs."""
+    """Say how names can be made to match: by the endings of the true masks' names, if only these differ."""
     ends = {name.removeprefix(case) for case in found for name in true if name.startswith(case)}
     if ends:
-        return f"Name the ending of the true masks with --suffix: {' or '.join(sorted(ends)[:4])}."
-    return "Give them the same names, name the ending of the true masks with --suffix, or evaluate a table of pairs."
+        return f"Give the ending of the true masks' names with --suffix: {' or '.join(sorted(ends)[:4])}."
+    return "Give them the same names, give the true masks' ending with --suffix, or evaluate a table of pairs."
 
 
 def pairs_of_files(prediction: Path, truth: Path) -> MaskPairs:
-    """Pair two masks; a folder holds those of one image, a file each.
+    """Pair two masks; a folder holds the masks of one image, one file each.
 
     Raises:
-        InputError: there is no such file.
+        InputError: a file does not exist.
     """
     for path in (prediction, truth):
         if not path.is_dir():
@@ -108,12 +109,12 @@ def pairs_of_files(prediction: Path, truth: Path) -> MaskPairs:
 
 
 def pairs_of_table(table: Path) -> MaskPairs:
-    """Read pairs from a CSV with the columns prediction and truth, and case where names are wanted.
+    """Read pairs from a table with the columns prediction and truth, and optionally case, for names.
 
-    Commas, semicolons or tabs. Paths are relative to the table; an empty prediction is a missing one.
+    The delimiter is a comma, semicolon or tab. Paths are relative to the table; an empty prediction is a missing one.
 
     Raises:
-        InputError: unreadable, other columns, no truth in a line, or a case twice.
+        InputError: the table cannot be read, lacks a column, has a line without a truth, or has a case twice.
     """
     cases: dict[str, tuple[Path | None, Path]] = {}
     for line, fields in read_table(table):
@@ -121,7 +122,7 @@ def pairs_of_table(table: Path) -> MaskPairs:
         if not row.keys() >= {"prediction", "truth"} or not row["truth"]:
             raise InputError(
                 f"Line {line} of '{table}' names no truth.",
-                "Write the columns prediction,truth and, if you like, case.",
+                "Use the columns prediction,truth and, optionally, case.",
             )
         truth = listed_path(table.parent, row["truth"])
         name = row.get("case") or stem(truth)
@@ -130,18 +131,18 @@ def pairs_of_table(table: Path) -> MaskPairs:
         predicted = listed_path(table.parent, row["prediction"]) if row["prediction"] else None
         cases[name] = (predicted, truth)
     if not cases:
-        raise InputError(f"'{table}' holds no cases.", "Write the columns prediction,truth, and one line per case.")
+        raise InputError(f"'{table}' holds no cases.", "Use the columns prediction,truth, with one line per case.")
     return MaskPairs(cases)
 
 
 def strip_kind_words(name: str) -> str:
-    """Remove words for the kind of file: "case1_mask" is "case1"."""
+    """Remove words for the kind of file, and lowercase the rest: "case1_mask" becomes "case1"."""
     match = AFTER.fullmatch(name)
     return (strip_kind_words(match[1]) if match else name).lower()
 
 
 def label_names(path: Path) -> dict[str, str]:
-    """Read the names of label values beside a mask, in labels.json or nnU-Net's dataset.json; {} without.
+    """Read the names of label values beside a mask, from labels.json or nnU-Net's dataset.json; {} if there are none.
 
     Both {"tumor": 1} and {"1": "tumor"} are read.
 
@@ -156,16 +157,16 @@ def label_names(path: Path) -> dict[str, str]:
         is_object = isinstance(content, Mapping) and ("labels" in content or place.name == "labels.json")
         labels = _values_by_name(content.get("labels", content)) if is_object else {}
         names = {str(value): str(name).lower() for name, value in labels.items()}
-        if not labels or len(names) < len(labels):  # a class of each file, for example
+        if not labels or len(names) < len(labels):  # a class for each file, for example
             continue
         if len(set(names.values())) < len(names):
-            raise InputError(f"Labels of '{place}' differ only in case.", "Give each label a name of its own.")
+            raise InputError(f"Labels of '{place}' differ only in case.", "Give each label a unique name.")
         return names
     return {}
 
 
 def _values_by_name(labels: Any) -> dict[str, int]:
-    """Return {"tumor": 1} of that or, as the Decathlon and nnU-Net v1 have it, {"1": "tumor"}; {} of anything else."""
+    """Return {"tumor": 1} from that or from {"1": "tumor"} (Decathlon, nnU-Net v1); {} from anything else."""
     if not isinstance(labels, Mapping):
         return {}
     if all(isinstance(name, str) and value.isdigit() for value, name in labels.items()):
@@ -174,7 +175,7 @@ def _values_by_name(labels: Any) -> dict[str, int]:
 
 
 def _plain(names: Iterable[str]) -> dict[str, str]:
-    """Find names by their plain names, which must differ."""
+    """Index names by their plain names (see `strip_kind_words`), which must be unique."""
     plain: dict[str, list[str]] = {}
     for name in names:
         plain.setdefault(strip_kind_words(name), []).append(name)
@@ -185,7 +186,7 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
 
 
 def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Find what has the name of a case, in a format that cannot be scored: it must not count as absent."""
+    """Find files with the name of a case in a format that cannot be scored, which must not count as missing."""
     wanted = set(names)
     others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and _name(path) in wanted]
     return {_name(path): path for path in others if not path.name.lower().endswith((*IMAGE_SUFFIXES, *NO_MASKS))}
@@ -204,7 +205,7 @@ def masks_in(folder: Path) -> list[Path]:
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
-    """Find the masks of a folder by their names without suffix: files, or where there are none, folders of masks."""
+    """Find the masks of a folder by name without suffix: its files, or if there are none, its subfolders of masks."""
     if folder.is_file():
         raise InputError(f"'{folder}' is a file, not a folder of masks.", "Give two folders, or two files.")
     if not folder.is_dir():

@@ -10,7 +10,7 @@ from ..files.atomic import atomic_path
 
 
 def plot_pairs(path: Path, first: Sequence[float], second: Sequence[float], names: tuple[str, str]) -> None:
-    """Draw two runs by case: a scatter plot of their values, and box plots. Values are 0 to 1.
+    """Draw the values of two runs by case, 0 to 1, as a scatter plot and box plots.
 
     Raises:
         OutputError: the file cannot be written.
@@ -32,10 +32,10 @@ def plot_pairs(path: Path, first: Sequence[float], second: Sequence[float], name
 def plot_expected_dsc(
     path: Path, expected: Sequence[float], truth: Sequence[float], figures: Mapping[str, Any]
 ) -> None:
-    """Draw expected against true DSC with their means by bin, and the mean DSC of the share that is kept.
+    """Draw expected against true DSC with their means by bin, and the mean DSC against the share of masks kept.
 
     Args:
-        figures: of `experiments.expected_dsc.judge`.
+        figures: result of `experiments.expected_dsc.judge`.
 
     Raises:
         OutputError: the file cannot be written.

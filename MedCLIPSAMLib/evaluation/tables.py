@@ -1,4 +1,4 @@
-"""Scores by case read back from the tables that `folders.write_csv` writes, and two of them paired."""
+"""Scores by case, read back from the tables that `folders.write_csv` writes, and pairs of such tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .folders import METRICS
 
 LENGTHS = ("nsd", "hd95")
 """Metrics that depend on the unit of lengths."""
-REMEDY = "Write it by medclipsam evaluate --csv."
+REMEDY = "Write it with medclipsam evaluate --csv."
 
 Key = tuple[str, str]
 """Case and segment."""
@@ -25,12 +25,12 @@ Pairs = list[tuple[str, float, float]]
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The scores of a segment of a case.
+    """Scores of one segment of one case.
 
     Attributes:
         values: by metric.
-        unit: of lengths, "mm" or "pixels".
-        tolerance: of the NSD, in that unit; None where the table does not say it.
+        unit: unit of lengths, "mm" or "pixels".
+        tolerance: tolerance of the NSD, in that unit; None if the table does not have it.
     """
 
     values: dict[str, float]
@@ -43,8 +43,8 @@ class PairedScores:
     """Two tables of scores on the same cases.
 
     Attributes:
-        first, second: rows by case and segment, the same of both.
-        notes: which values cannot be compared, for the user.
+        first, second: rows by case and segment; both have the same keys.
+        notes: sentences for the user on values that cannot be compared.
     """
 
     first: dict[Key, ScoreRow]
@@ -58,17 +58,17 @@ class PairedScores:
 
     @property
     def units(self) -> list[str]:
-        """Units of length that both tables have for a case."""
+        """Units of length that both tables use for the same case and segment."""
         return sorted({row.unit for key, row in self.first.items() if self.second[key].unit == row.unit})
 
     def pairs(self, metric: str, segment: str | None = None, unit: str | None = None) -> Pairs:
-        """Pair the values of a metric, by case: of a segment, or for None the mean over the segments of each case.
+        """Pair the values of a metric by case, for one segment, or averaged over the segments of each case for None.
 
-        Segments without a finite value in both runs are left out of the mean, as are values that cannot be compared:
-        lengths in different units, NSD at different tolerances.
+        The mean ignores segments without a finite value in both runs. Values that cannot be compared are also ignored:
+        lengths in different units, and NSD at different tolerances.
 
         Args:
-            unit: of the lengths; None for all.
+            unit: unit of the lengths; None for all.
         """
         found: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for key in sorted(self.first):
@@ -87,7 +87,7 @@ def pair_scores(first: Path, second: Path) -> PairedScores:
     """Read two tables of scores on the same cases and segments.
 
     Raises:
-        InputError: see `read_scores`; or the tables have other cases or segments.
+        InputError: see `read_scores`; or the tables have different cases or segments.
     """
     first_scores, second_scores = read_scores(first), read_scores(second)
     if first_scores.keys() != second_scores.keys():
@@ -96,7 +96,7 @@ def pair_scores(first: Path, second: Path) -> PairedScores:
         path = first if lacking[0] in first_scores else second
         raise InputError(
             f"In one table only: {counted(len(lacking), 'mask')}, such as '{segment}' of '{case}' in '{path}'.",
-            "Score both runs against the same truth: a missing prediction counts as 0 and is not left out.",
+            "Score both runs against the same truth; a missing prediction counts as 0 and is not left out.",
         )
     pairs = [(row, second_scores[key]) for key, row in first_scores.items()]
     units = sum(row.unit != other.unit for row, other in pairs)
@@ -121,7 +121,7 @@ def read_scores(path: Path) -> dict[Key, ScoreRow]:
     """Read a table of scores by case and segment.
 
     Raises:
-        InputError: unreadable, other columns, a value that is no number, or a case twice.
+        InputError: the table cannot be read, lacks a column, has a value that is not a number, or has a case twice.
     """
     scores: dict[Key, ScoreRow] = {}
     for line, row in read_table(path):
@@ -133,7 +133,7 @@ def read_scores(path: Path) -> dict[Key, ScoreRow]:
         if not 0 <= values["dsc"] <= 1:
             raise InputError(f"Expected a DSC from 0 to 1 in line {line} of '{path}', got {row['dsc']}.", REMEDY)
         if key in scores:
-            raise InputError(f"'{path}' has '{key[1]}' of the case '{key[0]}' twice.", "Keep one line of it.")
+            raise InputError(f"'{path}' has '{key[1]}' of the case '{key[0]}' twice.", "Keep only one of the lines.")
         tolerance = row.get("tolerance")
         scores[key] = ScoreRow(
             values,
@@ -146,7 +146,7 @@ def read_scores(path: Path) -> dict[Key, ScoreRow]:
 
 
 def _number(text: str, where: str) -> float:
-    """Read a number, also with the decimal comma that spreadsheets of many countries write."""
+    """Read a number, with a decimal point or, as spreadsheets of many countries write it, a decimal comma."""
     try:
         return float(text.replace(",", "."))
     except ValueError as error:
@@ -154,7 +154,7 @@ def _number(text: str, where: str) -> float:
 
 
 def _incomparable(first: ScoreRow, second: ScoreRow) -> tuple[str, ...]:
-    """Name the metrics whose values of two rows do not mean the same."""
+    """Return the metrics whose values in two rows cannot be compared."""
     if first.unit != second.unit:
         return LENGTHS
     known = None not in (first.tolerance, second.tolerance)

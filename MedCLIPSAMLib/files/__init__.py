@@ -1,1 +1,1 @@
-"""Files of any kind: atomic writes, locks, checksums, and checked JSON."""
+"""File handling: atomic writes, locks, checksums, and validated JSON and tables."""

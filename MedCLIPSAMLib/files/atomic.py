@@ -1,4 +1,4 @@
-"""Write a file under a temporary name and rename it, so that a killed run leaves no half file."""
+"""Write a file under a temporary name and then rename it, so that a killed run leaves no half-written file."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ..errors import OutputError
 from .lock import LOCK, lock_file, remove_lock
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
-"""Names of temporary folders, and of the temporary files of earlier versions."""
+"""Names of temporary folders, and of the temporary files that earlier versions wrote."""
 
 
 @contextmanager
 def atomic_path(path: str | Path, private: bool = False) -> Iterator[Path]:
-    """Yield a temporary path for `path`; when the block succeeds it is renamed to `path`, else removed.
+    """Yield a temporary path for `path`, which is renamed to `path` if the block succeeds and removed otherwise.
 
-    It is in a hidden folder beside `path`, so that nothing that lists files there takes it for data. Its name has the
-    suffixes of `path` (".nii.gz") in small letters, because writers choose the format by them. A killed run leaves it
-    to the next one that writes `path`, and to `sweep`.
+    The temporary file is in a hidden folder beside `path`, so that nothing that lists the files there mistakes it for
+    data. Its name has the suffixes of `path` (".nii.gz") in lower case, because writers choose the format by them. If
+    the run is killed, the next run that writes `path`, or `sweep`, removes the temporary file.
 
     Args:
-        private: the file is there, empty, and only its owner can read it.
+        private: create the file empty beforehand, readable by its owner only.
 
     Raises:
         OutputError: the parent folder is missing, `path` is a folder, or the file cannot be written.
@@ -55,14 +55,14 @@ def atomic_path(path: str | Path, private: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def _temporary_folder(path: Path) -> Iterator[Path]:
-    """Make a locked folder beside `path`, always of one name while no other run writes `path`; remove it at the end."""
+    """Make a locked folder beside `path`, whose name is fixed unless another run is writing `path`; remove it after."""
     usual = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.partial")
     if usual.is_dir() and not usual.is_symlink():
-        with suppress(OSError, OutputError):  # which a living run holds
+        with suppress(OSError, OutputError):  # the lock of a living run
             _remove(usual, lock_file(usual / LOCK))
     try:
         folder, lock = usual, _make_locked(usual)
-    except (FileExistsError, FileNotFoundError, BlockingIOError):  # another run's, or swept by it just now
+    except (FileExistsError, FileNotFoundError, BlockingIOError):  # another run uses it, or has just swept it away
         folder = path.with_name(f".{secrets.token_hex(4)}.partial")
         lock = _make_locked(folder)
     try:
@@ -72,23 +72,23 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file, also over another one, or a folder.
+    """Rename a file, replacing an existing one, or a folder.
 
-    Windows refuses it while a program has a file of either open. Virus scanners and search indexes open every new file
-    for a moment: it is tried again for three seconds.
+    On Windows, this fails while any program has one of the files open. Virus scanners and search indexers open every
+    new file for a moment, so the renaming is retried for three seconds.
     """
     for pause in (0.1, 0.2, 0.4, 0.8, 1.5, 0.0):
         try:
             os.replace(source, target)
             return
         except PermissionError as error:
-            if not pause or not getattr(error, "winerror", 0):  # which other systems do not set
+            if not pause or not getattr(error, "winerror", 0):  # only set on Windows
                 raise
         time.sleep(pause)
 
 
 def _make_locked(folder: Path) -> TextIOWrapper | None:
-    """Make a folder and lock it; without a lock on a file system that has none, where it is left to `sweep`."""
+    """Make a folder and lock it; return None on a file system without locks, where `sweep` removes the folder."""
     folder.mkdir()
     try:
         return lock_file(folder / LOCK)
@@ -101,7 +101,7 @@ def _make_locked(folder: Path) -> TextIOWrapper | None:
 
 
 def _remove(folder: Path, lock: TextIOWrapper | None) -> None:
-    """Remove a temporary folder as far as that can be, its lock last: then the name is free for another run."""
+    """Remove a temporary folder as far as possible; its lock goes last, which frees the name for another run."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.name != LOCK:
@@ -121,14 +121,14 @@ def _discard(path: Path) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Tell whether a path has the name of a temporary folder of `atomic_path`."""
+    """Tell whether a path has the name of a temporary folder made by `atomic_path`."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed runs left half written in a folder and its direct sub-folders.
+    """Remove what killed runs left half-written in a folder and its direct subfolders.
 
-    The caller must hold the lock of the folder, so that no other run is writing there.
+    The caller must hold the lock of the folder, so that no other run is writing to it.
     """
     for path in [*folder.glob(".*.partial*"), *folder.glob("*/.*.partial*")]:
         if not is_temporary(path) or path.is_symlink():
@@ -137,10 +137,13 @@ def sweep(folder: Path) -> None:
 
 
 def check_place(path: Path, may_be_file: bool = False) -> None:
-    """Refuse what no folder, and nothing below it, can be made of.
+    """Refuse a path at which no folder can be created.
+
+    Args:
+        may_be_file: accept `path` itself if it is an existing file.
 
     Raises:
-        OutputError: "-", or a path with a file in place of a folder.
+        OutputError: the path is "-", or it or one of its parents is a file.
     """
     if str(path) == "-":
         raise OutputError("'-' names no file: nothing is written to the standard output.", "Give a path.")
@@ -150,10 +153,10 @@ def check_place(path: Path, may_be_file: bool = False) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path that cannot be written, before long work.
+    """Refuse a path that cannot be written, before any long work starts.
 
     Raises:
-        OutputError: the parent folder is missing or may not be written to, or `path` is a folder; see `check_place`.
+        OutputError: the parent folder is missing or read-only, or `path` is a folder; see also `check_place`.
     """
     check_place(path.parent)
     check_place(path, may_be_file=True)

@@ -1,4 +1,4 @@
-"""SHA-256 of model files, and their record in a folder that was downloaded or trained."""
+"""SHA-256 checksums of model files, and their record in a downloaded or trained model folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from .json_text import read_json, write_json
 
 MANIFEST = "manifest.json"
-"""In such a folder: {file: {"sha256", "size", "url"}}; the url of a trained one is empty."""
+"""File in a model folder: {file: {"sha256", "size", "url"}}; the url is empty for a trained model."""
 
 
 def sha256_of(path: Path) -> str:
@@ -18,7 +18,7 @@ def sha256_of(path: Path) -> str:
 
 
 def read_recorded(folder: Path) -> dict[str, str]:
-    """Read the SHA-256 by file name recorded when `folder` was made; empty without a readable record."""
+    """Read the SHA-256 checksums recorded when `folder` was made, by file name; empty without a readable record."""
     try:
         entries = read_json(folder / MANIFEST)
         return {name: str(entry["sha256"]) for name, entry in entries.items()}
@@ -27,7 +27,7 @@ def read_recorded(folder: Path) -> dict[str, str]:
 
 
 def record(folder: Path, name: str, sha256: str, size: int, url: str) -> None:
-    """Add or replace the entry of one file."""
+    """Add or replace the entry of one file in the record of a folder."""
     try:
         entries = dict(read_json(folder / MANIFEST))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""A folder that belongs to one run: it records what its results depend on, and is locked during the run."""
+"""An output folder that belongs to one run: it records what the results depend on, and is locked during the run."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .json_text import read_json, write_json
 from .lock import LOCK, lock_file
 
 SHOWN = 4
-"""Maximum number of differing settings in a message."""
+"""Maximum number of differing settings listed in a message."""
 
 
 def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper:
-    """Lock a new or empty folder for a run, or that of the same request, without its unfinished files.
+    """Lock a folder for a run: a new or empty one, or one of the same request, whose half-written files are removed.
 
     Args:
-        folder: made when absent.
+        folder: created if missing.
         stamp: name of the file in it that holds the request.
-        request: what the results depend on, as JSON values under names for people.
+        request: what the results depend on, as JSON values under human-readable names.
 
     Returns:
-        The open lock file, to be closed at the end; the system unlocks it when the process ends. The file stays,
-        since removing it could let two runs in.
+        The open lock file, to be closed at the end; the system unlocks it when the process ends. The file is kept,
+        because removing it could let two runs in at once.
 
     Raises:
-        OutputError: another run has the folder at this moment, it holds something else or results of another request,
-            or it cannot be written.
+        OutputError: another run is using the folder, it holds other files or results of another request, or it cannot
+            be written.
     """
     check_place(folder)
     try:
@@ -79,7 +79,7 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:
-    """List which values within two JSON objects differ, and how; nothing for what is no object."""
+    """List which values within two JSON objects differ, and how; empty if either of them is not an object."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         shown, wanted = map(_shown, (before, now))
         return [f"{path} was {shown}, is {wanted}"] if path else []
@@ -95,7 +95,7 @@ def _differences(before: Any, now: Any, path: str = "") -> list[str]:
 
 
 def _named(texts: Mapping[str, str]) -> str:
-    """Write texts by name as a user gives them, such as prompts by label."""
+    """Format texts by name as a user enters them, such as prompts by label."""
     return ", ".join(f"'{text}'" if name == text else f"'{name}: {text}'" for name, text in texts.items())
 
 
@@ -104,10 +104,10 @@ def _shown(value: Any) -> str:
 
 
 def refuse_foreign(folder: Path, stamp: str) -> None:
-    """Refuse a folder of something else, before even a lock is written to it.
+    """Refuse a folder with other contents, before anything is written to it, even a lock.
 
     Raises:
-        OutputError: naming it.
+        OutputError: the folder holds files but not the stamp of an earlier run.
     """
     if (
         folder.is_dir()
@@ -116,12 +116,12 @@ def refuse_foreign(folder: Path, stamp: str) -> None:
     ):
         raise OutputError(
             f"'{folder}' is not empty and holds no {stamp} of an earlier run.",
-            "Choose a new folder: nothing is overwritten.",
+            "Choose a new folder; nothing was overwritten.",
         )
 
 
 def lock_folder(folder: Path) -> TextIOWrapper:
-    """Open and lock the lock file of an existing folder; see `claim`, also for errors."""
+    """Open and lock the lock file of an existing folder; for errors, see `claim`."""
     try:
         return lock_file(folder / LOCK)
     except BlockingIOError as error:

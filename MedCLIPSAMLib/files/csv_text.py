@@ -1,4 +1,4 @@
-"""Tables as text: commas, semicolons or tabs, with nothing dropped or shifted in silence."""
+"""Tables as text, separated by commas, semicolons or tabs; no field is dropped or shifted silently."""
 
 from __future__ import annotations
 
@@ -14,47 +14,51 @@ from .atomic import atomic_path
 from .text_file import read_text
 
 NOTHING = frozenset(("nan", "none", "null", "<na>", "na", "n/a", "#n/a"))
-"""What other programs write into a field that is empty, in small letters."""
+"""What other programs write into an empty field, in lower case."""
 
 
 def filled(row: dict[str, str]) -> dict[str, str]:
-    """Return the fields of a row without blanks around them, "" for what stands for nothing."""
+    """Strip the fields of a row, and replace placeholders of empty fields by an empty text."""
     stripped = {name: text.strip() for name, text in row.items()}
     return {name: "" if text.lower() in NOTHING else text for name, text in stripped.items()}
 
 
 def delimiter_of(line: str) -> str:
-    """Return the comma, semicolon or tab that a line has most of."""
+    """Return the comma, semicolon or tab, whichever is most frequent in a line."""
     return max("\t,;", key=line.count)
 
 
 def first_line(text: str) -> str:
-    """Return the first line that says something; Excel's "sep=;", which names the delimiter, is none."""
+    """Return the first line with content; Excel's "sep=;", which only names the delimiter, does not count."""
     lines = (line for line in text.split("\n") if not _says_nothing(line))
     return next(lines, "")
 
 
 def read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read the rows of a file; see `read_rows`.
+    """Read the rows of a file as `read_rows` does.
 
     Raises:
-        InputError: it cannot be read; or see `read_rows`.
+        InputError: the file cannot be read, or see `read_rows`.
     """
     return read_rows(read_text(table), table)
 
 
 def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read the rows of a table with names of columns in its first line: the line each begins at, and fields by name.
+    """Read the rows of a table whose first line names the columns.
 
-    Names are in lower case, and columns without one are left out; empty lines before the names are skipped. Lines end
-    at line feeds; other characters that break lines belong to their field. Fields that are not there are "".
+    Column names are lowercased, and columns without a name are ignored. Empty lines before the names are skipped.
+    Only line feeds end a line; other characters that break lines belong to their field. Missing fields are "".
 
     Args:
         text: read with universal newlines.
         table: for messages.
 
+    Returns:
+        For each row, the number of the line at which it begins, and its fields by column name.
+
     Raises:
-        InputError: two columns of one name, more fields than columns, or quotes that do not close; names the line.
+        InputError: two columns have the same name, a row has more fields than there are columns, or a quote is not
+            closed. The message gives the line.
     """
     lines = io.StringIO(text, newline="\n")
     reader = csv.reader(lines, delimiter=delimiter_of(first_line(text)), strict=True)
@@ -78,7 +82,7 @@ def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
         elif any(field.strip() for field in fields[len(columns) :]):
             raise InputError(
                 f"Line {line} of '{table}' has {len(fields)} fields for {len(columns)} columns.",
-                "Put a field that holds the delimiter in quotes.",
+                "Put quotes around any field that contains the delimiter.",
             )
         elif fields:
             fields += [""] * (len(columns) - len(fields))
@@ -86,13 +90,13 @@ def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def write_rows(path: str | Path, rows: Iterable[Iterable[Any]], private: bool = False) -> None:
-    """Write rows with commas between their fields, in UTF-8; the file appears whole or not at all.
+    """Write rows as comma-separated UTF-8; the file appears complete or not at all.
 
     Args:
-        private: readable by its owner only.
+        private: make the file readable by its owner only.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     with (
         atomic_path(path, private) as temporary,
@@ -106,7 +110,7 @@ def _says_nothing(line: str) -> bool:
 
 
 def _columns(fields: list[str], table: Path) -> list[str]:
-    """Return the names of the columns, without those at the end that have none."""
+    """Return the names of the columns, without unnamed ones at the end."""
     names = [field.strip().lower() for field in fields]
     while names and not names[-1]:
         names.pop()

@@ -1,4 +1,4 @@
-"""Write and remove folders by renaming them, so that a killed run leaves no half folder."""
+"""Write and remove folders by renaming them, so that a killed run leaves no half-written folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .lock import hold_lock
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder for `path`; when the block succeeds it replaces `path`, else it is removed.
+    """Yield an empty folder, which replaces `path` if the block succeeds and is removed otherwise.
 
-    It is beside `path`, as is the lock that keeps other runs for the same path out until the end. The next run removes
-    what a killed run left, and puts back what that had moved aside.
+    The temporary folder is beside `path`, as is the lock that keeps other runs for the same path out until the end.
+    After a killed run, the next one removes its leftovers, and puts back what it had moved aside.
 
     Raises:
-        OutputError: another run is writing it, or it cannot be written; what was at `path` is left as it was.
+        OutputError: another run is writing the folder, or it cannot be written; what was at `path` is unchanged.
     """
     token = secrets.token_hex(4)
     temporary, old = (path.with_name(f".{path.name}.{token}{ending}") for ending in (".partial", ".old.partial"))
@@ -38,14 +38,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a path at which `atomic_folder` could make no folder, before long work; OutputError as there."""
+    """Refuse a path at which `atomic_folder` would fail, before any long work; raises OutputError as it does."""
     with _hold(path):
         pass
 
 
 @contextmanager
 def _hold(path: Path) -> Iterator[None]:
-    """Lock out other runs for the folder `path`, and put in order what killed ones left; errors as `atomic_folder`."""
+    """Lock out other runs for the folder `path`, and clean up after killed ones; errors as in `atomic_folder`."""
     check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +61,12 @@ def _hold(path: Path) -> Iterator[None]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, or a link to one, whole or not at all.
+    """Remove a folder, or a link to one, completely or not at all.
 
-    It is renamed first; where that run is killed, the next one for the same path removes the rest.
+    It is renamed first; if the run is killed during the removal, the next run for the same path removes the rest.
 
     Raises:
-        OutputError: a run is writing it, or it cannot be removed.
+        OutputError: a run is writing the folder, or it cannot be removed.
     """
     try:
         with hold_lock(path.with_name(f".{path.name}.lock")):

@@ -1,4 +1,4 @@
-"""JSON from elsewhere: of a limited size and depth, with finite numbers and each key once."""
+"""JSON from other sources, with limited size and depth, only finite numbers, and no duplicate keys."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from .atomic import atomic_path
 from .regular import check_regular
 
 LIMIT = 1 << 26
-"""Maximum bytes of a file, 64 MiB."""
+"""Maximum size of a file in bytes, 64 MiB."""
 
 
 def read_json(path: Path, limit: int = LIMIT) -> Any:
-    """Read a JSON file in UTF-8.
+    """Read a JSON file in UTF-8, with or without a byte order mark.
 
     Raises:
-        InputError: it is a pipe or a device. OSError: it cannot be read.
+        InputError: the path is a pipe, a device or a socket.
+        OSError: the file cannot be read.
         ValueError: it is larger than `limit` bytes, or see `parse_json`.
     """
     check_regular(path)
@@ -30,26 +31,26 @@ def read_json(path: Path, limit: int = LIMIT) -> Any:
 
 
 def write_json(path: Path, value: Any, private: bool = False) -> None:
-    """Write a value as a JSON file, which appears whole or not at all.
+    """Write a value as a JSON file, which appears complete or not at all.
 
     Args:
-        private: readable by its owner only.
+        private: make the file readable by its owner only.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     with atomic_path(path, private) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def parse_json(text: str, constants: bool = False) -> Any:
-    """Parse a JSON text.
+    """Parse JSON text.
 
     Args:
-        constants: NaN and Infinity are accepted too, as in tables of other programs.
+        constants: accept NaN and Infinity too, as in tables of other programs.
 
     Raises:
-        ValueError: it is no JSON, is nested too deeply, has a key twice, or a number that is not finite.
+        ValueError: the text is not JSON, is nested too deeply, has a duplicate key, or has a number that is not finite.
     """
     try:
         return json.loads(
@@ -63,7 +64,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' stands there twice")
+        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' occurs twice")
     return found
 
 
@@ -75,4 +76,4 @@ def _finite(text: str) -> float:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

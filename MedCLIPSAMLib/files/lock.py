@@ -1,4 +1,4 @@
-"""Locks of files, which the system lets go of when a process ends, however it ends."""
+"""File locks, which the system releases when a process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..errors import OutputError
 
 LOCK = ".lock"
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
-"""Errors of a lock that another process has; EDEADLK is Windows' after waiting."""
+"""Error codes when another process holds the lock; EDEADLK is that of Windows after waiting."""
 
 
 @contextmanager
 def hold_lock(path: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of a file while the block runs, and remove the file at its end; see `lock_file`."""
+    """Hold the lock of a file while the block runs, and remove the file at the end; see `lock_file`."""
     lock = lock_file(path, wait)
     try:
         yield
@@ -28,25 +28,26 @@ def hold_lock(path: Path, wait: bool = False) -> Iterator[None]:
 
 
 def remove_lock(lock: TextIOWrapper, path: Path) -> None:
-    """Unlock a file and remove it: while it is held, so that it is not that of another run."""
+    """Unlock and remove a lock file; it is removed while the lock is held, so that it cannot belong to another run."""
     with suppress(OSError):
         try:
             path.unlink()
-        except PermissionError:  # Windows removes no file that is open, so nor one that another run has opened since
+        except PermissionError:  # Windows removes no open file, so neither one that another run has opened since
             lock.close()
             path.unlink()
     lock.close()
 
 
 def lock_file(path: Path, wait: bool = False) -> TextIOWrapper:
-    """Open a file and lock it; closing it, or the end of the process, unlocks it.
+    """Open a file and lock it; closing the file, or the end of the process, unlocks it.
 
     Args:
-        wait: until another process has released it; on Windows for ten seconds at most.
+        wait: wait until another process releases the lock; on Windows for ten seconds at most.
 
     Raises:
-        BlockingIOError: another process has it. OutputError: its file system has no locks. OSError: it cannot be
-            opened.
+        BlockingIOError: another process holds the lock.
+        OutputError: the file system has no locks.
+        OSError: the file cannot be opened.
     """
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     try:
@@ -64,7 +65,7 @@ def lock_file(path: Path, wait: bool = False) -> TextIOWrapper:
     except BaseException:
         file.close()
         raise
-    file.close()  # who had the lock has removed the file
+    file.close()  # the previous holder of the lock removed the file
     return lock_file(path, wait)
 
 

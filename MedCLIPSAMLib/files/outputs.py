@@ -1,7 +1,7 @@
-"""Checks of a command's outputs: never an input, another output, or a file that it did not make.
+"""Checks of a command's outputs: none may be an input, another output, or a file that the command did not make.
 
-An existing output file is replaced with `--overwrite` only. A folder of outputs
-has a file that says which command made it; any other folder must be new or empty.
+An existing output file is replaced only with `--overwrite`. A folder of outputs contains a file that says which command
+made it; any other folder must be new or empty.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from .atomic import check_writable
 from .claim import claim
 
 MARKER = ".medclipsam.json"
-"""File in a folder of outputs with the command that made it."""
+"""File in a folder of outputs that records the command that made it."""
 
 DETACHED = (".nhdr", ".mhd", ".mha", ".nrrd", ".hdr")
-"""Inputs that may name other files beside them."""
+"""Suffixes of inputs that may refer to other files beside them."""
 
 
 def check_outputs(inputs: Iterable[Path | None], outputs: Iterable[Path | None], overwrite: bool = False) -> None:
-    """Refuse output files before any work. None stands for an output that was not given.
+    """Refuse output files that must not be written, before any work starts.
 
     Args:
-        inputs: files and folders; everything in a folder is an input.
-        overwrite: replace files that are there.
+        inputs: files and folders; everything in a folder counts as an input. None is skipped.
+        outputs: files to write. None stands for an output that was not requested.
+        overwrite: allow replacing existing files.
 
     Raises:
-        OutputError: an output is an input, by its resolved path or its inode; two outputs are one file; a file is there
-            and `overwrite` is not given; or it cannot be written.
+        OutputError: an output is an input, by its resolved path or its inode; two outputs are the same file; a file
+            exists and `overwrite` is false; or an output cannot be written.
     """
     read = [path for path in inputs if path is not None]
     written: list[Path] = []
@@ -54,10 +55,10 @@ def check_outputs(inputs: Iterable[Path | None], outputs: Iterable[Path | None],
 
 
 def check_folders(folders: Iterable[Path], overwrite: bool = False) -> None:
-    """Refuse folders that are written as a whole, where they exist and `overwrite` is not given.
+    """Refuse existing folders that would be written as a whole, unless `overwrite` is set.
 
     Raises:
-        OutputError: naming the folder.
+        OutputError: a folder exists.
     """
     for folder in folders:
         if os.path.lexists(folder) and not overwrite:
@@ -65,19 +66,19 @@ def check_folders(folders: Iterable[Path], overwrite: bool = False) -> None:
 
 
 def claim_outputs(folder: Path, command: str, **request: Any) -> TextIOWrapper:
-    """Lock a folder for outputs, new, empty, or made by the same command; see `claim` for the returned lock.
+    """Lock a folder for outputs that is new, empty, or made by the same command; see `claim` for the returned lock.
 
     Args:
-        request: what the outputs depend on, as JSON values: a folder of another request is refused.
+        request: what the outputs depend on, as JSON values; a folder of another request is refused.
 
     Raises:
-        OutputError: another run has it, it holds something else, or it cannot be written.
+        OutputError: another run is using the folder, it holds other files, or it cannot be written.
     """
     return claim(folder, MARKER, {"made by": f"medclipsam {command}", **request})
 
 
 def _reads(source: Path, path: Path) -> bool:
-    """Tell whether an output path is a file that is read for `source`."""
+    """Tell whether an output path is a file that would be read as part of `source`."""
     if _same(source, path):
         return True
     if not os.path.lexists(path):
@@ -101,5 +102,5 @@ def _reads(source: Path, path: Path) -> bool:
 def _same(path: Path, other: Path) -> bool:
     try:
         return os.path.samefile(path, other)
-    except OSError:  # one of them is not there
+    except OSError:  # one of them does not exist
         return os.path.normcase(path.resolve()) == os.path.normcase(other.resolve())

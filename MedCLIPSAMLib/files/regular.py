@@ -1,4 +1,4 @@
-"""Files that can be read more than once, unlike pipes, devices and sockets, on which reading may never end."""
+"""Checks for regular files; pipes, devices and sockets cannot be read twice, and reading them may never end."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from MedCLIPSAMLib.errors import InputError
 KINDS = ((stat.S_ISFIFO, "pipe"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"), (stat.S_ISSOCK, "socket"))
 
 POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
-"""How files begin that name a file that is kept elsewhere, and what for."""
+"""Beginnings of placeholder files whose content is stored elsewhere, and the tool that made them."""
 
 
 def pointer(head: bytes) -> str:
-    """Name what a file is by its beginning, where it stands for one that is kept elsewhere; else nothing."""
+    """Describe a placeholder file by its first bytes; empty for any other file."""
     keeper = next((name for beginning, name in POINTERS.items() if head.startswith(beginning)), None)
     return f"a pointer of {keeper}, whose file was not fetched" if keeper else ""
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is neither a file nor a folder; a path where there is nothing is no matter of this check.
+    """Refuse a pipe, a device or a socket; a path where nothing exists is accepted here.
 
     Raises:
-        InputError: a pipe, a device or a socket.
+        InputError: the path is a pipe, a device or a socket.
     """
     try:
         mode = path.stat().st_mode
@@ -32,16 +32,14 @@ def check_regular(path: Path) -> None:
         return
     kind = next((name for is_kind, name in KINDS if is_kind(mode)), None)
     if kind is not None:
-        raise InputError(
-            f"Expected a file, got the {kind} '{path}'.", "Save what it gives as a file, and give that one."
-        )
+        raise InputError(f"Expected a file, got the {kind} '{path}'.", "Save its output to a file, and give that file.")
 
 
 def check_file(path: Path, remedy: str = "Check the path.") -> None:
-    """Refuse what is no file.
+    """Refuse a path that is not an existing file.
 
     Raises:
-        InputError: there is nothing, a folder, a pipe, a device or a socket.
+        InputError: nothing exists there, or it is a folder, a pipe, a device or a socket.
     """
     check_regular(path)
     if os.path.isdir(path):

@@ -1,4 +1,4 @@
-"""Paths from one place to another, as this system and others write them."""
+"""Relative paths, and the paths that tables from other systems name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def relative_path(path: Path, folder: Path) -> Path:
-    """Return a path as seen from a folder; where it lies on another drive of Windows, as it is seen from anywhere."""
+    """Return a path relative to a folder, or an absolute path if they are on different drives of Windows."""
     try:
         return Path(os.path.relpath(path, folder))
     except ValueError:
@@ -18,7 +18,7 @@ def relative_path(path: Path, folder: Path) -> Path:
 def spellings(folder: Path, name: str) -> list[Path]:
     """List the paths that a name in a table of this folder may mean, the likeliest first.
 
-    It may have the separators of Windows, and accents in one character or two (macOS).
+    The name may have the separators of Windows, and accented letters as one character or as two (macOS).
     """
     texts = (name, name.replace("\\", "/"))
     accents = (unicodedata.normalize(form, text) for text in texts for form in ("NFC", "NFD"))
@@ -26,5 +26,5 @@ def spellings(folder: Path, name: str) -> list[Path]:
 
 
 def listed_path(folder: Path, name: str) -> Path:
-    """Return the path that a table of this folder names: of what is there, else as it is written."""
+    """Return the path that a table of this folder names: the first that exists, otherwise as it is written."""
     return next((path for path in spellings(folder, name) if path.exists()), folder / name)

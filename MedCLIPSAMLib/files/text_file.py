@@ -1,4 +1,4 @@
-"""Text files that people give: tables, prompts, lists."""
+"""Text files from users: tables, prompts, lists."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .regular import check_file
 
 
 def read_text(path: Path) -> str:
-    """Read a text in UTF-8, or in UTF-16 with a byte order mark, as Excel's "Unicode Text"; line ends are line feeds.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark (Excel's "Unicode Text"), with LF line ends.
 
     Raises:
-        InputError: it is no file, cannot be read, or has another encoding.
+        InputError: the path is not a file, cannot be read, or has another encoding.
     """
     check_file(path)
     try:
@@ -33,6 +33,6 @@ def read_text(path: Path) -> str:
 
 
 def decode_text(content: bytes) -> str:
-    """Decode a text as `read_text` does; UnicodeDecodeError where it has another encoding."""
+    """Decode a text as `read_text` does; raises UnicodeDecodeError for another encoding."""
     is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")

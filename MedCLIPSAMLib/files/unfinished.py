@@ -1,4 +1,4 @@
-"""The folder beside an output in which a long run stores its finished steps: locked, and never one of the user's."""
+"""The locked folder beside an output in which a long run stores its finished steps; never one of the user's folders."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .claim import lock_folder
 from .lock import LOCK, remove_lock
 
 DESCRIPTION = "run.json"
-"""File in such a folder with what the steps depend on, which also shows that this program made it."""
+"""File in such a folder with what the steps depend on; it also shows that this program made the folder."""
 
 STEPS = "*.npz"
 
 ENDING = ".unfinished"
-"""End of the name of such a folder, behind the name of the output."""
+"""Suffix of such a folder, after the name of the output."""
 
 
 @contextmanager
 def hold_unfinished(folder: Path) -> Iterator[None]:
-    """Lock out other runs for the same output while the block runs; an empty folder is removed at its end.
+    """Lock out other runs for the same output while the block runs; at the end, remove the folder if it is empty.
 
     Raises:
-        OutputError: another run has it, it holds something else, or it cannot be made.
+        OutputError: another run is using the folder, it holds other files, or it cannot be created.
     """
     check_unfinished(folder)
     try:
@@ -48,10 +48,10 @@ def hold_unfinished(folder: Path) -> Iterator[None]:
 
 
 def check_unfinished(folder: Path) -> None:
-    """Refuse a folder, or a file in its place, that does not belong to a run.
+    """Refuse a folder that does not belong to a run, or a file in its place.
 
     Raises:
-        OutputError: it holds something that this program did not write; or it is a link.
+        OutputError: the folder holds something that this program did not write, or is a link.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"'{folder}' is in the way.", "Move it away, or choose another output.")
@@ -59,12 +59,12 @@ def check_unfinished(folder: Path) -> None:
         return
     if any(path.name != LOCK and not is_temporary(path) for path in folder.iterdir()):
         raise OutputError(
-            f"'{folder}' is needed for the run and holds something else.", "Move it away, or choose another output."
+            f"'{folder}' is needed for this run but holds something else.", "Move it away, or choose another output."
         )
 
 
 def discard_unfinished(folder: Path) -> None:
-    """Remove the steps of a run, and the folder where nothing else is in it.
+    """Remove the stored steps of a run, and the folder if nothing else is in it.
 
     Raises:
         OutputError: see `check_unfinished`.

@@ -1,6 +1,6 @@
-"""Images in, upright slices for the models, masks out on the source voxels.
+"""Reading of images, upright slices for the models, and writing of masks on the source voxels.
 
-Each name is imported on first access: code that reads no image file needs no SimpleITK.
+Each name is imported on first access, so that code that reads no image file does not need SimpleITK.
 """
 
 from importlib import import_module

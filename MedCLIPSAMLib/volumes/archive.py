@@ -1,4 +1,4 @@
-"""Zip files, unpacked into a private folder that does not outlive the reading."""
+"""Zip files, unpacked into a temporary private folder."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ MAX_BYTES = 16 << 30
 MAX_FILES = 200_000
 MAX_NAMED = 4
 HEADERS = (*DETACHED_SUFFIXES, *PAIR_SUFFIXES)
-"""Endings of headers whose voxels are files beside them, by name."""
+"""Suffixes of headers whose voxels are in other files beside them, referred to by name."""
 PLAIN = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w .,()=+-]*(?<![ .-])", re.IGNORECASE)
-"""Names of files that are safe on every system: letters and digits of any script, and a few signs."""
+"""File names that are safe on every system: letters and digits of any script, and a few signs."""
 MAX_NAME = 180
-"""Bytes of such a name."""
+"""Maximum length of such a name in bytes."""
 DRIVE = re.compile("[a-z]:", re.IGNORECASE)
-"""How a name begins that leads to a drive of Windows. Other colons reach no disk, as files are named by numbers."""
+"""Beginning of a name with a Windows drive. Other colons never reach the disk, because files are named by numbers."""
 try:
     from lzma import LZMAError
-except ImportError:  # a Python without it, whose zipfile refuses such files by NotImplementedError or RuntimeError
+except ImportError:  # a Python without lzma, where zipfile raises NotImplementedError or RuntimeError for such files
     LZMAError = NotImplementedError  # type: ignore[misc, assignment]
 DAMAGED = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
-"""Errors of zipfile on damaged or unsupported archives."""
+"""Errors that zipfile raises for damaged or unsupported archives."""
 
 
 def is_zip(path: Path) -> bool:
-    """Tell whether a file begins as zip files do, empty ones too."""
+    """Tell whether a file begins as zip files do, including empty ones."""
     with path.open("rb") as file:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def names_in(path: Path, endings: tuple[str, ...]) -> str:
-    """List the first files of a zip file whose names end so, for messages."""
+    """List the first files in a zip file whose names have one of these endings, for messages."""
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.lower().endswith(endings) and not _is_hidden(_name(name))]
     return without_controls(", ".join(names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")
@@ -51,12 +51,13 @@ def names_in(path: Path, endings: tuple[str, ...]) -> str:
 def unpack_zip(path: Path) -> Iterator[Path]:
     """Unpack a zip file into a folder that is removed at the end.
 
-    Files are named by numbers, each in a folder for its folder in the archive, so no name of the archive
-    reaches the disk; but plain names (`PLAIN`) beside a header that names its voxels, such as scan.mhd.
-    Numbers begin with a plus, which no plain name does: no file is written over another one.
+    Each folder of the archive becomes a numbered folder, and files are named by numbers, so no name of the archive
+    reaches the disk. The exception is plain names (`PLAIN`) in a folder with a header that refers to its voxels by
+    name, such as scan.mhd. Numbers begin with a plus, which no plain name does, so no file overwrites another.
 
     Raises:
-        InputError: damaged, encrypted, names that lead out of it, or more than 16 GiB or the free space holds.
+        InputError: the archive is damaged or encrypted, has links or names that lead out of it, or unpacks to more than
+            200,000 files, 16 GiB or the free space.
     """
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         try:
@@ -70,7 +71,7 @@ def unpack_zip(path: Path) -> Iterator[Path]:
 def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
     members = {member: _name(member.filename) for member in archive.infolist() if not member.is_dir()}
     size, room = sum(member.file_size for member in members), min(MAX_BYTES, shutil.disk_usage(folder).free)
-    if len(members) > MAX_FILES or size > room:  # zipfile reads no more of a file than it says
+    if len(members) > MAX_FILES or size > room:  # zipfile reads no more of a file than its declared size
         raise InputError(
             f"'{path}' would unpack to {len(members)} files of {size / (1 << 30):.1f} GiB: expected at most "
             f"{MAX_FILES} files and {room / (1 << 30):.1f} GiB.",

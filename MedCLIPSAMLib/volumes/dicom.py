@@ -1,4 +1,4 @@
-"""DICOM as volumes: a folder with a series, or one file."""
+"""DICOM images as volumes: a folder with a series, or a single file."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from MedCLIPSAMLib.volumes.volume import Volume, clean_name
 
 PLACED = ("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices")
 MOSAIC_NOTE = (
-    "The image is a mosaic: the slices of a volume side by side in one picture (Siemens), which is shown as it is. "
+    "The image is a mosaic (Siemens): the slices of a volume side by side in one picture, which is shown unchanged. "
     "dcm2niix converts it to a volume."
 )
 PROBE_NOTE = (
-    "Positions are those in the ultrasound volume, not in the patient: its axes were taken for left, posterior and "
-    "superior."
+    "Positions are relative to the ultrasound volume, not to the patient: its axes were taken to be left, posterior "
+    "and superior."
 )
 
 
 def read_folder(folder: Path, series: str | None = None, phase: str | None = None) -> Volume:
-    """Read a DICOM series of a folder or its sub-folders, its slices in the order of their positions.
+    """Read a DICOM series from a folder or its subfolders, with its slices ordered by position.
 
     Args:
-        series: its UID, its number, or words of its description; needed where there are several.
-        phase: the number of a phase, echo, b-value or time point in the list that the error without it shows, or part
-            of its label there; needed where several images lie at one position.
+        series: UID, number, or words of the description of the series; needed if there are several.
+        phase: a phase, echo, b-value or time point: its number in the list that the error shows when it is not given,
+            or part of its label there; needed if several images lie at one position.
 
     Raises:
-        InputError: no series, several and none chosen, none that fits, or no single stack of images.
+        InputError: there is no series, several and none was chosen, none or several fit the choice, or the images do
+            not form a single stack.
     """
     found, files = find_series(folder)
     choice_notes: list[str] = []
     chosen = choose_series(found, series, folder, choice_notes)
     notes = files.notes({path.parent for path in chosen.files} if series is not None else None) + choice_notes
     if chosen.copies:
-        notes.append(f"Left out: {counted(chosen.copies, 'file')}, of images that occur twice.")
+        notes.append(f"Left out: {counted(chosen.copies, 'file')} with images that occur twice.")
     notes += directory_notes(chosen.missing, chosen.outside)
     name = chosen.description or folder.name
     where = f"The DICOM series '{chosen.description or chosen.uid}' in '{folder}'"
@@ -52,10 +53,10 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
 def read_file(path: Path, series: str | None = None, phase: str | None = None) -> Volume:
     """Read one DICOM file: a slice, a radiograph, or the frames of a multi-frame image; see `read_folder`.
 
-    A DICOMDIR stands for the folder that it is in.
+    A DICOMDIR stands for the folder that contains it.
 
     Raises:
-        InputError: it holds no image, is damaged, or a series is chosen of a file that has one only.
+        InputError: the file holds no image, is damaged, or a series was chosen although it is a single file.
     """
     if is_directory(path):
         return read_folder(path.parent, series, phase)
@@ -81,9 +82,7 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     notes += slice_notes(ordered)
     objects = Counter(frame.text("SOPInstanceUID") for frame in ordered if frame.single)
     if alike := sum(count for uid, count in objects.items() if uid and count > 1):
-        notes.append(
-            f"{alike} of {len(ordered)} slices share a SOPInstanceUID, so that references to one are in doubt."
-        )
+        notes.append(f"{alike} of {len(ordered)} slices share a SOPInstanceUID, so references to them are ambiguous.")
     middle = ordered[len(ordered) // 2]
     array, total = read_voxels(ordered, notes)
     if any("MOSAIC" in frame.image_type for frame in ordered):

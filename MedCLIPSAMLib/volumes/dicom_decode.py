@@ -1,8 +1,8 @@
-"""The stored values of DICOM files, decoded.
+"""Decoding of the stored values of DICOM files.
 
-pydicom decodes files that are not compressed, or run-length encoded. GDCM decodes the JPEG family, from a copy that
-holds nothing but the pixels: so no tag of the file can make it rescale or invert them, and what is nested in the file
-never reaches it. What GDCM refuses is left to pydicom.
+pydicom decodes uncompressed and run-length encoded files. GDCM decodes the JPEG family, from a copy that contains only
+the pixels: so no tag can make it rescale or invert them, and nested data of the file never reach it. What GDCM refuses
+is left to pydicom.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
     WHOLE_FILE = {"write_like_original": False}
 
     def pixel_array(src: Dataset) -> np.ndarray:  # type: ignore[misc]
-        """Decode the pixels of a data set, colors to red, green and blue."""
+        """Decode the pixels of a data set, with colors as red, green and blue."""
         kind = src.PhotometricInterpretation
         return convert_color_space(src.pixel_array, kind, "RGB") if kind.startswith("YBR_FULL") else src.pixel_array
 
@@ -64,13 +64,13 @@ PIXEL_TAGS = (
     "PixelData",
 )
 COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-"""Kinds of three samples a pixel that are converted to red, green and blue."""
+"""Photometric interpretations of three samples per pixel that are converted to red, green and blue."""
 JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{ending}" for ending in (91, 203, 90, 201, 202))
-"""JPEG 2000, also of high throughput; the first two are with loss."""
+"""JPEG 2000, including the high-throughput ones; the first two may be lossy."""
 READ = re.compile(r"1\.2\.840\.10008\.1\.2(\.(1|2|5|1\.9[89]|4\.([56]\d|70|8[01]|9[0-3]|20[1-3])))?")
-"""Transfer syntaxes, but videos, JPIP, JPEG XL and those of no standard (PS3.6, table A-1)."""
+"""Supported transfer syntaxes: all but videos, JPIP, JPEG XL and non-standard ones (PS3.6, table A-1)."""
 MOST_BY_RLE = 64
-"""Bytes that a byte of run-length encoding stands for at most: two are 128 (PS3.5 G.3.1)."""
+"""Maximum number of bytes that a byte of run-length encoding stands for: two bytes stand for 128 (PS3.5 G.3.1)."""
 PALETTES = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
 
 
@@ -78,12 +78,15 @@ def decode(path: Path, notes: list[str] | None = None, as_stored: bool = False) 
     """Decode the stored values of a file.
 
     Args:
-        notes: what was taken for tags that are missing is added.
-        as_stored: return the values of a palette in place of its colors.
+        notes: receives notes on the values assumed for missing tags.
+        as_stored: return the indices of a palette instead of its colors.
 
     Returns:
-        (frames, J, I), or (frames, J, I, 3) with red, green and blue, of all frames that are there; and where gray ones
-        are padding, if it says so.
+        The values of all frames that are present, (frames, J, I), or (frames, J, I, 3) in red, green and blue; and a
+        mask of the padding of gray images, if the file declares padding.
+
+    Raises:
+        InputError: the pixels are missing, damaged, or of an unsupported kind.
     """
     dataset = read_header(path, with_pixels=True)
     stored = [dataset[keyword].value for keyword in PIXELS if keyword in dataset]
@@ -93,8 +96,8 @@ def decode(path: Path, notes: list[str] | None = None, as_stored: bool = False) 
     syntax = _transfer_syntax(dataset)
     if not READ.fullmatch(syntax):
         raise InputError(
-            f"'{path}' has the transfer syntax {syntax.name}, which is not read.",
-            "Export it without compression; of a video, export frames as images.",
+            f"'{path}' has the transfer syntax {syntax.name}, which is not supported.",
+            "Export it without compression; export the frames of a video as images.",
         )
     said = complete_pixel_tags(dataset)
     if notes is not None:
@@ -103,7 +106,7 @@ def decode(path: Path, notes: list[str] | None = None, as_stored: bool = False) 
     gray = samples == 1
     if not gray and (samples != 3 or kind not in COLORS):
         raise InputError(
-            f"'{path}' has colors of the kind {kind}, which are not read with {samples} samples per pixel.",
+            f"'{path}' has colors of the kind {kind}, which are not supported with {samples} samples per pixel.",
             "Save it as RGB.",
         )
     as_words = (not syntax.is_encapsulated or syntax == RLELossless) and not str(kind).startswith("YBR")
@@ -114,7 +117,7 @@ def decode(path: Path, notes: list[str] | None = None, as_stored: bool = False) 
     except DAMAGED as error:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1] if str(error).strip() else "damaged"
-        if isinstance(error, StopIteration):  # of pydicom, without words
+        if isinstance(error, StopIteration):  # raised by pydicom, without a message
             reason = f"there are fewer than the {frame_count(dataset)} frames that it declares"
         raise InputError(
             f"The pixels of '{path}' cannot be read{how}: {shorten(reason.rstrip('.'), 300)}.",
@@ -127,7 +130,7 @@ def decode(path: Path, notes: list[str] | None = None, as_stored: bool = False) 
 
 
 def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Give an array its axis of frames, where it has one only, and the byte order of this machine."""
+    """Add an axis of frames if it is missing, and convert to the byte order of this machine."""
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
     rows, columns = array.shape[-2 if gray else -3 :][:2]
     if (rows, columns) != (dataset.Rows, dataset.Columns):
@@ -137,7 +140,7 @@ def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _words(dataset: Dataset) -> np.ndarray:
-    """Return the words of a file with all of their bits, of which pydicom cuts those that it takes for unused."""
+    """Return the words of a file with all of their bits; pydicom would clear those that it considers unused."""
     stored = {keyword: dataset.get(keyword) for keyword in ("BitsStored", "HighBit")}
     allocated = int(dataset.get("BitsAllocated") or 0)
     size = frame_count(dataset) * int(dataset.Rows) * int(dataset.Columns) * allocated // 8
@@ -160,14 +163,15 @@ def _words(dataset: Dataset) -> np.ndarray:
 
 
 def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
-    """Decode the JPEG family by GDCM, but by pydicom what that refuses: several fragments a frame (PS3.5 A.4).
+    """Decode the JPEG family with GDCM, or with pydicom what GDCM cannot decode.
 
-    And JPEG 2000 of more than 16 bits, of which GDCM makes other values.
+    These are several fragments per frame (PS3.5 A.4), which GDCM refuses, and JPEG 2000 of more than 16 bits, which it
+    decodes to wrong values.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated and dataset.PhotometricInterpretation == HALF_COLORS:
         size = 2 * int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
-        if len(dataset.PixelData) > size + 2:  # of which pydicom would leave the rest out
+        if len(dataset.PixelData) > size + 2:  # pydicom would ignore the rest
             raise ValueError(f"Expected {size} bytes of {HALF_COLORS}, got {len(dataset.PixelData)}.")
     if not syntax.is_encapsulated or syntax == RLELossless or (syntax in JPEG_2000 and int(dataset.BitsAllocated) > 16):
         return pixel_array(dataset)
@@ -180,9 +184,10 @@ def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
 
 
 def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Replace the values of a palette by its colors, uint8; entries of 8 bits may be in words (PS3.3 C.7.6.3.1.6).
+    """Replace palette indices by colors, uint8.
 
-    They are put into words, as pydicom counts the values of an image in the bits of the entries.
+    Entries of 8 bits may be packed into words (PS3.3 C.7.6.3.1.6). Unpacked ones are converted to words, because
+    pydicom takes the size of the indices from the size of the entries.
     """
     for keyword in PALETTES:
         if keyword in dataset:
@@ -202,7 +207,7 @@ def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
-    """Return the encoding of a file; as it was read, where the file does not state it."""
+    """Return the transfer syntax of a file; if the file does not state it, the encoding with which it was read."""
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     dataset.file_meta = meta
     if not meta.get("TransferSyntaxUID"):
@@ -242,8 +247,8 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
     """Remove the unused bits of integers and restore their sign.
 
     Args:
-        as_words: these are the words of the file, in which the bits lie below the high bit (PS3.5 8.1.1), unless
-            there are values below them, but of overlays (retired): then the high bit is wrong.
+        as_words: the values are the words of the file, in which the used bits end at the high bit (PS3.5 8.1.1). If
+            there are values in the bits below these, other than overlays (retired), the high bit is wrong and ignored.
     """
     allocated, used = int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 0)
     if array.dtype.kind not in "iu" or not 0 < used < allocated or allocated != array.itemsize * 8:
@@ -251,7 +256,7 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
     signed = int(dataset.get("PixelRepresentation") or 0) == 1
     array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
     if not as_words and dataset.file_meta.TransferSyntaxUID in JPEG_2000[:2] and (array.min() < 0 or not signed):
-        return np.clip(array, *stored_range(dataset))  # where loss makes more of values than these bits hold
+        return np.clip(array, *stored_range(dataset))  # lossy compression can exceed the range of these bits
     below = int(dataset.get("HighBit") or 0) + 1 - used
     of_overlays = sum({1 << bit for bit in _overlay_bits(dataset) if bit < max(below, 0)})
     if not (as_words and 0 < below <= allocated - used) or (array & ((1 << below) - 1 - of_overlays)).any():
@@ -260,7 +265,7 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
 
 
 def _overlay_bits(dataset: Dataset) -> list[int]:
-    """Return the bits of the pixels that hold overlays (PS3.3-2004 C.9.2): those without data of their own."""
+    """Return the pixel bits that hold overlays (PS3.3-2004 C.9.2): those of overlays without data of their own."""
     groups = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) not in dataset]
     places = [dataset.get((group, 0x0102)) for group in groups]
     return [int(bit) for place in places if place is not None for bit in numbers(place.value)[:1]]

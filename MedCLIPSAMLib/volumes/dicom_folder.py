@@ -1,4 +1,4 @@
-"""The files of a folder: which are DICOM, and which seem to be meant as images of it but are none that can be read."""
+"""The files of a folder: DICOM files, and files that seem to be meant as DICOM images but cannot be read."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from MedCLIPSAMLib.volumes.nifti_file import is_packed
 from MedCLIPSAMLib.volumes.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES
 
 ENDINGS = {".dcm", ".dicom", ".dic", ".ima"}
-"""How the names of DICOM files end, where they say so at all."""
+"""Usual suffixes of DICOM files, which often have none."""
 NIFTI_SUFFIXES = (".nii.gz", ".nii.bz2", *PAIR_SUFFIXES, *VOXEL_SUFFIXES)
 
 
 @dataclass
 class FolderFiles:
-    """The files of a folder and its sub-folders.
+    """The files of a folder and its subfolders.
 
     Attributes:
-        dicom: what begins as DICOM does, sorted by folder and name.
+        dicom: files that begin as DICOM does, sorted by folder and name.
         damaged: those of them that cannot be read.
-        lost: what seems to be meant as DICOM, or a folder, and cannot be read -> why.
-        others: how many other files there are, without hidden ones.
-        packed: those of them that are zip files, or compressed by gzip and no NIfTI, where there is no DICOM.
-        folders: how many sub-folders.
-        elsewhere: the folders outside of it that it has links to.
+        lost: files that seem to be meant as DICOM, and folders, that cannot be read, with the reason.
+        others: number of other files, without hidden ones.
+        packed: other files that are zip files, or gzip files other than NIfTI; only filled if there is no DICOM.
+        folders: number of subfolders.
+        elsewhere: folders outside of this one to which it has links.
     """
 
     dicom: list[Path] = field(default_factory=list)
@@ -44,7 +44,7 @@ class FolderFiles:
     elsewhere: list[Path] = field(default_factory=list)
 
     def notes(self, within: Collection[Path] | None = None) -> list[str]:
-        """Say which files are lost or damaged, and why; of these folders alone, where some are given."""
+        """Describe the files that are lost or damaged, with the reasons; only in the folders `within` if given."""
         notes = []
         by_reason: dict[str, list[str]] = defaultdict(list)
         for path, why in self.lost.items():
@@ -53,19 +53,19 @@ class FolderFiles:
         if by_reason:
             told = "; ".join(f"{list_names(names)} ({why})" for why, names in by_reason.items())
             files = counted(sum(map(len, by_reason.values())), "file was", "files were")
-            notes.append(f"{files} not read, so that slices may be missing: {told}.")
+            notes.append(f"{files} not read, so slices may be missing: {told}.")
         damaged = [path.name for path in self.damaged if within is None or path.parent in within]
         if damaged:
             files = counted(len(damaged), "file")
-            notes.append(f"{files} of DICOM could not be read and left out: {list_names(damaged)}.")
+            notes.append(f"{files} of DICOM could not be read and were left out: {list_names(damaged)}.")
         return notes
 
 
 def list_files(folder: Path, deep: bool = True) -> FolderFiles:
-    """List the files of a folder; links are followed to folders that lie in it, each once.
+    """List the files of a folder; links to folders within it are followed, each folder once.
 
     Args:
-        deep: look into its sub-folders too.
+        deep: search its subfolders too.
     """
     found = FolderFiles()
     rest: list[Path] = []
@@ -99,21 +99,21 @@ def list_files(folder: Path, deep: bool = True) -> FolderFiles:
 def _is_packed(path: Path) -> bool:
     try:
         return is_zip(path) or (is_packed(path) and not path.name.lower().endswith(NIFTI_SUFFIXES))
-    except OSError:  # a broken link, or not readable
+    except OSError:  # a broken link or an unreadable file
         return False
 
 
 def _kind(path: Path) -> str:
-    """Return the ending of a name that is one, with letters; else the name with # for its numbers, such as "IM#"."""
+    """Return the suffix of a name if it has letters, otherwise the name with # for its numbers, such as "IM#"."""
     ending = path.suffix.lower()
     return ending if any(letter.isalpha() for letter in ending) else re.sub(r"\d+", "#", path.name)
 
 
 def _why_lost(path: Path) -> str:
     if not os.path.exists(path):
-        return "a link to a file that is not there"
+        return "a link to a missing file"
     if not os.path.isfile(path):
-        return "no file"
+        return "not a file"
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -121,4 +121,4 @@ def _why_lost(path: Path) -> str:
         return "not readable"
     if not head:
         return "0 bytes"
-    return pointer(head) or ("zeros only" if not any(head) else "no DICOM, or cut short")
+    return pointer(head) or ("zeros only" if not any(head) else "not DICOM, or cut short")

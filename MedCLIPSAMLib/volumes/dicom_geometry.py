@@ -1,4 +1,4 @@
-"""Sort the images of a series by their positions, and compute the geometry of their volume."""
+"""Order of the images of a series by position, and the geometry of their volume."""
 
 from __future__ import annotations
 
@@ -24,29 +24,30 @@ from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 
 WHOLE_SLIDE = STORAGE + "77.1.6"
 SAME_AXES = 2e-3
-"""Cosines: how far the orientations of slices of one stack may differ."""
+"""Maximum difference of the direction cosines of slices in one stack."""
 ROUNDED_AXES = 0.01
-"""The largest cosine between rows and columns of orientations in hundredths."""
+"""Maximum cosine between rows and columns when orientations are rounded to hundredths."""
 ODD_SHARE = 4
-"""Images of another size, orientation or modality are left out where there are fewer than one in this number."""
+"""Images of another size, orientation or modality are ignored if they are at most 1 / ODD_SHARE of the others."""
 ROUNDED_MM = 0.25
-"""Differences of distances that positions in tenths of a millimeter explain."""
+"""Maximum difference between slice distances, in mm, that is explained by positions rounded to 0.1 mm."""
 ROUNDED_STEP_MM = 0.1
-"""The same of an even stack, where each position is rounded to the nearest tenth."""
+"""The same within an even stack, in which each position is rounded to the nearest 0.1 mm."""
 MAX_LISTED = 40
 
 
 def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
-    """Group the images of one series into stacks; there is one, as a rule.
+    """Group the images of one series into stacks; usually there is one.
 
-    Localizers, images of another size or orientation where they are few, and images without a position
-    among others are left out, with a note in `notes`.
+    Localizers, a few images of another size or orientation, and images without a position among others with one are
+    left out, with a note in `notes`.
 
     Args:
-        where: the series is, for messages.
+        where: names the series in messages.
+        notes: receives notes for the user.
 
     Raises:
-        InputError: tiles, separate images, or images at one position that no tag tells apart.
+        InputError: the images are tiles or separate images, or no tag distinguishes images at one position.
     """
     _check_tiles(frames)
     take_for_views(frames)
@@ -67,10 +68,10 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
 
 
 def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, notes: list[str]) -> FrameGroup:
-    """Choose the stack by its number in the list (from 1) or words of its label, or the only one.
+    """Choose the only stack, or one by its number in the list (from 1) or by words of its label.
 
     Raises:
-        InputError: none or several fit; with the list.
+        InputError: none or several fit; the message lists them.
     """
     lines = [f"  {number}  {part.label}, {_images(len(part.frames))}" for number, part in enumerate(parts, 1)]
     if len(lines) > MAX_LISTED:
@@ -107,20 +108,20 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
 
 
 def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]:
-    """Sort the images of a stack along their normal; also return its geometry.
+    """Sort the images of a stack along their normal; also return the geometry of the volume.
 
-    The distance between slices is the mean one, as in ITK and 3D Slicer; uneven distances are noted in `notes`.
+    The slice spacing is the mean distance, as in ITK and 3D Slicer; uneven distances are noted in `notes`.
 
     Raises:
-        InputError: impossible distances.
+        InputError: the distances are impossible.
     """
     frames = list(part.frames)
     rows, columns = pixel_spacing(frames, notes)
     spaces = {frame.text("FrameOfReferenceUID") for frame in frames} - {""}
     if len(spaces) > 1:
         notes.append(
-            f"The images name {len(spaces)} frames of reference: positions of one mean nothing in another, so that "
-            "slices may lie in wrong places."
+            f"The images refer to {len(spaces)} frames of reference: their positions cannot be compared, so slices may "
+            "be in the wrong place."
         )
     if any(frame.position is None or frame.orientation is None for frame in frames):
         frames, order, heights = order_unplaced(frames)
@@ -132,11 +133,11 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         of_first = axes is not None and origin is None and not frames[0].single and len(first) == 3
         origin = np.array(first) if of_first else origin
         if unplaced and frames[0].follows_time:
-            notes.append("The frames follow one another in time: they are a loop of images, and no slices of a body.")
+            notes.append("The frames follow one another in time: they are a loop of images, not slices of a body.")
         elif unplaced:
             what = "no patient positions" if origin is None else "no orientation that fits their positions"
             if of_first:
-                what = f"the position of the first alone, and were taken for {step:g} mm apart (1 mm in 3D Slicer)"
+                what = f"only the position of the first, and were taken to be {step:g} mm apart (1 mm in 3D Slicer)"
             notes.append(f"The DICOM images carry {what}: slices are in the order of their {order}.")
     else:
         axes = frames[0].orientation
@@ -154,7 +155,7 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
 
 
 def are_separate_images(frames: Sequence[Frame]) -> bool:
-    """Tell whether the images are single ones, such as radiographs: several files, none with a position."""
+    """Tell whether these are separate images, such as radiographs: several files, none with a position."""
     take_for_views(frames)
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
@@ -162,14 +163,14 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
 
 
 def is_one_stack(frames: Sequence[Frame]) -> bool:
-    """Tell whether images make one even stack, each at a position of its own, of which few slices are missing."""
+    """Tell whether images form one even stack, each at its own position, with few slices missing."""
     return images_per_place(frames) == 1
 
 
 def images_per_place(frames: Sequence[Frame]) -> int:
-    """Count the images at each position of an even stack of one kind: 1, or one of each phase; 0 where they make none.
+    """Count the images at each position of an even stack: 1, or one for each phase; 0 if they do not form such a stack.
 
-    A few slices may be missing, at all of its phases.
+    A few slices may be missing, in all phases.
     """
     if any(frame.position is None or frame.orientation is None for frame in frames):
         return 0
@@ -185,9 +186,9 @@ def images_per_place(frames: Sequence[Frame]) -> int:
 
 
 def is_cut(parts: Sequence[Sequence[Frame]]) -> bool:
-    """Tell whether parts of a series are one even stack, or its phases, that was cut, and no stacks by themselves.
+    """Tell whether parts of a series are pieces of one even stack, or of its phases, rather than separate stacks.
 
-    Those that are even by themselves, too, follow one another: time points and reconstructions lie over one another.
+    Parts that are even stacks by themselves must follow one another: time points and reconstructions would overlap.
     """
     if not images_per_place([frame for part in parts for frame in part]):
         return False
@@ -196,12 +197,12 @@ def is_cut(parts: Sequence[Sequence[Frame]]) -> bool:
 
 
 def is_flat(frame: Frame) -> bool:
-    """Tell whether an image that carries no position is one by itself, such as a radiograph, and no slice of a body."""
+    """Tell whether an image without a position stands alone, such as a radiograph, and is not a slice of a body."""
     return frame.is_projection or frame.text("Modality") not in TOMOGRAPHY
 
 
 def _check_tiles(frames: Sequence[Frame]) -> None:
-    """Refuse files whose frames are the tiles of one large picture."""
+    """Refuse files whose frames are tiles of one large picture."""
     is_tiled = lambda frame: (
         object_class(frame.header) == WHOLE_SLIDE or frame.text("DimensionOrganizationType").startswith("TILED")
     )
@@ -236,7 +237,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
                     f"{where} has {len(stacks[name])} images at {places}, and no tag tells them apart.",
                     "Give a folder with the files of one time point or echo."
                     if len({frame.path for frame in stacks[name]}) > 1
-                    else "Split the file into volumes first, for example by dcm2niix.",
+                    else "Split the file into volumes first, for example with dcm2niix.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
             parts += [part.within(label, stack) for part in phases]
@@ -244,7 +245,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
 
 
 def _phases(frames: Sequence[Frame], notes: list[str]) -> list[FrameGroup] | None:
-    """Tell images of one stack apart: by what they are of, else as copies of others, else by their numbers alone."""
+    """Separate the images of a stack into phases: by their tags, else after removing copies, else by number alone."""
     phases = tell_apart(frames, by_number=False)
     if phases is None:
         said: list[str] = []
@@ -258,7 +259,7 @@ def _phases(frames: Sequence[Frame], notes: list[str]) -> list[FrameGroup] | Non
 
 
 def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
-    """Leave out images that have the pixels of another one at their position, with a note in `notes`."""
+    """Leave out images with the same pixels as another at their position, with a note in `notes`."""
     kept: list[Frame] = []
     seen: set[tuple[float, bytes]] = set()
     depths = depths_of(frames)
@@ -266,19 +267,19 @@ def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
     for frame, depth in zip(frames, depths):
         pixels = None
         if frame.single and count[depth] > 1:
-            with suppress(InputError):  # which reading it says, where it is of what is chosen
+            with suppress(InputError):  # reported when the chosen images are read
                 pixels = decode(frame.path)[0][frame.index]
         key = (float(depth), hashlib.sha256(pixels.tobytes() if pixels is not None else b"").digest())
         if pixels is None or key not in seen:
             kept.append(frame)
         seen.add(key)
     if copies := len(frames) - len(kept):
-        notes.append(f"Left out: {_images(copies)} with the pixels of another one at the same position.")
+        notes.append(f"Left out: {_images(copies)} with the same pixels as another at the same position.")
     return kept
 
 
 def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:
-    """Group images by a key, the largest group first; only that one where the others are few."""
+    """Group images by a key, the largest group first; return only the largest if the others are few."""
     ordered = sorted(group_by(frames, key).values(), key=len, reverse=True)
     others = len(frames) - len(ordered[0])
     if 0 < others <= len(ordered[0]) / ODD_SHARE:
@@ -288,7 +289,7 @@ def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, not
 
 
 def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
-    """Return a key function that is the same for orientations within `SAME_AXES`."""
+    """Return a key function that is equal for orientations within `SAME_AXES`."""
     known: list[np.ndarray] = []
     keys: dict[Frame, int] = {}
     for frame in frames:
@@ -300,7 +301,7 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
 
 
 def _planes(groups: Sequence[Sequence[Frame]]) -> list[str]:
-    """Name the planes of groups, by their directions (L, P, S) too where two have one name; "" of a single group."""
+    """Name the planes of groups, adding directions (L, P, S) if names are equal; "" for a single group."""
     axes = [np.asarray(group[0].orientation) for group in groups]
     labels = [PLANES[int(np.abs(own[:, 2]).argmax())] for own in axes] if len(groups) > 1 else [""]
     for column, name in ((2, "normal"), (0, "rows along")):
@@ -314,7 +315,7 @@ def _planes(groups: Sequence[Sequence[Frame]]) -> list[str]:
 
 
 def _own_step(frame: Frame) -> float:
-    """Return the distance to the next slice by a single image: its spacing, its thickness, else 1 mm."""
+    """Return the slice distance that a single image states: its spacing, else its thickness, else 1 mm."""
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
         values = frame.numbers(keyword)
         if values and np.isfinite(values[0]) and values[0] != 0:
@@ -357,7 +358,7 @@ def _even_step(heights: np.ndarray, notes: list[str]) -> float:
 
 
 def _missing(gaps: np.ndarray) -> np.ndarray:
-    """Count the slices that seem to be missing in each distance, by the usual one: of two, the lower one is whole."""
+    """Count the slices that seem to be missing in each gap, relative to the median gap (the lower one of two)."""
     return np.maximum(np.rint(gaps / (np.sort(gaps)[(len(gaps) - 1) // 2] if len(gaps) else 1)) - 1, 0)
 
 

@@ -1,4 +1,4 @@
-"""Headers of DICOM files: which files are DICOM, what each object is, and the tags of each image plane in it."""
+"""Headers of DICOM files: which files are DICOM, what kind of object each is, and the tags of its image planes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from MedCLIPSAMLib.volumes.dicom_steps import follow_time, step_places
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 DIRECTORY = "1.2.840.10008.1.3.10"
-"""A DICOMDIR: an index, not an object."""
+"""SOP class of a DICOMDIR, which is an index and not an object."""
 ROOT = "1.2.840.10008."
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 NO_IMAGES = {
@@ -46,7 +46,7 @@ NO_IMAGES = {
     "4.2": "spectroscopy",
     "68.": "surface scan",
 }
-"""Kinds of objects that hold no image, by the beginning of their class after `STORAGE`; the first match counts."""
+"""Kinds of objects without images, by the beginning of their class after `STORAGE`; the first match applies."""
 RADIOTHERAPY_IMAGE = "481.1"
 DAMAGED = (
     OSError,
@@ -64,13 +64,13 @@ DAMAGED = (
     InvalidDicomError,
     StopIteration,
 )
-"""Errors of readers on damaged files."""
+"""Errors that readers raise for damaged files."""
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "ImagePlanePixelSpacing")
-"""Tags of the size of a pixel, that in the body first."""
+"""Tags of the pixel size; that within the body comes first."""
 REGIONS = "SequenceOfUltrasoundRegions"
 CENTIMETERS = 3
 SEQUENCES = tuple(STORAGE + ending for ending in ("3.1", "6.1", "7", "7.2"))
-"""Classes of ultrasound that 3D Slicer reads as sequences of images."""
+"""Classes of ultrasound images that 3D Slicer reads as image sequences."""
 MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 NUCLEAR_MEDICINE = STORAGE + "20"
@@ -78,10 +78,10 @@ PROJECTIONS = {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name is.
+    """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name.
 
-    Without, it begins with an element of group 2 or 8, by its type, or by another one of group 8 or 16 behind it:
-    voxels may be such numbers, too.
+    A file without a preamble begins with an element of group 2 or 8. Because other data can begin with such numbers,
+    its value representation must follow, or after it another element of group 8 or 16.
     """
     if not path.is_file():  # reading a pipe may never end
         return False
@@ -108,13 +108,13 @@ def is_dicom(path: Path) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom from warning about values that other programs wrote wrongly, wherever DICOM is read."""
+    """Silence pydicom's warnings about invalid values that other programs wrote; use it wherever DICOM is read."""
     with warnings.catch_warnings(action="ignore"):
         yield
 
 
 def is_directory(path: Path) -> bool:
-    """Tell whether a file is a DICOMDIR, the index of the folder that it is in."""
+    """Tell whether a file is a DICOMDIR, the index of the folder that contains it."""
     try:
         with quiet():
             return bool(read_file_meta_info(path).get("MediaStorageSOPClassUID") == DIRECTORY)
@@ -123,10 +123,10 @@ def is_directory(path: Path) -> bool:
 
 
 def read_header(path: Path, with_pixels: bool = False) -> Dataset:
-    """Read the tags of a file, and its stored pixels where they are wanted.
+    """Read the tags of a file, and optionally its stored pixels.
 
     Raises:
-        InputError: no DICOM, or damaged.
+        InputError: the file is not DICOM, or is damaged.
     """
     try:
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not with_pixels)
@@ -139,19 +139,19 @@ def read_header(path: Path, with_pixels: bool = False) -> Dataset:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """Return a tag as text; empty where it is absent."""
+    """Return a tag as text; empty if it is missing."""
     value = dataset.get(keyword)
     return "" if value is None else without_controls(str(value).strip(" \0"))
 
 
 def object_class(dataset: Dataset) -> str:
-    """Return the SOP class UID of a file; empty where it is none, such as what else is in a damaged file."""
+    """Return the SOP class UID of a file; empty if it is not a UID, as in a damaged file."""
     uid = text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
     return uid if re.fullmatch(r"[\d.]{1,64}", uid) else ""
 
 
 def no_image(dataset: Dataset) -> str | None:
-    """Name the kind of an object that holds no image, such as "segmentation"; None for images."""
+    """Name the kind of an object without an image, such as "segmentation"; None for images."""
     uid = object_class(dataset)
     if uid.startswith(STORAGE) and uid != STORAGE + RADIOTHERAPY_IMAGE:
         own = uid.removeprefix(STORAGE)
@@ -164,7 +164,7 @@ def no_image(dataset: Dataset) -> str | None:
 
 
 def is_cut_short(dataset: Dataset) -> bool:
-    """Tell whether a file ends within its header: it has no size, and its class is one of images, or no whole one."""
+    """Tell whether a file ends within its header: it has no image size, but an image class or an incomplete class."""
     uid = object_class(dataset)
     name = UID(uid).name
     is_partial = name == uid and uid[: len(ROOT)] == ROOT[: len(uid)]
@@ -173,13 +173,14 @@ def is_cut_short(dataset: Dataset) -> bool:
 
 @dataclass(eq=False)
 class Frame:
-    """One image plane: a file of one image, or a frame of a multi-frame file.
+    """One image plane: a file with one image, or a frame of a multi-frame file.
 
     Attributes:
-        path: of the file.
-        header: of the file.
-        index: of the frame in the file, from 0.
-        single: the file holds nothing else.
+        path: the file.
+        header: header of the file.
+        index: index of the frame in the file, from 0.
+        single: whether the file holds nothing else.
+        own: tags of this frame or of all frames, by keyword; they take precedence over those of the file.
     """
 
     path: Path
@@ -189,7 +190,7 @@ class Frame:
     own: dict[str, Any] = field(default_factory=dict)
 
     def get(self, *keywords: str) -> Any:
-        """Return the first of these tags that is present, in the frame, in all frames, or in the file."""
+        """Return the first of these tags that is present in the frame, in all frames, or in the file."""
         for keyword in keywords:
             value = self.own.get(keyword)
             if value is None:
@@ -199,23 +200,23 @@ class Frame:
         return None
 
     def text(self, *keywords: str) -> str:
-        """Return the first of these tags that is present, as text; empty where none is."""
+        """Return the first of these tags that is present, as text; empty if none is."""
         value = self.get(*keywords)
         return "" if value is None else str(value).strip(" \0")
 
     def numbers(self, *keywords: str) -> list[float]:
-        """Return the numbers of the first of these tags that is present; empty where none is."""
+        """Return the numbers of the first of these tags that is present; empty if none is."""
         return numbers(self.get(*keywords))
 
     @cached_property
     def position(self) -> np.ndarray | None:
-        """Center of the first pixel, LPS in mm, or in the frame of an ultrasound volume; None where unknown."""
+        """Center of the first pixel, LPS in mm, or in the frame of an ultrasound volume; None if unknown."""
         values = [] if self.is_projection else self.numbers("ImagePositionPatient", "ImagePositionVolume")
         return np.array(values) if len(values) == 3 and np.isfinite(values).all() else None
 
     @cached_property
     def orientation(self) -> np.ndarray | None:
-        """Unit vectors along a row, along a column, and their normal, as columns (3, 3); None where unknown."""
+        """Unit vectors along a row, along a column, and their normal, as columns (3, 3); None if unknown."""
         values = [] if self.is_projection else self.numbers("ImageOrientationPatient", "ImageOrientationVolume")
         if len(values) != 6 or not np.isfinite(values).all():
             return None
@@ -232,26 +233,26 @@ class Frame:
 
     @property
     def kind_of_pixels(self) -> str:
-        """The value of Photometric Interpretation, in capitals."""
+        """Value of Photometric Interpretation in capitals."""
         return self.text("PhotometricInterpretation").upper()
 
     @cached_property
     def spacing_tag(self) -> str:
-        """The tag of the size of a pixel: the first usable one, else the first that is not 0; "" where unknown."""
+        """Tag of the pixel size: the first with a usable value, else the first that is not 0; "" if unknown."""
         known = {keyword: values for keyword in SPACINGS if len(values := self.numbers(keyword)) == 2 and any(values)}
         return next((keyword for keyword, values in known.items() if min(values) > 0), next(iter(known), ""))
 
     @property
     def pixel_spacing(self) -> tuple[float, float] | None:
-        """Spacing (between rows, between columns), mm; None where unknown."""
+        """Spacing (between rows, between columns) in mm; None if unknown."""
         rows, columns = self.numbers(self.spacing_tag) if self.spacing_tag else (0.0, 0.0)
         return (rows, columns) if self.spacing_tag else None
 
     @property
     def magnification(self) -> float:
-        """How many times larger than in the body things are at its pixel spacing, as that is the detector's; 1 else.
+        """Magnification of the body in the pixel spacing, if the spacing is that at the detector; otherwise 1.
 
-        Pixel Spacing is in the body where it is there; Imager Pixel Spacing is not (PS3.3 10.7.1.3).
+        Pixel Spacing, if present, is within the body; Imager Pixel Spacing is at the detector (PS3.3 10.7.1.3).
         """
         values = self.numbers("EstimatedRadiographicMagnificationFactor")
         at_detector = self.spacing_tag == "ImagerPixelSpacing"
@@ -259,13 +260,13 @@ class Frame:
 
     @property
     def image_type(self) -> list[str]:
-        """The values of Image Type, in capitals."""
+        """Values of Image Type in capitals."""
         kind = self.get("ImageType", "FrameType")
         return [str(value).upper() for value in ([kind] if isinstance(kind, str) else list(kind or []))]
 
     @property
     def follows_time(self) -> bool:
-        """Whether it is a frame of a loop in time, and no slice."""
+        """Whether this is a frame of a loop in time rather than a slice."""
         return not self.single and follow_time(self.header)
 
     @property
@@ -275,30 +276,30 @@ class Frame:
 
     @property
     def has_type_of_views(self) -> bool:
-        """Whether its type is that of views of nuclear medicine through the body (PS3.3 C.8.4.9.1.1)."""
+        """Whether the type is that of nuclear medicine views through the body (PS3.3 C.8.4.9.1.1)."""
         return object_class(self.header) == NUCLEAR_MEDICINE and not PROJECTIONS.isdisjoint(self.image_type[2:3])
 
     @cached_property
     def is_projection(self) -> bool:
-        """Whether it is a view through the body: not where it is alone in its file, and has a plane of its own."""
+        """Whether this is a view through the body; a single image in a file with its own plane is not."""
         plane = len(self.numbers("ImagePositionPatient")), len(self.numbers("ImageOrientationPatient"))
         return self.has_type_of_views and not (self.single and plane == (3, 6))
 
 
 def read_elements(frame: Frame) -> None:
-    """Read the elements that every image needs. pydicom parses an element at its first access only.
+    """Access the elements that every image needs, because pydicom parses an element only at its first access.
 
     Raises:
-        Exception: one of `DAMAGED`, where an element is damaged.
+        Exception: one of `DAMAGED`, if an element is damaged.
     """
     _ = frame.size, frame.position, frame.orientation, frame.pixel_spacing, frame.is_localizer
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:
-    """List the image planes of a file, in the order in which they are stored."""
+    """List the image planes of a file in stored order."""
     count = int(numbers(header.get("NumberOfFrames"))[0]) if numbers(header.get("NumberOfFrames")) else 1
     if not 0 <= count <= min(MAX_FRAMES, path.stat().st_size):
-        raise InputError(f"'{path}' declares {count} frames, which it cannot hold.", "Export it again.")
+        raise InputError(f"'{path}' declares {count} frames, more than it can hold.", "Export it again.")
     items = header.get("PerFrameFunctionalGroupsSequence") or []
     shared = header.get("SharedFunctionalGroupsSequence") or []
     common = (_flat(shared[0]) if shared else {}) | ultrasound_spacing(header)
@@ -313,9 +314,10 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
 
 
 def ultrasound_spacing(header: Dataset) -> dict[str, Any]:
-    """Return the size of the pixels of ultrasound, as PixelSpacing; {} where its regions do not give one.
+    """Return the pixel size of ultrasound as PixelSpacing; {} if its regions do not give one.
 
-    As 3D Slicer's reader of image sequences takes it: of the only region, of 2-D tissue or flow, both sides in cm.
+    The rule is that of 3D Slicer's reader of image sequences: there is only one region, of 2-D tissue or flow, with
+    both sides in cm.
     """
     regions = header.get(REGIONS) or []
     if header.get("Modality") != "US" or object_class(header) not in SEQUENCES or len(regions) != 1:
@@ -328,7 +330,7 @@ def ultrasound_spacing(header: Dataset) -> dict[str, Any]:
 
 
 def _flat(item: Dataset) -> dict[str, Any]:
-    """Collect the tags of the functional groups of a frame, by keyword; what is in private ones is not of the image."""
+    """Collect the tags of the functional groups of a frame by keyword, without private groups."""
     found: dict[str, Any] = {}
     for element in item:
         if element.tag.is_private:

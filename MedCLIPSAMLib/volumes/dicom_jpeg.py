@@ -1,4 +1,4 @@
-"""The colors of JPEG images in DICOM, where the image itself says otherwise than the tag.
+"""Colors of JPEG images in DICOM whose data differ from their Photometric Interpretation.
 
 The rules are pydicom's (`_conform_jpg_colorspace`) and libjpeg's (`default_decompress_parms`).
 """
@@ -12,14 +12,14 @@ JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 RGB_NAMES = (b"RGB", b"rgb")
 START, APP0, APP14, SCAN = 0xD8, 0xE0, 0xEE, 0xDA
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3}
-"""Markers of the segment that names the components, by the kind of coding (ISO/IEC 10918-1 table B.1)."""
+"""Markers of the segment that names the components, one per kind of coding (ISO/IEC 10918-1 table B.1)."""
 
 
 def coded_colors(dataset: Dataset) -> str:
-    """Return the photometric interpretation that the first frame of compressed colors has.
+    """Return the photometric interpretation of the first frame of compressed colors.
 
-    Components named R, G and B are these; else a JFIF marker, or Adobe's with transform 1, means luminance and
-    chrominance. Other images are as the tag says.
+    If the components are named R, G and B, it is RGB. Otherwise, a JFIF marker, or Adobe's with transform 1, means
+    luminance and chrominance. All other images are as their tag states.
     """
     stated = str(dataset.get("PhotometricInterpretation"))
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -34,8 +34,8 @@ def coded_colors(dataset: Dataset) -> str:
 
 
 def _read_segments(encapsulated: bytes) -> tuple[bytes, bool]:
-    """Read the names of the components of the first frame, a byte each, and whether a marker says YCbCr."""
-    place = 8 + int.from_bytes(encapsulated[4:8], "little") + 8  # behind the offset table and the head of an item
+    """Read the names of the components of the first frame, one byte each, and whether a marker declares YCbCr."""
+    place = 8 + int.from_bytes(encapsulated[4:8], "little") + 8  # after the offset table and the header of an item
     is_ybr = False
     while encapsulated[place : place + 1] == b"\xff" and place + 4 <= len(encapsulated):
         marker = encapsulated[place + 1]

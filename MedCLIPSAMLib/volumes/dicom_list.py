@@ -1,4 +1,4 @@
-"""List the DICOM series of a folder for the user to choose from."""
+"""Lists of the DICOM series in a folder, from which the user chooses."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """A series. Nothing in it names the patient, unless the description does.
+    """Summary of a series; nothing in it identifies the patient, unless the description does.
 
     Attributes:
-        uid: what `--series` chooses it by.
+        uid: UID by which `--series` chooses it.
         what: "volume", "localizer", "3 images", "3 phases", "segmentation (no image)" and the like.
-        files: their number.
-        size: voxels along I, J and K, of the largest stack; empty where it is none.
-        spacing: mm, along the same axes.
+        files: number of files.
+        size: voxels along I, J and K of the largest stack; empty if there is none.
+        spacing: mm along the same axes.
         date: YYYY-MM-DD, or empty.
-        phases: the labels that `--phase` chooses from, where there are several.
-        notes: on how it would be read.
+        phases: labels from which `--phase` chooses, if there are several.
+        notes: sentences for the user on how it would be read.
     """
 
     uid: str
@@ -42,12 +42,12 @@ class SeriesSummary:
 
 
 def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
-    """List the series of a folder and its sub-folders, of a zip file or of one file, with notes on files left out.
+    """List the series in a folder and its subfolders, a zip file or a single file, with notes on files left out.
 
-    A DICOMDIR stands for the folder that it is in.
+    A DICOMDIR stands for the folder that contains it.
 
     Raises:
-        InputError: there is no DICOM object, or no such folder.
+        InputError: there is no DICOM object, or no such file or folder.
     """
     if not folder.exists():
         raise InputError(f"There is no file or folder '{folder}'.", "Check the path.")
@@ -58,7 +58,7 @@ def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
             with unpack_zip(folder) as inside:
                 return list_series(inside)
         if not is_dicom(folder):
-            raise InputError(f"'{folder}' is a file, and not DICOM.", "Give a folder, a zip file or a DICOM file.")
+            raise InputError(f"'{folder}' is a file, but not DICOM.", "Give a folder, a zip file or a DICOM file.")
         with quiet():
             header = read_header(folder)
             try:

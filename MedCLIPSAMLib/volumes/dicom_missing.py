@@ -1,4 +1,4 @@
-"""What files say is part of a series and is not there: files of a DICOMDIR, parts of a concatenation, slices of PET."""
+"""Missing parts of a series, as DICOMDIR lists files, concatenations number parts, and PET states a slice count."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, STORAGE, Frame, is_direc
 from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 DEPTH = 8
-"""Maximum number of folders and file in an entry of a DICOMDIR (PS3.10 8.2)."""
+"""Maximum number of components of a path in a DICOMDIR, including the file name (PS3.10 8.2)."""
 NAME = "DICOMDIR"
 PET = STORAGE + "128"
 
 Listing = Mapping[str, Sequence[tuple[str, Path]]]
-"""The UID of a series -> the UID and the path of each of its objects."""
+"""The UID and the path of each object, by the UID of its series."""
 
 
 def directories_of(folder: Path, files: Collection[Path]) -> list[Path]:
-    """Find the DICOMDIRs among files of a folder, and those of the disc that the folder is a part of."""
+    """Find the DICOMDIRs among the files of a folder, and those of the disc that contains the folder."""
     above = [parent / NAME for parent in list(folder.resolve().parents)[:DEPTH]]
     inside = [path for path in files if path.name.upper() == NAME]
     return [path for path in (*inside, *above) if path.is_file() and is_directory(path)]
 
 
 def missing_files(directory: Path, uid: str, there: Collection[str], folder: Path) -> tuple[list[str], list[str]]:
-    """Name the files of a series that a DICOMDIR lists and that are not there, and those outside of the folder.
+    """Find the files of a series that a DICOMDIR lists: those that do not exist, and those outside of the folder.
 
     Args:
-        there: the UIDs of the objects that were read, of the folder; the case of names does not count.
+        directory: the DICOMDIR; names in it match files in lower case too.
+        uid: UID of the series.
+        there: UIDs of the objects that were read from the folder.
+        folder: the folder that was read.
     """
     try:
         listed = _read_listing(directory, directory.stat().st_mtime_ns).get(uid, ())
@@ -52,12 +55,12 @@ def missing_files(directory: Path, uid: str, there: Collection[str], folder: Pat
 
 
 def directory_notes(missing: Sequence[str], outside: Sequence[str]) -> list[str]:
-    """Say which files of a DICOMDIR are not there, and which outside of the folder; a sentence each."""
+    """Make notes on files of a DICOMDIR that do not exist, and on those outside of the folder; one sentence each."""
     return [
-        f"{NAME} lists {counted(len(files), 'file')} of the series {where}, so that slices are missing: "
+        f"{NAME} lists {counted(len(files), 'file')} of the series {where}, so slices are missing: "
         f"{list_names(files)}.{remedy}"
         for files, where, remedy in (
-            (missing, "not there", ""),
+            (missing, "that do not exist", ""),
             (outside, "in other folders", " Give the folder above them."),
         )
         if files
@@ -65,7 +68,7 @@ def directory_notes(missing: Sequence[str], outside: Sequence[str]) -> list[str]
 
 
 def concatenation_notes(frames: Sequence[Frame]) -> list[str]:
-    """Say which parts of images that are split into several files (PS3.3 C.7.6.16.2.2.4) are not there."""
+    """Make notes on missing parts of images that are split into several files (PS3.3 C.7.6.16.2.2.4)."""
     parts: dict[str, set[int]] = defaultdict(set)
     totals: dict[str, int] = defaultdict(int)
     for header in {frame.path: frame.header for frame in frames}.values():
@@ -79,29 +82,29 @@ def concatenation_notes(frames: Sequence[Frame]) -> list[str]:
         if len(there) < totals[uid]:
             lost = [str(number) for number in range(1, totals[uid] + 1) if number not in there]
             notes.append(
-                f"{len(there)} of {totals[uid]} files of a concatenation are there, so that slices are missing: those "
-                f"of part {', '.join(lost)}. Give the folder with all of them."
+                f"Only {len(there)} of {totals[uid]} files of a concatenation were found, so the slices of part "
+                f"{', '.join(lost)} are missing. Give the folder with all of them."
             )
     return notes
 
 
 def slice_notes(frames: Sequence[Frame]) -> list[str]:
-    """Say that a stack of PET has fewer slices than its Number of Slices (PS3.3 C.8.9.1), in one sentence or none.
+    """Make a note if a stack of PET has fewer slices than its Number of Slices (PS3.3 C.8.9.1), otherwise none.
 
-    A single slice is taken for one that was asked for.
+    A single slice is assumed to be intended.
     """
     declared = max((int(value) for frame in frames for value in frame.numbers("NumberOfSlices")[:1]), default=0)
     if object_class(frames[0].header) != PET or not 1 < len(frames) < declared:
         return []
-    return [f"{len(frames)} of {declared} slices that NumberOfSlices states are there: the others are missing."]
+    return [f"Only {len(frames)} of the {declared} slices that NumberOfSlices states were found; others are missing."]
 
 
 @lru_cache(maxsize=4)
 def _read_listing(directory: Path, changed: int) -> Listing:
-    """Read the records of a DICOMDIR, which lead to one another by their places in the file (PS3.3 F.3.2.2).
+    """Read the records of a DICOMDIR, which refer to one another by their offsets in the file (PS3.3 F.3.2.2).
 
     Args:
-        changed: when the file was; another time is another file.
+        changed: modification time of the file, as part of the cache key.
     """
     header = read_header(directory)
     records = {item.seq_item_tell: item for item in header.get("DirectoryRecordSequence") or []}
@@ -126,7 +129,7 @@ def _place(record: Dataset, keyword: str) -> int:
 
 
 def _parts(item: Dataset) -> list[str]:
-    """Return the folders and the name of the file of a record; those that lead elsewhere are none."""
+    """Return the folders and the file name of a record; empty if they could lead out of the folder."""
     value = item.get("ReferencedFileID") or []
     parts = [value] if isinstance(value, str) else [str(part) for part in value]
     return [] if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts) else parts

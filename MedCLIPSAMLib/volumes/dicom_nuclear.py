@@ -1,4 +1,4 @@
-"""The frames of nuclear medicine by what they are of: energy windows, detectors, time slots and the like."""
+"""Groups of nuclear medicine frames: by energy window, detector, time slot and the like."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from MedCLIPSAMLib.volumes.dicom_phases import FrameGroup, group_by
 from MedCLIPSAMLib.volumes.dicom_steps import VECTORS
 
 APART = ("EnergyWindowVector", "DetectorVector", "RotationVector")
-"""What sets views through the body apart; times and angles make a loop of them."""
+"""Vectors that separate views through the body; times and angles form a loop of them."""
 
 
 def take_for_views(frames: Sequence[Frame]) -> None:
-    """Take images with the type of views through the body for views where all state one place: it is no slice's."""
+    """Mark images as views through the body if their type says so and all state the same position."""
     places = {None if frame.position is None else tuple(frame.position.round(2)) for frame in frames}
     if len(frames) > 1 and len(places) == 1 and all(frame.has_type_of_views for frame in frames):
         for frame in frames:

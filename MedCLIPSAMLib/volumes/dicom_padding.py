@@ -1,4 +1,4 @@
-"""Padding of DICOM images: pixels around them that are no image data (PS3.3 C.7.5.1.1.2)."""
+"""Padding of DICOM images: pixels around the image that are not image data (PS3.3 C.7.5.1.1.2)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 
 def find_padding(words: np.ndarray, values: np.ndarray, header: Dataset) -> np.ndarray | None:
-    """Find the pixels of the padding value, or between it and the limit of its range; None where there is none.
+    """Find the pixels with the padding value, or between it and the limit of its range; None if there are none.
 
     Args:
-        words: as stored, with unused bits, which the padding value may set.
-        values: without them.
+        words: the stored words including unused bits, which the padding value may set.
+        values: the values without unused bits.
+        header: header of the file.
     """
     if words.dtype.kind == "f":
         return _find_float(values, header)
@@ -27,9 +28,9 @@ def find_padding(words: np.ndarray, values: np.ndarray, header: Dataset) -> np.n
     for array in (words,) if words is values else (words, values):
         bits = 8 * array.itemsize
         if not all(-(1 << bits - 1) <= end < 1 << bits for end in ends):
-            continue  # of 16 bits, in an image derived from one, of 8 bits
+            continue  # such as a 16-bit value left in an 8-bit image that was derived from a 16-bit one
         array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
-        # Programs write the value with and without its sign, whatever that of the pixels
+        # Programs write the value with or without a sign, whatever the signedness of the pixels
         low, high = sorted(int(np.array(end & ((1 << bits) - 1)).astype(array.dtype)) for end in ends)
         padded |= (low <= array) & (array <= high)
     return padded if padded.any() else None
@@ -47,11 +48,12 @@ def _find_float(values: np.ndarray, header: Dataset) -> np.ndarray | None:
 
 
 def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes: list[str]) -> np.ndarray:
-    """Set padding to the lowest value of the image, with a note, unless it is one value below all, which is background.
+    """Set padding to the lowest value of the image, with a note.
 
-    Of CT, which pads by values below air and has windows of its own, only padding above all of the image is changed. A
-    padding value amid those of the image is taken for padding where it reaches the edge, as programs write a padding
-    value of 0 with images that hold zeros.
+    A single padding value below all of the image is kept, because it looks like background. In CT, which pads with
+    values below air and has its own windows, only padding above all values of the image is changed. A padding value
+    within the range of the image counts as padding only where it reaches the edge, because programs write a padding
+    value of 0 with images that contain zeros.
     """
     image, others = array[~padded & np.isfinite(array)], array[padded]
     if not image.size or others.max() == others.min() < image.min():
@@ -64,14 +66,14 @@ def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes:
     if not padded.any():
         return array
     notes.append(
-        f"{np.count_nonzero(padded)} voxels are padding, no image data (Pixel Padding Value): they were set to the "
+        f"{np.count_nonzero(padded)} voxels are padding, not image data (Pixel Padding Value): they were set to the "
         f"lowest value, {lowest:g}."
     )
     return np.where(padded, lowest, array)
 
 
 def _reaching_edge(mask: np.ndarray) -> np.ndarray:
-    """Keep what is joined to the edge of its image, (K, J, I)."""
+    """Keep regions that are connected to the edge of their image, (K, J, I)."""
     edge = np.ones(mask.shape[1:], bool)
     edge[1:-1, 1:-1] = False
     kept = np.zeros_like(mask)

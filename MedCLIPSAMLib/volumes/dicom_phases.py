@@ -1,4 +1,4 @@
-"""Images of one series that lie at the same positions, told apart by their tags: phases, echoes, b-values, times."""
+"""Images of one series at the same positions, separated by their tags: phases, echoes, b-values, times."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from MedCLIPSAMLib.volumes.dicom_telling import (
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
-"""Maximum distance of images at one position, as a share of the distance to the next position."""
+"""Maximum distance between images at one position, as a share of the distance to the next position."""
 WHOLE_SHARE = 0.75
-"""Minimum share of positions with all images, for the others to be sorted by them."""
+"""Minimum share of positions with all images for ordering the images at the other positions."""
 CLEAR = 0.5
-"""Maximum distance of values to those expected of the phases chosen, as a share of that to the next choice."""
+"""Maximum deviation from the values expected for the chosen phases, as a share of that of the next best choice."""
 MAX_CHOICES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
 class FrameGroup:
-    """Images that make one stack, and the label that distinguishes them in the series ("" where it is the only one)."""
+    """Images that form one stack, and the label that distinguishes them in the series ("" if it is the only one)."""
 
     label: str
     frames: list[Frame]
 
     def within(self, *labels: str) -> FrameGroup:
-        """Return the same images, with these labels before their own."""
+        """Return the same images with these labels before their own."""
         return FrameGroup(", ".join(filter(None, (*labels, self.label))), self.frames)
 
 
 def group_by(frames: Iterable[Frame], key: Callable[[Frame], Hashable]) -> dict[Any, list[Frame]]:
-    """Group images by a key, in the order in which each comes first."""
+    """Group images by a key, in order of first occurrence."""
     groups: dict[Any, list[Frame]] = defaultdict(list)
     for frame in frames:
         groups[key(frame)].append(frame)
     return groups
 
 
-# For these the order at each position counts, where the values differ from slice to slice.
+# For these tags, images can be ranked at each position if the values differ from slice to slice.
 ORDERED = (
     "temporal position",
     "time offset",
@@ -63,7 +63,7 @@ ORDERED = (
     "acquisition time",
     "content time",
 )
-# Of stacks whose positions together are as even as those of one stack acquired in turns, these tell.
+# Stacks that together are as evenly spaced as one stack acquired in turns are only separated by these tags.
 CONTRAST = (
     "echo time",
     "echo",
@@ -77,13 +77,13 @@ CONTRAST = (
     "kernel",
 )
 SAME_CONTRAST = 0.05
-"""Maximum difference of two values of one contrast, as a share of the largest: scanners adjust them slice by slice."""
+"""Maximum difference of equal contrast values, as a share of the largest: scanners adjust them slice by slice."""
 OVERLAPPING = 1.5
-"""Minimum thickness of slices, in distances of all together, of stacks each of which covers the body by itself."""
+"""Minimum slice thickness, relative to the slice distance of all images, of stacks that each cover the body."""
 
 
 def depths_of(frames: Sequence[Frame]) -> np.ndarray:
-    """Compute positions along the normal, mm, rounded so that images at one place have the same."""
+    """Compute positions along the normal in mm, made equal for images at one place."""
     normal = np.asarray(frames[0].orientation)[:, 2]
     depths = np.array([frame.position for frame in frames]) @ normal
     order = np.argsort(depths, kind="stable")
@@ -91,7 +91,7 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
     gaps = np.diff(ordered)
     starts = np.concatenate([[True], gaps > SAME_PLACE_MM])
     if len(gaps) > 3:
-        # Phases whose positions differ a little: groups of one size, far from each other
+        # Phases whose positions differ slightly: groups of equal size, far from each other
         apart = np.concatenate([[True], gaps > JITTER * gaps.max()])
         places = np.flatnonzero(apart)
         sizes = np.diff(np.append(places, len(ordered)))
@@ -103,11 +103,11 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
 
 
 def tell_apart(frames: Sequence[Frame], by_number: bool = True) -> list[FrameGroup] | None:
-    """Split images of one orientation and size into stacks by the tags that differ; None where none does.
+    """Split images of one orientation and size into stacks by tags that differ; None if that is impossible.
 
     Args:
-        by_number: where no tag of `telling_tags` tells all of them apart, the order of instance numbers may, a tag of a
-            part of them, or any other tag.
+        by_number: if no tag in `telling_tags` distinguishes all images, also try the order of instance numbers, tags
+            that distinguish some of them, and any other tag.
     """
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
@@ -154,7 +154,7 @@ def _split_by_tag(
 
 
 def _join_close(groups: dict[Hashable | None, list[Frame]]) -> dict[Hashable | None, list[Frame]]:
-    """Join groups whose values differ by at most `SAME_CONTRAST`, under the most frequent one."""
+    """Join groups whose values differ by at most `SAME_CONTRAST`, under the most frequent value."""
     if not all(isinstance(value, (int, float)) for value in groups):
         return groups
     runs: list[list[Hashable | None]] = []
@@ -168,10 +168,10 @@ def _join_close(groups: dict[Hashable | None, list[Frame]]) -> dict[Hashable | N
 
 
 def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float], tags: Sequence[Tag]) -> list[FrameGroup] | None:
-    """Split images by a tag of which some values cover a part of the positions only.
+    """Split images by a tag some of whose values cover only some of the positions.
 
-    Slices were acquired again, or stations have slices in common: more of these than there are images at a position,
-    where each is of slices one beside the other.
+    This happens if slices were acquired again, or if stations share slices. There may be more groups than images at a
+    position only if each group consists of adjacent slices.
     """
     largest = max(Counter(depth[frame] for frame in frames).values())
     places = {place: number for number, place in enumerate(sorted({depth[frame] for frame in frames}))}
@@ -186,7 +186,7 @@ def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float], tags: Sequ
 
 
 def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -> list[FrameGroup] | None:
-    """Split images by their order at each position, where times differ from slice to slice."""
+    """Split images by their order at each position, if times differ from slice to slice."""
     by_place = group_by(frames, depth.__getitem__)
     ordered = [tag for tag in telling_tags(frames) if tag[0] in ORDERED]
     for name, unit, value in [*ordered, INSTANCE] if by_number else ordered:
@@ -210,9 +210,9 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float], by_number: bool) -
 
 
 def _rank(by_place: dict[float, list[Frame]], known: dict[Frame, Hashable | None]) -> list[list[Frame]] | None:
-    """Split images by the order of their values at each position; None where it is not clear which ones are missing.
+    """Split images by the order of their values at each position; None if it is unclear which ones are missing.
 
-    Where a position has fewer images than others, `_choose_ranks` says which of them these are.
+    At positions with fewer images than others, `_choose_ranks` decides which ranks these images have.
     """
     largest = max(len(group) for group in by_place.values())
     ordered = {place: sorted(by_place[place], key=lambda frame: _order(known[frame])) for place in sorted(by_place)}
@@ -235,15 +235,15 @@ def _rank(by_place: dict[float, list[Frame]], known: dict[Frame, Hashable | None
 
 
 def _choose_ranks(own: np.ndarray, table: np.ndarray, distances: np.ndarray) -> Sequence[int] | None:
-    """Choose the ranks of the images at a position where some are missing; None where no choice is clearly the best.
+    """Choose the ranks of the images at a position where some are missing; None if no choice is clearly the best.
 
-    Ranks differ by the same at all positions, by what begins at each: that lies on a line over the positions, and where
-    one phase follows another, between the others.
+    Ranks are assumed to differ by the same values at all positions, apart from an offset for each position. This offset
+    is expected on a line over the positions and, if phases follow one another, between the offsets of the others.
 
     Args:
-        own: their values, sorted.
-        table: values where none is missing (positions, ranks).
-        distances: of these positions.
+        own: values of the images at this position, sorted.
+        table: values at complete positions (positions, ranks).
+        distances: distances of these positions to this one, mm.
     """
     steps = (table - table[:, :1]).mean(axis=0)
     beginnings = (table - steps).mean(axis=1)
@@ -262,7 +262,7 @@ def _choose_ranks(own: np.ndarray, table: np.ndarray, distances: np.ndarray) -> 
 
 
 def _in_time(groups: Mapping[Hashable | None, Sequence[Frame]]) -> list[Hashable | None]:
-    """Sort the values of groups: times of day that may pass midnight by instance numbers, else the evening first."""
+    """Sort the values of groups; times of day that may pass midnight by instance number, then evening first."""
     values = sorted(groups, key=_order)
     if not may_pass_midnight(values):
         return values
@@ -275,10 +275,10 @@ def _lacking(count: int, places: int) -> str:
 
 
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
-    """Split stacks that overlap and whose positions do not coincide, where a tag makes each of them even.
+    """Split overlapping stacks whose positions do not coincide, if a tag makes each of them even.
 
-    Where all positions together are even too, the stacks cover the same range, with the same distances and, within
-    one, the same number of images, see also `_tells_stacks`.
+    If all positions together are even too, the stacks must cover the same range with the same distances, and their
+    numbers of images may differ by one; see also `_tells_stacks`.
     """
     order = np.sort(depths)
     even = _is_even(order)
@@ -299,7 +299,7 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
             sizes = [len(stack) for stack in stacks]
             steps = np.array([(stack[-1] - stack[0]) / max(len(stack) - 1, 1) for stack in stacks])
             overlap &= max(sizes) - min(sizes) <= 1 and not is_uneven(steps)
-        elif all(len(stack) > 2 for stack in stacks):  # stations, and slices acquired again
+        elif all(len(stack) > 2 for stack in stacks):  # stations, or slices acquired again
             overlap = any(after[0] < before[-1] for before, after in pairwise(stacks))
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             parts = []
@@ -311,10 +311,10 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
 
 
 def _tells_stacks(name: str, frames: Sequence[Frame], order: np.ndarray) -> bool:
-    """Tell whether a tag may set stacks apart whose positions, `order`, are even together.
+    """Tell whether a tag may separate stacks whose positions together, `order`, are even.
 
-    A contrast does. Time points and acquisitions do where the slices overlap, as far as their thickness is known;
-    all others differ within one stack whose slices were acquired in turns, the odd ones first.
+    A contrast may. Time points and acquisitions may if the slices overlap, as far as their thickness is known. All
+    other tags differ within one stack whose slices were acquired in turns, the odd ones first.
     """
     if name not in ("temporal position", "acquisition"):
         return name in CONTRAST
@@ -325,7 +325,7 @@ def _tells_stacks(name: str, frames: Sequence[Frame], order: np.ndarray) -> bool
 
 
 def _differ(values: Iterable[Hashable | None]) -> bool:
-    """Tell whether numbers differ by more than `SAME_CONTRAST`, all of them; whatever is no number does."""
+    """Tell whether all numbers differ by more than `SAME_CONTRAST`; other values always differ."""
     numbers = sorted(value for value in values if isinstance(value, (int, float)))
     gaps = [second - first for first, second in pairwise(numbers)]
     return not gaps or min(gaps) > SAME_CONTRAST * max(map(abs, numbers))

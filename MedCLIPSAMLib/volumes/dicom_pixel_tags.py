@@ -1,4 +1,4 @@
-"""The tags that say how pixels are stored, where a file lacks some of them."""
+"""Tags on how pixels are stored, completed if a file lacks some of them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 GRAY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 COLORS = ("RGB", "YBR")
-"""How kinds of three samples a pixel begin."""
+"""Beginnings of photometric interpretations with three samples per pixel."""
 HALF_COLORS = "YBR_FULL_422"
-"""The kind of which every second pixel of a row has colors, where it is not compressed."""
+"""Photometric interpretation in which, without compression, only every second pixel of a row has colors."""
 
 
 def frame_count(dataset: Dataset) -> int:
-    """Return how many frames a file declares; 1 where it does not say."""
+    """Return the number of frames that a file declares; 1 if it declares none."""
     return max(int((numbers(dataset.get("NumberOfFrames")) or [1])[0]), 1)
 
 
 def stored_range(dataset: Dataset) -> tuple[int, int]:
-    """Return the lowest and the highest value that can be stored."""
+    """Return the lowest and the highest storable value."""
     bits = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16)
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.get("PixelRepresentation") == 1 else (0, 2**bits - 1)
 
 
 def complete_pixel_tags(dataset: Dataset) -> list[str]:
-    """Set what is missing to what other readers take, gray of all bits that are there; also return notes on it.
+    """Set missing tags as other readers assume them, to gray with all available bits; return notes on these tags.
 
-    Where the number of samples is missing, there are three where the file names a kind of colors.
+    If the number of samples is missing, it is three for a photometric interpretation in colors.
     """
     notes = []
     if kind := str(dataset.get("PhotometricInterpretation") or "").upper():
@@ -45,7 +45,7 @@ def complete_pixel_tags(dataset: Dataset) -> list[str]:
     if "PixelData" in dataset:
         if kind == HALF_COLORS and not dataset["PixelData"].is_undefined_length:
             size = 3 * int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
-            if size <= len(dataset.PixelData) <= size + 2:  # no color was left out
+            if size <= len(dataset.PixelData) <= size + 2:  # all pixels have colors
                 notes.append(_set(dataset, "PhotometricInterpretation", "YBR_FULL"))
         bits = dataset.get("BitsAllocated")
         if bits is None and not dataset["PixelData"].is_undefined_length:

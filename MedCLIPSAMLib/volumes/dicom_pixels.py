@@ -1,4 +1,4 @@
-"""The voxels of DICOM images: in the units of the modality, high values bright, and how to show them."""
+"""Voxels of DICOM images, in the units of the modality with high values bright, and how to display them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from MedCLIPSAMLib.volumes.dicom_tables import modality_table, voi_curve
 from MedCLIPSAMLib.volumes.window import Curve
 
 SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
-"""The tags of the line from stored values to units -> what stands for one that is not there."""
+"""Tags of the linear rescaling from stored values to units, and the values used if they are missing."""
 DEEP_NOTE = "16-bit RGB was reduced to 8-bit."
 
 
 def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, float | None]:
     """Read the voxels of images in their order.
 
+    Args:
+        frames: the images.
+        notes: receives notes for the user.
+
     Returns:
-        (K, J, I) in the units of the modality, or (K, J, I, 3) uint8; and the sum of a value in the file and the value
-        it became in the middle image, where high values were dark, else None.
+        (K, J, I) in the units of the modality, or (K, J, I, 3) uint8. If high values of the middle image were dark, and
+        it was inverted, also the sum of an original and an inverted value; otherwise None.
 
     Raises:
-        InputError: damaged, or compressed in a way that cannot be read.
+        InputError: the files are damaged, or compressed in an unsupported way.
     """
     by_path: dict[Path, list[Frame]] = {}
     for frame in frames:
@@ -38,9 +42,7 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
     for path, of_file in by_path.items():
         decoded, padded = decode(path, notes)
         if len(decoded) > (count := frame_count(of_file[0].header)):
-            notes.append(
-                f"{len(decoded)} frames are in '{path.name}', which declares {count}: the others were left out."
-            )
+            notes.append(f"'{path.name}' has {len(decoded)} frames but declares {count}: the others were left out.")
         for frame in of_file:
             if frame.index >= len(decoded):
                 raise InputError(
@@ -69,7 +71,7 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
 
 
 def _of_8_bits(colors: np.ndarray, frame: Frame) -> np.ndarray:
-    """Scale colors by the bits that the file says are used."""
+    """Scale colors to 8 bits by the number of bits that the file declares as used."""
     if colors.dtype == np.uint8:
         return colors
     high = stored_range(frame.header)[1]
@@ -77,7 +79,7 @@ def _of_8_bits(colors: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, float | None]:
-    """Invert the images of a stack that say so, each by its own tag; also return the sum for the middle one."""
+    """Invert the images of a stack whose own tag requires it; also return the sum for the middle image."""
     dark = [k for k, frame in enumerate(frames) if frame.kind_of_pixels == "MONOCHROME1"]
     if not dark:
         return array, None
@@ -103,8 +105,8 @@ def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]
 def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float, float] | None, Curve | None]:
     """Return the window (center, width) and the curve of the middle image, for the voxels of `read_voxels`.
 
-    Where it has none, those of the nearest image that has and is stored as it is. A table of values (VOI LUT) takes
-    precedence over a window.
+    If it has neither, they are those of the nearest image with the same photometric interpretation that has. A table of
+    values (VOI LUT) takes precedence over a window.
     """
     middle = len(frames) // 2
     kind = frames[middle].kind_of_pixels
@@ -121,13 +123,13 @@ def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float,
 
 
 def _window(frame: Frame) -> tuple[float, float] | None:
-    """Return the first window (center, width) that can be used; None where there is none."""
+    """Return the first usable window (center, width); None if there is none."""
     pairs = zip(frame.numbers("WindowCenter"), frame.numbers("WindowWidth"))
     return next(((center, width) for center, width in pairs if width > 0 and np.isfinite([center, width]).all()), None)
 
 
 def full_window(frame: Frame) -> tuple[float, float] | None:
-    """Return the window (center, width) of all values of an image of fewer than 8 bits; None for others."""
+    """Return the window (center, width) of all values of an image of fewer than 8 bits; None for other images."""
     low, high = stored_range(frame.header)
     if high - low >= 255:
         return None
@@ -136,7 +138,7 @@ def full_window(frame: Frame) -> tuple[float, float] | None:
 
 
 def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
-    """Convert stored values to units of the modality, such as Hounsfield units: by a table, or slope and intercept."""
+    """Convert stored values to units of the modality, such as Hounsfield units, by a table or slope and intercept."""
     table = modality_table(frame, stored.min() < 0 or frame.header.get("PixelRepresentation") == 1)
     if table is not None:
         first, outputs = table
@@ -150,16 +152,16 @@ def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def _usable(frame: Frame, keyword: str) -> float | None:
-    """Return the number of slope or intercept; None where it is none, or a slope of 0."""
+    """Return the slope or intercept; None if it is not a finite number, or a slope of 0."""
     value = (frame.numbers(keyword) or [np.nan])[0]
     return None if not np.isfinite(value) or (keyword == "RescaleSlope" and value == 0) else value
 
 
 def _scale_notes(frames: Sequence[Frame], scaled: Sequence[Frame]) -> list[str]:
-    """Say which slopes and intercepts are stated and cannot be used.
+    """Make notes on slopes and intercepts that cannot be used.
 
     Args:
-        scaled: those whose values are not all 0, as in an empty slice of PET, whose slope is 0.
+        scaled: images whose values are not all 0; an empty slice of PET has a slope of 0.
     """
     notes = []
     for keyword, unused in SCALE.items():
@@ -167,13 +169,13 @@ def _scale_notes(frames: Sequence[Frame], scaled: Sequence[Frame]) -> list[str]:
         if useless:
             notes.append(
                 f"{keyword} is '{useless[0]}' in {len(useless)} of {len(frames)} images, which cannot be used: "
-                f"{unused:g} was taken, so that their values are in no units."
+                f"{unused:g} was used, so their values have no units."
             )
     return notes
 
 
 def _fitting(array: np.ndarray) -> np.ndarray:
-    """Cast an array to the smallest usual type of 16 bits or more that holds its values; integers stay integers."""
+    """Cast an array to the smallest common type of at least 16 bits that holds its values; integers stay integers."""
     if array.dtype == np.float64 and (array == np.rint(array)).all():
         array = array.astype(np.int64)
     if array.dtype.kind in "iu" and array.itemsize > 2:

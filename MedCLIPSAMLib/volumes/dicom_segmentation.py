@@ -1,6 +1,6 @@
-"""Masks of a DICOM Segmentation, each frame at its own place: slices without a segment are not in such a file.
+"""Masks of DICOM Segmentations, which omit slices without a segment, so that each frame has its own position.
 
-And of an RT Structure Set, see `dicom_structures`.
+RT Structure Sets are read by `dicom_structures`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from MedCLIPSAMLib.volumes.segment import Segment
 
 SEGMENTATIONS = (STORAGE + "66.4", STORAGE + "66.7")
 OFF_LATTICE = 0.05
-"""Maximum distance of a frame from its place on the grid, in voxels."""
+"""Maximum distance of a frame from its position on the grid, in voxels."""
 PARALLEL = 2e-3
 """Maximum difference of the cosines of axes that count as parallel."""
 SAME_MM = 1e-3
-"""Frames that are no further apart are of one slice."""
+"""Maximum distance between frames of the same slice, mm."""
 MAX_SLICES = 10_000
 READER = "QuantitativeReporting"
 
 
 def dicom_class(path: Path) -> str:
-    """Read the SOP class UID of a file, and nothing behind it; "" where it is no DICOM."""
+    """Read only the SOP class UID of a file; "" if it is not DICOM."""
     if not is_dicom(path):
         return ""
     try:
@@ -53,32 +53,30 @@ def dicom_class(path: Path) -> str:
 
 
 def is_dicom_segmentation(path: Path) -> bool:
-    """Tell whether a file is a DICOM Segmentation or RT Structure Set, whatever its name is."""
+    """Tell whether a file is a DICOM Segmentation or RT Structure Set, whatever its name."""
     return dicom_class(path) in (*SEGMENTATIONS, STRUCTURES)
 
 
 def is_structures(path: Path) -> bool:
-    """Tell whether a file is an RT Structure Set, which is read on the grid of something else."""
+    """Tell whether a file is an RT Structure Set, which needs the grid of an image or mask."""
     return dicom_class(path) == STRUCTURES
 
 
 def read_dicom_segmentation(path: Path, like: Geometry | None = None) -> tuple[list[Segment], Geometry, list[str]]:
-    """Read the segments of a DICOM Segmentation, or the regions of an RT Structure Set, by their names.
+    """Read the segments of a DICOM Segmentation, or the regions of an RT Structure Set, with their names.
 
-    Their numbers are their tag `NUMBER`.
-
-    Masks are on a grid of their own: the pixels of the frames, and the slices from the first to the last frame.
-    Fractions count from half of the whole on.
+    The number of each segment is its tag `NUMBER`. Masks are on their own grid: the pixels of the frames, and the
+    slices from the first to the last frame. In fractional segmentations, voxels count as inside from one half on.
 
     Args:
-        like: the grid of the image, or of another mask of it: it tells how far slices are apart, which the file need
-            not say, and where the frames of an image without a position lie.
+        like: grid of the image, or of another mask of it. It gives the distance between slices, which the file need not
+            state, and the position of the frames of an image without a position.
 
     Returns:
         The segments, their grid, and sentences for the user on how they were read.
 
     Raises:
-        InputError: damaged, frames that lie on no common grid, or see `read_structures`.
+        InputError: the file is damaged, its frames do not lie on a common grid, or see `read_structures`.
     """
     with reading(path):
         return _read(path, like)
@@ -112,18 +110,18 @@ def _read(path: Path, like: Geometry | None) -> tuple[list[Segment], Geometry, l
         for number in masks if is_map else [_number(header, index)]:
             if (number, place) in filled:
                 raise InputError(
-                    f"'{path}' has several frames of the segment {number} at one position, as of several times.",
+                    f"'{path}' has several frames of segment {number} at one position, such as of several time points.",
                     CONVERT.format(READER),
                 )
             if number not in masks:
-                raise ValueError(f"frame {index + 1} is of a segment {number}, which it does not describe")
+                raise ValueError(f"frame {index + 1} is of segment {number}, which it does not describe")
             filled.add((number, place))
             masks[number][place] = pixels == number if is_map else pixels != 0
     return [Segment(names[n], mask, tags={NUMBER: f"{n}"}) for n, mask in masks.items()], geometry, notes
 
 
 def _number(header: Dataset, index: int) -> int:
-    """Return the number of the segment of a frame, which its functional groups or those of all frames name."""
+    """Return the number of the segment of a frame, from its own functional groups or those of all frames."""
     shared = header.get("SharedFunctionalGroupsSequence") or []
     for groups in (header.PerFrameFunctionalGroupsSequence[index], *shared[:1]):
         if "SegmentIdentificationSequence" in groups:
@@ -132,10 +130,10 @@ def _number(header: Dataset, index: int) -> int:
 
 
 def _grid(path: Path, frames: Sequence[Frame], like: Geometry | None) -> tuple[Geometry, list[int]]:
-    """Return the grid of the frames, and the slice of each."""
+    """Return the grid of the frames, and the slice index of each frame."""
     rows, columns = frames[0].pixel_spacing or (like.spacing[1::-1] if like else (1.0, 1.0))
     if all(frame.position is None for frame in frames) and len(frames) <= len(frames[0].header.SegmentSequence):
-        return like or Geometry(spacing=(columns, rows, 1.0)), [0] * len(frames)  # of one image, such as a radiograph
+        return like or Geometry(spacing=(columns, rows, 1.0)), [0] * len(frames)  # a single image, such as a radiograph
     placed = [(frame.position, frame.orientation) for frame in frames]
     positions = np.array([position for position, _ in placed if position is not None])
     turns = np.array([axes for _, axes in placed if axes is not None])
@@ -148,7 +146,7 @@ def _grid(path: Path, frames: Sequence[Frame], like: Geometry | None) -> tuple[G
         or (np.abs(offsets[:, :2]) > OFF_LATTICE * np.array([columns, rows])).any()
     ):
         raise InputError(
-            f"The frames of '{path}' are turned or shifted against one another, as of a tilted gantry.",
+            f"The frames of '{path}' are turned or shifted against one another, as with a tilted gantry.",
             CONVERT.format(READER),
         )
     depths = offsets[:, 2] - offsets[:, 2].min()
@@ -160,9 +158,10 @@ def _grid(path: Path, frames: Sequence[Frame], like: Geometry | None) -> tuple[G
 
 
 def _step(path: Path, frame: Frame, depths: np.ndarray, axes: np.ndarray, like: Geometry | None) -> float:
-    """Return the distance between slices: what the file states and shows, else that of `like` if the frames fit it.
+    """Return the distance between slices, mm.
 
-    Else what it states or shows.
+    It is the distance that the file states if its frames confirm it, else that of `like` if the frames fit it, else
+    what the file states or the frames show.
     """
     levels = np.unique(depths)
     gaps = np.diff(levels[np.diff(levels, prepend=-np.inf) > SAME_MM])
@@ -180,6 +179,4 @@ def _step(path: Path, frame: Frame, depths: np.ndarray, axes: np.ndarray, like: 
             off = np.abs(np.cumsum(gaps) / exact - np.cumsum(counts)).max(initial=0)
             if off < OFF_LATTICE and abs(exact / step - 1) < OFF_LATTICE:
                 return float(exact)
-    raise InputError(
-        f"The frames of '{path}' lie at uneven distances.", "Make it on slices that are evenly apart, or resample it."
-    )
+    raise InputError(f"The frames of '{path}' are unevenly spaced.", "Make it on evenly spaced slices, or resample it.")

@@ -1,4 +1,4 @@
-"""The DICOM series of a folder and its sub-folders, and the choice of one."""
+"""The DICOM series in a folder and its subfolders, and the choice of one."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from MedCLIPSAMLib.volumes.dicom_spacing import TOMOGRAPHY
 from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 KEYS = ("PatientID", "StudyInstanceUID", "Modality")
-"""Tags that set series of one UID apart."""
+"""Tags that distinguish series with the same UID."""
 NUMBER = "SeriesNumber"
-"""The tag that does, too, where there is no UID."""
+"""Tag that also distinguishes series without a UID."""
 DATES = ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate")
 SECONDARY_CAPTURE = STORAGE + "7"
-"""How its classes begin: of one frame, and of several by their bits."""
+"""Beginning of the secondary capture classes: of one frame, and of several frames by their bits."""
 MAX_LISTED = 40
 
 
@@ -46,13 +46,14 @@ class Series:
     """The objects of one series of one study.
 
     Attributes:
-        uid: the SeriesInstanceUID.
-        files: path -> header, in the order of the paths; copies of the same object are left out.
-        what: "" for images, else the kind of object, such as "segmentation".
-        copies: how many files were left out as copies.
-        missing, outside: files that a DICOMDIR lists and that are not there, or not in the folder.
-        key: what sets it apart from the others: patient, study and so on.
-        shared: others there have its UID, or none has one.
+        uid: SeriesInstanceUID.
+        what: kind of object, such as "segmentation"; "" for images.
+        files: header by path, in the order of the paths, without copies of the same object.
+        copies: number of files left out as copies.
+        missing, outside: files that a DICOMDIR lists and that do not exist, or are not in the folder.
+        seen: what identifies the objects, to find copies.
+        key: what distinguishes the series from others: patient, study and so on.
+        shared: whether other series have the same UID, or none has one.
     """
 
     uid: str
@@ -66,7 +67,7 @@ class Series:
     shared: bool = False
 
     def add(self, path: Path, header: Dataset) -> None:
-        """Add a file, unless its object is there already."""
+        """Add a file, unless its object has been added already."""
         place = tuple(numbers(header.get("ImagePositionPatient")))
         key = (text(header, "SOPInstanceUID"), place, text(header, "InstanceNumber"))
         if key[0] and key in self.seen:
@@ -82,12 +83,12 @@ class Series:
 
     @property
     def marked_uid(self) -> str:
-        """The UID and a checksum of what sets it apart, the same whichever others are there."""
+        """UID with a checksum of what distinguishes the series, which does not depend on the other series."""
         return f"{self.uid or 'none'}-{hashlib.sha256(repr(self.key).encode()).hexdigest()[:6]}"
 
     @property
     def handle(self) -> str:
-        """What chooses it: the UID, or where others have that too, `marked_uid`."""
+        """Text that chooses this series: the UID, or `marked_uid` if other series have the same UID."""
         return self.marked_uid if self.shared else self.uid
 
     @property
@@ -107,7 +108,7 @@ class Series:
 
     @property
     def date(self) -> str:
-        """Date as YYYY-MM-DD; empty where unknown."""
+        """Date as YYYY-MM-DD; empty if unknown."""
         for keyword in DATES:
             value = text(self.header, keyword)
             if len(value) == 8 and value.isdigit():
@@ -116,7 +117,7 @@ class Series:
 
     @property
     def aside(self) -> str:
-        """What all images are where others come first: "localizer", or "screen capture", as of a dose; else ""."""
+        """Kind of all images if other series take precedence: "localizer" or "screen capture"; else ""."""
         frames = [] if self.what else self.frames()
         is_capture = lambda frame: (
             object_class(frame.header).startswith(SECONDARY_CAPTURE)
@@ -127,11 +128,11 @@ class Series:
         return next((kind for kind, fits in kinds.items() if frames and all(map(fits, frames))), "")
 
     def frames(self) -> list[Frame]:
-        """List all image planes, by files."""
+        """List the image planes of all files."""
         return [frame for path, header in self.files.items() for frame in frames_of(path, header)]
 
     def line(self) -> str:
-        """Describe the series in a line for the user to choose by."""
+        """Describe the series in one line, from which the user chooses."""
         count = len(self.files)
         parts = [self.modality, self.description or "no description", f"{counted(count, 'file')}"]
         if self.what:
@@ -145,13 +146,13 @@ class Series:
 
 
 def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFiles]:
-    """Find all series in a folder, sorted by study, number and UID, and what else its files are.
+    """Find all series in a folder, sorted by study, number and UID; also return the list of its files.
 
-    Images of two modalities are never one series, nor those of two numbers or descriptions that make no one stack, as
-    files that were made anonymous may have one UID for all, or none. A few missing slices break no stack.
+    Images of different modalities are never one series. Nor are those with different numbers or descriptions, unless
+    they form one stack, in which a few slices may be missing: anonymized files may all have the same UID, or none.
 
     Args:
-        deep: look into its sub-folders too.
+        deep: search its subfolders too.
 
     Raises:
         InputError: there is no DICOM object.
@@ -188,9 +189,9 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], FolderFi
 
 
 def _join_unsaid(found: dict[tuple[str, ...], Series]) -> None:
-    """Join images that do not say their patient, study or modality to the only series of their UID that they complete.
+    """Join images that lack patient, study or modality to the only series of their UID that they complete.
 
-    It may be another patient's, so only where all together make one stack.
+    They could be another patient's, so this is done only if all images together form one stack.
     """
     of_one_uid: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for key in found:
@@ -207,10 +208,10 @@ def _join_unsaid(found: dict[tuple[str, ...], Series]) -> None:
 
 
 def _told_apart(series: Series) -> list[Series]:
-    """Split a series of images whose files state several numbers or descriptions; none where every file is damaged.
+    """Split a series of images whose files state several numbers or descriptions; empty if every file is damaged.
 
-    It stays whole where all together make one stack, each image has one of its own, or few of its UID have another
-    description.
+    It stays whole if all images together form one stack, if each image has its own number or description, or if only a
+    few images of the UID have another description.
     """
     parts: dict[tuple[str, str], Series] = {}
     for path, header in series.files.items():
@@ -225,7 +226,7 @@ def _told_apart(series: Series) -> list[Series]:
 
 
 def mark_shared(series: Iterable[Series]) -> None:
-    """Mark the series of images whose UID others have too."""
+    """Mark the series of images that share their UID with others."""
     images = [item for item in series if not item.what]
     count = Counter(uid for uid, _ in {(item.uid, item.key) for item in images})
     for item in images:
@@ -238,7 +239,7 @@ def _no_series(folder: Path, files: FolderFiles) -> InputError:
         holds = "holds only damaged DICOM files"
     elif files.packed:
         holds = f"holds no DICOM object, but compressed files: {list_names([path.name for path in files.packed])}"
-        remedy = "Give a zip file itself; unpack all others."
+        remedy = "Give the zip file itself, or unpack other archives."
     elif files.others:
         holds = f"holds {counted(files.others, 'file')} but no DICOM object"
     elif files.elsewhere:
@@ -252,15 +253,15 @@ def _no_series(folder: Path, files: FolderFiles) -> InputError:
 
 
 def choose_series(series: Sequence[Series], which: str | None, where: Path, notes: list[str]) -> Series:
-    """Choose a series by `which`, or the only one that holds images and is no localizer.
+    """Choose a series by `which`, or the only one that holds images and is not a localizer or screen capture.
 
     Args:
-        which: its UID, its number, or words of its description.
+        which: UID, number, or words of the description of the series.
         where: the folder or file, for messages.
-        notes: filled with what was left out.
+        notes: receives notes on what was left out.
 
     Raises:
-        InputError: none or several fit, with a list; or it holds no image.
+        InputError: none or several fit, listed in the message; or the series holds no image.
     """
     images = [item for item in series if not item.what]
     if which is not None:
@@ -288,7 +289,7 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
 
 
 def without_odd(series: Sequence[Series], notes: list[str]) -> list[Series]:
-    """Leave out the few images that have the UID and study of others, and another modality, with a note."""
+    """Leave out a few images with the UID and study of others but another modality, with a note."""
     alike: dict[tuple[str, ...], list[Series]] = defaultdict(list)
     for item in series:
         alike[item.key[:4]].append(item)
@@ -305,9 +306,9 @@ def without_odd(series: Sequence[Series], notes: list[str]) -> list[Series]:
 
 
 def fitting(series: Sequence[Series], which: str) -> list[Series]:
-    """Find the series with this UID, or handle; or else number, description, or words of the description.
+    """Find the series with this UID or handle, else number, else description, else words of the description.
 
-    A number is no word: it would find "T1 3D" where there is no series 3.
+    A number is not looked up among the words: it would find "T1 3D" if there is no series 3.
     """
     wanted = which.strip().casefold()
     number = wanted.lstrip("0") if wanted.isdigit() else wanted
@@ -332,7 +333,7 @@ def _find_requested(series: Sequence[Series], which: str, where: Path, notes: li
     if len(found) == 1:
         raise InputError(
             f"The DICOM series '{which}' in '{where}' holds no image: {found[0].what}.",
-            f"Choose one of images:\n{_listing([item for item in series if not item.what])}",
+            f"Choose a series of images:\n{_listing([item for item in series if not item.what])}",
         )
     if found:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The size of the pixels of DICOM images: by which tag, and where 3D Slicer takes another one."""
+"""Pixel size of DICOM images: from which tag, and where 3D Slicer uses another one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from MedCLIPSAMLib.volumes.dicom_header import REGIONS, SPACINGS, STORAGE, Frame
 from MedCLIPSAMLib.volumes.dicom_values import shown
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
-"""Modalities whose images belong together even where they carry no positions."""
+"""Modalities whose images belong together even if they carry no positions."""
 GDCM_TAGS = {
     "PixelSpacing": ("2", "3", "3.1", "4", "6", "6.1", "7", "20", "128"),
     "ImagerPixelSpacing": ("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "12.1", "12.2", "12.3"),
     "NominalScannedPixelSpacing": ("7",),
     "ImagePlanePixelSpacing": ("481.1",),
 }
-"""The tags that GDCM, so ITK and 3D Slicer, takes the size from -> for which classes, after `STORAGE`; else 1 mm."""
+"""Tags from which GDCM (ITK, 3D Slicer) takes the pixel size, with the classes after `STORAGE`; otherwise 1 mm."""
 
 
 def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, float]:
-    """Return (between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
+    """Return the pixel size (between rows, between columns) in mm; if unknown, from the aspect ratio, or 1."""
     first = frames[0]
     known = [frame.pixel_spacing for frame in frames if frame.pixel_spacing is not None]
     if known:
@@ -32,7 +32,7 @@ def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, flo
         if any(not np.allclose(step, spacing, rtol=1e-3) for step in known):
             notes.append(
                 f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {_format(spacing)} mm is used for "
-                "all, so that places on some slices are wrong."
+                "all, so positions on some slices are wrong."
             )
     else:
         aspect = first.numbers("PixelAspectRatio")
@@ -42,32 +42,32 @@ def pixel_spacing(frames: Sequence[Frame], notes: list[str]) -> tuple[float, flo
     better = SPACINGS[: SPACINGS.index(first.spacing_tag)] if first.spacing_tag else SPACINGS
     for name in better:
         if first.text(name):
-            notes.append(f"{name} is {shown(first.get(name))}, no size of a pixel: {_format(spacing)} mm was taken.")
+            notes.append(f"{name} is {shown(first.get(name))}, not a pixel size: {_format(spacing)} mm was used.")
     of_region = ultrasound_spacing(first.header)
     slicer = _gdcm_spacing(Frame(first.path, first.header) if of_region else first)
     other = "" if slicer is None or np.allclose(slicer, spacing, rtol=1e-3) else f"pixels of {_format(slicer)} mm"
     if of_region:
-        scalar = f" A scalar volume has {other} there: masks do not fit it." if other else ""
+        scalar = f" A scalar volume has {other} there, so masks do not fit it." if other else ""
         notes.append(
             f"Lengths and areas hold in the ultrasound region, whose pixels of {_format(spacing)} mm are used for the "
-            f"image, as where 3D Slicer loads it as an image sequence.{scalar}"
+            f"image, as when 3D Slicer loads it as an image sequence.{scalar}"
         )
         return spacing
     if first.get(REGIONS) and not known:
         notes.append(
-            "The size of a pixel is taken for unknown: 3D Slicer takes it of a single ultrasound region of tissue or "
+            "The pixel size is treated as unknown: 3D Slicer reads it from a single ultrasound region of tissue or "
             f"flow in cm, and the image has {counted(len(first.get(REGIONS)), 'region')}."
         )
     if other:
         notes.append(
             f"3D Slicer reads this kind of file with {other}, not of {_format(spacing)} mm "
-            f"({first.spacing_tag or 'PixelAspectRatio'}), so that masks do not fit the image that it loads."
+            f"({first.spacing_tag or 'PixelAspectRatio'}), so masks do not fit the image that it loads."
         )
     return spacing
 
 
 def _gdcm_spacing(frame: Frame) -> tuple[float, float] | None:
-    """Return what GDCM takes for the size of a pixel; None where functional groups say it, or no class of DICOM."""
+    """Return the pixel size that GDCM uses; None if functional groups give it, or without a standard class."""
     whole = object_class(frame.header)
     if "PerFrameFunctionalGroupsSequence" in frame.header or not whole.startswith(STORAGE):
         return None

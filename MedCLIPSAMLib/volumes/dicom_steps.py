@@ -1,4 +1,4 @@
-"""The frames of a file that gives the place of the first one: what each is of, and where it lies."""
+"""Frames of a file that gives only the position of the first: what each frame shows, and its position."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ VECTORS = {
     "TimeSliceVector": "time slice",
     "AngularViewVector": "angular view",
 }
-"""What the frames of nuclear medicine differ in beside the slice (PS3.3 C.8.4.8): a number for each, from 1."""
+"""What frames of nuclear medicine differ in beside the slice (PS3.3 C.8.4.8); each vector has a number per frame."""
 SLICE = "SliceVector"
 TIMES = ("FrameTime", "FrameTimeVector")
 PLACES = (SLICE, "GridFrameOffsetVector")
 
 
 def follow_time(header: Dataset) -> bool:
-    """Tell whether the frames of a file follow one another in time, by Frame Increment Pointer, or by what is there.
+    """Tell whether the frames of a file follow one another in time, by Frame Increment Pointer or the tags present.
 
-    A cine loop may have kept the position and the distance of slices of the series that it was made of.
+    A cine loop may have kept the position and slice distance of the series from which it was made.
     """
     tags = numbers(header.get("FrameIncrementPointer"))
     if "PerFrameFunctionalGroupsSequence" in header or (not tags and header.get("Modality") == "NM"):
@@ -40,11 +40,14 @@ def follow_time(header: Dataset) -> bool:
 
 
 def step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
-    """Compute the places of frames from the first one's, by offsets or a step along the normal that may be negative.
+    """Compute the positions of frames from that of the first, by offsets or a step along the normal.
 
-    Slices of nuclear medicine are counted by their vector, else in each energy window, time and so on for itself. The
-    numbers of a frame in the vectors of nuclear medicine are tags of it. Without offsets and step, the frames are no
-    stack (a cine loop), and have no places.
+    The step may be negative. Slices of nuclear medicine are numbered by their vector, otherwise counted within each
+    energy window, time and so on. Without offsets and step, the frames form no stack (a cine loop) and have no
+    positions.
+
+    Returns:
+        The tags of each frame: its position, orientation, and numbers in the vectors of nuclear medicine.
     """
     vectors = _vectors(header, count)
     frames: list[dict[str, Any]] = [{name: values[index] for name, values in vectors.items()} for index in range(count)]
@@ -67,10 +70,10 @@ def step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
 
 
 def _vectors(header: Dataset, count: int) -> dict[str, list[int]]:
-    """Return the vectors of nuclear medicine that count frames.
+    """Return the vectors of nuclear medicine that have a number for each frame.
 
-    Those that Frame Increment Pointer names count alone, where it names any: others are left over (PS3.3 C.8.4.8). One
-    number for all slices tells no slices apart.
+    If Frame Increment Pointer names any, only these are used, because others may be leftovers (PS3.3 C.8.4.8). A slice
+    vector with the same number for all frames is ignored.
     """
     tags = numbers(header.get("FrameIncrementPointer"))
     named = [name for name in (*VECTORS, SLICE) if tag_for_keyword(name) in tags]
@@ -82,7 +85,7 @@ def _vectors(header: Dataset, count: int) -> dict[str, list[int]]:
 
 
 def _count_slices(frames: list[dict[str, Any]]) -> list[int]:
-    """Count frames in their order, those of each energy window, time and so on for themselves."""
+    """Count frames in their order, separately for each energy window, time and so on."""
     seen: Counter[tuple] = Counter()
     slices = []
     for frame in frames:

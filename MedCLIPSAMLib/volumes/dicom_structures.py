@@ -1,4 +1,4 @@
-"""Masks of a DICOM RT Structure Set: the voxels of an image whose centers its closed contours enclose."""
+"""Masks of a DICOM RT Structure Set: the voxels of an image whose centers lie within its closed contours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBER = "SegmentNumber"
 """Tag of a segment with its number in the file."""
 CONVERT = "Load it with its images in 3D Slicer (extension {}), and save the segmentation as .seg.nrrd."
 XOR = "CLOSEDPLANAR_XOR"
-"""Contours that go in and out of a region by turns, also where they cross."""
+"""Type of contours that are combined by exclusive or, even where they cross."""
 CLOSED = {"CLOSED_PLANAR", XOR}
 OFF_SLICE = 0.25
 """Maximum distance of a contour from a slice, in slices."""
@@ -31,23 +31,24 @@ MAX_VOXELS = 2**31
 
 
 def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple[list[Segment], Geometry, list[str]]:
-    """Read the regions of an RT Structure Set by their names, on the part of a grid that their contours reach.
+    """Read the named regions of an RT Structure Set, on the part of a grid that their contours span.
 
-    A contour within another one of its region and slice is a hole. Points and open lines are left out.
+    A contour within another one of the same region and slice is a hole. Points and open lines are left out.
 
     Args:
-        like: the grid; each contour lies on a slice of it.
+        like: the grid; each contour must lie on one of its slices.
 
     Returns:
         The regions, their grid, and sentences for the user on how they were read.
 
     Raises:
-        InputError: no grid, several frames of reference, no region of closed contours, or contours between slices.
+        InputError: there is no grid, there are several frames of reference, there is no region of closed contours, or
+            contours lie between slices or far from the grid.
     """
     if like is None:
         raise InputError(
             f"'{path}' is an RT Structure Set, whose contours have no voxels of their own.",
-            "Give the image that it was drawn on, or the other masks as voxels: .seg.nrrd, .nii.gz or DICOM SEG.",
+            "Give the image that it was drawn on, or give the other masks as voxels: .seg.nrrd, .nii.gz or DICOM SEG.",
         )
     rois = {int(roi.ROINumber): roi for roi in header.get("StructureSetROISequence") or ()}
     if len({text(roi, "ReferencedFrameOfReferenceUID") for roi in rois.values()} - {""}) > 1:
@@ -59,7 +60,7 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
     by_turns = set[int]()
     for region in header.get("ROIContourSequence") or ():
         number, drawn = int(region.ReferencedROINumber), region.get("ContourSequence") or ()
-        names.setdefault(number, f"Segment {number}")  # of contours that were left behind by a region
+        names.setdefault(number, f"Segment {number}")  # contours whose region was deleted
         kinds = [text(contour, "ContourGeometricType").upper() for contour in drawn]
         closed = [contour for contour, kind in zip(drawn, kinds) if kind in CLOSED]
         left_out[number] += len(drawn) - len(closed)
@@ -71,13 +72,13 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
             what = counted(count, "point or open line", "points or open lines")
             notes.append(f"Left out of '{names[number]}' in '{path}': {what}.")
         else:
-            notes.append(f"'{names.pop(number)}' in '{path}' is left out: it is no region of closed contours.")
+            notes.append(f"'{names.pop(number)}' in '{path}' was left out: it is not a region of closed contours.")
     if not names:
         raise InputError(f"'{path}' has no region of closed contours.", "Give a file with one.")
     found = [contour for number in names for contour in contours[number]]
     places = np.concatenate([*found, np.zeros((0 if found else 1, 3))])  # (k, j, i)
     if not np.abs(places).max() <= FAR or np.prod(np.ptp(places, 0) + 1) > MAX_VOXELS:
-        raise InputError(f"The contours of '{path}' lie far from the other voxels.", "Is it of the same image?")
+        raise InputError(f"The contours of '{path}' lie far from the other voxels.", "Check that the images match.")
     axis = int(np.argmin(np.max([np.ptp(contour, 0) for contour in found] or [[0, 1, 1]], 0)))
     low, high = np.floor(places.min(0)).astype(int), np.ceil(places.max(0)).astype(int)
     segments = []
@@ -91,18 +92,18 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
 
 
 def _points(contour: Dataset) -> np.ndarray:
-    """Read the points of a contour, (N, 3) in LPS, from its text, which may lack its type where it is long."""
+    """Read the points of a contour, (N, 3) in LPS, from raw text, because long values may lack their type."""
     value = contour.get_item("ContourData").value if "ContourData" in contour else b""
     numbers = value.decode().strip(" \0").split("\\") if isinstance(value, bytes) else value or []
     return np.array([number for number in numbers if number != ""], float).reshape(-1, 3)
 
 
 def _fill(mask: np.ndarray, contours: Sequence[np.ndarray], axis: int, by_turns: bool, what: str) -> list[str]:
-    """Fill the slices (N, rows, columns) of a mask, and note what may not be meant.
+    """Fill the slices (N, rows, columns) of a mask, and return notes on what may be unintended.
 
     Args:
         contours: in voxels of the mask before `axis` was moved to the front.
-        by_turns: they are `XOR`.
+        by_turns: combine the contours by exclusive or, see `XOR`.
         what: the region, for the notes.
     """
     by_slice: dict[int, list[np.ndarray]] = {}
@@ -116,22 +117,22 @@ def _fill(mask: np.ndarray, contours: Sequence[np.ndarray], axis: int, by_turns:
         by_slice.setdefault(round(depth), []).append(np.delete(contour, axis, 1))
     has_holes = False
     for number, drawn in by_slice.items():
-        found = {inside.tobytes(): inside for inside in map(_inside, drawn)}  # what is drawn twice counts once
+        found = {inside.tobytes(): inside for inside in map(_inside, drawn)}  # a contour drawn twice counts once
         for inside in sorted(found.values(), key=len, reverse=True):
             at = (number, *inside.T)
             is_hole = bool(len(inside) and mask[at].all())
             mask[at] = ~mask[at] if by_turns else not is_hole
             has_holes |= is_hole and not by_turns
-    notes = [f"Contours of {what} that lie within others are taken for holes."] if has_holes else []
+    notes = [f"Contours of {what} that lie within others were taken to be holes."] if has_holes else []
     if (gaps := np.diff(sorted(by_slice))).size and gaps.min() > 1:
-        notes.append(f"{what} has no contours on the slices between its others: it is empty there.")
+        notes.append(f"{what} has no contours on some slices between its others: it is empty there.")
     return notes
 
 
 def _inside(points: np.ndarray) -> np.ndarray:
-    """Find the voxels (M, 2) with centers in a closed line (N, 2), by the parity of the edges before them in a row.
+    """Find the voxels (M, 2) with centers within a closed line (N, 2), by the parity of preceding edges in a row.
 
-    Of centers on the line, those on its first rows and columns count as inside.
+    Of the centers on the line itself, those in its first rows and columns count as inside.
     """
     low = np.floor(points.min(0)).astype(int)
     points = points - low

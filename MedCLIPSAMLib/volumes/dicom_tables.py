@@ -1,4 +1,4 @@
-"""The tables of DICOM images: of values to units of the modality, and of these to brightness."""
+"""Tables of DICOM images: from stored values to units of the modality, and from these to brightness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from MedCLIPSAMLib.volumes.window import Curve
 
 
 def voi_curve(frame: Frame) -> Curve | None:
-    """Return the curve of a VOI LUT; None where there is none, or it is constant."""
+    """Return the curve of a VOI LUT; None if there is none or it is constant."""
     tables = frame.get("VOILUTSequence")
     if not tables:
         return None
@@ -32,10 +32,10 @@ def voi_curve(frame: Frame) -> Curve | None:
 
 
 def modality_table(frame: Frame, negative: bool) -> tuple[int, np.ndarray] | None:
-    """Return the first value and the outputs of a Modality LUT; None where there is none, or it is damaged.
+    """Return the first value and the outputs of a Modality LUT; None if there is none or it is damaged.
 
     Args:
-        negative: stored values are, so that the first one may be.
+        negative: stored values can be negative, so the first value can be too.
     """
     tables = frame.header.get("ModalityLUTSequence")
     table = _lut(tables[0], negative, frame.header) if tables else None
@@ -43,14 +43,14 @@ def modality_table(frame: Frame, negative: bool) -> tuple[int, np.ndarray] | Non
 
 
 def entries(element: DataElement, header: Dataset) -> bytes:
-    """Return the words of a table as in a little endian file: OW are words of 16 bits, swapped in big endian ones."""
+    """Return the data of a table in little-endian order; OW consists of 16-bit words, swapped in big-endian files."""
     data = bytes(element.value)
     little = (getattr(header, "original_encoding", None) or (None, True))[1]
     return data if little is not False or element.VR == "OB" else np.frombuffer(data, ">u2").astype("<u2").tobytes()
 
 
 def _lut(item: Dataset, negative: bool, header: Dataset) -> tuple[int, np.ndarray, int] | None:
-    """Read (first value, outputs, bits of an output) of a table; None where it is damaged."""
+    """Read (first value, outputs, bits per output) of a table; None if it is damaged."""
     described = [int(value) for value in numbers(item.get("LUTDescriptor"))]
     data: Any = item.get("LUTData")
     if len(described) != 3 or data is None:

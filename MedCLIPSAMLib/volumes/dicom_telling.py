@@ -1,4 +1,4 @@
-"""The tags that tell images at one position apart: phases, echoes, b-values, times."""
+"""Tags that distinguish images at one position: phases, echoes, b-values, times."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Value = Callable[[Frame], Hashable | None]
 Tag = tuple[str, str, Value]
 """Name, unit and value of a tag."""
 HALF_DAY = 12 * 3600.0
-"""Seconds without an image, in times of day of one series, that may be the day between two nights."""
+"""Gap between times of day in one series, in seconds, that may be the day between two nights."""
 NO_VALUES = ("AT", "O", "PN", "SQ", "UN")
-"""How the types of tags begin that hold no words or numbers, or names of persons."""
+"""Beginnings of value representations without words or numbers, or with names of persons."""
 OF_ONE_IMAGE = {"SOPInstanceUID", "InstanceNumber", "InstanceCreationDate", "InstanceCreationTime"}
 
 
@@ -47,21 +47,21 @@ def _as_stated(*keywords: str) -> Value:
 
 @dataclass(frozen=True)
 class _Times:
-    """A tag of a date and time; where that is not there, one of a time of day, and the one of its date."""
+    """Tags of a date and time, or of a date and of a time of day if there is no such tag."""
 
     whole: tuple[str, ...]
     date: str
     time: str
 
     def __call__(self, frame: Frame, dated: bool = False) -> Hashable | None:
-        """Return a text that sorts, with the date of a time of day where asked; a date alone is no time."""
+        """Return a text that sorts by time, with the date if `dated`; a date alone is no time."""
         time = frame.text(self.time)
         found = frame.text(*self.whole) or (self._day(frame) + time if dated and time else time)
         match = re.match(r"\d{6,14}(\.\d+)?", found.replace(":", ""))
         return match[0] if match else None
 
     def among(self, frames: Sequence[Frame]) -> Value:
-        """Return times that sort over midnight too, where the images are of several dates."""
+        """Return times that sort correctly over midnight if the images have several dates."""
         dates = {self._day(frame) for frame in frames}
         return self if "" in dates or len(dates) < 2 else lambda frame: self(frame, dated=True)
 
@@ -70,7 +70,7 @@ class _Times:
 
 
 def as_number(value: Hashable | None) -> float | None:
-    """Return a value as a number: times of day, with or without a date before them, as seconds."""
+    """Return a value as a number; times of day, with or without a date before them, become seconds."""
     if not isinstance(value, str):
         return float(value) if isinstance(value, (int, float)) else None
     match = re.fullmatch(r"(\d*?)(\d\d)(\d\d)(\d\d(?:\.\d+)?)", value)
@@ -84,14 +84,14 @@ def as_number(value: Hashable | None) -> float | None:
 
 
 def may_pass_midnight(times: Iterable[Hashable | None]) -> bool:
-    """Tell whether times of day without dates leave so long a gap that the early ones may be of the next day."""
+    """Tell whether undated times of day have so long a gap that the early ones may belong to the next day."""
     of_day = (time for time in times if isinstance(time, str) and re.fullmatch(r"\d{6}(\.\d+)?", time))
     seconds = sorted(as_number(time) or 0.0 for time in of_day)
     return any(after - before > HALF_DAY for before, after in pairwise(seconds))
 
 
 def b_value(frame: Frame) -> Hashable | None:
-    """Read the b-value in s/mm2 from the standard tag, those of Siemens, GE, Philips and UIH, or the sequence name."""
+    """Read the b-value in s/mm2: from the standard tag, private tags (Siemens, GE, Philips, UIH) or sequence name."""
     found = frame.numbers("DiffusionBValue")
     if found:
         return round(found[0])
@@ -115,7 +115,7 @@ def b_value(frame: Frame) -> Hashable | None:
 
 
 def _first_number(raw: Any) -> float | None:
-    """Read the first number of a private tag, which is bytes where its type is not known."""
+    """Read the first number of a private tag, which is bytes if its type is unknown."""
     if isinstance(raw, bytes):
         try:
             raw = raw.decode("ascii").strip(" \0").split("\\")[0]
@@ -166,7 +166,7 @@ TELLING: tuple[Tag, ...] = (
 
 
 def telling_tags(frames: Sequence[Frame]) -> list[Tag]:
-    """Return the tags that may tell these images apart, at last the dimensions that their files state themselves."""
+    """Return the tags that may distinguish these images; the dimensions that the files declare come last."""
     frame = frames[0]
     pointers = [item.get("DimensionIndexPointer") for item in frame.header.get("DimensionIndexSequence") or []]
     names = [dictionary_description(tag).lower() if tag and dictionary_has_tag(tag) else "" for tag in pointers]
@@ -179,9 +179,9 @@ def telling_tags(frames: Sequence[Frame]) -> list[Tag]:
 
 
 def other_tags(frames: Sequence[Frame]) -> list[Tag]:
-    """Return all tags of words or numbers that differ among images, but those of the patient (group 0010).
+    """Return all tags of words or numbers that differ among images, except those of the patient (group 0010).
 
-    Programs call a phase by many names.
+    Programs store phases under many tags.
     """
     tags = set().union(*(frame.header.keys() for frame in frames))
     known = {keyword_for_tag(tag) for tag in tags if tag >> 16 != 0x10}.union(*(frame.own for frame in frames))

@@ -1,4 +1,4 @@
-"""Slices whose headers do not say how they lie in the patient: their order by what else is there."""
+"""Slices without position or orientation in the patient, ordered by other tags."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from MedCLIPSAMLib.volumes.dicom_steps import SLICE
 
 PLANES = ("sagittal", "coronal", "axial")
 ROWS = ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (1.0, 0.0, 0.0))
-"""Directions of a row of the usual images of each plane, LPS."""
+"""Usual direction of image rows in each plane, LPS."""
 NORMALS = ((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 OFF_LINE = 0.05
-"""How far positions may be off their common line, as a share of the mean distance."""
+"""Maximum distance of positions from their common line, as a share of the mean distance between slices."""
 
 
 def without_places(frames: Sequence[Frame], notes: list[str]) -> None:
-    """Drop the positions of slices that all state the same one and locations that differ, with a note in `notes`."""
+    """Drop the positions of slices that are all equal while slice locations differ, with a note in `notes`."""
     places = [frame.position for frame in frames]
     heights = [tuple(frame.numbers("SliceLocation")[:1]) for frame in frames]
     if len(frames) < 2 or any(place is None for place in places) or () in heights:
@@ -27,11 +27,11 @@ def without_places(frames: Sequence[Frame], notes: list[str]) -> None:
     if np.ptp(np.array(places), axis=0).max() < SAME_PLACE_MM and len(set(heights)) == len(frames):
         for frame in frames:
             frame.position = None
-        notes.append("All images state one position, and slice locations that differ: the position was not used.")
+        notes.append("All images state the same position but different slice locations: the position was not used.")
 
 
 def assume_orientation(frames: Sequence[Frame], notes: list[str]) -> None:
-    """Take slices with positions on one line and no orientation for upright ones across it, with a note in `notes`."""
+    """Orient slices with positions along a line but no orientation perpendicular to it, with a note in `notes`."""
     positions = [frame.position for frame in frames if frame.position is not None]
     if not 2 <= len(positions) == len(frames) or any(frame.orientation is not None for frame in frames):
         return
@@ -49,16 +49,16 @@ def assume_orientation(frames: Sequence[Frame], notes: list[str]) -> None:
     for frame in frames:
         frame.orientation = np.stack([row, np.cross(normal, row), normal], axis=1)
     notes.append(
-        f"The DICOM images carry positions but no orientation: they were taken for upright {PLANES[axis]} slices, "
-        "in the order of their positions. Left and right, or top and bottom, may be exchanged."
+        f"The DICOM images have positions but no orientation: they were taken to be upright {PLANES[axis]} slices, "
+        "in the order of their positions. Left and right, or top and bottom, may be swapped."
     )
 
 
 def order_unplaced(frames: Sequence[Frame]) -> tuple[list[Frame], str, np.ndarray | None]:
-    """Sort slices without places.
+    """Sort slices without positions.
 
     Returns:
-        The slices; by what they are sorted, in words; and their heights in mm where it is by these.
+        The slices; the words for what they are sorted by; and their heights in mm if sorted by these, otherwise None.
     """
     heights = [frame.numbers("SliceLocation")[:1] for frame in frames]
     if all(heights) and len(frames) > 1:
@@ -72,6 +72,6 @@ def order_unplaced(frames: Sequence[Frame]) -> tuple[list[Frame], str, np.ndarra
     elif all(files.values()) and len({number for (number,) in files.values()}) == len(files):
         by = "numbers"
     else:
-        by = "numbers, and of the names of their files where these are missing or the same"
+        by = "numbers, or of the names of their files if these are missing or the same"
     key = lambda frame: (files[frame.path] or [0.0], str(frame.path), frame.own.get(SLICE, 0), frame.index)
     return sorted(frames, key=key), by, None

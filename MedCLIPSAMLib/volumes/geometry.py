@@ -1,4 +1,4 @@
-"""The geometry of a voxel grid in the patient."""
+"""Geometry of a voxel grid in the patient."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 SPACINGS_MM = (1e-4, 1e3)
-"""The smallest and largest plausible distance between voxels."""
+"""Smallest and largest plausible distance between voxels."""
 SQUARE_DEGREES = 2.0
 """Maximum deviation of axes from right angles that counts as rounding; more is shear."""
 EXACT = 1e-4
-"""Cosines: maximum deviation of axes from right angles without a note."""
+"""Maximum cosine between axes that needs no note."""
 
-UNPLACED_NOTE = "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
+UNPLACED_NOTE = (
+    "The file does not say how it lies in the patient: its axes were taken to be left, posterior and superior."
+)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The geometry of a grid, as in ITK: patient positions in LPS (left, posterior, superior), mm.
+    """Geometry of a grid, as in ITK: patient positions in LPS (left, posterior, superior), mm.
 
     Attributes:
-        origin: the center of voxel (0, 0, 0).
-        spacing: from voxel to voxel along I, J and K, above 0.
-        direction: a 3 x 3 matrix, row by row; column a is the unit vector of voxel axis a.
+        origin: center of voxel (0, 0, 0).
+        spacing: distance between voxels along I, J and K, above 0.
+        direction: 3 x 3 matrix, row by row; column a is the unit vector of voxel axis a.
     """
 
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -66,7 +68,7 @@ class Geometry:
         image.SetDirection(self.direction)
 
     def is_close(self, other: Geometry, tolerance: float = 1e-4) -> bool:
-        """Tell whether two geometries are the same within `tolerance`, in mm and cosines."""
+        """Tell whether two geometries are equal within `tolerance`, in mm and cosines."""
         own, others = ((*geometry.origin, *geometry.spacing, *geometry.direction) for geometry in (self, other))
         return bool(np.allclose(own, others, atol=tolerance))
 
@@ -75,7 +77,7 @@ def check_spacing(spacing: tuple[float, ...], what: str) -> None:
     """Refuse impossible distances between voxels.
 
     Raises:
-        InputError: one is no number, not above 0, or outside of `SPACINGS_MM`; names `what`.
+        InputError: a distance is not a number, not above 0, or outside of `SPACINGS_MM`; the message names `what`.
     """
     low, high = SPACINGS_MM
     if not all(low <= value <= high for value in spacing):
@@ -89,14 +91,17 @@ def check_spacing(spacing: tuple[float, ...], what: str) -> None:
 def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str, exact: float = EXACT) -> Geometry:
     """Make a geometry from a 4 x 4 matrix from voxel indices to LPS, whose axes may be rounded.
 
-    Axes within `SQUARE_DEGREES` of right angles become the nearest ones at right angles; the spacing and the place of
-    the first voxel stay.
+    Axes within `SQUARE_DEGREES` of right angles become the nearest orthogonal axes; the spacing and the position of
+    the first voxel are unchanged.
 
     Args:
-        exact: the largest cosine between two axes without a note.
+        what: names the image in messages.
+        notes: receives a note on axes that were changed.
+        remedy: what to do about shear.
+        exact: maximum cosine between two axes that needs no note.
 
     Raises:
-        InputError: values that are no numbers, axes that coincide, or shear; with `remedy`.
+        InputError: the matrix has values that are not finite, coinciding axes, or shear.
     """
     if not np.isfinite(affine).all():
         raise InputError(f"Expected a finite position of {what}.", "Correct its header, or export it again.")
@@ -110,7 +115,7 @@ def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str, exact
     left, _, right = np.linalg.svd(axes)
     if cosines > exact:
         notes.append(
-            f"Its axes were {degrees:.2f} degrees from right angles (a rounded header): the nearest at right angles "
+            f"Its axes were {degrees:.2f} degrees from right angles (a rounded header): the nearest orthogonal axes "
             "are used."
         )
     origin, steps, direction = affine[:3, 3].tolist(), spacing.tolist(), (left @ right).ravel().tolist()

@@ -1,7 +1,7 @@
-"""The process in which ITK and GDCM read files of unknown origin; see `itk_read`. It imports nothing of this package.
+"""Child process in which ITK and GDCM read untrusted files; see `itk_read`. It imports nothing of this package.
 
-A line of JSON, {"path": ..., "reader": ..., "voxels": true, "number": 1}, is answered by a line of JSON with the same
-number, and with voxels by their bytes behind it.
+Each request is a line of JSON, {"path": ..., "reader": ..., "voxels": true, "number": 1}. The answer is a line of JSON
+with the same number, followed by the bytes of the voxels if they were requested.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import sys
 from contextlib import suppress
 
 READERS = ("GDCMImageIO", "MetaImageIO", "NrrdImageIO", "NiftiImageIO", "JPEGImageIO", "PNGImageIO", "TIFFImageIO")
-"""Those of ITK that are used; others return what lies in memory where a file ends early (VTK, GIPL, MRC)."""
+"""ITK's readers that are used; others return uninitialized memory for truncated files (VTK, GIPL, MRC)."""
 
 
 def main() -> None:
-    """Answer requests until the input ends."""
+    """Answer requests until the end of the input."""
     _limit_memory()
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(2)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _read(sitk, path: str, kind: str, wanted: bool):
-    """Read the header of an image, and its voxels where they are wanted, by a reader of this name or that of ITK."""
+    """Read the header of an image, and optionally its voxels, with the named reader or the one that ITK chooses."""
     reader = sitk.ImageFileReader()
     kind = kind or reader.GetImageIOFromFileName(path)
     if kind not in READERS:
@@ -59,7 +59,7 @@ def _read(sitk, path: str, kind: str, wanted: bool):
 
 
 def _limit_memory() -> None:
-    """Limit memory to what the machine has, so that a header that declares more ends this process and no other."""
+    """Limit memory to that of the machine, so that a header that declares more ends only this process."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 

@@ -1,6 +1,6 @@
-"""Headers of NRRD and MetaImage files, checked before ITK reads them.
+"""Validation of NRRD and MetaImage headers before ITK reads them.
 
-They may name any file as their voxels, and directions on which ITK's computation never ends.
+They may refer to any file for their voxels, or have directions on which ITK's computation never ends.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ META_NUMBERS = ("TransformMatrix", "Rotation", "Orientation", "Offset", "Positio
 BZIP2 = ("bzip2", "bz2")
 MAX_DIMENSIONS = 5
 MAX_NUMBER = 1e9
-"""Maximum of a direction, a position or a spacing, in millimeters."""
+"""Maximum absolute value of a direction, position or spacing, in mm."""
 
 
 JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-"""The beginnings of a file of JPEG 2000 (ISO/IEC 15444-1, annexes I and A): with boxes, and without."""
+"""Beginnings of JPEG 2000 files (ISO/IEC 15444-1, annexes I and A): with boxes, and without."""
 
 
 def check_header(path: Path, notes: list[str]) -> str:
     """Refuse a header that names files outside its folder, more than five dimensions, or absurd directions.
 
-    JPEG 2000 is refused too: ITK reads it, but as RGB of 8 bits, and with a size in millimeters that it does not have.
+    JPEG 2000 is refused too, because ITK reads it as 8-bit RGB with a pixel size in mm that it does not have.
 
     Args:
-        notes: filled with what a header of NRRD does not say.
+        notes: receives notes on what an NRRD header does not state.
 
     Returns:
-        What the file is: "NRRD", "MetaImage", or "" where it is neither.
+        The format: "NRRD", "MetaImage", or "" for any other.
 
     Raises:
-        InputError: naming what is wrong.
+        InputError: the file is refused; the message says why.
     """
     with path.open("rb") as file:
         is_jpeg_2000 = file.read(12).startswith(JPEG_2000)
     if is_jpeg_2000:
         raise InputError(
-            f"'{path}' is a JPEG 2000 image, which is not read.",
+            f"'{path}' is a JPEG 2000 image, which is not supported.",
             'Save it as PNG, for example: python -c "from PIL import Image; '
             f"Image.open('{path.name}').save('image.png')\"",
         )
@@ -61,10 +61,10 @@ def check_header(path: Path, notes: list[str]) -> str:
 
 
 def rest_notes(path: Path, size: int) -> list[str]:
-    """Say that a file of plain voxels holds more than its header says, as a list of one sentence or none.
+    """Make a note if a file of plain voxels holds more than its header declares; at most one sentence.
 
     Args:
-        path: of a header that was checked.
+        path: a header that has been checked.
         size: bytes of the voxels.
     """
     nrrd = read_fields(read_nrrd_header(path)[0])
@@ -78,8 +78,8 @@ def rest_notes(path: Path, size: int) -> list[str]:
     if skips or is_packed or not voxels.is_file() or voxels.stat().st_size <= size:
         return []
     return [
-        f"The file of its voxels holds {voxels.stat().st_size - size} bytes more than the header says: the first ones "
-        "are taken, as in 3D Slicer. If the image looks shifted, its size is wrong, or how much to skip is missing."
+        f"The file of its voxels holds {voxels.stat().st_size - size} bytes more than the header declares: the first "
+        "ones are used, as in 3D Slicer. If the image looks shifted, the header has a wrong size or lacks an offset."
     ]
 
 
@@ -87,7 +87,9 @@ def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
     if "dimension" in fields:
         _check_dimension(fields["dimension"], path)
     if fields.get("encoding", "").lower() in BZIP2:
-        raise InputError(f"'{path}' is NRRD compressed by bzip2, which is not read.", "Save it with 'encoding: gzip'.")
+        raise InputError(
+            f"'{path}' is NRRD compressed by bzip2, which is not supported.", "Save it with 'encoding: gzip'."
+        )
     for key in ("space directions", "space origin", "spacings"):
         _check_numbers(key, fields.get(key, ""), path)
     for key in DATA_FILE:
@@ -107,18 +109,18 @@ def _check_meta(path: Path) -> None:
     check_units([fields.get("DistanceUnits", "")], path)
     if (binary := fields.get("BinaryData", ""))[:1].lower() in ("f", "0"):
         raise InputError(
-            f"'{path}' holds its voxels as text (BinaryData = {binary}), which is not read.",
+            f"'{path}' holds its voxels as text (BinaryData = {binary}), which is not supported.",
             "Save it as binary, with 'BinaryData = True'.",
         )
     source, skipped = fields.get("ElementDataFile"), fields.get("HeaderSize", "")
-    if source is None:  # which ITK does not take for MetaImage
+    if source is None:  # ITK does not recognize such a file as MetaImage
         return
     if source.upper() != "LOCAL":
         _check_files(source, is_compressed(fields), fields.get("DimSize", "").split(), path)
     elif skipped.isdigit() and 0 < int(skipped) <= start:
         raise InputError(
-            f"'{path}' says that its voxels begin at byte {skipped} (HeaderSize), which is in its header.",
-            "Leave HeaderSize out of it.",
+            f"'{path}' says that its voxels begin at byte {skipped} (HeaderSize), which is within the header.",
+            "Remove HeaderSize from it.",
         )
 
 
@@ -127,9 +129,9 @@ def _check_numbers(key: str, value: str, path: Path) -> None:
     for text in re.split(r"[\s,()]+", value):
         try:
             number = float(text)
-        except ValueError:  # "none" of NRRD, or what ITK refuses itself
+        except ValueError:  # "none" in NRRD, or what ITK itself refuses
             continue
-        if key == "spacings" and math.isnan(number):  # an axis that is none of space
+        if key == "spacings" and math.isnan(number):  # an axis that is not spatial
             continue
         if not math.isfinite(number) or abs(number) > MAX_NUMBER:
             raise InputError(
@@ -144,7 +146,7 @@ def _check_dimension(value: str, path: Path) -> None:
 
 
 def _check_files(source: str, compressed: bool, extents: list[str], path: Path) -> None:
-    """Refuse fewer files than slices, and other than one a slice: ITK makes the others of what lies in memory."""
+    """Refuse fewer files than slices, or other than one per slice, for which ITK returns uninitialized memory."""
     first, *names = source.split("\n")
     is_list = first.startswith("LIST")
     _check_names(names if is_list else [first], path)
@@ -163,7 +165,7 @@ def _check_files(source: str, compressed: bool, extents: list[str], path: Path) 
     slices = rf"LIST(\s+{len(extents) - 1}[dD]?)?"  # with the dimension of each file, as in LIST 2D
     if (numbers and len(numbers) != 3) or (is_list and not re.fullmatch(slices, first)):
         raise InputError(
-            f"'{path}' names its files of voxels by '{first}', which is not read.",
+            f"'{path}' names its voxel files by '{first}', which is not supported.",
             "Write 'LIST' and one name per line, or a name with %d, first, last and step, such as 's%d.raw 0 3 1'.",
         )
 
@@ -179,5 +181,5 @@ def _check_names(names: list[str], path: Path) -> None:
             )
         if pattern is None and not (path.parent / plain).is_file():
             raise InputError(
-                f"Expected voxels of '{path}' in the file '{plain}' beside it, got none.", "Copy that file, too."
+                f"Expected voxels of '{path}' in the file '{plain}' beside it, got none.", "Copy that file too."
             )

@@ -1,7 +1,7 @@
-"""Read files by ITK and GDCM in a child process, so that a file that crashes or hangs them fails alone.
+"""Reading of files by ITK and GDCM in a child process, so that a file that crashes or hangs them fails alone.
 
-The process is started with the first file, serves all others, and ends with this one. It may use as much memory as the
-machine has, and has a minute for a file and a second more for each megabyte of it.
+The process is started for the first file, serves all others, and ends with this process. It may use as much memory as
+the machine has. Each file may take a minute, plus a second per megabyte.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SECONDS_A_BYTE = 1e-6
 
 
 def itk_path(path: Path) -> str:
-    """Return a path for ITK, which ends the whole process where a name is not valid text.
+    """Return a path for ITK, which aborts the whole process if a name is not valid text.
 
     Raises:
-        InputError: the name, or that of a folder, holds bytes that are no UTF-8.
+        InputError: the name, or that of a folder in the path, is not valid UTF-8.
     """
     text = str(path)
     try:
@@ -52,12 +52,14 @@ class _Reader:
         self._asked = 0  # number of requests
 
     def ask(self, path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
-        """Return the process's answer for a file; see `itk_child`.
+        """Return the answer of the process for a file; see `itk_child`.
 
-        A process whose answer was not read to its end, such as at Ctrl+C, is ended: the next one to ask would get it.
+        If its answer is not read to the end, as after Ctrl+C, the process is killed: the next request would get it.
 
         Raises:
-            InputError: it crashed, or took too long. RuntimeError: what ITK said of the file.
+            InputError: the process crashed or took too long.
+            MemoryError: the file needs more memory than there is.
+            RuntimeError: ITK's message on the file.
         """
         with self._turn:
             process = self._running()
@@ -76,7 +78,7 @@ class _Reader:
                 self.stop()
                 slow = f"takes longer than {seconds:.0f} s to read"
                 why = slow if late.is_set() else "crashes the library that reads it"
-                raise InputError(f"'{path}' {why}: it is damaged, or made to.", "Leave it out.") from error
+                raise InputError(f"'{path}' {why}: it is damaged or malicious.", "Leave it out.") from error
             except BaseException:
                 self.stop()
                 raise
@@ -88,11 +90,11 @@ class _Reader:
         return about, data
 
     def fork(self) -> None:
-        """Forget the process in a forked one, and the lock, which may be held by a thread that does not exist there."""
+        """Forget the process in a forked one, and the lock, whose holder may be a thread that was not forked."""
         self._turn, self._process = threading.Lock(), None
 
     def stop(self) -> None:
-        """End the process, where there is one."""
+        """End the process, if there is one."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -113,8 +115,8 @@ class _Reader:
                 stdin=pipe,
                 stdout=pipe,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl+C is for the program, which ends it
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # of Windows, where it would open one
+                start_new_session=True,  # Ctrl+C only reaches this program, which ends the process
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open one
             )
         return self._process
 
@@ -128,7 +130,7 @@ class _Reader:
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()
-        about = json.loads(line)  # a ValueError where the process has ended
+        about = json.loads(line)  # a ValueError if the process has ended
         if about["number"] != self._asked:
             raise ValueError("it answers another request")
         count = int(np.prod(about["shape"])) * np.dtype(about["dtype"]).itemsize if "shape" in about else 0
@@ -148,7 +150,7 @@ class ItkHeader(NamedTuple):
     """What ITK reads of an image without its voxels, x first.
 
     Attributes:
-        is_flipped: whether a distance between voxels was negative: ITK turns the axis round.
+        is_flipped: whether a distance between voxels was negative, in which case ITK flips the axis.
     """
 
     size: tuple[int, ...]
@@ -159,23 +161,24 @@ class ItkHeader(NamedTuple):
 
 
 def itk_header(path: Path) -> ItkHeader | None:
-    """Read the size and the place of an image; None where ITK does not know the format.
+    """Read the size and position of an image; None if ITK does not know the format.
 
     Raises:
-        InputError: the file crashes ITK, or takes too long. RuntimeError: what ITK says of it.
+        InputError: the file crashes ITK or takes too long.
+        RuntimeError: ITK's message on the file.
     """
     about, _ = _reader.ask(path, voxels=False)
     if not about["known"]:
         return None
     spacing = np.array(about["spacing"])
-    signs = np.where(spacing < 0, -1.0, 1.0)  # which itk::ImageFileReader moves to the directions
+    signs = np.where(spacing < 0, -1.0, 1.0)  # itk::ImageFileReader moves them to the directions
     direction = np.array(about["direction"]).reshape(len(signs), -1) * signs
     placed = tuple((spacing * signs).tolist()), tuple(about["origin"]), tuple(direction.ravel().tolist())
     return ItkHeader(tuple(about["size"]), *placed, bool((signs < 0).any()))
 
 
 def itk_image(path: Path) -> sitk.Image:
-    """Read an image of a format that ITK knows; errors as `itk_header`."""
+    """Read an image in a format that ITK knows; errors as in `itk_header`, and RuntimeError for other formats."""
     about, data = _reader.ask(path, voxels=True)
     if not about["known"]:
         raise RuntimeError("its format is not known")

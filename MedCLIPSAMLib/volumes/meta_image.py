@@ -1,4 +1,4 @@
-"""Compressed voxels of MetaImage, unpacked before ITK reads them: of damaged ones it makes what lies in memory."""
+"""Compressed voxels of MetaImage, unpacked before ITK reads them: from damaged ones, ITK returns arbitrary memory."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from MedCLIPSAMLib.volumes.nrrd import MAX_HEADER, file_name
 META_SUFFIXES = (".mha", ".mhd")
 BEGINNING = re.compile(rb"\s*(ObjectType|NDims|Comment)\s*[=:]")
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
-"""Bytes of a value by its type, without the U of unsigned ones."""
+"""Bytes per value by type, without the U of unsigned types."""
 OF_COMPRESSION = ("CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile")
 GZIP_OR_ZLIB = 47
-"""The window of zlib that tells by itself which of the two data are."""
+"""zlib's window setting that detects gzip or zlib data."""
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Unpack the voxels of a compressed MetaImage into a file that is removed at the end; other files are as they are.
+    """Unpack the voxels of a compressed MetaImage into a file that is removed at the end; yield other files unchanged.
 
     Args:
-        path: a file whose header was checked: compressed voxels are in it, or in one file beside it.
+        path: a file whose header has been checked: compressed voxels are in it, or in one file beside it.
 
     Raises:
-        InputError: damaged, truncated, or of another length than the header says.
+        InputError: the voxels are damaged, truncated, or differ in length from the header.
     """
     lines, start = read_header(path)
     fields = {key: value for key, value, _ in lines}
@@ -52,15 +52,15 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def is_meta_image(path: Path) -> bool:
-    """Tell whether a file is MetaImage, by its name or its beginning."""
+    """Tell whether a file is MetaImage, by its name or first bytes."""
     with path.open("rb") as file:
         return path.suffix.lower() in META_SUFFIXES or BEGINNING.match(file.read(80)) is not None
 
 
 def read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
-    """Return key, value and text of each line, and where voxels begin; nothing for other files.
+    """Return key, value and text of each line, and where the voxels begin; empty and 0 for other files.
 
-    The value of the last one, ElementDataFile, is `LIST` and the names of files by lines, where it is a list.
+    The last key is ElementDataFile; if it is a list, its value is `LIST` followed by one file name per line.
     """
     lines: list[tuple[str, str, str]] = []
     if not is_meta_image(path):
@@ -80,26 +80,26 @@ def read_header(path: Path) -> tuple[list[tuple[str, str, str]], int]:
 
 
 def is_compressed(fields: Mapping[str, str]) -> bool:
-    """Tell whether the voxels of an image are compressed, by its header."""
+    """Tell whether the header declares compressed voxels."""
     return fields.get("CompressedData", "")[:1] in ("T", "t", "1")
 
 
 def _length(fields: dict[str, str], path: Path) -> int:
-    """Return how many bytes the voxels have."""
+    """Return the number of bytes of the uncompressed voxels."""
     kind = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY").removeprefix("U")
     try:
         extents = [int(extent) for extent in fields["DimSize"].split()]
         return math.prod(extents) * int(fields.get("ElementNumberOfChannels", 1)) * BYTES[kind]
     except (KeyError, ValueError) as error:
-        raise InputError(f"'{path}' does not say how many voxels of which type it has.", "Export it again.") from error
+        raise InputError(f"'{path}' does not state the number or type of its voxels.", "Export it again.") from error
 
 
 def _inflate(voxels: Path, start: int, packed: int, size: int, path: Path) -> bytes:
     """Unpack `size` bytes from a file.
 
     Args:
-        packed: how many bytes they take there; 0: all that follow.
-        path: of the header, for messages.
+        packed: number of compressed bytes; 0 for all that follow.
+        path: the header, for messages.
     """
     if not 0 <= size <= voxels.stat().st_size * MAX_COMPRESSION:
         raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
@@ -118,7 +118,7 @@ def _inflate(voxels: Path, start: int, packed: int, size: int, path: Path) -> by
     if len(data) != size:
         got = "more" if len(data) > size else str(len(data))
         raise InputError(
-            f"Expected {size} bytes of voxels in '{path}', as its header says, got {got}.",
+            f"Expected {size} bytes of voxels in '{path}', as its header declares, got {got}.",
             "Correct its header, or export it again.",
         )
     return data

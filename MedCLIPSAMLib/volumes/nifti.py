@@ -1,4 +1,4 @@
-"""NIfTI files: read once, checked, and written with the matrices of their source."""
+"""NIfTI files: reading with checks, and writing with the matrices of the source."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCANNER = 1
-"""The code of a matrix to scanner coordinates."""
+"""Code of a matrix to scanner coordinates."""
 MILLIMETERS = {1: 1e3, 3: 1e-3}
-"""Millimeters by the code of the unit of length: 1 is m, 3 is micrometers; all others are mm."""
+"""Millimeters by the code of the unit of length: 1 is meters, 3 is micrometers; all others are mm."""
 SHEAR_REMEDY = (
     'Resample it, for example: python -c "import nibabel as n, nibabel.processing as p; '
     "n.save(p.resample_to_output(n.load('{name}')), 'straight.nii.gz')\""
@@ -44,16 +44,16 @@ PLACE = (
     *("xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z"),
 )
-"""The fields of a header that say, with the first four of pixdim, where the voxels lie."""
+"""Header fields that, with the first four of pixdim, give the position of the voxels."""
 
 
 @dataclass(frozen=True, eq=False)
 class NiftiMatrices:
-    """The matrices of a NIfTI file, sform and qform with their codes and unit, as its header holds them.
+    """Matrices of a NIfTI file, sform and qform, with their codes and unit as in the header.
 
     Attributes:
-        fields: the values of `PLACE`, by name.
-        steps: the sign of the third axis of qform (qfac), and the distances along I, J and K.
+        fields: values of `PLACE` by name.
+        steps: sign of the third axis of qform (qfac), and distances along I, J and K.
     """
 
     fields: dict[str, np.ndarray]
@@ -66,22 +66,22 @@ class NiftiMatrices:
 
     @property
     def codes(self) -> tuple[int, int]:
-        """The codes of sform and qform; 0 where there is none."""
+        """Codes of sform and qform; 0 if missing."""
         return max(0, int(self.fields["sform_code"])), max(0, int(self.fields["qform_code"]))
 
     @property
     def scale(self) -> float:
-        """Millimeters by the unit of length."""
+        """Millimeters per unit of length."""
         return MILLIMETERS.get(int(self.fields["xyzt_units"]) & 7, 1.0)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distances along I, J and K, in mm."""
+        """Distances along I, J and K in mm."""
         x, y, z = (abs(float(step)) * self.scale for step in self.steps[1:])
         return x, y, z
 
     def matrices(self) -> dict[str, np.ndarray]:
-        """Return those that the file has, by name: 4 x 4, from voxel indices to LPS, mm."""
+        """Return the matrices that the file has, by name: 4 x 4, from voxel indices to LPS in mm."""
         made = {}
         in_mm = RAS_TO_LPS @ np.diag([self.scale, self.scale, self.scale, 1.0])
         with_sform, with_qform = self.codes
@@ -99,31 +99,33 @@ class NiftiMatrices:
         return made
 
     def give(self, header: nibabel.Nifti1Header) -> None:
-        """Write them into another header."""
+        """Write the matrices into another header."""
         for name, value in self.fields.items():
             header[name] = value
         header["pixdim"][:4] = self.steps
 
 
 def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarray, str, Geometry, dict[str, Any]]:
-    """Read voxels (K, J, I), or (K, J, I, channels), in their stored type; float32 where the file has a scale.
+    """Read voxels (K, J, I), or (K, J, I, channels), in their stored type, or float32 if the file has a scale.
 
-    It lies where ITK and 3D Slicer place it, with a note where the header says something else, too.
+    They are placed where ITK and 3D Slicer place them, with a note if the header also gives another position.
 
     Args:
-        path: as the user named it.
+        file: the unpacked file.
+        path: path as the user named it.
+        notes: receives notes for the user.
 
     Returns:
-        The voxels, what several values of one are, their geometry, and further attributes of `Volume` by name.
+        The voxels, the meaning of several values per voxel, the geometry, and further attributes of `Volume` by name.
 
     Raises:
-        InputError: truncated, of several time points, impossible spacing or shear.
+        InputError: the file is truncated, has several time points, an impossible spacing, or shear.
     """
     with open_content(file.header) as content:
         header = read_header(content, file.header)
         shape, channels, times = _shape(header, path)
         if times > 1:
-            notes.append(f"Its {times} images are times of one slice: they are shown as slices.")
+            notes.append(f"Its {times} images are time points of one slice: they are shown as slices.")
         size = (*shape, channels) if channels > 1 else tuple(shape)
         with nullcontext(content) if file.voxels == file.header else open_content(file.voxels) as voxels:
             array = read_voxels(voxels, header, size, file.voxels, notes, is_single=file.voxels == file.header)
@@ -131,10 +133,10 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
     if np.isinf(slope) or ((np.isnan(slope) or slope == 0) and np.isfinite(intercept) and intercept != 0):
         added = f", to which 3D Slicer adds {intercept:g}" if slope == 0 else ""
         notes.append(
-            f"The scale of the file ({slope:g} x value + {intercept:g}) is none: its values are as stored{added}."
+            f"The scale of the file ({slope:g} x value + {intercept:g}) is invalid: values are used as stored{added}."
         )
     elif np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
-        notes.append(f"The scale of the file ({slope:g} x value + {intercept:g}) adds no number: 0 was taken.")
+        notes.append(f"The offset of the scale ({slope:g} x value + {intercept:g}) is not a number: 0 was used.")
     geometry, forms = _place(header, [*shape[:2], 1] if times > 1 else shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     known = {
@@ -155,12 +157,12 @@ def write_nifti(
     compress: bool,
     description: str = "",
 ) -> None:
-    """Write an array (K, J, I) with the matrices of its source, or those of its geometry where there are none.
+    """Write an array (K, J, I) with the matrices of its source, or with those of its geometry if `forms` is None.
 
     Args:
-        description: at most 79 letters of ASCII.
+        description: at most 79 ASCII characters.
     """
-    if array.dtype.itemsize == 8 and array.dtype.kind in "iu":  # which few programs read
+    if array.dtype.itemsize == 8 and array.dtype.kind in "iu":  # few programs read 64-bit integers
         array = array.astype(np.int32 if np.abs(array).max() <= np.iinfo(np.int32).max else np.float64)
     nibabel = load_package("nibabel", "NIfTI")
     kind = nibabel.Nifti2Image if max(array.shape) > np.iinfo(np.int16).max else nibabel.Nifti1Image
@@ -181,15 +183,15 @@ def write_nifti(
 
 
 def count_slices(file: NiftiFile, path: Path) -> int:
-    """Return the number of slices by the header, or of times where they are shown as slices; errors as `read_nifti`."""
+    """Return the number of slices by the header, or of time points shown as slices; errors as in `read_nifti`."""
     with open_content(file.header) as content:
         return _shape(read_header(content, file.header), path)[0][2]
 
 
 def _shape(header: nibabel.Nifti1Header, path: Path) -> tuple[list[int], int, int]:
-    """Return (I, J, K), the number of values a voxel, and that of times of one slice, which are slices; 1 of others."""
+    """Return (I, J, K), the number of values per voxel, and the number of time points shown as slices, otherwise 1."""
     shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
-    shape[3:] = [max(1, extent) for extent in shape[3:]]  # 0 says that there is no such axis
+    shape[3:] = [max(1, extent) for extent in shape[3:]]  # 0 means that there is no such axis
     times = shape[3] if is_loop(shape) else 1
     if times > 1:
         shape = [*shape[:2], times]
@@ -197,7 +199,7 @@ def _shape(header: nibabel.Nifti1Header, path: Path) -> tuple[list[int], int, in
 
 
 def _channels(shape: list[int], path: Path) -> int:
-    """Return the number of values per voxel; a file of several time points is refused."""
+    """Return the number of values per voxel; refuse a file of several time points."""
     if min(shape) < 1:
         raise InputError(f"'{path}' has no voxels: its size is {tuple(shape)}.", "Export it again.")
     if any(extent > 1 for extent in shape[3:4] + shape[5:]):
@@ -212,11 +214,11 @@ def _channels(shape: list[int], path: Path) -> int:
 def _place(
     header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: list[str]
 ) -> tuple[Geometry, NiftiMatrices]:
-    """Place the voxels where ITK does, and say where the header says something else."""
+    """Place the voxels where ITK does, with a note if the header also gives another position."""
     steps = header["pixdim"]
     for axis, extent in enumerate(shape, 1):
         if extent == 1 and steps[axis] == 0:
-            steps[axis] = 1  # no distance is needed
+            steps[axis] = 1  # a single voxel needs no distance
     forms = NiftiMatrices.of(header)
     check_spacing(forms.spacing, f"'{path}'")
     matrices = forms.matrices()
@@ -225,7 +227,7 @@ def _place(
             f"Expected finite numbers up to {MAX_NUMBER:g} as the position of '{path}'.", "Correct its header."
         )
     placed = _by_itk(forms)
-    if placed is None:  # whose axes are not at right angles
+    if placed is None:  # the axes are not at right angles
         affine = _with_normal(matrices["sform"], shape, forms.spacing)
         return straight(affine, f"'{path}'", notes, SHEAR_REMEDY.format(name=path.name)), forms
     geometry = replace(straight(placed.affine, f"'{path}'", notes, "Correct its header."), spacing=placed.spacing)
@@ -249,16 +251,16 @@ def _place(
     else:
         notes.append(
             f"The voxel sizes of the file ({' x '.join(f'{step:g}' for step in forms.steps[1:])}) do not fit its "
-            f"{nearest}: they are used with the directions of the {nearest}, as in 3D Slicer, up to "
-            f"{apart[nearest]:.1f} mm from where it places the voxels."
+            f"{nearest}: they are used with the directions of the {nearest}, as in 3D Slicer, and voxels are up to "
+            f"{apart[nearest]:.1f} mm from where that places them."
         )
     return geometry, forms
 
 
 def _by_itk(forms: NiftiMatrices) -> Geometry | None:
-    """Ask ITK where it places voxels of such matrices; None where it refuses to.
+    """Ask ITK where it places voxels with such matrices; None if it refuses them.
 
-    It chooses by several comparisons of the two, one of which depends on its singular value decomposition.
+    ITK chooses between the two by several comparisons, one of which depends on its singular value decomposition.
     """
     header = load_package("nibabel", "NIfTI").Nifti1Header()
     header.set_data_dtype(np.uint8)
@@ -279,7 +281,7 @@ def _by_itk(forms: NiftiMatrices) -> Geometry | None:
 
 
 def _with_normal(affine: np.ndarray, shape: list[int], spacing: tuple[float, ...]) -> np.ndarray:
-    """Complete the matrix of a flat image, whose third axis is missing, with the normal."""
+    """Complete the matrix of a flat image whose third axis is missing with the normal."""
     if shape[2] != 1 or affine[:3, 2].any():
         return affine
     made = affine.copy()

@@ -1,6 +1,6 @@
-"""NIfTI files as they lie on the disk: one file or a pair, compressed or not; their headers and voxels.
+"""NIfTI files on disk: a single file or a pair, compressed or not; their headers and voxels.
 
-nibabel is imported at the first file: 3D Slicer, which loads this module with its own, does not bring it.
+nibabel is imported at the first file, because 3D Slicer, whose Python loads this module, does not ship it.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 
 SINGLE = (b"n+1\0", b"n+2\0")
 PAIR = (b"ni1\0", b"ni2\0")
-"""How NIfTI-1 and NIfTI-2 mark a file that holds its voxels, and a header whose voxels are in a file beside it."""
+"""Magic numbers of NIfTI-1 and NIfTI-2: for a single file, and for a header whose voxels are in a file beside it."""
 SIZE = 348
-"""The length of a header of NIfTI-1 and ANALYZE, in bytes."""
+"""Length of an ANALYZE or NIfTI-1 header in bytes."""
 VECTOR = "vector"
 VECTOR_INTENT = 1007
 RGB_INTENTS = (2003, 2004)
-"""The intents of a vector, and of red, green and blue without and with alpha (nifti1.h)."""
+"""Intents of a vector, and of colors without and with alpha (nifti1.h)."""
 MAX_COMPRESSION = 1100
-"""Deflate shrinks no file by more than this factor: a header that declares more is wrong."""
+"""Maximum compression factor of Deflate: a header that declares more is wrong."""
 MAX_BZIP2 = 2_000_000
-"""The same of bzip2, whose block of 46 MB of one value takes some 40 bytes."""
+"""The same for bzip2, in which a block of 46 MB of one value takes about 40 bytes."""
 BZIP2 = b"BZh"
 
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """Where the header and the voxels of an image lie: in one file, or in two."""
+    """Location of the header and the voxels of an image, in one file or in two."""
 
     header: Path
     voxels: Path
 
 
 def find_nifti(path: Path) -> NiftiFile | None:
-    """Find the header and the voxels of a NIfTI image by either file of it, whatever its name; None for other files.
+    """Find the header and the voxels of a NIfTI image from either file, whatever its name; None for other files.
 
     Raises:
-        InputError: it is a header, and there is no file of its voxels.
+        InputError: the file is a header without a file of voxels.
     """
     magic = _magic(path)
     if magic in SINGLE:
@@ -60,7 +60,7 @@ def find_nifti(path: Path) -> NiftiFile | None:
     if magic in PAIR:
         voxels = beside(path, VOXEL_SUFFIXES)
         if voxels is None and not path.name.lower().endswith(PAIR_SUFFIXES) and _has_more(path, magic):
-            return NiftiFile(path, path)  # a single file that is marked as a pair, which ITK reads too
+            return NiftiFile(path, path)  # a single file marked as a pair, which ITK reads too
         if voxels is None:
             raise InputError(
                 f"Expected the voxels of '{path}' beside it, in '{stem(path)}.img' or '{stem(path)}.img.gz', got none.",
@@ -72,18 +72,18 @@ def find_nifti(path: Path) -> NiftiFile | None:
 
 
 def beside(path: Path, suffixes: tuple[str, ...]) -> Path | None:
-    """Find the other file of a pair: one of the same name with one of the suffixes, in small letters or capitals."""
+    """Find the other file of a pair: of the same name with one of the suffixes, in lower or upper case."""
     places = [path.with_name(stem(path) + made) for suffix in suffixes for made in (suffix, suffix.upper())]
     return next((place for place in places if place.is_file()), None)
 
 
 def is_loop(shape: Sequence[int]) -> bool:
-    """Tell whether an image has several times of one slice, by its extents, x first."""
+    """Tell whether an image has several time points of one slice, by its extents, x first."""
     return len(shape) > 3 and shape[2] == 1 and shape[3] > 1 and all(extent <= 1 for extent in shape[4:])
 
 
 def kind_of_values(header: nibabel.Nifti1Header) -> str:
-    """Name what several values of a voxel are, by type and intent: colors, a vector, or what the intent is called."""
+    """Name the meaning of several values per voxel, by type and intent: colors, a vector, or the name of the intent."""
     intent = int(header["intent_code"])
     if header.get_data_dtype().names or intent in RGB_INTENTS:
         return "RGB-color"
@@ -91,12 +91,12 @@ def kind_of_values(header: nibabel.Nifti1Header) -> str:
 
 
 def is_packed(path: Path) -> bool:
-    """Tell whether a file begins like gzip or bzip2."""
+    """Tell whether a file begins as gzip or bzip2 does."""
     return is_bzip2(path) or _begins(path, b"\x1f\x8b")
 
 
 def is_bzip2(path: Path) -> bool:
-    """Tell whether a file begins like bzip2."""
+    """Tell whether a file begins as bzip2 does."""
     return _begins(path, BZIP2)
 
 
@@ -110,7 +110,7 @@ def open_content(path: Path) -> Iterator[IO[bytes]]:
     """Open the content of a file, unpacking gzip and bzip2."""
     opened: Any = gzip.open if is_packed(path) else open
     if is_bzip2(path):
-        import bz2  # which a Python may lack
+        import bz2  # some builds of Python lack it
 
         opened = bz2.open
     with opened(path, "rb") as content:
@@ -121,7 +121,7 @@ def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
     """Read a header from the beginning of its file.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the header is damaged.
     """
     nibabel = load_package("nibabel", "NIfTI")
     head = file.read(348)
@@ -146,17 +146,19 @@ def read_voxels(
     notes: list[str],
     is_single: bool = False,
 ) -> np.ndarray:
-    """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled where the header has a scale of numbers.
+    """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled if the header has a valid scale.
 
-    They begin at vox_offset. Where that lies within the header of a single file they begin behind it and the four bytes
-    that say which extensions follow (nifti1.h), or at once behind it where the file is too short for these bytes.
+    They begin at vox_offset. If that is within the header of a single file, they begin after the header and the four
+    bytes that announce extensions (nifti1.h), or right after the header if the file is too short for these bytes.
 
     Args:
         shape: (I, J, K), or (I, J, K, channels).
-        is_single: the file holds the header, too.
+        path: the file of the voxels.
+        notes: receives notes for the user.
+        is_single: whether the file also holds the header.
 
     Raises:
-        InputError: truncated or damaged.
+        InputError: the file is truncated or damaged.
     """
     kind = header.get_data_dtype()
     size, offset = kind.itemsize * math.prod(shape), int(header["vox_offset"])
@@ -165,19 +167,19 @@ def read_voxels(
     data = b""
     try:
         if start + size <= path.stat().st_size * factor:
-            file.seek(start)  # in blocks: a hostile header may say any number
+            file.seek(start)  # gzip skips in blocks: a hostile header may state any offset
             extension = file.read(4) if start > offset and is_single else b""
             data = file.read(size)
             if len(data) < size:
                 data = (extension + data)[:size]
-            file.read(1)  # which checks the sum at the end of a compressed file
+            file.read(1)  # checks the checksum at the end of a compressed file
     except EOFError:
         data = b""
     except (zlib.error, OSError) as error:
         if len(data) < size or "Not a gzipped file" not in str(error):
             problem = f"'{path}' is damaged: it cannot be unpacked ({error})."
             raise InputError(problem, "Copy or export it again.") from error
-        notes.append("Bytes behind the compressed content of the file were left out, as in 3D Slicer.")
+        notes.append("Bytes after the compressed content of the file were ignored, as in 3D Slicer.")
     if len(data) < size:
         raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
     array = np.frombuffer(data, kind)
@@ -197,11 +199,10 @@ def read_voxels(
 
 
 def find_analyze(path: Path) -> NiftiFile | None:
-    """Find both files of ANALYZE 7.5, the older pair, by either of them; None for other files.
+    """Find both files of an ANALYZE 7.5 image from either of them; None for other files.
 
-    Their names and the length that the header begins with tell it.
-
-    A file that is NIfTI is to be looked for before.
+    They are recognized by their names and the length with which the header begins. Call `find_nifti` first, because
+    NIfTI pairs look alike.
     """
     is_header = path.name.lower().endswith(PAIR_SUFFIXES)
     if not is_header and not path.name.lower().endswith(VOXEL_SUFFIXES):
@@ -216,13 +217,13 @@ def find_analyze(path: Path) -> NiftiFile | None:
 
 
 def read_analyze(file: NiftiFile, notes: list[str]) -> np.ndarray:
-    """Read the voxels (K, J, I), or (K, J, I, channels), of ANALYZE in their stored type; ITK makes 0 of NaN.
+    """Read the voxels (K, J, I), or (K, J, I, channels), of ANALYZE in their stored type; ITK would turn NaN to 0.
 
     Raises:
-        InputError: damaged or truncated.
+        InputError: the file is damaged or truncated.
     """
     head = _head(file.header)
-    # The fields of the two formats are the same up to the scale, and from cal_max to aux_file; all others are NIfTI's.
+    # The formats share the fields before the scale, and from cal_max to aux_file; the others are only NIfTI's.
     known = head[:112] + bytes(12) + head[124:252] + bytes(92) + PAIR[0]
     header = read_header(io.BytesIO(known), file.header)
     shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
@@ -244,7 +245,7 @@ def _magic(path: Path) -> bytes:
 
 
 def _has_more(path: Path, magic: bytes) -> bool:
-    """Tell whether a header is not the whole file."""
+    """Tell whether a file holds more than a header."""
     size = 348 if magic == PAIR[0] else 540
     with open_content(path) as file:
         return len(file.read(size + 1)) > size

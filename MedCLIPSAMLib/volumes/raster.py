@@ -1,4 +1,4 @@
-"""Images: PNG, JPEG, BMP and TIFF, by their content whatever their suffix."""
+"""Raster images: PNG, JPEG, BMP and TIFF, recognized by content whatever their suffix."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ BEGINNINGS = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
-"""Those of TIFF by the order of bytes, and for BigTIFF."""
+"""First bytes of each format; TIFF has four, by byte order and for BigTIFF."""
 ORIENTATION = 0x0112
 GRAY_AND_ALPHA = "LA;16B"
 DEEP_PNG = (GRAY_AND_ALPHA, "RGB;16B", "RGBA;16B")
-"""Pillow's names for PNG of 16 bits of which it keeps 8."""
+"""Pillow's names for 16-bit PNG of which it keeps only 8 bits."""
 PNG_HEADER, PNG_KIND, PNG_SUM = slice(12, 29), slice(24, 26), slice(29, 33)
-"""The bytes of a PNG file that are its IHDR chunk, bits and color type in it, and the chunk's sum."""
+"""Bytes of a PNG file: the IHDR chunk, bits and color type in it, and the checksum of the chunk."""
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""Markers that begin a frame and name its kind, SOF0 to SOF15 (ISO/IEC 10918-1, table B.1)."""
+"""Markers that begin a frame and give its kind, SOF0 to SOF15 (ISO/IEC 10918-1, table B.1)."""
 JPEG_LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 JPEG_READ = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 SENSOR_BITS = (8, 10, 12, 14, 16)
 DAMAGED = (OSError, ValueError, SyntaxError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
-"""Errors of Pillow and ITK on damaged images."""
+"""Errors that Pillow and ITK raise for damaged images."""
 SIDEWAYS = (5, 6, 7, 8)
-"""The values of EXIF's orientation that exchange rows and columns."""
+"""Values of EXIF's orientation that swap rows and columns."""
 
 
 def raster_format(path: Path) -> str | None:
@@ -69,27 +69,28 @@ def raster_format(path: Path) -> str | None:
 
 
 def read_raster(path: Path, notes: list[str], is_mask: bool = False) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
-    """Read the pixels of an image, upright by its EXIF orientation: (pages, J, I), or (pages, J, I, 3) of uint8.
+    """Read the pixels of an image, upright by its EXIF orientation: (pages, J, I), or (pages, J, I, 3) uint8.
 
     Args:
-        is_mask: the numbers of a palette rather than its colors; what may be a mask in an alpha channel is refused.
+        notes: receives notes for the user.
+        is_mask: return the indices of a palette instead of its colors, and refuse an alpha channel that may be a mask.
 
     Returns:
         The pixels, their geometry as in ITK, and further attributes of `Volume` by name.
 
     Raises:
-        InputError: damaged, truncated, or larger than Pillow's limit.
+        InputError: the image is damaged, truncated, unsupported, or larger than Pillow's limit.
     """
     kind = raster_format(path)
     try:
         made = _by_pillow(path, kind == "TIFF", notes, is_mask)
     except Image.DecompressionBombError as error:
-        raise InputError(f"'{path}' is too large: {error}", "Cut it, or save it smaller.") from error
+        raise InputError(f"'{path}' is too large: {error}", "Crop it, or save it smaller.") from error
     except (UnidentifiedImageError, KeyError) as error:
         if kind == "JPEG":
             _check_jpeg(path)
         if kind != "TIFF":
-            raise InputError(f"'{path}' is damaged: no {kind} image.", "Copy or export it again.") from error
+            raise InputError(f"'{path}' is damaged: not a {kind} image.", "Copy or export it again.") from error
         made = None
     except DAMAGED as error:
         if kind == "JPEG":
@@ -109,7 +110,7 @@ def read_raster(path: Path, notes: list[str], is_mask: bool = False) -> tuple[np
 
 
 def _most_pixels(pages: list[np.ndarray]) -> list[np.ndarray]:
-    """Return the pages of the size and kind that has the most pixels in all; the first one where several have."""
+    """Return the pages of the size and kind with the most pixels in total; ties go to the first."""
     pixels: Counter[Hashable] = Counter()
     for page in pages:
         pixels[page.shape, page.dtype] += page.shape[0] * page.shape[1]
@@ -118,20 +119,20 @@ def _most_pixels(pages: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Reduce RGB of 16 bits to 8, by the bits that its highest value has, of those of sensors; other arrays stay."""
+    """Reduce 16-bit RGB to 8 bits, scaled by the sensor bit depth that fits its maximum; return other arrays as is."""
     if array.ndim != 4 or array.dtype != np.uint16:
         return array
     bits = next(bits for bits in SENSOR_BITS if int(array.max()) < 1 << bits)
-    if not (array % 257).any():  # 8 bits that were enlarged to 16
+    if not (array % 257).any():  # 8 bits that were scaled to 16
         bits = 16
-    white = f", of which it has {bits} bits, so that {(1 << bits) - 1} is white," if bits < 16 else ""
+    white = f", of which it uses {bits} bits, so that {(1 << bits) - 1} is white," if bits < 16 else ""
     notes.append(f"16-bit RGB{white} was reduced to 8-bit.")
     return np.rint(array * (255 / ((1 << bits) - 1))).astype(np.uint8)
 
 
 def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int] | None:
-    """Read the pages, and EXIF's orientation; None where Pillow does not know a page, or does not see it."""
-    # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
+    """Read the pages, and EXIF's orientation; None if Pillow does not recognize or count a page."""
+    # Open a file, not a path: Pillow orients memory-mapped images wrongly (TIFF, orientation 5 to 8).
     with warnings.catch_warnings(action="ignore"), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         raw = str(image.tile[0][3] if image.tile else "")
         turned = image.getexif().get(ORIENTATION, 1)
@@ -149,7 +150,7 @@ def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tu
             kept = [number for number, secondary in enumerate(pages) if not secondary] or list(range(count))
             if not all(is_read_by_pillow(page) for page in _seek(image, kept)):
                 return None
-        except SyntaxError:  # as Pillow calls a page of no kind that it knows
+        except SyntaxError:  # raised by Pillow for a page of an unknown kind
             return None
         notes += said
         if len(kept) < count:
@@ -158,16 +159,16 @@ def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tu
 
 
 def _seek(image: Image.Image, numbers: list[int]) -> Iterator[Image.Image]:
-    """Go to pages by their numbers."""
+    """Yield the image at each of these page numbers."""
     for number in numbers:
         image.seek(number)
         yield image
 
 
 def _deep_png(path: Path, raw: str, notes: list[str], is_mask: bool) -> np.ndarray:
-    """Read PNG of a kind of `DEEP_PNG`: gray (J, I), or RGB (J, I, 3), of 16 bits."""
+    """Read PNG of a kind in `DEEP_PNG` in 16 bits: gray (J, I), or RGB (J, I, 3)."""
     if raw == GRAY_AND_ALPHA:
-        # Two samples of 16 bits lie as four of 8 do, and PNG filters bytes: the header is changed to RGBA of 8 bits.
+        # Two 16-bit samples lie as four 8-bit ones, and PNG filters bytes: the header is changed to 8-bit RGBA.
         content = bytearray(path.read_bytes())
         content[PNG_KIND] = bytes((8, 6))
         content[PNG_SUM] = zlib.crc32(content[PNG_HEADER]).to_bytes(4, "big")
@@ -184,7 +185,7 @@ def _deep_png(path: Path, raw: str, notes: list[str], is_mask: bool) -> np.ndarr
 
 
 def _page(page: Image.Image, path: Path, notes: list[str], is_mask: bool) -> np.ndarray:
-    """Convert a page of a TIFF file to an array, with white as the highest value."""
+    """Convert a page of a TIFF file to an array with white as the highest value."""
     if has_unnamed_samples(page) and EXTRA_NOTE not in notes:
         notes.append(EXTRA_NOTE)
     inverted = is_white_zero(page)
@@ -194,7 +195,7 @@ def _page(page: Image.Image, path: Path, notes: list[str], is_mask: bool) -> np.
 
 def _pixels(page: Image.Image, path: Path, notes: list[str], is_mask: bool) -> np.ndarray:
     """Convert a page to an array: gray at its bit depth, or RGB."""
-    page.load()  # which raises on truncated data
+    page.load()  # raises on truncated data
     if page.mode == "P" and is_mask:
         return np.asarray(page)
     if page.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
@@ -211,7 +212,7 @@ def _pixels(page: Image.Image, path: Path, notes: list[str], is_mask: bool) -> n
 
 
 def _check_jpeg(path: Path) -> None:
-    """Refuse JPEG of a kind that Pillow does not read: lossless, hierarchical, or of other than 8 bits."""
+    """Refuse JPEG that Pillow does not read: lossless, hierarchical, or of other than 8 bits."""
     with path.open("rb") as file:
         file.seek(2)
         while len(head := file.read(4)) == 4 and head[0] == 0xFF:
@@ -220,13 +221,13 @@ def _check_jpeg(path: Path) -> None:
                     return
                 kind = "lossless" if head[1] in JPEG_LOSSLESS else f"{bits[0]}-bit (SOF{head[1] - 0xC0})"
                 raise InputError(
-                    f"'{path}' is {kind} JPEG, which is not read.", "Save it as PNG or TIFF, or as JPEG of 8 bits."
+                    f"'{path}' is {kind} JPEG, which is not supported.", "Save it as PNG, TIFF or 8-bit JPEG."
                 )
             file.seek(int.from_bytes(head[2:], "big") - 2, io.SEEK_CUR)
 
 
 def _spacing(path: Path) -> tuple[float, float]:
-    """Return (between columns, between rows) as ITK and 3D Slicer read it from the file; 1 where it has none."""
+    """Return (between columns, between rows) as ITK and 3D Slicer read it from the file; 1 if it has none."""
     with suppress(RuntimeError, InputError):
         if (header := itk_header(path)) and all(SPACINGS_MM[0] <= mm <= SPACINGS_MM[1] for mm in header.spacing[:2]):
             return header.spacing[0], header.spacing[1]

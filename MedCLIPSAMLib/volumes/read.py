@@ -1,4 +1,4 @@
-"""Read an image file, a DICOM folder or a zip file into a Volume."""
+"""Reading of an image file, a DICOM folder or a zip file as a `Volume`."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ SHEAR_REMEDY = (
 def read_volume(path: str | Path, series: str | None = None, phase: str | None = None) -> Volume:
     """Read a DICOM folder or file, a zip file, NIfTI, NRRD, MetaImage, PNG, JPEG, BMP or TIFF.
 
-    The format is detected from the content, not the name. A 2-D image becomes a volume of one slice. RGBA loses alpha;
-    16-bit RGB becomes 8-bit. NaN and infinite voxels become the lowest finite value. `Volume.notes` says what was
-    changed, left out or is in doubt.
+    The format is detected from the content, not the name. A 2-D image becomes a volume of one slice. RGBA loses its
+    alpha channel; 16-bit RGB becomes 8-bit. NaN and infinite voxels become the lowest finite value. `Volume.notes`
+    describes what was changed, left out or is in doubt.
 
     Args:
-        series: of a DICOM folder that holds several: its UID, its number, or words of its description.
-        phase: of a DICOM series with several images at one position: see `dicom.read_folder`.
+        path: the file or folder.
+        series: for a DICOM folder with several series: UID, number, or words of the description of one.
+        phase: for a DICOM series with several images at one position, see `dicom.read_folder`.
 
     Raises:
         InputError: the path is missing, empty, truncated, of an unknown format, 4-D, or holds no usable voxels.
@@ -60,16 +61,16 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
 
 
 def is_image(path: Path) -> bool:
-    """Tell by the name whether a file is an image; the header of a NIfTI pair is one where its voxels are beside it."""
+    """Tell by its name whether a file is an image; the header of a pair only counts if its voxels are beside it."""
     name = path.name.lower()
     return name.endswith(IMAGE_SUFFIXES) and not (name.endswith(PAIR_SUFFIXES) and beside(path, VOXEL_SUFFIXES) is None)
 
 
 def read_image(path: str | Path) -> sitk.Image:
-    """Read the voxels of one image file, of any type and number of channels, 3-D; for masks and label maps.
+    """Read one image file of any type and number of channels as a 3-D image; for masks and label maps.
 
     Raises:
-        InputError: as `read_volume` does, but for the checks of the voxels.
+        InputError: as for `read_volume`, except that the voxels are not checked.
     """
     path = _existing(path)
     if path.is_dir():
@@ -96,7 +97,7 @@ def _existing(path: str | Path) -> Path:
     except OSError as error:  # a name that is too long
         raise InputError(f"'{path}' is not a valid path: {error.strerror}.", "Check the path.") from error
     if not there and path.is_symlink():
-        raise InputError(f"'{path}' is a link to a file that is not there.", "Copy or fetch that file, too.")
+        raise InputError(f"'{path}' is a link to a missing file.", "Copy or fetch that file too.")
     if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
     check_regular(path)
@@ -107,7 +108,7 @@ def _existing(path: str | Path) -> Path:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn errors of the readers into an InputError."""
+    """Convert errors of the readers to an InputError."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         with quiet():
@@ -117,7 +118,7 @@ def reading(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise InputError(f"'{path}' is too large for the memory of this machine.", "Use a larger one.") from error
     except DAMAGED as error:
-        raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Is the file complete?") from error
+        raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Check that the file is complete.") from error
 
 
 def _read(path: Path, series: str | None, phase: str | None) -> Volume:
@@ -159,7 +160,7 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     with unpack_zip(path) as folder:
         files = [file for file in folder.rglob("*") if file.is_file()]
         headers = [file for file in files if file.name.lower().endswith(PAIR_SUFFIXES)]
-        images = [file for file in files if is_image(file)] or headers  # the error on a header says what lacks
+        images = [file for file in files if is_image(file)] or headers  # reading a header tells what is missing
         has_dicom = any(map(is_dicom, files))
         if not has_dicom:
             _check_zip(path, files, images)
@@ -176,10 +177,10 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
 
 
 def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
-    """Refuse a zip file without DICOM that holds nothing, several images, or other zip files alone.
+    """Refuse a zip file without DICOM that holds nothing, several images, or only other zip files.
 
     Raises:
-        InputError: with what it holds.
+        InputError: the file is refused; the message lists its contents.
     """
     if not files:
         raise InputError(f"'{path}' is a zip file that holds no files.", "Zip the images again.")
@@ -198,10 +199,10 @@ def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
 
 
 PIXEL_KIND = "NRRD_kinds[pixel]"
-"""ITK's name of what the values of a voxel are by the header of NRRD."""
+"""ITK's metadata key for the meaning of several values per voxel in an NRRD header."""
 COLORS = ("RGB-color", "RGBA-color", "3-color", "4-color")
 FLAT = "MedCLIPSAM.Flat"
-"""The key that marks an image of two dimensions in memory."""
+"""Metadata key that marks a two-dimensional image in memory."""
 
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
@@ -216,25 +217,26 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
 
 
 def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
-    """Read an image whose header was checked.
+    """Read an image whose header has been checked.
 
     Args:
-        path: of the file that `plain` stands for, for messages.
+        plain: the file to read.
+        path: the file that `plain` stands for, for messages.
     """
     header = itk_header(plain)
     if header is None:
         if path.name.lower().endswith(FREESURFER):
             raise InputError(
-                f"'{path}' is an image of FreeSurfer, which is not read.",
+                f"'{path}' is a FreeSurfer image, which is not supported.",
                 'Save it as NIfTI, for example: python -c "import nibabel as n; '
                 f"n.save(n.Nifti1Image.from_image(n.load('{path.name}')), 'one.nii.gz')\"",
             )
         if is_packed(path):
             by = "bzip2" if is_bzip2(path) else "gzip"
             raise InputError(
-                f"'{path}' is compressed by {by}, and holds no whole NIfTI.", "Unpack it, and give what it holds."
+                f"'{path}' is compressed by {by}, but holds no complete NIfTI.", "Unpack it, and give its content."
             )
-        raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
+        raise InputError(f"'{path}' has no known image format.", f"Readable formats: {FORMATS}.")
     size, spacing = header.size, header.spacing
     if any(extent > 1 for extent in size[3:]):
         raise InputError(
@@ -246,7 +248,7 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
         raise InputError(f"'{path}' has no voxels: its size is {size}.", "Export it again.")
     check_spacing(spacing, f"'{path}'")
     if header.is_flipped:
-        notes.append("A distance between its voxels is negative: the axis is turned round, as in 3D Slicer.")
+        notes.append("A distance between its voxels is negative: the axis was reversed, as in 3D Slicer.")
     with unpacked(plain) as readable:
         image = itk_image(readable)
     notes += rest_notes(path, sitk.GetArrayViewFromImage(image).nbytes)
@@ -262,11 +264,11 @@ def _checked(plain: Path, path: Path, notes: list[str]) -> sitk.Image:
 
 
 def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> np.ndarray:
-    """Convert voxels to numbers or RGB of uint8; changes are noted in `notes`.
+    """Convert voxels to single numbers or RGB uint8, with a note on any change.
 
     Args:
-        kind: what several values of a voxel are, by NRRD's names. A vector of integers is taken for colors with a
-            note: what SimpleITK writes of colors is called so, in NIfTI and NRRD, and MetaImage has no name.
+        kind: meaning of several values per voxel, by NRRD's names. A vector of integers is treated as colors with a
+            note, because SimpleITK writes colors as vectors in NIfTI and NRRD, and MetaImage has no name for them.
     """
     if array.dtype.kind == "c":
         raise InputError(f"'{path}' holds complex numbers.", "Save the magnitude first.")
@@ -278,14 +280,14 @@ def _one_or_rgb(array: np.ndarray, kind: str, path: Path, notes: list[str]) -> n
     if count not in (3, 4):
         raise InputError(f"'{path}' has {count} values per voxel.", remedy)
     if array.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.", remedy)
+        raise InputError(f"'{path}' has {count} values per voxel ({array.dtype}): not an RGB image.", remedy)
     if kind not in (*COLORS, VECTOR):
         raise InputError(
-            f"'{path}' has {count} values per voxel that are no colors, by its header ({kind}).",
-            f"If they are, say so in it (NRRD: kind {COLORS[count - 3]}; NIfTI: intent_code 2003); else {one}",
+            f"'{path}' has {count} values per voxel that are not colors according to its header ({kind}).",
+            f"If they are, correct the header (NRRD: kind {COLORS[count - 3]}; NIfTI: intent_code 2003); else {one}",
         )
     if kind == VECTOR:
-        notes.append(f"The {count} values of a voxel are taken for colors: the file does not say that they are.")
+        notes.append(f"The {count} values of a voxel were taken to be colors: the file does not say that they are.")
     if count == 4:
         notes.append(ALPHA_NOTE)
     return reduce_colors(array[..., :3], notes)

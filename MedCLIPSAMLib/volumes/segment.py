@@ -1,4 +1,4 @@
-"""Named masks on the voxel grid of a volume, and such that fit a label map, in which a voxel has one label."""
+"""Named masks on the voxel grid of a volume, and their separation for a label map, with one label per voxel."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Segment:
     """A mask with its name, color and terminology.
 
     Attributes:
-        name: shown to the user, usually the prompt.
+        name: name shown to the user, usually the prompt.
         mask: (K, J, I) bool, on the grid of its volume.
-        color: (red, green, blue), 0 to 1; by default chosen by the name, always the same for the same name.
+        color: (red, green, blue), 0 to 1; by default derived from the name, always the same for the same name.
         terminology: by default looked up from the words of the name.
         tags: further facts kept with the segment in .seg.nrrd files, such as prompt and models.
 
     Raises:
-        InputError: a name that is no text, or a mask that is no array of bool.
+        InputError: the name is not text, or the mask is not an array of bool.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Segment:
 
 
 def without_overlap(segments: Sequence[Segment]) -> tuple[list[Segment], list[str]]:
-    """Assign voxels of several segments to the one with the highest score, by its tag; among equals to the first.
+    """Assign voxels in several segments to the one with the highest score, by its tag; ties go to the first.
 
     Returns:
-        The segments in their order, and a note for people for each that lost voxels.
+        The segments in their order, and a note for the user on each that lost voxels.
     """
     taken = np.zeros(segments[0].mask.shape, bool) if segments else np.zeros(0, bool)
     layers: dict[int, Segment] = {}

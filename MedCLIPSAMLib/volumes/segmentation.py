@@ -1,4 +1,4 @@
-"""Read masks: segmentations of Slicer and DICOM, label maps and mask images."""
+"""Reading of masks: segmentations of Slicer and DICOM, label maps and mask images."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 MAX_LABELS = 1000
 ROUNDING = 1e-3
-"""Maximum distance of a label from a whole number."""
+"""Maximum distance of a label from an integer."""
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
     """Read a .seg.nrrd file as Slicer writes it, a DICOM Segmentation, a label map (.nii.gz, .nrrd) or an image (.png).
 
-    A label map gives a segment for each value but 0, in ascending order, named after the file and, where there are
-    several, the value. JPEG changes values: the brighter half of their range is one segment.
+    A label map gives a segment for each value except 0, in ascending order. It is named after the file and, if there
+    are several, the value. JPEG changes values, so the brighter half of their range is one segment.
 
     Args:
-        volume: put the masks on the grid of this volume (Slicer crops a segmentation to its content). By nearest voxel:
-            exact where the grids share their voxels. Without it, masks are on the grid of the file.
+        path: the file.
+        volume: resample the masks to the grid of this volume by nearest neighbor, which is exact if the grids share
+            their voxels (Slicer crops a segmentation to its content). Without it, masks are on the grid of the file.
 
     Raises:
-        InputError: unreadable, of several channels, more than 1000 values, fractional values, or a .seg.nrrd file whose
-            header describes no segments.
+        InputError: the file cannot be read, has several channels, more than 1000 values, or fractional values, or is a
+            .seg.nrrd file whose header describes no segments.
     """
     check_type(volume, (Volume, NoneType), "the volume that the masks are of, or None")
     check_type(path, PATH, "the path of a mask")
@@ -68,7 +69,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         such = f", such as {fractions[0]:.4g}" if fractions.size else ""
         raise InputError(
             f"Expected a mask in '{path}', got {values.size} different values{such}.",
-            "Give a label map, with whole numbers.",
+            "Give a label map with integer values.",
         )
     values = values[values != 0]
     name = stem(path)
@@ -76,20 +77,20 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
 
 
 def _whole(labels: np.ndarray) -> np.ndarray:
-    """Return labels without what a scale or a resampling has left behind the point: 0.9999998 is 1."""
+    """Round labels with small fractions, as a scale or a resampling leaves them: 0.9999998 becomes 1."""
     whole = np.rint(labels)
     return whole if labels.dtype.kind == "f" and np.allclose(labels, whole, rtol=0, atol=ROUNDING) else labels
 
 
 def brighter_half(image: sitk.Image) -> sitk.Image:
-    """Return 1 where the values of an image that was stored with loss are nearer to the highest one than to 0."""
+    """Return 1 where the values of a lossily stored image are nearer to the highest value than to 0."""
     array = sitk.GetArrayViewFromImage(image)
     array = array if array.ndim == 3 else array.max(-1)
     return sitk.GetImageFromArray((array > array.max() / 2).astype(np.uint8))
 
 
 def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
-    """Return the image, or its first channel when red, green and blue are the same."""
+    """Return the image, or its first channel if red, green and blue are equal."""
     count = image.GetNumberOfComponentsPerPixel()
     if count == 1:
         return image
@@ -100,15 +101,15 @@ def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
 
 
 def _slicer_segments(image: sitk.Image, volume: Volume | None, path: Path) -> list[Segment]:
-    """Read segments by the Segment{n}_ fields; Slicer before 4.11 wrote a layer for each and no LabelValue.
+    """Read segments by the Segment{n}_ fields; Slicer before 4.11 wrote one layer for each and no LabelValue.
 
     Raises:
-        InputError: fractions in place of masks, or voxels without these fields.
+        InputError: there are fractions instead of masks, or voxels without these fields.
     """
     kinds = [_field(image, f"Segmentation_{which}Representation") for which in ("Master", "Source")]
     if any(kind.startswith("Fractional") for kind in kinds):
         raise InputError(
-            f"'{path}' holds fractions of voxels (Fractional labelmap), no masks.",
+            f"'{path}' holds fractions of voxels (Fractional labelmap), not masks.",
             "Convert it to a binary labelmap in 3D Slicer's Segmentations module.",
         )
     layer_count = image.GetNumberOfComponentsPerPixel()
@@ -119,8 +120,8 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None, path: Path) -> li
     )
     if not numbers and any(grid.any() for grid in grids):
         raise InputError(
-            f"'{path}' has voxels of segments without names: its header describes none.",
-            "Save it again in 3D Slicer, or give it the ending .nrrd, by which it is read as a label map.",
+            f"'{path}' has voxels of segments that its header does not describe.",
+            "Save it again in 3D Slicer, or give it the suffix .nrrd, by which it is read as a label map.",
         )
     segments = []
     for number in numbers:
@@ -151,12 +152,14 @@ def _field(image: sitk.Image, key: str) -> str:
 def _on_grids(layers: Sequence[sitk.Image], volume: Volume | None) -> list[np.ndarray]:
     """Place label values on the grid of `volume`, each (K, J, I), 0 outside of the file's extent.
 
+    Labels outside of the volume are cut off.
+
     Raises:
-        InputError: all that is not 0 lies outside of it; a part that does is left out.
+        InputError: all labels lie outside of the volume.
     """
     grids = [_on_grid(layer, volume) for layer in layers]
     if volume and not any(map(np.any, grids)) and any(sitk.GetArrayViewFromImage(layer).any() for layer in layers):
-        raise InputError(f"The mask lies wholly outside of '{volume.name}'.", "Is it of the same patient and series?")
+        raise InputError(f"The mask lies wholly outside of '{volume.name}'.", "Check that both are of the same series.")
     return grids
 
 
@@ -165,7 +168,7 @@ def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
     if volume is None:
         return array
     own = Geometry.from_sitk(labels)
-    if not volume.known_spacing:  # what a file says of it is the resolution of a print or a screen
+    if not volume.known_spacing:  # such a file states only the resolution of a print or a screen
         own = replace(own, spacing=volume.geometry.spacing)
     if array.shape == volume.shape and own.is_close(volume.geometry):
         return array

@@ -1,4 +1,4 @@
-"""Count the slices of an image by its header, before long work."""
+"""Number of slices of an image from its header, before any long work."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from MedCLIPSAMLib.volumes.read import read_volume
 
 
 def slice_count(path: Path, series: str | None = None) -> int | None:
-    """Count the slices of an image; None where its header cannot be read.
+    """Count the slices of an image; None if its header cannot be read.
 
-    TIFF, whose pages are no slices where they differ, and zip files are read.
+    TIFF, in which pages of different sizes are not slices, and zip files are read completely.
 
     Args:
-        series: what chooses one in a DICOM folder (`Series.handle`).
+        path: the image or DICOM folder.
+        series: choice of a series in a DICOM folder (`Series.handle`).
     """
     try:
         check_regular(path)

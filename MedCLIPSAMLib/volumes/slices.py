@@ -1,6 +1,6 @@
 """Upright radiological slices of a volume, and the way back to its voxels.
 
-Every plane shows the patient as a radiologist sees them:
+Every plane shows the patient in radiological convention:
 
     plane      top of image   left of image   slice 0 .. last
     axial      anterior         patient's right   inferior .. superior
@@ -8,8 +8,8 @@ Every plane shows the patient as a radiologist sees them:
     sagittal   superior         anterior          right .. left
     natural    as stored (images without orientation); slice k is voxel index k
 
-Nothing is rotated: each anatomical axis is given the voxel axis nearest to it, and slices are voxel planes, only
-permuted and flipped. So a mask returns to the very voxels it was drawn on, oblique volumes included.
+Nothing is rotated: each anatomical axis is assigned the nearest voxel axis, and slices are voxel planes, only permuted
+and flipped. So a mask returns to exactly the voxels on which it was drawn, also in oblique volumes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.volume import Volume
 from MedCLIPSAMLib.volumes.window import FROM_FILE, Window, to_uint8, window_range
 
-# For each plane the patient direction of (slice number, row, column): LPS axis 0, 1, 2 and its sense.
+# For each plane, the patient direction of (slice number, row, column): LPS axis 0, 1 or 2, and its sign.
 PLANES: dict[str, tuple[tuple[int, int], ...]] = {
     "axial": ((2, +1), (1, +1), (0, +1)),
     "coronal": ((1, -1), (2, -1), (0, +1)),
@@ -32,32 +32,32 @@ PLANES: dict[str, tuple[tuple[int, int], ...]] = {
 }
 SQUARE_TOLERANCE = 0.01
 MAX_PIXELS = 20_000
-"""Maximum side of an image of anisotropic voxels, in pixels."""
+"""Maximum side of an image with resampled pixels."""
 
 
 class SliceStack:
     """The slices of a volume along one anatomical plane, as square-pixel 8-bit images.
 
-    Where the voxels of a slice are square within 1 % a pixel is a voxel. Else (a coronal view of thick slices) the
-    image is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages the
-    pixels of each voxel.
+    If the voxels of a slice are square within 1 %, each pixel is a voxel. Otherwise (such as in a coronal view of thick
+    slices) the image is enlarged along the coarser side to square pixels, which the models require, and `to_grid`
+    averages the pixels of each voxel.
 
     Args:
-        volume: what to slice.
+        volume: the volume to slice.
         plane: "axial", "coronal" or "sagittal"; images without orientation are always "natural".
-        window: see `window.window_range`; one range for all slices.
+        window: see `window.window_range`; all slices share one range.
 
     Attributes:
         plane: the plane in use ("natural" for images).
         voxel_shape: (rows, columns) of a slice on the voxel grid.
         image_shape: (H, W) of `image`.
         pixel_spacing: (row_mm, col_mm) of a pixel of `image`.
-        slice_spacing: mm between neighboring slices.
+        slice_spacing: distance between neighboring slices, mm.
         window: (low, high) intensities shown as 0 and 255.
 
     Raises:
-        InputError: unknown plane or window, a plane across a volume of a single slice, or voxels so anisotropic that an
-            image of square pixels would be too large.
+        InputError: the plane or window is unknown, the plane is perpendicular to the only slice of the volume, or the
+            voxels are so anisotropic that an image with square pixels would be too large.
     """
 
     def __init__(self, volume: Volume, plane: str = "axial", window: Window = None) -> None:
@@ -82,7 +82,7 @@ class SliceStack:
         return len(self._voxels)
 
     def image(self, k: int) -> np.ndarray:
-        """Return slice k, uint8 (H, W, 3), upright and windowed; raises InputError when k is not in 0 .. len - 1."""
+        """Return slice k, uint8 (H, W, 3), upright and windowed; raises InputError if k is not in 0 .. len - 1."""
         self._check(k)
         pixels = self._voxels[k]
         if not self.volume.is_rgb:
@@ -96,7 +96,7 @@ class SliceStack:
         )
 
     def voxels(self, k: int) -> np.ndarray:
-        """Return slice k as it is stored, upright: (rows, columns), or (rows, columns, 3) of RGB; a view."""
+        """Return a view of slice k with stored values, upright: (rows, columns), or (rows, columns, 3) for RGB."""
         self._check(k)
         return self._voxels[k]
 
@@ -107,17 +107,17 @@ class SliceStack:
 
     @property
     def source_axis(self) -> str:
-        """The voxel axis that the stack runs along: "I", "J" or "K"."""
+        """Voxel axis along which the stack runs: "I", "J" or "K"."""
         return "KJI"[self._axes[0]]
 
     def to_grid(self, images: Mapping[int, np.ndarray]) -> np.ndarray:
         """Place masks or saliency maps of slices, (H, W) each, into a (K, J, I) array on the source grid.
 
-        Boolean masks give a boolean array: a voxel is set when more than half of the pixels centered in it are.
+        Boolean masks give a boolean array, in which a voxel is set if more than half of the pixels centered in it are.
         Anything else gives float32, the mean of these pixels. Slices that are not given are 0.
 
         Raises:
-            InputError: a slice number out of range or an image of another shape.
+            InputError: a slice number is out of range, or an image has another shape.
         """
         is_mask = all(np.asarray(image).dtype == bool for image in images.values())
         grid = np.zeros(self.volume.shape, bool if is_mask else np.float32)
@@ -129,9 +129,9 @@ class SliceStack:
         return grid
 
     def to_slab(self, k: int, image: np.ndarray) -> np.ndarray:
-        """Place the mask or saliency map of slice k into a (K, J, I) array that is 1 thick along the slices.
+        """Place the mask or saliency map of slice k into a (K, J, I) array with a length of 1 along the slices.
 
-        Its place along `source_axis` is `source_index(k)`; see `to_grid` for the values and errors.
+        Its position along `source_axis` is `source_index(k)`; for values and errors, see `to_grid`.
         """
         self._check(k)
         image = np.asarray(image)
@@ -148,7 +148,7 @@ class SliceStack:
         return slab
 
     def from_grid(self, array: np.ndarray, k: int) -> np.ndarray:
-        """Return slice k of a (K, J, I) mask or map as its image shows it, (H, W); `to_grid` reverses it exactly."""
+        """Return slice k of a (K, J, I) mask or map as its image shows it, (H, W); `to_grid` inverts this exactly."""
         self._check(k)
         if array.shape != self.volume.shape:
             raise InputError(
@@ -158,11 +158,11 @@ class SliceStack:
         return self._orient(array)[k][np.ix_(rows, columns)]
 
     def index_at(self, k: float, x: float, y: float) -> tuple[float, float, float]:
-        """Compute the voxel index (i, j, k), whole at voxel centers, of a point of the image of slice k.
+        """Compute the voxel index (i, j, k), integer at voxel centers, of a point in the image of slice k.
 
         Args:
-            k: slice number, whole in the middle of a slice.
-            x, y: pixels; pixel (row 0, column 0) covers 0 .. 1 of both.
+            k: slice number, integer in the middle of a slice.
+            x, y: pixels; pixel (row 0, column 0) covers 0 .. 1 in both.
         """
         (height, width), (rows, columns) = self.image_shape, self.voxel_shape
         place = (k, y * rows / height - 0.5, x * columns / width - 0.5)
@@ -172,7 +172,7 @@ class SliceStack:
         return index[0], index[1], index[2]
 
     def image_at(self, index: Sequence[float]) -> tuple[float, float, float]:
-        """Compute (k, x, y) of a voxel index (i, j, k): the reverse of `index_at`."""
+        """Compute (k, x, y) of a voxel index (i, j, k): the inverse of `index_at`."""
         place = [
             self.volume.shape[axis] - 1 - index[2 - axis] if flip else index[2 - axis]
             for axis, flip in zip(self._axes, self._flips)
@@ -196,7 +196,7 @@ def check_plane(plane: str) -> None:
     """Refuse an unknown plane.
 
     Raises:
-        InputError: neither one of `PLANES` nor "natural", which images without orientation have.
+        InputError: the plane is neither in `PLANES` nor "natural", the plane of images without orientation.
     """
     if plane not in PLANES and plane != "natural":
         raise InputError(f"Expected a plane of {', '.join(PLANES)}, got '{plane}'.", "Choose one of them.")
@@ -205,10 +205,10 @@ def check_plane(plane: str) -> None:
 def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:
     """Find the voxel axis (0 = I, 1 = J, 2 = K) nearest to each of L, P and S, each used once.
 
-    Among the six assignments the one with the largest sum of |cosines| is taken, so that no two share an axis.
+    Among the six assignments, the one with the largest sum of |cosines| is chosen.
 
     Args:
-        direction: 3 x 3, column a is the unit LPS vector of voxel axis a (ITK's direction matrix).
+        direction: 3 x 3; column a is the unit LPS vector of voxel axis a (ITK's direction matrix).
     """
     cosines = np.abs(direction)
     left, posterior, superior = max(
@@ -218,7 +218,7 @@ def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:
 
 
 def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """Return the axes of a (K, J, I) array that make (slice, row, column), and which of them to flip."""
+    """Return the axes of a (K, J, I) array that form (slice, row, column), and which of them to flip."""
     if plane == "natural":
         return (0, 1, 2), (False, False, False)
     direction = volume.geometry.cosines
@@ -229,7 +229,7 @@ def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool
 
 
 def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple[int, int], tuple[float, float]]:
-    """Return (H, W) and (row_mm, col_mm) of the image with square pixels of the finer spacing."""
+    """Return (H, W) and (row_mm, col_mm) of the image whose square pixels have the finer spacing."""
     finest = min(spacing)
     if max(spacing) <= finest * (1 + SQUARE_TOLERANCE):
         return shape, spacing
@@ -244,12 +244,12 @@ def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple
 
 
 def _voxel_of_pixel(pixels: int, voxels: int) -> np.ndarray:
-    """Find the voxel that the center of each pixel along a side lies in; in integers, so exact on voxel edges."""
+    """Find the voxel that contains the center of each pixel along a side; integers make this exact at edges."""
     return (2 * np.arange(pixels) + 1) * voxels // (2 * pixels)
 
 
 def _voxel_means(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Average the pixels whose centers lie in each voxel, float32 of `shape`."""
+    """Average the pixels whose centers lie in each voxel, as float32 of `shape`."""
     means: np.ndarray = image.astype(np.float32)
     for axis, voxels in enumerate(shape):
         owners = _voxel_of_pixel(image.shape[axis], voxels)

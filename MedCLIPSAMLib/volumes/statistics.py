@@ -1,4 +1,4 @@
-"""Statistics of segments: voxels, ml, mm²."""
+"""Statistics of segments: voxels, ml and mm²."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class SegmentStatistics:
     """The size of one segment.
 
     Attributes:
-        segment: its name.
-        voxels: their number; pixels of an image.
-        slices: the number of slices with some of them, in the plane that was segmented.
-        ml: None for an image, which has no depth.
-        mm2: the area in an image, the largest one of several (a cine loop); None for a volume, and where the size of a
-            pixel is unknown.
+        segment: name of the segment.
+        voxels: number of voxels, or of pixels in an image.
+        slices: number of slices that contain some, in the plane that was segmented.
+        ml: volume; None for an image, which has no depth.
+        mm2: area in an image, the largest of several (a cine loop); None for a volume, and if the pixel size is
+            unknown.
     """
 
     segment: str
@@ -30,7 +30,7 @@ class SegmentStatistics:
 
     @property
     def size(self) -> str:
-        """Size in words, for the user."""
+        """Size as text for the user."""
         if self.ml is not None:
             return f"{self.ml:.3f} ml"
         return f"{self.mm2:.1f} mm²" if self.mm2 is not None else "unknown"
@@ -44,7 +44,7 @@ def measure(segment: Segment, volume: Volume, axis: str = "K") -> SegmentStatist
     """Measure a segment on the grid of `volume`.
 
     Args:
-        axis: of the grid, "I", "J" or "K", along which the slices follow one another.
+        axis: axis of the grid along which the slices follow one another: "I", "J" or "K".
     """
     in_slice = tuple(number for number, name in enumerate("KJI") if name != axis)
     voxels, slices = int(segment.mask.sum()), int(segment.mask.any(in_slice).sum())

@@ -1,4 +1,4 @@
-"""Suffixes of the image files that are read; a new format is added here first. Files are read by their content."""
+"""Suffixes of readable image files, to which a new format is added first; files are read by content."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff")
 WHOLE_SUFFIXES = (".nii.gz", ".nii.bz2", ".nii", ".nrrd", ".mha")
-"""Volumes whose header and voxels are one file."""
+"""Volumes with header and voxels in one file."""
 DETACHED_SUFFIXES = (".nhdr", ".mhd")
 """Headers that name the files of their voxels."""
 PAIR_SUFFIXES = (".hdr", ".hdr.gz")
-"""Headers of NIfTI and ANALYZE, whose voxels have the same name with one of `VOXEL_SUFFIXES`."""
+"""Headers of NIfTI and ANALYZE; their voxels are in a file of the same name with one of `VOXEL_SUFFIXES`."""
 VOXEL_SUFFIXES = (".img", ".img.gz")
 IMAGE_SUFFIXES = (*WHOLE_SUFFIXES, *DETACHED_SUFFIXES, *PAIR_SUFFIXES, *RASTER_SUFFIXES)
 ENDINGS = {
@@ -26,15 +26,15 @@ ENDINGS = {
     "MetaImage": (".mha", ".mhd"),
     "a zip file": (".zip",),
 }
-"""What a file is -> how its name ends."""
+"""Suffixes by the kind of file."""
 
 
 def misnamed_notes(path: Path, kind: str) -> list[str]:
-    """Say that a name ends as another kind of file does, as a list of one sentence or none; other endings say nothing.
+    """Make a note if a name has the suffix of another kind of file; at most one sentence, none for other suffixes.
 
     Args:
-        kind: what the file is, of `ENDINGS`.
+        kind: the kind of file, a key of `ENDINGS`.
     """
     name = path.name.lower()
     ending = next((ending for endings in ENDINGS.values() for ending in endings if name.endswith(ending)), "")
-    return [f"The file is {kind}, in spite of its ending {ending}."] if ending and ending not in ENDINGS[kind] else []
+    return [f"The file is {kind}, despite its suffix {ending}."] if ending and ending not in ENDINGS[kind] else []

@@ -1,4 +1,4 @@
-"""Words of a prompt as SNOMED CT codes, in the way 3D Slicer stores them with a segment.
+"""SNOMED CT codes for the words of a prompt, as 3D Slicer stores them with a segment.
 
 Codes, meanings and colors are those of Slicer's "3D Slicer General Anatomy list" and of DICOM PS3.16 (CID 4031, 7159).
 """
@@ -24,7 +24,7 @@ ANATOMY: Code = ("SCT", "123037004", "Anatomical Structure")
 ALTERED: Code = ("SCT", "49755003", "Morphologically Altered Structure")
 SIDES: dict[str, Code] = {"left": ("SCT", "7771000", "Left"), "right": ("SCT", "24028007", "Right")}
 
-# words, SNOMED CT code, meaning, and for organs and tissues the recommended color (0 to 255)
+# Words, SNOMED CT code, meaning, and for organs and tissues the recommended color (0 to 255).
 LESIONS: list[tuple[str, str, str]] = [
     ("tumour tumor mass nodule lesion cancer carcinoma glioma meningioma metastasis neoplasm", "4147007", "Mass"),
     ("cyst", "367643001", "Cyst"),
@@ -72,7 +72,7 @@ SIDED = {"Kidney", "Lung", "Ovary", "Clavicle"}
 
 @dataclass(frozen=True)
 class Terminology:
-    """The terminology of a segment: a category, a type in it, its side, and its anatomic region."""
+    """Terminology of a segment: a category, a type in it, its side, and its anatomic region."""
 
     category: Code = TISSUE
     type: Code = TISSUE
@@ -80,13 +80,13 @@ class Terminology:
     region: Code = NO_CODE
 
     def entry(self) -> str:
-        """Return the text Slicer keeps in a segment's TerminologyEntry tag."""
+        """Return the text that Slicer keeps in a segment's TerminologyEntry tag."""
         codes = ["^".join(code) for code in (self.category, self.type, self.modifier)]
         return "~".join([TYPE_CONTEXT, *codes, REGION_CONTEXT, "^".join(self.region), "^".join(NO_CODE)])
 
     @classmethod
     def from_entry(cls, entry: str) -> Terminology:
-        """Reverse `entry`; what cannot be understood is left at its default."""
+        """Parse the text that `entry` returns; default terminology if it is malformed."""
         parts = [part.split("^") for part in entry.split("~")]
         if len(parts) < 6 or any(len(parts[n]) != 3 for n in (1, 2, 3, 5)):
             return cls()
@@ -118,9 +118,9 @@ IRREGULAR = {"masses": "mass", "metastases": "metastasis", "arteries": "artery",
 
 
 def terminology_for(text: str) -> Terminology:
-    """Find the terminology of `text`: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
+    """Find the terminology of `text`: "left lung tumour" is a mass in the lung, "left lung" is the left lung.
 
-    A lesion wins over the organ it is in, which becomes its region. "Tissue" when no word is known.
+    A lesion takes precedence over its organ, which becomes the region. Without a known word, it is "Tissue".
     """
     words = _words(text)
     found = [TERMS[word] for word in words if word in TERMS]
@@ -137,16 +137,16 @@ def terminology_for(text: str) -> Terminology:
 
 
 MIN_DIFFERENCE = 0.2
-"""Minimum difference of two distinct colors in the channel that differs most, 0 to 1."""
+"""Minimum difference between two distinct colors in the channel that differs most, 0 to 1."""
 MAX_TURNS = 20
 GOLDEN_RATIO = 0.618
-"""Share of the hue circle by which a color is rotated: multiples of it spread evenly."""
+"""Rotation of a hue, as a share of the hue circle; its multiples are spread evenly."""
 
 
 def color_for(text: str) -> Color:
-    """Return Slicer's recommended color for an organ or tissue; else a bright color derived from the text.
+    """Return Slicer's recommended color for an organ or tissue, otherwise a bright color derived from the text.
 
-    Lesions take the latter, so that "benign tumour" and "malignant tumour" can be told apart.
+    Lesions get a derived color, so that "benign tumour" and "malignant tumour" can be told apart.
     """
     found = [TERMS[word] for word in _words(text) if word in TERMS]
     if found and found[0].color and all(term.color for term in found):
@@ -156,7 +156,7 @@ def color_for(text: str) -> Color:
 
 
 def distinct_colors(texts: Sequence[str]) -> list[Color]:
-    """Return `color_for` of each text, with another hue where an earlier one has nearly the same color."""
+    """Return `color_for` of each text, with another hue if an earlier one has nearly the same color."""
     colors: list[Color] = []
     for text in texts:
         color = color_for(text)
@@ -170,7 +170,7 @@ def distinct_colors(texts: Sequence[str]) -> list[Color]:
 
 
 def _words(text: str) -> list[str]:
-    """Split text into lower-case words, plurals also in the singular."""
+    """Split text into lower-case words, and add the singular of plurals."""
     words = []
     for word in re.findall(r"\w+", text.lower()):
         words.append(word)

@@ -1,6 +1,6 @@
-"""TIFF of the kinds that Pillow does not read, or reads as other values: read by tifffile, or refused by name.
+"""TIFF that Pillow cannot read, or reads with other values: read by tifffile, or refused with the reason.
 
-tifffile is imported at the first such file; scikit-image brings it.
+tifffile is imported at the first such file; it is installed with scikit-image.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SUBFILE, DESCRIPTION = 254, 270
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 277, 284, 338, 339
 BIG_ENDIAN = b"MM"
 SEPARATE = 2
-"""Of PlanarConfiguration: each sample of all pixels by itself."""
+"""PlanarConfiguration with each sample of all pixels stored separately."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
-"""Values of SampleFormat (TIFF 6.0, section 19, which has the last one read as if there were none)."""
+"""Values of SampleFormat (TIFF 6.0, section 19, by which the last is read as if the tag were missing)."""
 FORMATS = {UNSIGNED: "unsigned", UNDEFINED: "unsigned", SIGNED: "signed", FLOAT: "floating-point"}
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}
 ALPHA = (1, 2)
-"""Values of ExtraSamples that are an alpha channel."""
+"""Values of ExtraSamples for an alpha channel."""
 ALPHA_NOTE = "The alpha channel was left out."
 EXTRA_NOTE = "The samples of each pixel that are neither gray nor RGB were left out."
 TURNS = {
@@ -45,64 +45,65 @@ TURNS = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: lambda pixels: np.rot90(pixels),
 }
-"""What makes a stored image upright, by the value of Orientation; 1 is upright."""
+"""Functions that turn a stored image upright, by the value of Orientation; 1 is upright."""
 MAX_COMPRESSION = 10_000
-"""Headers that declare pixels of more than so many times the bytes of their file, all pages together, are wrong."""
+"""Maximum plausible ratio of the declared size of all pages to the size of their file."""
 KIND = "This kind of TIFF"
-REMEDY = "Save it as gray of 8, 16 or 32 bits in which black is the lowest value, or as RGB of 8 bits{example}."
+REMEDY = "Save it as 8-, 16- or 32-bit gray in which black is the lowest value, or as 8-bit RGB{example}."
 EXAMPLE = ", for example: python -c \"import tifffile as t; t.imwrite('gray.tif', {pixels})\""
 
 
 def is_read_by_pillow(page: Image.Image) -> bool:
-    """Tell whether Pillow returns the values of a page that it opens."""
+    """Tell whether Pillow returns the correct values of a page that it opens."""
     kind, bits = _tag(page, SAMPLE_FORMAT, UNSIGNED), _tag(page, BITS, 1)
     in_planes = _tag(page, SAMPLES, 1) > 1 and _tag(page, PLANES, 1) == SEPARATE
     is_packed_big = page.tag_v2.prefix == BIG_ENDIAN and _tag(page, COMPRESSION, 1) != 1  # type: ignore[attr-defined]
     return not (
         (kind, bits) in ((SIGNED, 8), (UNSIGNED, 32))  # read as unsigned, and as signed
-        or (bits > 8 and _tag(page, SAMPLES, 1) > 1)  # of which it keeps 8 bits
-        or (bits > 8 and kind != UNSIGNED and is_packed_big)  # whose bytes it exchanges
-        or (kind == FLOAT and is_white_zero(page))  # which is not inverted
-        or (in_planes and _tag(page, PHOTOMETRIC, BLACK_IS_ZERO) <= BLACK_IS_ZERO)  # read as if it were not
+        or (bits > 8 and _tag(page, SAMPLES, 1) > 1)  # reduced to 8 bits
+        or (bits > 8 and kind != UNSIGNED and is_packed_big)  # bytes swapped wrongly
+        or (kind == FLOAT and is_white_zero(page))  # not inverted
+        or (in_planes and _tag(page, PHOTOMETRIC, BLACK_IS_ZERO) <= BLACK_IS_ZERO)  # read as if not in planes
     )
 
 
 def is_secondary(page: Image.Image) -> bool:
-    """Tell whether a page of TIFF is a thumbnail, or a mask, of another one."""
+    """Tell whether a TIFF page is a thumbnail or a mask of another page."""
     return bool(_tag(page, SUBFILE, 0) & SECONDARY)
 
 
 def count_described(image: Image.Image, path: Path, notes: list[str]) -> int:
-    """Return how many images a TIFF file describes, by its first page; see `check_axes`."""
+    """Return the number of images that a TIFF file describes on its first page; see `check_axes`."""
     description = image.tag_v2.get(DESCRIPTION, "")  # type: ignore[attr-defined]
     pages = int(getattr(image, "n_frames", 1))
     return check_axes(str(description), image.size, _tag(image, SAMPLES, 1), pages, path, notes)
 
 
 def is_white_zero(page: Image.Image) -> bool:
-    """Tell whether 0 is white on a page of TIFF; Pillow inverts such pages of 8 bits at most."""
+    """Tell whether 0 is white on a TIFF page; Pillow only inverts such pages of up to 8 bits."""
     return _tag(page, PHOTOMETRIC, BLACK_IS_ZERO) == WHITE_IS_ZERO
 
 
 def has_unnamed_samples(page: Image.Image) -> bool:
-    """Tell whether the pixels of a page of TIFF hold more than gray or colors and alpha."""
+    """Tell whether the pixels of a TIFF page hold more than gray or colors and alpha."""
     return _tag(page, EXTRA_SAMPLES, ALPHA[0]) not in ALPHA
 
 
 def check_mask_alpha(pixels: np.ndarray, path: Path) -> None:
-    """Refuse a mask whose gray or colors are the same everywhere and whose last channel is not.
+    """Refuse a mask with uniform gray or colors but an alpha channel that varies.
 
     Args:
         pixels: (J, I, channels), alpha last.
+        path: the file, for messages.
 
     Raises:
-        InputError: it may be the mask, and leaving it out would make one of the whole image, or an empty one.
+        InputError: the alpha channel may be the mask; without it, the mask would be the whole image, or empty.
     """
     colors, alpha = pixels[..., :-1], pixels[..., -1]
     if (colors == colors[:1, :1]).all() and alpha.min() < alpha.max():
         raise InputError(
-            f"Expected a mask in the gray or the colors of '{path}', got the same everywhere, but not in its alpha "
-            "channel.",
+            f"Expected a mask in the gray or the colors of '{path}', but these are uniform and only its alpha channel "
+            "varies.",
             'If that is the mask, save it as gray, for example: python -c "from PIL import Image; '
             f"Image.open('{path.name}').getchannel('A').save('mask.png')\"",
         )
@@ -111,13 +112,18 @@ def check_mask_alpha(pixels: np.ndarray, path: Path) -> None:
 def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int]:
     """Read the pages of a file, upright by the orientation of the first: gray (J, I), or RGB (J, I, 3) of any depth.
 
-    Images that follow one another behind a single page, as ImageJ and tifffile write large stacks, are pages, too.
+    Images stored contiguously after a single page, as ImageJ and tifffile write large stacks, are pages too.
+
+    Args:
+        path: the file.
+        notes: receives notes for the user.
+        is_mask: refuse an alpha channel that may be a mask.
 
     Returns:
         The pages, and the orientation.
 
     Raises:
-        InputError: damaged, truncated, too large, or of a kind that is not read.
+        InputError: the file is damaged, truncated, too large, or of an unsupported kind.
     """
     tifffile = load_package("tifffile", KIND)
     damaged = (
@@ -148,12 +154,12 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
             return [turn(_pixels(page, pixels, path, notes, is_mask)) for page, pixels in stored], turned
     except (*damaged, OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"'{path}' cannot be read as TIFF: {error}.", "Is the file complete? " + REMEDY.format(example="")
+            f"'{path}' cannot be read as TIFF: {error}.", "Check that it is complete. " + REMEDY.format(example="")
         ) from error
 
 
 def _decode(pages: Sequence[Any], path: Path) -> list[np.ndarray]:
-    """Decode the pixels of pages; ITK does where tifffile needs a package for their compression, as for LZW."""
+    """Decode the pixels of pages; with ITK if tifffile lacks a package for their compression, such as LZW."""
     try:
         return [page.asarray() for page in pages]
     except ValueError as error:
@@ -168,7 +174,7 @@ def _decode(pages: Sequence[Any], path: Path) -> list[np.ndarray]:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Keep tifffile from logging what is wrong with a file, which the error says."""
+    """Keep tifffile from logging problems with a file, which the error reports."""
     log = logging.getLogger("tifffile")
     before, log.disabled = log.disabled, True
     try:
@@ -178,11 +184,11 @@ def _unlogged() -> Iterator[None]:
 
 
 def _read_stack(file: Any, total: int, path: Path) -> np.ndarray:
-    """Read images that follow one another behind a single page: (total, ...)."""
+    """Read images stored contiguously after a single page: (total, ...)."""
     page = file.pages[0]
     if not page.is_contiguous or page.dataoffsets[0] + page.nbytes * total > path.stat().st_size:
         raise InputError(
-            f"'{path}' is truncated: it describes {total} images, and holds one page.", "Copy or export it again."
+            f"'{path}' is truncated: it describes {total} images but holds one page.", "Copy or export it again."
         )
     file.filehandle.seek(page.dataoffsets[0])
     kind = np.dtype(page.dtype).newbyteorder(file.byteorder)
@@ -191,15 +197,15 @@ def _read_stack(file: Any, total: int, path: Path) -> np.ndarray:
 
 
 def _tag(page: Image.Image, number: int, missing: int) -> int:
-    """Return the first value of a tag of TIFF."""
+    """Return the first value of a TIFF tag, or `missing`."""
     values = np.atleast_1d(page.tag_v2.get(number, missing))  # type: ignore[attr-defined]
     return int(values[0]) if values.size else missing
 
 
 def _check_size(pages: Sequence[Any], path: Path) -> None:
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # as Pillow's
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's limit
     if limit and any(page.imagewidth * page.imagelength * page.imagedepth > limit for page in pages):
-        raise InputError(f"'{path}' is too large: over {limit} pixels.", "Cut it, or save it smaller.")
+        raise InputError(f"'{path}' is too large: over {limit} pixels.", "Crop it, or save it smaller.")
     lacks_pixels = any(not page.dataoffsets or not all(page.dataoffsets) for page in pages)
     if lacks_pixels or sum(page.nbytes for page in pages) > MAX_COMPRESSION * path.stat().st_size:
         raise InputError(f"'{path}' is truncated: pixels are missing.", "Copy or export it again.")
@@ -215,7 +221,7 @@ def _pixels(page: Any, pixels: np.ndarray, path: Path, notes: list[str], is_mask
         read = f"t.imread('{path.name}')"
         read = f"-{read}" if inverted and samples == 1 else f"{read}[..., 0]"
         raise InputError(
-            f"'{path}' is TIFF of a kind that is not read: {page.bitspersample}-bit {kind or 'undefined'}, {samples} "
+            f"'{path}' is an unsupported kind of TIFF: {page.bitspersample}-bit {kind or 'undefined'}, {samples} "
             f"per pixel, depth {page.imagedepth}, {page.photometric.name} (PhotometricInterpretation {photometric}).",
             REMEDY.format(example=EXAMPLE.format(pixels=read) if inverted or samples > 4 else ""),
         )

@@ -1,4 +1,4 @@
-"""Which images the pages of a TIFF file are: slices, times or channels, as ImageJ, OME and tifffile describe them."""
+"""Meaning of the pages of a TIFF file: slices, time points or channels, as ImageJ, OME and tifffile describe them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 
-IMAGEJ = (("frames", "times"), ("slices", "slices"), ("channels", "channels"))
-"""The fields of ImageJ in the order of its axes, and what they count."""
-NAMES = {"Z": "slices", "T": "times", "C": "channels"}
+IMAGEJ = (("frames", "time points"), ("slices", "slices"), ("channels", "channels"))
+"""ImageJ's fields in the order of its axes, and what they count."""
+NAMES = {"Z": "slices", "T": "time points", "C": "channels"}
 OTHER = "images"
 SECONDARY = 1 | 4
-"""Of NewSubfileType: a smaller image of another page, and a mask of one (TIFF 6.0, section 8)."""
+"""Flags of NewSubfileType: a smaller version of another page, and a mask of one (TIFF 6.0, section 8)."""
 SECONDARY_NOTE = "{count} pages that are thumbnails or masks of others were left out."
 
 
 def check_axes(description: str, size: tuple[int, int], samples: int, pages: int, path: Path, notes: list[str]) -> int:
-    """Return how many images a file describes; one where it says nothing. Refuse times or channels of several slices.
+    """Return the number of images that a file describes; 1 if it does not describe them.
 
     Args:
-        description: the text of its first page (ImageDescription).
+        description: text of the first page (ImageDescription).
         size: width and height of a page.
         samples: values per pixel.
-        pages: how many the file has.
-        notes: filled where the images are no slices, or are not all there.
+        pages: number of pages in the file.
+        path: the file, for messages.
+        notes: receives a note if the images are not slices, or are incomplete.
 
     Raises:
-        InputError: two or more axes beside width and height.
+        InputError: there are two or more axes beside width and height, such as time points of several slices.
     """
     axes = _axes(description, size, samples)
     long = [(name, count) for name, count in axes if count > 1]
@@ -47,12 +48,12 @@ def check_axes(description: str, size: tuple[int, int], samples: int, pages: int
     if long and long[0][0] in (NAMES["T"], NAMES["C"]):
         notes.append(f"Its images are {long[0][0]}, as the file says: they are shown as slices.")
     if pages > 1 and total > pages:
-        notes.append(f"The file describes {total} images, and holds {pages}.")
+        notes.append(f"The file describes {total} images but holds {pages}.")
     return total
 
 
 def _axes(description: str, size: tuple[int, int], samples: int) -> list[tuple[str, int]]:
-    """Return the axes beside those of a page, outermost first: what they count, and how many there are."""
+    """Return what each axis beside those of a page counts, and its length, outermost axis first."""
     if description.startswith("ImageJ="):
         fields = {key: int(value) for key, value in re.findall(r"^(\w+)=(\d+)\s*$", description, re.MULTILINE)}
         axes = [(name, fields.get(field, 1)) for field, name in IMAGEJ]
@@ -61,12 +62,12 @@ def _axes(description: str, size: tuple[int, int], samples: int) -> list[tuple[s
     if description.startswith('{"shape"'):
         return _of_tifffile(description, size[0] * size[1] * samples)
     pixels = re.findall(r"<(?:\w+:)?Pixels\s[^>]*>", description)
-    if len(pixels) != 1:  # several images, each with pages of its own
+    if len(pixels) != 1:  # several images, each with its own pages
         return []
     told = dict(re.findall(r'\b(Size[ZTC]|DimensionOrder)\s*=\s*"(\w+)"', pixels[0]))
     order = [letter for letter in reversed(told.get("DimensionOrder", "XYZCT")) if letter in NAMES]
     counts = {letter: int(told.get(f"Size{letter}", 1)) for letter in order}
-    if samples > 1 and counts.get("C", 1) % samples == 0:  # which counts red, green and blue
+    if samples > 1 and counts.get("C", 1) % samples == 0:  # OME counts red, green and blue
         counts["C"] //= samples
     return [(NAMES[letter], counts[letter]) for letter in order]
 

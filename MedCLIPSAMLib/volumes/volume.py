@@ -1,4 +1,4 @@
-"""A volume: voxels with their geometry in the patient, and how to display them."""
+"""Volumes: voxels with their geometry in the patient, and how to display them."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 FILE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii.bz2", ".hdr.gz", ".img.gz")
 DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])( *\..*)?", re.IGNORECASE)
-"""Names of files that cannot be on Windows, whatever their ending."""
+"""Names that Windows does not allow for files, whatever their suffix."""
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """One 3-D image.
+    """A 3-D image.
 
     Attributes:
-        array: (K, J, I) voxels, integers or floats of any type, or (K, J, I, 3) of uint8 (RGB); a view that cannot be
-            written to. High values are bright; bool becomes 0 and 1.
-        geometry: where the voxels lie in the patient.
-        name: short, printable, fit for a file name.
-        modality: the DICOM tag (0008,0060), such as "CT"; None where unknown.
-        window: (center, width) for display, from the file; None where it has none.
-        curve: how values become brightness where the file says so and it is no window (a VOI LUT).
-        path: the file or folder it was read from.
-        files: the DICOM file of each slice, in their order; empty where there is no such file.
-        forms: the matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
+        array: (K, J, I) voxels, integers or floats of any type, or (K, J, I, 3) uint8 (RGB); a read-only view. High
+            values are bright; bool becomes 0 and 1.
+        geometry: position of the voxels in the patient.
+        name: short printable name that is suitable for a file name.
+        modality: DICOM tag (0008,0060), such as "CT"; None if unknown.
+        window: (center, width) for display, from the file; None if it has none.
+        curve: mapping of values to brightness, if the file defines it by more than a window (a VOI LUT).
+        path: the file or folder from which it was read.
+        files: the DICOM file of each slice, in order; empty without such files.
+        forms: matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
         notes: sentences for the user on how it was read.
-        natural: an image without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
-        known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer;
-            files written on their grid are marked (`mark.UNKNOWN_SPACING`).
-        magnification: how many times larger than in the body things are at the spacing of a radiograph, the detector's.
+        natural: whether it is an image without anatomical orientation (PNG, ultrasound, radiograph), shown as stored.
+        known_spacing: whether the spacing is physical. PNG, JPEG, TIFF and BMP at most state that of a print; files
+            written on their grid are marked (`mark.UNKNOWN_SPACING`).
+        magnification: magnification of the body at the spacing of a radiograph, which is that of the detector.
 
     Raises:
-        InputError: voxels of another shape or type.
+        InputError: the voxels have another shape or type.
     """
 
     array: np.ndarray
@@ -73,14 +73,14 @@ class Volume:
             )
         if self.array.dtype.kind not in "biuf" or (self.is_rgb and self.array.dtype != np.uint8):
             expected = "RGB voxels of uint8" if self.is_rgb else "voxels of real numbers"
-            raise InputError(f"Expected {expected}, got {self.array.dtype}.", "Convert them by array.astype.")
+            raise InputError(f"Expected {expected}, got {self.array.dtype}.", "Convert them with array.astype.")
         view = self.array.view(np.uint8 if self.array.dtype == bool else self.array.dtype)
         view.flags.writeable = False
         object.__setattr__(self, "array", view)
 
     @staticmethod
     def from_sitk(image: sitk.Image, name: str = "volume", **known: Any) -> Volume:
-        """Make a volume from the voxels and the geometry of a 3-D image; `known` are further attributes."""
+        """Make a volume from the voxels and the geometry of a 3-D image; `known` holds further attributes."""
         import SimpleITK as sitk
 
         return Volume(sitk.GetArrayFromImage(image), Geometry.from_sitk(image), name, **known)
@@ -110,9 +110,9 @@ class Volume:
 
 
 def clean_name(text: str) -> str:
-    """Shorten `text` to a printable name without path separators and control characters; "volume" if none is left.
+    """Shorten `text` to a printable name without path separators and control characters; "volume" if nothing is left.
 
-    Names that Windows keeps for devices, "CON" or "aux.1", get a "_" in front.
+    Names that Windows reserves for devices, such as "CON" or "aux.1", get a leading "_".
     """
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"[^\w .,+()=-]+", "_", text)
@@ -121,7 +121,7 @@ def clean_name(text: str) -> str:
 
 
 def stem(path: Path) -> str:
-    """Return the file name without its suffix, taking .nii.gz, .seg.nrrd and the like as one suffix."""
+    """Return the file name without its suffix; .nii.gz, .seg.nrrd and the like count as one suffix."""
     for suffix in FILE_SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]

@@ -1,4 +1,4 @@
-"""Display windows: which intensities become black and which white; curves where a window cannot express it."""
+"""Display windows, which map intensities to black and white, and curves for what a window cannot express."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from MedCLIPSAMLib.volumes.volume import Volume
 
 Window: TypeAlias = str | tuple[float, float] | None
 FROM_FILE: tuple[Window, ...] = (None, "file")
-"""The windows for which a curve in the file is used."""
+"""Windows for which a curve in the file is used."""
 
 # Usual CT reading windows in Hounsfield units: (center, width).
 PRESETS: dict[str, tuple[float, float]] = {
@@ -30,16 +30,16 @@ PRESETS: dict[str, tuple[float, float]] = {
 }
 PERCENTILES = (0.5, 99.5)
 SAMPLE = 2_000_000
-USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in gray is ignored
+USEFUL_SHARE = 0.01  # a window in the file is ignored if it shows no larger share of the foreground in gray
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Brightness by value, straight between the points and level beyond them.
+    """Brightness as a function of value, linear between the points and constant beyond them.
 
     Attributes:
-        values: ascending, (n,).
-        brightness: 0 black to 1 white, (n,).
+        values: ascending values, (n,).
+        brightness: 0 for black to 1 for white, (n,).
     """
 
     values: np.ndarray
@@ -59,12 +59,12 @@ class Curve:
         return np.rint(shown * 255).astype(np.uint8)
 
     def mirror(self, total: float) -> Curve:
-        """Return the curve for inverted voxels, v to `total` - v."""
+        """Return the curve for inverted voxels, in which v becomes `total` - v."""
         return Curve(total - self.values[::-1], 1 - self.brightness[::-1])
 
     @staticmethod
     def sigmoid(center: float, width: float) -> Curve:
-        """Make DICOM's SIGMOID function (PS3.3 C.11.2.1.3.1), straight between 513 points."""
+        """Make DICOM's SIGMOID function (PS3.3 C.11.2.1.3.1), linear between 513 points."""
         values = np.linspace(center - 2 * width, center + 2 * width, 513)
         return Curve(values, 1 / (1 + np.exp(-4 * (values - center) / width)))
 
@@ -73,12 +73,12 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     """Return the (low, high) intensities that become 0 and 255, the same for all slices of the volume.
 
     Args:
-        window: None for the best one known: the window of the file (unless it turns almost everything black or white),
-            as stored for 8-bit images, "soft tissue" for CT with values below 0, else percentiles. Or the name of a
-            preset, "file", "percentiles", or (low, high).
+        window: the name of a preset, "file", "percentiles", (low, high), or None for the best one known. That is the
+            window of the file (unless it turns almost everything black or white), the stored values of 8-bit images,
+            "soft tissue" for CT with values below 0, or else percentiles.
 
     Raises:
-        InputError: an unknown name, "file" where the file has no window, or low >= high.
+        InputError: the name is unknown, the window is "file" and the file has none, or low >= high.
     """
     if volume.curve is not None and window in FROM_FILE:
         return volume.curve.range
@@ -101,7 +101,7 @@ def check_window(window: Window) -> None:
     """Refuse a window that is invalid for every volume.
 
     Raises:
-        InputError: an unknown name, low >= high, or not two numbers.
+        InputError: the name is unknown, low >= high, or these are not two numbers.
     """
     if isinstance(window, str):
         names = ("file", "percentiles", *PRESETS)
@@ -125,8 +125,8 @@ def check_window(window: Window) -> None:
 def percentile_range(array: np.ndarray) -> tuple[float, float]:
     """Compute the 0.5 and 99.5 percentiles of the voxels above the lowest value.
 
-    The lowest value is taken for background: padding outside the field of view, or zeros around a skull-stripped head.
-    In large volumes two million voxels, drawn with a fixed seed, are used.
+    The lowest value is assumed to be background: padding outside the field of view, or zeros around a skull-stripped
+    head. In large volumes, a sample of two million voxels with a fixed seed is used.
     """
     lowest, foreground = _foreground(array)
     if foreground.size == 0:
@@ -136,10 +136,10 @@ def percentile_range(array: np.ndarray) -> tuple[float, float]:
 
 
 def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map intensities of any shape to 0..255, linear between low and high, rounded; 0 when low == high, and for NaN."""
+    """Map intensities of any shape to 0..255, linear between low and high, rounded; 0 if low == high, and for NaN."""
     if not low < high:
         return np.zeros(array.shape, np.uint8)
-    above = array.astype(np.result_type(array.dtype, np.float32)) - low  # of 64 bits where 32 do not hold the values
+    above = array.astype(np.result_type(array.dtype, np.float32)) - low  # in 64 bits if 32 cannot hold the values
     scaled = np.clip(above.astype(np.float32, copy=False) * (255.0 / (high - low)), 0, 255)
     if array.dtype.kind == "f":
         np.nan_to_num(scaled, copy=False)
@@ -152,14 +152,14 @@ def _best_range(volume: Volume) -> tuple[float, float]:
         low, high = _around(*volume.window)
         if as_stored and low <= 0 and high >= 255:
             return 0.0, 255.0
-        if as_stored and low == 0 and high >= volume.array.max():  # all values, of fewer bits
+        if as_stored and low == 0 and high >= volume.array.max():  # the full range of fewer bits
             return low, high
         foreground = _foreground(volume.array)[1]
         if np.count_nonzero((foreground > low) & (foreground < high)) > USEFUL_SHARE * foreground.size:
             return low, high
     if as_stored:
         return 0.0, 255.0
-    if volume.modality == "CT" and volume.array.min() < 0:  # in HU air is
+    if volume.modality == "CT" and volume.array.min() < 0:  # air is below 0 in HU
         return _around(*PRESETS["soft tissue"])
     return percentile_range(volume.array)
 

@@ -1,4 +1,4 @@
-"""Write segments and saliency maps as files that open at the right place in 3D Slicer and elsewhere."""
+"""Writing of segments and saliency maps to files that open at the correct position in 3D Slicer and elsewhere."""
 
 from __future__ import annotations
 
@@ -26,20 +26,24 @@ LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *LABELMAP_SUFFIXES, ".png")
 REPRESENTATION = "Binary labelmap"
 FULL_DISK = 1 << 16
-"""Free bytes below which a disk is called full: ITK does not say why a file is not whole."""
+"""Free bytes below which a disk counts as full, because ITK does not say why a file is incomplete."""
 
 
 def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> None:
-    """Write masks on the grid of `volume`; the suffix chooses the format.
+    """Write masks on the grid of `volume`; the suffix determines the format.
 
-    .seg.nrrd: a Slicer segmentation with names, colors, terminology and tags. Segments that overlap go to separate
+    .seg.nrrd: a Slicer segmentation with names, colors, terminology and tags. Overlapping segments go to separate
         layers; the others share one.
-    .nii.gz, .nii, .nrrd, .mha: a label map; segment n of the list is n (from 1), 0 is background. Cannot hold overlaps.
-    .png: images only; one segment is 0 and 255, several are their numbers.
+    .nii.gz, .nii, .nrrd, .mha: a label map; segment n of the list has the value n (from 1), and 0 is background. It
+        cannot hold overlaps.
+    .png: for images only; a single segment has the values 0 and 255, several have their numbers.
+
+    If an error is raised, no file is left behind.
 
     Raises:
-        OutputError: unknown suffix, missing folder, unwritable file, overlapping segments in a label map, or a PNG of
-            several slices. InputError: masks on another grid, or values of another type. Nothing is left behind.
+        OutputError: the suffix is unknown, the folder is missing, the file cannot be written, segments overlap in a
+            label map, or the volume has several slices and the file is a PNG.
+        InputError: a mask is on another grid, or an argument has another type.
     """
     check_type(path, PATH, "a path to write to")
     check_type(volume, Volume, "the volume that the masks are of")
@@ -67,7 +71,7 @@ def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> No
     """Write a (K, J, I) map as float32 on the grid of `volume`: .nii.gz, .nii, .nrrd or .mha.
 
     Raises:
-        OutputError: unknown suffix, missing folder or unwritable file.
+        OutputError: the suffix is unknown, the folder is missing, or the file cannot be written.
     """
     path = Path(path)
     if not path.name.lower().endswith(LABELMAP_SUFFIXES):
@@ -78,13 +82,13 @@ def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> No
 def write_array(path: Path, array: np.ndarray, volume: Volume, marked: bool = False) -> None:
     """Write an array (K, J, I) on the grid of `volume`: .nii.gz, .nii, .nrrd or .mha.
 
-    NIfTI keeps the matrices of the NIfTI file that the volume was read from, so that every program aligns both.
+    NIfTI keeps the matrices of the NIfTI file from which the volume was read, so that every program aligns both.
 
     Args:
-        marked: with `mark.MARK`, as a result and no image.
+        marked: add `mark.MARK`, which says that the file is a result and not an image to segment.
 
     Raises:
-        OutputError: missing folder, unwritable file or full disk.
+        OutputError: the folder is missing, the file cannot be written, or the disk is full.
     """
     marks = _marks(volume, marked)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
@@ -101,10 +105,10 @@ def write_png(path: str | Path, image: np.ndarray, marked: bool = False) -> None
     """Write an image, uint8 (H, W, 3), as PNG.
 
     Args:
-        marked: with `mark.MARK`, as a result and no image.
+        marked: add `mark.MARK`, which says that the file is a result and not an image to segment.
 
     Raises:
-        OutputError: another suffix than .png, missing folder or unwritable file.
+        OutputError: the suffix is not .png, the folder is missing, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
@@ -114,10 +118,11 @@ def write_png(path: str | Path, image: np.ndarray, marked: bool = False) -> None
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse an output before long work: an unknown suffix, or a path that cannot be written.
+    """Refuse an output before any long work: an unknown suffix, or a path that cannot be written.
 
     Raises:
-        OutputError: naming the path and what is wrong with it. InputError: see `itk_path`.
+        OutputError: the path is refused; the message says why.
+        InputError: see `itk_path`.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
         known = f"none of {', '.join(suffixes)}" if len(suffixes) > 1 else f"not {suffixes[0]}"
@@ -128,22 +133,22 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
 
 
 def check_slices(path: Path, volume: Volume) -> None:
-    """Refuse an image as the output of a volume of several slices.
+    """Refuse an image file as the output for a volume of several slices.
 
     Raises:
-        OutputError: naming what to write instead.
+        OutputError: the path is an image; the message says what to write instead.
     """
     if path.name.lower().endswith(".png") and volume.shape[0] != 1:
         raise OutputError(f"Cannot write {volume.shape[0]} slices to '{path}'.", "Write .nii.gz or .seg.nrrd.")
 
 
 def fit(path: Path, segments: Sequence[Segment]) -> tuple[list[Segment], list[str]]:
-    """Make segments fit the format of a file, and note what they lost; see `segment.without_overlap`."""
+    """Make segments fit the format of a file, with notes on what they lost; see `segment.without_overlap`."""
     return (list(segments), []) if path.name.lower().endswith(".seg.nrrd") else without_overlap(segments)
 
 
 def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """Return (layer, label value) for each mask: the first layer where it overlaps nothing; values count from 1."""
+    """Return (layer, label value) for each mask: the first layer without an overlap; values count from 1."""
     occupied: list[np.ndarray] = []
     values: list[int] = []
     places = []
@@ -163,7 +168,7 @@ def _marks(volume: Volume, marked: bool) -> str:
 
 
 def _segmentation_image(segments: Sequence[Segment], volume: Volume) -> sitk.Image:
-    """Make an image in Slicer's layout: one layer a component, and Segment{n}_ fields in the header."""
+    """Make an image in Slicer's layout: one component per layer, and Segment{n}_ fields in the header."""
     places = assign_layers([segment.mask for segment in segments])
     layers = [
         np.zeros(volume.shape, _label_type(len(segments))) for _ in range(1 + max([n for n, _ in places], default=0))
@@ -230,7 +235,7 @@ def _write_image(path: Path, image: sitk.Image) -> None:
             sitk.WriteImage(image, itk_path(temporary), useCompression=True)
             complete = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
             if not complete:
-                raise RuntimeError("the file is not whole")
+                raise RuntimeError("the file is incomplete")
         except RuntimeError as error:
             if shutil.disk_usage(temporary.parent).free < FULL_DISK:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error

@@ -263,7 +263,7 @@ def test_segments_go_by_their_numbers_where_the_other_side_has_no_names(run, tmp
     made = write_map(tmp_path / "p.nii.gz", on(LIVER) * 1 + on([(0, 5, 1), (6, 0, 0)]) * 2)
     code, text, err = run("evaluate", made, truth, "--json")
     assert {row["segment"]: row["dsc"] for row in json.loads(text)["cases"]} == {"1": 1.0, "2": pytest.approx(2 / 3)}
-    assert code == 0 and "went by their numbers" in err and "1 is 'liver', 2 is 'cyst'" in err
+    assert code == 0 and "matched by their numbers" in err and "1 is 'liver', 2 is 'cyst'" in err
 
 
 def test_a_radiograph_needs_no_position(run, tmp_path):
@@ -282,8 +282,8 @@ def test_a_radiograph_needs_no_position(run, tmp_path):
     "fault, said",
     [
         ("turned", "turned or shifted"),
-        ("twice", "several frames of the segment 1"),
-        ("uneven", "uneven distances"),
+        ("twice", "several frames of segment 1"),
+        ("uneven", "unevenly spaced"),
         ("another", "segment 7"),
         ("short", "cannot be read"),
         ("part", "one of several files"),

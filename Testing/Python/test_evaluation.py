@@ -275,7 +275,7 @@ def test_a_map_of_probabilities_is_no_mask(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(shares), str(tmp_path / "a.nii.gz"))
     with pytest.raises(InputError, match=r"got 2 different values, such as 0\.5") as caught:
         evaluate(pairs_of_files(tmp_path / "a.nii.gz", tmp_path / "a.nii.gz"))
-    assert "whole numbers" in str(caught.value)
+    assert "integer values" in str(caught.value)
 
 
 def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):

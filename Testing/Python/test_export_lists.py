@@ -87,7 +87,7 @@ def test_prompts_come_from_a_text_json_or_a_table(tmp_path, name, text, prompts)
         ("p.txt", "a: x\na: y\n", "same label twice"),
         ("p.tsv", "image\tprompt\na\tb\n", "label and prompt in .*got image, prompt.*instead of the folder"),
         ("p.json", '["brain tumor"]', "not a JSON object"),
-        ("p.json", '{"tumor": "x", "tumor": "y"}', "stands there twice"),
+        ("p.json", '{"tumor": "x", "tumor": "y"}', "occurs twice"),
         ("p.json", '{"tumor": "\\ud800"}', "cannot be read"),
         ("p.json", '{"\\udfff": "x"}', "cannot be read"),
         ("p.json", "[" * 100_000, "deep"),

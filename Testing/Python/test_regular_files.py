@@ -46,7 +46,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path, read: Callable[[Path], Any], 
     os.mkfifo(tmp_path / name)
     with pytest.raises(InputError, match=f"Expected a file, got the pipe '.*{name}'") as caught:
         read(tmp_path / name)
-    assert "Save what it gives as a file" in caught.value.remedy
+    assert "Save its output to a file" in caught.value.remedy
     assert slice_count(tmp_path / name) is None
 
 

@@ -83,7 +83,7 @@ def test_times_of_nifti_are_refused_with_a_remedy_that_works(tmp_path: Path, nam
 @pytest.mark.parametrize("name", ["x.mgh", "x.mgz"])
 def test_images_of_freesurfer_are_refused_with_a_remedy_that_works(tmp_path: Path, name: str) -> None:
     nibabel.save(nibabel.MGHImage(ARRAY, np.eye(4)), tmp_path / name)
-    with pytest.raises(InputError, match="image of FreeSurfer") as caught:
+    with pytest.raises(InputError, match="FreeSurfer image") as caught:
         read_volume(tmp_path / name)
     assert np.array_equal(followed(caught.value.remedy, tmp_path), ARRAY.T)
 
@@ -104,7 +104,7 @@ def test_times_of_one_slice_of_nifti_are_slices_with_a_note(tmp_path: Path) -> N
     path = save(tmp_path / "x.nii", turned(30, (1, 1.5, 8), (3, 4, 5)), ARRAY[:, :, None])
     volume = read_volume(path)
     assert np.array_equal(volume.array, ARRAY.T) and slice_count(path) == len(volume.array)
-    assert volume.notes == ["Its 6 images are times of one slice: they are shown as slices."]
+    assert volume.notes == ["Its 6 images are time points of one slice: they are shown as slices."]
     write_segmentation(tmp_path / "mask.nii", [Segment("x", volume.array == 7)], volume)
     (mask,) = read_segmentation(tmp_path / "mask.nii", volume)
     assert np.array_equal(mask.mask, volume.array == 7)

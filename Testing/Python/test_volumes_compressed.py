@@ -72,6 +72,6 @@ def test_bzip2_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
         "encoding: raw", f"encoding: {encoding}"
     )
     path.write_bytes(header.encode() + b"\n" + bz2.compress(VOXELS.tobytes()))
-    with pytest.raises(InputError, match="compressed by bzip2, which is not read") as caught:
+    with pytest.raises(InputError, match="compressed by bzip2, which is not supported") as caught:
         read_volume(path)
     assert "complete" not in str(caught.value)

@@ -32,11 +32,11 @@ def make_pipe(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "0 bytes"),
         (lambda path: path.write_bytes(bytes(path.stat().st_size)), "zeros only"),
         (lambda path: path.write_bytes(path.read_bytes()[:130]), "cut short"),
-        (lambda path: path.write_text("<html>404 Not Found</html>"), "no DICOM"),
+        (lambda path: path.write_text("<html>404 Not Found</html>"), "not DICOM"),
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"), "git-lfs"),
         (lambda path: path.write_text("/annex/objects/SHA256E-s5--0.dcm\n"), "git-annex"),
-        (link_to_nothing, "a link to a file that is not there"),
-        (make_pipe, "no file"),
+        (link_to_nothing, "a link to a missing file"),
+        (make_pipe, "not a file"),
         (lambda path: path.rename(path.with_name(f".{path.name}")), "hidden"),
     ],
 )
@@ -143,7 +143,7 @@ def test_lost_files_beside_another_series_are_told_of_where_none_was_chosen(tmp_
 def test_compressed_files_are_named_where_there_is_no_dicom(tmp_path: Path, name: str) -> None:
     content = b"PK\x05\x06" + bytes(18) if name == "x.zip" else gzip.compress(b"DICOM")
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"compressed files: '{name}'.*zip file itself; unpack all others"):
+    with pytest.raises(InputError, match=f"compressed files: '{name}'.*zip file itself, or unpack other archives"):
         read_volume(tmp_path)
 
 

@@ -151,7 +151,7 @@ def test_a_pixel_spacing_of_0_is_unknown(tmp_path: Path) -> None:
     made = image(np.zeros((4, 6), np.uint16), ImagerPixelSpacing=[0.2, 0.1], **tags)
     volume = read_volume(save(made, tmp_path / "a.dcm"))
     assert volume.geometry.spacing[:2] == (0.1, 0.2) and volume.magnification == 1.5
-    assert volume.notes[0] == "PixelSpacing is 0.0\\0.0, no size of a pixel: 0.1 x 0.2 mm was taken."
+    assert volume.notes[0] == "PixelSpacing is 0.0\\0.0, not a pixel size: 0.1 x 0.2 mm was used."
     volume = read_volume(save(image(np.zeros((4, 6), np.uint16), **tags), tmp_path / "b.dcm"))
     assert volume.geometry.spacing[:2] == (1, 1) and not volume.known_spacing and "is 0.0\\0.0" in volume.notes[0]
 
@@ -161,7 +161,7 @@ def test_a_decimal_comma_is_read_and_told_of(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"0.7\\0.5", b"0,7\\0,5"))
     volume = read_volume(path)
     assert volume.geometry.spacing[:2] == (0.5, 0.7)
-    assert volume.notes[0] == "PixelSpacing is written with a decimal comma (0,7\\0,5), and was read so."
+    assert volume.notes[0] == "PixelSpacing is written with a decimal comma (0,7\\0,5), and was read as such."
 
 
 @pytest.mark.parametrize("spacing", [[0.0, 0.5], [-1.0, 1.0], [1e9, 1e9]])
@@ -303,7 +303,7 @@ def test_axes_that_are_skew_are_refused_and_rounded_ones_noted(tmp_path: Path) -
         read_volume(skew)
     rounded = save(slice_at((0, 0, 0), 0, ImageOrientationPatient=[1, 0, 0, 0.02, 0.9998, 0]), tmp_path / "r.dcm")
     volume = read_volume(rounded)
-    assert "right angles are used" in volume.notes[0]
+    assert "nearest orthogonal axes are used" in volume.notes[0]
     np.testing.assert_allclose(volume.geometry.cosines.T @ volume.geometry.cosines, np.eye(3), atol=1e-12)
 
 
@@ -340,7 +340,7 @@ def test_ultrasound_has_the_pixels_of_its_region_where_3d_slicer_takes_them(
         assert volume.known_spacing == (is_taken or bool(tags))
         assert any("ultrasound region" in note for note in volume.notes) == (is_taken or not tags)
         scalar = sitk.ReadImage(str(tmp_path / "x")).GetSpacing()
-        said = f"A scalar volume has pixels of {scalar[0]:g} x {scalar[1]:g} mm there: masks do not fit it"
+        said = f"A scalar volume has pixels of {scalar[0]:g} x {scalar[1]:g} mm there, so masks do not fit it"
         assert any(said in note for note in volume.notes) == is_taken
 
 

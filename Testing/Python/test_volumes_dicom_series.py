@@ -354,7 +354,7 @@ def test_a_damaged_frame_spoils_no_series_beside_it(tmp_path: Path) -> None:
     path = save(enhanced([(0, 0, 0), (0, 0, 1)], times, SeriesInstanceUID="1.9"), tmp_path / "frames.dcm")
     path.write_bytes(path.read_bytes().replace(b"\x20\0\x28\x91UL", b"\x20\0\x28\x91FD"))  # of 8 bytes, which has 4
     volume = read_volume(tmp_path)
-    assert volume.shape[0] == 3 and "could not be read and left out: 'frames.dcm'" in volume.notes[0]
+    assert volume.shape[0] == 3 and "could not be read and were left out: 'frames.dcm'" in volume.notes[0]
     assert list_series(path)[0][0].what.startswith("not readable: ")
 
 
@@ -364,7 +364,7 @@ def test_a_slice_whose_header_is_damaged_is_left_out_with_a_note(tmp_path: Path,
     path = tmp_path / "s-003.dcm"
     path.write_bytes(path.read_bytes().replace(tag, tag[:4] + b"Q\xff"))  # of a type that there is not
     volume = read_volume(tmp_path)
-    assert volume.shape[0] == 3 and "could not be read and left out: 's-003.dcm'" in volume.notes[0]
+    assert volume.shape[0] == 3 and "could not be read and were left out: 's-003.dcm'" in volume.notes[0]
     assert [item.what for item in list_series(tmp_path)[0]] == ["volume"]
     assert len(find_cases(tmp_path, {"lungs": "lungs"})) == 1
 

@@ -65,7 +65,7 @@ def test_slices_that_are_there_again_under_another_uid_are_left_out(tmp_path: Pa
     volume = read_volume(tmp_path)
     assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3]
     images = "1 image" if count == 1 else f"{count} images"
-    assert volume.notes == [f"Left out: {images} with the pixels of another one at the same position."]
+    assert volume.notes == [f"Left out: {images} with the same pixels as another at the same position."]
     made = slice_at((0, 0, 2), 1)
     made.PixelData = np.full((4, 6), 9, np.int16).tobytes()
     save(made, tmp_path / "other.dcm")
@@ -77,7 +77,9 @@ def test_a_stack_that_was_sent_twice_is_one_whatever_its_numbers(tmp_path: Path)
     for n in range(8):
         save(slice_at((0, 0, 2 * (n % 4)), n % 4, InstanceNumber=str(n + 99 * (n > 3))), tmp_path / f"{n}.dcm")
     volume = read_volume(tmp_path)
-    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "Left out: 4 images with the pixels" in volume.notes[0]
+    assert (
+        volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "Left out: 4 images with the same pixels" in volume.notes[0]
+    )
 
 
 def test_phases_by_number_keep_slices_of_the_same_pixels(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_one_position_for_all_is_none_where_slice_locations_differ(tmp_path: Pat
         save(slice_at((0, 0, 0), n, SliceLocation=str(5 * n)), tmp_path / f"{9 - n}.dcm")
     volume = read_volume(tmp_path)
     assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.geometry.spacing[2] == 5
-    assert "one position" in volume.notes[0] and "slice locations" in volume.notes[1]
+    assert "same position" in volume.notes[0] and "slice locations" in volume.notes[1]
 
 
 def test_a_secondary_capture_among_slices_is_told_apart(tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ def test_frames_beyond_those_that_are_declared_are_left_out_with_a_note(
     made.save_as(path)
     volume = read_volume(path)
     assert volume.array[:, 0, 0].tolist() == list(range(declared or 1))
-    assert f"3 frames are in 'x.dcm', which declares {declared or 1}" in volume.notes[0]
+    assert f"'x.dcm' has 3 frames but declares {declared or 1}" in volume.notes[0]
 
 
 def test_fewer_frames_than_declared_are_refused(tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ def test_colors_that_are_not_read_are_named(tmp_path: Path, kind: str, samples: 
     made = image(np.zeros((4, 6), np.uint8), US, "US", SamplesPerPixel=samples, PlanarConfiguration=0)
     made.PhotometricInterpretation, made.PixelData = kind, bytes(24 * samples)
     with pytest.raises(
-        InputError, match=f"kind {kind}, which are not read with {samples} samples per pixel. Save it as"
+        InputError, match=f"kind {kind}, which are not supported with {samples} samples per pixel. Save it as"
     ):
         read_volume(save(made, tmp_path / "x.dcm"))
 
@@ -201,7 +203,9 @@ def test_transfer_syntaxes_that_are_not_read_are_named(tmp_path: Path, written: 
     made["PixelData"].is_undefined_length = True
     path = save(made, tmp_path / "x.dcm", written)
     path.write_bytes(path.read_bytes().replace(written.encode(), syntax.encode()))
-    with pytest.raises(InputError, match=f"transfer syntax {said}.*, which is not read. Export it without compression"):
+    with pytest.raises(
+        InputError, match=f"transfer syntax {said}.*, which is not supported. Export it without compression"
+    ):
         read_volume(path)
 
 

@@ -90,7 +90,7 @@ def test_voxels_beside_the_header_are_read(tmp_path: Path, before: str, name: st
         assert np.array_equal(read_volume(path).array.ravel(), VOXELS), path
 
 
-FEWER, OTHERS = "Expected 4 files of slices of '.*', got [23]", "names its files of voxels by '{}', which is not read"
+FEWER, OTHERS = "Expected 4 files of slices of '.*', got [23]", "names its voxel files by '{}', which is not supported"
 
 
 @pytest.mark.parametrize(
@@ -228,12 +228,12 @@ def test_formats_whose_readers_return_memory_are_not_read(tmp_path: Path, ending
 
 THREE = "space directions: (2,0,0) (0,3,0) (0,0,4)\nspace origin: (10,20,30)\n"
 FOUR = "space directions: (2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,1)\nspace origin: (10,20,30,0)\n"
-UNPLACED = "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
+UNPLACED = "The file does not say how it lies in the patient: its axes were taken to be left, posterior and superior."
 BY_EXTENT = (
-    "The file says how large its voxels are by 'axis mins' and 'axis maxs' alone, which 3D Slicer does not read: "
-    "they are taken for 1 mm, as there."
+    "The file gives its voxel sizes only by 'axis mins' and 'axis maxs', which 3D Slicer does not read: "
+    "1 mm was assumed, as there."
 )
-UNSIZED = "The file does not say how large its voxels are: they are taken for 1 mm."
+UNSIZED = "The file does not say how large its voxels are: 1 mm was assumed."
 
 
 def nrrd_of(path: Path, more: str, sizes: str = "2 3 4") -> Path:
@@ -267,7 +267,7 @@ def test_a_voxel_of_nrrd_lies_where_its_space_says(tmp_path: Path, space: str, p
 def test_spaces_with_time_that_itk_takes_for_another_are_refused(tmp_path: Path, space: str) -> None:
     path = nrrd_of(tmp_path / "x.nrrd", f"space: {space}\n{FOUR}", "2 3 4 1")
     for read in (read_volume, read_segmentation):
-        with pytest.raises(InputError, match=f"got '{space.lower()}', which is read as another one") as caught:
+        with pytest.raises(InputError, match=f"got '{space.lower()}', which would be read as another one") as caught:
             read(path)
     short = caught.value.remedy.split("'space: ")[1].split("'")[0]
     nrrd_of(path, f"space: {short}\n{THREE}")

@@ -89,7 +89,7 @@ def test_bytes_behind_compressed_content_are_left_out_as_by_itk(tmp_path: Path, 
     volume = read_volume(path)
     assert np.array_equal(volume.array, ARRAY.T)
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), ARRAY.T)
-    assert sum("Bytes behind" in note for note in volume.notes) == count
+    assert sum("Bytes after" in note for note in volume.notes) == count
 
 
 def test_nifti_compressed_by_bzip2_is_read(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_nifti_compressed_by_bzip2_is_read(tmp_path: Path) -> None:
     packed = path.read_bytes()
     for content in (packed[:-9], packed[:-30] + bytes(30)):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="no whole NIfTI|truncated|damaged"):
+        with pytest.raises(InputError, match="no complete NIfTI|truncated|damaged"):
             read_volume(path)
 
 

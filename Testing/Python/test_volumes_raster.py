@@ -43,7 +43,7 @@ def test_endings_may_lie(tmp_path: Path, real: str, ending: str) -> None:
     volume = read_volume(tmp_path / f"x{ending}")
     assert np.abs(volume.array[0].astype(int) - 90).max() <= 1
     suffix_is_wrong = ending and ending[1:3] != real[:2]
-    said = f"The file is a {real.upper()} image, in spite of its ending {ending}."
+    said = f"The file is a {real.upper()} image, despite its suffix {ending}."
     assert (said in volume.notes) == bool(suffix_is_wrong)
 
 
@@ -134,7 +134,7 @@ def test_gray_of_16_bits_beside_alpha_keeps_its_values(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(deep_png(DEEP[..., :2], 4, turned))
     assert np.array_equal(read_volume(tmp_path / "x.png").array[0], np.rot90(DEEP[..., 0], -1))
     (tmp_path / "mask.png").write_bytes(deep_png(DEEP[..., :2] * (0, 1), 4))
-    with pytest.raises(InputError, match="not in its alpha channel"):
+    with pytest.raises(InputError, match="only its alpha channel varies"):
         read_segmentation(tmp_path / "mask.png")
 
 
@@ -149,7 +149,7 @@ def test_colors_of_16_bits_are_reduced_by_the_bits_that_they_have(
     volume = read_volume(tmp_path / name)
     assert volume.array[0, 0, 0].tolist() == [255, 128, 1] and volume.array.dtype == np.uint8
     assert np.abs(volume.array[0] * (4095 / 255) - pixels[..., :3]).max() <= 4095 / 255 / 2
-    assert any("of which it has 12 bits, so that 4095 is white," in note for note in volume.notes)
+    assert any("of which it uses 12 bits, so that 4095 is white," in note for note in volume.notes)
     (tmp_path / name).write_bytes(deep_png(pixels * 16, kind))
     assert any("16-bit RGB was reduced to 8-bit." in note for note in read_volume(tmp_path / name).notes)
 
@@ -201,5 +201,5 @@ def test_jpeg_that_pillow_does_not_read_is_not_called_damaged(
     frame = content.index(b"\xff\xc0")
     content[frame + 1], content[frame + 4] = marker, bits
     (tmp_path / "x.jpg").write_bytes(content)
-    with pytest.raises(InputError, match=f"is {said}.* JPEG, which is not read"):
+    with pytest.raises(InputError, match=f"is {said}.* JPEG, which is not supported"):
         read_volume(tmp_path / "x.jpg")

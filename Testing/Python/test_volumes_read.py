@@ -57,7 +57,7 @@ def test_4d_is_refused_with_its_shape_and_how_to_take_one_time_point(tmp_path: P
 
 def test_vectors_and_complex_numbers_are_refused(tmp_path: Path) -> None:
     field = sitk.Compose([a_volume(sitk.sitkFloat32)] * 3)
-    with pytest.raises(InputError, match="no RGB image"):
+    with pytest.raises(InputError, match="not an RGB image"):
         read_volume(save(field, tmp_path / "field.nrrd"))
     with pytest.raises(InputError, match="5 values per voxel"):
         read_volume(save(sitk.Compose([a_volume()] * 5), tmp_path / "five.nrrd"))
@@ -82,13 +82,13 @@ def nifti_of(intent: int, path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["list", "HSV-color", "3-normal", "covariant-vector", "point"])
 def test_three_values_that_are_no_colors_are_refused(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(InputError, match=r"no colors, by its header \((list|HSV-color|.*normal|covariant.*|point)\)"):
+    with pytest.raises(InputError, match=r"not colors .* header \((list|HSV-color|.*normal|covariant.*|point)\)"):
         read_volume(nrrd_of(kind, tmp_path / "x.nrrd"))
 
 
 @pytest.mark.parametrize("intent", [1006, 1008, 1009])  # displacement vector, point set, triangle
 def test_three_values_of_nifti_that_are_no_colors_are_refused(tmp_path: Path, intent: int) -> None:
-    with pytest.raises(InputError, match="no colors, by its header"):
+    with pytest.raises(InputError, match="not colors according to its header"):
         read_volume(nifti_of(intent, tmp_path / "x.nii"))
 
 
@@ -103,7 +103,7 @@ def test_three_values_that_may_be_colors_are_taken_for_them_with_a_note(tmp_path
     for path in (*vectors, *named):
         volume = read_volume(path)
         assert np.array_equal(volume.array, THREE)
-        assert any("taken for colors" in note for note in volume.notes) == (path in vectors)
+        assert any("taken to be colors" in note for note in volume.notes) == (path in vectors)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".png", ".jpg", ".tif", ".dcm"])
@@ -126,7 +126,7 @@ def test_folders_and_files_that_hold_no_image_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="no file or folder"):
         read_volume(tmp_path / "missing.nii.gz")
     (tmp_path / "link.nii.gz").symlink_to(".git/annex/objects/x")
-    with pytest.raises(InputError, match="is a link to a file that is not there"):
+    with pytest.raises(InputError, match="is a link to a missing file"):
         read_volume(tmp_path / "link.nii.gz")
     for name in ("lfs.nii.gz", "lfs.mha", "lfs.nrrd"):
         (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
@@ -196,17 +196,17 @@ def made(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     "kind, name, said",
     [
-        ("dcm", "x.png", "DICOM, in spite of its ending .png"),
-        ("dcm", "x.NII.GZ", "DICOM, in spite of its ending .nii.gz"),
-        ("nii.gz", "x.nii", "NIfTI compressed by gzip, in spite of its ending .nii"),
-        ("nii", "x.nii.gz", "uncompressed NIfTI, in spite of its ending .nii.gz"),
-        ("nii", "x.dcm", "uncompressed NIfTI, in spite of its ending .dcm"),
-        ("nii.gz", "x.mha", "NIfTI compressed by gzip, in spite of its ending .mha"),
-        ("zip", "x.nrrd", "a zip file, in spite of its ending .nrrd"),
-        ("nrrd", "x.nii.gz", "NRRD, in spite of its ending .nii.gz"),
-        ("nrrd", "x.MHA", "NRRD, in spite of its ending .mha"),
-        ("mha", "x.nrrd", "MetaImage, in spite of its ending .nrrd"),
-        ("mha", "x.dcm", "MetaImage, in spite of its ending .dcm"),
+        ("dcm", "x.png", "DICOM, despite its suffix .png"),
+        ("dcm", "x.NII.GZ", "DICOM, despite its suffix .nii.gz"),
+        ("nii.gz", "x.nii", "NIfTI compressed by gzip, despite its suffix .nii"),
+        ("nii", "x.nii.gz", "uncompressed NIfTI, despite its suffix .nii.gz"),
+        ("nii", "x.dcm", "uncompressed NIfTI, despite its suffix .dcm"),
+        ("nii.gz", "x.mha", "NIfTI compressed by gzip, despite its suffix .mha"),
+        ("zip", "x.nrrd", "a zip file, despite its suffix .nrrd"),
+        ("nrrd", "x.nii.gz", "NRRD, despite its suffix .nii.gz"),
+        ("nrrd", "x.MHA", "NRRD, despite its suffix .mha"),
+        ("mha", "x.nrrd", "MetaImage, despite its suffix .nrrd"),
+        ("mha", "x.dcm", "MetaImage, despite its suffix .dcm"),
         *((kind, f"x.{kind}", "") for kind in ("dcm", "nii", "nii.gz", "nrrd", "mha", "zip")),
         *((kind, name, "") for kind in ("dcm", "nii", "nrrd", "mha") for name in ("x", "1.2.840.17", "x.ima")),
     ],
@@ -215,7 +215,7 @@ def test_what_is_clear_by_its_content_is_read_and_said(tmp_path: Path, kind: str
     path = made(tmp_path, kind).rename(tmp_path / name)
     volume = read_volume(path)
     assert np.array_equal(volume.array, SHORTS[:1] if kind == "dcm" else SHORTS)
-    spite = [note for note in volume.notes if "in spite of" in note]
+    spite = [note for note in volume.notes if "despite" in note]
     assert spite == ([f"The file is {said}."] if said else [])
 
 

@@ -231,7 +231,7 @@ def test_a_stack_behind_a_single_page_is_read_whole(tmp_path: Path, kind: str, d
     volume = read_volume(path)
     assert np.array_equal(volume.array, pixels) and volume.array.dtype.isnative and volume.notes == []
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match="truncated: it describes 5 images, and holds one page"):
+    with pytest.raises(InputError, match="truncated: it describes 5 images but holds one page"):
         read_volume(path)
 
 
@@ -260,10 +260,10 @@ def test_the_pages_with_the_most_pixels_are_the_slices(tmp_path: Path) -> None:
     "ending, axes, said",
     [
         (".ome.tif", "CZYX", "4-D (2 channels x 5 slices)"),
-        (".ome.tif", "ZTCYX", "5-D (5 slices x 2 times x 3 channels)"),
-        (".tif", "TZYX", "4-D (2 times x 5 slices)"),
-        (".tif", "TZCYX", "5-D (2 times x 5 slices x 3 channels)"),
-        ("", "TZYX", "4-D (2 times x 5 slices)"),
+        (".ome.tif", "ZTCYX", "5-D (5 slices x 2 time points x 3 channels)"),
+        (".tif", "TZYX", "4-D (2 time points x 5 slices)"),
+        (".tif", "TZCYX", "5-D (2 time points x 5 slices x 3 channels)"),
+        ("", "TZYX", "4-D (2 time points x 5 slices)"),
         ("", "QQYX", "4-D (2 images x 5 images)"),
     ],
 )
@@ -289,7 +289,7 @@ def test_times_and_channels_of_slices_are_refused_with_a_remedy_that_works(
 
 
 @pytest.mark.parametrize(
-    "axes, notes", [("Z", []), ("T", ["Its images are times"]), ("C", ["Its images are channels"])]
+    "axes, notes", [("Z", []), ("T", ["Its images are time points"]), ("C", ["Its images are channels"])]
 )
 @pytest.mark.parametrize("imagej", [True, False])
 def test_images_that_are_no_slices_are_shown_as_such_with_a_note(
@@ -328,7 +328,7 @@ def test_what_may_be_a_mask_in_an_alpha_channel_is_refused_with_a_remedy_that_wo
     alpha[2:5, 1:3] = 255
     colors = [np.full((8, 8), color, np.uint8)] * (len(mode) - 1)
     Image.fromarray(np.dstack([*colors, alpha]), mode).save(tmp_path / f"x{ending}")
-    with pytest.raises(InputError, match="not in its alpha channel") as caught:
+    with pytest.raises(InputError, match="only its alpha channel varies") as caught:
         read_segmentation(tmp_path / f"x{ending}")
     follow(caught.value.remedy, tmp_path)
     (mask,) = read_segmentation(tmp_path / "mask.png")

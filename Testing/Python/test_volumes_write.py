@@ -274,7 +274,7 @@ def test_damaged_fields_of_a_segment_are_a_message(tmp_path: Path, volume: Volum
         read_segmentation(path)
 
 
-@pytest.mark.parametrize("kind, said", [("", "segments without names"), ("Fractional labelmap", "holds fractions")])
+@pytest.mark.parametrize("kind, said", [("", "header does not describe"), ("Fractional labelmap", "holds fractions")])
 def test_voxels_that_are_of_no_segment_are_never_an_empty_mask(tmp_path: Path, kind: str, said: str) -> None:
     image = sitk.GetImageFromArray(np.full((2, 3, 4), 50, np.uint8))
     if kind:

@@ -90,7 +90,7 @@ def test_the_command_says_which_images_failed_and_why(folder, tmp_path, run, mon
     for name in "ab":
         (folder / f"{name}.png").write_bytes(b"no image")
     code, text, err = run(*ask)
-    assert code == 1 and "0 images predicted, 2 failed.\n" in text and "failed: a: 'a.png' is of no known" in err
+    assert code == 1 and "0 images predicted, 2 failed.\n" in text and "failed: a: 'a.png' has no known" in err
 
 
 def test_where_the_memory_of_a_gpu_is_full_the_run_ends_and_on_the_cpu_the_other_images_go_on(folder, tmp_path):

@@ -231,7 +231,7 @@ def test_a_mask_on_another_grid_is_refused_and_turned_axes_are_not(two_labels, t
     for key in whole.GetMetaDataKeys():
         whole.EraseMetaData(key)
     sitk.WriteImage(whole, str(tmp_path / "nameless.seg.nrrd"))
-    with pytest.raises(InputError, match="without names"):
+    with pytest.raises(InputError, match="does not describe"):
         trust_file(out, "b", tmp_path / "nameless.seg.nrrd")
 
 
