@@ -40,7 +40,7 @@ CALLS = {
     "no prompt of a map": (lambda s: s.saliency(None), "prompt as text"),
     "text as prompts": (lambda s: s.segment_each("breast tumor"), "tuple of prompts"),
     "text as prompts to locate": (lambda s: s.locate("breast tumor"), "tuple of prompts"),
-    "maps of others": (lambda s: s.segment_each(("lungs",), located=s.locate(["breast tumor"])), "what locate gave"),
+    "maps of others": (lambda s: s.segment_each(("lungs",), located=s.locate(["breast tumor"])), "results of locate"),
     "list as boxes": (lambda s: s.predict_mask([[1, 2, 3, 4]]), "Expected SamPrompts"),
     "number as negative": (lambda s: s.segment("tumor", 3), "negative prompt"),
     "number as context": (lambda s: s.segment("tumor", None, 3), "RunContext"),

@@ -306,7 +306,7 @@ def test_different_grids_are_refused_by_case(tmp_path, shift):
 def test_foreign_segment_names_are_refused(tmp_path):
     write_masks(tmp_path / "truth", "a.nii.gz", labels((0, 0), (30, 30)))
     write_masks(tmp_path / "pred", "a.nii.gz", labels((0, 0), (30, 30), values=(8, 9)))
-    with pytest.raises(InputError, match="'8', '9' and '1', '2'"):
+    with pytest.raises(InputError, match=r"\('8', '9'\) and of the truth \('1', '2'\)"):
         evaluate(pairs_of_folders(tmp_path / "pred", tmp_path / "truth"))
 
 

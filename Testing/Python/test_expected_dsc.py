@@ -198,7 +198,10 @@ def test_what_has_no_expected_dsc_is_a_failure_with_a_reason_and_not_filtered(se
     flat = find_cases(tmp_path / "a.png", {"tumor": "brain tumor"})
     voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean")))
     for number, (cases, engine, got) in enumerate(
-        ((flat, voting, "others"), ([replace(flat[0], negative="skull")], segmenter, "no negative prompt"))
+        (
+            (flat, voting, "models, settings and prompts"),
+            ([replace(flat[0], negative="skull")], segmenter, "no negative prompt"),
+        )
     ):
         out = tmp_path / str(number)
         assert export(cases, LocalEngine(engine), out, wanted) == {"failed": 1}

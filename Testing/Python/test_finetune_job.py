@@ -45,7 +45,7 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     segmenter.set_image(np.repeat(make_phantom("validation", 1, "MR", 1).image[..., None], 3, 2))
     assert segmenter.segment("brain tumor").mask.shape == (128, 128)
     assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
-    with pytest.raises(ModelError, match="a model 'mine' already"):
+    with pytest.raises(ModelError, match="already a model 'mine'"):
         run(CaptionData(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
 
 
@@ -79,12 +79,12 @@ def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
     for name in ("a1", "a2"):
         run(data, settings, name, tmp_path / f"run-{name}", "cpu", models)
     before = {path: path.read_bytes() for path in models.rglob("*") if path.is_file()}
-    with pytest.raises(ModelError, match="a model 'a1' already"):
+    with pytest.raises(ModelError, match="already a model 'a1'"):
         run(data, settings, "a1", tmp_path / "run-a2", "cpu", models)
     assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
     run(data, settings, "a1", tmp_path / "run-a1", "cpu", models)  # its own, again
     run(data, settings, "a1", tmp_path / "run-a2", "cpu", models, replace=True)
-    with pytest.raises(ModelError, match="a model 'a1' already"):
+    with pytest.raises(ModelError, match="already a model 'a1'"):
         run(data, settings, "a1", tmp_path / "run-a1", "cpu", models)
 
 
@@ -97,7 +97,7 @@ def test_a_run_that_ends_second_does_not_replace_the_model_of_the_first(captions
         (tmp_path / "mine" / "weights").write_text("of the other run")
         return fine_tune(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(ModelError, match="a model 'mine' already"):
+    with monkeypatch.context() as patch, pytest.raises(ModelError, match="already a model 'mine'"):
         patch.setattr(job, "fine_tune", overtaken)
         run(data, settings, "mine", tmp_path / "run", "cpu", tmp_path)
     assert (tmp_path / "mine" / "weights").read_text() == "of the other run"
@@ -213,7 +213,7 @@ def test_records_without_a_patient_and_of_another_split_are_counted(captions, tm
     (tmp_path / "same.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     notes: list[str] = []
     data = CaptionData(str(tmp_path / "same.jsonl"), captions.parent)
-    with pytest.raises(InputError, match="all say the same"):
+    with pytest.raises(InputError, match="all have the same caption"):
         run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=RunContext(on_notice=notes.append))
     assert any(note.startswith("Without a patient: 8 pairs.") for note in notes), notes
     assert any(note.startswith("The column 'split' marks 1 row as test or validation.") for note in notes), notes

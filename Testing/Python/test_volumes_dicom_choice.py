@@ -175,7 +175,7 @@ def test_slices_that_pet_states_and_that_are_not_there_are_told_of(tmp_path: Pat
         save(slice_, tmp_path / f"{number}.dcm")
     assert read_volume(tmp_path).notes == []
     (tmp_path / "4.dcm").unlink()
-    assert "4 of 5 slices" in read_volume(tmp_path).notes[0]
+    assert "4 of the 5 slices" in read_volume(tmp_path).notes[0]
     assert "slices" not in str(read_volume(tmp_path / "0.dcm").notes)
 
 

@@ -269,7 +269,7 @@ def test_copies_are_dropped_but_not_slices_that_share_a_uid(tmp_path: Path) -> N
     shutil.copy(tmp_path / "twice" / "s-002.dcm", tmp_path / "twice" / "s-002 (1).dcm")
     shutil.copytree(tmp_path / "twice", tmp_path / "twice" / "again")
     volume = read_volume(tmp_path / "twice")
-    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "6 files, of images that occur twice" in volume.notes[0]
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "6 files with images that occur twice" in volume.notes[0]
     write_series(tmp_path / "one uid", range(4), SOPInstanceUID="1.2.3.4.5")
     assert values(tmp_path / "one uid") == [0, 1, 2, 3]
 

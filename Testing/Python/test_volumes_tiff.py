@@ -312,7 +312,7 @@ def test_colors_of_16_bits_are_reduced_by_the_bits_that_they_have(tmp_path: Path
     stored = np.array([[[0, 16, 4095], [4095, 2048, 1]]], np.uint16)
     by_hand = [[[[0, 1, 255], [255, 128, 0]]]]  # v * 255 / 4095
     volume = read_volume(save(tmp_path / "x.tif", stored, photometric="rgb"))
-    assert volume.array.tolist() == by_hand and "of which it has 12 bits" in volume.notes[0]
+    assert volume.array.tolist() == by_hand and "of which it uses 12 bits" in volume.notes[0]
     rgba = np.dstack([stored, np.full((1, 2), 65535, np.uint16)])
     path = save(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
     assert read_volume(path).array.tolist() == by_hand

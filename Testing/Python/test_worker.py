@@ -118,7 +118,7 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
         (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "got 7"),
         (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "got 0"),
         (lambda client: client.models("x" * 5000), OutputError, "too long"),
-        (lambda client: client.predict_mask("brain"), InputError, "boxes"),
+        (lambda client: client.predict_mask("brain"), InputError, "No box"),
         (lambda client: client.predict_mask("brain", boxes=np.zeros(4)), InputError, "(4,)"),
         (
             lambda client: client.predict_mask("brain", boxes=np.array([[1, 1, 3, 3]]), masks=np.ones((1, 3, 3))),
