@@ -59,11 +59,11 @@ def listNotes(notes: Sequence[str]) -> str:
 def _inWords(prompt: PromptResult) -> str:
     quality = prompt.score / prompt.presence if prompt.presence else 0.0
     if prompt.presence >= SURE:
-        fits = _("the image fits the prompt far better than words to the contrary")
+        fits = _("the image fits the prompt far better than its negation")
     elif prompt.presence >= FAIR:
-        fits = _("the image fits the prompt better than words to the contrary")
+        fits = _("the image fits the prompt better than its negation")
     else:
-        fits = _("the image fits the prompt hardly better than words to the contrary, so look closely")
+        fits = _("the image fits the prompt hardly better than its negation, so look closely")
     if quality >= GOOD:
         outline = _("SAM is sure of the outline")
     elif quality >= FAIR_OUTLINE:

@@ -25,7 +25,7 @@ def test_words_that_the_model_does_not_know_are_a_note_and_stay_with_the_segment
     prompt = f"{PROMPT} xylophone"
     segment(panel, volume, prompt)
     told = notes(panel)
-    assert [note for note in told.splitlines() if "leaves out: xylophone." in note]
+    assert [note for note in told.splitlines() if "were left out: xylophone." in note]
     assert [note for note in told.splitlines() if f"check whether this mask shows '{prompt}'." in note]
     assert "xylophone." not in panel.ui.resultLabel.text.partition("\n")[0]
     path = tmp_path / "scene.mrb"
