@@ -52,7 +52,7 @@ class _Command:
 
 
 class CommandServer:
-    """Server of the worker's socket, which runs until told to stop.
+    """Server of the worker's socket, which runs until told to stop or until the idle time is over.
 
     Args:
         place: folder of the socket, accessible only to the user.
@@ -235,7 +235,7 @@ class CommandServer:
 
 
 def _is_ours(connection: socket.socket) -> bool:
-    """Tell whether a client belongs to this user. Only Linux is asked; the folder keeps other users out everywhere."""
+    """Tell whether a client belongs to this user; only Linux is checked, as the folder keeps other users out anyway."""
     if sys.platform != "linux":
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

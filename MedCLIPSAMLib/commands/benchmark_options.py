@@ -27,7 +27,7 @@ def options(
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment images with and without each option: of votes, of the map, of its threshold, of the paper's way.
+    """Segment images with and without each option of the votes, the map, its threshold and the paper's method.
 
     Example: medclipsam benchmark options ~/real --cases 36 --only paper,affinity,"3 prompts"
     """

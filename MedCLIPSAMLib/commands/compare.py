@@ -28,7 +28,7 @@ def compare(
 ) -> None:
     """Compare two runs case by case: is the second better than the first, and how sure is that?
 
-    With several segments, each is compared, and also the mean over each case.
+    With several segments, each is compared, and also the mean over all segments of each case.
 
     Example: medclipsam compare first.csv second.csv --plot pairs.png
     """

@@ -273,7 +273,7 @@ def _say_outcome(
         keep_empty: whether empty cases are in the dataset.
 
     Raises:
-        typer.Exit: with 1 if cases failed; with --json also with 0 if none did.
+        typer.Exit: always; with 1 if cases failed, else with 0.
     """
     from ..export.manifest import read_records
     from ..export.remarks import copies, failures, overlaid, unlike

@@ -119,7 +119,7 @@ class FineTuneOptions:
 @option_groups
 def finetune(
     captions: CaptionsArgument,
-    name: Annotated[str, typer.Option(help="Name of the new model.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name of the new model in the catalogue.", show_default=False)],
     data: DataOptions,
     training: FineTuneOptions,
     out: Annotated[

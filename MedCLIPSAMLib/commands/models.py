@@ -66,7 +66,7 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
 
 @app.command()
 def where(name: AnyModel, kind: KindOption = None, models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
-    """Print the folder of a model; an error if it cannot be used.
+    """Print the folder of a model; fail if the model cannot be used.
 
     Example: medclipsam models where biomedclip
     """

@@ -30,7 +30,9 @@ def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int
     if span is not None:
         ends = re.fullmatch(r"\s*(-?[0-9]{1,6})\s*:\s*(-?[0-9]{1,6})\s*", span)
         if not ends or int(ends[1]) > int(ends[2]):
-            raise InputError(f"Expected a range A:B for --slices, got '{span}'.", "Write A up to B, such as 40:60.")
+            raise InputError(
+                f"Expected a range A:B for --slices, got '{span}'.", "Write the smaller number first, such as 40:60."
+            )
         return tuple(range(int(ends[1]), int(ends[2]) + 1))
     return None if number is None else (number,)
 

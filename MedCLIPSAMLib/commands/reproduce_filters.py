@@ -55,7 +55,7 @@ def filters(
 
 
 def filter_tables(figures: dict) -> tuple[Table, Table]:
-    """Show DSC on test images by filter, and its differences from all pseudo-labels and from random selection."""
+    """Show DSC on test images by filter, and its differences from all pseudo-labels and from as many random ones."""
     from ..experiments.filters_summary import BASES, MEASURED
     from ..experiments.reproduce_filters import FILTERS
 

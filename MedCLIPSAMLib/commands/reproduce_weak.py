@@ -24,7 +24,9 @@ RealData = Annotated[
     Path | None,
     typer.Option(help="Folder of a set of real images, such as breast_us_busbra, instead of phantoms."),
 ]
-WorkFolder = Annotated[Path | None, typer.Option(help="Working folder, to be resumed; by default a temporary one.")]
+WorkFolder = Annotated[
+    Path | None, typer.Option(help="Working folder, new or to be resumed; by default a temporary one.")
+]
 
 
 def weak(

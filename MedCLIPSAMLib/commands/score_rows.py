@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def segment_rows(segments: Sequence[str]) -> list[tuple[str, str | None]]:
-    """List (title, segment) of the rows: each segment, and the mean over all if there are several."""
+    """List (title, segment) of the rows: each segment, and the mean over all of a case if there are several."""
     return [(name, name) for name in segments] + ([("all", None)] if len(segments) > 1 else [])
 
 

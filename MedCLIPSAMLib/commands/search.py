@@ -138,7 +138,7 @@ def _row(trial: LabelFreeTrial, with_truth: bool) -> tuple[str, ...]:
 
 
 def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCase]:
-    """Take the slice with the largest mask of each image that has a mask of its name; the first if it is empty."""
+    """Take, for each image with a mask of its name, the slice with the largest mask, or the first if all are empty."""
     import numpy as np
 
     from ..errors import InputError
@@ -153,7 +153,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     if not pairs:
         raise InputError(
             f"No image in '{images}' has a mask of the same name in '{truth}'.",
-            "Names are compared without suffixes; --suffix names the ending of the masks.",
+            "Names are compared without suffixes; --suffix gives the ending of the masks' names.",
         )
     cases = []
     for case, image, path in pairs:

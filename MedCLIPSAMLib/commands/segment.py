@@ -40,7 +40,7 @@ Images = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT",
-        help="NIfTI, NRRD, MHA, PNG, JPEG, or DICOM: files, folders, zip files. With a folder as -o, all their images.",
+        help="NIfTI, NRRD, MHA, PNG, JPEG, or DICOM: files, folders (all their images if -o is a folder), zip files.",
         show_default=False,
     ),
 ]

@@ -107,7 +107,7 @@ def train(
 
 
 def _epoch(progress: Progress) -> str | None:
-    """Describe how an epoch ended and how long the rest will take; None for all but thirty epochs of a run."""
+    """Describe how an epoch ended and how long the rest will take; None for all but about thirty epochs."""
     done, total = round(progress.done), round(progress.total or 0)
     if done < total and done % max(1, total // 30):
         return None

@@ -185,7 +185,7 @@ def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Ma
 
 
 def by_pixel(volume: Volume) -> Volume:
-    """Set the pixel size of a 2-D image to 1 mm if its file gives no physical size, or only that of a print or screen.
+    """Set the pixel size of an image without orientation to 1 mm if its file gives none but that on a print or screen.
 
     nnU-Net resamples images to a common pixel size, which would be meaningless for these.
     """

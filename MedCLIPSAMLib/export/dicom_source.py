@@ -36,11 +36,12 @@ def source_slices(volume: Volume) -> list[Dataset]:
     """Read the headers of a volume's slices, without pixels, in the order of its array along K.
 
     Each has the elements of `REFERENCES`, its own position, and the volume's pixel size, orientation and frame of
-    reference. The first one also has all other readable elements of its file, such as those on the patient and study,
-    and all elements of `IDENTITY`, empty if the file has no valid value.
+    reference. The first one also has all other readable elements of its file except private ones, such as those on the
+    patient and study, and all elements of `IDENTITY`, empty if the file has no valid value.
 
     Raises:
-        InputError: the volume was not read from DICOM, or its files are not one slice each.
+        InputError: the volume was not read from a DICOM series with one file per slice, or a slice lacks its position
+            or the elements by which objects refer to it.
     """
     if not volume.files:
         raise InputError(
@@ -73,7 +74,7 @@ def _check(frames: Sequence[Frame], volume: Volume) -> None:
     """Refuse slices without a position, or without the elements by which objects refer to them.
 
     Raises:
-        InputError: a slice lacks such elements, which are named.
+        InputError: a slice lacks them; missing elements for references are named.
     """
     placed = ("ImagePositionPatient", "ImageOrientationPatient")
     if any(frame.position is None or frame.orientation is None for frame in frames) or any(
@@ -97,7 +98,7 @@ def _decimals(values: Iterable[float]) -> list[DSfloat]:
 
 
 def _readable(header: Dataset) -> Dataset:
-    """Return the readable elements of a header, with text as Unicode, and all elements of `IDENTITY`."""
+    """Return the readable public elements of a header, with text as Unicode, and all elements of `IDENTITY`."""
     characters = header.get("SpecificCharacterSet")
     made = Dataset()
     for tag in header.keys():  # noqa: SIM118  (a data set iterates over its elements, and converts each)

@@ -153,7 +153,7 @@ def _place(record: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _prompts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return a record's prompts by label, with the negative one under ""; a case added by a person has only some."""
+    """Return a record's prompts by label, the negative one under ""; None for a label that a person added by hand."""
     if "prompts" in record:
         return {**record["prompts"], "": record.get("negative")}
     return {name: label.get("prompt") for name, label in record["labels"].items()}

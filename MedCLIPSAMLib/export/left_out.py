@@ -72,6 +72,6 @@ def pictures_of_viewers(paths: Sequence[Path], has_dicom: bool) -> set[Path]:
 
 
 def _ending(path: Path) -> str:
-    """Return the suffix of a name, together with the one before it if it only says how the file is compressed."""
+    """Return the suffix of a name, together with the one before it if the last is only ".gz", or that one is ".seg"."""
     match = re.search(r"((?:\.seg|\.[a-z]\w{0,7}(?=\.gz))?\.[a-z]\w{0,7})$", path.name.lower())
     return match[1] if match else "without an ending"

@@ -6,7 +6,7 @@ A file counts as a mask by its origin or name if
   that word alone, beside an image;
 - it lies in a folder such as "lung masks" and has the name of an image elsewhere, or it is a volume in a folder such
   as "masks" inside the folder of an image;
-- BIDS says so: by the suffix of a mask, or as a derivative of a subject whose images are elsewhere.
+- BIDS says so: it has the suffix of a mask, or is of a subject below "derivatives" while images are elsewhere.
 
 A file that holds only a few values counts as a mask if, moreover,
 - it lies in a folder that may hold masks, or its BIDS name ends in "mask" or "roi";

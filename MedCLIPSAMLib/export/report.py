@@ -19,7 +19,7 @@ from ..volumes.write import write_png
 PAGE, IMAGE_FOLDER = "report.html", "report"
 TEMPLATE = "pages/export_report.html"
 PIXELS = "thousand pixels"
-"""Unit of the size of masks in images without a physical pixel size."""
+"""Unit of the size of masks in images without orientation (such as PNG and radiographs) or without a known spacing."""
 
 
 def write_report(
@@ -41,7 +41,7 @@ def write_report(
 
 
 def describe_size(mask: np.ndarray, volume: Volume) -> dict[str, Any]:
-    """Return the size of a mask as fields of a label: in ml, or in thousands of pixels without a physical size."""
+    """Return the size of a mask as fields of a label: in ml, or in `PIXELS` without orientation or known spacing."""
     flat = volume.natural or not volume.known_spacing
     size = float(mask.sum()) * (1e-3 if flat else volume.geometry.voxel_ml)
     return {"voxels": int(mask.sum()), "size": round(size, 4), "unit": PIXELS if flat else "ml"}

@@ -58,7 +58,7 @@ def series_below(
     A series that was split over several folders, as on discs, is assigned to the folder above them.
 
     Args:
-        which: chooses series; None takes all, except localizers in folders of their own beside other images.
+        which: chooses series; None takes all except those that `_leave_out_scouts` leaves out.
         dicom: filled with the DICOM files found and why each is left out, "" if it is not.
         notify: told which series lie in several folders.
 

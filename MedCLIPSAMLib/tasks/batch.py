@@ -48,8 +48,8 @@ class Batch:
         """Lock the output folders until `locks` closes; a folder holds results of only one request.
 
         Args:
-            request: everything the results depend on. The chosen phase is added, and the series chosen in zip files,
-                which the names of their outputs do not tell.
+            request: what the results depend on besides the chosen phase and the series chosen in zip files. These two
+                are added, the series because the names of the outputs do not tell it.
             locks: holds the locks.
 
         Raises:
@@ -199,7 +199,7 @@ def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Inp
 
 
 def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitStack) -> None:
-    """Claim a folder; with `overwrite`, results of another request of this command are replaced by this request."""
+    """Claim a folder; with `overwrite` also one of another request of this command, which this request replaces."""
     before = _read_marker(folder)
     replaced = overwrite and before.get("made by") == MADE_BY
     recorded = {LEFT_OUT: before[LEFT_OUT]} if LEFT_OUT in before else {}

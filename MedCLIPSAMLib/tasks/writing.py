@@ -86,7 +86,7 @@ def saliency(segmented: Segmented) -> np.ndarray:
 
 
 def uncertainty(segmented: Segmented) -> np.ndarray:
-    """Return the maximum uncertainty over all labels on the image's grid, (K, J, I) float32, 0 without a vote."""
+    """Return the maximum uncertainty over all labels on the image's grid, (K, J, I) float32, 0 where no masks voted."""
     maps: dict[int, np.ndarray] = {}
     for by_slice in segmented.results.values():
         for number, result in by_slice.items():

@@ -105,8 +105,8 @@ class WorkerClient(Connection):
         """Segment what each prompt names on slices of images that were sent before.
 
         There is a part for each prompt and slice. Its fields are prompt, slice, found, score, message, presence and
-        seconds. Its arrays are mask (H, W) uint8; saliency (H, W) float32, if requested; uncertainty (H, W) float32, if
-        requested and the settings let several masks vote; boxes (B, 4), points (B, P, 2), labels (B, P) and
+        seconds. Its arrays are mask (H, W) uint8; saliency (H, W) float32, unless declined; uncertainty (H, W) float32,
+        if requested and the settings let several masks vote; boxes (B, 4), points (B, P, 2), labels (B, P) and
         predicted_iou (B,). The result has the fields device, tags and seconds.
 
         Args:
@@ -229,7 +229,7 @@ class WorkerClient(Connection):
 
         Args:
             settings: changes to `finetune.settings.FineTuneSettings`.
-            out: folder of the run, which is resumed if it exists; None for a folder of that name in the user's data.
+            out: folder of the run, resumed if it exists; None for one with the model's name in the user's data.
         """
         self._ensure_running()
         fields: dict[str, Any] = {"captions": captions, "name": name, "images": images, "validation": validation}

@@ -87,7 +87,7 @@ class SubprocessTransport:
         """Pass the worker's output to the client until `done` returns true.
 
         Raises:
-            TimeoutError: it does not within `timeout` seconds.
+            TimeoutError: `done` is still false after `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while not done():
