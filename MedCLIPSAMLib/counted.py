@@ -14,7 +14,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def list_names(names: Iterable[str]) -> str:
-    """List a few names in quotes, and how many more there are. Reports without names find the names by the quotes."""
+    """List a few names in quotes, and how many more there are. Anonymous reports hide what is in the quotes."""
     names = list(names)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(f"'{name}'" for name in names[:LISTED]) + more

@@ -101,7 +101,7 @@ def attempt(work: Callable[[], T], name: str, failure: str) -> T | MedCLIPSAMErr
     Unforeseen errors are logged with a traceback.
 
     Args:
-        name: of the image, for the log.
+        name: name of the image, for the log.
         failure: beginning of the message on an unforeseen error, as in "'head.nii' cannot be read".
 
     Raises:
@@ -185,9 +185,10 @@ def with_remedy(error: Exception) -> MedCLIPSAMError | None:
 
 
 def require_extra(extra: str, work: str) -> None:
-    """Refuse work whose packages are not installed before it begins.
+    """Refuse work, before it begins, if its packages are not installed.
 
     Args:
+        extra: an extra of pyproject.toml, one of `EXTRAS`.
         work: what needs them, as the beginning of a sentence.
 
     Raises:
@@ -202,6 +203,7 @@ def load_package(name: str, work: str) -> Any:
     """Import a package when it is first needed.
 
     Args:
+        name: import name of the package.
         work: see `not_installed`.
 
     Raises:

@@ -53,7 +53,7 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
         defaults: an instance of a `settings_class`.
         changes: JSON values by name, as in {"saliency": {"steps": 5}, "presence_threshold": 0}. Fields that are not
             named, or are null, keep their values.
-        path: of these settings within larger ones, for messages.
+        path: place of these settings within larger ones, for messages.
 
     Raises:
         InputError: `changes` is not an object, a name is unknown, or the settings refuse a value.

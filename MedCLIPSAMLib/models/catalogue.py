@@ -121,7 +121,7 @@ MODELS: tuple[Model, ...] = (
         image_size=224,
         seen=(
             f"A few thousand real images, with outlines of what its texts name: {_STARTER_DATA}; 389 chest X-rays of "
-            "the Shenzhen set without outlines. It learned from these outlines, so its masks are no evidence of "
+            "the Shenzhen set without outlines. It learned places from outlines, so its masks are no evidence of "
             "segmentation from texts alone."
         ),
         kinds="breast ultrasound, brain MRI with contrast, chest X-ray and lung nodules in CT",
@@ -240,7 +240,7 @@ MODELS: tuple[Model, ...] = (
     _sam2(
         "base-plus",
         "sam2.1_hiera_b+",
-        "Better outlines; for a GPU, or slow on a CPU.",
+        "Better outlines; for a GPU, as it is slow on a CPU.",
         323_606_802,
         "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
     ),

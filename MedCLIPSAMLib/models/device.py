@@ -83,7 +83,7 @@ def to_device(device: torch.device, array: np.ndarray | torch.Tensor) -> torch.T
 
 
 def to_host(*tensors: torch.Tensor) -> list[np.ndarray]:
-    """Copy tensors of one device to the host; copies from CUDA share pinned memory and one synchronization."""
+    """Copy tensors of one device to the host; copies from CUDA go to pinned memory and are synchronized once."""
     if not tensors[0].is_cuda:
         return [tensor.cpu().numpy() for tensor in tensors]
     copies = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class VisualTower(nn.Module):
-    """The image tower, from pixels (N, 3, S, S) to features (N, D): a vision transformer and a linear projection."""
+    """The image tower, from pixels (N, 3, S, S) to features (N, D): a transformer `trunk` and a linear `head`."""
 
     def __init__(self, trunk: VisionTransformer, embed_dim: int) -> None:
         super().__init__()

@@ -72,7 +72,7 @@ class TimmTrunk:
         return self._trunk.forward_head(tokens)
 
     def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Normalize patch tokens (N, T, C) from the last block in the same way as the pooled token."""
+        """Normalize patch tokens (N, T, C) from the last block as the pooled features are."""
         return self._trunk.fc_norm(self.norm(tokens))
 
     def is_plain(self, block: Any) -> bool:

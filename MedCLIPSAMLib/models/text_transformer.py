@@ -169,7 +169,7 @@ class TextTower(nn.Module):
         projection: "linear"; or "mlp", two linear layers with a GELU, whose hidden width is the mean of both widths.
 
     Raises:
-        ValueError: the pooler or the projection is another one.
+        ValueError: the pooler or the projection is unknown.
     """
 
     def __init__(self, config: BertConfig, embed_dim: int, pooler: str, projection: str) -> None:

@@ -139,7 +139,7 @@ class VisionTransformer(nn.Module):
         return self.fc_norm(tokens[:, 0] if self.global_pool == "token" else tokens.mean(1))
 
     def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Normalize patch tokens (N, T, C) from the last block in the same way as the pooled token."""
+        """Normalize patch tokens (N, T, C) from the last block as the pooled features are."""
         return self.fc_norm(self.norm(tokens))
 
     def is_plain(self, block: nn.Module) -> bool:

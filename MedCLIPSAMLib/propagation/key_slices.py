@@ -11,7 +11,7 @@ from ..segmentation.presence import presence
 from ..segmentation.segmenter import TextSegmenter, in_own_precision
 
 LONG = 64
-"""Minimum slices of a stack of which only every second is encoded at first. An object on two slices is not missed."""
+"""Minimum slices of a stack of which only every second is encoded at first, which misses no object on two slices."""
 FEW = 10
 BATCH = 8
 """Slices encoded together."""
@@ -28,8 +28,8 @@ def compute_presence_profile(
 ) -> np.ndarray:
     """Compute the presence of each prompt on each slice, (P, K) float32, 0 to 1.
 
-    All slices are encoded. In a stack of at least `LONG` slices only every second slice is, and the neighbors of those
-    where any prompt reaches the threshold; the others are interpolated.
+    In a stack of fewer than `LONG` slices, all slices are encoded. Otherwise only every second slice and the last
+    one are, and the neighbors of those where any prompt reaches the threshold; the others are interpolated.
 
     Args:
         image: slice number -> uint8 (H, W, 3).

@@ -121,7 +121,7 @@ def propagate(
 
 
 def _joined(before: Result, reached: PropagatedResult) -> Result:
-    """Join the masks of a slice that is reached again. A key slice stays one; else the result of better score stays."""
+    """Join the masks of a slice that is reached again; a key slice stays one, otherwise the better score is kept."""
     mask = before.mask | reached.mask
     if isinstance(before, PromptedResult):
         return replace(before, mask=mask, expected_dsc=None)

@@ -36,7 +36,7 @@ class MaskPropagationSettings:
     Args:
         method: "memory" (SAM 2's memory of the previous slices) or "boxes" (the box around each mask is the prompt on
             the next slice).
-        patience: number of slices without the object after which it counts as ended.
+        patience: number of consecutive slices without the object at which it counts as ended.
         growth: a mask more than this many times larger than the largest given one counts as a leak.
     """
 

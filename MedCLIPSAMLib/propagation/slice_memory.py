@@ -142,7 +142,7 @@ class SliceMemory:
         }
 
     def _resume(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Resume from the stored slices, up to the last one for which all memories that it needs are complete."""
+        """Resume from the stored slices, up to the last one with all the memories that the next slice needs."""
         masks = []
         for k in slices:
             arrays = checkpoints.load(f"{k}")

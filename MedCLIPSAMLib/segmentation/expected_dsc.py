@@ -47,7 +47,7 @@ def _differing(predictor: DscPredictor, settings: Settings) -> list[str]:
 def knows_target(predictor: DscPredictor, prompt: str) -> bool:
     """Tell whether a prompt names a target that the predictor was fitted to, possibly in other words.
 
-    A tumor on one side is still a tumor, but one of the lungs is a different target than both lungs.
+    A tumor on one side is still a tumor, but one lung is a different target from both lungs.
     """
     return _target(prompt) in map(_target, predictor.prompts)
 

@@ -29,7 +29,7 @@ _ENGLISH = (
 
 
 def is_foreign(text: str) -> bool:
-    """Tell whether a text is in another language than English.
+    """Tell whether a text is in a language other than English.
 
     Such a text contains two different function words of other languages, or a denial in one, and more foreign than
     English function words.

@@ -51,6 +51,9 @@ _ALONE = rf"(?![\w-])(?! {OR_NOW})(?!, (?:(?=(?:or|nor)\b){OR_NOW}|(?:on )?this 
 PAST = rf"{_WORDS}{WHEN_BEFORE}{_ALONE}"
 """Words after a denial that restrict it to the past, such as "on the prior CT" or "before"."""
 LAST_TIME = rf"{_WORDS}(?:{_LAST}){_ALONE}"
-"""Words after "was not seen" that likely restrict it to the past, such as "at last follow-up"; a date does not."""
+"""Words after "was not seen" that likely restrict it to the past, such as "at last follow-up".
+
+A date is not among them, as it may be that of the current image.
+"""
 PERHAPS_PAST = rf"{_WORDS}{WHEN_PERHAPS}{_ALONE}"
 """Words after "which was not seen" or "had not been seen" that restrict it to the past, such as "in 2019"."""

@@ -66,7 +66,7 @@ class PromptedResult(Result):
     """The result of the full pipeline, with its intermediate results.
 
     The score is the presence times the mean mask quality (IoU) that SAM 2 predicts. If the coarse mask replaces SAM 2's
-    mask because they disagree, it is the presence times the agreement.
+    mask because they disagree, it is the presence times the agreement; if SAM 2 sees no object, it is 0.
 
     Args:
         where: saliency map and presence.

@@ -35,10 +35,10 @@ class Settings:
     Args:
         saliency: M2IB; the catalogue has defaults for every model.
         by_word: changes to `saliency` for prompts that contain a word, as in {"nodule": {"steps": 10}}. The authors of
-            M2IB set it by task too.
+            MedCLIP-SAMv2 set M2IB by task too.
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
         presence_threshold: minimum probability of the prompt among its rivals; below it the answer is "nothing found".
-            With 0 the most salient object is always outlined, by the coarse mask if SAM 2 sees no object.
+            With 0 the most salient object is outlined, by the coarse mask if SAM 2 sees no object.
         agreement: what follows from the overlap of SAM 2's mask and the coarse mask.
         affinity: whether and how far the map is spread among places that look alike to SAM 2.
         vote: whether several masks from SAM 2 vote on the answer.
