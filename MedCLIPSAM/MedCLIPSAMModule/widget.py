@@ -226,7 +226,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.update()
 
     def onValuesModified(self, node, _event) -> None:
-        """Replace invalid values from a scene of another version by defaults, and remove its paths."""
+        """Replace invalid values from a scene of another version by defaults, and remove paths of earlier versions."""
         from MedCLIPSAMPanel.otherVersions import forgetPaths, takeDefaults
 
         with slicer.util.NodeModify(node):  # otherwise each change would call this method recursively
@@ -261,13 +261,13 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self.session.job is not None
 
     def whyBusy(self) -> str:
-        """Return a sentence that says which run or installation is not finished; empty if nothing is running."""
+        """Return a sentence that says that a run or an installation is not finished; empty if nothing is running."""
         from MedCLIPSAMScene import dependencies
 
         return _("A run is not finished.") if self.busy else dependencies.whyBusy()
 
     def unfinished(self) -> list[str]:
-        """Return what is not finished, in words."""
+        """Return what is not finished, in words such as "an export"."""
         from MedCLIPSAMScene import dependencies
 
         states = (

@@ -200,14 +200,14 @@ class CorrectSection:
         if self._following or parameters is None:
             return
         if self._panel.ui.segmentEditor.segmentationNode() is not parameters.segmentation:
-            return  # another segmentation was chosen, which has its own signal
+            return  # another segmentation was chosen, whose own signal follows
         segment = self.segment()
         if segment != self._shownSegment:
             self._shownSegment = segment
             self._panel.update()
 
     def _effectRegistered(self, *_arguments) -> None:
-        """Show an effect that is registered after the editor was created, as if the module is the startup module."""
+        """Show an effect that is registered after the editor was created, as for the startup module."""
         self._panel.ui.segmentEditor.updateEffectList()
 
     def _editorSegmentationChanged(self, node) -> None:

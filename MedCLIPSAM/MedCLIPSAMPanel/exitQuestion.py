@@ -1,4 +1,4 @@
-"""A question before Slicer's window is closed while a run is not finished."""
+"""A question before Slicer's window is closed while a run, a download or an installation is not finished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ExitQuestion(qt.QObject):
     """An event filter of the main window, if there is one. Slicer itself only asks about unsaved changes of the scene.
 
     Args:
-        unfinished: returns the names of the runs that are not finished.
+        unfinished: returns what is not finished, in words such as "an export".
     """
 
     def __init__(self, unfinished: Callable[[], Sequence[str]]) -> None:

@@ -62,7 +62,7 @@ class InputSection:
                 self._showVolume()
             self._takeUpSegmentation()
         for selector in (ui.inputVolumeSelector, ui.segmentationSelector):
-            node = selector.currentNode()  # whose name may be too long for the width of the panel
+            node = selector.currentNode()  # its name may be too long for the width of the panel
             selector.toolTip = node.GetName() if node is not None else ""
         extent = parameters.extent
         for widget in (ui.planeBox, ui.planeBoxLabel, ui.strategyBox, ui.strategyBoxLabel):

@@ -151,9 +151,9 @@ Write = Callable[[Found], SceneResult]
 def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
     """Write each prompt's masks into a separate segment, as one undo step.
 
-    If a prompt has a segment from an earlier run, that is changed on these slices only, unless the prompt was found on
-    none of them. Locked slices are not changed. Segments that are Completed or belong to another item of a sequence are
-    not changed either; a new segment is made instead.
+    If a prompt has a segment from an earlier run, this segment is changed on these slices only, unless the prompt was
+    found on none of them. Locked slices are not changed. Segments that are Completed or belong to another item of a
+    sequence are not changed either; a new segment is made instead.
 
     Args:
         segmentationNode: None makes a new one if anything was found.

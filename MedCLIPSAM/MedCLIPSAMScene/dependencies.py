@@ -183,7 +183,7 @@ def hasNvidia() -> bool:
 
 
 def whyBusy() -> str:
-    """Return a sentence that packages are being installed; empty if none are."""
+    """Return a sentence that says that packages are being installed; empty if none are."""
     return _("Packages are being installed.") if getattr(slicer, INSTALLING, False) else ""
 
 
@@ -199,7 +199,7 @@ def requireIdle() -> None:
 
 @contextmanager
 def installing() -> Iterator[None]:
-    """Prevent other runs during an installation, also by a panel that is reloaded meanwhile.
+    """Prevent other runs during an installation, including those of a panel that is reloaded meanwhile.
 
     This is needed because Slicer handles clicks while pip runs.
     """

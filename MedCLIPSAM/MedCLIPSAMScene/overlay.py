@@ -156,7 +156,7 @@ def showMap(volumeNode, role: str, shown: bool, opacity: float | None = None) ->
     """Show a map of a volume as the foreground of the slice views that show the volume, or hide all maps of the role.
 
     Args:
-        volumeNode: None if no volume is chosen.
+        volumeNode: None if there is no volume; no map is then shown.
         opacity: 0 to 1. If None, a map that was not shown gets MAP_OPACITY, and a map that is shown keeps its opacity.
     """
     if not shown:

@@ -11,7 +11,8 @@ class Placing:
     """Persistent placement of the points of one markups list.
 
     Placing ends with a right click, Esc, another mouse mode, the placing of another markup, or the removal of the list.
-    The previous mouse mode and persistence are then restored, unless the user has chosen another mode.
+    The mouse then adjusts the views again, unless the user has chosen another mode, which is kept. The previous
+    persistence is restored unless another markup is being placed.
 
     Args:
         onEnded: called once when placing ends, by any means.

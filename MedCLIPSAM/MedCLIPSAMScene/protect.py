@@ -67,7 +67,8 @@ def recordWritten(segmentationNode, segmentId: str, slices: SceneSlices, checks:
 def forgetWritten(segmentationNode, segmentId: str, slices: SceneSlices, numbers: Iterable[int]) -> None:
     """Mark these slices as the user's.
 
-    If the models wrote along another plane, nothing is stored, because the checksums of the crossed slices differ.
+    If the models last wrote along another plane or on another voxel grid, nothing has to be stored, because the
+    checksums of the slices there no longer match.
     """
     notes = written(segmentationNode, segmentId, slices)
     if notes is not None:

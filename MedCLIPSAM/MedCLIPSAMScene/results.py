@@ -17,7 +17,7 @@ class PromptResult:
 
     Args:
         prompt: as it was typed.
-        segmentId: the segment that was written; None if there is none.
+        segmentId: ID of the segment that was changed or stayed locked; None if a prompt was found on no slice.
         score, presence: of the best slice, 0 to 1; the score is presence times the predicted mask quality.
         message: one or two sentences.
         notes: further sentences for the user.

@@ -338,7 +338,7 @@ def readMask(
 
 
 def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
-    """Return the range of slices of a volume that holds all of a segment."""
+    """Return the range of slices of a volume outside of which a segment has no voxels in the volume."""
     both = cut(usedExtent(segmentationNode, segmentId, slices.ijkToRAS), extentOf(slices.volumeNode))
     if both is None:
         return range(0)

@@ -202,7 +202,10 @@ def _sum(voxels: np.ndarray) -> int:
 
 
 def holdsStill(volumeNode, content: str) -> bool:
-    """Return whether a volume node still holds the image with a content; joining or leaving a sequence is no change."""
+    """Return whether a volume node still holds the image that a text of `contentNow` identifies.
+
+    An image that joins or leaves a sequence stays the same.
+    """
     now, then = (set(text.split(";")) for text in (contentNow(volumeNode), content))
     return now <= then or then <= now  # the content of maps in older scenes has no sum
 
@@ -291,7 +294,7 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     """Return the plane and the number of the volume's slice that a slice view shows.
 
     If the view is oblique to the volume, it is the slice at the center of the view. If the center is outside the
-    volume, it is the slice at the nearest part of the volume.
+    volume, it is the slice that the view crosses at the volume's voxel nearest to the center.
 
     Raises:
         InputError: the view shows no slice of the volume. See also `sceneVolume`.
