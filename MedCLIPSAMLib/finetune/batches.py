@@ -44,7 +44,7 @@ class Source(Protocol):
         """Yield this process's part of an epoch's batches from number `start` on: uint8 (b, S, S, 3) and captions."""
 
     def image_names(self, epoch: int) -> list[str]:
-        """Return the name of each pair's image in the order of an epoch's batches; different images have different names."""
+        """Return the name of each pair's image, in the order of an epoch's batches; no two images share a name."""
 
 
 def read_slice(path: Path) -> np.ndarray:
