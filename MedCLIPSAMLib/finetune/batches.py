@@ -92,8 +92,8 @@ def readable(
 
     Args:
         pairs: the pairs to check.
-        record: a JSON file that records which files were readable, by size and modification time, so that each is read
-            only once. It is also written when the run is cancelled.
+        record: a JSON file that records whether files were readable, by size and modification time, so that each
+            readable one is read only once. It is also written when the run is cancelled.
         context: receives the number of images read.
     """
     known = _read_recorded(record)

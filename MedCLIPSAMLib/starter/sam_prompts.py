@@ -35,7 +35,7 @@ class Prompts(NamedTuple):
 
 
 def draw_boxes(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Draw a random box around each mask as from a coarse mask; half of the boxes are tight, half are loose.
+    """Draw a random box around each mask as from a coarse mask; half of the boxes are close to it, half are loose.
 
     Args:
         masks: (N, S, S) bool; an empty mask gives a box around the whole image.
