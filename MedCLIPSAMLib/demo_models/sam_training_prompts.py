@@ -78,7 +78,7 @@ def replace_by_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
 
 
 def correction(rng: np.random.Generator, logits: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """Click near the middle of the thickest wrong region; None if all regions are thin.
+    """Click near the middle of the thickest wrong region; return None if there is none or all are thin.
 
     Args:
         logits: mask logits (h, w).

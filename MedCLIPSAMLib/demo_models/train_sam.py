@@ -44,7 +44,8 @@ class SamTraining:
         steps, batch, prompts: optimizer steps, images per step, and prompts per image.
         balanced_steps: number of first steps that give more weight to the foreground, to avoid empty masks; later steps
             do not, which makes outlines sharper.
-        click_every, correct_every: every how many steps all prompts are single clicks, or a correction click is added.
+        click_every, correct_every: interval between steps whose prompts are all single clicks, and between steps that
+            add a correction click.
         volumes, clips, memory_steps, memory_rate: phantom volumes, clips per step, and the steps and learning rate of
             the second stage; see `train_memory`.
     """

@@ -65,7 +65,7 @@ class LabelFreeTrial:
         dsc: mean Dice of the final mask, or None without truth masks; the search does not use it.
         default: whether these are the model's own settings, which may differ by prompt and image.
         earliest: the first step whose map may be used; the models' agreement selects one of the steps from it to
-            `steps`. Equal to `steps` if there is no choice.
+            `steps`. It equals `steps` if there is no choice.
         by_image: contribution of each image; `score` is their mean.
     """
 
@@ -96,8 +96,8 @@ def search_without_masks(
 ) -> list[LabelFreeTrial]:
     """Try the model's own settings and the search's proposals; return the chosen trial first, then the others by score.
 
-    The trial with the best score is chosen if it is significantly better than the model's own settings; otherwise the
-    latter are.
+    The trial with the best score is chosen if it is significantly better than the model's own settings; otherwise
+    these are chosen.
 
     Args:
         trials: number of trials, including the model's own settings.

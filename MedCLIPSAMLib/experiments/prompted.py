@@ -27,7 +27,7 @@ from ..segmentation.segmenter import TextSegmenter
 from .controls import LOOSE, make_full_box, make_true_boxes, move_boxes, scale_boxes
 
 NSD_TOLERANCE = 2.0
-"""Pixels."""
+"""Tolerance of the NSD, in pixels."""
 CONTROLS = ("random_box", "full_box", "other_saliency")
 FIGURES = ("dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc")
 RESAMPLES, SEED = 2000, 12

@@ -82,7 +82,9 @@ def load_sets(
         if not images:
             raise InputError(f"Expected usable images in '{name}', but none of {len(some)} can be used.")
         for file in skipped:
-            context.notify(f"Left out '{file}' of {name}: cannot be decoded, or its mask is black or of another size.")
+            context.notify(
+                f"Left out '{file}' of {name}: it cannot be decoded, or its mask is black or of another size."
+            )
         sets[name] = ImageSet(REAL_SETS[name].prompt, images, skipped, _without_target(name, data, split, cases))
     return sets
 

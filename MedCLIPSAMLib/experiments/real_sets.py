@@ -21,8 +21,8 @@ class RealSet:
     Args:
         prompt: what to segment.
         group: the column of the patient, or a substitute; no group is in two splits.
-        unit: a column of an object that several images show in slices; of those with a mask that is not empty, the
-            middle one is used.
+        unit: the column of the object of which several images are slices. Of the slices whose mask is not empty, only
+            the middle one is used.
         lesion_free: modality of the lesion-free phantoms for the prompt.
         crops: whether parts of its images outside the truth can serve as images without the target.
     """

@@ -106,7 +106,8 @@ def reproduce(
         "kept": names, "order": the filter's criterion by name, "ensemble", "last": DSC by test image, "seconds"}]}}.
 
     Raises:
-        Cancelled. ModelError: nnU-Net failed.
+        Cancelled: the context was cancelled.
+        ModelError: nnU-Net failed.
     """
     require_extra("weak", "nnU-Net")
     with TemporaryDirectory() as temporary:

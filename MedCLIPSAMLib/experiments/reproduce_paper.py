@@ -69,8 +69,8 @@ class StyleRun:
 def prompts_of(tests: TestSet, style: str, prompt_dir: Path | None) -> dict[str, str] | None:
     """Return the prompt of each case; None for P3 without a file of prompts.
 
-    In `prompt_dir`, FOLDER_testing.json has the prompts of P3, and FOLDER_P2.json and the like those of other styles.
-    Without a file, the shipped prompts of P0 and P2 are used.
+    In `prompt_dir`, FOLDER_testing.json has the prompts of P3, and FOLDER_STYLE.json those of any style, such as
+    FOLDER_P2.json. Without a file, the shipped prompts of P0 and P2 are used.
     """
     names = [tests.folder.name, tests.task.folder]
     kinds = ["testing", style] if style == PER_IMAGE else [style]

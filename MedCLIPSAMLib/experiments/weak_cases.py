@@ -24,7 +24,7 @@ class PhantomCases:
     """Phantoms of a task of the benchmark.
 
     Attributes:
-        models: catalogue name of both the text-image model and the SAM 2 to use; the same in `RealCases`.
+        models: catalogue name of both the text-image model and the SAM 2 to use.
         prompt: prompt of the text pipeline.
     """
 
@@ -40,7 +40,7 @@ class PhantomCases:
 
 @dataclass(frozen=True)
 class RealCases:
-    """Patients of a real set; see `PhantomCases`.
+    """Patients of a real set, with the same attributes as `PhantomCases`.
 
     Args:
         folder: folder of the set; its name is one of `REAL_SETS`.

@@ -44,7 +44,7 @@ class Source(Protocol):
         """Yield this process's part of an epoch's batches from number `start` on: uint8 (b, S, S, 3) and captions."""
 
     def image_names(self, epoch: int) -> list[str]:
-        """Return unique names of the images of an epoch's pairs, in the order of all its batches."""
+        """Return the name of each pair's image, in the order of an epoch's batches; no two images share a name."""
 
 
 def read_slice(path: Path) -> np.ndarray:
@@ -92,8 +92,8 @@ def readable(
 
     Args:
         pairs: the pairs to check.
-        record: a JSON file that records which files were readable, by size and modification time, so that each is read
-            only once. It is also written when the run is cancelled.
+        record: a JSON file that records whether files were readable, by size and modification time, so that each
+            readable one is read only once. It is also written when the run is cancelled.
         context: receives the number of images read.
     """
     known = _read_recorded(record)
@@ -153,8 +153,8 @@ class PairSource:
             single one is added to the last batch. If there are fewer pairs than `batch`, they make one batch.
 
     Raises:
-        InputError: the batch is smaller than 2 or not a multiple of `world`, or larger than the number of pairs or
-            images.
+        InputError: the batch is smaller than 2 or not a multiple of `world`, or there are too few pairs or images
+            for one batch (with `keep_rest`, fewer than two pairs).
     """
 
     def __init__(
@@ -258,7 +258,7 @@ def _join(items: list[tuple[torch.Tensor, str] | MedCLIPSAMError]) -> Batch | Me
 
 @contextmanager
 def _without_signals() -> Iterator[None]:
-    """Let processes that are started in the block ignore signals to their group, so that only their parent ends them.
+    """Shield processes that are started in the block from signals to their group, so that only their parent ends them.
 
     A parent may wait forever if its workers end before it does.
     """

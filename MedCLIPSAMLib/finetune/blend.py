@@ -1,4 +1,4 @@
-"""Blend learned weights with those of the base, to preserve abilities of the base that the captions do not cover.
+"""Blend learned weights with those of the base, to keep abilities of the base that the captions do not cover.
 
 The weights of the fine-tuned model and of its base are averaged (Wortsman et al., Robust fine-tuning of zero-shot
 models, CVPR 2022, "WiSE-FT").

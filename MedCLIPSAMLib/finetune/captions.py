@@ -64,8 +64,8 @@ class Pair:
         image: file of the image; the same path for all rows that name the file in different ways.
         caption: the cleaned caption.
         patient: name of the patient, whose images are never split between training and validation. If the patient is
-            unknown, it is the image's file. If one or more images join several names to one patient, it is the
-            alphabetically first of these.
+            unknown, it is the image's file. Patients that share an image, directly or through others, count as one,
+            under the alphabetically first name.
     """
 
     image: Path

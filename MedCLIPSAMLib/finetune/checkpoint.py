@@ -29,7 +29,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         reason = error.strerror or str(error) if isinstance(error, OSError) else "the disk took only part of it"
         raise OutputError(
             f"The checkpoint '{path}' cannot be written: {reason}.",
-            "Make room on the disk, or make its folder writable. A new start resumes from the previous checkpoint.",
+            "Make room on the disk, or make its folder writable, and start again. An earlier checkpoint is resumed.",
         ) from error
 
 

@@ -102,7 +102,7 @@ def full_memory(size: int) -> DeviceError:
     """Return the error for memory that is full with `size` pairs at once."""
     return DeviceError(
         f"The memory of the device is full with {size} pairs at once.",
-        "Set a smaller chunk size, which changes nothing else, or use LoRA of rank 8.",
+        "Set a smaller chunk size, which leaves the result the same, or use LoRA of rank 8.",
     )
 
 

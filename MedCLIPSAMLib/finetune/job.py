@@ -115,7 +115,7 @@ def _check_name_is_free(model: Path, out: Path, replace: bool) -> None:
     if model.exists() and not replace and not owns(out, model):
         raise ModelError(
             f"There is already a model '{model.name}', in '{model}'.",
-            "Choose another name and keep the folder of the run, or have the model replaced.",
+            "Choose another name for the model with the same folder of the run, or have the model replaced.",
         )
 
 

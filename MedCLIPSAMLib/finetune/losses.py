@@ -118,7 +118,7 @@ def make_loss(
         InputError: there is no such loss.
     """
     if name not in LOSSES:
-        raise InputError(f"Expected a loss of {', '.join(LOSSES)}, got '{name}'.", "Choose one of them.")
+        raise InputError(f"Expected one of the losses {', '.join(LOSSES)}, got '{name}'.", "Choose one of them.")
     entry = LOSSES[name]
     settings = {"temperature": entry.temperature if temperature is None else temperature}
     if entry.betas:

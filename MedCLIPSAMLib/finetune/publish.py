@@ -66,7 +66,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
         OutputError: the folder already exists, or cannot be written.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"Expected a layout of {', '.join(LAYOUTS)}, got '{layout}'.", "Choose one of them.")
+        raise InputError(f"Expected one of the layouts {', '.join(LAYOUTS)}, got '{layout}'.", "Choose one of them.")
     if out.exists():
         raise OutputError(f"'{out}' already exists.", "Give the name of a new folder.")
     entry = find(name, "clip", models_dir)

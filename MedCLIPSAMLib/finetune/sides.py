@@ -117,8 +117,8 @@ def _open(name: str, source: str, data: CaptionData, dropped: list[tuple[str, st
         )
     if found.contradicting:
         context.notify(
-            f"With several patients, which count as one: {counted(len(found.contradicting), 'image')}, such as "
-            f"'{found.contradicting[0].name}'."
+            f"Several patients are named for {counted(len(found.contradicting), 'image')}, such as "
+            f"'{found.contradicting[0].name}'. They count as one patient."
         )
     if name == "training" and found.held_out:
         context.notify(

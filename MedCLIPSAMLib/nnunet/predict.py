@@ -80,7 +80,7 @@ def predict(
         The records of the manifest, the least certain case first and failed cases last.
 
     Raises:
-        InputError: two images have the same name, or `out` has an image from elsewhere under that name.
+        InputError: two images have the same name, or `out` has an image from another place under the name of one.
         OutputError: see `Manifest`; or the disk is full.
         DeviceError: memory ran out.
         Cancelled: the context was cancelled; finished cases are kept.

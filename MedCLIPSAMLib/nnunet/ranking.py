@@ -31,7 +31,7 @@ def dataset_of(folder: Path) -> Path | None:
     """Find the dataset that the predicted images belong to; None if none was named.
 
     The folder, and with it the path of the dataset (absolute, or relative to the folder), may come from someone else.
-    Before writing into the dataset on the strength of this path alone, ask the user, unless `is_beside` is true.
+    Before writing into the dataset because of this path alone, ask the user, unless `is_beside` is true.
 
     Returns:
         The absolute path of the dataset, with links resolved.

@@ -1,6 +1,6 @@
 """Train an nnU-Net on a dataset of pseudo-labels: stock nnunetv2 in a separate process, with this package's trainer.
 
-OUT/run.json       the dataset and the settings; a run with others is refused this folder
+OUT/run.json       the dataset and the settings; a run with another dataset or settings is refused
 OUT/preprocessed   nnU-Net's preprocessed data and plans
 OUT/results        nnU-Net's results; model in DatasetNNN_NAME/nnUNetTrainerMedCLIPSAM__nnUNetPlans__CONFIGURATION
 OUT/training.log   the output of nnU-Net
@@ -34,7 +34,7 @@ from .schedule import IN_PLANS, SEED_IN_PLANS, Schedule
 TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
 RUN, LOG, PROGRESS = "run.json", "training.log", "progress.jsonl"
 FIGURES = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
-"""Figures of a finished epoch: its number, the total, the learning rate, the losses, and the validation DSC."""
+"""Figures of a finished epoch: its number, the total, the learning rate, the losses, and the progress curve's DSC."""
 
 
 @settings_class
@@ -83,7 +83,7 @@ def train(
     Raises:
         InputError: the dataset cannot be used for training, or nnunetv2 is not installed.
         OutputError: the folder contains something else, or another run is writing to it.
-        DeviceError: the device, or as many GPUs, are not available.
+        DeviceError: the device is not available, or has fewer GPUs than `gpus`.
         ModelError: nnU-Net failed; the message has its last line.
         Cancelled: the context was cancelled.
     """
@@ -92,7 +92,8 @@ def train(
     available = torch.cuda.device_count() if kind == "cuda" and not gpu else 1
     if gpus > available:
         raise DeviceError(
-            f"Expected {gpus} GPUs, got {available} for the device '{device}'.", "Request fewer, or 'cuda' for all."
+            f"Expected {gpus} GPUs, got {available} for the device '{device}'.",
+            "Request fewer GPUs, or give 'cuda' as the device to use all.",
         )
     found = read_dataset(dataset)
     same_number = found.folder.parent.glob(f"Dataset{found.number:03d}*")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 MIN_FOREGROUND = 1.0
-"""Minimum number of foreground voxels that scores are relative to, for cases with an empty mask."""
+"""Number of voxels: the least that the entropy is divided by, and the addend in the score of an empty mask."""
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 def expected_loss(probabilities: np.ndarray, mask: np.ndarray) -> float:
-    """Compute u from 0 (certain) to 1 for a mask.
+    """Compute the score u of a mask, from 0 (certain) to 1.
 
     Args:
         probabilities: (C, K, J, I), with class 0 the background.
@@ -37,7 +37,7 @@ def expected_loss(probabilities: np.ndarray, mask: np.ndarray) -> float:
     foreground = 1 - probabilities[0]
     total = mask.sum() + foreground.sum()
     if not mask.any():
-        # The mask is empty: the score is the expected foreground relative to itself and a minimum.
+        # The mask is empty: the score is the expected foreground q as q / (q + MIN_FOREGROUND).
         return float(foreground.sum() / (foreground.sum() + MIN_FOREGROUND))
     return float(1 - 2 * foreground[mask].sum() / total)
 

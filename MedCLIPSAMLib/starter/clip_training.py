@@ -53,7 +53,7 @@ class ClipTraining:
 
     Args:
         batch_size: images per step.
-        texts, nowhere: numbers of additional texts drawn per step: of texts that describe some example, and of texts
+        texts, nowhere: numbers of additional texts drawn per step: of texts that may describe an example, and of texts
             that describe none.
         dense_texts: texts per image whose region is aligned patch by patch; the target of the last one is absent.
     """

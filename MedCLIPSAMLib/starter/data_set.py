@@ -71,7 +71,7 @@ def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -
 
 
 def slice_number(row: dict[str, str]) -> int:
-    """Return the number of a row's slice.
+    """Return the slice number of a row.
 
     Raises:
         InputError: it is not a whole number.
@@ -107,7 +107,7 @@ def decode(path: Path, mode: str) -> np.ndarray:
 
 
 def read_pair(image: Path, mask: Path, mode: str = "RGB") -> tuple[np.ndarray, np.ndarray]:
-    """Read an image as `decode` does and its mask, (H, W) bool.
+    """Read an image in the mode of `decode`, and its mask, (H, W) bool.
 
     Raises:
         UnusableImageError: one of them is missing or cannot be decoded, they differ in size, or the mask has no value

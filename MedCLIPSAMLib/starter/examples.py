@@ -74,7 +74,7 @@ class Example:
 def describe(example: Example) -> Example:
     """Add the facts that follow from the masks of a real image, and mark what is unknown.
 
-    The shape is only estimated from the outline, so a text about another shape is not a negative.
+    The shape is only estimated from the outline, so a text about another shape is not used as a negative.
     """
     cropped = example.source.startswith("lidc")
     structures = tuple(

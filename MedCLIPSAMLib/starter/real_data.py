@@ -149,7 +149,7 @@ def _extent(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _box_around(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Draw a random box of 40 to 90 % of the image's sides that holds the whole tumor."""
+    """Draw a random box around the whole tumor: 40 to 90 % of the image's sides, or more for a large tumor."""
     x0, y0, x1, y1 = _extent(mask)
     starts, ends = [], []
     for low, high, length in ((x0, x1, mask.shape[1]), (y0, y1, mask.shape[0])):

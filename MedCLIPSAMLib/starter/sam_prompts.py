@@ -35,7 +35,7 @@ class Prompts(NamedTuple):
 
 
 def draw_boxes(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Draw a random box around each mask as from a coarse mask; half of the boxes are tight, half are loose.
+    """Draw a random box around each mask as from a coarse mask; half of the boxes are close to it, half are loose.
 
     Args:
         masks: (N, S, S) bool; an empty mask gives a box around the whole image.
@@ -85,7 +85,7 @@ def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: tor
 
 
 def draw_point_prompts(truth: torch.Tensor, max_clicks: int, generator: torch.Generator) -> Prompts:
-    """Draw 1 to `max_clicks` clicks inside, sometimes with one outside; empty masks get clicks outside.
+    """Draw 1 to `max_clicks` clicks inside, sometimes with one outside; for empty masks all clicks are outside.
 
     Args:
         truth: (N, S, S) bool.
@@ -108,7 +108,7 @@ def draw_point_prompts(truth: torch.Tensor, max_clicks: int, generator: torch.Ge
 
 
 def draw_corrections(logits: torch.Tensor, truth: torch.Tensor, generator: torch.Generator) -> Prompts:
-    """Click in the middle of a wrong region of each mask; the label is -1 if there is none.
+    """Click in the middle of a wrong region of each mask; the label is -1 if no wrong region is thick enough.
 
     Args:
         logits: (N, h, w), the mask logits so far.

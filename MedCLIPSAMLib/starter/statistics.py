@@ -32,7 +32,7 @@ SEED = 0
 
 
 def read_images(data: Path, name: str, split: str, count: int) -> Iterator[np.ndarray]:
-    """Read up to `count` random images of a set's split, (H, W, 3) uint8, without unreadable ones."""
+    """Read up to `count` images of a set's split, (H, W, 3) uint8, drawn with `SEED`; leave out unreadable ones."""
     rows = [row for row in read_index(data / name, GROUPS.get(name, "patient")) if row["split"] == split]
     for number in np.random.default_rng(SEED).permutation(len(rows))[:count]:
         try:

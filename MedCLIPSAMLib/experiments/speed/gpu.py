@@ -104,7 +104,7 @@ def measure_gpu(rounds: int, device: torch.device, context: RunContext) -> GpuCo
 
 
 def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Figure]:
-    """Time a map from the image to the map, plain and recorded, with the text encoded before."""
+    """Time the computation of a map from an image, plain and recorded; the text is already encoded."""
     image = np.random.default_rng(0).integers(0, 256, (1, NARROW, NARROW, 3), dtype=np.uint8)
     text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
 
