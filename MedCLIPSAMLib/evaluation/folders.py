@@ -129,7 +129,10 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
             negative or not finite.
     """
     if not 0 <= tolerance < np.inf:
-        raise InputError(f"Expected a tolerance of 0 or more, got {tolerance:g}.", "Give it in mm, or in pixels.")
+        raise InputError(
+            f"Expected a tolerance of 0 or more, got {tolerance:g}.",
+            "Give it in mm, or in pixels if sizes are unknown.",
+        )
     names, numbers, failed, notes = _names(pairs)
     cases = {case: pair for case, pair in pairs.cases.items() if case not in failed}
     failed |= _gray_levels(cases, names)

@@ -64,7 +64,7 @@ class PairedScores:
     def pairs(self, metric: str, segment: str | None = None, unit: str | None = None) -> Pairs:
         """Pair the values of a metric by case, for one segment, or averaged over the segments of each case for None.
 
-        The mean ignores segments without a finite value in both runs. Values that cannot be compared are also ignored:
+        The mean is over the segments whose values are finite in both runs. Values that cannot be compared are ignored:
         lengths in different units, and NSD at different tolerances.
 
         Args:
