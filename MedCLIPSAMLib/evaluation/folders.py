@@ -34,7 +34,7 @@ class Score:
     """Scores of one segment of one case.
 
     Attributes:
-        hd95: in `unit`; infinite if one of the masks is empty, NaN if both are.
+        hd95: in `unit`; infinite if one of the masks is empty or the prediction is missing, NaN if both are empty.
         note: "no prediction", with DSC and NSD of 0; "empty in both", with DSC and NSD of 1; or "a single row of
             pixels", which has no contour, so that NSD and HD95 are NaN.
         difference_ml: volume of the prediction minus that of the truth, in ml; NaN if the spacing is unknown.

@@ -121,7 +121,8 @@ def read_scores(path: Path) -> dict[Key, ScoreRow]:
     """Read a table of scores by case and segment.
 
     Raises:
-        InputError: the table cannot be read, lacks a column, has a value that is not a number, or has a case twice.
+        InputError: the table cannot be read, lacks a column, has a value that is not a number or a DSC outside 0 to 1,
+            or has a segment of a case twice.
     """
     scores: dict[Key, ScoreRow] = {}
     for line, row in read_table(path):
