@@ -64,7 +64,7 @@ def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
         cells: for each cell, a title and an image (H, W, 3) uint8.
 
     Returns:
-        (H, W, 3) uint8, in which the longer side of each image has `CELL` pixels.
+        The grid, (height, width, 3) uint8, in which the longer side of each image has `CELL` pixels.
 
     Raises:
         ValueError: there are no cells.

@@ -34,7 +34,7 @@ class Score:
     """Scores of one segment of one case.
 
     Attributes:
-        hd95: in `unit`; infinite if one of the masks is empty, NaN if both are.
+        hd95: in `unit`; infinite if one of the masks is empty or the prediction is missing, NaN if both are empty.
         note: "no prediction", with DSC and NSD of 0; "empty in both", with DSC and NSD of 1; or "a single row of
             pixels", which has no contour, so that NSD and HD95 are NaN.
         difference_ml: volume of the prediction minus that of the truth, in ml; NaN if the spacing is unknown.
@@ -129,7 +129,10 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
             negative or not finite.
     """
     if not 0 <= tolerance < np.inf:
-        raise InputError(f"Expected a tolerance of 0 or more, got {tolerance:g}.", "Give it in mm, or in pixels.")
+        raise InputError(
+            f"Expected a tolerance of 0 or more, got {tolerance:g}.",
+            "Give it in mm, or in pixels if sizes are unknown.",
+        )
     names, numbers, failed, notes = _names(pairs)
     cases = {case: pair for case, pair in pairs.cases.items() if case not in failed}
     failed |= _gray_levels(cases, names)

@@ -30,7 +30,7 @@ from MedCLIPSAMLib.volumes.volume import Volume, stem
 WHITE = {255, 65535}
 """Values of white in a mask image of 8 and of 16 bits."""
 MAX_LEVELS, BRIGHT = 16, 200
-"""An image with this many values or more, up to a bright one, has gray levels rather than labels."""
+"""An image with at least so many values besides 0, the highest at least `BRIGHT`, has gray levels and not labels."""
 OF_DICOM = (
     "DICOM masks can be Segmentations (SEG), RT Structure Sets, and images with few values: give one of these, or save "
     "the mask as .seg.nrrd. A folder holds the masks of one image."
@@ -49,7 +49,8 @@ class Masks:
     half of the range is label 1.
 
     Attributes:
-        masks: (K, J, I) bool, by lower-case name in a segmentation, otherwise by label value.
+        masks: (K, J, I) bool, by lower-case name in a segmentation, by file name in a folder of files without names,
+            otherwise by label value.
         notes: sentences for the user on how the file was read.
         segments: the segments of a segmentation.
         unsized: whether the images do not say how large a pixel is.
@@ -64,7 +65,7 @@ class Masks:
 
     @property
     def numbers(self) -> dict[str, str]:
-        """Numbers of the segments of a DICOM Segmentation by lower-case name; empty if they are not unique."""
+        """Numbers of the segments of a DICOM Segmentation by lower-case name; empty if any is missing or not unique."""
         found = {segment.name.lower(): segment.tags.get(NUMBER, "") for segment in self.segments}
         return found if all(found.values()) and len(set(found.values())) == len(self.segments) else {}
 
@@ -84,7 +85,7 @@ class Masks:
         return not self.is_raster and not is_marked(self.path, UNKNOWN_SPACING)
 
     def with_names(self, names: Mapping[str, str]) -> Masks:
-        """Return the same masks, renamed by those `names` that occur."""
+        """Return the same masks, renamed as `names` says; masks that are not in it keep their names."""
         return replace(self, masks={names.get(name, name): mask for name, mask in self.masks.items()})
 
     @property

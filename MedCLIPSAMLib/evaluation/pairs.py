@@ -24,7 +24,7 @@ WORD = (
 AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
 """Names of masks, or of predictions from nnU-Net's images, whose names end with a channel number."""
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
-"""Suffixes of files that `medclipsam weak predict` and `segment` write beside a mask."""
+"""Endings of the names, without suffix, of files that `medclipsam weak predict` and `segment` write beside a mask."""
 OF_ALL = re.compile(rf"{WORD}s?(Tr|Ts)?", re.IGNORECASE)
 """Names of folders with the masks of all images, not those of one."""
 FOLDERS = (
@@ -51,8 +51,8 @@ class MaskPairs:
 def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
-    A folder without masks may have one subfolder per image, with its masks. If names are not equal, words at the end
-    such as "_mask", "_gt", "_seg" or "_0000" are ignored.
+    A folder without masks may have one subfolder per image, with its masks. Names without an
+    equal one are compared without words at their end such as "_mask", "_gt", "_seg" or "_0000".
 
     Args:
         suffix: end of the names of the true masks, such as "_lesion"; other files there are ignored.

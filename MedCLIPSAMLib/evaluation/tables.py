@@ -64,7 +64,7 @@ class PairedScores:
     def pairs(self, metric: str, segment: str | None = None, unit: str | None = None) -> Pairs:
         """Pair the values of a metric by case, for one segment, or averaged over the segments of each case for None.
 
-        The mean ignores segments without a finite value in both runs. Values that cannot be compared are also ignored:
+        The mean is over the segments whose values are finite in both runs. Values that cannot be compared are ignored:
         lengths in different units, and NSD at different tolerances.
 
         Args:
@@ -121,7 +121,8 @@ def read_scores(path: Path) -> dict[Key, ScoreRow]:
     """Read a table of scores by case and segment.
 
     Raises:
-        InputError: the table cannot be read, lacks a column, has a value that is not a number, or has a case twice.
+        InputError: the table cannot be read, lacks a column, has a value that is not a number or a DSC outside 0 to 1,
+            or has a segment of a case twice.
     """
     scores: dict[Key, ScoreRow] = {}
     for line, row in read_table(path):

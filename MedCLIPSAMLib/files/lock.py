@@ -32,7 +32,7 @@ def remove_lock(lock: TextIOWrapper, path: Path) -> None:
     with suppress(OSError):
         try:
             path.unlink()
-        except PermissionError:  # Windows removes no open file, so neither one that another run has opened since
+        except PermissionError:  # Windows removes no open file, not even one that only another run has open
             lock.close()
             path.unlink()
     lock.close()

@@ -10,7 +10,7 @@ from .regular import check_file
 
 
 def read_text(path: Path) -> str:
-    """Read a text file in UTF-8, or in UTF-16 with a byte order mark (Excel's "Unicode Text"), with LF line ends.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark (Excel's "Unicode Text"); convert line ends to LF.
 
     Raises:
         InputError: the path is not a file, cannot be read, or has another encoding.

@@ -56,8 +56,8 @@ def unpack_zip(path: Path) -> Iterator[Path]:
     name, such as scan.mhd. Numbers begin with a plus, which no plain name does, so no file overwrites another.
 
     Raises:
-        InputError: the archive is damaged or encrypted, has links or names that lead out of it, or unpacks to more than
-            200,000 files, 16 GiB or the free space.
+        InputError: the archive is damaged or encrypted, holds a link or a name that leads out of it, or unpacks to more
+            than 200,000 files, 16 GiB or the free space.
     """
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         try:

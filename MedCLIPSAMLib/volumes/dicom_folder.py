@@ -30,7 +30,7 @@ class FolderFiles:
         damaged: those of them that cannot be read.
         lost: files that seem to be meant as DICOM, and folders, that cannot be read, with the reason.
         others: number of other files, without hidden ones.
-        packed: other files that are zip files, or gzip files other than NIfTI; only filled if there is no DICOM.
+        packed: other files that are zip files, or gzip or bzip2 files other than NIfTI; only filled without DICOM.
         folders: number of subfolders.
         elsewhere: folders outside of this one to which it has links.
     """

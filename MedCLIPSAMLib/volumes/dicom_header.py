@@ -250,7 +250,7 @@ class Frame:
 
     @property
     def magnification(self) -> float:
-        """Magnification of the body in the pixel spacing, if the spacing is that at the detector; otherwise 1.
+        """Factor by which lengths at the pixel spacing exceed those in the body if that is the detector's; otherwise 1.
 
         Pixel Spacing, if present, is within the body; Imager Pixel Spacing is at the detector (PS3.3 10.7.1.3).
         """
@@ -281,7 +281,7 @@ class Frame:
 
     @cached_property
     def is_projection(self) -> bool:
-        """Whether this is a view through the body; a single image in a file with its own plane is not."""
+        """Whether this is a view through the body; an image that is alone in its file and has its own plane is not."""
         plane = len(self.numbers("ImagePositionPatient")), len(self.numbers("ImageOrientationPatient"))
         return self.has_type_of_views and not (self.single and plane == (3, 6))
 

@@ -18,7 +18,7 @@ class SeriesSummary:
     """Summary of a series; nothing in it identifies the patient, unless the description does.
 
     Attributes:
-        uid: UID by which `--series` chooses it.
+        uid: text by which `--series` chooses it, see `Series.handle`.
         what: "volume", "localizer", "3 images", "3 phases", "segmentation (no image)" and the like.
         files: number of files.
         size: voxels along I, J and K of the largest stack; empty if there is none.

@@ -63,7 +63,7 @@ ORDERED = (
     "acquisition time",
     "content time",
 )
-# Stacks that together are as evenly spaced as one stack acquired in turns are only separated by these tags.
+# These tags may separate stacks that together are as evenly spaced as one stack acquired in turns: `_tells_stacks`.
 CONTRAST = (
     "echo time",
     "echo",

@@ -27,7 +27,7 @@ def stored_range(dataset: Dataset) -> tuple[int, int]:
 
 
 def complete_pixel_tags(dataset: Dataset) -> list[str]:
-    """Set missing tags as other readers assume them, to gray with all available bits; return notes on these tags.
+    """Set missing tags to what other readers assume, gray with all available bits, and return notes on them.
 
     If the number of samples is missing, it is three for a photometric interpretation in colors.
     """

@@ -65,7 +65,7 @@ def is_structures(path: Path) -> bool:
 def read_dicom_segmentation(path: Path, like: Geometry | None = None) -> tuple[list[Segment], Geometry, list[str]]:
     """Read the segments of a DICOM Segmentation, or the regions of an RT Structure Set, with their names.
 
-    The number of each segment is its tag `NUMBER`. Masks are on their own grid: the pixels of the frames, and the
+    The tag `NUMBER` of each segment holds its number. Masks are on their own grid: the pixels of the frames, and the
     slices from the first to the last frame. In fractional segmentations, voxels count as inside from one half on.
 
     Args:

@@ -53,7 +53,7 @@ class Series:
         missing, outside: files that a DICOMDIR lists and that do not exist, or are not in the folder.
         seen: what identifies the objects, to find copies.
         key: what distinguishes the series from others: patient, study and so on.
-        shared: whether other series have the same UID, or none has one.
+        shared: whether other series have the same UID, or also have none.
     """
 
     uid: str

@@ -78,7 +78,9 @@ def read_structures(path: Path, header: Dataset, like: Geometry | None) -> tuple
     found = [contour for number in names for contour in contours[number]]
     places = np.concatenate([*found, np.zeros((0 if found else 1, 3))])  # (k, j, i)
     if not np.abs(places).max() <= FAR or np.prod(np.ptp(places, 0) + 1) > MAX_VOXELS:
-        raise InputError(f"The contours of '{path}' lie far from the other voxels.", "Check that the images match.")
+        raise InputError(
+            f"The contours of '{path}' lie far from the other voxels.", "Check that both belong to the same image."
+        )
     axis = int(np.argmin(np.max([np.ptp(contour, 0) for contour in found] or [[0, 1, 1]], 0)))
     low, high = np.floor(places.min(0)).astype(int), np.ceil(places.max(0)).astype(int)
     segments = []
@@ -125,7 +127,7 @@ def _fill(mask: np.ndarray, contours: Sequence[np.ndarray], axis: int, by_turns:
             has_holes |= is_hole and not by_turns
     notes = [f"Contours of {what} that lie within others were taken to be holes."] if has_holes else []
     if (gaps := np.diff(sorted(by_slice))).size and gaps.min() > 1:
-        notes.append(f"{what} has no contours on some slices between its others: it is empty there.")
+        notes.append(f"{what} has no contours on adjacent slices: it is empty on the slices between them.")
     return notes
 
 

@@ -31,7 +31,7 @@ def without_places(frames: Sequence[Frame], notes: list[str]) -> None:
 
 
 def assume_orientation(frames: Sequence[Frame], notes: list[str]) -> None:
-    """Orient slices with positions along a line but no orientation perpendicular to it, with a note in `notes`."""
+    """Take slices without orientation to be upright and across the line of their positions, with a note in `notes`."""
     positions = [frame.position for frame in frames if frame.position is not None]
     if not 2 <= len(positions) == len(frames) or any(frame.orientation is not None for frame in frames):
         return

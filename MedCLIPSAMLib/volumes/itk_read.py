@@ -54,7 +54,7 @@ class _Reader:
     def ask(self, path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
         """Return the answer of the process for a file; see `itk_child`.
 
-        If its answer is not read to the end, as after Ctrl+C, the process is killed: the next request would get it.
+        If its answer is not read to the end, as after Ctrl+C, the process is killed, or the next request would get it.
 
         Raises:
             InputError: the process crashed or took too long.

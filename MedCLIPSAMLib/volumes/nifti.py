@@ -281,7 +281,7 @@ def _by_itk(forms: NiftiMatrices) -> Geometry | None:
 
 
 def _with_normal(affine: np.ndarray, shape: list[int], spacing: tuple[float, ...]) -> np.ndarray:
-    """Complete the matrix of a flat image whose third axis is missing with the normal."""
+    """Set the third axis of the matrix of a flat image to the normal if it is missing."""
     if shape[2] != 1 or affine[:3, 2].any():
         return affine
     made = affine.copy()

@@ -131,7 +131,7 @@ def reduce_colors(array: np.ndarray, notes: list[str]) -> np.ndarray:
 
 
 def _by_pillow(path: Path, is_tiff: bool, notes: list[str], is_mask: bool) -> tuple[list[np.ndarray], int] | None:
-    """Read the pages, and EXIF's orientation; None if Pillow does not recognize or count a page."""
+    """Read the pages, and EXIF's orientation; None if Pillow does not count a page or cannot read it correctly."""
     # Open a file, not a path: Pillow orients memory-mapped images wrongly (TIFF, orientation 5 to 8).
     with warnings.catch_warnings(action="ignore"), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         raw = str(image.tile[0][3] if image.tile else "")

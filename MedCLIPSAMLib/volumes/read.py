@@ -116,7 +116,9 @@ def reading(path: Path) -> Iterator[None]:
     except MedCLIPSAMError:
         raise
     except MemoryError as error:
-        raise InputError(f"'{path}' is too large for the memory of this machine.", "Use a larger one.") from error
+        raise InputError(
+            f"'{path}' is too large for the memory of this machine.", "Use a machine with more memory."
+        ) from error
     except DAMAGED as error:
         raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Check that the file is complete.") from error
 

@@ -29,8 +29,8 @@ ROUNDING = 1e-3
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
     """Read a .seg.nrrd file as Slicer writes it, a DICOM Segmentation, a label map (.nii.gz, .nrrd) or an image (.png).
 
-    A label map gives a segment for each value except 0, in ascending order. It is named after the file and, if there
-    are several, the value. JPEG changes values, so the brighter half of their range is one segment.
+    A label map gives a segment for each value except 0, in ascending order. Each is named after the file and, if
+    there are several, the value. JPEG changes values, so the brighter half of their range is one segment.
 
     Args:
         path: the file.

@@ -32,7 +32,7 @@ PLANES: dict[str, tuple[tuple[int, int], ...]] = {
 }
 SQUARE_TOLERANCE = 0.01
 MAX_PIXELS = 20_000
-"""Maximum side of an image with resampled pixels."""
+"""Maximum side, in pixels, of an image that is enlarged to square pixels."""
 
 
 class SliceStack:
@@ -129,7 +129,7 @@ class SliceStack:
         return grid
 
     def to_slab(self, k: int, image: np.ndarray) -> np.ndarray:
-        """Place the mask or saliency map of slice k into a (K, J, I) array with a length of 1 along the slices.
+        """Place the mask or saliency map of slice k into a (K, J, I) array that is one slice thick.
 
         Its position along `source_axis` is `source_index(k)`; for values and errors, see `to_grid`.
         """

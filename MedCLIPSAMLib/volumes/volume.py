@@ -43,7 +43,8 @@ class Volume:
         natural: whether it is an image without anatomical orientation (PNG, ultrasound, radiograph), shown as stored.
         known_spacing: whether the spacing is physical. PNG, JPEG, TIFF and BMP at most state that of a print; files
             written on their grid are marked (`mark.UNKNOWN_SPACING`).
-        magnification: magnification of the body at the spacing of a radiograph, which is that of the detector.
+        magnification: factor by which lengths at the spacing of a radiograph, which is that of the detector, exceed
+            those in the body.
 
     Raises:
         InputError: the voxels have another shape or type.

@@ -74,8 +74,8 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
 
     Args:
         window: the name of a preset, "file", "percentiles", (low, high), or None for the best one known. That is the
-            window of the file (unless it turns almost everything black or white), the stored values of 8-bit images,
-            "soft tissue" for CT with values below 0, or else percentiles.
+            first that applies of the window of the file (unless it turns almost everything black or white), the stored
+            values of 8-bit images, "soft tissue" for CT with values below 0, and percentiles.
 
     Raises:
         InputError: the name is unknown, the window is "file" and the file has none, or low >= high.
@@ -101,7 +101,7 @@ def check_window(window: Window) -> None:
     """Refuse a window that is invalid for every volume.
 
     Raises:
-        InputError: the name is unknown, low >= high, or these are not two numbers.
+        InputError: the name is unknown, low >= high, or the window is neither a name nor two numbers.
     """
     if isinstance(window, str):
         names = ("file", "percentiles", *PRESETS)

@@ -42,7 +42,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
 
     Raises:
         OutputError: the suffix is unknown, the folder is missing, the file cannot be written, segments overlap in a
-            label map, or the volume has several slices and the file is a PNG.
+            label map or PNG, or the volume has several slices and the file is a PNG.
         InputError: a mask is on another grid, or an argument has another type.
     """
     check_type(path, PATH, "a path to write to")
