@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..run_context import RunContext
+from ..segmentation.own_precision import in_own_precision
 from ..segmentation.presence import presence
-from ..segmentation.segmenter import TextSegmenter, in_own_precision
+from ..segmentation.segmenter import TextSegmenter
 
 LONG = 64
 """Minimum slices of a stack of which only every second is encoded at first, which misses no object on two slices."""

@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from ..choices import PropagationMethod
@@ -18,6 +17,7 @@ from ..errors import InputError
 from ..models.interrupt import interruptible
 from ..run_context import RunContext
 from ..segmentation.mask_prompt import mask_box
+from ..segmentation.own_precision import own_precision
 from ..segmentation.sam_prompts import SamPrompts
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.tidy import tidy
@@ -158,7 +158,7 @@ class _Memory:
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
         self._segmenter = segmenter
         segmenter.set_up_sam()
-        self._own_precision = torch.autocast(segmenter.sam.device.type, enabled=False)  # not the caller's
+        self._own_precision = own_precision(segmenter.sam.device)
         first = next(iter(next(iter(objects.values())).values()))
         self._memory = SliceMemory(segmenter.sam, count, image, first.shape)
         for name, masks in objects.items():

@@ -18,11 +18,9 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import wraps
 from itertools import groupby
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -42,6 +40,7 @@ from .loaded_models import LoadedModels, Models
 from .locate import locate, spread_by_sam
 from .locators import Locator, find_locator
 from .mask_prediction import predict_draft_masks, predict_prompted_mask
+from .own_precision import in_own_precision
 from .prompts import RememberedTexts, check_prompts, encode_prompt
 from .result import Localization, PromptedResult
 from .saliency import PAIRS
@@ -55,18 +54,6 @@ STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """The stages of segmenting a prompt, and the approximate share of the work done when each begins."""
 LARGE = 50_000_000
 """Minimum number of parameters of both models together at which the precision "auto" may mean bfloat16."""
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def in_own_precision(function: Function) -> Function:
-    """Make a function of a segmenter use the precision of its settings, even within autocast of the caller."""
-
-    @wraps(function)
-    def run(segmenter: TextSegmenter, *values: Any, **named: Any) -> Any:
-        with torch.autocast(segmenter.clip.device.type, enabled=False):
-            return function(segmenter, *values, **named)
-
-    return cast(Function, run)
 
 
 class TextSegmenter:

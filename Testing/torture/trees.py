@@ -17,7 +17,7 @@ OURS = re.compile(r"(.*/)?(\.[^/]*\.partial(/.*)?|[^/]+\.partial(\.state)?|[^/]+
 PASSING = re.compile(r"(.*/)?(\.lock|\.[^/]+\.lock|run\.json)|(.*/)?tensorboard/.*")
 """Locks, and training curves from which no run resumes."""
 MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv")
-"""Files written anew from the manifest at the end of each run."""
+"""Files rewritten from the manifest at the end of each run."""
 STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt")
 """Files of a run's state, which a later state replaces."""
 RUN_ID = "run-id.txt"

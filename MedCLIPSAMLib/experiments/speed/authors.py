@@ -3,7 +3,7 @@
 At each of ten steps, ten copies of the image run through the whole vision tower and ten copies of the text through the
 whole text tower. The bottleneck is inserted behind one block. Gradients of all parameters are computed though they are
 not used, and so is the backward pass of the last step. Source: MedCLIP-SAMv2, arXiv 2409.19483, and its repository;
-this code was written anew from their description.
+this code was written from their description.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def _stack(
 
 
 def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[Profile]:
-    """Profile the segmentation of a batch of images, which are set anew in every call."""
+    """Profile the segmentation of a batch of images, which are set again in every call."""
     made = segmenter(clip, sam21("tiny", pixels, clip.device), at_once=count)
     images = list(np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8))
 
